@@ -1,0 +1,1 @@
+"""The streaming server: protocol, session, scheduler, worker, encoder, web application."""
