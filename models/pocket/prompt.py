@@ -1,0 +1,124 @@
+"""Free wording -> weighted attribute tokens, by a vocabulary that ships with the weights.
+
+A prompt chooses what to show (the look whose attributes it names) and how it behaves (the
+expression tokens, which condition the student through its text cross-attention).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+EXPRESSION = "expression"
+_WORD = re.compile(r"[a-z]+")
+_WEIGHTS = {
+    "slightly": 0.5,
+    "somewhat": 0.6,
+    "bit": 0.5,
+    "little": 0.5,
+    "very": 1.0,
+    "really": 1.0,
+}
+_FILLERS = frozenset(
+    "a an and the of in on with who is are be please show me make it him her them they she he "
+    "this that to at by person someone somebody look looks looking wearing wears has have having "
+    "speaking talking wears now then but more some head face portrait avatar scene video".split()
+)
+
+Group = Literal["expression", "identity", "scene"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One attribute: its name, group, and the words that mean it."""
+
+    name: str
+    group: Group
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPrompt:
+    """Weights of the vocabulary's tokens named by a prompt, and the words that meant nothing."""
+
+    weights: Mapping[str, float]
+    ignored_words: tuple[str, ...]
+
+
+class Vocabulary:
+    """The attribute tokens a model knows."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tuple(tokens)
+        self.index = {token.name: k for k, token in enumerate(self.tokens)}
+        self._by_word = {
+            word: token.name for token in self.tokens for word in token.words
+        }
+
+    def parse(self, text: str) -> ParsedPrompt:
+        """Tokens named in `text`; "slightly", "very" before a word set its weight (default 1)."""
+        weights: dict[str, float] = {}
+        ignored: list[str] = []
+        strength = 1.0
+        for word in _WORD.findall(text.lower()):
+            name = self._by_word.get(word) or self._by_word.get(word.removesuffix("s"))
+            if name is not None:
+                weights[name] = strength
+                strength = 1.0
+            elif word in _WEIGHTS:
+                strength = _WEIGHTS[word]
+            elif word not in _FILLERS:
+                ignored.append(word)
+        return ParsedPrompt(weights, tuple(dict.fromkeys(ignored)))
+
+    def group(self, name: str) -> Group:
+        """The group of a token."""
+        return self.tokens[self.index[name]].group
+
+    def choose(
+        self,
+        weights: Mapping[str, float],
+        looks: Mapping[str, frozenset[str]],
+        current: str,
+    ) -> str:
+        """The look whose attributes `weights` names best; `current` when none is named.
+
+        Ties go to `current`, then to the first look.
+        """
+        named = {name for name in weights if self.group(name) != EXPRESSION}
+        if not named:
+            return current
+        scores = {look: len(named & attributes) for look, attributes in looks.items()}
+        best = max(scores.values())
+        if best == 0 or scores.get(current) == best:
+            return current
+        return next(look for look, score in scores.items() if score == best)
+
+
+class TokenEmbedding(nn.Module):
+    """Weighted tokens -> text context [1, L, text_dim]; unused rows are zero, as padding."""
+
+    def __init__(self, tokens: int, text_len: int, text_dim: int) -> None:
+        super().__init__()
+        self.text_len = text_len
+        self.table = nn.Parameter(torch.randn(tokens, text_dim))
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """`weights` [B, tokens] -> [B, text_len, text_dim], the strongest tokens first."""
+        count = min(self.text_len, weights.shape[-1])
+        strongest, index = weights.topk(count, dim=-1)
+        rows = strongest[..., None] * self.table[index]
+        return torch.nn.functional.pad(rows, (0, 0, 0, self.text_len - count))
+
+
+def weight_vector(vocabulary: Vocabulary, weights: Mapping[str, float]) -> Tensor:
+    """Token weights as a vector [1, tokens]."""
+    vector = torch.zeros(1, len(vocabulary.tokens))
+    for name, weight in weights.items():
+        vector[0, vocabulary.index[name]] = weight
+    return vector
