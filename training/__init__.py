@@ -1,0 +1,1 @@
+"""How the pocket model is made: data, autoencoder, viseme network, student, export."""

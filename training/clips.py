@@ -1,0 +1,134 @@
+"""Rendered clips in memory: what the trainers draw their batches from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rollcast.models.pocket.autoencoder import FLOW_SIZE
+
+AVATAR_SCALE = 4.0  # pixels of flow per unit of a motion latent
+SCENE_SCALE = 16.0
+# share of a cell's pixels from which on it counts as the moving object's
+_OBJECT_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An avatar in one outfit, or a scene."""
+
+    name: str
+    kind: str
+    attributes: frozenset[str]
+    reference: Tensor  # -1..1 [3, H, W]
+    scale: float
+
+    @property
+    def is_avatar(self) -> bool:
+        return self.kind == "avatar"
+
+
+class Clips:
+    """All clips of one split, stacked: N clips of T frames."""
+
+    def __init__(self, folder: Path, split: str, index: dict[str, Any], looks: list[Look]) -> None:
+        order = {look.name: k for k, look in enumerate(looks)}
+        paths = [p for name in order for p in sorted(folder.glob(f"{split}_{name}_*.npz"))]
+        if not paths:
+            raise FileNotFoundError(
+                f"no {split} clips in {folder}; render them with: python -m training.data render"
+            )
+        names = [p.stem.removeprefix(f"{split}_").rsplit("_", 1)[0] for p in paths]
+        self.look = torch.tensor([order[name] for name in names])
+        loaded = [dict(np.load(p)) for p in paths]
+        avatars = [looks[k].is_avatar for k in self.look.tolist()]
+        frames = len(loaded[0]["frames"])
+        self.frames = torch.from_numpy(np.stack([clip["frames"] for clip in loaded]))
+        self.fine_flow = torch.from_numpy(np.stack([clip["flow64"] for clip in loaded]))
+        self.fine_known = torch.from_numpy(np.stack([clip["flow64_ok"] for clip in loaded]))
+        self.flow = torch.from_numpy(
+            np.stack(
+                [
+                    clip["flow16"] if avatar else object_flow(clip["flow64"])
+                    for clip, avatar in zip(loaded, avatars, strict=True)
+                ]
+            )
+        ).float()
+
+        def stack(name: str, shape: tuple[int, ...]) -> Tensor:
+            rows = [
+                clip[name] if avatar else np.zeros((frames, *shape), np.float32)
+                for clip, avatar in zip(loaded, avatars, strict=True)
+            ]
+            return torch.from_numpy(np.stack(rows)).float()
+
+        self.visemes = stack("visemes", (len(index["visemes"]),))
+        self.pose = stack("pose", (5,))
+        self.blink = stack("blink", ())
+        self.brow = stack("brow", ())
+        self.lip_gap = stack("lip_gap", ())
+        self.boxes = stack("boxes", (3, 2))
+        self.level = stack("level", ())
+        self.expression = [
+            int(np.max(clip["expression"])) if avatar else 0
+            for clip, avatar in zip(loaded, avatars, strict=True)
+        ]
+        self.audio = [
+            clip["audio"] if avatar else None for clip, avatar in zip(loaded, avatars, strict=True)
+        ]
+        self.tracks = [clip["tracks"] for clip in loaded]
+        self.track_ref = [clip["track_ref"] for clip in loaded]
+        self.track_seen = [clip["track_vis"] for clip in loaded]
+        self.track_object = [clip["track_object"] for clip in loaded]
+
+    def __len__(self) -> int:
+        return len(self.look)
+
+    @property
+    def length(self) -> int:
+        """Frames of a clip."""
+        return self.frames.shape[1]
+
+
+def object_flow(fine: np.ndarray) -> np.ndarray:
+    """Fine flow [T, 64, 64, 2] of a scene -> coarse [T, 2, 16, 16] without mixing.
+
+    A cell takes the mean of its moving pixels when they cover enough of it, else zero: averaging
+    an object with the ground behind it would name a motion that nothing has.
+    """
+    frames, size = fine.shape[:2]
+    cell = size // FLOW_SIZE
+    blocks = fine.astype(np.float32).reshape(frames, FLOW_SIZE, cell, FLOW_SIZE, cell, 2)
+    moving = (np.abs(blocks).max(-1, keepdims=True) > 0.25).astype(np.float32)
+    share = moving.mean((2, 4))
+    mean = (blocks * moving).sum((2, 4)) / np.maximum(moving.sum((2, 4)), 1)
+    return np.where(share >= _OBJECT_SHARE, mean, 0).transpose(0, 3, 1, 2)
+
+
+def load_index(folder: Path) -> dict[str, Any]:
+    """The data set's description."""
+    return json.loads((folder / "index.json").read_text())
+
+
+def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
+    """All looks with their reference pictures."""
+    looks = []
+    for entry in index["looks"]:
+        picture = np.asarray(Image.open(folder / entry["reference"]).convert("RGB"), np.float32)
+        reference = torch.from_numpy(picture / 127.5 - 1).permute(2, 0, 1)
+        scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
+        attributes = frozenset(entry["attributes"])
+        looks.append(Look(entry["name"], entry["kind"], attributes, reference, scale))
+    return looks
+
+
+def to_signed(frames: Tensor) -> Tensor:
+    """uint8 [..., H, W, 3] -> -1..1 [..., 3, H, W], channels last in memory."""
+    return frames.movedim(-1, -3).float().div(127.5).sub(1)

@@ -1,0 +1,70 @@
+"""Picture losses of the autoencoder and of the student's pixel term."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MOUTH_BOX = (14, 12)  # half width, half height in pixels
+EYE_BOX = (9, 7)
+_MOUTH_WEIGHT = 5.0
+_EYE_WEIGHT = 5.0
+# a box whose pixels vary less than this counts for more: dark skin has small differences
+_USUAL_CONTRAST = 0.30
+_MAX_LIFT = 3.0
+
+
+def box_mask(centre: Tensor, half: tuple[int, int], size: int = 128) -> Tensor:
+    """[B, size, size] true within `half` of `centre` px [B, 2]."""
+    line = torch.arange(size, dtype=torch.float32)
+    inside_x = (line - centre[:, 0, None]).abs() < half[0]
+    inside_y = (line - centre[:, 1, None]).abs() < half[1]
+    return inside_y[:, :, None] & inside_x[:, None, :]
+
+
+def focus(frames: Tensor, boxes: Tensor, is_avatar: Tensor) -> Tensor:
+    """Pixel weights [B, 1, H, W] that lift mouth and eyes, more where contrast is low.
+
+    `frames` -1..1 [B, 3, H, W]; `boxes` px [B, 3, 2] (mouth, eye, eye).
+    """
+    weight = torch.ones(frames.shape[0], *frames.shape[-2:])
+    masks = [
+        (box_mask(boxes[:, 0], MOUTH_BOX), _MOUTH_WEIGHT),
+        (box_mask(boxes[:, 1], EYE_BOX) | box_mask(boxes[:, 2], EYE_BOX), _EYE_WEIGHT),
+    ]
+    grey = frames.mean(1)
+    for mask, strength in masks:
+        count = mask.sum((1, 2)).clamp(min=1)
+        mean = (grey * mask).sum((1, 2)) / count
+        spread = (((grey - mean[:, None, None]) ** 2 * mask).sum((1, 2)) / count).sqrt()
+        lift = (_USUAL_CONTRAST / spread.clamp(min=1e-3)).clamp(1, _MAX_LIFT)
+        gain = (strength * lift - 1) * is_avatar
+        weight = weight + gain[:, None, None] * mask
+    return weight[:, None]
+
+
+def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def picture_loss(real: Tensor, made: Tensor, weight: Tensor) -> Tensor:
+    """Weighted L1 of pixels and of their slopes, plus L1 at quarter size."""
+    loss = ((real - made).abs() * weight).mean()
+    (rx, ry), (mx, my) = _slopes(real), _slopes(made)
+    loss = loss + ((rx - mx).abs() * weight[..., 1:]).mean()
+    loss = loss + ((ry - my).abs() * weight[..., 1:, :]).mean()
+    return loss + 0.5 * (F.avg_pool2d(real, 4) - F.avg_pool2d(made, 4)).abs().mean()
+
+
+def laplacian_energy(frames: Tensor) -> Tensor:
+    """Squared Laplacian [B, H-2, W-2], averaged over channels: a measure of sharpness."""
+    centre = frames[..., 1:-1, 1:-1]
+    sides = frames[..., :-2, 1:-1] + frames[..., 2:, 1:-1]
+    ends = frames[..., 1:-1, :-2] + frames[..., 1:-1, 2:]
+    return (4 * centre - sides - ends).square().mean(-3)
+
+
+def psnr(squared_error: Tensor) -> float:
+    """PSNR in dB of a mean squared error on the -1..1 scale."""
+    return float(10 * torch.log10(4 / squared_error.clamp(min=1e-12)))

@@ -1,0 +1,129 @@
+"""Train the speech-to-viseme network: `python -m training.visemes`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rollcast.models.pocket.audio import (
+    CHUNK_SAMPLES,
+    FUTURE_CHUNKS,
+    FUTURE_FRAMES,
+    PAST_CHUNKS,
+    PAST_FRAMES,
+    VisemeNet,
+)
+
+from .loop import LoopConfig, Losses, Trainer
+
+BATCH = 24
+# opening matters more to the eye than the shape of a half-closed mouth
+_GAP_WEIGHT = 1.0
+
+
+class SpeechBatches:
+    """Draws whole clips of speech with their visemes, heard through changing microphones."""
+
+    def __init__(self, path: Path) -> None:
+        data = np.load(path)
+        self.audio = torch.from_numpy(data["audio"].astype(np.float32) / 32768)
+        self.visemes = torch.from_numpy(data["visemes"]).float()
+        self.gap = torch.from_numpy(data["lip_gap"]).float()
+        self.spread = self.visemes.flatten(0, 1).std(0).clamp(min=0.03)
+        rows = torch.cat([self.visemes.flatten(0, 1), torch.ones(self.gap.numel(), 1)], 1)
+        self.to_gap = torch.linalg.lstsq(rows, self.gap.flatten()[:, None]).solution[:-1, 0]
+
+    def losses(self, model: nn.Module, step: int) -> Losses:
+        """Normalised viseme error and lip-gap error of a random batch."""
+        pick = torch.randint(len(self.audio), (BATCH,))
+        made = model(hear(self.audio[pick]))
+        real = self.visemes[pick, PAST_FRAMES:-FUTURE_FRAMES]
+        gap_spread = self.gap.std()
+        gap_error = ((made - real) @ self.to_gap) / gap_spread
+        return {
+            "visemes": ((made - real) / self.spread).square().mean(),
+            "gap": _GAP_WEIGHT * gap_error.square().mean(),
+        }
+
+    def predict(self, model: nn.Module) -> Tensor:
+        """Visemes of all clips, heard cleanly [N, T, V]."""
+        pad = (PAST_CHUNKS * CHUNK_SAMPLES, FUTURE_CHUNKS * CHUNK_SAMPLES)
+        return model(F.pad(self.audio, pad))[:, : self.visemes.shape[1]].clamp(min=0)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Correlations with the truth, over all clips."""
+        made = self.predict(model)
+        each = [
+            correlation(made[..., k], self.visemes[..., k])
+            for k in range(made.shape[-1])
+            if float(self.visemes[..., k].std()) > 0.02
+        ]
+        gaps = made @ self.to_gap
+        per_clip = [correlation(a, b) for a, b in zip(gaps, self.gap, strict=True)]
+        quiet = self.gap < self.gap.min() + 0.05 * (self.gap.max() - self.gap.min())
+        return {
+            "visemes": float(np.mean(each)),
+            "gap": float(np.nanmean(per_clip)),
+            "gap_amplitude": float(gaps.std() / self.gap.std()),
+            "gap_when_closed": float(gaps[quiet].mean() / self.gap.std()),
+        }
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson correlation of all elements."""
+    return float(torch.corrcoef(torch.stack([a.flatten().float(), b.flatten().float()]))[0, 1])
+
+
+def hear(audio: Tensor) -> Tensor:
+    """Another microphone for each clip: level, equaliser, noise floor."""
+    batch = len(audio)
+    taps = torch.randn(batch, 1, 5) * 0.15
+    taps[:, 0, 2] += 1
+    coloured = F.conv1d(audio[None], taps, padding=2, groups=batch)[0]
+    level = 10 ** (torch.rand(batch, 1) * 1.3 - 1.0)
+    noise = 10 ** (torch.rand(batch, 1) * 2.5 - 4.7)
+    tilt = torch.rand(batch, 1)
+    white = torch.randn_like(audio)
+    brown = F.pad(white[:, 1:] + white[:, :-1], (1, 0))
+    return coloured * level + noise * (tilt * white + (1 - tilt) * brown)
+
+
+def calibrate(model: VisemeNet, batches: SpeechBatches) -> None:
+    """Scale each output so that it opens as far as the truth: regression shrinks towards 0."""
+    made = batches.predict(model)
+    gain = batches.visemes.flatten(0, 1).std(0) / made.flatten(0, 1).std(0).clamp(min=1e-3)
+    gain = torch.where(batches.spread > 0.035, gain.clamp(1.0, 1.35), torch.ones_like(gain))
+    model.leave.weight.mul_(gain[:, None, None])
+    assert model.leave.bias is not None
+    model.leave.bias.mul_(gain)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("var/data"))
+    parser.add_argument("--out", type=Path, default=Path("var/train/visemes"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    train = SpeechBatches(args.data / "audio_train.npz")
+    test = SpeechBatches(args.data / "audio_test.npz")
+    config = LoopConfig(args.steps, 2e-3, weight_decay=0.02, bf16=False)
+    trainer = Trainer(VisemeNet(), config, args.out, args.seed)
+    trainer.resume()
+    trainer.run(train.losses, test.evaluate, evaluate_every=500)
+    net = trainer.averaged
+    assert isinstance(net, VisemeNet)
+    with torch.no_grad():
+        calibrate(net, train)
+    torch.save(net.state_dict(), args.out / "visemes.pt")
+
+
+if __name__ == "__main__":
+    main()
