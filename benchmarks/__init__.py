@@ -1,0 +1,1 @@
+"""Benchmarks: what a machine can do, measured with the real server and real clients."""

@@ -1,0 +1,111 @@
+"""Holds the shape of the code: who may import whom, what ships, what stays free of I/O."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("kernels", "models", "client", "benchmarks", "server")
+
+# The command line is the outermost shell: it wires the client and the benchmarks in, too.
+MAY_IMPORT: dict[str, set[str]] = {
+    "kernels": set(),
+    "models": {"kernels"},
+    "client": set(),
+    "benchmarks": {"client"},
+    "server": {"models"},
+    "server/cli": {"models", "client", "benchmarks"},
+}
+SANS_IO = ("protocol", "session", "scheduler")
+NOT_SANS_IO = {"asyncio", "threading", "torch", "fastapi", "time"}
+MAX_LINES = 400
+
+
+def _sources(package: str) -> list[Path]:
+    return [p for p in sorted((ROOT / package).rglob("*.py")) if "node_modules" not in p.parts]
+
+
+def _all_sources() -> list[Path]:
+    return [path for package in PACKAGES for path in _sources(package)]
+
+
+def _resolve(path: Path, node: ast.ImportFrom) -> str:
+    """The module that an import names, as a dotted path from the repository root."""
+    if not node.level:
+        return node.module or ""
+    here = list(path.relative_to(ROOT).parent.parts)
+    base = here[: len(here) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules a file imports; those of this project without the `rollcast.` in front."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = _resolve(path, node)
+            found |= {module} if module else {alias.name for alias in node.names}
+    return found
+
+
+def _allowed(path: Path) -> set[str]:
+    package = path.relative_to(ROOT).parts[0]
+    is_cli = package == "server" and path.relative_to(ROOT).parts[1].startswith("cli")
+    return MAY_IMPORT["server/cli" if is_cli else package] | {package}
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", _all_sources(), ids=_name)
+def test_imports_point_inwards(path: Path) -> None:
+    ours = {module.split(".")[0] for module in _imports(path)} & set(PACKAGES)
+    assert ours <= _allowed(path)
+
+
+@pytest.mark.parametrize("path", _all_sources(), ids=_name)
+def test_package_imports_itself_relatively(path: Path) -> None:
+    absolute = {m for m in _imports(path) if m.split(".")[0] in {"rollcast", "tests", "training"}}
+    assert not absolute
+
+
+@pytest.mark.parametrize("path", _all_sources(), ids=_name)
+def test_file_says_what_it_is_for_and_stays_readable(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a module starts with what it is for"
+    assert len(text.splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("name", SANS_IO)
+def test_core_does_no_io(name: str) -> None:
+    path = ROOT / "server" / f"{name}.py"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not written yet")
+    assert not {m.split(".")[0] for m in _imports(path)} & NOT_SANS_IO
+
+
+def test_every_package_ships() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(config["tool"]["setuptools"]["packages"])
+    folders = {p.parent for package in PACKAGES for p in _sources(package)}
+    dotted = {".".join(["rollcast", *f.relative_to(ROOT).parts]) for f in folders}
+    assert dotted == listed
+
+
+def test_kernels_cannot_be_taken_for_another_distribution() -> None:
+    """Run from the repository root, `kernels` may shadow the distribution of that name."""
+    tree = ast.parse((ROOT / "kernels" / "__init__.py").read_text())
+    assert all(isinstance(node, ast.Expr) for node in tree.body), "a docstring only"
+
+
+def test_importing_a_package_starts_no_torch() -> None:
+    for package in PACKAGES:
+        tops = {m.split(".")[0] for m in _imports(ROOT / package / "__init__.py")}
+        assert "torch" not in tops, package
