@@ -41,10 +41,7 @@ def mel_filters() -> Tensor:
     """Triangular mel filters over 60 Hz to 7.6 kHz, [MELS, WINDOW // 2 + 1]."""
     low, high = _mel(60), _mel(7600)
     corners = torch.tensor(
-        [
-            700 * (10 ** ((low + (high - low) * k / (MELS + 1)) / 2595) - 1)
-            for k in range(MELS + 2)
-        ]
+        [700 * (10 ** ((low + (high - low) * k / (MELS + 1)) / 2595) - 1) for k in range(MELS + 2)]
     )
     bins = torch.arange(WINDOW // 2 + 1) * (SAMPLE_RATE / WINDOW)
     rising = (bins - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
@@ -83,16 +80,12 @@ class VisemeNet(nn.Module):
         mel = log_mel(samples)
         frames = samples.shape[-1] // FRAME_SAMPLES
         # rows 4f-2 .. 4f+5 of frame f: 5-tap convolution, then one output per 4 rows
-        rows = mel[:, MEL_PER_FRAME - 2 : MEL_PER_FRAME * (frames - 1) + 2].transpose(
-            1, 2
-        )
+        rows = mel[:, MEL_PER_FRAME - 2 : MEL_PER_FRAME * (frames - 1) + 2].transpose(1, 2)
         x = F.silu(self.stride(F.silu(self.enter(rows))))
         for layer in self.wide:  # taps -3..+1
             x = x[..., 3:-1] + F.silu(layer(x))
         x = x[..., 1:-1] + F.silu(self.near(x))
-        return self.leave(x[..., : frames - PAST_FRAMES - FUTURE_FRAMES]).transpose(
-            1, 2
-        )
+        return self.leave(x[..., : frames - PAST_FRAMES - FUTURE_FRAMES]).transpose(1, 2)
 
 
 def to_float(samples: np.ndarray) -> Tensor:

@@ -78,9 +78,7 @@ def warp(source: Tensor, flow: Tensor) -> Tensor:
     grid_x = (xs + flow[:, 0]) * (2 / width) - 1
     grid_y = (ys[:, None] + flow[:, 1]) * (2 / height) - 1
     grid = torch.stack([grid_x, grid_y], -1)
-    return F.grid_sample(
-        source, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    return F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _resize(x: Tensor, factor: int) -> Tensor:
@@ -114,9 +112,7 @@ class FrameEncoder(nn.Module):
             nn.Conv2d(c, LEARNED_CHANNELS, 1),
         )
 
-    def forward(
-        self, frames: Tensor, reference: Tensor, flow: Tensor, scale: Tensor
-    ) -> Tensor:
+    def forward(self, frames: Tensor, reference: Tensor, flow: Tensor, scale: Tensor) -> Tensor:
         """Latents [B, 20, h/16, w/16] of `frames` [B, 3, h, w]; `flow` px [B, 2, h/8, w/8]."""
         warped = warp(reference, _resize(flow, 8))
         learned = self.layers(torch.cat([frames, warped], 1))
@@ -154,14 +150,10 @@ class WarpDecoder(nn.Module):
         eighth = self.ref_eighth(quarter)
         return ReferenceFeatures(image, quarter, eighth, self.ref_sixteenth(eighth))
 
-    def forward(
-        self, latents: Tensor, reference: ReferenceFeatures, scale: Tensor
-    ) -> Decoded:
+    def forward(self, latents: Tensor, reference: ReferenceFeatures, scale: Tensor) -> Decoded:
         """Decode [B, 20, h, w] into frames [B, 3, 16h, 16w]; `scale` px per motion unit [B]."""
         coarse = unfold_motion(latents, scale)
-        x = self.enter(latents) + warp(
-            reference.sixteenth, F.avg_pool2d(coarse, 2) / 16
-        )
+        x = self.enter(latents) + warp(reference.sixteenth, F.avg_pool2d(coarse, 2) / 16)
         x = self.to_eighth(self.at_sixteenth(x)) + warp(reference.eighth, coarse / 8)
         x = self.to_quarter(self.at_eighth(x))
         half_flow = convex_upsample(coarse, self.weights(F.relu(x)))

@@ -82,9 +82,7 @@ class HeadDrag:
         point = (event.x * FRAME_SIZE, event.y * FRAME_SIZE)
         grab = self.grabs.get(event.id)
         if event.phase in ("down", "anchor") and grab is None:
-            self.grabs[event.id] = Grab(
-                -1, point, point, pinned=event.phase == "anchor"
-            )
+            self.grabs[event.id] = Grab(-1, point, point, pinned=event.phase == "anchor")
         elif grab is not None and event.phase == "up":
             if not grab.pinned:
                 del self.grabs[event.id]
@@ -101,9 +99,7 @@ class HeadDrag:
         """The yaw and pitch that the fingers ask for, radians; None when nobody drags."""
         if not self.grabs:
             return None
-        moved = np.mean(
-            [np.subtract(g.now, g.pressed) for g in self.grabs.values()], axis=0
-        )
+        moved = np.mean([np.subtract(g.now, g.pressed) for g in self.grabs.values()], axis=0)
         yaw = float(np.clip(moved[0] / self.gain[0], -_MAX_YAW, _MAX_YAW))
         pitch = float(np.clip(moved[1] / self.gain[1], -_MAX_PITCH, _MAX_PITCH))
         return yaw, pitch
@@ -135,9 +131,7 @@ class SceneMotion:
         home = np.array([thing.home for thing in objects], float)
         pinned = np.zeros(len(objects), bool)
         drift = SmoothNoise.zeros(2 * len(objects))
-        return cls(
-            tuple(objects), seeded_rng(seed), home.copy(), home.copy(), pinned, drift
-        )
+        return cls(tuple(objects), seeded_rng(seed), home.copy(), home.copy(), pinned, drift)
 
     def receive(self, event: TrackEvent) -> None:
         """Take one pointer event; a press on nothing holds nothing."""
@@ -163,9 +157,7 @@ class SceneMotion:
             return None
         thing = min(under, key=lambda k: (distance[k] / reach[k] > 0.75, -k))
         offset = self.position[thing] - point
-        self.grabs[track] = Grab(
-            thing, point, point, (float(offset[0]), float(offset[1]))
-        )
+        self.grabs[track] = Grab(thing, point, point, (float(offset[0]), float(offset[1])))
         return self.grabs[track]
 
     def _rest_at(self, grab: Grab) -> None:
@@ -193,9 +185,7 @@ class SceneMotion:
             goal[grab.thing] = self._wanted(grab)
         move = _EASE * (goal - self.position)
         length = np.hypot(*move.T)[:, None]
-        self.position = self.position + move * np.minimum(
-            1, _MAX_SPEED / np.maximum(length, 1e-9)
-        )
+        self.position = self.position + move * np.minimum(1, _MAX_SPEED / np.maximum(length, 1e-9))
         return self.position.copy()
 
     def save(self) -> dict[str, Any]:
@@ -224,10 +214,7 @@ class SceneMotion:
 
 
 def _save_grabs(grabs: dict[int, Grab]) -> dict[str, Any]:
-    return {
-        str(k): [g.thing, g.pressed, g.now, g.offset, g.pinned]
-        for k, g in grabs.items()
-    }
+    return {str(k): [g.thing, g.pressed, g.now, g.offset, g.pinned] for k, g in grabs.items()}
 
 
 def _load_grabs(saved: dict[str, Any]) -> dict[int, Grab]:

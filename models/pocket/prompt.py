@@ -7,7 +7,7 @@ expression tokens, which condition the student through its text cross-attention)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,12 +24,6 @@ _WEIGHTS = {
     "very": 1.0,
     "really": 1.0,
 }
-_FILLERS = frozenset(
-    "a an and the of in on with who is are be please show me make it him her them they she he "
-    "this that to at by person someone somebody look looks looking wearing wears has have having "
-    "speaking talking wears now then but more some head face portrait avatar scene video".split()
-)
-
 Group = Literal["expression", "identity", "scene"]
 
 
@@ -51,14 +45,13 @@ class ParsedPrompt:
 
 
 class Vocabulary:
-    """The attribute tokens a model knows."""
+    """The attribute tokens a model knows, and the words that it may pass over in silence."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[Token], fillers: Iterable[str] = ()) -> None:
+        self.fillers = frozenset(fillers)
         self.tokens = tuple(tokens)
         self.index = {token.name: k for k, token in enumerate(self.tokens)}
-        self._by_word = {
-            word: token.name for token in self.tokens for word in token.words
-        }
+        self._by_word = {word: token.name for token in self.tokens for word in token.words}
 
     def parse(self, text: str) -> ParsedPrompt:
         """Tokens named in `text`; "slightly", "very" before a word set its weight (default 1)."""
@@ -72,7 +65,7 @@ class Vocabulary:
                 strength = 1.0
             elif word in _WEIGHTS:
                 strength = _WEIGHTS[word]
-            elif word not in _FILLERS:
+            elif word not in self.fillers:
                 ignored.append(word)
         return ParsedPrompt(weights, tuple(dict.fromkeys(ignored)))
 
