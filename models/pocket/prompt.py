@@ -59,7 +59,7 @@ class Vocabulary:
         ignored: list[str] = []
         strength = 1.0
         for word in _WORD.findall(text.lower()):
-            name = self._by_word.get(word) or self._by_word.get(word.removesuffix("s"))
+            name = self._token_of(word)
             if name is not None:
                 weights[name] = strength
                 strength = 1.0
@@ -68,6 +68,10 @@ class Vocabulary:
             elif word not in self.fillers:
                 ignored.append(word)
         return ParsedPrompt(weights, tuple(dict.fromkeys(ignored)))
+
+    def _token_of(self, word: str) -> str | None:
+        forms = (word, word.removesuffix("s"), word.removesuffix("es"))
+        return next((self._by_word[form] for form in forms if form in self._by_word), None)
 
     def group(self, name: str) -> Group:
         """The group of a token."""
