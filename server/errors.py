@@ -1,0 +1,188 @@
+"""Everything that can be said to a client that went wrong: one class per wire code.
+
+A `StreamError` is a peer's mistake or a refusal. It is sent to that client alone, as `rejected`
+when it answers an `event_id` and as `error` otherwise. Fatal ones close the socket.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StreamError(Exception):
+    """Base of the tree; `code` is the wire code, `cure` what the client can do about it."""
+
+    code: ClassVar[str]
+    default_cure: ClassVar[str]
+    fatal_by_default: ClassVar[bool] = False
+    close_code: ClassVar[int] = 4400
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        cure: str | None = None,
+        retry_after_s: float | None = None,
+        event_id: str | None = None,
+        fatal: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.cure = cure or self.default_cure
+        self.retry_after_s = retry_after_s
+        self.event_id = event_id
+        self.fatal = self.fatal_by_default if fatal is None else fatal
+
+
+class BadJson(StreamError):
+    code = "bad_json"
+    default_cure = "Send one JSON object per text message, in UTF-8, without NaN or Infinity."
+
+
+class UnknownType(StreamError):
+    code = "unknown_type"
+    default_cure = "Use one of the message types or packet kinds of protocol version 1."
+
+
+class InvalidField(StreamError):
+    code = "invalid_field"
+    default_cure = "Correct the named field; its limits are in the protocol document."
+
+
+class TooLarge(StreamError):
+    code = "too_large"
+    default_cure = "Split the message; the limits are in the server's hello."
+
+
+class UnsupportedVersion(StreamError):
+    code = "unsupported_version"
+    default_cure = "Offer protocol version 1 in hello.versions."
+    fatal_by_default = True
+
+
+class UnsupportedCodec(StreamError):
+    code = "unsupported_codec"
+    default_cure = "Offer at least one of the codecs in the server's hello."
+
+
+class Unauthorized(StreamError):
+    code = "unauthorized"
+    default_cure = "Send the server's token in hello.token, or as a Bearer token over HTTP."
+    fatal_by_default = True
+    close_code = 4401
+
+
+class ForbiddenOrigin(StreamError):
+    code = "forbidden_origin"
+    default_cure = "Open the page from this server, or add its origin to the allowed ones."
+    fatal_by_default = True
+    close_code = 4403
+
+
+class OutOfOrder(StreamError):
+    code = "out_of_order"
+    default_cure = "Send hello first, then session.create or session.resume, then controls."
+
+
+class UnknownModel(StreamError):
+    code = "unknown_model"
+    default_cure = "Choose a model named in the server's hello."
+
+
+class UnknownScene(StreamError):
+    code = "unknown_scene"
+    default_cure = "Choose a scene of this model named in the server's hello."
+
+
+class UnknownSession(StreamError):
+    code = "unknown_session"
+    default_cure = "Send session.create to start a new stream."
+
+
+class WrongResumeToken(StreamError):
+    code = "wrong_resume_token"
+    default_cure = "Use the resume_token of the session.ready that opened this stream."
+
+
+class SessionExpired(StreamError):
+    code = "session_expired"
+    default_cure = "Send session.create to start a new stream."
+
+
+class Capacity(StreamError):
+    code = "capacity"
+    default_cure = "Connect again after retry_after_s seconds."
+    fatal_by_default = True
+    close_code = 4429
+
+
+class RateLimited(StreamError):
+    code = "rate_limited"
+    default_cure = "Send fewer messages: merge pointer moves and send audio in longer pieces."
+    close_code = 4429
+
+
+class AudioOverflow(StreamError):
+    code = "audio_overflow"
+    default_cure = "Send audio no further ahead of its playback than limits.max_queued_audio_ms."
+
+
+class NotSupported(StreamError):
+    code = "not_supported"
+    default_cure = "Use only the controls that the model lists in the server's hello."
+
+
+class Replaced(StreamError):
+    code = "replaced"
+    default_cure = "Nothing to do: this stream went on over a newer connection."
+    fatal_by_default = True
+    close_code = 4409
+
+
+class EngineFailed(StreamError):
+    code = "engine_failed"
+    default_cure = "Connect again later; the server's log says what failed."
+    fatal_by_default = True
+    close_code = 4500
+
+
+class Draining(StreamError):
+    code = "draining"
+    default_cure = "The server is shutting down; connect again after retry_after_s seconds."
+    fatal_by_default = True
+    close_code = 4503
+
+
+class Timeout(StreamError):
+    code = "timeout"
+    default_cure = "Keep sending ack or ping messages, and read what the server sends."
+    fatal_by_default = True
+    close_code = 4408
+
+
+ERRORS: tuple[type[StreamError], ...] = (
+    BadJson,
+    UnknownType,
+    InvalidField,
+    TooLarge,
+    UnsupportedVersion,
+    UnsupportedCodec,
+    Unauthorized,
+    ForbiddenOrigin,
+    OutOfOrder,
+    UnknownModel,
+    UnknownScene,
+    UnknownSession,
+    WrongResumeToken,
+    SessionExpired,
+    Capacity,
+    RateLimited,
+    AudioOverflow,
+    NotSupported,
+    Replaced,
+    EngineFailed,
+    Draining,
+    Timeout,
+)
