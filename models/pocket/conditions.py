@@ -1,0 +1,78 @@
+"""What the student is told of each chunk, built the same way in training and in streams."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .audio import CHUNK_FRAMES
+from .autoencoder import LATENT_CHANNELS, LATENT_SIZE, ReferenceFeatures
+from .motion import TRACK_CHANNELS
+
+VISEMES = 16
+# visemes, pose (5), blink, brow, "this is an avatar"
+FRAME_FEATURES = VISEMES + 8
+GROUP = CHUNK_FRAMES + 1
+FRAME_DIM = GROUP * FRAME_FEATURES
+PACKED_CHANNELS = CHUNK_FRAMES * LATENT_CHANNELS
+PACKED_TRACK_CHANNELS = 4 * TRACK_CHANNELS
+REFERENCE_CHANNELS = 128 + LATENT_CHANNELS
+_VISEME_GAIN = 3.0
+# about one standard deviation each of yaw, pitch, roll, gaze x and y, blink, brow
+_MOTION_SPREAD = (0.13, 0.07, 0.05, 0.17, 0.09, 0.3, 0.25)
+
+
+def frame_features(visemes: Tensor, motion: Tensor) -> Tensor:
+    """Features [..., 24] of avatar frames.
+
+    `visemes` [..., 16]; `motion` [..., 7] as `AvatarMotion.step` gives it. Frames of a scene have
+    features of zero.
+    """
+    spread = torch.tensor(_MOTION_SPREAD)
+    flag = torch.ones_like(motion[..., :1])
+    return torch.cat([visemes * _VISEME_GAIN, motion / spread, flag], -1)
+
+
+def grouped(features: Tensor, previous: Tensor) -> Tensor:
+    """Frame features [B, T, 24] -> [B, T / 4, 5, 24]: each chunk's frames and the one before.
+
+    `previous` [B, 24] is the frame before the first.
+    """
+    known = torch.cat([previous[:, None], features], 1)
+    return known.unfold(1, GROUP, CHUNK_FRAMES).transpose(-1, -2)
+
+
+def frame_conditions(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Grouped features -> the student's frame conditions [B, F, 120] and speech tokens
+    [B, F, 5, 16]."""
+    return groups.flatten(2), groups[..., :VISEMES]
+
+
+def pack_tracks(drawn: Tensor) -> Tensor:
+    """Track maps [..., T, 5, 16, 16] -> [..., T, 20, 8, 8], on the latents' grid."""
+    return F.pixel_unshuffle(drawn, 2)
+
+
+def pack_latents(latents: Tensor) -> Tensor:
+    """Frame latents [..., T, 20, 8, 8] -> latent frames [..., T / 4, 80, 8, 8]."""
+    return latents.reshape(*latents.shape[:-4], -1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+
+
+def unpack_latents(packed: Tensor) -> Tensor:
+    """The inverse of `pack_latents`."""
+    shape = (*packed.shape[:-4], -1, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    return packed.reshape(shape)
+
+
+def reference_channels(reference: ReferenceFeatures, latent: Tensor) -> Tensor:
+    """What the student sees of the reference picture [B, 1, 148, 8, 8].
+
+    `latent` [B, 20, 8, 8] is the picture's own normalised latent.
+    """
+    return torch.cat([reference.sixteenth, latent], 1)[:, None]
+
+
+def reference_base(latent: Tensor) -> Tensor:
+    """The reference picture as one packed latent frame [B, 1, 80, 8, 8]: a chunk at rest."""
+    return latent.repeat(1, CHUNK_FRAMES, 1, 1)[:, None]

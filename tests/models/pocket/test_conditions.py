@@ -1,0 +1,47 @@
+"""Packing of frames into latent frames, and grouping of per-frame features."""
+
+import torch
+
+from rollcast.models.pocket.conditions import (
+    FRAME_DIM,
+    frame_conditions,
+    frame_features,
+    grouped,
+    pack_latents,
+    unpack_latents,
+)
+
+
+def test_packing_keeps_frames_apart_and_in_order() -> None:
+    latents = torch.randn(2, 12, 20, 8, 8)
+    packed = pack_latents(latents)
+    assert packed.shape == (2, 3, 80, 8, 8)
+    assert torch.equal(packed[1, 2, 20:40], latents[1, 9])
+    assert torch.equal(unpack_latents(packed), latents)
+
+
+def test_groups_overlap_by_the_frame_before() -> None:
+    features = torch.randn(2, 8, 24)
+    previous = torch.randn(2, 24)
+    groups = grouped(features, previous)
+    assert groups.shape == (2, 2, 5, 24)
+    assert torch.equal(groups[:, 0, 0], previous)
+    assert torch.equal(groups[:, 1], features[:, 3:8])
+
+
+def test_grouping_in_chunks_equals_grouping_at_once() -> None:
+    features, previous = torch.randn(1, 12, 24), torch.randn(1, 24)
+    whole = grouped(features, previous)
+    parts, last = [], previous
+    for chunk in features.split(4, 1):
+        parts.append(grouped(chunk, last))
+        last = chunk[:, -1]
+    assert torch.equal(torch.cat(parts, 1), whole)
+
+
+def test_speech_tokens_are_the_viseme_part() -> None:
+    features = frame_features(torch.rand(1, 4, 16), torch.rand(1, 4, 7))
+    frame, speech = frame_conditions(grouped(features, features[:, 0]))
+    assert frame.shape == (1, 1, FRAME_DIM)
+    assert torch.equal(speech[0, 0, 1:], features[0, :, :16])
+    assert torch.equal(features[..., -1], torch.ones(1, 4))
