@@ -1,0 +1,110 @@
+"""What steers a student beside noise and time: text, audio, tracks, channels, per-frame values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from .config import StudentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Condition inputs of F latent frames; each is needed exactly if the student has that part.
+
+    `frames` [B, F, frame_dim], `audio` [B, F, A, audio_dim],
+    `tracks` [B, track_stride * F, track_channels, h, w],
+    `channels` [B, F or 1, extra_channels, h, w], `base` [B, F or 1, C, h, w] (always optional; a
+    sample student predicts the residual to it).
+    """
+
+    frames: Tensor | None = None
+    audio: Tensor | None = None
+    tracks: Tensor | None = None
+    channels: Tensor | None = None
+    base: Tensor | None = None
+
+    def check(self, config: StudentConfig, frames: int) -> None:
+        """Raise ValueError if these are not what `config` needs for `frames` frames."""
+        needed = {
+            "frames": (config.frame_dim, (frames,), (config.frame_dim,)),
+            "audio": (config.audio_tokens, (frames,), (config.audio_tokens, config.audio_dim)),
+            "tracks": (
+                config.track_channels,
+                (frames * config.track_stride,),
+                (config.track_channels,),
+            ),
+            "channels": (config.extra_channels, (1, frames), (config.extra_channels,)),
+            "base": (None, (1, frames), (config.out_channels,)),
+        }
+        for name, (wanted, lengths, width) in needed.items():
+            value: Tensor | None = getattr(self, name)
+            if value is None:
+                if wanted:
+                    raise ValueError(f"this student needs Conditions.{name}, got None")
+                continue
+            if wanted == 0:
+                raise ValueError(f"this student has no use for Conditions.{name}; pass None")
+            if value.shape[1] not in lengths or tuple(value.shape[2 : 2 + len(width)]) != width:
+                raise ValueError(
+                    f"Conditions.{name} is {tuple(value.shape)}; expected [B, "
+                    f"{' or '.join(map(str, lengths))}, {', '.join(map(str, width))}, ...]"
+                )
+        if self.base is not None and config.prediction != "sample":
+            raise ValueError("Conditions.base is for students that predict the sample")
+
+    def part(self, start: int, frames: int, track_stride: int = 4) -> Conditions:
+        """The conditions of frames `start`..`start + frames`."""
+        values: dict[str, Tensor | None] = {}
+        for item in fields(self):
+            value: Tensor | None = getattr(self, item.name)
+            step = track_stride if item.name == "tracks" else 1
+            fixed = value is None or (item.name in ("channels", "base") and value.shape[1] == 1)
+            values[item.name] = (
+                value
+                if fixed or value is None
+                else value[:, start * step : (start + frames) * step]
+            )
+        return Conditions(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class TextContext:
+    """Text keys and values of every layer, [B, H, L, D] each: encode once, use until it changes."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+
+class TrackHead(nn.Module):
+    """Track maps to channels beside the latents (after MotionStream, arXiv 2511.01266, 3.1).
+
+    One latent frame takes exactly its own `stride` maps, so a stream in chunks equals one pass.
+    Its last layer starts at zero: an untrained head changes nothing.
+    """
+
+    def __init__(self, channels: int, features: int, stride: int) -> None:
+        super().__init__()
+        kernel = (stride, 1, 1)
+        self.temporal = nn.Conv3d(channels, features, kernel, stride=kernel)
+        self.mix = nn.Conv3d(features, features, 1)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(torch.as_tensor(self.mix.bias))
+
+    def forward(self, tracks: Tensor) -> Tensor:
+        """[B, F, features, h, w] of `tracks` [B, stride * F, channels, h, w]."""
+        return self.mix(self.temporal(tracks.transpose(1, 2))).transpose(1, 2)
+
+
+class AudioEmbedding(nn.Module):
+    """Audio tokens to model width, with a learned place for each token of a frame."""
+
+    def __init__(self, tokens: int, audio_dim: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(audio_dim, dim)
+        self.place = nn.Parameter(torch.randn(tokens, dim) * 0.02)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """[B, F, A, d] of `audio` [B, F, A, audio_dim]."""
+        return self.proj(audio) + self.place

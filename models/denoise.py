@@ -1,0 +1,98 @@
+"""Few-step denoising of one chunk after another (Self-Forcing, arXiv 2506.08009, Apache-2.0).
+
+Flow matching: x_t = (1 - sigma) * x0 + sigma * noise, velocity = noise - x0, time t in 0..1000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .conditioning import Conditions, TextContext
+from .config import Prediction
+from .kv_cache import StudentCache
+from .student import NO_CONDITIONS, CausalStudent
+
+NoiseSource = Callable[[Tensor], Tensor]
+
+
+class FlowSchedule:
+    """The published table of `entries` timesteps with its `shift`.
+
+    Sigma of a timestep is that of the nearest entry, never timestep / 1000: warped timesteps are
+    not integers.
+    """
+
+    def __init__(self, shift: float = 5.0, entries: int = 1000) -> None:
+        line = torch.linspace(1.0, 0.0, entries + 1)[:-1]
+        self.sigmas = shift * line / (1 + (shift - 1) * line)
+        self.timesteps = self.sigmas * entries
+
+    def sigma(self, timestep: float) -> float:
+        """Share of noise at `timestep`."""
+        return float(self.sigmas[(self.timesteps - timestep).abs().argmin()])
+
+    def warp(self, steps: Sequence[int]) -> tuple[float, ...]:
+        """Timesteps of an unwarped step list such as (1000, 750, 500, 250); step 0 is 0."""
+        entries = len(self.timesteps)
+        for step in steps:
+            if not 0 <= step <= entries:
+                raise ValueError(f"step {step} is outside 0..{entries}")
+        return tuple(float(self.timesteps[entries - step]) if step else 0.0 for step in steps)
+
+    def add_noise(self, sample: Tensor, noise: Tensor, timestep: float) -> Tensor:
+        """`sample` at `timestep`, in its dtype."""
+        sigma = self.sigma(timestep)
+        return ((1 - sigma) * sample + sigma * noise).to(sample.dtype)
+
+    def to_sample(
+        self, prediction: Tensor, noisy: Tensor, timestep: float, kind: Prediction
+    ) -> Tensor:
+        """x0 of a student's prediction for `noisy` at `timestep`; velocities in float64 inside."""
+        if kind == "sample":
+            return prediction
+        return (noisy.double() - self.sigma(timestep) * prediction.double()).to(noisy.dtype)
+
+
+@torch.no_grad()
+def denoise_chunk(
+    student: CausalStudent,
+    caches: StudentCache | Sequence[StudentCache],
+    noise: Tensor,
+    steps: Sequence[float],
+    context: TextContext,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    schedule: FlowSchedule,
+    renoise: NoiseSource = torch.randn_like,
+    context_timestep: float = 0.0,
+) -> Tensor:
+    """The next chunk's clean latents [B, F, C, h, w] from `noise` of that shape; advances `caches`.
+
+    `steps` are warped timesteps, the first being that of `noise`. `renoise(x)` gives fresh noise
+    like x between steps. With one cache a last pass at `context_timestep` writes the clean chunk's
+    keys and values. With one cache per step, call k of every chunk reads and writes cache k and
+    there is no such pass (timestep-forced caches, Live Avatar, arXiv 2512.04677).
+    """
+    per_step = not isinstance(caches, StudentCache)
+    stepped = list(caches) if per_step else [caches] * len(steps)
+    if len(stepped) != len(steps) or not steps:
+        raise ValueError(f"{len(stepped)} caches for {len(steps)} steps; expected one a step")
+    sample = x = noise
+    for index, (timestep, cache) in enumerate(zip(steps, stepped, strict=True)):
+        if index:
+            x = schedule.add_noise(sample, renoise(sample), timestep)
+        prediction = student(x, _times(x, timestep), context, cache, conditions)
+        sample = schedule.to_sample(prediction, x, timestep, student.config.prediction)
+    frames = noise.shape[1]
+    if not per_step:
+        student(sample, _times(sample, context_timestep), context, stepped[0], conditions)
+    for cache in stepped if per_step else stepped[:1]:
+        cache.advance(frames)
+    return sample
+
+
+def _times(latents: Tensor, timestep: float) -> Tensor:
+    return torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)

@@ -1,0 +1,275 @@
+"""Rolling key/value cache of a stream: fixed memory, nothing moved, any number of chunks.
+
+Self-Forcing's cache (arXiv 2506.08009) kept as a ring, with Reward Forcing's EMA-Sink (2512.04678).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import CacheConfig, RopeFamily
+from .frame_ring import FrameRing, RingWrite
+from .rope import RopeTable, rotate
+
+
+@dataclass(frozen=True, slots=True)
+class CachedCall:
+    """Positions of one call of the student, the same for every layer.
+
+    `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
+    stored and `read` the first stored keys before they are used; None: as they are.
+    `write_from` is the first token of the call that `write` turns.
+    """
+
+    ring: RingWrite
+    tokens_per_frame: int
+    query: Tensor
+    write: Tensor | None
+    write_from: int
+    read: Tensor | None
+
+
+class KVCache:
+    """Keys and values of one layer, [B, H, slots * tokens_per_frame, D]."""
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        batch: int,
+        heads: int,
+        tokens_per_frame: int,
+        head_dim: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.tokens_per_frame = tokens_per_frame
+
+        def buffer(frames: int, kind: torch.dtype) -> Tensor:
+            shape = (batch, heads, frames * tokens_per_frame, head_dim)
+            return torch.zeros(shape, dtype=kind, device=device)
+
+        # Never inference tensors: a cache may be made in inference mode and used outside of it.
+        with torch.inference_mode(False):
+            self.key = buffer(config.capacity_frames, dtype)
+            self.value = buffer(config.capacity_frames, dtype)
+            shadow = config.sink == "ema" and config.precision == "shadow"
+            self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
+            self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
+
+    def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
+
+        `key` comes before RoPE, after its norm. The result may be views of the cache: use them
+        before the next update.
+        """
+        if self.config.sink == "ema":
+            self._fold_into_sink(call.ring)
+        if call.write is not None:
+            head = key[:, :, : call.write_from]
+            tail = rotate(key[:, :, call.write_from :], call.write)
+            key = torch.cat((head, tail), dim=2) if call.write_from else tail
+        self._write(call.ring, key, value)
+        live = call.ring.live * self.tokens_per_frame
+        keys, values = self.key[:, :, :live], self.value[:, :, :live]
+        if call.read is None:
+            return keys, values
+        turned = call.read.shape[0]
+        first = rotate(keys[:, :, :turned], call.read)
+        return first if turned == live else torch.cat((first, keys[:, :, turned:]), dim=2), values
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a snapshot must keep, by name; the tensors themselves, not copies."""
+        kept = {"key": self.key, "value": self.value}
+        if self.sink_key is not None and self.sink_value is not None:
+            kept |= {"sink_key": self.sink_key, "sink_value": self.sink_value}
+        return kept
+
+    def _write(self, ring: RingWrite, key: Tensor, value: Tensor) -> None:
+        tokens = self.tokens_per_frame
+        for part in ring.segments:
+            source = slice(part.source * tokens, (part.source + part.frames) * tokens)
+            slots = slice(part.slot * tokens, (part.slot + part.frames) * tokens)
+            self.key[:, :, slots] = key[:, :, source]
+            self.value[:, :, slots] = value[:, :, source]
+            if self.sink_key is not None and self.sink_value is not None:
+                sink = slice(slots.start, min(slots.stop, self.sink_key.shape[2]))
+                self.sink_key[:, :, sink] = self.key[:, :, sink]
+                self.sink_value[:, :, sink] = self.value[:, :, sink]
+
+    def _fold_into_sink(self, ring: RingWrite) -> None:
+        """Average the frames about to be overwritten into the sink."""
+        sinks = self.config.sink_frames
+        ragged = len(ring.evictions) != sinks
+        overwrite = ragged and self.config.ragged == "overwrite"
+        for index, gone in enumerate(ring.evictions):
+            if overwrite and index >= sinks:
+                break
+            place = index if self.config.ragged == "overwrite" else gone.frame % sinks
+            self._fold_frame(place, gone.slot, 0.0 if overwrite else self.config.alpha)
+
+    def _fold_frame(self, place: int, slot: int, alpha: float) -> None:
+        tokens = self.tokens_per_frame
+        sink = slice(place * tokens, (place + 1) * tokens)
+        gone = slice(slot * tokens, (slot + 1) * tokens)
+        for kept, shadow in ((self.key, self.sink_key), (self.value, self.sink_value)):
+            if shadow is None:
+                kept[:, :, sink] = alpha * kept[:, :, sink] + (1 - alpha) * kept[:, :, gone]
+            else:
+                mean = alpha * shadow[:, :, sink] + (1 - alpha) * kept[:, :, gone]
+                shadow[:, :, sink] = mean
+                kept[:, :, sink] = mean.to(kept.dtype)
+
+
+class StudentCache:
+    """The caches of all layers of one stream and its place in time.
+
+    `position` is the first frame of the chunk under way; `begin` opens a call on it, `advance`
+    ends the chunk.
+    """
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        layers: Sequence[KVCache],
+        rope: RopeTable,
+        family: RopeFamily,
+    ) -> None:
+        if config.bounded_sink and family == "slot":
+            raise ValueError("bounded_sink is for absolute RoPE; slot RoPE is always bounded")
+        if config.sink == "ema" and family == "absolute":
+            raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
+        self.config = config
+        self.layers = list(layers)
+        self.position = 0
+        self._rope = rope
+        self._family: RopeFamily = family
+        self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
+        self._slot_rotations = rope.rotations(range(config.capacity_frames))
+        self._chunk_rotations: tuple[int, int, Tensor] | None = None
+
+    @property
+    def end(self) -> int:
+        """Frames of the stream that were written, those of the chunk under way included."""
+        return self._ring.end
+
+    def begin(
+        self, frames: int, *, start: int | None = None, keep_sink: bool = False
+    ) -> CachedCall:
+        """Open a call on `frames` frames from `position`, or from `start` to write the past anew.
+
+        Raises ValueError as `FrameRing.write` does.
+        """
+        start = self.position if start is None else start
+        ring = self._ring.write(start, frames, keep_sink=keep_sink)
+        if self.config.zero_start and ring.live < self.config.sink_frames:
+            sinks = self.config.sink_frames
+            ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
+        if self._family == "slot":
+            return self._slot_call(ring, frames)
+        return self._absolute_call(ring, start, frames)
+
+    def advance(self, frames: int) -> None:
+        """The chunk of `frames` frames is done; the next call is on the frames behind it."""
+        self.position += frames
+        assert self.position == self._ring.end, (self.position, self._ring.end)
+
+    def reset(self) -> None:
+        """Back to the start of a stream; memory stays where it is."""
+        self.position = 0
+        self._ring.end = 0
+        for tensor in self.tensors().values():
+            tensor.zero_()
+
+    def clear(self) -> None:
+        """Zero all keys and values and keep the place in time (LongLive's prompt switch)."""
+        for tensor in self.tensors().values():
+            tensor.zero_()
+
+    def poison(self, fill: float = float("nan")) -> None:
+        """Fill the slots that are not live, so that a test sees whether anything reads them."""
+        live = self._ring.live * self._rope.tokens_per_frame
+        for layer in self.layers:
+            layer.key[:, :, live:] = fill
+            layer.value[:, :, live:] = fill
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of a snapshot by name, `<layer>.<name>`; not copies."""
+        return {
+            f"{index}.{name}": tensor
+            for index, layer in enumerate(self.layers)
+            for name, tensor in layer.tensors().items()
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """The rest of a snapshot, JSON-able."""
+        return {"position": self.position, "end": self._ring.end}
+
+    def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Take over the `tensors` and `metadata` of a cache of the same shape.
+
+        Raises ValueError, and changes nothing, if names or shapes differ.
+        """
+        own = self.tensors()
+        wrong = [
+            name
+            for name in own.keys() | tensors.keys()
+            if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        self.position = int(metadata["position"])
+        self._ring.end = int(metadata["end"])
+
+    def _slot_call(self, ring: RingWrite, frames: int) -> CachedCall:
+        tokens = self._rope.tokens_per_frame
+        table = self._slot_rotations
+        live = ring.live * tokens
+        query = table[live - frames * tokens : live]
+        return CachedCall(ring, tokens, query, None, 0, self._in_slot_order(ring))
+
+    def _in_slot_order(self, ring: RingWrite) -> Tensor:
+        """Rotations of the live slots as they lie in memory."""
+        tokens = self._rope.tokens_per_frame
+        table = self._slot_rotations[: ring.live * tokens]
+        if ring.order == tuple(range(ring.live)):
+            return table
+        # The ring lies in memory as two runs: from its first slot to the newest frame's turn.
+        sink = self.config.sink_frames * tokens
+        first = ring.order[self.config.sink_frames] * tokens
+        return torch.cat((table[:sink], table[first:], table[sink:first]))
+
+    def _absolute_call(self, ring: RingWrite, start: int, frames: int) -> CachedCall:
+        tokens = self._rope.tokens_per_frame
+        query = self._chunk(start, frames)
+        if not self.config.bounded_sink:
+            return CachedCall(ring, tokens, query, query, 0, None)
+        sinks = min(self.config.sink_frames, ring.live)
+        oldest = self._ring.end - ring.live
+        raw = max(
+            (
+                part.source + min(part.frames, self.config.sink_frames - part.slot)
+                for part in ring.segments
+                if part.slot < self.config.sink_frames
+            ),
+            default=0,
+        )
+        write = query[raw * tokens :] if raw < frames else None
+        read = self._rope.rotations(range(oldest, oldest + sinks)) if sinks else None
+        return CachedCall(ring, tokens, query, write, raw * tokens, read)
+
+    def _chunk(self, start: int, frames: int) -> Tensor:
+        """Rotations of these frames; kept for the other denoising calls of the chunk."""
+        kept = self._chunk_rotations
+        if kept is None or kept[:2] != (start, frames):
+            kept = (start, frames, self._rope.rotations(range(start, start + frames)))
+            self._chunk_rotations = kept
+        return kept[2]
