@@ -1,0 +1,79 @@
+# Rollcast: every target works from a bare clone with Python 3.11 or newer; `make help` lists them.
+
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+MODEL  ?= pocket
+ARGS   ?=
+
+# The first Python that can make a virtual environment and is new enough.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+		>/dev/null 2>&1 && { echo $$p; break; }; done)
+
+# Run from here, our folder `kernels` must not be taken for the distribution of that name.
+export PYTHONSAFEPATH = 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-py test-js bench doctor style format types train clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
+		| awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+serve: $(VENV)/.installed  ## start the server with the embedded model and open the page
+	$(BIN)/rollcast serve --model $(MODEL) $(ARGS)
+
+test: test-py test-js  ## run all tests (the browser tests need Chromium)
+
+test-py: $(VENV)/.installed-dev
+	@.ci/need chromium || echo "The browser tests will be skipped." >&2
+	$(BIN)/pytest $(ARGS)
+
+test-js:
+	@if .ci/need node; then node --test tests/client/*.test.mjs; \
+	elif [ -n "$$CI" ]; then exit 1; else echo "The page's unit tests are skipped." >&2; fi
+
+bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
+	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
+
+doctor: $(VENV)/.installed  ## say what this machine can run
+	$(BIN)/rollcast doctor $(ARGS)
+
+style: $(VENV)/.installed-dev  ## check style and formatting (make format repairs)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## repair style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev client/node_modules/.installed  ## check types, Python and JavaScript
+	@mkdir -p typings && ln -sfn .. typings/rollcast
+	$(BIN)/pyright
+	client/node_modules/.bin/tsc --project client/jsconfig.json
+
+train: $(VENV)/.installed-dev  ## train the embedded model from nothing (hours; docs/models.md)
+	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) client/node_modules typings build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Rollcast needs Python 3.11 to 3.14 with venv and ensurepip" \
+		"(on Debian and Ubuntu: the packages python3 and python3-venv);" \
+		"name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+client/node_modules/.installed: client/package.json client/package-lock.json
+	@.ci/need node
+	npm ci --prefix client --no-audit --no-fund --silent
+	@touch $@
