@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# Up to this many keys two plain matrix products have the faster backward pass on a CPU: in
+# bfloat16 the fused one took 36 ms where they took 8 (448 queries, 16 keys, one thread).
+_FEW_KEYS = 64
 
 
 def attention(
@@ -19,4 +24,8 @@ def attention(
     As `attention_ref.attention_ref`, by torch's fused kernel. Ring caches need no mask: their live
     keys are one contiguous range and softmax does not care for their order.
     """
+    training = torch.is_grad_enabled() and query.requires_grad
+    if training and mask is None and query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS:
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return ((query * scale) @ key.transpose(2, 3)).softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
