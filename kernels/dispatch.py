@@ -26,6 +26,6 @@ def attention(
     """
     training = torch.is_grad_enabled() and query.requires_grad
     if training and mask is None and query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS:
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
-        return ((query * scale) @ key.transpose(2, 3)).softmax(-1) @ value
+        factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
+        return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)

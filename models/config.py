@@ -57,9 +57,7 @@ class StudentConfig:
         if self.head_dim < 6:
             raise ValueError(f"head dim {self.head_dim} leaves an axis without RoPE; use 6 or more")
         if self.patch[0] != 1:
-            raise ValueError(
-                f"patch {self.patch}: the temporal patch must be 1"
-            )
+            raise ValueError(f"patch {self.patch}: the temporal patch must be 1")
         if self.freq_dim % 2:
             raise ValueError(f"freq_dim {self.freq_dim} must be even")
         if 3 in (self.stem_kernel, self.head_kernel) and self.patch != (1, 1, 1):
@@ -122,6 +120,8 @@ class CacheConfig:
 
     `bounded_sink` (absolute RoPE only) keeps the sink right behind the window for RoPE, however
     old it is; otherwise its distance grows without bound as published.
+    `guard_sink` is LongLive's rule: a call that writes frames anew leaves the sink as it is, unless
+    it starts at frame 0. With chunks as long as the sink only a prompt switch notices.
     `zero_start` is the published EMA-Sink warm start: until the sink is full, its empty frames are
     attended to as zero keys. Only for parity.
     """
@@ -134,6 +134,7 @@ class CacheConfig:
     ragged: RaggedEviction = "fold"
     rolling: bool = True
     bounded_sink: bool = False
+    guard_sink: bool = False
     zero_start: bool = False
 
     def __post_init__(self) -> None:

@@ -94,5 +94,68 @@ def denoise_chunk(
     return sample
 
 
+@torch.no_grad()
+def prefill(
+    student: CausalStudent,
+    caches: StudentCache | Sequence[StudentCache],
+    latents: Tensor,
+    context: TextContext,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    chunk_frames: int,
+    first_frames: int | None = None,
+) -> None:
+    """Put clean `latents` [B, F, C, h, w] at the start of a stream; nothing is emitted.
+
+    They are passed at time 0 in chunks of `chunk_frames`, the first of `first_frames` if given.
+    Raises ValueError if they do not divide so.
+    """
+    frames = latents.shape[1]
+    first = chunk_frames if first_frames is None else first_frames
+    if frames < first or (frames - first) % chunk_frames:
+        raise ValueError(
+            f"{frames} frames do not divide into a first chunk of {first} and then {chunk_frames}"
+        )
+    for cache in [caches] if isinstance(caches, StudentCache) else caches:
+        start, length = 0, first
+        while start < frames:
+            chunk = latents[:, start : start + length]
+            part = conditions.part(start, length, student.config.track_stride)
+            student(chunk, _times(chunk, 0.0), context, cache, part)
+            cache.advance(length)
+            start, length = start + length, chunk_frames
+
+
+@torch.no_grad()
+def recache(
+    student: CausalStudent,
+    cache: StudentCache,
+    latents: Tensor,
+    context: TextContext,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    rewrite_sink: bool = False,
+    context_timestep: float = 0.0,
+) -> None:
+    """Write the past anew under a new prompt (KV-recache of LongLive, arXiv 2509.22622).
+
+    `latents` [B, F, C, h, w] are the last clean latents before the cache's position, as many as it
+    holds. They attend to each other without a causal mask, as published. By the cache's
+    `guard_sink` the sink stays; `rewrite_sink` clears everything and writes it as well.
+    """
+    if rewrite_sink:
+        cache.clear()
+    start = cache.position - latents.shape[1]
+    student(
+        latents,
+        _times(latents, context_timestep),
+        context,
+        cache,
+        conditions,
+        start=start,
+        rewrite_sink=rewrite_sink,
+    )
+
+
 def _times(latents: Tensor, timestep: float) -> Tensor:
     return torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)

@@ -160,13 +160,15 @@ class StudentCache:
         return self._ring.end
 
     def begin(
-        self, frames: int, *, start: int | None = None, keep_sink: bool = False
+        self, frames: int, *, start: int | None = None, rewrite_sink: bool = False
     ) -> CachedCall:
         """Open a call on `frames` frames from `position`, or from `start` to write the past anew.
 
-        Raises ValueError as `FrameRing.write` does.
+        `rewrite_sink` lifts `CacheConfig.guard_sink`. Raises ValueError as `FrameRing.write` does.
         """
         start = self.position if start is None else start
+        again = start + frames <= self._ring.end and start > 0
+        keep_sink = self.config.guard_sink and again and not rewrite_sink
         ring = self._ring.write(start, frames, keep_sink=keep_sink)
         if self.config.zero_start and ring.live < self.config.sink_frames:
             sinks = self.config.sink_frames
@@ -231,9 +233,8 @@ class StudentCache:
 
     def _slot_call(self, ring: RingWrite, frames: int) -> CachedCall:
         tokens = self._rope.tokens_per_frame
-        table = self._slot_rotations
-        live = ring.live * tokens
-        query = table[live - frames * tokens : live]
+        end = self._ring.live * tokens
+        query = self._slot_rotations[end - frames * tokens : end]
         return CachedCall(ring, tokens, query, None, 0, self._in_slot_order(ring))
 
     def _in_slot_order(self, ring: RingWrite) -> Tensor:

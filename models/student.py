@@ -101,15 +101,15 @@ class CausalStudent(nn.Module):
         conditions: Conditions = NO_CONDITIONS,
         *,
         start: int | None = None,
-        keep_sink: bool = False,
+        rewrite_sink: bool = False,
     ) -> Tensor:
         """One streaming call on the chunk under way; writes its keys and values into `cache`.
 
         `latents` [B, F, C, h, w], `timesteps` [B, F] or [B, 1] in 0..1000. Repeated calls on the
-        chunk overwrite; `cache.advance(F)` ends it. `start` and `keep_sink` as in
+        chunk overwrite; `cache.advance(F)` ends it. `start` and `rewrite_sink` as in
         `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
         """
-        call = cache.begin(latents.shape[1], start=start, keep_sink=keep_sink)
+        call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink)
         attends = [partial(_attend_cache, layer, call) for layer in cache.layers]
         return self._run(latents, timesteps, context, conditions, attends)
 
