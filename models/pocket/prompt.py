@@ -7,7 +7,7 @@ expression tokens, which condition the student through its text cross-attention)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 EXPRESSION = "expression"
 _WORD = re.compile(r"[a-z]+")
-_WEIGHTS = {
+# how many words on the second word of a wording may stand
+_REACH = 3
+_STRENGTHS = {
     "slightly": 0.5,
     "somewhat": 0.6,
     "bit": 0.5,
@@ -29,7 +31,7 @@ Group = Literal["expression", "identity", "scene"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One attribute: its name, group, and the words that mean it."""
+    """One attribute: its name, group, and its wordings, each of one or two words."""
 
     name: str
     group: Group
@@ -51,27 +53,44 @@ class Vocabulary:
         self.fillers = frozenset(fillers)
         self.tokens = tuple(tokens)
         self.index = {token.name: k for k, token in enumerate(self.tokens)}
-        self._by_word = {word: token.name for token in self.tokens for word in token.words}
+        wordings = [(tuple(w.split()), token.name) for token in self.tokens for w in token.words]
+        self._single = {words[0]: name for words, name in wordings if len(words) == 1}
+        self._pairs = {words: name for words, name in wordings if len(words) == 2}
 
     def parse(self, text: str) -> ParsedPrompt:
-        """Tokens named in `text`; "slightly", "very" before a word set its weight (default 1)."""
+        """Tokens named in `text`; "slightly", "very" before a word set its weight (default 1).
+
+        The two words of a wording such as "grey hair" may stand apart ("grey curly hair").
+        """
+        words = _WORD.findall(text.lower())
         weights: dict[str, float] = {}
-        ignored: list[str] = []
-        strength = 1.0
-        for word in _WORD.findall(text.lower()):
-            name = self._token_of(word)
-            if name is not None:
-                weights[name] = strength
-                strength = 1.0
-            elif word in _WEIGHTS:
-                strength = _WEIGHTS[word]
-            elif word not in self.fillers:
-                ignored.append(word)
+        used: set[int] = set()
+        for first, second in self._pair_places(words):
+            name = self._pair_of(words[first], words[second])
+            if name is not None and first not in used:
+                weights[name] = _strength(words, first)
+                used |= {first, second}
+        for place, word in enumerate(words):
+            name = self._single_of(word)
+            if name is not None and place not in used:
+                weights[name] = _strength(words, place)
+                used.add(place)
+        known = self.fillers | _STRENGTHS.keys()
+        ignored = (w for k, w in enumerate(words) if k not in used and w not in known)
         return ParsedPrompt(weights, tuple(dict.fromkeys(ignored)))
 
-    def _token_of(self, word: str) -> str | None:
-        forms = (word, word.removesuffix("s"), word.removesuffix("es"))
-        return next((self._by_word[form] for form in forms if form in self._by_word), None)
+    def _pair_places(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
+        for first in range(len(words)):
+            for second in range(first + 1, min(first + 1 + _REACH, len(words))):
+                yield first, second
+
+    def _pair_of(self, first: str, second: str) -> str | None:
+        return next(
+            (self._pairs[first, s] for s in _forms(second) if (first, s) in self._pairs), None
+        )
+
+    def _single_of(self, word: str) -> str | None:
+        return next((self._single[form] for form in _forms(word) if form in self._single), None)
 
     def group(self, name: str) -> Group:
         """The group of a token."""
@@ -95,6 +114,14 @@ class Vocabulary:
         if best == 0 or scores.get(current) == best:
             return current
         return next(look for look, score in scores.items() if score == best)
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    return (word, word.removesuffix("s"), word.removesuffix("es"))
+
+
+def _strength(words: Sequence[str], place: int) -> float:
+    return _STRENGTHS.get(words[place - 1], 1.0) if place else 1.0
 
 
 class TokenEmbedding(nn.Module):

@@ -10,6 +10,7 @@ VOCABULARY = Vocabulary(
         Token("smiling", "expression", ("smiling", "smile", "happy")),
         Token("beard", "identity", ("beard", "bearded")),
         Token("red", "identity", ("red",)),
+        Token("grey hair", "identity", ("grey hair", "grey haired")),
         Token("sea", "scene", ("sea", "ocean", "fish")),
     ],
     fillers=("a", "man", "with"),
@@ -32,6 +33,19 @@ def test_strength_words_weigh_the_next_token_only() -> None:
     assert parsed.weights == {"smiling": 0.5, "red": 1.0}
 
 
+def test_two_word_wordings_may_stand_apart_and_beat_single_words() -> None:
+    vocabulary = Vocabulary(
+        [
+            Token("red hair", "identity", ("red hair",)),
+            Token("long hair", "identity", ("long hair",)),
+            Token("red clothes", "identity", ("red", "red shirt")),
+        ]
+    )
+    assert set(vocabulary.parse("long red hair").weights) == {"long hair", "red hair"}
+    assert set(vocabulary.parse("long hair, a red shirt").weights) == {"long hair", "red clothes"}
+    assert set(vocabulary.parse("red").weights) == {"red clothes"}
+
+
 @pytest.mark.parametrize(
     ("text", "current", "chosen"),
     [
@@ -48,7 +62,7 @@ def test_look_follows_the_prompt(text: str, current: str, chosen: str) -> None:
 
 
 def test_context_has_the_weighted_rows_and_zero_padding() -> None:
-    embedding = TokenEmbedding(tokens=4, text_len=6, text_dim=8)
+    embedding = TokenEmbedding(tokens=5, text_len=6, text_dim=8)
     context = embedding(weight_vector(VOCABULARY, {"red": 0.5}))
     assert context.shape == (1, 6, 8)
     torch.testing.assert_close(context[0, 0], 0.5 * embedding.table[2])

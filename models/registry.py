@@ -1,0 +1,48 @@
+"""Models by name: what `--model` can say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .stream import Stepper
+
+
+def _pocket(threads: int | None) -> Stepper:
+    import torch
+
+    from .pocket.model import PocketModel
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return PocketModel()
+
+
+def _test_pattern(threads: int | None) -> Stepper:
+    from .test_pattern import TestPattern
+
+    return TestPattern()
+
+
+# imports are inside: the test pattern must not cost a torch import
+_MODELS: dict[str, tuple[str, Callable[[int | None], Stepper]]] = {
+    "pocket": ("talking avatars and movable scenes, ships with the project", _pocket),
+    "test-pattern": ("a painted pattern without a network, for checks of a set-up", _test_pattern),
+}
+DEFAULT_MODEL = "pocket"
+
+
+def model_names() -> dict[str, str]:
+    """Name and one-line description of every model."""
+    return {name: about for name, (about, _) in _MODELS.items()}
+
+
+def load_model(name: str, *, threads: int | None = None) -> Stepper:
+    """Load a model on the calling thread; only that thread may use it.
+
+    `threads` is how many CPU threads it computes with; None leaves torch's own choice.
+
+    Raises ValueError for an unknown name, FileNotFoundError when its weights are missing.
+    """
+    if name not in _MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(_MODELS)}")
+    return _MODELS[name][1](threads)

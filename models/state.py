@@ -1,0 +1,115 @@
+"""Everything of a stream that changes, in one object that can be saved and restored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .conditioning import TextContext
+from .kv_cache import StudentCache
+
+_FORMAT = 1
+
+
+class Carry(Protocol):
+    """What a model's conditioning keeps from chunk to chunk."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors to save."""
+        ...
+
+    def metadata(self) -> dict[str, Any]:
+        """The rest, JSON-able."""
+        ...
+
+
+C = TypeVar("C", bound=Carry)
+
+
+@dataclass(slots=True)
+class StreamState(Generic[C]):
+    """One stream. Weights are shared and frozen; nothing that changes lives anywhere else.
+
+    `caches` has one cache for each denoising step, or a single one with a clean pass. `context`
+    follows from the prompt and is rebuilt, not saved. `decoder_memory` holds a causal decoder's
+    features of past frames; a decoder that looks at single frames leaves it empty.
+    """
+
+    caches: list[StudentCache]
+    context: TextContext
+    carry: C
+    generator: torch.Generator
+    seed: int
+    scene: str
+    prompt: str
+    chunk_index: int = 0
+    decoder_memory: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_bytes(self, model: str) -> bytes:
+        """The whole state but its context; `model` names whose state it is."""
+        tensors = {"generator": self.generator.get_state()}
+        for k, cache in enumerate(self.caches):
+            tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
+        tensors |= {f"carry.{name}": t for name, t in self.carry.tensors().items()}
+        tensors |= {f"decoder.{name}": t for name, t in self.decoder_memory.items()}
+        plain = {
+            "format": _FORMAT,
+            "model": model,
+            "seed": self.seed,
+            "scene": self.scene,
+            "prompt": self.prompt,
+            "chunk_index": self.chunk_index,
+            "caches": [cache.metadata() for cache in self.caches],
+            "carry": self.carry.metadata(),
+        }
+        return save({k: t.contiguous() for k, t in tensors.items()}, {"state": json.dumps(plain)})
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A snapshot taken apart: `plain` values and `tensors` by name."""
+
+    plain: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def parse(cls, data: bytes, model: str) -> SavedState:
+        """Read what `StreamState.to_bytes` wrote.
+
+        Raises ValueError if `data` is not a snapshot, or one of another model.
+        """
+        try:
+            tensors, metadata = _read(data)
+            plain = json.loads(metadata["state"])
+        except Exception as error:
+            raise ValueError(f"not a stream snapshot: {error}") from error
+        if (plain["format"], plain["model"]) != (_FORMAT, model):
+            raise ValueError(
+                f"snapshot of model {plain['model']!r}, format {plain['format']}; "
+                f"expected {model!r}, format {_FORMAT}"
+            )
+        return cls(plain, tensors)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `prefix`, without it."""
+        start = f"{prefix}."
+        return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+    def generator(self) -> torch.Generator:
+        """The stream's random generator as it was."""
+        generator = torch.Generator()
+        generator.set_state(self.tensors["generator"])
+        return generator
+
+
+def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file: a length, a JSON header, the tensors."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return load(data), header["__metadata__"]

@@ -1,0 +1,188 @@
+"""Sequences of latent chunks with their conditions: the student's training batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rollcast.models.pocket.audio import CHUNK_FRAMES
+from rollcast.models.pocket.autoencoder import ReferenceFeatures
+from rollcast.models.pocket.conditions import (
+    frame_conditions,
+    frame_features,
+    grouped,
+    pack_latents,
+    pack_tracks,
+    reference_base,
+    reference_channels,
+)
+from rollcast.models.pocket.motion import track_map
+from rollcast.models.pocket.prompt import Vocabulary
+
+from .autoencoder import Autoencoder
+from .clips import Clips, Look, to_signed
+
+# share of prompts with no words at all, and of words left out of the others
+_NO_PROMPT = 0.1
+_DROP_WORD = 0.3
+_DROP_OBJECT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Mean and spread of the frame latents' channels, [20, 1, 1]."""
+
+    mean: Tensor
+    spread: Tensor
+
+
+class References:
+    """What never changes of each look: features, its own latent, its motion scale."""
+
+    def __init__(self, model: Autoencoder, looks: list[Look], norm: Normalisation | None) -> None:
+        images = torch.stack([look.reference for look in looks])
+        self.scale = torch.tensor([look.scale for look in looks])
+        self.is_avatar = torch.tensor([look.is_avatar for look in looks])
+        with torch.no_grad():
+            self.features = model.decoder.encode_reference(images)
+            still = torch.zeros(len(looks), 2, 16, 16)
+            raw = model.encoder(images, images, still, self.scale)
+        self.raw_latent = raw
+        if norm is not None:
+            self.latent = (raw - norm.mean) / norm.spread
+            self.base = reference_base(self.latent)
+            self.channels = reference_channels(self.features, self.latent)
+
+    def of(self, look: Tensor) -> ReferenceFeatures:
+        """Features of these looks."""
+        return self.features.select(look)
+
+
+@torch.no_grad()
+def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Tensor:
+    """Raw latents of all clips [N, T, 20, 8, 8]."""
+    latents = []
+    for n in range(len(clips)):
+        look = int(clips.look[n])
+        image = references.features.image[look : look + 1].expand(clips.length, -1, -1, -1)
+        scale = references.scale[look].expand(clips.length)
+        latents.append(model.encoder(to_signed(clips.frames[n]), image, clips.flow[n], scale))
+    return torch.stack(latents).contiguous()
+
+
+def measure(latents: Tensor, clips: Clips, references: References) -> Normalisation:
+    """Channel statistics of the latents' differences from their references."""
+    mean = references.raw_latent.mean((0, 2, 3))[:, None, None]
+    moved = latents - references.raw_latent[clips.look][:, None]
+    return Normalisation(mean, moved.std((0, 1, 3, 4))[:, None, None].clamp(min=1e-3))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B sequences of F chunks. `groups` are grouped frame features [B, F, 5, 24]."""
+
+    latents: Tensor  # [B, F, 80, 8, 8]
+    groups: Tensor
+    tracks: Tensor  # [B, 4F, 20, 8, 8]
+    look: Tensor
+    words: Tensor  # [B, tokens]
+    clip: Tensor
+    start: Tensor
+
+    @property
+    def frame(self) -> Tensor:
+        """Frame conditions [B, F, 120]."""
+        return frame_conditions(self.groups)[0]
+
+    @property
+    def speech(self) -> Tensor:
+        """Speech tokens [B, F, 5, 16]."""
+        return frame_conditions(self.groups)[1]
+
+
+class Sequences:
+    """Cuts training sequences out of encoded clips."""
+
+    def __init__(
+        self,
+        clips: Clips,
+        looks: list[Look],
+        references: References,
+        norm: Normalisation,
+        latents: Tensor,
+        vocabulary: Vocabulary,
+        expressions: list[str],
+        visemes: Tensor | None = None,
+    ) -> None:
+        self.clips, self.looks, self.references = clips, looks, references
+        self.vocabulary, self.expressions = vocabulary, expressions
+        self.latents = (latents - norm.mean) / norm.spread
+        motion = torch.cat([clips.pose, clips.blink[..., None], clips.brow[..., None]], -1)
+        seen = clips.visemes if visemes is None else visemes
+        features = frame_features(seen, motion)
+        self.features = features * references.is_avatar[clips.look][:, None, None]
+        self.avatars = references.is_avatar[clips.look].nonzero()[:, 0]
+        self.scenes = (~references.is_avatar[clips.look]).nonzero()[:, 0]
+
+    def draw(self, avatars: int, scenes: int, chunks: int) -> Batch:
+        """A random batch of `avatars` + `scenes` sequences of `chunks` chunks."""
+        picks = []
+        for rows, count in ((self.avatars, avatars), (self.scenes, scenes)):
+            if len(rows) and count:
+                picks.append(rows[torch.randint(len(rows), (count,))])
+        clip = torch.cat(picks)
+        last = self.clips.length - CHUNK_FRAMES * chunks
+        return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks)
+
+    def cut(self, clip: Tensor, start: Tensor, chunks: int, *, drop: bool = True) -> Batch:
+        """The sequences of these clips from these frames on; `drop` leaves out words, objects."""
+        length = CHUNK_FRAMES * chunks
+        rows = [slice(s, s + length) for s in start.tolist()]
+        pairs = list(zip(clip.tolist(), rows, strict=True))
+        features = torch.stack([self.features[n, row] for n, row in pairs])
+        before = self.features[clip, (start - 1).clamp(min=0)]
+        return Batch(
+            latents=pack_latents(torch.stack([self.latents[n, row] for n, row in pairs])),
+            groups=grouped(features, before),
+            tracks=pack_tracks(torch.stack([self._tracks(n, row, drop) for n, row in pairs])),
+            look=self.clips.look[clip],
+            words=torch.stack([self._words(n, row, drop) for n, row in pairs]),
+            clip=clip,
+            start=start,
+        )
+
+    def _tracks(self, clip: int, row: slice, drop: bool) -> Tensor:
+        look = self.looks[int(self.clips.look[clip])]
+        current = np.full((row.stop - row.start, 0, 2), np.nan)
+        reference = np.zeros((0, 2))
+        if not look.is_avatar:
+            objects = self.clips.track_object[clip]
+            centres = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
+            if drop:
+                centres = [k for k in centres if torch.rand(()) > _DROP_OBJECT]
+            current = self.clips.tracks[clip][row][:, centres]
+            reference = self.clips.track_ref[clip][centres]
+        return track_map(current, reference, look.scale)
+
+    def _words(self, clip: int, row: slice, drop: bool) -> Tensor:
+        vector = torch.zeros(len(self.vocabulary.tokens))
+        if drop and torch.rand(()) < _NO_PROMPT:
+            names = []
+        else:
+            names = sorted(self.looks[int(self.clips.look[clip])].attributes)
+        for name in names:
+            if not (drop and torch.rand(()) < _DROP_WORD):
+                vector[self.vocabulary.index[name]] = 1.0
+        # an expression shows whether or not somebody asked for the rest
+        level = float(self.clips.level[clip, row].mean())
+        name = self.expressions[self.clips.expression[clip]]
+        if name in self.vocabulary.index and level > 0.02:
+            vector[self.vocabulary.index[name]] = level
+        return vector
+
+    def frames(self, clip: Tensor, time: Tensor) -> Tensor:
+        """Real frames -1..1 [n, 3, 128, 128]."""
+        return to_signed(self.clips.frames[clip, time])
