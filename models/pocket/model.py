@@ -207,6 +207,11 @@ class PocketModel:
         )
 
     @property
+    def looks(self) -> tuple[LookEntry, ...]:
+        """What this model can show."""
+        return tuple(look.entry for look in self._looks.values())
+
+    @property
     def _first(self) -> str:
         return next(iter(self._looks))
 
