@@ -1,9 +1,10 @@
-"""Block-causal attention over a whole sequence, with the mask and positions of streaming."""
+"""Block-causal attention over a whole sequence, with the reach and positions of streaming."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..kernels.dispatch import attention
@@ -11,14 +12,25 @@ from .config import CacheConfig, RopeFamily
 from .rope import RopeTable, rotate
 
 
-class BlockCausal:
-    """What each chunk of a stream would attend to, for all chunks in one differentiable call.
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What one chunk sees: sink frames 0..`sinks` and frames `first`..`end`.
 
-    Chunk c sees the sink frames, the `window_frames` up to its own end, and itself. Where
-    streaming bounds the distance to the sink (slot RoPE, `bounded_sink`), queries behind a full
-    cache have two positions: their own towards the window and the clamped one towards the sink.
-    Both come out of one attention call by doubling the head: [q_window, q_sink] against
-    [k_window, 0] or [0, k_sink].
+    `sink` turns the sink's keys to a place nearer than their own; None: they are at their own.
+    """
+
+    sinks: int
+    first: int
+    end: int
+    sink: Tensor | None
+
+
+class BlockCausal:
+    """What each chunk of a stream would attend to, for all chunks in one differentiable pass.
+
+    Chunk after chunk the sink, the `window_frames` up to the chunk's end and no mask: less work
+    than one masked call, and exactly what streaming does. Where streaming bounds the distance to
+    the sink (slot RoPE, `bounded_sink`), the sink's keys follow the window at a fixed distance.
     """
 
     def __init__(
@@ -39,30 +51,29 @@ class BlockCausal:
             )
         if frames > config.capacity_frames and not config.rolling:
             raise ValueError(f"{frames} frames exceed a global cache of {config.capacity_frames}")
-        tokens = rope.tokens_per_frame
-        frame = torch.arange(frames)
-        end = (frame // chunk_frames + 1) * chunk_frames
-        sink = frame < config.sink_frames
-        seen = (frame < end[:, None]) & (sink | (frame >= end[:, None] - config.window_frames))
-        spread = seen.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-        self._mask = None if seen.all() else spread.to(rope.device)
+        self._tokens = rope.tokens_per_frame
+        self._chunk_frames = chunk_frames
         self._rotations = rope.rotations(range(frames))
-        behind = (end - config.capacity_frames).clamp(min=0)
         bounded = family == "slot" or config.bounded_sink
-        self._clamped: Tensor | None = None
-        self._sink_tokens = config.sink_frames * tokens
-        if bounded and config.sink_frames and behind.any():
-            self._clamped = rope.rotations((frame - behind).tolist())
+        self._reaches: list[_Reach] = []
+        for end in range(chunk_frames, frames + 1, chunk_frames):
+            sinks = min(config.sink_frames, end)
+            behind = max(0, end - config.capacity_frames) if bounded else 0
+            near = rope.rotations(range(behind, behind + sinks)) if behind and sinks else None
+            self._reaches.append(_Reach(sinks, max(sinks, end - config.window_frames), end, near))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of [B, H, N, D] before RoPE."""
-        dim = query.shape[-1]
-        near, keys = rotate(query, self._rotations), rotate(key, self._rotations)
-        if self._clamped is None:
-            return attention(near, keys, value, mask=self._mask)
-        queries = torch.cat((near, rotate(query, self._clamped)), dim=-1)
-        sink, window = keys.tensor_split((self._sink_tokens,), dim=2)
-        both = torch.cat((F.pad(sink, (dim, 0)), F.pad(window, (0, dim))), dim=2)
-        # The fused CPU kernel wants one head size for all three.
-        wide = F.pad(value, (0, dim))
-        return attention(queries, both, wide, mask=self._mask, scale=dim**-0.5)[..., :dim]
+        # Whole frames are split once: slices of the sequence would cost a full-size gradient each.
+        queries = rotate(query, self._rotations).split(self._chunk_frames * self._tokens, dim=2)
+        keys = rotate(key, self._rotations).split(self._tokens, dim=2)
+        values = value.split(self._tokens, dim=2)
+        out: list[Tensor] = []
+        for reach, chunk in zip(self._reaches, queries, strict=True):
+            sink = keys[: reach.sinks]
+            if reach.sink is not None:
+                sink = (rotate(key[:, :, : reach.sinks * self._tokens], reach.sink),)
+            seen = torch.cat((*sink, *keys[reach.first : reach.end]), dim=2)
+            read = (*values[: reach.sinks], *values[reach.first : reach.end])
+            out.append(attention(chunk, seen, torch.cat(read, dim=2)))
+        return torch.cat(out, dim=2)
