@@ -1,1 +1,30 @@
-"""The Python client of the streaming protocol; knows the wire and nothing of the server."""
+"""The Python client of the streaming protocol; knows the wire and nothing of the server.
+
+async with connect("http://127.0.0.1:8000", prompt="a smiling woman") as stream:
+    async for media in stream:
+        ...
+"""
+
+from __future__ import annotations
+
+from .connection import Stream, connect
+from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
+from .messages import Applied, SessionReady, State, Stats, TrackPoint
+from .shown import Audio, Frame
+
+__all__ = [
+    "Applied",
+    "Audio",
+    "ClientError",
+    "Disconnected",
+    "Frame",
+    "ProtocolError",
+    "Refused",
+    "Rejected",
+    "SessionReady",
+    "State",
+    "Stats",
+    "Stream",
+    "TrackPoint",
+    "connect",
+]

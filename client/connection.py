@@ -1,0 +1,286 @@
+"""`connect`: one live stream from Python, with its controls, its clock and its reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Self
+
+from .channel import Address, Channel, refusal
+from .errors import ClientError, Disconnected, Refused, Rejected
+from .messages import (
+    Applied,
+    Codec,
+    ErrorNotice,
+    KeyRequest,
+    Outgoing,
+    RejectedNotice,
+    ServerHello,
+    ServerMessage,
+    SessionClose,
+    SessionCreate,
+    SessionReady,
+    SessionResume,
+    State,
+    Stats,
+)
+from .playhead import Pace, Playhead
+from .receiver import Receiver
+from .shown import Audio, Frame
+from .steering import Steering
+from .wire import Packet
+
+ACK_EVERY_S = 0.1
+ACK_AT_MOST_EVERY_S = 0.02
+FIRST_RETRY_S = 0.1
+MAX_RETRY_S = 2.0
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    model: str | None = None,
+    scene: str | None = None,
+    prompt: str | None = None,
+    seed: int | None = None,
+    max_kbps: int | None = None,
+    codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg"),
+    audio: bool = True,
+    decode: bool = True,
+    pace: Pace = "clock",
+    tls: ssl.SSLContext | None = None,
+    answer_timeout_s: float = 10.0,
+) -> AsyncIterator[Stream]:
+    """Open a stream on the server at `url` and close it at the end of the block.
+
+    With `pace="clock"` media time runs like a clock, as for a live viewer, and what nobody reads
+    is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
+    leaves frames without images, for measuring. `tls` replaces the default verification, say
+    for a self-signed certificate.
+
+    Raises Refused with the server's code, reason and cure; OSError when no server is there.
+    """
+    address = Address(url, token, tls, codecs, audio)
+    request = SessionCreate(model=model, scene=scene, prompt=prompt, seed=seed, max_kbps=max_kbps)
+    channel = await Channel.open(address)
+    try:
+        ready = await channel.start(request)
+    except BaseException:
+        await channel.close()
+        raise
+    stream = Stream(address, channel, ready, Receiver(ready, decode), pace, answer_timeout_s)
+    stream.start()
+    try:
+        yield stream
+    finally:
+        await stream.close()
+
+
+class Stream(Steering):
+    """A live stream: iterate it for `Frame` and `Audio`, call `Steering`'s verbs to steer."""
+
+    def __init__(
+        self,
+        address: Address,
+        channel: Channel,
+        ready: SessionReady,
+        receiver: Receiver,
+        pace: Pace,
+        answer_timeout_s: float,
+    ) -> None:
+        super().__init__(answer_timeout_s)
+        self._address = address
+        self._channel = channel
+        self._receiver = receiver
+        self._playhead = Playhead(pace, 1e6 / ready.fps)
+        self._media_came = asyncio.Event()
+        self._shown = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._connected.set()
+        self._end: ClientError | None = None
+        self._acked = (-1, 0.0)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ready: SessionReady = ready
+        self.state: State | None = None
+        self.stats: Stats | None = None
+        self.reconnects = 0
+
+    @property
+    def hello(self) -> ServerHello:
+        """What the server offers: models, scenes, prompts, codecs."""
+        assert self._channel.hello is not None
+        return self._channel.hello
+
+    @property
+    def position_us(self) -> float:
+        """Media time that is shown now."""
+        return self._playhead.ack().playhead_us
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that came and were not read in time."""
+        return self._playhead.dropped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame | Audio:
+        while (media := self._playhead.read()) is None:
+            if self._end is not None:
+                raise self._end
+            self._shown.clear()
+            await self._shown.wait()
+        self._media_came.set()
+        return media
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """The frames alone, for those who do not listen."""
+        async for media in self:
+            if isinstance(media, Frame):
+                yield media
+
+    async def _receive(self) -> None:
+        """Take in what the server sends until the stream ends; reconnect when the socket goes."""
+        while self._end is None:
+            try:
+                await self._dispatch(await self._channel.receive())
+            except Disconnected as lost:
+                await self._reconnect(lost)
+            except ClientError as error:
+                self._finish(error)
+
+    async def _keep_time(self) -> None:
+        """Let media time run, and tell the server how far it is."""
+        while self._end is None:
+            self._media_came.clear()
+            self._advance()
+            try:
+                await self._acknowledge()
+            except Disconnected:
+                await self._connected.wait()
+            due_s = self._playhead.next_due_s()
+            wait_s = ACK_EVERY_S if due_s is None else min(ACK_EVERY_S, due_s - monotonic())
+            await _wait(self._media_came, max(wait_s, 0.001))
+
+    def start(self) -> None:
+        """Start taking media in; `connect` has done it."""
+        for run in (self._receive(), self._keep_time()):
+            task = asyncio.create_task(run)
+            task.add_done_callback(self._task_ended)
+            self._tasks.append(task)
+
+    async def close(self) -> None:
+        """End the stream and free it on the server at once."""
+        self._finish(Disconnected("the stream was closed"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(Disconnected):
+            await self._channel.send(SessionClose())
+        await self._channel.close()
+
+    async def _dispatch(self, message: ServerMessage | Packet) -> None:
+        match message:
+            case Packet():
+                await self._take_media(message)
+            case Applied():
+                self._settle(message.event_id, message)
+            case RejectedNotice():
+                error = Rejected(
+                    message.code, message.message, field=message.field, cure=message.cure
+                )
+                self._settle(message.event_id, error)
+            case State():
+                self.state = message
+            case Stats():
+                self.stats = message
+            case ErrorNotice() if message.fatal:
+                self._finish(refusal(message))
+            case _:
+                pass
+
+    async def _take_media(self, packet: Packet) -> None:
+        media = await self._receiver.media(packet, monotonic())
+        if media is not None:
+            self._playhead.arrived(media, monotonic())
+            self._media_came.set()
+            self._shown.set()
+        if self._receiver.should_ask_key(monotonic()):
+            await self._channel.send(KeyRequest())
+
+    def _advance(self) -> None:
+        self._playhead.advance(monotonic())
+        self._shown.set()
+
+    async def _acknowledge(self) -> None:
+        """Tell the server when more was shown, and now and then in any case."""
+        seq, at_s = self._acked
+        since_s = monotonic() - at_s
+        news = self._playhead.last_seq != seq and since_s >= ACK_AT_MOST_EVERY_S
+        if news or since_s >= ACK_EVERY_S:
+            self._acked = (self._playhead.last_seq, monotonic())
+            await self._channel.send(self._playhead.ack())
+
+    async def _send(self, message: Outgoing | bytes) -> None:
+        await self._connected.wait()
+        if self._end is not None:
+            raise self._end
+        await self._channel.send(message)
+
+    async def _reconnect(self, lost: Disconnected) -> None:
+        """Resume within the server's grace time, with growing pauses, or end the stream."""
+        self._connected.clear()
+        self._fail_answers(lost)
+        give_up_s = monotonic() + self.ready.grace_s
+        pause_s = FIRST_RETRY_S
+        while self._end is None:
+            try:
+                await self._resume_once()
+                return
+            except Refused as refused:
+                self._finish(refused)
+            except (OSError, ClientError) as error:
+                if monotonic() + pause_s > give_up_s:
+                    self._finish(Disconnected(f"{lost}; could not resume: {error}"))
+                    return
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MAX_RETRY_S)
+
+    async def _resume_once(self) -> None:
+        channel = await Channel.open(self._address)
+        request = SessionResume(
+            session_id=self.ready.session_id,
+            resume_token=self.ready.resume_token,
+            last_seq=self._receiver.last_seq,
+        )
+        try:
+            self.ready = await channel.start(request)
+        except BaseException:
+            await channel.close()
+            raise
+        self._channel = channel
+        self._receiver.resumed(self.ready)
+        self.reconnects += 1
+        self._connected.set()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """No reader waits for ever on a task that has died."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._finish(ClientError(f"the client failed: {error!r}"))
+
+    def _finish(self, reason: ClientError) -> None:
+        self._end = self._end or reason
+        self._fail_answers(reason)
+        for event in (self._shown, self._media_came, self._connected):
+            event.set()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

@@ -1,0 +1,45 @@
+"""What a stream yields: frames and the speech that goes with them, on one media clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One video frame at `pts_us` of media time, of the chunk that the server generated.
+
+    `seq` counts generated frames; a gap means that the server skipped some to keep up.
+    `arrived_s` is the client's monotonic clock when it came in, `bytes` its encoded size.
+    """
+
+    seq: int
+    pts_us: float
+    chunk: int
+    is_key: bool
+    is_last_of_chunk: bool
+    is_discontinuous: bool
+    server_ms: float
+    arrived_s: float
+    bytes: int
+    pixels: np.ndarray | None
+
+    @property
+    def image(self) -> np.ndarray:
+        """Uint8 RGB [H, W, 3]. Raises ValueError when the stream was opened with decode=False."""
+        if self.pixels is None:
+            raise ValueError("this stream does not decode; connect with decode=True for images")
+        return self.pixels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """The speech of one chunk: int16 mono, to play from `pts_us` on."""
+
+    seq: int
+    pts_us: float
+    chunk: int
+    is_discontinuous: bool
+    samples: np.ndarray
