@@ -68,7 +68,8 @@ class StreamState(Generic[C]):
             "caches": [cache.metadata() for cache in self.caches],
             "carry": self.carry.metadata(),
         }
-        return save({k: t.contiguous() for k, t in tensors.items()}, {"state": json.dumps(plain)})
+        # copies: the format refuses tensors that share memory
+        return save({k: t.clone() for k, t in tensors.items()}, {"state": json.dumps(plain)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""A pocket model with seeded random weights: everything but the pictures' meaning is real."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from rollcast.models.pocket.audio import VisemeNet
+from rollcast.models.pocket.autoencoder import WarpDecoder
+from rollcast.models.pocket.config import STUDENT
+from rollcast.models.pocket.model import PocketModel
+from rollcast.models.pocket.prompt import TokenEmbedding
+from rollcast.models.student import CausalStudent
+
+LOOKS = [
+    {
+        "name": "ann-red",
+        "title": "Ann",
+        "kind": "avatar",
+        "tokens": ["woman", "ann"],
+        "scale": 4.0,
+        "objects": [],
+    },
+    {
+        "name": "toys",
+        "title": "Toys",
+        "kind": "scene",
+        "tokens": ["toys"],
+        "scale": 16.0,
+        "objects": [{"name": "ball", "home": [40.0, 40.0], "radius": 12.0}],
+    },
+]
+VOCABULARY = [
+    {"name": "woman", "group": "identity", "words": ["woman"]},
+    {"name": "ann", "group": "identity", "words": ["ann"]},
+    {"name": "toys", "group": "scene", "words": ["toys"]},
+    {"name": "smiling", "group": "expression", "words": ["smiling"]},
+]
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    modules = {
+        "student": CausalStudent(STUDENT),
+        "words": TokenEmbedding(len(VOCABULARY), STUDENT.text_len, STUDENT.text_dim),
+        "decoder": WarpDecoder(),
+        "visemes": VisemeNet(),
+    }
+    tensors = {}
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            # zero-initialised layers would hide what the conditions do
+            tensors[f"{name}.{key}"] = value + 0.02 * torch.randn_like(value)
+    tensors["latent.mean"] = torch.zeros(20, 1, 1)
+    tensors["latent.spread"] = torch.ones(20, 1, 1)
+    tensors["latent.references"] = torch.randn(len(LOOKS), 20, 8, 8) * 0.3
+    return tensors
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pocket")
+    rng = np.random.default_rng(0)
+    for look in LOOKS:
+        look["reference"] = f"{look['name']}.png"
+        small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+        small.resize((128, 128)).save(path / str(look["reference"]))
+    manifest = {
+        "format": 1,
+        "title": "Test",
+        "looks": LOOKS,
+        "vocabulary": VOCABULARY,
+        "fillers": ["a"],
+        "presets": ["smiling"],
+        "drag_gain": [22.0, 18.0],
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    save_file(_weights(), path / "pocket.safetensors")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(folder: Path) -> PocketModel:
+    return PocketModel(folder)

@@ -1,0 +1,142 @@
+"""Streams of the pocket model: reproducible, isolated, resumable, obedient."""
+
+import numpy as np
+import pytest
+
+from rollcast.models.pocket.audio import CHUNK_SAMPLES
+from rollcast.models.pocket.model import PocketModel
+from rollcast.models.stream import Chunk, Controls, Stepper, TrackEvent
+
+
+def _speech(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(CHUNK_SAMPLES) * 5000).astype(np.int16)
+
+
+LOG = [
+    Controls(audio=_speech(0)),
+    Controls(audio=_speech(1), prompt="smiling", transition_chunks=3),
+    Controls(tracks=(TrackEvent(1, "down", 0.3, 0.3), TrackEvent(1, "move", 0.5, 0.4))),
+    Controls(scene="toys"),
+    Controls(tracks=(TrackEvent(2, "down", 0.32, 0.32), TrackEvent(2, "move", 0.6, 0.4))),
+    Controls(clear_tracks=None),
+    Controls(prompt="a woman"),
+    Controls(clear_audio=True),
+    Controls(),
+]
+
+
+def _same(a: Chunk, b: Chunk) -> bool:
+    return (
+        np.array_equal(a.frames, b.frames)
+        and np.array_equal(a.audio, b.audio)
+        and (a.index, a.talking, a.scene) == (b.index, b.talking, b.scene)
+    )
+
+
+def test_it_is_a_stepper_and_says_what_it_makes(model: PocketModel) -> None:
+    assert isinstance(model, Stepper)
+    chunk = model.step(model.start(seed=1), Controls())
+    info = model.info
+    assert chunk.frames.shape == (info.chunk_frames, info.height, info.width, 3)
+    assert chunk.frames.dtype == np.uint8
+    assert len(chunk.audio) == info.chunk_samples == 2560
+    assert info.chunk_us == 160_000
+
+
+def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
+    first, second = model.start(seed=5), model.start(seed=5)
+    other = model.start(seed=6)
+    differs = False
+    for controls in LOG:
+        a, b = model.step(first, controls), model.step(second, controls)
+        assert _same(a, b)
+        differs |= not _same(a, model.step(other, controls))
+    assert differs
+
+
+def test_interleaved_streams_are_each_as_if_alone(model: PocketModel) -> None:
+    alone = [model.step(state, c) for state in [model.start(seed=1)] for c in LOG]
+    reverse = [model.step(state, c) for state in [model.start(seed=2)] for c in LOG[::-1]]
+    one, two = model.start(seed=1), model.start(seed=2)
+    for k, (forward, backward) in enumerate(zip(LOG, LOG[::-1], strict=True)):
+        assert _same(model.step(one, forward), alone[k])
+        assert _same(model.step(two, backward), reverse[k])
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 5])
+def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: int) -> None:
+    state = model.start(seed=9)
+    for controls in LOG[:cut]:
+        model.step(state, controls)
+    again = model.restore(model.snapshot(state))
+    for controls in LOG[cut:]:
+        assert _same(model.step(state, controls), model.step(again, controls))
+
+
+def test_snapshots_of_something_else_are_refused(model: PocketModel) -> None:
+    with pytest.raises(ValueError, match="not a stream snapshot"):
+        model.restore(b"hello")
+    data = model.snapshot(model.start(seed=1)).replace(b'\\"pocket\\"', b'\\"packet\\"')
+    with pytest.raises(ValueError, match="'packet'"):
+        model.restore(data)
+
+
+def test_audio_comes_back_with_its_frames_one_chunk_later(model: PocketModel) -> None:
+    state = model.start(seed=1)
+    spoken = [_speech(k) for k in range(3)]
+    heard = [model.step(state, Controls(audio=piece)) for piece in spoken]
+    assert not heard[0].audio.any() and not heard[0].talking
+    assert np.array_equal(heard[1].audio, spoken[0]) and heard[1].talking
+    assert np.array_equal(heard[2].audio, spoken[1])
+
+
+def test_barge_in_drops_what_was_not_shown(model: PocketModel) -> None:
+    state = model.start(seed=1)
+    model.step(state, Controls(audio=_speech(0)))
+    chunk = model.step(state, Controls(clear_audio=True))
+    assert not chunk.audio.any() and not chunk.talking
+
+
+def test_prompt_chooses_the_look_and_tells_what_it_ignored(model: PocketModel) -> None:
+    state = model.start(seed=1, prompt="toys")
+    assert model.step(state, Controls()).scene == "toys"
+    chunk = model.step(state, Controls(prompt="a woman from zanzibar"))
+    assert chunk.scene == "ann-red"
+    assert chunk.ignored_words == ("from", "zanzibar")
+
+
+def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> None:
+    plain, told = model.start(seed=1), model.start(seed=1)
+    model.step(plain, Controls())
+    model.step(told, Controls(prompt="smiling", transition_chunks=4))
+    weights = []
+    for _ in range(4):
+        a, b = model.step(plain, Controls()), model.step(told, Controls())
+        weights.append(float(told.carry.words[0, 3]))
+    assert weights == pytest.approx([0.5, 0.75, 1.0, 1.0])
+    assert not np.array_equal(a.frames, b.frames)
+
+
+def test_reset_returns_to_the_start(model: PocketModel) -> None:
+    state = model.start(seed=3)
+    fresh = model.step(state, Controls())
+    model.step(state, Controls(audio=_speech(1)))
+    again = model.step(state, Controls(reset=True))
+    assert np.array_equal(fresh.frames, again.frames)
+    assert again.index == 2
+    assert not np.array_equal(model.step(state, Controls(seed=4)).frames, fresh.frames)
+
+
+def test_unknown_scene_names_the_known_ones(model: PocketModel) -> None:
+    with pytest.raises(ValueError, match="ann-red, toys"):
+        model.start(seed=0, scene="nowhere")
+
+
+def test_memory_of_a_stream_does_not_grow(model: PocketModel) -> None:
+    state = model.start(seed=0)
+    model.step(state, Controls())
+    size = len(model.snapshot(state))
+    for _ in range(12):
+        model.step(state, Controls(audio=_speech(0)))
+    assert abs(len(model.snapshot(state)) - size) < 200
