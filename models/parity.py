@@ -75,7 +75,10 @@ def run_case(path: Path) -> CaseReport:
     family = case["family"]
     if family not in FAMILIES:
         raise ValueError(f"family {family!r} is not supported yet; expected one of {FAMILIES}")
-    tensors = load_file(path.parent / case["tensors"])
+    tensors: dict[str, Tensor] = {}
+    for entry in ("weights", "inputs", "outputs", "tensors"):
+        if entry in case:
+            tensors |= load_file(path.parent / case[entry])
     rollout = _Rollout(case, tensors)
     made = rollout.run()
     expected = tensors["out/latents"]
