@@ -14,6 +14,8 @@ from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE
 
+from .vocabulary import build_vocabulary
+
 AVATAR_SCALE = 4.0  # pixels of flow per unit of a motion latent
 SCENE_SCALE = 16.0
 # share of a cell's pixels from which on it counts as the moving object's
@@ -22,11 +24,11 @@ _OBJECT_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An avatar in one outfit, or a scene."""
+    """An avatar in one outfit, or a scene; `tokens` of the vocabulary describe it."""
 
     name: str
     kind: str
-    attributes: frozenset[str]
+    tokens: frozenset[str]
     reference: Tensor  # -1..1 [3, H, W]
     scale: float
 
@@ -120,12 +122,12 @@ def load_index(folder: Path) -> dict[str, Any]:
 def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
     """All looks with their reference pictures."""
     looks = []
+    _, tokens = build_vocabulary(index)
     for entry in index["looks"]:
         picture = np.asarray(Image.open(folder / entry["reference"]).convert("RGB"), np.float32)
         reference = torch.from_numpy(picture / 127.5 - 1).permute(2, 0, 1)
         scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
-        attributes = frozenset(entry["attributes"])
-        looks.append(Look(entry["name"], entry["kind"], attributes, reference, scale))
+        looks.append(Look(entry["name"], entry["kind"], tokens[entry["name"]], reference, scale))
     return looks
 
 

@@ -72,16 +72,18 @@ def drag_gain(clips: Clips, looks: Sequence[Look]) -> tuple[float, float]:
 
 def look_entries(index: Mapping[str, Any], looks: Sequence[Look]) -> list[dict[str, Any]]:
     """The manifest's looks."""
-    _, tokens = build_vocabulary(index)
     return [
         {
             "name": entry["name"],
             "title": entry["title"],
             "kind": entry["kind"],
             "reference": f"looks/{entry['name']}.png",
-            "tokens": sorted(tokens[entry["name"]]),
+            "tokens": sorted(look.tokens),
             "scale": look.scale,
-            "objects": entry.get("objects", []),
+            "objects": [
+                {"name": t["word"], "home": t["home"], "radius": t["radius_px"]}
+                for t in entry.get("things", [])
+            ],
         }
         for entry, look in zip(index["looks"], looks, strict=True)
     ]

@@ -172,7 +172,7 @@ class Sequences:
         if drop and torch.rand(()) < _NO_PROMPT:
             names = []
         else:
-            names = sorted(self.looks[int(self.clips.look[clip])].attributes)
+            names = sorted(self.looks[int(self.clips.look[clip])].tokens)
         for name in names:
             if not (drop and torch.rand(()) < _DROP_WORD):
                 vector[self.vocabulary.index[name]] = 1.0

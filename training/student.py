@@ -10,7 +10,6 @@ that it meets in training what it meets in a stream.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -241,8 +240,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     index = load_index(args.data)
     looks = load_looks(args.data, index)
-    vocabulary, tokens = build_vocabulary(index)
-    looks = [dataclasses.replace(look, attributes=tokens[look.name]) for look in looks]
+    vocabulary, _ = build_vocabulary(index)
     autoencoder = load_autoencoder(args.parts / "autoencoder/autoencoder.pt")
     splits = {name: Clips(args.data, name, index, looks) for name in ("train", "test")}
     raw_references = References(autoencoder, looks, None)

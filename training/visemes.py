@@ -29,14 +29,17 @@ _GAP_WEIGHT = 1.0
 class SpeechBatches:
     """Draws whole clips of speech with their visemes, heard through changing microphones."""
 
-    def __init__(self, path: Path) -> None:
-        data = np.load(path)
-        self.audio = torch.from_numpy(data["audio"].astype(np.float32) / 32768)
-        self.visemes = torch.from_numpy(data["visemes"]).float()
-        self.gap = torch.from_numpy(data["lip_gap"]).float()
+    def __init__(self, folder: Path, split: str, to_gap: Tensor) -> None:
+        paths = sorted(folder.glob(f"{split}_*.npz"))
+        loaded = [np.load(p) for p in paths]
+        spoken = [clip for clip in loaded if np.any(clip["audio"])]
+        frames = max(len(clip["visemes"]) for clip in spoken)
+        whole = [clip for clip in spoken if len(clip["visemes"]) == frames]
+        self.audio = torch.from_numpy(np.stack([clip["audio"] for clip in whole])).float() / 32768
+        self.visemes = torch.from_numpy(np.stack([clip["visemes"] for clip in whole])).float()
+        self.to_gap = to_gap
+        self.gap = self.visemes @ to_gap
         self.spread = self.visemes.flatten(0, 1).std(0).clamp(min=0.03)
-        rows = torch.cat([self.visemes.flatten(0, 1), torch.ones(self.gap.numel(), 1)], 1)
-        self.to_gap = torch.linalg.lstsq(rows, self.gap.flatten()[:, None]).solution[:-1, 0]
 
     def losses(self, model: nn.Module, step: int) -> Losses:
         """Normalised viseme error and lip-gap error of a random batch."""
@@ -72,6 +75,17 @@ class SpeechBatches:
             "gap_amplitude": float(gaps.std() / self.gap.std()),
             "gap_when_closed": float(gaps[quiet].mean() / self.gap.std()),
         }
+
+
+def opening_weights(folder: Path) -> Tensor:
+    """Lip gap in px per unit of each viseme [V], fitted to the rendered faces."""
+    loaded = [np.load(p) for p in sorted(folder.glob("train_*.npz"))]
+    faces = [clip for clip in loaded if "lip_gap" in clip.files and np.any(clip["lip_gap"])]
+    visemes = np.concatenate([clip["visemes"] for clip in faces])
+    gap = np.concatenate([clip["lip_gap"] for clip in faces])
+    rows = np.concatenate([visemes, np.ones((len(gap), 1), np.float32)], 1)
+    solution = np.linalg.lstsq(rows, gap)[0]
+    return torch.from_numpy(solution[:-1]).float()
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -112,8 +126,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train = SpeechBatches(args.data / "audio_train.npz")
-    test = SpeechBatches(args.data / "audio_test.npz")
+    to_gap = opening_weights(args.data)
+    train = SpeechBatches(args.data, "train", to_gap)
+    test = SpeechBatches(args.data, "test", to_gap)
     config = LoopConfig(args.steps, 2e-3, weight_decay=0.02, bf16=False)
     trainer = Trainer(VisemeNet(), config, args.out, args.seed)
     trainer.resume()

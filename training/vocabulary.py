@@ -25,8 +25,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "surprised": ("astonished", "amazed", "shocked", "wow", "startled"),
     "angry": ("furious", "cross", "mad", "annoyed", "grumpy"),
     "sleepy": ("tired", "drowsy", "bored", "weary"),
-    "toys": ("toy", "table", "playroom", "cube", "car"),
-    "sea": ("ocean", "underwater", "fish", "fishes", "aquarium", "water", "crab"),
+    "toys": ("toy", "table", "playroom"),
+    "sea": ("ocean", "underwater", "aquarium", "water"),
     "grey": ("gray",),
     "striped": ("stripes", "stripy"),
     "blonde": ("blond",),
@@ -51,8 +51,12 @@ def _plain(value: str) -> tuple[str, ...]:
 
 def attribute_tokens(entry: Mapping[str, Any]) -> list[Token]:
     """The tokens of one look of the data set's index."""
-    words: Mapping[str, str] = entry["attributes"]
-    group: Group = "identity" if entry["kind"] == "avatar" else "scene"
+    if entry["kind"] == "scene":
+        things = {thing["word"]: None for thing in entry["things"]}
+        names = [entry["name"], *(word for word in things if word not in _SYNONYMS)]
+        return [Token(name, "scene", _plain(name)) for name in names]
+    words: Mapping[str, str] = entry["details"]
+    group: Group = "identity"
     made: list[tuple[str, tuple[str, ...]]] = []
     for key, value in words.items():
         if key in ("gender", "age"):
@@ -70,10 +74,9 @@ def attribute_tokens(entry: Mapping[str, Any]) -> list[Token]:
         elif key == "background":
             made.append((f"{value} background", _wordings(value, _BACKGROUND)))
         else:
-            made.append((value, _plain(value)))
-    if entry["kind"] == "avatar":
-        person, place = entry["name"].split("-", 1)
-        made += [(person, (person,)), (place, (place,))]
+            raise ValueError(f"look {entry['name']}: no tokens for the detail {key!r}")
+    person, place = entry["name"].split("-", 1)
+    made += [(person, (person,)), (place, (place,))]
     return [Token(name, group, wordings) for name, wordings in made]
 
 
