@@ -64,7 +64,8 @@ class UnsupportedVersion(StreamError):
 
 class UnsupportedCodec(StreamError):
     code = "unsupported_codec"
-    default_cure = "Offer at least one of the codecs in the server's hello."
+    default_cure = "Offer at least one of the codecs that the message names."
+    fatal_by_default = True
 
 
 class Unauthorized(StreamError):

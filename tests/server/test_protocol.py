@@ -59,7 +59,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 fields = st.sampled_from(
-    "event_id text seed points ids x y id phase t_ms last_seq playhead_us versions codecs".split()
+    ["event_id", "text", "seed", "points", "ids", "t_ms", "last_seq", "playhead_us", "versions"]
 )
 
 

@@ -1,0 +1,82 @@
+"""What an operator decides: one frozen value, checked when it is built."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .limits import MAX_KBPS, MIN_KBPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Settings of one server process.
+
+    `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
+    choice); `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and
+    `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine.
+    Raises ValueError for settings that contradict each other or are not safe.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    models: tuple[str, ...] = ("pocket",)
+    threads: int | None = None
+    max_sessions: int | None = None
+    max_kbps: int | None = None
+    max_lead_chunks: float = 2.0
+    grace_s: float = 30.0
+    idle_timeout_s: float = 60.0
+    send_timeout_s: float = 5.0
+    drain_s: float = 5.0
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    self_signed: bool = False
+    tls_names: tuple[str, ...] = ()
+    state_dir: Path | None = None
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError("models is empty: name at least one model")
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port must be in 0..65535, got {self.port}")
+        if self.max_sessions is not None and self.max_sessions < 1:
+            raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
+        if self.max_kbps is not None and not MIN_KBPS <= self.max_kbps <= MAX_KBPS:
+            raise ValueError(f"max_kbps must be in {MIN_KBPS}..{MAX_KBPS}, got {self.max_kbps}")
+        if not 1.5 <= self.max_lead_chunks <= 16:
+            raise ValueError(f"max_lead_chunks must be in 1.5..16, got {self.max_lead_chunks}")
+        for name in ("grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
+        if self.tls_cert is not None and self.self_signed:
+            raise ValueError("give either a certificate or self_signed, not both")
+        if self.token == "":
+            raise ValueError("the token is empty: give a non-empty token or none at all")
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                f"binding {self.host} opens the server to the network and needs a token: "
+                "set one, or bind 127.0.0.1"
+            )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks https and wss."""
+        return self.self_signed or self.tls_cert is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,343 @@
+"""The asyncio side of generation: sessions in, one step at a time to the worker, chunks back.
+
+All its methods run on the event loop. Earliest deadline first decides who is stepped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from ..models.stream import Chunk, ModelInfo
+from .config import ServerConfig
+from .errors import (
+    Capacity,
+    Draining,
+    EngineFailed,
+    Replaced,
+    SessionExpired,
+    StreamError,
+    UnknownModel,
+    UnknownSession,
+)
+from .limits import MAX_KBPS
+from .logs import logger
+from .messages import DrainingNotice, SessionCreate, SessionResume
+from .metrics import Metrics
+from .scheduler import Candidate, Load, admit, capacity, pick
+from .session import Session, SessionOptions, check_scene
+from .worker import Close, Failed, Open, Ready, Report, Step, Stepped, Worker
+
+TICK_S = 0.1
+GOODBYE_S = 1.0
+REMEMBERED_SESSIONS = 256
+LOADING_RETRY_S = 2.0
+
+Health = Literal["loading", "ready", "draining", "failed"]
+
+
+class Viewer(Protocol):
+    """A connection, as the engine sees it."""
+
+    def notify(self) -> None:
+        """There may be something to send."""
+        ...
+
+    def end(self, error: StreamError) -> None:
+        """Say so and close, without touching the session any more."""
+        ...
+
+
+class Stream:
+    """A session and the connection that shows it, if there is one."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.viewer: Viewer | None = None
+        self.counted_skips = 0
+        self.counted_underruns = 0
+
+    def notify(self) -> None:
+        """Tell the connection to look for output."""
+        if self.viewer is not None:
+            self.viewer.notify()
+
+
+class Engine:
+    """Every stream of this process, and the loop that keeps them generating."""
+
+    def __init__(self, config: ServerConfig, worker: Worker, metrics: Metrics) -> None:
+        self.config = config
+        self.metrics = metrics
+        self.health: Health = "loading"
+        self.reason = ""
+        self.models: dict[str, ModelInfo] = {}
+        self.streams: dict[str, Stream] = {}
+        self._worker = worker
+        self._loads: dict[str, Load] = {}
+        self._expired: deque[str] = deque(maxlen=REMEMBERED_SESSIONS)
+        self._stepping: str | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._log = logger("rollcast.engine")
+
+    def now_s(self) -> float:
+        """The clock that all sessions are told, and that clients see as `server_ms`."""
+        return asyncio.get_running_loop().time()
+
+    # Life.
+
+    def start(self) -> None:
+        """Start the worker's thread and the loop that drives it."""
+        loop = asyncio.get_running_loop()
+
+        def report(event: Report) -> None:
+            # The loop may close while the last step runs.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._handle, event)
+
+        self._worker.start(report)
+        self._task = loop.create_task(self._drive(), name="engine")
+
+    async def drain(self) -> None:
+        """Stop admitting, tell every client, and give them `drain_s` to leave."""
+        if self.health in ("loading", "ready"):
+            self.health = "draining"
+        self.metrics.ready.set(0)
+        for stream in self._attached():
+            stream.session.say(DrainingNotice(retry_after_s=self.config.drain_s))
+            stream.notify()
+        await self._until_empty(self.config.drain_s)
+        self._fail_all(lambda: Draining("the server shuts down", retry_after_s=10.0))
+        await self._until_empty(GOODBYE_S)
+
+    async def stop(self) -> None:
+        """Close every stream and end the worker's thread."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for session_id in list(self.streams):
+            self.close(session_id)
+        await asyncio.to_thread(self._worker.stop)
+
+    # Streams.
+
+    def create(self, request: SessionCreate, *, audio: bool) -> Stream:
+        """Open a new stream. Raises a StreamError: engine state, model, scene or capacity."""
+        self._check_health()
+        info = self._model(request.model)
+        scene = info.scenes[0].name if request.scene is None else request.scene
+        check_scene(info, scene)
+        now_s = self.now_s()
+        self._admit(info, now_s)
+        limit = self.config.max_kbps or MAX_KBPS
+        options = SessionOptions(
+            session_id=secrets.token_urlsafe(12),
+            resume_token=secrets.token_urlsafe(24),
+            seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+            scene=scene,
+            prompt=request.prompt or "",
+            audio=audio,
+            max_kbps=min(limit, request.max_kbps or limit),
+            max_lead_chunks=self.config.max_lead_chunks,
+            grace_s=self.config.grace_s,
+            idle_timeout_s=self.config.idle_timeout_s,
+        )
+        stream = Stream(Session(info, options, now_s))
+        self.streams[options.session_id] = stream
+        self._worker.submit(
+            Open(options.session_id, info.name, options.seed, scene, request.prompt)
+        )
+        self.metrics.sessions_opened.inc()
+        self._log.info("session opened", session_id=options.session_id, model=info.name)
+        self.wake()
+        return stream
+
+    def resume(self, request: SessionResume, *, audio: bool) -> tuple[Stream, int]:
+        """Go on with a stream; returns it and its next video seq. Raises a StreamError."""
+        self._check_health()
+        stream = self.streams.get(request.session_id)
+        if stream is None:
+            if request.session_id in self._expired:
+                raise SessionExpired("the stream was given up", field="session_id")
+            raise UnknownSession("there is no such stream", field="session_id")
+        session = stream.session
+        session.check_resume(request.resume_token, request.last_seq)
+        if stream.viewer is not None:
+            stream.viewer.end(Replaced("the stream went on over another connection"))
+            self.detach(stream)
+        next_seq = session.resume(request.last_seq, audio=audio, now_s=self.now_s())
+        self.metrics.sessions_resumed.inc()
+        self._log.info("session resumed", session_id=request.session_id, next_seq=next_seq)
+        self.wake()
+        return stream, next_seq
+
+    def detach(self, stream: Stream) -> None:
+        """A connection is gone; its stream waits for `resume` until its grace time is over."""
+        stream.viewer = None
+        stream.session.detach(self.now_s())
+        self._log.info("session detached", session_id=stream.session.options.session_id)
+
+    def close(self, session_id: str) -> None:
+        """Free a stream at once."""
+        stream = self.streams.pop(session_id, None)
+        if stream is None:
+            return
+        self._count(stream)
+        stream.session.close()
+        if self.health != "failed":
+            self._worker.submit(Close(session_id))
+        self._expired.append(session_id)
+        self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
+
+    def wake(self) -> None:
+        """Look again for something to generate; call after anything a session received."""
+        self._wake.set()
+
+    def places(self) -> int:
+        """How many streams fit."""
+        if self.config.max_sessions is not None:
+            return self.config.max_sessions
+        return min((capacity(load) for load in self._loads.values()), default=0)
+
+    # Private.
+
+    async def _drive(self) -> None:
+        while True:
+            now_s = self.now_s()
+            next_s = self._step_next(now_s)
+            self._tick(now_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _step_next(self, now_s: float) -> float:
+        """Hand the most urgent step to the idle worker; returns when to look again."""
+        if self._stepping is not None or self.health not in ("ready", "draining"):
+            return now_s + TICK_S
+        times = {
+            session_id: stream.session.next_step_s(now_s)
+            for session_id, stream in self.streams.items()
+        }
+        due = [session_id for session_id, at in times.items() if at is not None and at <= now_s]
+        chosen = pick(Candidate(each, self.streams[each].session.deadline_s(now_s)) for each in due)
+        if chosen is None:
+            return min((at for at in times.values() if at is not None), default=now_s + TICK_S)
+        self._stepping = chosen
+        self._worker.submit(Step(chosen, self.streams[chosen].session.begin_step(now_s)))
+        return now_s + TICK_S
+
+    def _tick(self, now_s: float) -> None:
+        for session_id, stream in list(self.streams.items()):
+            session = stream.session
+            if session.expired(now_s) or (session.failure and stream.viewer is None):
+                self.close(session_id)
+                continue
+            session.tick(now_s, len(self.streams))
+            self._count(stream)
+            stream.notify()
+        self.metrics.sessions.set(len(self.streams))
+        self.metrics.sessions_detached.set(len(self.streams) - len(self._attached()))
+
+    def _count(self, stream: Stream) -> None:
+        """Bring the session's own counts into the metrics."""
+        skips, underruns = stream.session.skipped_frames, stream.session.underruns
+        self.metrics.frames_skipped.inc(skips - stream.counted_skips)
+        self.metrics.audio_underruns.inc(underruns - stream.counted_underruns)
+        stream.counted_skips, stream.counted_underruns = skips, underruns
+
+    def _handle(self, report: Report) -> None:
+        match report:
+            case Ready():
+                self._ready(report)
+            case Stepped():
+                self._deliver(report.session_id, report.chunk, report.step_s)
+            case Failed():
+                self._failed(report)
+        self.wake()
+
+    def _ready(self, report: Ready) -> None:
+        for info in report.models:
+            load = Load(report.step_s[info.name], info.chunk_us / 1e6)
+            self.models[info.name], self._loads[info.name] = info, load
+            self.metrics.warm_step_s.labels(info.name).set(load.step_s)
+            self._log.info(
+                "model ready",
+                model=info.name,
+                step_ms=round(load.step_s * 1e3, 2),
+                chunk_ms=load.chunk_s * 1e3,
+                streams=capacity(load),
+            )
+        if self.health == "loading":
+            self.health = "ready"
+            self.metrics.ready.set(1)
+        self.metrics.capacity.set(self.places())
+
+    def _deliver(self, session_id: str, chunk: Chunk, step_s: float) -> None:
+        self._stepping = None
+        self.metrics.stage_s.labels("step").observe(step_s)
+        self.metrics.chunks.inc()
+        stream = self.streams.get(session_id)
+        if stream is None:
+            return
+        now_s, session = self.now_s(), stream.session
+        self.metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
+        with self.metrics.time("deliver"):
+            session.finish_step(chunk, step_s, now_s)
+        self.metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
+        stream.notify()
+
+    def _failed(self, report: Failed) -> None:
+        self.health, self.reason = "failed", report.reason
+        self.metrics.ready.set(0)
+        self._stepping = None
+        self._log.error("model thread failed", reason=report.reason, detail=report.detail)
+        self._fail_all(lambda: EngineFailed("the model stopped working"))
+
+    def _fail_all(self, error: Callable[[], StreamError]) -> None:
+        for session_id, stream in list(self.streams.items()):
+            stream.session.fail(error())
+            stream.notify()
+            if stream.viewer is None:
+                self.close(session_id)
+
+    def _check_health(self) -> None:
+        match self.health:
+            case "loading":
+                raise Capacity("the model is still loading", retry_after_s=LOADING_RETRY_S)
+            case "draining":
+                raise Draining("the server shuts down", retry_after_s=10.0)
+            case "failed":
+                raise EngineFailed("the model stopped working", retry_after_s=60.0)
+            case "ready":
+                return
+
+    def _model(self, name: str | None) -> ModelInfo:
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
+        return self.models[name]
+
+    def _admit(self, info: ModelInfo, now_s: float) -> None:
+        frees = [stream.session.expires_in_s(now_s) for stream in self.streams.values()]
+        admit(
+            self._loads[info.name],
+            [self._loads[stream.session.info.name] for stream in self.streams.values()],
+            max_sessions=self.config.max_sessions,
+            frees_in_s=min((each for each in frees if each is not None), default=None),
+        )
+
+    async def _until_empty(self, limit_s: float) -> None:
+        until_s = self.now_s() + limit_s
+        while self._attached() and self.now_s() < until_s:
+            await asyncio.sleep(0.02)
+
+    def _attached(self) -> list[Stream]:
+        return [stream for stream in self.streams.values() if stream.session.attached]

@@ -1,0 +1,50 @@
+"""One client's messages as they arrive: rate limit, parsing, and an answer to every mistake."""
+
+from __future__ import annotations
+
+from .errors import RateLimited, StreamError
+from .limits import MESSAGES_PER_S
+from .messages import ClientMessage, Control
+from .packets import Packet, parse_uplink
+from .protocol import parse_message
+from .rates import TokenBucket
+
+TOLERATED = 300
+"""Messages over the limit that are refused one by one before the connection is closed."""
+
+
+class Inbox:
+    """Turns what a socket received into messages and packets, or raises a StreamError."""
+
+    def __init__(self, now_s: float) -> None:
+        self._bucket = TokenBucket(rate_per_s=MESSAGES_PER_S, burst=2 * MESSAGES_PER_S, now_s=now_s)
+        self._patience = TokenBucket(rate_per_s=10, burst=TOLERATED, now_s=now_s)
+
+    def text(self, text: str, now_s: float) -> ClientMessage:
+        """Read a text message."""
+        permitted = self._permit(now_s)
+        message = parse_message(text)
+        if not permitted:
+            event_id = message.event_id if isinstance(message, Control) else None
+            raise RateLimited(_OVER, event_id=event_id)
+        return message
+
+    def binary(self, data: bytes, now_s: float) -> Packet:
+        """Read a media packet."""
+        permitted = self._permit(now_s)
+        packet = parse_uplink(data)
+        if not permitted:
+            raise RateLimited(_OVER)
+        return packet
+
+    def mistake(self, error: StreamError, now_s: float) -> StreamError:
+        """`error`, or a fatal one when this client makes nothing but mistakes."""
+        if error.fatal or self._patience.take(now_s):
+            return error
+        return RateLimited("too many messages were refused", fatal=True)
+
+    def _permit(self, now_s: float) -> bool:
+        return self._bucket.take(now_s)
+
+
+_OVER = f"more than {MESSAGES_PER_S} messages per second"

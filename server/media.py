@@ -1,0 +1,113 @@
+"""Generated media on its way out: what a session hands to its connection, and the resume ring."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One raw frame: `rgb` uint8 [H, W, 3]."""
+
+    seq: int
+    pts_us: float
+    chunk: int
+    last_of_chunk: bool
+    discontinuity: bool
+    server_ms: float
+    rgb: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPiece:
+    """The sound of a chunk or of its end: int16 [n] at the model's sample rate."""
+
+    pts_us: float
+    chunk: int
+    discontinuity: bool
+    server_ms: float
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class MediaChunk:
+    """A generated chunk with its place in the stream."""
+
+    index: int
+    first_seq: int
+    pts_us: float
+    frame_us: float
+    talking: bool
+    discontinuity: bool
+    server_ms: float
+    frames: np.ndarray
+    audio: np.ndarray
+
+    def pieces(self, after_seq: int, audio: bool) -> Iterator[AudioPiece | VideoFrame]:
+        """Its sound, then its frames, without those up to `after_seq`."""
+        count = len(self.frames)
+        skip = min(count, max(0, after_seq + 1 - self.first_seq))
+        if skip == count:
+            return
+        if audio:
+            start = skip * len(self.audio) // count
+            yield AudioPiece(
+                self.pts_us + skip * self.frame_us,
+                self.index,
+                self.discontinuity or skip > 0,
+                self.server_ms,
+                self.audio[start:],
+            )
+        for number in range(skip, count):
+            yield VideoFrame(
+                self.first_seq + number,
+                self.pts_us + number * self.frame_us,
+                self.index,
+                number == count - 1,
+                self.discontinuity and number == 0,
+                self.server_ms,
+                self.frames[number],
+            )
+
+
+class ChunkRing:
+    """The newest chunks of a stream, kept raw so that a resumed connection can be sent them."""
+
+    def __init__(self, max_chunks: int) -> None:
+        self._chunks: deque[MediaChunk] = deque(maxlen=max_chunks)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def push(self, chunk: MediaChunk) -> None:
+        """Keep a chunk; the oldest makes room."""
+        self._chunks.append(chunk)
+
+    def after(self, seq: int) -> list[MediaChunk]:
+        """The chunks with a frame after `seq`, oldest first."""
+        return [chunk for chunk in self._chunks if chunk.first_seq + len(chunk.frames) > seq + 1]
+
+    def talking_at(self, position_us: float) -> bool:
+        """Whether the chunk shown at this media time carries speech."""
+        for chunk in self._chunks:
+            if 0 <= position_us - chunk.pts_us < len(chunk.frames) * chunk.frame_us:
+                return chunk.talking
+        return False
+
+    def mute_from(self, position_us: float) -> None:
+        """Silence what starts at or after this media time."""
+        muted = [mute(chunk) if chunk.pts_us >= position_us else chunk for chunk in self._chunks]
+        self._chunks.extend(muted)
+
+    def clear(self) -> None:
+        """Free everything."""
+        self._chunks.clear()
+
+
+def mute(chunk: MediaChunk) -> MediaChunk:
+    """The chunk without its sound."""
+    return replace(chunk, audio=np.zeros_like(chunk.audio), talking=False, discontinuity=True)

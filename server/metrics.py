@@ -1,0 +1,86 @@
+"""Prometheus metrics of one server, held by the app and passed to whom it may concern.
+
+The time that the server itself costs per chunk, outside the model, is the sum of
+`rollcast_stage_seconds_sum` over the stages but "step", divided by `rollcast_chunks_total`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Stage = Literal["step", "receive", "deliver", "encode", "send"]
+
+_STAGE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_LEAD_BUCKETS_S = (0.0, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1.0)
+
+
+class Metrics:
+    """Counters and timers; no label names a session."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.stage_s = Histogram(
+            "rollcast_stage_seconds",
+            "Time in a stage: step per chunk, encode and send per packet, receive per message",
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.lead_s = Histogram(
+            "rollcast_lead_seconds",
+            "Generated media time ahead of the viewer when a chunk is done",
+            buckets=_LEAD_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.chunks = self._counter("chunks", "Chunks generated")
+        self.frames_sent = self._counter("frames_sent", "Video frames sent")
+        self.frames_skipped = self._counter(
+            "frames_skipped", "Video frames skipped before encoding because a viewer lagged"
+        )
+        self.bytes_sent = self._counter("bytes_sent", "Bytes of media sent")
+        self.late_chunks = self._counter(
+            "late_chunks", "Chunks that were done after their viewer had run out of frames"
+        )
+        self.messages = self._counter("messages", "Messages received", "type")
+        self.errors = self._counter("errors", "Errors told to clients", "code")
+        self.sessions_opened = self._counter("sessions_opened", "Streams opened")
+        self.sessions_resumed = self._counter("sessions_resumed", "Streams resumed")
+        self.audio_underruns = self._counter(
+            "audio_underruns", "Utterances that ran dry before their end"
+        )
+        self.sessions = self._gauge("sessions", "Streams held, connected or not")
+        self.sessions_detached = self._gauge(
+            "sessions_detached", "Streams without a connection that may be resumed"
+        )
+        self.capacity = self._gauge("capacity", "Streams that fit, by warm-up or by setting")
+        self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")
+        self.warm_step_s = Gauge(
+            "rollcast_warm_step_seconds",
+            "Median step time in warm-up",
+            ["model"],
+            registry=self.registry,
+        )
+
+    @contextmanager
+    def time(self, stage: Stage) -> Iterator[None]:
+        """Time a block of code as one observation of `stage`."""
+        start_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_s.labels(stage).observe(time.perf_counter() - start_s)
+
+    def render(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"rollcast_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"rollcast_{name}", text, registry=self.registry)

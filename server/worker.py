@@ -1,0 +1,163 @@
+"""The one thread that touches models: it loads them, warms them up, then steps whom it is told.
+
+asyncio to thread: `submit`, a bounded queue. Thread to asyncio: the `report` callback, which the
+caller makes safe to call from here. torch is imported in this thread only.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.stream import Chunk, Controls, ModelInfo, Stepper
+
+WARM_UP_STEPS = 6
+MAX_JOBS = 1024
+JOIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Start a stream's state."""
+
+    session_id: str
+    model: str
+    seed: int
+    scene: str
+    prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Advance a stream by one chunk."""
+
+    session_id: str
+    controls: Controls
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Free a stream's state."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Loaded and warm; `step_s` is the median step time by model name."""
+
+    models: tuple[ModelInfo, ...]
+    step_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A chunk is there."""
+
+    session_id: str
+    chunk: Chunk
+    step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The thread has ended; `reason` is one line, `detail` the traceback."""
+
+    reason: str
+    detail: str
+
+
+Job = Open | Step | Close
+Report = Ready | Stepped | Failed
+
+
+class Worker:
+    """Owns the thread "torch-0" and every model and stream state in it."""
+
+    def __init__(self, load: Callable[[], Sequence[Stepper]]) -> None:
+        self._load = load
+        self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_JOBS)
+        self._thread: threading.Thread | None = None
+
+    def start(self, report: Callable[[Report], None]) -> None:
+        """Start loading; `report` is called from the thread with everything that happens."""
+        assert self._thread is None, "a worker starts once"
+        self._thread = threading.Thread(
+            target=self._run, args=(report,), name="torch-0", daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; it fits, since the engine has one step and few sessions under way."""
+        self._jobs.put_nowait(job)
+
+    def stop(self) -> None:
+        """End the thread after the jobs before this call and wait for it."""
+        if self._thread is not None and self._thread.is_alive():
+            self._jobs.put(None, timeout=JOIN_S)
+            self._thread.join(JOIN_S)
+
+    def _run(self, report: Callable[[Report], None]) -> None:
+        # Whatever goes wrong in here must reach the viewers: no silent dead thread.
+        try:
+            models = {model.info.name: model for model in self._load()}
+            with _inference_mode():
+                report(Ready(tuple(m.info for m in models.values()), _warm_up(models)))
+                self._serve(models, report)
+        except Exception as error:
+            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+    def _serve(self, models: dict[str, Stepper], report: Callable[[Report], None]) -> None:
+        streams: dict[str, tuple[Stepper, object]] = {}
+        while (job := self._jobs.get()) is not None:
+            match job:
+                case Open():
+                    model = models[job.model]
+                    state = model.start(seed=job.seed, scene=job.scene, prompt=job.prompt)
+                    streams[job.session_id] = model, state
+                case Step():
+                    model, state = streams[job.session_id]
+                    start_s = time.perf_counter()
+                    chunk = model.step(state, job.controls)
+                    report(Stepped(job.session_id, chunk, time.perf_counter() - start_s))
+                case Close():
+                    streams.pop(job.session_id, None)
+
+
+def load_models(names: Sequence[str], threads: int | None) -> list[Stepper]:
+    """Load models by name, torch only if one needs it; call it in the worker's thread."""
+    from ..models.registry import load_model
+
+    return [load_model(name, threads=threads) for name in names]
+
+
+def _inference_mode() -> AbstractContextManager[object]:
+    """torch's inference mode in this thread, if a model brought torch in."""
+    torch = sys.modules.get("torch")
+    return nullcontext() if torch is None else torch.inference_mode()
+
+
+def _warm_up(models: dict[str, Stepper]) -> dict[str, float]:
+    """Run every kind of control through each model; returns the median step time by name."""
+    step_s: dict[str, float] = {}
+    for name, model in models.items():
+        info = model.info
+        state = model.start(seed=0, scene=info.scenes[0].name)
+        speech = np.full(info.chunk_samples, 1000, np.int16)
+        prompt = info.prompts[0] if info.prompts else None
+        times_s: list[float] = []
+        for number in range(WARM_UP_STEPS):
+            controls = Controls(audio=speech, prompt=prompt if number == 1 else None)
+            start_s = time.perf_counter()
+            model.step(state, controls)
+            times_s.append(time.perf_counter() - start_s)
+        step_s[name] = float(np.median(times_s[2:]))
+    return step_s
