@@ -1,0 +1,100 @@
+"""The real server in a process of its own, on a free port, and what can be seen of it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .metrics_text import Sample, parse
+
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 15.0
+
+
+class ServerDied(Exception):
+    """The server ended on its own; the message has its last lines."""
+
+
+class ServerProcess:
+    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end."""
+
+    def __init__(self, model: str, *, max_sessions: int, threads: int | None = None) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        command = [sys.executable, "-P", "-m", "rollcast.server.cli", "serve", "--no-open"]
+        command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
+        command += ["--max-sessions", str(max_sessions)]
+        command += ["--threads", str(threads)] if threads else []
+        self.started_s = time.monotonic()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def wait_ready(self) -> None:
+        """Return when the server is warm. Raises ServerDied when it ended or takes too long."""
+        while True:
+            self.check()
+            try:
+                with urllib.request.urlopen(f"{self.url}/ready", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+            if time.monotonic() - self.started_s > START_TIMEOUT_S:
+                raise ServerDied(f"the server was not ready in {START_TIMEOUT_S:.0f} s")
+
+    def check(self) -> None:
+        """Raise ServerDied when the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").strip().splitlines()[-5:]
+            raise ServerDied("\n".join([f"the server ended with code {code}", *lines]))
+
+    def metrics(self) -> Sample:
+        """The server's counters and timers now."""
+        self.check()
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as reply:
+            return parse(reply.read().decode())
+
+    def rss_mb(self) -> float:
+        """Resident memory of the server in megabytes (1e6 bytes)."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        if status.exists():
+            line = next(x for x in status.read_text().splitlines() if x.startswith("VmRSS"))
+            return int(line.split()[1]) * 1024 / 1e6
+        listing = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, check=True
+        )
+        return int(listing.stdout) * 1024 / 1e6
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,1 @@
+"""The `rollcast` command line: one file per command, wired in `app`."""

@@ -1,0 +1,58 @@
+"""Wires the commands and turns a Failure into two lines and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .bench import bench
+from .catalogue import models
+from .doctor import doctor
+from .failure import Failure
+from .parity import parity
+from .record import record
+from .render import render
+from .serve import serve
+
+app = typer.Typer(
+    name="rollcast",
+    help="Real-time streaming video: serve it, steer it, record it, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve)
+app.command()(render)
+app.command()(record)
+app.add_typer(bench, name="bench")
+app.command()(doctor)
+app.command()(models)
+app.command()(parity)
+
+
+@app.callback()
+def options(
+    show_version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
+) -> None:
+    """Options before the command."""
+    if show_version:
+        Console().print(f"rollcast {version('rollcast')}", highlight=False)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script; exits with 0, or with the code of what went wrong."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except Failure as failure:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"error: {failure}", style="red", markup=False)
+        if failure.cure:
+            console.print(failure.cure, markup=False)
+        sys.exit(failure.exit_code)

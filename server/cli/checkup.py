@@ -1,0 +1,144 @@
+"""What this machine can run, found by trying: interpreter, torch, encoders, models."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from ...models.registry import load_model, model_names
+from ...models.stream import Controls, Stepper
+from ..encoder import Encoders
+
+Status = Literal["ok", "note", "problem"]
+OLDEST_PYTHON = (3, 11)
+MEASURE_S = 1.5
+WARM_UP_STEPS = 3
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `cure` says what to do about a note or a problem."""
+
+    name: str
+    status: Status
+    detail: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How a model runs here: median and 95th percentile of a step, and what follows."""
+
+    model: str
+    step_ms_p50: float
+    step_ms_p95: float
+    chunk_ms: float
+    fps_native: float
+
+    @property
+    def fps_expected(self) -> float:
+        """Frames per second that the model alone reaches."""
+        return self.fps_native * self.chunk_ms / self.step_ms_p50
+
+    @property
+    def sessions(self) -> int:
+        """Streams in real time side by side, with some room for encoding."""
+        return int(0.85 * self.chunk_ms / self.step_ms_p95)
+
+
+def look_at_machine() -> Iterator[Finding]:
+    """Everything but the models, quickly."""
+    yield _python()
+    yield Finding("system", "ok", f"{platform.platform()}, {_processor()}")
+    yield from _torch()
+    yield _encoders()
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser:
+        yield Finding("chromium", "ok", browser)
+    else:
+        yield Finding("chromium", "note", "not found", "Only the browser tests need it: make test.")
+
+
+def measure_models(threads: int | None) -> Iterator[Finding | Speed]:
+    """The speed of each model, or why it does not run."""
+    for name in model_names():
+        try:
+            yield _speed(name, load_model(name, threads=threads))
+        except (OSError, ValueError, KeyError) as error:
+            yield Finding(
+                f"model {name}",
+                "problem",
+                str(error),
+                "Install again (`make serve` does it); docs/models.md tells of the weights.",
+            )
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", "problem", found, "Install Python 3.11 or newer.")
+    return Finding("python", "ok", found)
+
+
+def _processor() -> str:
+    memory = ""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = f", {total / 2**30:.0f} GiB memory"
+    return f"{platform.machine()}, {usable_cpus()} of {os.cpu_count()} processors{memory}"
+
+
+def usable_cpus() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    yield Finding(
+        "torch", "ok", f"{torch.__version__}, CPU {capability}, {torch.get_num_threads()} threads"
+    )
+    if torch.cuda.is_available():
+        yield Finding("gpu", "ok", torch.cuda.get_device_name(0))
+    else:
+        yield Finding("gpu", "note", "no CUDA device", "The embedded model runs on the CPU.")
+
+
+def _encoders() -> Finding:
+    encoders = Encoders()
+    opened = ", ".join(encoders.codecs)
+    if encoders.h264_backend is None:
+        return Finding(
+            "encoders", "note", opened, "No H.264: streams are sent as VP8 or JPEG instead."
+        )
+    return Finding("encoders", "ok", f"{opened} (h264 by {encoders.h264_backend})")
+
+
+def _speed(name: str, model: Stepper) -> Speed:
+    info = model.info
+    state = model.start(seed=0)
+    speech = np.full(info.chunk_samples, 1000, np.int16)
+    for _ in range(WARM_UP_STEPS):
+        model.step(state, Controls(audio=speech))
+    times_ms: list[float] = []
+    end_s = perf_counter() + MEASURE_S
+    while perf_counter() < end_s and len(times_ms) < 200:
+        start_s = perf_counter()
+        model.step(state, Controls(audio=speech))
+        times_ms.append(1e3 * (perf_counter() - start_s))
+    p95_ms = float(np.percentile(times_ms, 95))
+    return Speed(name, median(times_ms), p95_ms, info.chunk_us / 1e3, info.fps)

@@ -1,0 +1,50 @@
+"""How commands fail: one line on what is wrong, one on what to do, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...client.errors import ClientError, Refused
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+EXIT_UNREACHABLE = 4
+
+
+class Failure(Exception):
+    """Ends a command. `cure` says what the user can do."""
+
+    def __init__(self, message: str, *, cure: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.cure = cure
+        self.exit_code = exit_code
+
+
+@contextmanager
+def as_failure(url: str = "") -> Iterator[None]:
+    """Turn what users can cause inside the block (files, values, servers) into a Failure.
+
+    `url` is the server that the block talks to, if it talks to one.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+    except ValueError as error:
+        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+    except Refused as error:
+        wait = f" Try again in {error.retry_after_s:.0f} s." if error.retry_after_s else ""
+        raise Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED) from error
+    except ClientError as error:
+        raise Failure(str(error), exit_code=EXIT_UNREACHABLE) from error
+    except OSError as error:
+        if not url:
+            raise Failure(str(error)) from error
+        raise Failure(
+            f"cannot reach {url}: {error}",
+            cure="Start a server with `rollcast serve`; for a self-signed certificate add "
+            "--insecure.",
+            exit_code=EXIT_UNREACHABLE,
+        ) from error

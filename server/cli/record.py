@@ -1,0 +1,133 @@
+"""`rollcast record`: an MP4 of a live stream, steered from files."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ...client import Frame, Rejected, Stream, connect
+from ...client.audio_file import load_speech
+from ...client.mp4 import Mp4Writer
+from ...client.track_file import TrackScript, load_script
+from .failure import as_failure
+from .render import writable
+
+STEP_MS = 40.0
+
+
+def record(
+    url: Annotated[str, typer.Argument(help="The server, like http://127.0.0.1:8000.")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    seconds: Annotated[float, typer.Option(min=0.04, help="How long.")] = 10.0,
+    model: Annotated[str | None, typer.Option(help="One of the server's models.")] = None,
+    scene: Annotated[str | None, typer.Option(help="Avatar or scene to show.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to show, in words.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the stream.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech: any audio file.")] = None,
+    tracks: Annotated[
+        Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="The server's token.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Accept any certificate, as a self-signed one.")
+    ] = False,
+) -> None:
+    """Record a live stream to a video, speaking and dragging from files meanwhile."""
+    writable(out)
+    with as_failure(url):
+        speech = load_speech(audio) if audio else np.zeros(0, np.int16)
+        script = load_script(tracks) if tracks else TrackScript()
+
+        async def run() -> None:
+            async with connect(
+                url,
+                token=token,
+                model=model,
+                scene=scene,
+                prompt=prompt,
+                seed=seed,
+                pace="reader",
+                tls=_any_certificate() if insecure else None,
+            ) as stream:
+                await _record(stream, out, seconds, speech, script)
+
+        asyncio.run(run())
+
+
+async def _record(
+    stream: Stream, out: Path, seconds: float, speech: np.ndarray, script: TrackScript
+) -> None:
+    steering = [asyncio.create_task(_steer(stream, script))]
+    if len(speech):
+        steering.append(asyncio.create_task(_tell_refusal(stream.say(speech))))
+    try:
+        await _write(stream, out, seconds)
+    finally:
+        for task in steering:
+            task.cancel()
+        await asyncio.gather(*steering, return_exceptions=True)
+
+
+async def _write(stream: Stream, out: Path, seconds: float) -> None:
+    ready = stream.ready
+    with (
+        Mp4Writer(
+            out,
+            width=ready.width,
+            height=ready.height,
+            fps=ready.fps,
+            sample_rate=ready.sample_rate,
+        ) as writer,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task(out.name, total=seconds * 1e6)
+        async for media in stream:
+            if media.pts_us >= seconds * 1e6:
+                break
+            if isinstance(media, Frame):
+                writer.write_frame(media.image, media.pts_us)
+                progress.update(task, completed=media.pts_us)
+            else:
+                writer.write_audio(media.samples, media.pts_us)
+
+
+async def _steer(stream: Stream, script: TrackScript) -> None:
+    """Send each part of the script when its media time has come."""
+    last_ms = max((item.t_ms for item in (*script.points, *script.prompts)), default=-1.0)
+    begin_ms = 0.0
+    while begin_ms <= last_ms:
+        end_ms = begin_ms + STEP_MS
+        while stream.position_us < begin_ms * 1e3:
+            await asyncio.sleep(0.01)
+        if points := script.points_between(begin_ms, end_ms):
+            await _tell_refusal(stream.tracks(points))
+        if prompt := script.prompt_between(begin_ms, end_ms):
+            await _tell_refusal(
+                stream.prompt(prompt.text, transition_chunks=prompt.transition_chunks)
+            )
+        begin_ms = end_ms
+
+
+async def _tell_refusal(control: Awaitable[object]) -> None:
+    """A refused control is worth a line; the recording goes on."""
+    try:
+        await control
+    except Rejected as error:
+        Console(stderr=True).print(f"refused: {error}", style="yellow", markup=False)
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

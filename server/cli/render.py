@@ -1,0 +1,79 @@
+"""`rollcast render`: an MP4 from a script of controls, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
+
+from ...client.audio_file import load_speech
+from ...client.mp4 import Mp4Writer
+from ...client.track_file import TrackScript, load_script
+from ...models.registry import DEFAULT_MODEL, load_model
+from ...models.stream import Chunk, ModelInfo
+from .failure import EXIT_USAGE, Failure, as_failure
+from .offline import chunk_count, generate
+
+
+def render(
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    model: Annotated[str, typer.Option(help="A name of `rollcast models`.")] = DEFAULT_MODEL,
+    scene: Annotated[str | None, typer.Option(help="Avatar or scene to show.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to show, in words.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech: any audio file.")] = None,
+    tracks: Annotated[
+        Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.04, help="Length; by default that of the speech, else 10."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same video.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+) -> None:
+    """Write a video from a prompt, speech and tracks, without a server."""
+    writable(out)
+    with as_failure():
+        speech = load_speech(audio) if audio else np.zeros(0, np.int16)
+        script = load_script(tracks) if tracks else TrackScript()
+        engine = load_model(model, threads=threads)
+        state = engine.start(seed=seed, scene=scene, prompt=prompt)
+    chunks = chunk_count(engine.info, seconds, speech)
+    start_s = perf_counter()
+    _write(out, engine.info, generate(engine, state, chunks, speech, script), chunks)
+    took_s, lasts_s = perf_counter() - start_s, chunks * engine.info.chunk_us / 1e6
+    Console(stderr=True).print(
+        f"{out}: {lasts_s:.1f} s of video in {took_s:.1f} s ({lasts_s / took_s:.1f} x real time)"
+    )
+
+
+def writable(out: Path) -> None:
+    """Raise Failure early for a file that could not be written at the end."""
+    if out.suffix.lower() != ".mp4":
+        raise Failure(f"{out} is not an .mp4", cure="Name it like out.mp4.", exit_code=EXIT_USAGE)
+    if not out.parent.is_dir():
+        raise Failure(f"no such folder: {out.parent}", exit_code=EXIT_USAGE)
+
+
+def _write(out: Path, info: ModelInfo, stream: Iterable[Chunk], chunks: int) -> None:
+    frame_us = 1e6 / info.fps
+    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
+    with (
+        Mp4Writer(
+            out, width=info.width, height=info.height, fps=info.fps, sample_rate=info.sample_rate
+        ) as writer,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task(out.name, total=chunks)
+        for number, chunk in enumerate(stream):
+            begin_us = number * info.chunk_us
+            for index, frame in enumerate(chunk.frames):
+                writer.write_frame(frame, begin_us + index * frame_us)
+            writer.write_audio(chunk.audio, begin_us)
+            progress.advance(task)

@@ -1,0 +1,77 @@
+"""`rollcast serve`: the server, its address in plain sight and its page in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ...models.registry import DEFAULT_MODEL
+from ..config import ServerConfig
+from .failure import as_failure
+from .welcome import Welcome
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to bind; another needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A name of `rollcast models`; may be repeated.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="What clients must know.")
+    ] = None,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Streams at once; by default as many as fit.")
+    ] = None,
+    max_kbps: Annotated[int | None, typer.Option(help="Highest video bitrate per stream.")] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds in which a lost connection may resume.")
+    ] = 30.0,
+    self_signed: Annotated[
+        bool, typer.Option("--self-signed", help="TLS with a certificate made here.")
+    ] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate chain (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
+    tls_name: Annotated[
+        list[str] | None, typer.Option(help="Further name or address in --self-signed.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Further Host name, say behind a proxy.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Further Origin of pages, like https://a.example.")
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
+    log_format: Annotated[Literal["console", "json"], typer.Option()] = "console",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
+) -> None:
+    """Serve the page and the streams until interrupted."""
+    with as_failure():
+        config = ServerConfig(
+            host=host,
+            port=port,
+            models=tuple(model or (DEFAULT_MODEL,)),
+            threads=threads,
+            token=token,
+            max_sessions=max_sessions,
+            max_kbps=max_kbps,
+            grace_s=grace,
+            self_signed=self_signed,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_names=tuple(tls_name or ()),
+            allowed_hosts=tuple(allow_host or ()),
+            allowed_origins=tuple(allow_origin or ()),
+            log_format=log_format,
+            log_level=log_level,
+        )
+        # Here, so that the other commands do not wait for the web framework.
+        from ..app import serve as run
+
+        Welcome(config, open_browser=not no_open).start()
+        run(config)
