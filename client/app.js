@@ -1,0 +1,326 @@
+/** The page's parts, wired: what a message, a packet, a click or a tick of the clock leads to. */
+
+import { AudioOut } from "./audio-out.js";
+import { Connection } from "./connection.js";
+import { Controls } from "./controls.js";
+import { openDecoder } from "./decoder.js";
+import { Figures } from "./figures.js";
+import { Overlay } from "./overlay.js";
+import { byId } from "./dom.js";
+import { PictureTools } from "./picture-tools.js";
+import { Player } from "./player.js";
+import { KIND } from "./protocol.js";
+import { ServerClock } from "./server-clock.js";
+import { Speech } from "./speech.js";
+import { Stage } from "./stage.js";
+import { StageInput } from "./stage-input.js";
+import { describeStatus } from "./status.js";
+import { StreamView } from "./stream-view.js";
+import { Tracks } from "./tracks.js";
+import { Voice } from "./voice.js";
+
+/**
+ * @import { ConnectionEnv, ConnectionState, SessionWish } from "./connection.js"
+ * @import { Applied, Codec, ModelInfo, Packet, Rejected, ServerMessage, SessionReady, StreamState } from "./protocol.js"
+ * @import { PreferenceStore } from "./storage.js"
+ *
+ * @typedef {object} AppOptions
+ * @property {ConnectionEnv} env
+ * @property {PreferenceStore} preferences
+ * @property {Codec[]} codecs
+ * @property {string | null} token
+ * @property {SessionWish} wish
+ * @property {(token: string) => void} keepToken
+ */
+
+const STALLED_MS = 1_500;
+/** @type {StreamState} */
+const SILENT = {
+  type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
+};
+
+export class App {
+  /** @param {AppOptions} options */
+  constructor(options) {
+    this.nowMs = options.env.nowMs;
+    this._env = options.env;
+    this.codecs = options.codecs;
+    /** @type {ModelInfo[]} */
+    this.models = [];
+    /** @type {SessionReady | null} */
+    this.session = null;
+    this.stream = SILENT;
+    this._draining = false;
+    this._shownMs = 0;
+    /** @type {number | null} media time from which an interrupted voice may sound again */
+    this._duckUntilUs = null;
+    this._hiddenPause = false;
+    this.serverClock = new ServerClock();
+    this.figures = new Figures();
+    this.tracks = new Tracks();
+    this.audioOut = new AudioOut();
+    this.connection = new Connection(options.env, {
+      onState: (state) => this._connectionChanged(state),
+      onHello: (hello) => {
+        this.models = hello.models;
+      },
+      onReady: (ready) => this._start(ready),
+      onMessage: (message) => this._message(message),
+      onPacket: (packet) => this._packet(packet),
+    }, options);
+    this.controls = new Controls((message) => this.connection.send(message), this.nowMs);
+    this.player = this._openPlayer();
+    this.stage = new Stage(byId("picture", HTMLCanvasElement), byId("glow", HTMLCanvasElement));
+    this.overlay = new Overlay(byId("overlay", HTMLCanvasElement));
+    this.view = new StreamView(this, options);
+    this.voice = new Voice({
+      sendMedia: (buffer, maxBufferedBytes) => this.connection.sendMedia(buffer, maxBufferedBytes),
+      sendEnd: () => this.controls.send("audio.end"),
+      nowMs: this.nowMs,
+    });
+    const { dock, notices } = this.view;
+    this.speech = new Speech({
+      voice: this.voice, audioOut: this.audioOut, dock, notices, playheadUs: () => this.playheadUs(),
+      onBlock: () => this.hiddenTick(),
+    });
+    this.input = new StageInput(this.tracks, {
+      onPoints: () => this._sendPoints(),
+      onClear: (ids) => this.control("tracks.clear", ids === null ? {} : { ids }),
+      onFull: () => notices.show("That is as many points as one stream can hold."),
+      nowMs: this.nowMs,
+    });
+    this.tools = new PictureTools({
+      stage: this.stage, notices, fps: () => this.session?.fps ?? 25, nowMs: this.nowMs,
+      useSound: async (on) => {
+        await this.speech.setRecording(on);
+        return this.audioOut.recordingTrack();
+      },
+    });
+    this.audioOut.onProgress = () => this.hiddenTick();
+  }
+
+  /** @returns {ModelInfo | null} the model of this session */
+  model() {
+    return this.models.find((model) => model.name === this.session?.model) ?? null;
+  }
+
+  playheadUs() {
+    return this.player.clock.nowUs(this.nowMs());
+  }
+
+  status() {
+    const nowMs = this.nowMs();
+    const stalled = this.player.shown > 0 && nowMs - this._shownMs > STALLED_MS;
+    return describeStatus(
+      this.connection.state, { paused: this.stream.paused, draining: this._draining, stalled }, nowMs,
+    );
+  }
+
+  /**
+   * Send a control, or say that it could not be sent.
+   *
+   * @param {string} type
+   * @param {Record<string, unknown>} [fields]
+   * @returns {boolean}
+   */
+  control(type, fields = {}) {
+    const sent = this.controls.send(type, fields) !== null;
+    if (!sent) this.view.notices.show("Not connected: this had no effect.", "bad");
+    return sent;
+  }
+
+  /** @param {boolean} paused */
+  setPaused(paused) {
+    if (!this.control(paused ? "pause" : "resume")) return;
+    this.stream = { ...this.stream, paused };
+    this._hold();
+  }
+
+  /** Barge-in: nothing that was said and is not shown yet will be, and the rest of it is not heard. */
+  interrupt() {
+    if (!this.control("audio.clear")) return;
+    this.speech.interrupt();
+    this._duckUntilUs = null;
+  }
+
+  end() {
+    this.speech.stop();
+    this.connection.end();
+  }
+
+  /** A refresh of the screen. */
+  frame() {
+    this._tick();
+    this.overlay.draw(this.tracks, this.input.cursor, this.nowMs());
+  }
+
+  /** Anything that still moves while the page is hidden keeps the player going. */
+  hiddenTick() {
+    if (document.hidden) this._tick();
+  }
+
+  /** Some times a second. */
+  slowTick() {
+    this.speech.tick(this.stream.queued_audio_ms);
+    this.view.render();
+    this.tools.tick();
+    this.hiddenTick();
+  }
+
+  /** In a hidden tab nobody looks: unless somebody listens or talks, the stream waits. @param {boolean} hidden */
+  setHidden(hidden) {
+    const idle = !this.audioOut.on && !this.speech.talking && !this.stream.paused;
+    if (hidden && idle) this._hiddenPause = this.controls.send("pause") !== null;
+    else if (!hidden && this._hiddenPause) this.leaveHiddenPause();
+  }
+
+  leaveHiddenPause() {
+    this._hiddenPause = false;
+    this.setPaused(false);
+  }
+
+  /** Remember for a reload how far the picture came. */
+  remember() {
+    if (this.player.lastSeq >= 0) this._env.store.noteShown(this.player.lastSeq);
+  }
+
+  _tick() {
+    const nowMs = this.nowMs();
+    const heardUs = this.audioOut.positionUs();
+    if (heardUs !== null) this.player.clock.follow(heardUs, nowMs);
+    if (this._duckUntilUs !== null && this.playheadUs() >= this._duckUntilUs) {
+      this._duckUntilUs = null;
+      this.audioOut.duck(false);
+    }
+    this.player.tick();
+  }
+
+  _openPlayer() {
+    return new Player({
+      openDecoder: (ready, events) => openDecoder(ready.codec, ready.codec_string, events),
+      paint: (picture) => this.stage.paint(picture),
+      onShown: (frame, nowMs) => {
+        this._shownMs = nowMs;
+        this.figures.shown(nowMs, this.serverClock.ageMs(frame.serverMs, nowMs));
+        this.controls.shown(frame.chunk, nowMs).forEach((delayMs) => this.figures.photon(delayMs));
+      },
+      sendAck: (ack) => this.connection.send({ type: "ack", ...ack }),
+      askKey: () => this.connection.send({ type: "key" }),
+      onGiveUp: () => this._giveUpCodec(),
+      nowMs: this.nowMs,
+    });
+  }
+
+  /** This codec fails here: go on with the next one, on the same stream. */
+  _giveUpCodec() {
+    const at = this.codecs.findIndex((codec) => codec === this.session?.codec);
+    const others = this.codecs.slice(at + 1);
+    if (others.length === 0) {
+      this.view.notices.show("This browser cannot decode the video.", "bad");
+      return;
+    }
+    this.codecs = others;
+    this.remember();
+    this.connection.useCodecs(others);
+  }
+
+  /** @param {ConnectionState} state */
+  _connectionChanged(state) {
+    if (state.phase !== "live") this._shownMs = this.nowMs();
+    this.view.render();
+  }
+
+  /** @param {SessionReady} ready */
+  _start(ready) {
+    this.session = ready;
+    this._draining = false;
+    this._shownMs = this.nowMs();
+    this.stage.resize(ready.width, ready.height);
+    this.player.start(ready);
+    this.audioOut.sampleRate = ready.sample_rate;
+    this.audioOut.clear();
+    this.audioOut.duck(false);
+    this._duckUntilUs = null;
+    this.controls.forget();
+    this.voice.restart();
+    if (ready.resumed) this._restate();
+    else this._startAnew();
+    this.view.start(ready);
+  }
+
+  _startAnew() {
+    this.stream = SILENT;
+    this.serverClock.reset();
+    this.figures.forget();
+    this.tracks.clear(this.nowMs());
+    this._hold();
+  }
+
+  /** A lost connection lets go of everything on the server; take hold again. A reload also plays again. */
+  _restate() {
+    this.controls.send("tracks.clear");
+    this.tracks.restate();
+    this._sendPoints();
+    if (this.player.shown === 0) this.controls.send("resume");
+  }
+
+  _sendPoints() {
+    for (let points = this.tracks.take(); points.length > 0; points = this.tracks.take()) {
+      this.control("tracks", { points });
+    }
+  }
+
+  /** @param {Packet} packet */
+  _packet(packet) {
+    const nowMs = this.nowMs();
+    this.figures.received(packet.payload.byteLength, nowMs);
+    if (packet.kind === KIND.video) this.player.push(packet);
+    else if (packet.kind === KIND.audioOut) this.audioOut.push(packet);
+  }
+
+  /** @param {ServerMessage} message */
+  _message(message) {
+    if (message.type === "applied") this._applied(message);
+    else if (message.type === "rejected") this._rejected(message);
+    else if (message.type === "state") this._streamChanged(message);
+    else if (message.type === "stats") this.figures.stats(message);
+    else if (message.type === "pong") this.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
+    else if (message.type === "draining") this._draining = true;
+    else if (message.type === "error" && !message.fatal) this.view.notices.show(sentence(message), "bad");
+  }
+
+  /** @param {Applied} applied */
+  _applied(applied) {
+    const type = this.controls.applied(applied);
+    if (type === "audio.clear") this._duckUntilUs = applied.pts_us;
+    if (type === "scene") this.tracks.clear(this.nowMs());
+    if (type === "prompt") this.view.promptApplied(applied.ignored_words ?? []);
+  }
+
+  /** @param {Rejected} rejected */
+  _rejected(rejected) {
+    this.controls.rejected(rejected);
+    this.view.notices.show(sentence(rejected), "bad");
+  }
+
+  /** @param {StreamState} state */
+  _streamChanged(state) {
+    this.stream = state;
+    this._hold();
+    this.view.showStream(state);
+  }
+
+  _hold() {
+    const { paused } = this.stream;
+    this.player.clock.setPaused(paused, this.nowMs());
+    this.audioOut.setPaused(paused);
+    this.speech.held = paused;
+    if (!paused) this._shownMs = this.nowMs();
+  }
+}
+
+/** @param {{message: string, cure?: string | null}} said */
+function sentence({ message, cure }) {
+  const start = message.charAt(0).toUpperCase() + message.slice(1);
+  return cure ? `${start.replace(/\.?$/, ".")} ${cure}` : start;
+}

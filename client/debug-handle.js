@@ -1,0 +1,47 @@
+/**
+ * `window.rollcast`: what the page knows, for browser tests and for support.
+ *
+ * It only reads. `snapshot()` is plain data that can go into a bug report; it holds no token.
+ */
+
+/** @import { App } from "./app.js" */
+
+/** @param {App} app */
+function snapshot(app) {
+  const { connection, player, session, speech, tracks } = app;
+  const { state, label } = app.status();
+  return {
+    status: { state, label },
+    connection: { ...connection.state },
+    session: session && { ...session, resume_token: undefined },
+    stream: { ...app.stream },
+    player: {
+      shown: player.shown, received: player.received, dropped: player.dropped, depth: player.depth,
+      lastSeq: player.lastSeq, lastChunk: player.lastChunk, generation: player.generation,
+      stalls: player.clock.stalls, playheadUs: app.playheadUs(),
+    },
+    figures: app.figures.read(app.nowMs()),
+    serverClock: app.serverClock.best(),
+    speech: {
+      talking: speech.talking, problem: speech.problem, level: speech.level, sound: speech.sound,
+      lost: app.voice.lost, file: speech.fileName, heardUs: app.audioOut.positionUs(),
+    },
+    tracks: { held: tracks.held.length, anchors: tracks.anchors.length },
+    codecs: [...app.codecs],
+    recording: app.tools.recorder.on,
+  };
+}
+
+/** @param {App} app */
+export function exposeForSupport(app) {
+  Object.defineProperty(window, "rollcast", {
+    value: Object.freeze({
+      snapshot: () => snapshot(app),
+      /** The frame on screen: {width, height, seq, rgba}. */
+      readFrame: () => {
+        const { width, height, data } = app.stage.readFrame();
+        return { width, height, seq: app.player.lastSeq, rgba: data };
+      },
+    }),
+  });
+}

@@ -1,0 +1,92 @@
+/** Starts the page. */
+
+import { App } from "./app.js";
+import { supportedCodecs } from "./codec-support.js";
+import { exposeForSupport } from "./debug-handle.js";
+import { button, byId } from "./dom.js";
+import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./page-address.js";
+import { watchPageLife } from "./page-life.js";
+import { listenForShortcuts } from "./shortcuts.js";
+import { PreferenceStore, SessionStore } from "./storage.js";
+import { applyTheme, toggleTheme } from "./theme.js";
+
+const SLOW_TICK_MS = 100;
+const REMEMBER_EVERY_MS = 1_000;
+
+/** @param {PreferenceStore} preferences @returns {Promise<App>} */
+async function openApp(preferences) {
+  const supported = await supportedCodecs();
+  return new App({
+    env: {
+      openSocket: () => new WebSocket(streamUrl(document.baseURI)),
+      setTimer: (callback, delayMs) => window.setTimeout(callback, delayMs),
+      clearTimer: (timer) => window.clearTimeout(timer),
+      nowMs: () => performance.now(),
+      random: Math.random,
+      store: new SessionStore(),
+      clientName: "rollcast-page/1",
+    },
+    preferences,
+    codecs: codecsFrom(location.search, supported),
+    token: takeToken(location, history, sessionStorage),
+    wish: wishFrom(location.search),
+    keepToken: (token) => keepToken(sessionStorage, token),
+  });
+}
+
+/** @param {App} app */
+function keepTime(app) {
+  const onFrame = () => {
+    app.frame();
+    requestAnimationFrame(onFrame);
+  };
+  requestAnimationFrame(onFrame);
+  setInterval(() => app.slowTick(), SLOW_TICK_MS);
+  setInterval(() => app.remember(), REMEMBER_EVERY_MS);
+  watchPageLife({
+    onHidden: (hidden) => app.setHidden(hidden),
+    onLeave: () => {
+      app.remember();
+      app.connection.suspend();
+    },
+    onReturn: () => app.connection.open(),
+    onOnline: () => {
+      if (app.connection.state.phase === "reconnecting") app.connection.retryNow();
+    },
+  });
+}
+
+/** @param {App} app @param {PreferenceStore} preferences */
+function listen(app, preferences) {
+  const help = byId("help-dialog", HTMLDialogElement);
+  const showHelp = () => help.showModal();
+  button("theme").addEventListener("click", () => toggleTheme(preferences));
+  button("help").addEventListener("click", showHelp);
+  button("end").addEventListener("click", () => app.end());
+  app.view.figures.panel.addEventListener("toggle", () => {
+    preferences.update({ figuresOpen: app.view.figures.panel.open });
+  });
+  listenForShortcuts({
+    t: () => void app.speech.toggleTalk(),
+    i: () => app.interrupt(),
+    u: () => app.view.dock.chooseFile(),
+    m: () => void app.speech.toggleSound(),
+    " ": () => app.setPaused(!app.stream.paused),
+    p: () => app.view.prompt.focus(),
+    r: () => void app.tools.toggleRecording(),
+    s: () => void app.tools.saveScreenshot(),
+    f: () => app.tools.toggleFullScreen(),
+    a: () => app.input.toggleAnchorMode(),
+    Escape: () => app.input.clear(),
+    "?": showHelp,
+  });
+}
+
+const preferences = new PreferenceStore();
+applyTheme(preferences);
+const app = await openApp(preferences);
+app.view.figures.panel.open = preferences.get().figuresOpen ?? matchMedia("(min-width: 900px)").matches;
+listen(app, preferences);
+exposeForSupport(app);
+keepTime(app);
+app.connection.open();

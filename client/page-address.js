@@ -1,0 +1,66 @@
+/** What the page's own address says: where the server is, a token, and what to open. */
+
+/** @import { Codec } from "./protocol.js" */
+/** @import { SessionWish } from "./connection.js" */
+
+const TOKEN_KEY = "rollcast.token";
+
+/** @param {string} base  the page's address; a path prefix of a proxy stays */
+export function streamUrl(base) {
+  const url = new URL("v1/stream", base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = url.search = "";
+  return url.href;
+}
+
+/**
+ * `?model=&scene=&prompt=&seed=` choose what a new stream starts with.
+ *
+ * @param {string} search
+ * @returns {SessionWish}
+ */
+export function wishFrom(search) {
+  const given = new URLSearchParams(search);
+  /** @type {SessionWish} */
+  const wish = {};
+  for (const name of /** @type {const} */ (["model", "scene", "prompt"])) {
+    const value = given.get(name);
+    if (value) wish[name] = value;
+  }
+  const seed = Number(given.get("seed") ?? NaN);
+  return Number.isSafeInteger(seed) && seed >= 0 ? { ...wish, seed } : wish;
+}
+
+/**
+ * `?codec=jpeg` leaves out the codecs before it, to find out whether one is at fault.
+ *
+ * @param {string} search
+ * @param {Codec[]} supported
+ */
+export function codecsFrom(search, supported) {
+  const at = supported.findIndex((codec) => codec === new URLSearchParams(search).get("codec"));
+  return at < 0 ? supported : supported.slice(at);
+}
+
+/**
+ * A token arrives as `#token=...`, which browsers do not send to servers, and leaves the address bar
+ * at once; the tab remembers it.
+ *
+ * @param {Location} location
+ * @param {History} history
+ * @param {Storage} storage
+ * @returns {string | null}
+ */
+export function takeToken(location, history, storage) {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token !== null) {
+    storage.setItem(TOKEN_KEY, token);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return storage.getItem(TOKEN_KEY);
+}
+
+/** @param {Storage} storage @param {string} token */
+export function keepToken(storage, token) {
+  storage.setItem(TOKEN_KEY, token);
+}

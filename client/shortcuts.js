@@ -1,0 +1,27 @@
+/** Single keys for the whole page; they stay out of text fields and of browser shortcuts. */
+
+/** @param {EventTarget | null} target  true where letters are text */
+function takesText(target) {
+  if (!(target instanceof HTMLElement)) return false;
+  return target.matches("input:not([type=radio]):not([type=range]), textarea, select, [contenteditable]");
+}
+
+/** Space presses a focused button, as everywhere. @param {EventTarget | null} target */
+function takesSpace(target) {
+  return target instanceof HTMLElement && target.matches("button, summary, a, input");
+}
+
+/**
+ * @param {Record<string, () => void>} actions  by `KeyboardEvent.key`, letters in lower case
+ */
+export function listenForShortcuts(actions) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
+    if (takesText(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.key === " " && takesSpace(event.target)) return;
+    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

@@ -1,0 +1,84 @@
+/** What to tell the user about the connection: one line for the pill, more when it is not live. */
+
+/**
+ * @import { ConnectionState } from "./connection.js"
+ *
+ * @typedef {"calm" | "live" | "warn" | "bad"} Tone
+ * @typedef {"retry" | "start" | "token" | "takeover"} Cure
+ * @typedef {object} Status
+ * @property {string} state    for tests and styling: connecting, live, paused, ...
+ * @property {Tone} tone
+ * @property {string} label    the pill
+ * @property {string | null} title   the curtain over the picture; null: no curtain
+ * @property {string | null} detail
+ * @property {Cure | null} cure      what the button on the curtain does
+ *
+ * @typedef {{paused: boolean, draining: boolean, stalled: boolean}} StreamCondition
+ */
+
+/** @type {Record<string, {title: string, label: string, cure: Cure | null}>} */
+const REFUSALS = {
+  capacity: { label: "Server full", title: "All places are taken", cure: "retry" },
+  draining: { label: "Restarting", title: "The server is restarting", cure: "retry" },
+  engine_failed: { label: "Model failed", title: "The model stopped", cure: "retry" },
+  timeout: { label: "Timed out", title: "The connection went quiet", cure: "retry" },
+  rate_limited: { label: "Slow down", title: "Too many messages", cure: "retry" },
+  unauthorized: { label: "Token needed", title: "This server wants a token", cure: "token" },
+  forbidden_origin: { label: "Not allowed", title: "This address may not connect", cure: "retry" },
+  replaced: { label: "Open elsewhere", title: "This stream is open in another tab", cure: "takeover" },
+  unreachable: { label: "No server", title: "The server does not answer", cure: "retry" },
+};
+
+/**
+ * @param {ConnectionState} connection
+ * @param {StreamCondition} stream
+ * @param {number} nowMs
+ * @returns {Status}
+ */
+export function describeStatus(connection, stream, nowMs) {
+  const waitS = connection.retryAtMs === null ? null : Math.max(0, Math.ceil((connection.retryAtMs - nowMs) / 1000));
+  if (connection.phase === "live") return describeLive(stream);
+  if (connection.phase === "ended") {
+    return {
+      state: "ended", tone: "calm", label: "Ended", title: "The stream has ended",
+      detail: "Its place on the server is free again.", cure: "start",
+    };
+  }
+  if (connection.phase === "refused") return describeRefused(connection, waitS);
+  if (connection.phase === "connecting") {
+    return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, cure: null };
+  }
+  const attempt = `attempt ${connection.attempt}`;
+  return {
+    state: "reconnecting", tone: "warn",
+    label: waitS ? `Reconnecting in ${waitS} s · ${attempt}` : `Reconnecting · ${attempt}`,
+    title: "The connection was lost", detail: "Your stream is kept for a while and goes on from here.", cure: "retry",
+  };
+}
+
+/** @param {StreamCondition} stream @returns {Status} */
+function describeLive({ paused, draining, stalled }) {
+  const plain = { title: null, detail: null, cure: null };
+  if (draining) return { ...plain, state: "draining", tone: "warn", label: "Server restarts soon" };
+  if (paused) return { ...plain, state: "paused", tone: "calm", label: "Paused" };
+  if (stalled) return { ...plain, state: "waiting", tone: "warn", label: "Waiting for frames" };
+  return { ...plain, state: "live", tone: "live", label: "Live" };
+}
+
+/**
+ * @param {ConnectionState} connection
+ * @param {number | null} waitS
+ * @returns {Status}
+ */
+function describeRefused({ code, message, cure }, waitS) {
+  const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", cure: "retry" };
+  const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
+  const sentence = code === "replaced" || code === "unauthorized" ? cure : (message ?? cure);
+  return {
+    state: "refused", tone: "bad",
+    label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
+    title: known.title,
+    detail: [sentence, retry].filter(Boolean).join(" ") || null,
+    cure: known.cure,
+  };
+}

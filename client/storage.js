@@ -1,0 +1,111 @@
+/** What the page remembers: the session of this tab, and the user's preferences. */
+
+const SESSION_KEY = "rollcast.session";
+const PREFERENCES_KEY = "rollcast.preferences";
+const HISTORY_LENGTH = 12;
+
+/**
+ * @typedef {{sessionId: string, resumeToken: string, lastSeq: number}} SavedSession
+ * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null}} Preferences
+ */
+
+/**
+ * One JSON value in a Storage. A browser may forbid storage altogether (private mode, blocked
+ * cookies): then the value lives as long as the page.
+ *
+ * @template T
+ */
+class StoredValue {
+  /**
+   * @param {() => Storage} area
+   * @param {string} key
+   * @param {T} initial
+   */
+  constructor(area, key, initial) {
+    this._area = area;
+    this._key = key;
+    /** @type {T} */
+    this._value = initial;
+    try {
+      const text = area().getItem(key);
+      if (text !== null) this._value = { ...initial, ...JSON.parse(text) };
+    } catch {
+      this._value = initial;
+    }
+  }
+
+  /** @returns {T} */
+  get() {
+    return this._value;
+  }
+
+  /** @param {T} value */
+  set(value) {
+    this._value = value;
+    try {
+      if (value === null) this._area().removeItem(this._key);
+      else this._area().setItem(this._key, JSON.stringify(value));
+    } catch {
+      return; // the value in memory still serves this page
+    }
+  }
+}
+
+/** The session to take up again after a reload; it belongs to one tab. */
+export class SessionStore {
+  /** @param {() => Storage} [area] */
+  constructor(area = () => sessionStorage) {
+    /** @type {StoredValue<SavedSession | null>} */
+    this._stored = new StoredValue(area, SESSION_KEY, null);
+  }
+
+  /** @returns {SavedSession | null} */
+  load() {
+    const saved = this._stored.get();
+    return saved?.sessionId && saved.resumeToken ? saved : null;
+  }
+
+  /** @param {SavedSession} session */
+  save(session) {
+    this._stored.set(session);
+  }
+
+  /** @param {number} lastSeq */
+  noteShown(lastSeq) {
+    const saved = this.load();
+    if (saved) this.save({ ...saved, lastSeq });
+  }
+
+  clear() {
+    this._stored.set(null);
+  }
+}
+
+/** Choices that outlive the visit. */
+export class PreferenceStore {
+  /** @param {() => Storage} [area] */
+  constructor(area = () => localStorage) {
+    /** @type {StoredValue<Preferences>} */
+    this._stored = new StoredValue(area, PREFERENCES_KEY, { theme: "auto", history: [], figuresOpen: null });
+  }
+
+  /** @returns {Preferences} */
+  get() {
+    return this._stored.get();
+  }
+
+  /** @param {Partial<Preferences>} change */
+  update(change) {
+    this._stored.set({ ...this.get(), ...change });
+  }
+
+  /**
+   * Put a prompt first in the history, without a duplicate.
+   *
+   * @param {string} text
+   */
+  rememberPrompt(text) {
+    const others = this.get().history.filter((entry) => entry !== text);
+    this.update({ history: [text, ...others].slice(0, HISTORY_LENGTH) });
+  }
+}

@@ -1,0 +1,126 @@
+/** Everything on the page that shows the stream or asks something of it, except the picture. */
+
+import { byId, setText } from "./dom.js";
+import { DockView } from "./ui-dock.js";
+import { FiguresView } from "./ui-figures.js";
+import { Notices } from "./ui-notices.js";
+import { PromptView } from "./ui-prompt.js";
+import { SceneView } from "./ui-scenes.js";
+import { SeedView } from "./ui-seed.js";
+import { StatusView } from "./ui-status.js";
+
+/**
+ * @import { App } from "./app.js"
+ * @import { ModelInfo, SessionReady, StreamState } from "./protocol.js"
+ * @import { PreferenceStore } from "./storage.js"
+ */
+
+const FIGURES_EVERY_MS = 1_000;
+
+export class StreamView {
+  /**
+   * @param {App} app
+   * @param {{preferences: PreferenceStore, keepToken: (token: string) => void}} options
+   */
+  constructor(app, { preferences, keepToken }) {
+    this._app = app;
+    this._dragHint = byId("drag-hint", HTMLElement);
+    this._figuresMs = -Infinity;
+    this.notices = new Notices();
+    this.figures = new FiguresView();
+    this.prompt = new PromptView({
+      preferences,
+      onPrompt: (text, chunks) => this._sendPrompt(text, chunks),
+    });
+    this.scenes = new SceneView({
+      onScene: (scene) => {
+        if (!app.control("scene", { scene })) this.scenes.setScene(app.session?.scene ?? "");
+      },
+      onModel: (model) => app.connection.restart({ model }),
+    });
+    this.seed = new SeedView({
+      onSeed: (seed) => app.control("seed", { seed }),
+      onRestart: (seed) => app.control("reset", { seed }),
+    });
+    this.status = new StatusView({
+      onRetry: () => app.connection.retryNow(),
+      onToken: (token) => {
+        keepToken(token);
+        app.connection.useToken(token);
+      },
+    });
+    this.dock = new DockView({
+      onTalk: () => void app.speech.toggleTalk(),
+      onFile: (file) => void app.speech.playFile(file),
+      onInterrupt: () => app.interrupt(),
+      onSound: () => void app.speech.toggleSound(),
+      onPause: () => app.setPaused(!app.stream.paused),
+    });
+  }
+
+  /** @param {SessionReady} ready */
+  start(ready) {
+    const model = this._app.model();
+    if (model) this._showModel(model);
+    this.prompt.setPrompt(ready.prompt);
+    this.prompt.note("");
+    this.scenes.setScene(ready.scene);
+    this.seed.setSeed(ready.seed);
+  }
+
+  /** @param {StreamState} state */
+  showStream(state) {
+    this.dock.setSpeech(state);
+    this.dock.setPaused(state.paused);
+    this.scenes.setScene(state.scene);
+  }
+
+  /** @param {string[]} ignoredWords */
+  promptApplied(ignoredWords) {
+    const words = ignoredWords.map((word) => `“${word}”`).join(", ");
+    this.prompt.note(words ? `This model does not know ${words}.` : "");
+  }
+
+  /** Bring status and figures up to date. */
+  render() {
+    const nowMs = this._app.nowMs();
+    const live = this._app.connection.state.phase === "live";
+    this.status.render(this._app.status());
+    document.body.classList.toggle("live", live);
+    if (this._app.input) this._app.input.enabled = live && (this._app.model()?.controls.includes("tracks") ?? false);
+    if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
+    this._figuresMs = nowMs;
+    this.figures.render(this._app.figures.read(nowMs), this._facts());
+  }
+
+  /** @returns {Record<string, string>} */
+  _facts() {
+    const { session, player, serverClock, figures } = this._app;
+    const reading = figures.read(this._app.nowMs());
+    const best = serverClock.best();
+    return {
+      Dropped: String(player.dropped),
+      Skipped: String(reading.skipped),
+      Stalls: String(player.clock.stalls),
+      "Model / media time": reading.realTime === null ? "–" : reading.realTime.toFixed(2),
+      "Round trip": best ? `${best.rttMs.toFixed(0)} ms` : "–",
+      Codec: session ? `${session.codec} ${session.width}×${session.height}` : "–",
+      Session: session?.session_id ?? "–",
+    };
+  }
+
+  /** @param {ModelInfo} model */
+  _showModel(model) {
+    this.scenes.setModels(this._app.models, model);
+    this.prompt.setModel(model);
+    this.dock.setSupported(model.controls.includes("audio"));
+    const drags = model.controls.includes("tracks");
+    setText(this._dragHint, drags ? "Drag in the picture to move things. Double-click to pin a point." : "");
+  }
+
+  /** @param {string} text @param {number} transitionChunks */
+  _sendPrompt(text, transitionChunks) {
+    this.prompt.note("");
+    return this._app.control("prompt", { text, transition_chunks: transitionChunks });
+  }
+}

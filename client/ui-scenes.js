@@ -1,0 +1,59 @@
+/** The choice of model and scene. */
+
+import { byId, element } from "./dom.js";
+
+/**
+ * @import { ModelInfo, SceneInfo } from "./protocol.js"
+ * @typedef {{onScene: (name: string) => void, onModel: (name: string) => void}} SceneActions
+ */
+
+export class SceneView {
+  /** @param {SceneActions} actions */
+  constructor({ onScene, onModel }) {
+    this._scenes = byId("scenes", HTMLElement);
+    this._modelCard = byId("model-card", HTMLElement);
+    this._model = byId("model", HTMLSelectElement);
+    this._onScene = onScene;
+    this._shown = "";
+    this._model.addEventListener("change", () => onModel(this._model.value));
+  }
+
+  /**
+   * @param {ModelInfo[]} models
+   * @param {ModelInfo} current
+   */
+  setModels(models, current) {
+    const listed = JSON.stringify([models.map(({ name }) => name), current]);
+    if (listed === this._shown) return;
+    this._shown = listed;
+    this._modelCard.hidden = models.length < 2;
+    this._model.replaceChildren(...models.map(({ name, title }) =>
+      element("option", { text: title ?? name, attributes: { value: name } })));
+    this._model.value = current.name;
+    this._scenes.replaceChildren(...current.scenes.map((scene) => this._choice(current, scene)));
+  }
+
+  /** @param {string} name */
+  setScene(name) {
+    for (const input of this._scenes.querySelectorAll("input")) input.checked = input.value === name;
+  }
+
+  /** @param {ModelInfo} model @param {SceneInfo} scene */
+  _choice(model, scene) {
+    const input = element("input", { attributes: { type: "radio", name: "scene", value: scene.name } });
+    input.addEventListener("change", () => this._onScene(scene.name));
+    const picture = element("img", { attributes: { alt: "", width: "96", height: "96", decoding: "async" } });
+    picture.addEventListener("error", () => picture.classList.add("missing"));
+    picture.src = thumbnailUrl(model, scene);
+    return element("label", { className: "scene" }, [
+      input, picture,
+      element("span", { className: "scene-title", text: scene.title }),
+    ]);
+  }
+}
+
+/** @param {ModelInfo} model @param {SceneInfo} scene */
+function thumbnailUrl(model, scene) {
+  const path = `v1/models/${encodeURIComponent(model.name)}/scenes/${encodeURIComponent(scene.name)}/thumbnail`;
+  return new URL(path, document.baseURI).href;
+}

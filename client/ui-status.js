@@ -1,0 +1,47 @@
+/** The status pill and the curtain that covers the picture while there is no stream. */
+
+import { button, byId, setText } from "./dom.js";
+
+/**
+ * @import { Status } from "./status.js"
+ * @typedef {{onRetry: () => void, onToken: (token: string) => void}} StatusActions
+ */
+
+/** @type {Record<string, string>} */
+const ACTION_LABEL = { retry: "Try now", start: "Start again", takeover: "Use it here" };
+
+export class StatusView {
+  /** @param {StatusActions} actions */
+  constructor({ onRetry, onToken }) {
+    this._pill = byId("status", HTMLElement);
+    this._label = byId("status-label", HTMLElement);
+    this._curtain = byId("curtain", HTMLElement);
+    this._title = byId("curtain-title", HTMLElement);
+    this._detail = byId("curtain-detail", HTMLElement);
+    this._spinner = byId("curtain-spinner", HTMLElement);
+    this._action = button("curtain-action");
+    this._tokenForm = byId("token-form", HTMLFormElement);
+    const token = byId("token", HTMLInputElement);
+    this._action.addEventListener("click", onRetry);
+    this._tokenForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      onToken(token.value.trim());
+    });
+  }
+
+  /** @param {Status} status */
+  render(status) {
+    this._pill.dataset.tone = status.tone;
+    this._pill.dataset.state = status.state;
+    setText(this._label, status.label);
+    this._curtain.hidden = status.title === null;
+    if (status.title === null) return;
+    setText(this._title, status.title);
+    setText(this._detail, status.detail ?? "");
+    this._detail.hidden = status.detail === null;
+    this._spinner.hidden = status.tone === "bad" || status.state === "ended";
+    this._tokenForm.hidden = status.cure !== "token";
+    this._action.hidden = status.cure === null || status.cure === "token";
+    setText(this._action, ACTION_LABEL[status.cure ?? ""] ?? "");
+  }
+}
