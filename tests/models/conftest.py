@@ -12,7 +12,7 @@ from rollcast.models.conditioning import Conditions
 from rollcast.models.config import StudentConfig
 from rollcast.models.student import CausalStudent
 
-WAN = {
+WAN: dict[str, Any] = {
     "dim": 48,
     "ffn_dim": 64,
     "num_heads": 2,
@@ -23,7 +23,7 @@ WAN = {
     "text_len": 5,
     "freq_dim": 16,
 }
-CONDITIONED = WAN | {
+CONDITIONED: dict[str, Any] = WAN | {
     "patch": (1, 1, 1),
     "prediction": "sample",
     "audio_tokens": 3,

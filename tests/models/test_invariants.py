@@ -106,7 +106,8 @@ class Stream:
     ) -> None:
         self.student = student
         self.noise = torch.Generator().manual_seed(seed)
-        cache = CacheConfig(**({"window_frames": 3, "sink_frames": 1} | config))
+        settings: dict[str, Any] = {"window_frames": 3, "sink_frames": 1}
+        cache = CacheConfig(**(settings | config))
         count = len(STEPS) if per_step else 1
         self.caches = [new_cache(student, cache) for _ in range(count)]
         self.per_step = per_step

@@ -73,7 +73,7 @@ def test_averaged_weights_come_first(make_student: StudentMaker, tmp_path: Path)
 def test_what_does_not_fit_is_named(make_student: StudentMaker) -> None:
     student = make_student()
     weights = student.state_dict()
-    before = weights["head.head.bias"].clone()
+    before = weights["head.modulation"].clone()
     weights = {name: tensor.clone() + 1 for name, tensor in weights.items()}
     del weights["head.modulation"]
     weights["blocks.9.surprise"] = torch.zeros(1)
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_named(make_student: StudentMaker) -> None:
     assert "1 missing: head.modulation" in message
     assert "1 unknown: blocks.9.surprise" in message
     assert "patch_embedding.bias is (3,), expected (48,)" in message
-    assert torch.equal(student.head.head.bias, before)
+    assert torch.equal(student.head.modulation, before)
 
 
 def test_a_file_without_config_needs_one(make_student: StudentMaker, tmp_path: Path) -> None:
