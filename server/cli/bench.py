@@ -78,8 +78,8 @@ def _show(report: StreamReport) -> None:
         markup=False,
     )
     table = Table(box=None, pad_edge=False)
-    headings = ("viewers", "fps", "rtf p50", "rtf p95", "first frame cold", "warm")
-    for heading in (*headings, "control p95", "overhead", "memory"):
+    headings = ("viewers", "fps", "rtf p50", "p95", "cold start", "warm", "control p95")
+    for heading in (*headings, "overhead", "memory"):
         table.add_column(heading, justify="right")
     for row in report.sessions:
         table.add_row(
@@ -89,11 +89,11 @@ def _show(report: StreamReport) -> None:
             f"{row.rtf_p95:.3f}",
             f"{row.ttff_cold_s:.2f} s",
             f"{row.ttff_warm_s:.2f} s",
-            f"{row.control_chunks_p95:.2f} chunks",
+            f"{row.control_chunks_p95:.1f} chunks",
             f"{100 * row.overhead_ratio:.1f} %",
             f"{row.rss_mb:.0f} MB",
         )
-    console.print(table)
+    Console(highlight=False, width=100).print(table)
     if report.soak:
         console.print(
             f"soak {report.soak.minutes:g} min: memory "
