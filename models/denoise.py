@@ -141,10 +141,8 @@ def recache(
 
     `latents` [B, F, C, h, w] are the last clean latents before the cache's position, as many as it
     holds. They attend to each other without a causal mask, as published. By the cache's
-    `guard_sink` the sink stays; `rewrite_sink` clears everything and writes it as well.
+    `guard_sink` the sink stays; `rewrite_sink` writes it as well.
     """
-    if rewrite_sink:
-        cache.clear()
     start = cache.position - latents.shape[1]
     student(
         latents,

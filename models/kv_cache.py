@@ -189,11 +189,6 @@ class StudentCache:
         for tensor in self.tensors().values():
             tensor.zero_()
 
-    def clear(self) -> None:
-        """Zero all keys and values and keep the place in time (LongLive's prompt switch)."""
-        for tensor in self.tensors().values():
-            tensor.zero_()
-
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
         live = self._ring.live * self._rope.tokens_per_frame

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollcast.models.parity import report_cases, run_case
+from rollcast.models.parity import cache_config, report_cases, run_case
 
 CASES = (
     "self_forcing_tiny",
@@ -63,6 +63,14 @@ def test_a_wrong_setting_shows(
     assert not report.passed
     right = [difference <= report.tolerance for difference in report.chunk_differences]
     assert right.index(False) == first_wrong
+
+
+def test_published_quirks_are_on(golden: Path) -> None:
+    """No recorded case here has the short warm start that shows the last two."""
+    case = json.loads((golden / "reward_forcing_alpha07_tiny.json").read_text())
+    config = cache_config(case)
+    assert (config.sink, config.alpha, config.precision) == ("ema", 0.7, "in_place")
+    assert (config.ragged, config.zero_start) == ("overwrite", True)
 
 
 def test_cases_that_cannot_run_are_reported(golden: Path, tmp_path: Path) -> None:
