@@ -12,9 +12,9 @@ from typing import Protocol
 import av
 import numpy as np
 import simplejpeg
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
-from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from .errors import UnsupportedCodec

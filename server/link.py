@@ -9,11 +9,13 @@ from .limits import ACK_INTERVAL_MS, MIN_KBPS
 
 MAX_UNACKED = 512
 DELAY_WINDOW_S = 10.0
-MAX_DELAY_S = 1.0
+MAX_DELAY_S = 0.4
 SLACK_S = 0.1
 LOWER_EVERY_S = 0.4
 RAISE_EVERY_S = 2.0
 RAISE_AFTER_S = 4.0
+SKIP_STEP = 0.15
+MAX_SKIP_SHARE = 0.75
 
 
 def default_kbps(width: int, height: int, fps: int) -> int:
@@ -24,10 +26,11 @@ def default_kbps(width: int, height: int, fps: int) -> int:
 class Link:
     """Frames sent and acknowledged on one connection.
 
-    The link is congested when the oldest frame that was sent and not acknowledged is older than
-    the quickest one lately was, plus the time a frame may rightly wait (the permitted lead and
-    the ack interval). Then frames are skipped before they are encoded, which breaks no reference,
-    and the bitrate is lowered.
+    Frames are skipped before they are encoded, which breaks no reference. When playback stalls,
+    the bitrate is lowered and a growing share of the frames is skipped, evenly. The link is
+    congested when the oldest frame that was sent and not acknowledged is older than the quickest
+    one lately was, plus the time a frame may rightly wait (the permitted lead and the ack
+    interval); then all frames are skipped until it is not.
     """
 
     def __init__(self, *, max_kbps: int, min_kbps: int = MIN_KBPS) -> None:
@@ -36,7 +39,9 @@ class Link:
         self._unacked: deque[tuple[int, float]] = deque()
         self._delays: deque[tuple[float, float]] = deque()
         self._decode_queue = 0
-        self._congested_s = -math.inf
+        self._skip_share = 0.0
+        self._skip_debt = 0.0
+        self._trouble_s = -math.inf
         self._changed_s = -math.inf
         self.kbps = max_kbps
 
@@ -72,20 +77,37 @@ class Link:
         """Whether the next frame should be skipped."""
         return self.waiting_s(now_s) > self.limit_s(max_lead_s)
 
-    def overloaded(self, chunk_frames: int) -> bool:
-        """Whether the client's decoder has more than two chunks before it."""
-        return self._decode_queue > 2 * chunk_frames
+    def skip(self, max_lead_s: float, chunk_frames: int, now_s: float) -> bool:
+        """Whether to skip the next frame; counts on being asked once per frame."""
+        overloaded = self._decode_queue > 2 * chunk_frames
+        self._skip_debt += max(self._skip_share, 0.5 if overloaded else 0.0)
+        if self.congested(max_lead_s, now_s):
+            return True
+        if self._skip_debt < 1:
+            return False
+        self._skip_debt -= 1
+        return True
+
+    def stalled(self, now_s: float) -> None:
+        """Playback stalls and this link is why: ask less of it."""
+        self._trouble_s = now_s
+        if now_s - self._changed_s >= LOWER_EVERY_S:
+            if self.kbps < 0.7 * self._max_kbps:
+                self._skip_share = min(MAX_SKIP_SHARE, self._skip_share + SKIP_STEP)
+            self._set(self.kbps * 0.75, now_s)
 
     def adapt(self, max_lead_s: float, now_s: float) -> None:
-        """Lower the bitrate while congested, raise it again when all was well for a while."""
+        """Let time pass: ask less while congested, and more again when all was well."""
         if self.congested(max_lead_s, now_s):
-            self._congested_s = now_s
-            if now_s - self._changed_s >= LOWER_EVERY_S:
-                self._set(self.kbps * 0.7, now_s)
+            self.stalled(now_s)
             return
-        calm = now_s - self._congested_s >= RAISE_AFTER_S
+        calm = now_s - self._trouble_s >= RAISE_AFTER_S
         if calm and now_s - self._changed_s >= RAISE_EVERY_S:
-            self._set(self.kbps * 1.1, now_s)
+            if self._skip_share > 0:
+                self._skip_share = max(0.0, self._skip_share - SKIP_STEP)
+                self._changed_s = now_s
+            else:
+                self._set(self.kbps * 1.1, now_s)
 
     def _set(self, kbps: float, now_s: float) -> None:
         self.kbps = round(min(self._max_kbps, max(self._min_kbps, kbps)))

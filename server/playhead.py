@@ -6,7 +6,8 @@ EXTRAPOLATE_S = 0.3
 MAX_RATE = 1.02
 SLACK_US = 500_000.0
 STALL_US = 60_000.0
-EXTRA_STEP_US = 40_000.0
+FORGET_PER_S = 0.5
+EXTRA_STEP_US = 80_000.0
 MAX_EXTRA_US = 240_000.0
 EXTRA_DECAY_US_PER_S = 4_000.0
 
@@ -15,8 +16,8 @@ class Playhead:
     """The client's playhead, extrapolated between its acks, and the lead it permits.
 
     A client that claims to play faster than real time is not believed, so it cannot make the
-    server work faster. When playback stalls although the server was not late (a long or
-    unsteady path), the permitted lead grows a little; it shrinks again over time.
+    server work faster. When playback stalls, the path may be long or unsteady, and the permitted
+    lead grows a little; it shrinks again over time.
     """
 
     def __init__(self, *, chunk_us: int, max_lead_chunks: float) -> None:
@@ -34,20 +35,19 @@ class Playhead:
         """The largest lead after a step."""
         return self._base_lead_us + self._extra_us
 
-    def ack(self, playhead_us: float, now_s: float, *, generated_us: float, late: bool) -> None:
-        """The client shows `playhead_us` now; `late` when the server is why it may wait."""
+    def ack(self, playhead_us: float, now_s: float, generated_us: float) -> bool:
+        """The client shows `playhead_us` now; true when it stalls and more lead did not help."""
         reported_us = min(playhead_us, generated_us)
         if self._acked_s is None:
             self._acked_us, self._acked_s = max(self._acked_us, reported_us), now_s
-            return
+            return False
         elapsed_us = (now_s - self._acked_s) * 1e6
         permitted_us = elapsed_us * MAX_RATE + self._slack_us
         advance_us = min(max(0.0, reported_us - self._acked_us), permitted_us)
         self._slack_us = min(SLACK_US, permitted_us - advance_us)
         self._acked_us += advance_us
         self._acked_s = now_s
-        if self._running:
-            self._adapt(elapsed_us, advance_us, late)
+        return self._running and self._stalls(elapsed_us, advance_us)
 
     def pause(self, now_s: float, generated_us: float) -> None:
         """Media time stands still from now on."""
@@ -73,23 +73,25 @@ class Playhead:
         since_us = min(now_s - self._acked_s, EXTRAPOLATE_S) * 1e6
         return min(self._acked_us + since_us, max(generated_us, self._acked_us))
 
-    def next_step_s(self, now_s: float, generated_us: float) -> float | None:
+    def next_step_s(self, now_s: float, end_us: float) -> float | None:
         """When the next chunk may be started: now, later, or None (not before another ack)."""
         if not self._running:
             return None
-        excess_us = generated_us + self._chunk_us - self.max_lead_us
-        wait_us = excess_us - self.position_us(now_s, generated_us)
+        excess_us = end_us + self._chunk_us - self.max_lead_us
+        wait_us = excess_us - self.position_us(now_s, end_us)
         if wait_us <= 0:
             return now_s
         if self._acked_s is None or excess_us - self._acked_us > EXTRAPOLATE_S * 1e6:
             return None
         return now_s + wait_us / 1e6
 
-    def _adapt(self, elapsed_us: float, advance_us: float, late: bool) -> None:
+    def _stalls(self, elapsed_us: float, advance_us: float) -> bool:
         self._extra_us = max(0.0, self._extra_us - EXTRA_DECAY_US_PER_S * elapsed_us / 1e6)
-        self._stalled_us = max(0.0, self._stalled_us * 0.9 + elapsed_us - advance_us)
+        forgotten = FORGET_PER_S ** (elapsed_us / 1e6)
+        self._stalled_us = max(0.0, self._stalled_us * forgotten + elapsed_us - advance_us)
         if self._stalled_us < STALL_US:
-            return
+            return False
         self._stalled_us = 0.0
-        if not late:
-            self._extra_us = min(MAX_EXTRA_US, self._extra_us + EXTRA_STEP_US)
+        helpless = self._extra_us > MAX_EXTRA_US - EXTRA_STEP_US
+        self._extra_us = min(MAX_EXTRA_US, self._extra_us + EXTRA_STEP_US)
+        return helpless

@@ -53,7 +53,7 @@ from .protocol import answer
 from .rates import Figures, Rates
 
 STATS_EVERY_S = 1.0
-LATE_SHARE = 0.8
+LATE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +90,14 @@ class Session:
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = now_s
-        self._wanted_s: float | None = None
         self._stepping: tuple[Controls, list[Event]] | None = None
         self._mute_step = False
         self._late = False
         self._key_wanted = True
         self._audio_seq = 0
+        self._end_us = 0.0
+        """Where the media ends that the viewer was or will be sent."""
+        self._leaving_us = 0.0
         self._pending = PendingControls()
         self._audio = AudioQueue(
             sample_rate=info.sample_rate,
@@ -152,7 +154,7 @@ class Session:
             return None
         if self._outbox.frames > self.info.chunk_frames:
             return None
-        return self._playhead.next_step_s(now_s, self._generated_us)
+        return self._playhead.next_step_s(now_s, self._end_us)
 
     def deadline_s(self, now_s: float) -> float:
         """When the viewer runs out of frames."""
@@ -164,7 +166,6 @@ class Session:
         pending, self._pending = self._pending, self._pending.following()
         controls = pending.controls(self._audio.take(now_s))
         self._stepping = controls, pending.events
-        self._wanted_s = now_s
         return controls
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
@@ -172,7 +173,7 @@ class Session:
         assert self._stepping is not None, "no step was begun"
         (controls, events), self._stepping = self._stepping, None
         self._rates.stepped(step_s)
-        self._late = now_s - (self._wanted_s or now_s) > LATE_SHARE * self.info.chunk_us / 1e6
+        self._late = self._lead_us(now_s) < LATE_SHARE * self.info.chunk_us
         cut = controls.reset or controls.clear_audio or controls.scene is not None
         media = self._place(chunk, cut, now_s)
         if self._mute_step:
@@ -181,6 +182,7 @@ class Session:
         self._remember(controls, chunk)
         self._ring.push(media)
         self.chunks += 1
+        self._end_us = self._generated_us
         if self.attached:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
@@ -190,10 +192,15 @@ class Session:
     def next_output(self, now_s: float) -> Output | None:
         """What to send next; frames that would come too late are skipped and counted."""
         while (item := self._outbox.pop()) is not None:
-            if isinstance(item, VideoFrame) and self._skip(item, now_s):
-                self.skipped_frames += 1
-                continue
-            return item
+            if not isinstance(item, VideoFrame):
+                return item
+            if not self._link.skip(self._max_lead_s, self.info.chunk_frames, now_s):
+                self._leaving_us = self._pts_us(item.seq + 1)
+                return item
+            self.skipped_frames += 1
+            if not self._outbox.frames:
+                # The viewer cannot play up to a frame that it will never get.
+                self._end_us = self._leaving_us
         return None
 
     def take_audio_seq(self) -> int:
@@ -290,6 +297,7 @@ class Session:
         self._key_wanted = True
         self._link = self._new_link()
         self._playhead.restart(self._pts_us(first))
+        self._leaving_us, self._end_us = self._pts_us(first), self._generated_us
         self._state = None
         self._rates = Rates(now_s)
         for chunk in chunks:
@@ -318,7 +326,7 @@ class Session:
         return self._playhead.max_lead_us / 1e6
 
     def _lead_us(self, now_s: float) -> float:
-        return self._generated_us - self.position_us(now_s)
+        return self._end_us - self.position_us(now_s)
 
     def _pts_us(self, seq: int) -> float:
         return seq * self.info.chunk_us / self.info.chunk_frames
@@ -328,9 +336,10 @@ class Session:
         return Link(max_kbps=min(usual, self.options.max_kbps))
 
     def _ack(self, ack: Ack, now_s: float) -> None:
-        late = self._late or self._link.congested(self._max_lead_s, now_s)
-        self._playhead.ack(ack.playhead_us, now_s, generated_us=self._generated_us, late=late)
+        stalls = self._playhead.ack(ack.playhead_us, now_s, self._generated_us)
         self._link.ack(ack.last_seq, ack.decode_queue, now_s)
+        if stalls and not self._late:
+            self._link.stalled(now_s)
 
     def _check_supported(self, control: str, event_id: str | None) -> None:
         if control not in self.info.controls:
@@ -416,11 +425,6 @@ class Session:
         self.scene = chunk.scene
         self.prompt = self.prompt if controls.prompt is None else controls.prompt
         self.seed = self.seed if controls.seed is None else controls.seed
-
-    def _skip(self, frame: VideoFrame, now_s: float) -> bool:
-        if self._link.congested(self._max_lead_s, now_s):
-            return True
-        return self._link.overloaded(self.info.chunk_frames) and frame.seq % 2 == 1
 
     def _update_state(self, now_s: float) -> None:
         """Report the state when anything but its figures changed."""

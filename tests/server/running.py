@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -257,16 +258,14 @@ def decode(codec: str, packets: Sequence[Packet]) -> dict[int, np.ndarray]:
     """Pictures by seq, uint8 RGB."""
     if codec == "jpeg":
         return {packet.seq: simplejpeg.decode_jpeg(packet.payload) for packet in packets}
-    decoder = av.CodecContext.create("h264" if codec == "h264" else "vp8", "r")
-    pictures: dict[int, np.ndarray] = {}
+    decoder = av.VideoCodecContext.create("h264" if codec == "h264" else "vp8", "r")
+    decoded: list[av.VideoFrame] = []
     for packet in packets:
         data = av.Packet(packet.payload)
         data.pts = packet.seq
-        for frame in decoder.decode(data):
-            pictures[frame.pts] = frame.to_ndarray(format="rgb24")
-    for frame in decoder.decode(None):
-        pictures[frame.pts] = frame.to_ndarray(format="rgb24")
-    return pictures
+        decoded.extend(decoder.decode(data))
+    decoded.extend(decoder.decode(None))
+    return {frame.pts or 0: frame.to_ndarray(format="rgb24") for frame in decoded}
 
 
 class SlowPattern(TestPattern):
@@ -277,8 +276,6 @@ class SlowPattern(TestPattern):
         self._step_s = step_s
 
     def step(self, state: object, controls: Any) -> Any:
-        import time
-
         time.sleep(self._step_s)
         return super().step(state, controls)
 

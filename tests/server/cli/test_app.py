@@ -1,0 +1,74 @@
+"""The command line as a whole: help, version, exit codes, and errors on two lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from rollcast.server.cli.app import main
+
+COMMANDS = ("serve", "render", "record", "bench", "doctor", "models", "parity")
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert command in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert version("rollcast") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("render", "out.avi", "--model", "test-pattern"), "not an .mp4"),
+        (("render", "/no/such/folder/out.mp4"), "no such folder"),
+        (("render", "{tmp}/o.mp4", "--model", "nope"), "known: pocket"),
+        (("render", "{tmp}/o.mp4", "--model", "test-pattern", "--scene", "nope"), "bars, grid"),
+        (("render", "{tmp}/o.mp4", "--model", "test-pattern", "--audio", "no.wav"), "no.wav"),
+        (("parity", "no-case.json"), "no such case: no-case.json"),
+        (("bench", "stream", "--sessions", "1,x"), "--sessions 1,2,4"),
+        (("bench", "stream", "--model", "nope"), "known: pocket"),
+        (("serve", "--host", "0.0.0.0", "--model", "test-pattern"), "needs a token"),
+        (("record", "http://127.0.0.1:9", "{tmp}/o.mp4", "--tracks", "no.json"), "no.json"),
+    ],
+)
+def test_mistakes_are_named_and_exit_with_two(
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: object,
+) -> None:
+    assert run(*(a.replace("{tmp}", str(tmp_path)) for a in arguments)) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert message in shown
+    assert "Traceback" not in shown
+
+
+def test_an_absent_server_is_named(capsys: pytest.CaptureFixture[str], tmp_path: object) -> None:
+    assert run("record", "http://127.0.0.1:9", f"{tmp_path}/o.mp4") == 4
+    assert "rollcast serve" in capsys.readouterr().err
+
+
+def test_listing_commands_does_not_wait_for_torch() -> None:
+    code = "import sys, rollcast.server.cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

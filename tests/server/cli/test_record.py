@@ -1,0 +1,52 @@
+"""`rollcast record` against a real server: every frame, steered by a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from rollcast.models.test_pattern import prompt_colour, read_barcode
+from rollcast.server.cli.app import main
+
+from ..running import running
+
+
+async def record(url: str, path: Path, *options: str) -> list[np.ndarray]:
+    with pytest.raises(SystemExit) as end:
+        await asyncio.to_thread(main, ["record", url, str(path), *options])
+    assert not end.value.code
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+async def test_every_frame_is_recorded_and_the_script_is_followed(tmp_path: Path) -> None:
+    script = {
+        "prompts": [{"t_ms": 700, "text": "a blue wall"}],
+        "points": [{"t_ms": 100, "phase": "down", "x": 0.5, "y": 0.5}],
+    }
+    (tmp_path / "s.json").write_text(json.dumps(script))
+    options = ("--seconds", "2", "--prompt", "a red wall", "--tracks", str(tmp_path / "s.json"))
+    async with running() as server:
+        frames = await record(server.http, tmp_path / "a.mp4", *options)
+        assert not server.engine.streams
+    assert [read_barcode(frame) for frame in frames] == list(range(50))
+    band = [frame[14:18, 20:108].mean(axis=(0, 1)) for frame in frames]
+    assert np.abs(band[0] - prompt_colour("a red wall")).max() < 30
+    assert np.abs(band[-1] - prompt_colour("a blue wall")).max() < 30
+
+
+async def test_a_self_signed_server_needs_insecure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(self_signed=True, state_dir=tmp_path) as server:
+        with pytest.raises(SystemExit) as end:
+            await asyncio.to_thread(main, ["record", server.http, str(tmp_path / "a.mp4")])
+        assert end.value.code == 4
+        assert "--insecure" in capsys.readouterr().err
+        frames = await record(server.http, tmp_path / "a.mp4", "--insecure", "--seconds", "0.4")
+        assert len(frames) == 10
