@@ -124,7 +124,7 @@ async def _connect(address: Address) -> ClientConnection:
     try:
         return await open_socket(
             url,
-            ssl=address.tls if url.startswith("wss:") else None,
+            ssl=(address.tls or True) if url.startswith("wss:") else None,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
             open_timeout=OPEN_TIMEOUT_S,

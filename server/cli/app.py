@@ -36,14 +36,20 @@ app.command()(models)
 app.command()(parity)
 
 
-@app.callback()
-def options(
-    show_version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
-) -> None:
-    """Options before the command."""
-    if show_version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         Console().print(f"rollcast {version('rollcast')}", highlight=False)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -32,14 +32,12 @@ def as_failure(url: str = "") -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise Failure(str(error), exit_code=EXIT_USAGE) from error
-    except ValueError as error:
-        raise Failure(str(error), exit_code=EXIT_USAGE) from error
     except Refused as error:
         wait = f" Try again in {error.retry_after_s:.0f} s." if error.retry_after_s else ""
         raise Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED) from error
     except ClientError as error:
         raise Failure(str(error), exit_code=EXIT_UNREACHABLE) from error
-    except OSError as error:
+    except OSError as error:  # before ValueError: a refused certificate is both
         if not url:
             raise Failure(str(error)) from error
         raise Failure(
@@ -48,3 +46,5 @@ def as_failure(url: str = "") -> Iterator[None]:
             "--insecure.",
             exit_code=EXIT_UNREACHABLE,
         ) from error
+    except ValueError as error:
+        raise Failure(str(error), exit_code=EXIT_USAGE) from error

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...models.registry import DEFAULT_MODEL
+from ...models.registry import DEFAULT_MODEL, model_names
 from ..config import ServerConfig
-from .failure import as_failure
+from .failure import EXIT_USAGE, Failure, as_failure
 from .welcome import Welcome
 
 
@@ -51,6 +51,10 @@ def serve(
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
 ) -> None:
     """Serve the page and the streams until interrupted."""
+    for name in model or ():
+        if name not in model_names():
+            known = ", ".join(model_names())
+            raise Failure(f"unknown model {name!r}; known: {known}", exit_code=EXIT_USAGE)
     with as_failure():
         config = ServerConfig(
             host=host,
@@ -73,5 +77,11 @@ def serve(
         # Here, so that the other commands do not wait for the web framework.
         from ..app import serve as run
 
-        Welcome(config, open_browser=not no_open).start()
+        welcome = Welcome(config, open_browser=not no_open)
+        welcome.start()
         run(config)
+    if welcome.failure:
+        raise Failure(
+            f"the model could not be loaded: {welcome.failure}",
+            cure="`rollcast doctor` says more; docs/models.md tells of the weights.",
+        )

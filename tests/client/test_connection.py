@@ -1,0 +1,191 @@
+"""The client against the real server with the test-pattern model, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect
+from rollcast.client.channel import stream_url
+from rollcast.client.messages import Codec
+from rollcast.models.test_pattern import prompt_colour, read_barcode
+
+from ..server.running import RunningServer, running
+from ..server.slow_proxy import slow_proxy
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunningServer]:
+    async with running() as started:
+        yield started
+
+
+async def take(stream: Stream, count: int) -> list[Frame]:
+    frames: list[Frame] = []
+    async for frame in stream.frames():
+        frames.append(frame)
+        if len(frames) == count:
+            break
+    return frames
+
+
+def band_colour(frame: Frame) -> np.ndarray:
+    return frame.image[14:18, 20:108].mean(axis=(0, 1))
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+async def test_frames_come_whole_and_in_order(server: RunningServer, codec: Codec) -> None:
+    async with connect(server.http, codecs=(codec,), pace="reader") as stream:
+        frames = await take(stream, 30)
+        assert stream.ready.codec == codec
+    assert [frame.seq for frame in frames] == list(range(30))
+    assert [read_barcode(frame.image) for frame in frames] == list(range(30))
+    assert [frame.pts_us for frame in frames] == [seq * 40_000.0 for seq in range(30)]
+    assert [frame.is_last_of_chunk for frame in frames[:8]] == 2 * [False, False, False, True]
+
+
+async def test_a_clock_shows_in_real_time(server: RunningServer) -> None:
+    loop = asyncio.get_running_loop()
+    async with connect(server.http) as stream:
+        await take(stream, 1)
+        start_s = loop.time()
+        await take(stream, 20)
+        assert 0.7 < loop.time() - start_s < 1.6
+
+
+async def test_a_clock_runs_on_without_a_reader(server: RunningServer) -> None:
+    async with connect(server.http) as stream:
+        applied = await stream.prompt("a green wall")
+        while stream.position_us < applied.pts_us + 200_000:
+            await asyncio.sleep(0.02)
+        assert applied.chunk >= 0
+
+
+async def test_a_prompt_is_shown_from_the_chunk_it_was_applied_to(server: RunningServer) -> None:
+    async with connect(server.http, prompt="a red wall", pace="reader", codecs=("jpeg",)) as stream:
+        reading = asyncio.create_task(take(stream, 60))
+        applied = await stream.prompt("a blue wall")
+        frames = await reading
+    for frame in frames:
+        wanted = prompt_colour("a blue wall" if frame.chunk >= applied.chunk else "a red wall")
+        assert np.abs(band_colour(frame) - wanted).max() < 30, frame.seq
+
+
+async def test_speech_comes_back_with_its_frames(server: RunningServer) -> None:
+    tone = (9000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
+    heard: list[Audio] = []
+    async with connect(server.http) as stream:
+        saying = asyncio.create_task(stream.say(tone))
+        async for media in stream:
+            if isinstance(media, Audio):
+                heard.append(media)
+            if media.pts_us > 1_400_000:
+                break
+        await saying
+    sound = np.concatenate([audio.samples for audio in heard])
+    assert np.abs(sound).max() == np.abs(tone).max()
+    begin = int(np.flatnonzero(sound)[0]) - 1
+    assert np.array_equal(sound[begin : begin + len(tone)], tone)
+    assert heard[1].pts_us - heard[0].pts_us == 160_000
+
+
+async def test_every_control_is_answered(server: RunningServer) -> None:
+    async with connect(server.http) as stream:
+        down = TrackPoint(id=1, phase="down", x=0.2, y=0.8)
+        assert (await stream.scene("grid")).scene == "grid"
+        await stream.tracks([down, TrackPoint(id=1, phase="up", x=0.5, y=0.5)])
+        await stream.clear_tracks()
+        await stream.end_audio()
+        assert (await stream.clear_audio()).position_us is not None
+        await stream.pause()
+        await stream.resume()
+        await stream.seed(5)
+        await stream.reset(seed=6)
+
+
+async def test_rejections_have_code_field_and_cure(server: RunningServer) -> None:
+    async with connect(server.http) as stream:
+        with pytest.raises(Rejected, match="nowhere") as caught:
+            await stream.scene("nowhere")
+        assert (caught.value.code, caught.value.field) == ("unknown_scene", "scene")
+        assert caught.value.cure
+        await take(stream, 4)
+
+
+async def test_refusals_raise_before_the_block() -> None:
+    async with running(max_sessions=1, token="secret") as server:
+        with pytest.raises(Refused) as unauthorized:
+            async with connect(server.http, token="wrong"):
+                pass
+        assert unauthorized.value.code == "unauthorized"
+        async with connect(server.http, token="secret"):
+            with pytest.raises(Refused) as full:
+                async with connect(server.http, token="secret"):
+                    pass
+        assert full.value.code == "capacity"
+        assert full.value.retry_after_s
+
+
+async def test_a_lost_connection_goes_on_at_the_next_frame(server: RunningServer) -> None:
+    async with (
+        slow_proxy(server.port) as proxy,
+        connect(f"127.0.0.1:{proxy.port}", pace="reader", codecs=("h264",)) as stream,
+    ):
+        before = await take(stream, 10)
+        proxy.cut()
+        after = await take(stream, 30)
+        assert stream.reconnects == 1
+    assert [frame.seq for frame in before + after] == list(range(40))
+    assert [read_barcode(frame.image) for frame in before + after] == list(range(40))
+
+
+async def test_a_server_that_ends_the_stream_ends_the_reading(server: RunningServer) -> None:
+    async with (
+        slow_proxy(server.port) as proxy,
+        connect(f"127.0.0.1:{proxy.port}") as stream,
+    ):
+        await take(stream, 2)
+        server.engine.close(stream.ready.session_id)
+        proxy.cut()
+        with pytest.raises(Refused) as ended:
+            await take(stream, 1000)
+    assert ended.value.code == "session_expired"
+
+
+async def test_leaving_frees_the_stream_at_once(server: RunningServer) -> None:
+    async with connect(server.http) as stream:
+        await take(stream, 2)
+        assert len(server.engine.streams) == 1
+    async with asyncio.timeout(2):
+        while server.engine.streams:
+            await asyncio.sleep(0.01)
+
+
+async def test_without_decoding_there_are_sizes_but_no_images(server: RunningServer) -> None:
+    async with connect(server.http, decode=False) as stream:
+        (frame,) = await take(stream, 1)
+        assert frame.bytes > 100
+        with pytest.raises(ValueError, match="decode=True"):
+            _ = frame.image
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("http://a:1", "ws://a:1/v1/stream"),
+        ("https://a/", "wss://a/v1/stream"),
+        ("127.0.0.1:8000", "ws://127.0.0.1:8000/v1/stream"),
+        ("wss://a/other/stream", "wss://a/other/stream"),
+    ],
+)
+def test_addresses(given: str, wanted: str) -> None:
+    assert stream_url(given) == wanted
+
+
+@pytest.mark.parametrize("given", ["", "ftp://a", "http://"])
+def test_addresses_that_are_none(given: str) -> None:
+    with pytest.raises(ValueError, match="looks like http"):
+        stream_url(given)
