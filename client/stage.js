@@ -9,12 +9,14 @@
 
 const SHOWN_SIZE = 768;
 const MAX_SCALE = 4;
-const GLOW_EVERY_FRAMES = 6;
+/** The glow is a mood: half a second late is early enough, and it must cost nothing. */
+const GLOW_EVERY_FRAMES = 12;
+const GLOW_PIXELS = 6;
 
 export class Stage {
   /**
    * @param {HTMLCanvasElement} shown
-   * @param {HTMLCanvasElement} glow  a few pixels that light the surroundings of the picture
+   * @param {HTMLCanvasElement} glow  the light that the picture throws on its surroundings
    */
   constructor(shown, glow) {
     this.shown = shown;
@@ -22,7 +24,10 @@ export class Stage {
     this._exactContext = context2d(this._exact);
     this._shownContext = context2d(shown);
     this._glow = glow;
-    this._glowContext = context2d(glow);
+    this._glowContext = context2d(glow, true);
+    this._mood = document.createElement("canvas");
+    this._mood.width = this._mood.height = GLOW_PIXELS;
+    this._moodContext = context2d(this._mood);
     this._painted = 0;
   }
 
@@ -43,10 +48,23 @@ export class Stage {
     const { width, height } = this._exact;
     this._exactContext.drawImage(picture, 0, 0, width, height);
     this._shownContext.drawImage(this._exact, 0, 0, this.shown.width, this.shown.height);
-    if (this._painted % GLOW_EVERY_FRAMES === 0) {
-      this._glowContext.drawImage(this._exact, 0, 0, this._glow.width, this._glow.height);
-    }
+    if (this._painted % GLOW_EVERY_FRAMES === 0) this._paintGlow();
     this._painted += 1;
+  }
+
+  /** A few averaged pixels, enlarged, fading out to all sides. */
+  _paintGlow() {
+    const { width, height } = this._glow;
+    const context = this._glowContext;
+    this._moodContext.drawImage(this._exact, 0, 0, GLOW_PIXELS, GLOW_PIXELS);
+    context.globalCompositeOperation = "copy";
+    context.drawImage(this._mood, 0, 0, width, height);
+    const fade = context.createRadialGradient(width / 2, height / 2, width / 8, width / 2, height / 2, width / 2);
+    fade.addColorStop(0, "#000");
+    fade.addColorStop(1, "transparent");
+    context.globalCompositeOperation = "destination-in";
+    context.fillStyle = fade;
+    context.fillRect(0, 0, width, height);
   }
 
   /** The frame on screen, pixel for pixel. */
@@ -60,9 +78,9 @@ export class Stage {
   }
 }
 
-/** @param {HTMLCanvasElement} canvas */
-function context2d(canvas) {
-  const context = canvas.getContext("2d", { alpha: false });
+/** @param {HTMLCanvasElement} canvas @param {boolean} [alpha] */
+function context2d(canvas, alpha = false) {
+  const context = canvas.getContext("2d", { alpha });
   if (!context) throw new Error("this browser has no 2d canvas");
   return context;
 }
