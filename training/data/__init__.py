@@ -1,0 +1,1 @@
+"""Synthetic training data with exact labels: talking heads, moving scenes and speech."""

@@ -1,0 +1,177 @@
+"""Blurred backgrounds for portraits, drawn with Pillow: one recipe per name."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from training.data.assets import Floats
+
+_WORK = 512
+Rgb = tuple[int, int, int]
+
+
+def _gradient(top: Rgb, bottom: Rgb) -> Image.Image:
+    t = np.linspace(0, 1, _WORK)[:, None, None]
+    rows = np.array(top) * (1 - t) + np.array(bottom) * t
+    return Image.fromarray(np.repeat(rows, _WORK, 1).astype(np.uint8))
+
+
+def _spots(image: Image.Image, rng: np.random.Generator, count: int, colours: list[Rgb],
+           size: tuple[int, int], top: int = 0, bottom: int = _WORK) -> None:  # fmt: skip
+    draw = ImageDraw.Draw(image, "RGBA")
+    for _ in range(count):
+        x, y, r = rng.uniform(0, _WORK), rng.uniform(top, bottom), rng.uniform(*size)
+        colour = colours[int(rng.integers(len(colours)))]
+        draw.ellipse([x - r, y - r, x + r, y + r], fill=(*colour, int(rng.uniform(60, 170))))
+
+
+def _glow(image: Image.Image, x: float, y: float, radius: float, gain: float) -> Image.Image:
+    gy, gx = np.mgrid[:_WORK, :_WORK]
+    light = np.exp(-(((gx - x) ** 2 + (gy - y) ** 2) / radius**2))[..., None]
+    pixels = np.asarray(image, np.float32)
+    return Image.fromarray(np.clip(pixels * (1 + gain * light), 0, 255).astype(np.uint8))
+
+
+def _studio_warm(rng: np.random.Generator) -> Image.Image:
+    return _glow(_gradient((214, 198, 178), (186, 164, 142)), 180, 170, 230, 0.22)
+
+
+def _city_night(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((18, 24, 52), (46, 40, 78))
+    _spots(image, rng, 34, [(250, 190, 110), (120, 160, 240), (240, 120, 130)], (10, 32), 60, 430)
+    return image.filter(ImageFilter.GaussianBlur(5))
+
+
+def _screen_blue(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((36, 84, 150), (20, 48, 100))
+    draw = ImageDraw.Draw(image, "RGBA")
+    for k in range(6):
+        x = k * 110
+        draw.polygon([(x - 60, 0), (x + 4, 0), (x - 130, _WORK), (x - 230, _WORK)],
+                     fill=(120, 190, 255, 34))  # fmt: skip
+    return _glow(image.filter(ImageFilter.GaussianBlur(6)), 340, 150, 220, 0.4)
+
+
+def _garden(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((176, 212, 190), (86, 136, 78))
+    _spots(
+        image, rng, 60, [(120, 170, 90), (90, 150, 80), (180, 210, 120), (230, 235, 190)], (22, 60)
+    )
+    return image.filter(ImageFilter.GaussianBlur(9))
+
+
+def _gallery(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((226, 190, 192), (206, 164, 170))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle([22, 70, 130, 240], fill=(250, 244, 236))
+    draw.rectangle([36, 86, 116, 224], fill=(96, 140, 160))
+    draw.rectangle([396, 40, 500, 180], fill=(250, 244, 236))
+    draw.rectangle([410, 54, 486, 166], fill=(226, 160, 70))
+    return _glow(image.filter(ImageFilter.GaussianBlur(5)), 256, 60, 260, 0.12)
+
+
+def _sky(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((110, 172, 226), (206, 228, 242))
+    draw = ImageDraw.Draw(image, "RGBA")
+    for x, y in ((70, 120), (430, 210), (60, 330)):
+        for _ in range(9):
+            dx, dy, r = rng.uniform(-60, 60), rng.uniform(-16, 16), rng.uniform(20, 42)
+            draw.ellipse(
+                [x + dx - r, y + dy - r * 0.6, x + dx + r, y + dy + r * 0.6],
+                fill=(255, 255, 255, 120),
+            )
+    return image.filter(ImageFilter.GaussianBlur(9))
+
+
+def _library(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((82, 56, 38), (58, 38, 28))
+    draw = ImageDraw.Draw(image)
+    palette = [
+        (142, 60, 46),
+        (52, 84, 92),
+        (164, 128, 70),
+        (70, 88, 58),
+        (110, 78, 96),
+        (186, 170, 140),
+    ]
+    for shelf in range(4):
+        x, floor = 0.0, 110 + shelf * 130
+        while x < _WORK:
+            width, height = rng.uniform(16, 34), rng.uniform(76, 104)
+            colour = palette[int(rng.integers(len(palette)))]
+            draw.rectangle([x, floor - height, x + width - 3, floor], fill=colour)
+            x += width
+        draw.rectangle([0, floor, _WORK, floor + 14], fill=(96, 66, 44))
+    return _glow(image.filter(ImageFilter.GaussianBlur(6)), 120, 120, 240, 0.25)
+
+
+def _winter(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((196, 210, 224), (238, 242, 246))
+    _spots(image, rng, 40, [(255, 255, 255), (226, 234, 244)], (6, 26))
+    return image.filter(ImageFilter.GaussianBlur(4))
+
+
+def _sunset(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((246, 176, 110), (206, 98, 92))
+    draw = ImageDraw.Draw(image, "RGBA")
+    draw.ellipse([60, 110, 190, 240], fill=(255, 236, 190, 220))
+    draw.rectangle([0, 380, _WORK, _WORK], fill=(120, 66, 92, 150))
+    return image.filter(ImageFilter.GaussianBlur(9))
+
+
+def _office(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((198, 204, 208), (164, 170, 176))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle([20, 50, 190, 300], fill=(232, 240, 246))
+    draw.rectangle([100, 50, 108, 300], fill=(176, 182, 188))
+    draw.rectangle([20, 170, 190, 178], fill=(176, 182, 188))
+    draw.rectangle([400, 230, 500, 512], fill=(126, 134, 140))
+    _spots(image, rng, 22, [(86, 140, 90), (110, 160, 104)], (12, 30), 130, 260)
+    draw.rectangle([190, 0, 396, 400], fill=(190, 196, 201))
+    return image.filter(ImageFilter.GaussianBlur(7))
+
+
+def _workshop(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((222, 198, 162), (192, 164, 126))
+    draw = ImageDraw.Draw(image)
+    for k in range(8):
+        draw.line([(0, 64 * k), (_WORK, 64 * k)], fill=(176, 146, 108), width=4)
+    for x, colour in (
+        (40, (170, 72, 54)),
+        (88, (66, 98, 120)),
+        (424, (92, 110, 76)),
+        (470, (176, 130, 60)),
+    ):
+        draw.rounded_rectangle([x, 90, x + 26, 230], 10, fill=colour)
+    return image.filter(ImageFilter.GaussianBlur(6))
+
+
+def _stage(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((74, 46, 108), (42, 28, 70))
+    draw = ImageDraw.Draw(image, "RGBA")
+    for x, colour in ((60, (255, 120, 200)), (250, (130, 150, 255)), (450, (110, 220, 230))):
+        draw.polygon(
+            [(x - 8, 0), (x + 8, 0), (x + 110, _WORK), (x - 110, _WORK)], fill=(*colour, 46)
+        )
+    return image.filter(ImageFilter.GaussianBlur(9))
+
+
+_RECIPES: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+    "studio-warm": _studio_warm, "city-night": _city_night, "screen-blue": _screen_blue,
+    "garden": _garden, "gallery": _gallery, "sky": _sky, "library": _library, "winter": _winter,
+    "sunset": _sunset, "office": _office, "workshop": _workshop, "stage": _stage,
+}  # fmt: skip
+
+
+def paint_background(name: str, size: int, seed: int) -> Floats:
+    """Colours 0..1 [size,size,3] of a named background.
+
+    Raises ValueError for a name without a recipe.
+    """
+    if name not in _RECIPES:
+        raise ValueError(f"unknown background {name!r}; expected one of {sorted(_RECIPES)}")
+    image = _RECIPES[name](np.random.default_rng(seed)).resize(
+        (size, size), Image.Resampling.LANCZOS
+    )
+    return np.ascontiguousarray(np.asarray(image, np.float32) / 255)

@@ -1,0 +1,158 @@
+"""Rendering of one planned clip to arrays, and its file on disk."""
+
+import os
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.assets import HeadAssets
+from training.data.behaviour import EXPRESSIONS, behave
+from training.data.head import HeadMesh, build_head
+from training.data.identities import IDENTITIES
+from training.data.plan import VERSION, Job
+from training.data.portrait import Portrait
+from training.data.scenes import SCENES, Scene, wander
+from training.data.speech import SAMPLES_PER_FRAME, loudness, speech_clip
+from training.data.visemes import CHANNELS
+
+Arrays = dict[str, npt.NDArray[Any]]
+FRAME_KEYS = ("frames", "flow16", "flow64", "flow64_ok", "tracks", "track_vis")
+KEYS: dict[str, tuple[str, ...]] = {
+    "avatar": (*FRAME_KEYS, "track_ref", "track_object", "visemes", "pose", "blink", "brow",
+               "expression", "level", "lip_gap", "boxes", "audio", "version"),
+    "audio": ("audio", "visemes", "version"),
+}  # fmt: skip
+KEYS["scene"] = KEYS["avatar"]
+
+
+@lru_cache(maxsize=1)
+def _assets() -> HeadAssets:
+    return HeadAssets.load()
+
+
+@lru_cache(maxsize=8)
+def _mesh(name: str) -> HeadMesh:
+    return build_head(_assets(), next(i for i in IDENTITIES if i.name == name))
+
+
+@lru_cache(maxsize=16)
+def portrait(look_name: str) -> Portrait:
+    """The renderer of a named look; ValueError when there is no such look."""
+    for who in IDENTITIES:
+        for look in who.looks:
+            if look.name == look_name:
+                return Portrait(_assets(), who, look, _mesh(who.name))
+    raise ValueError(f"unknown look {look_name!r}")
+
+
+@lru_cache(maxsize=4)
+def scene(name: str) -> Scene:
+    """The renderer of a named scene; ValueError when there is no such scene."""
+    for spec in SCENES:
+        if spec.name == name:
+            return Scene(spec)
+    raise ValueError(f"unknown scene {name!r}")
+
+
+def render_clip(job: Job) -> Arrays:
+    """Render a clip; equal jobs give bit-equal arrays on one machine."""
+    rng = np.random.default_rng(job.seed)
+    made = {"avatar": _avatar_clip, "scene": _scene_clip, "audio": _audio_clip}[job.kind](job, rng)
+    return made | {"version": np.array(VERSION)}
+
+
+def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
+    clip = speech_clip(rng, job.frames, job.split, espeak_share=0.4)
+    return {
+        "audio": clip.audio,
+        "visemes": clip.visemes,
+        "voice": np.array(clip.voices),
+        "text": np.array(clip.texts),
+    }
+
+
+def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
+    espeak_share = 0.0 if job.split == "test" else 0.3
+    speech = speech_clip(rng, job.frames, job.split, espeak_share)
+    acting = behave(rng, loudness(speech.audio), _expression(job))
+    renderer = portrait(job.look)
+    frames = [
+        renderer.render(acting.weights(t, speech.visemes[t]), acting.pose[t])
+        for t in range(job.frames)
+    ]
+    points = renderer.reference_tracks()
+    return _stack(frames) | {
+        "track_ref": points,
+        "track_object": np.zeros(len(points), np.int64),
+        "visemes": speech.visemes,
+        "pose": acting.pose,
+        "blink": acting.blink,
+        "brow": acting.brow,
+        "expression": np.array(acting.expression, np.int64),
+        "level": acting.level,
+        "lip_gap": np.array([f.lip_gap for f in frames], np.float32),
+        "boxes": np.stack([f.boxes for f in frames]).astype(np.float32),
+        "audio": speech.audio,
+        "voice": np.array(speech.voices),
+        "text": np.array(speech.texts),
+    }
+
+
+def _expression(job: Job) -> int:
+    """Every second clip is neutral; the others go round the five expressions by look."""
+    if job.number % 2 == 0 and job.split == "train":
+        return 0
+    offset = sum(job.look.encode()) + (3 if job.split == "test" else 0)
+    return 1 + (offset + job.number // 2 + 2 * job.number) % (len(EXPRESSIONS) - 1)
+
+
+def _scene_clip(job: Job, rng: np.random.Generator) -> Arrays:
+    renderer = scene(job.look)
+    positions, angles = wander(rng, renderer.spec, job.frames)
+    frames = [renderer.render(positions[t], angles[t]) for t in range(job.frames)]
+    zeros = np.zeros(job.frames, np.float32)
+    return _stack(frames) | {
+        "track_ref": renderer.reference_tracks(),
+        "track_object": renderer.track_objects(),
+        "visemes": np.zeros((job.frames, len(CHANNELS)), np.float32),
+        "pose": np.zeros((job.frames, 5), np.float32),
+        "blink": zeros,
+        "brow": zeros,
+        "expression": np.array(0, np.int64),
+        "level": zeros,
+        "lip_gap": zeros,
+        "boxes": np.zeros((job.frames, 3, 2), np.float32),
+        "audio": np.zeros(job.frames * SAMPLES_PER_FRAME, np.int16),
+    }
+
+
+def _stack(frames: list[Any]) -> Arrays:
+    return {
+        "frames": np.stack([f.pixels for f in frames]),
+        "flow16": np.stack([f.flow16 for f in frames]).astype(np.float16),
+        "flow64": np.stack([f.flow64 for f in frames]).astype(np.float16),
+        "flow64_ok": np.stack([f.flow64_ok for f in frames]),
+        "tracks": np.stack([f.tracks for f in frames]).astype(np.float32),
+        "track_vis": np.stack([f.track_vis for f in frames]),
+    }
+
+
+def save_clip(path: Path, arrays: Arrays) -> None:
+    """Write a clip so that a half-written file never bears its name."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as out:
+        np.savez(out, **arrays)  # pyright: ignore[reportArgumentType]
+    part.replace(path)
+
+
+def is_valid(path: Path, kind: str) -> bool:
+    """Whether a file holds a complete clip of this version."""
+    try:
+        with np.load(path) as data:
+            return set(KEYS[kind]) <= set(data.files) and int(data["version"]) == VERSION
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False

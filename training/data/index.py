@@ -1,0 +1,100 @@
+"""index.json: what is in a data set, for the trainers and for prompts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from training.data.behaviour import EXPRESSIONS
+from training.data.clips import portrait, scene
+from training.data.head import TRACK_NAMES
+from training.data.identities import IDENTITIES, Identity, Look
+from training.data.plan import BASE_SEED, VERSION, Preset, plan
+from training.data.scenes import SCENES, SceneSpec
+from training.data.visemes import CHANNELS, FRAME_HZ
+from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FLITE
+
+
+def write_index(folder: Path, preset: Preset) -> None:
+    """Write reference pictures and index.json into a data set's folder."""
+    (folder / "reference").mkdir(parents=True, exist_ok=True)
+    looks = [
+        _avatar_entry(who, look)
+        for who in IDENTITIES
+        for look in who.looks
+        if look.name in preset.looks
+    ] + [_scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
+    for entry in looks:
+        name = entry["name"]
+        renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
+        Image.fromarray(renderer.reference_image()).save(folder / entry["reference"])
+    (folder / "index.json").write_text(json.dumps(_index(preset, looks), indent=1) + "\n")
+
+
+def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
+    jobs = plan(preset)
+    counts = {f"{k}_{s}": sum(j.kind == k and j.split == s for j in jobs)
+              for k in ("avatar", "scene", "audio") for s in ("train", "test")}  # fmt: skip
+    return {
+        "version": VERSION,
+        "preset": preset.name,
+        "seed": BASE_SEED,
+        "fps": FRAME_HZ,
+        "sample_rate": 16000,
+        "size": [128, 128],
+        "frames_per_clip": preset.frames,
+        "clips": counts,
+        "looks": looks,
+        "expressions": list(EXPRESSIONS),
+        "visemes": list(CHANNELS),
+        "pose": ["yaw", "pitch", "roll", "gaze_x", "gaze_y"],
+        "track_names": list(TRACK_NAMES),
+        "voices": {
+            "train": [f"flite:{v}" for v in TRAIN_FLITE] + [f"espeak:{v}" for v in TRAIN_ESPEAK],
+            "test": [f"flite:{v}" for v in TEST_FLITE] + [f"espeak:{v}" for v in TEST_ESPEAK],
+        },
+        "units": {
+            "pose": "radians; yaw to the right of the picture, pitch down, gaze seen from the head",
+            "flow": "px to the reference picture (x, y): reference point minus pixel",
+            "tracks": "px (x, y)",
+            "lip_gap": "px between the middle of the lips, head unturned",
+        },
+        "scales": {"pose": [0.25, 0.1, 0.08, 0.2, 0.12], "flow_px": 8.0, "lip_gap_px": 4.0},
+    }
+
+
+def _avatar_entry(who: Identity, look: Look) -> dict[str, Any]:
+    details = who.words | look.words
+    colour, length = details["hair_colour"].replace(" ", "-"), details["hair_length"]
+    words = [details["gender"], details["age"], f"{details['skin'].replace(' ', '-')}-skin"]
+    words += [f"{colour}-hair", f"{length}-hair"]
+    words += [extra for extra in ("glasses", "beard") if details[extra] == "yes"]
+    words += [f"{details['clothes'].replace(' ', '-')}-clothes"]
+    words += [f"{details['background'].replace(' ', '-')}-background"]
+    return {
+        "name": look.name,
+        "title": look.title,
+        "kind": "avatar",
+        "identity": who.name,
+        "reference": f"reference/{look.name}.png",
+        "attributes": [who.name, *words],
+        "details": details,
+        "track_ref": portrait(look.name).reference_tracks().round(2).tolist(),
+    }
+
+
+def _scene_entry(spec: SceneSpec) -> dict[str, Any]:
+    things = [{"name": t.sprite, "word": t.word, "colour": t.colour, "radius_px": t.radius,
+               "home": list(t.home)} for t in spec.things]  # fmt: skip
+    words = [spec.name, *spec.words.values(), *(t.word for t in spec.things)]
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "kind": "scene",
+        "reference": f"reference/{spec.name}.png",
+        "attributes": list(dict.fromkeys(words)),
+        "details": spec.words,
+        "things": things,
+        "track_ref": scene(spec.name).reference_tracks().round(2).tolist(),
+    }

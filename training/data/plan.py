@@ -1,0 +1,71 @@
+"""What a data set consists of: the list of clips, their seeds and the presets."""
+
+import zlib
+from dataclasses import dataclass
+
+from training.data.identities import IDENTITIES
+from training.data.scenes import SCENES
+
+VERSION = 1
+BASE_SEED = 20_25
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a data set."""
+
+    name: str
+    looks: tuple[str, ...]
+    scenes: tuple[str, ...]
+    frames: int
+    avatar_train: int
+    avatar_test: int
+    scene_train: int
+    scene_test: int
+    audio_train: int
+    audio_test: int
+    audio_frames: int = 100
+
+
+_ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
+PRESETS: dict[str, Preset] = {
+    "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 9, 2, 40, 6, 900, 40),
+    "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 16, 1, 1, 1, 1, 2, 1, 25),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to render."""
+
+    kind: str
+    """`avatar`, `scene` or `audio`."""
+    split: str
+    look: str
+    number: int
+    frames: int
+
+    @property
+    def name(self) -> str:
+        """File name without suffix; the seed depends on it only."""
+        return f"{self.split}_{self.look}_{self.number:02d}"
+
+    @property
+    def seed(self) -> list[int]:
+        """Entropy for numpy's generator."""
+        return [BASE_SEED, VERSION, zlib.crc32(f"{self.kind}:{self.name}".encode())]
+
+
+def plan(preset: Preset) -> list[Job]:
+    """All clips of a preset; audio clips carry the look name `audio`."""
+    counts = {
+        "avatar": (preset.looks, preset.avatar_train, preset.avatar_test, preset.frames),
+        "scene": (preset.scenes, preset.scene_train, preset.scene_test, preset.frames),
+        "audio": (("audio",), preset.audio_train, preset.audio_test, preset.audio_frames),
+    }
+    jobs = []
+    for kind, (looks, train, test, frames) in counts.items():
+        for look in looks:
+            for split, count in (("train", train), ("test", test)):
+                jobs += [Job(kind, split, look, k, frames) for k in range(count)]
+    return jobs

@@ -1,0 +1,185 @@
+"""A talking head of one look: from weights and pose to pixels, flow and tracks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.assets import Bools, Floats, HeadAssets, Ints
+from training.data.backgrounds import paint_background
+from training.data.flow_cells import average_cells
+from training.data.head import FACE_UNITS, HeadMesh, build_head
+from training.data.identities import Identity, Look
+from training.data.rasteriser import (
+    LookParams,
+    backward_flow,
+    project,
+    rasterise,
+    shade,
+    vertex_normals,
+)
+from training.data.skin import BOTTOM_Y, HEIGHT, paint_skin
+
+SIZE = 128
+"""Width and height of a frame in pixels."""
+SUPERSAMPLE = 2
+_FRIENDLY = {"mouthSmileLeft": 0.10, "mouthSmileRight": 0.10}
+"""The base mesh looks glum at rest."""
+_PIVOT = np.array([0.0, 6.35, 0.25], np.float32)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One rendered frame with its labels."""
+
+    pixels: npt.NDArray[np.uint8]
+    flow16: Floats
+    flow64: Floats
+    flow64_ok: Bools
+    tracks: Floats
+    track_vis: Bools
+    boxes: Floats
+    lip_gap: float
+
+
+@dataclass(frozen=True)
+class _Raster:
+    positions: Floats
+    screen: Floats
+    depth: Floats
+    ids: Ints
+    bary: Floats
+
+
+class Portrait:
+    """Renders one look of one identity."""
+
+    def __init__(
+        self, assets: HeadAssets, who: Identity, look: Look, mesh: HeadMesh | None = None
+    ) -> None:
+        self.who, self.look = who, look
+        self.mesh = mesh or build_head(assets, who)
+        self.texture = paint_skin(who, self.mesh.eyes, self.mesh.mouth, seed=11)
+        self.background = paint_background(look.background, SIZE * SUPERSAMPLE, seed=5)
+        self.params = _params(self.mesh, who, look)
+        self.reference = self._raster({}, np.zeros(5, np.float32))
+
+    def reference_image(self) -> npt.NDArray[np.uint8]:
+        """The neutral face, pose 0, as pixels [128,128,3]."""
+        return self._pixels(self.reference, np.zeros(5, np.float32))
+
+    def reference_tracks(self) -> Floats:
+        """Positions [K,2] in px of the trackable points in the reference image."""
+        return (self.reference.screen[self.mesh.track_points, :2] / SUPERSAMPLE).astype(np.float32)
+
+    def render(self, weights: dict[str, float], pose: Floats) -> Frame:
+        """Render one frame.
+
+        weights: ARKit face unit -> 0..1; pose [5]: yaw, pitch, roll, gaze x, gaze y (radians).
+        """
+        raster = self._raster(weights, pose)
+        flow, state = backward_flow(
+            SUPERSAMPLE, self.mesh.faces, self.mesh.parts, raster.ids, raster.bary,
+            self.reference.screen, self.reference.depth, self.reference.ids,
+        )  # fmt: skip
+        flow16, _ = average_cells(flow, state, 16, background_weight=0.3)
+        flow64, ok = average_cells(flow, state, 64, background_weight=1.0)
+        tracks, seen = self._tracks(raster)
+        return Frame(
+            self._pixels(raster, pose), flow16.transpose(2, 0, 1), flow64, ok, tracks, seen,
+            self._boxes(pose), self._lip_gap(weights),
+        )  # fmt: skip
+
+    def _raster(self, weights: dict[str, float], pose: Floats) -> _Raster:
+        shaped = self._pose(self._deform(weights), pose)
+        size = SIZE * SUPERSAMPLE
+        screen = project(shaped, size, self.params)
+        mesh = self.mesh
+        depth, ids, bary = rasterise(
+            mesh.faces, mesh.parts, mesh.attributes, screen, size, self.params
+        )
+        return _Raster(shaped, screen, depth, ids, bary)
+
+    def _deform(self, weights: dict[str, float]) -> Floats:
+        moved = self.mesh.positions.copy()
+        for name, weight in [*weights.items(), *self.who.rest.items(), *_FRIENDLY.items()]:
+            if abs(weight) > 1e-4:
+                moved += np.float32(weight) * self.mesh.units[FACE_UNITS.index(name)]
+        return moved
+
+    def _pose(self, positions: Floats, pose: Floats) -> Floats:
+        turned = (positions - _PIVOT) @ rotation(pose).T + _PIVOT
+        mixed = positions + self.mesh.turning[:, None] * (turned - positions)
+        return np.ascontiguousarray(mixed, np.float32)
+
+    def _pixels(self, raster: _Raster, pose: Floats) -> npt.NDArray[np.uint8]:
+        gaze = np.array([np.sin(pose[3]), np.sin(pose[4]), 1.0])
+        self.params.set(gaze=gaze / np.linalg.norm(gaze))
+        normals = vertex_normals(raster.positions, self.mesh.faces)
+        colours = shade(
+            self.mesh.faces, self.mesh.parts, self.mesh.attributes, normals, raster.ids,
+            raster.bary, self.texture, self.background, self.params,
+        )  # fmt: skip
+        small = colours.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
+        return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    def _tracks(self, raster: _Raster) -> tuple[Floats, Bools]:
+        at = raster.screen[self.mesh.track_points]
+        cols, rows = np.floor(at[:, 0]).astype(int), np.floor(at[:, 1]).astype(int)
+        limit = SIZE * SUPERSAMPLE
+        inside = (cols >= 0) & (rows >= 0) & (cols < limit) & (rows < limit)
+        nearest = raster.depth[np.clip(rows, 0, limit - 1), np.clip(cols, 0, limit - 1)]
+        return (at[:, :2] / SUPERSAMPLE).astype(np.float32), inside & (at[:, 2] > nearest - 0.12)
+
+    def _boxes(self, pose: Floats) -> Floats:
+        points = np.stack([self.mesh.mouth, *self.mesh.eyes]).astype(np.float32)
+        turned = np.ascontiguousarray((points - _PIVOT) @ rotation(pose).T + _PIVOT, np.float32)
+        return project(turned, SIZE, self.params)[:, :2].astype(np.float32)
+
+    def _lip_gap(self, weights: dict[str, float]) -> float:
+        """Opening between the middle of the lips in px, before the head is turned."""
+        upper, lower = self.mesh.lips
+        gap = sum(
+            w
+            * (
+                self.mesh.units[FACE_UNITS.index(n), upper, 1]
+                - self.mesh.units[FACE_UNITS.index(n), lower, 1]
+            )
+            for n, w in weights.items()
+        )
+        return float(gap) * self.params.scale * SIZE
+
+
+def rotation(pose: Floats) -> Floats:
+    """Rotation matrix of yaw (to the subject's left), pitch (down) and roll, in radians."""
+    yaw, pitch, roll = (float(a) for a in pose[:3])
+    cy, sy, cp, sp, cr, sr = (
+        np.cos(yaw),
+        np.sin(yaw),
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(roll),
+        np.sin(roll),
+    )
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    lean = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return (turn @ nod @ lean).astype(np.float32)
+
+
+def _params(mesh: HeadMesh, who: Identity, look: Look) -> LookParams:
+    angle = np.radians(look.light_deg)
+    light = np.array([np.sin(angle), 0.45, np.cos(angle)])
+    params = LookParams()
+    params.set(
+        scale=1 / 3.3, centre_y=7.22, camera_z=13.0, light=light / np.linalg.norm(light),
+        key=(0.80, 0.765, 0.72), fill=(0.20, 0.21, 0.235), sky=(0.27, 0.285, 0.31),
+        ground=(0.17, 0.155, 0.145), rim=(0.55, 0.58, 0.65), hair=who.hair.colour,
+        hair_shine=who.hair.shine, curl=who.hair.curl, cloth=look.cloth, cloth2=look.cloth2,
+        cloth_kind=look.cloth_kind, iris=who.iris, eye_centre=mesh.eyes, gaze=(0, 0, 1),
+        lip=who.lip, mouth=mesh.mouth + np.array([0, 0, 0.05]), chin_y=mesh.chin_y,
+        tex_y0=BOTTOM_Y, tex_height=HEIGHT, exposure=who.exposure,
+        collar_front={0: 5.92, 1: 6.12, 2: 5.98, 3: 5.92}[look.cloth_kind],
+        collar_back={0: 6.06, 1: 6.30, 2: 6.16, 3: 6.06}[look.cloth_kind],
+    )  # fmt: skip
+    return params
