@@ -58,7 +58,7 @@ class MediaChunk:
             yield AudioPiece(
                 self.pts_us + skip * self.frame_us,
                 self.index,
-                self.discontinuity or skip > 0,
+                self.discontinuity,
                 self.server_ms,
                 self.audio[start:],
             )

@@ -300,6 +300,8 @@ class Session:
         self._leaving_us, self._end_us = self._pts_us(first), self._generated_us
         self._state = None
         self._rates = Rates(now_s)
+        if chunks and first > last_seq + 1:
+            chunks[0] = replace(chunks[0], discontinuity=True)
         for chunk in chunks:
             self._outbox.show(chunk.pieces(last_seq, audio))
         self._update_state(now_s)

@@ -374,16 +374,16 @@ async def test_an_abandoned_handshake_leaves_nothing() -> None:
 
 
 async def test_several_streams_share_the_model_fairly() -> None:
-    async with running(lambda: [SlowPattern(0.02)]) as server:
-        async with (
-            viewing(server.ws) as a,
-            viewing(server.ws) as b,
-            viewing(server.ws) as c,
-        ):
-            await asyncio.sleep(2)
-            counts = [len(viewer.video) for viewer in (a, b, c)]
-            assert min(counts) > 36
-            assert math.isclose(min(counts), max(counts), abs_tol=10)
+    async with (
+        running(lambda: [SlowPattern(0.02)]) as server,
+        viewing(server.ws) as a,
+        viewing(server.ws) as b,
+        viewing(server.ws) as c,
+    ):
+        await asyncio.sleep(2)
+        counts = [len(viewer.video) for viewer in (a, b, c)]
+        assert min(counts) > 36
+        assert math.isclose(min(counts), max(counts), abs_tol=10)
 
 
 async def test_media_is_the_only_binary_that_is_sent() -> None:
