@@ -1,0 +1,52 @@
+"""The examples run against a real server and write what they promise."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import av
+import numpy as np
+import pytest
+
+from rollcast.client.audio_file import load_speech
+from rollcast.client.mp4 import Mp4Writer
+
+from ..server.running import running
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+async def test_voice_agent_speaks_the_whole_file(tmp_path: Path) -> None:
+    tone = (9000 * np.sin(np.arange(12_800) * 0.2)).astype(np.int16)
+    with Mp4Writer(tmp_path / "said.mp4", width=16, height=16, fps=25) as writer:
+        writer.write_audio(tone, 0)
+    async with running() as server:
+        speak = load("voice_agent").speak
+        await speak(server.http, tmp_path / "said.mp4", tmp_path / "seen.mp4", None)
+    loud = np.flatnonzero(np.abs(load_speech(tmp_path / "seen.mp4").astype(int)) > 4000)
+    assert (loud[-1] - loud[0]) / 16_000 == pytest.approx(0.8, abs=0.05)
+
+
+async def test_drag_and_prompt_records_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = load("drag_and_prompt")
+    monkeypatch.setattr(example, "SECONDS", 1.6)
+    async with running() as server:
+        await example.run(server.http, tmp_path / "drag.mp4", "grid", "a blue wall")
+    assert frames_of(tmp_path / "drag.mp4") == pytest.approx(40, abs=2)
