@@ -15,6 +15,7 @@ from .catalogue import models
 from .doctor import doctor
 from .failure import Failure
 from .parity import parity
+from .protocol import protocol
 from .record import record
 from .render import render
 from .serve import serve
@@ -34,6 +35,7 @@ app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.command()(models)
 app.command()(parity)
+app.command()(protocol)
 
 
 def _say_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,7 +11,7 @@ import pytest
 
 from rollcast.server.cli.app import main
 
-COMMANDS = ("serve", "render", "record", "bench", "doctor", "models", "parity")
+COMMANDS = ("serve", "render", "record", "bench", "doctor", "models", "parity", "protocol")
 
 
 def run(*arguments: str) -> int:
@@ -72,3 +73,11 @@ def test_an_absent_server_is_named(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_listing_commands_does_not_wait_for_torch() -> None:
     code = "import sys, rollcast.server.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("form", "mark"), [("schema", "$schema"), ("asyncapi", "asyncapi")])
+def test_the_protocol_is_printed_as_json(
+    form: str, mark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("protocol", "--format", form) == 0
+    assert mark in json.loads(capsys.readouterr().out)
