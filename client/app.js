@@ -84,7 +84,6 @@ export class App {
       onBlock: () => this.hiddenTick(),
     });
     this.input = new StageInput(this.tracks, {
-      onPoints: () => this._sendPoints(),
       onClear: (ids) => this.control("tracks.clear", ids === null ? {} : { ids }),
       onFull: () => notices.show("That is as many points as one stream can hold."),
       nowMs: this.nowMs,
@@ -148,8 +147,9 @@ export class App {
     this.connection.end();
   }
 
-  /** A refresh of the screen. */
+  /** A refresh of the screen; pointers may move many times between two, and are sent once. */
   frame() {
+    this._sendPoints();
     this._tick();
     this.overlay.draw(this.tracks, this.input.cursor, this.nowMs());
   }
@@ -260,7 +260,6 @@ export class App {
   _restate() {
     this.controls.send("tracks.clear");
     this.tracks.restate();
-    this._sendPoints();
     if (this.player.shown === 0) this.controls.send("resume");
   }
 

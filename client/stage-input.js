@@ -7,7 +7,6 @@ import { byId, setPressed, setText } from "./dom.js";
  * @import { Tracks } from "./tracks.js"
  *
  * @typedef {object} StageActions
- * @property {() => void} onPoints            there are new points to send
  * @property {(ids: number[] | null) => void} onClear  these tracks, or all, are let go
  * @property {() => void} onFull              as many points are held as the server allows
  * @property {() => number} nowMs
@@ -108,7 +107,6 @@ export class StageInput {
     const timer = window.setTimeout(() => this._longPress(event.pointerId), LONG_PRESS_MS);
     if (event.pointerType !== "mouse") this._presses.set(event.pointerId, { ...place, timer });
     else window.clearTimeout(timer);
-    this._actions.onPoints();
   }
 
   /** @param {PointerEvent} event */
@@ -120,14 +118,12 @@ export class StageInput {
       const press = this._presses.get(event.pointerId);
       if (press && Math.hypot(press.x - x, press.y - y) > STILL) this._endPress(event.pointerId);
     }
-    this._actions.onPoints();
   }
 
   /** @param {PointerEvent} event */
   _up(event) {
     this._endPress(event.pointerId);
     this._tracks.release(event.pointerId, this._actions.nowMs());
-    this._actions.onPoints();
   }
 
   /** @param {number} pointer */
@@ -153,7 +149,6 @@ export class StageInput {
     if (gone !== null) this._actions.onClear([gone]);
     else if (this._tracks.live === before) this._actions.onFull();
     setText(this._say, gone === null ? "Anchor set" : "Anchor taken away");
-    this._actions.onPoints();
   }
 
   /** @param {KeyboardEvent} event */
@@ -165,7 +160,6 @@ export class StageInput {
     else return;
     event.preventDefault();
     this._cursorShown = true;
-    this._actions.onPoints();
   }
 
   /** @param {[number, number]} direction @param {number} step */
@@ -194,6 +188,5 @@ export class StageInput {
   _leave() {
     if (this._cursor.held) this._grasp();
     this._cursorShown = false;
-    this._actions.onPoints();
   }
 }
