@@ -103,11 +103,17 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
 
 
 def _expression(job: Job) -> int:
-    """Every second clip is neutral; the others go round the five expressions by look."""
-    if job.number % 2 == 0 and job.split == "train":
+    """Index into EXPRESSIONS: even training clips are neutral, the others take turns.
+
+    The two looks of a person start at different expressions, so that each person shows all.
+    """
+    if job.split == "train" and job.number % 2 == 0:
         return 0
-    offset = sum(job.look.encode()) + (3 if job.split == "test" else 0)
-    return 1 + (offset + job.number // 2 + 2 * job.number) % (len(EXPRESSIONS) - 1)
+    names = [(k, n) for k, who in enumerate(IDENTITIES) for n in range(len(who.looks))]
+    looks = [look.name for who in IDENTITIES for look in who.looks]
+    person, outfit = names[looks.index(job.look)]
+    turn = job.number // 2 if job.split == "train" else 4 + job.number
+    return 1 + (person + 3 * outfit + turn) % (len(EXPRESSIONS) - 1)
 
 
 def _scene_clip(job: Job, rng: np.random.Generator) -> Arrays:
@@ -152,7 +158,7 @@ def save_clip(path: Path, arrays: Arrays) -> None:
 def is_valid(path: Path, kind: str) -> bool:
     """Whether a file holds a complete clip of this version."""
     try:
-        with np.load(path) as data:
+        with path.open("rb") as file, np.load(file) as data:
             return set(KEYS[kind]) <= set(data.files) and int(data["version"]) == VERSION
     except (OSError, ValueError, zipfile.BadZipFile):
         return False

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,8 @@ def render_dataset(folder: Path, preset: Preset, jobs: int, console: Console) ->
     for engine, voice in (("flite", "slt"), ("espeak", "en")):
         speak(engine, voice, "hello")
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.part"):
+        leftover.unlink()
     write_index(folder, preset)
     todo = [job for job in plan(preset) if not is_valid(folder / f"{job.name}.npz", job.kind)]
     with _progress(console) as bar:
@@ -37,7 +40,7 @@ def render_dataset(folder: Path, preset: Preset, jobs: int, console: Console) ->
     )
 
 
-def _results(folder: Path, todo: list[Job], jobs: int):
+def _results(folder: Path, todo: list[Job], jobs: int) -> Iterator[str]:
     work = [(folder, job) for job in todo]
     if jobs <= 1:
         yield from map(_render_one, work)

@@ -1,0 +1,34 @@
+"""The smoke data set, rendered once for all tests of training/data."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from training.data.assets import MissingAssetError, asset_folder
+from training.data.clips import Arrays
+from training.data.plan import PRESETS
+from training.data.render import render_dataset
+
+
+@pytest.fixture(scope="session")
+def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a rendered smoke data set; skips where a system package is missing."""
+    try:
+        asset_folder()
+    except MissingAssetError as error:
+        pytest.skip(str(error))
+    for program in ("cc", "flite", "espeak-ng"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    folder = tmp_path_factory.mktemp("smoke")
+    render_dataset(folder, PRESETS["smoke"], jobs=1, console=Console(quiet=True))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_clips(smoke_folder: Path) -> dict[str, Arrays]:
+    """All clips of the smoke data set by file stem."""
+    return {path.stem: dict(np.load(path)) for path in sorted(smoke_folder.glob("*.npz"))}
