@@ -107,8 +107,8 @@ class Objective:
         self.steps = steps
         self.schedule = FlowSchedule(SHIFT)
         cells = torch.ones(8, 8)
-        cells[4:7, 2:6] = _MOUTH_CELLS
-        cells[3, 2:6] = _EYE_CELLS
+        cells[5:7, 2:6] = _MOUTH_CELLS
+        cells[3:5, 2:6] = _EYE_CELLS
         self.cells = cells / cells.mean()
 
     def losses(self, model: nn.Module, step: int) -> Losses:
