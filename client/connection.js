@@ -50,7 +50,6 @@ const STEADY_MS = 5_000;
 const SOCKET_OPEN = 1;
 
 const LOST_SESSION = new Set(["unknown_session", "wrong_resume_token", "session_expired"]);
-const BAD_WISH = new Set(["unknown_model", "unknown_scene"]);
 const COMES_BACK = new Set(["capacity", "draining", "engine_failed", "timeout", "rate_limited"]);
 /** @type {Record<number, string>} */
 const CODE_OF_CLOSE = {
@@ -208,6 +207,9 @@ export class Connection {
       return;
     } else if (message.type === "error" && message.fatal) {
       this._fatal = message;
+    } else if (message.type === "error" && this.state.phase !== "live") {
+      this._fail(message.code, message.message, message.cure ?? null);
+      return;
     }
     this._handlers.onMessage(message);
   }
@@ -231,15 +233,16 @@ export class Connection {
   }
 
   /**
-   * A session that is gone is replaced by a new one; a model or scene that is gone by the default.
+   * While the stream is being opened: a session that is gone is replaced by a new one, a wish that
+   * cannot be met by the server's choice.
    *
    * @param {ErrorMessage} error
    * @returns {boolean} true when the error is dealt with
    */
   _recoverSession(error) {
-    if (this.state.phase === "live") return false;
-    if (LOST_SESSION.has(error.code) && this._env.store.load() !== null) this._env.store.clear();
-    else if (BAD_WISH.has(error.code) && Object.keys(this._wish).length > 0) this._wish = {};
+    if (this.state.phase === "live" || (error.fatal && !LOST_SESSION.has(error.code))) return false;
+    if (this._env.store.load() !== null) this._env.store.clear();
+    else if (Object.keys(this._wish).length > 0) this._wish = {};
     else return false;
     if (error.fatal) this.open();
     else this._openSession();

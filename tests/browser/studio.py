@@ -81,7 +81,9 @@ class Studio:
                         return snapshot
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise AssertionError(f"not in {limit_s:g} s: {what}; the page says {snapshot}") from None
+            raise AssertionError(
+                f"not in {limit_s:g} s: {what}; the page says {snapshot}"
+            ) from None
 
     async def until_frame(
         self, condition: Callable[[np.ndarray], bool], what: str, limit_s: float = WAIT_S

@@ -1,6 +1,7 @@
 """Directing the stream: dragging, anchors, prompt, scene, seed, pause, by mouse, touch and keys."""
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 from playwright.async_api import Browser, expect
@@ -76,7 +77,7 @@ async def test_a_burst_of_movement_arrives_whole(browser: Browser) -> None:
                 clientX: box.left + x * box.width, clientY: box.top + y * box.height,
               }));
               fire("pointerdown", 0.2, 0.5);
-              for (let step = 0; step <= 400; step += 1) fire("pointermove", 0.2 + 0.0015 * step, 0.5);
+              for (let x = 0.2; x <= 0.8; x += 0.0015) fire("pointermove", x, 0.5);
             }"""
         )
         await studio.until_frame(lambda f: disc_at(f, 0.8, 0.5), "the disc at the end of the burst")
@@ -213,7 +214,7 @@ async def test_restart_begins_anew_from_the_seed(browser: Browser) -> None:
         await studio.page.get_by_role("button", name="Restart").click()
         seen = await studio.watch(60)
         numbers = [frame["number"] for frame in seen]
-        falls = [n for n, (a, b) in enumerate(zip(numbers, numbers[1:], strict=False)) if b < a]
+        falls = [n for n, (a, b) in enumerate(pairwise(numbers)) if b < a]
         assert len(falls) == 1, numbers
         assert numbers[falls[0] + 1] < 8
         await studio.page.locator("#seed").fill("-3")
@@ -257,4 +258,3 @@ async def sessions_become(studio: Studio, http: str, count: int) -> None:
             if len(body if isinstance(body, list) else body["sessions"]) == count:
                 return
             await asyncio.sleep(0.05)
-

@@ -61,9 +61,7 @@ async def test_the_microphone_moves_the_mouth(browser: Browser) -> None:
         ("NotReadableError", "The microphone is in use"),
     ],
 )
-async def test_why_there_is_no_microphone_is_said(
-    browser: Browser, error: str, title: str
-) -> None:
+async def test_why_there_is_no_microphone_is_said(browser: Browser, error: str, title: str) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
         await studio.page.evaluate(

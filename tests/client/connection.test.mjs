@@ -116,6 +116,26 @@ test("a scene or model that is gone is replaced by the server's choice", () => {
   assert.deepEqual(world.socket.last("session.create"), { type: "session.create" });
 });
 
+test("a stream that cannot be opened at all is refused in the server's words", () => {
+  const world = setUp();
+  world.socket.open();
+  world.socket.say(HELLO);
+  world.socket.say(error("unsupported_codec", { fatal: false }));
+  assert.equal(world.state.phase, "refused");
+  assert.equal(world.state.message, "it is unsupported_codec");
+  assert.ok(world.socket.closed);
+});
+
+test("a resume that the server finds faulty becomes a new stream", () => {
+  const storage = new FakeStorage();
+  new SessionStore(() => storage).save({ sessionId: "s0", resumeToken: "t0", lastSeq: 999 });
+  const world = setUp({ storage });
+  world.socket.open();
+  world.socket.say(HELLO);
+  world.socket.say(error("invalid_field", { fatal: false, field: "last_seq" }));
+  assert.deepEqual(world.socket.last("session.create"), { type: "session.create" });
+});
+
 test("the delay grows with each attempt and stops at the limit", () => {
   const world = setUp();
   const delays = [];
