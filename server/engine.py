@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from ..models.stream import Chunk, ModelInfo
 from .config import ServerConfig
+from .control_desk import check_scene
 from .errors import (
     Capacity,
     Draining,
@@ -29,7 +30,7 @@ from .logs import logger
 from .messages import DrainingNotice, SessionCreate, SessionResume
 from .metrics import Metrics
 from .scheduler import Candidate, Load, admit, capacity, pick
-from .session import Session, SessionOptions, check_scene
+from .session import Session, SessionOptions
 from .worker import Close, Failed, Open, Ready, Report, Step, Stepped, Worker
 
 TICK_S = 0.1

@@ -100,8 +100,9 @@ class ChunkRing:
 
     def mute_from(self, position_us: float) -> None:
         """Silence what starts at or after this media time."""
-        muted = [mute(chunk) if chunk.pts_us >= position_us else chunk for chunk in self._chunks]
-        self._chunks.extend(muted)
+        for place, chunk in enumerate(self._chunks):
+            if chunk.pts_us >= position_us:
+                self._chunks[place] = mute(chunk)
 
     def clear(self) -> None:
         """Free everything."""

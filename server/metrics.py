@@ -13,7 +13,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-Stage = Literal["step", "receive", "deliver", "encode", "send"]
+Stage = Literal["step", "receive", "control", "deliver", "encode", "send"]
 
 # Steps of a fifth: close enough to read percentiles from.
 _STAGE_BUCKETS_S = tuple(round(0.0005 * 1.2**power, 6) for power in range(46))
@@ -27,7 +27,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.stage_s = Histogram(
             "rollcast_stage_seconds",
-            "Time in a stage: step per chunk, encode and send per packet, receive per message",
+            "Time in a stage: step, deliver per chunk; encode, send per packet; others per message",
             ["stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,

@@ -122,10 +122,11 @@ class Connection:
                 if isinstance(message, SessionClose):
                     return True
                 now_s = self._engine.now_s()
-                if isinstance(message, Packet):
-                    stream.session.receive_audio(message, now_s)
-                else:
-                    stream.session.receive(message, now_s)
+                with self._engine.metrics.time("control"):
+                    if isinstance(message, Packet):
+                        stream.session.receive_audio(message, now_s)
+                    else:
+                        stream.session.receive(message, now_s)
             except StreamError as error:
                 self._engine.metrics.errors.labels(error.code).inc()
                 stream.session.refuse(error)

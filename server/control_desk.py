@@ -1,0 +1,85 @@
+"""Controls of the model from their message to their answer: checked, queued, applied, answered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..models.stream import Chunk, Controls, ModelInfo
+from .errors import NotSupported, UnknownScene
+from .messages import Applied, Reset, SceneChange, TracksClear
+from .pending import Event, ModelControl, PendingControls
+
+
+class ControlDesk:
+    """One step's controls at a time: `add` any number, `begin` a step, `finish` it."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+        self._pending = PendingControls()
+        self._stepping: tuple[Controls, list[Event]] | None = None
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a step was begun and not finished."""
+        return self._stepping is not None
+
+    def add(self, control: ModelControl) -> None:
+        """Queue a control for the next step. Raises a StreamError for one that cannot be."""
+        if not isinstance(control, Reset):
+            name = "tracks" if isinstance(control, TracksClear) else control.type
+            self.check_supported(name, control.event_id)
+        if isinstance(control, SceneChange):
+            check_scene(self._info, control.scene, control.event_id)
+        self._pending.add(control)
+
+    def clear_audio(self) -> None:
+        """Let the model drop the speech that it was fed and has not shown."""
+        self._pending.clear_audio()
+
+    def release_held(self) -> None:
+        """Let go of what a pointer holds, keeping anchors: the viewer's hand is gone."""
+        self._pending.release_held()
+
+    def begin(self, audio: np.ndarray) -> Controls:
+        """The controls of a step that is fed `audio`."""
+        assert self._stepping is None, "one step at a time"
+        pending, self._pending = self._pending, self._pending.following()
+        controls = pending.controls(audio)
+        self._stepping = controls, pending.events
+        return controls
+
+    def finish(self, chunk: Chunk, index: int, pts_us: float) -> tuple[Controls, list[Applied]]:
+        """What the step was told, and the answers to those who asked for it."""
+        assert self._stepping is not None, "no step was begun"
+        (controls, events), self._stepping = self._stepping, None
+        return controls, [_applied(event, chunk, index, pts_us) for event in events]
+
+    def check_supported(self, control: str, event_id: str | None) -> None:
+        """Raise NotSupported unless the model obeys this kind of control."""
+        if control not in self._info.controls:
+            known = ", ".join(sorted(self._info.controls))
+            raise NotSupported(
+                f"{self._info.name} takes no {control}, only {known}", event_id=event_id
+            )
+
+
+def check_scene(info: ModelInfo, name: str, event_id: str | None = None) -> None:
+    """Raise UnknownScene, naming the known ones, unless the model has this scene."""
+    known = [scene.name for scene in info.scenes]
+    if name not in known:
+        raise UnknownScene(
+            f"{info.name} has no scene {name!r}, only {', '.join(known)}",
+            field="scene",
+            event_id=event_id,
+        )
+
+
+def _applied(event: Event, chunk: Chunk, index: int, pts_us: float) -> Applied:
+    words = list(chunk.ignored_words) if event.type == "prompt" else []
+    return Applied(
+        event_id=event.event_id,
+        chunk=index,
+        pts_us=pts_us,
+        ignored_words=words or None,
+        scene=chunk.scene if event.type == "scene" else None,
+    )
