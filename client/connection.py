@@ -264,7 +264,6 @@ class Stream(Steering):
             await channel.close()
             raise
         self._channel = channel
-        self._receiver.resumed(self.ready)
         self.reconnects += 1
         self._connected.set()
 

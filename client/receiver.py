@@ -40,11 +40,6 @@ class Receiver:
         self._asked_key_s = now_s
         return True
 
-    def resumed(self, ready: SessionReady) -> None:
-        """The stream goes on over a new socket, perhaps with another codec."""
-        if self._decoder is not None:
-            self._decoder = VideoDecoder(ready.codec)
-
     async def _frame(self, packet: Packet, now_s: float) -> Frame | None:
         pixels = None
         if self._decoder is not None:

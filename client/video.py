@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import simplejpeg
 from av.codec.context import CodecContext
-from av.codec.context import Flags as CodecFlags
 from av.error import FFmpegError
 from av.packet import Packet as CodecPacket
 from av.video.codeccontext import VideoCodecContext
@@ -63,9 +62,8 @@ def _decoder(codec: Codec) -> Callable[[bytes], np.ndarray | None]:
     context = CodecContext.create("h264" if codec == "h264" else "vp8", "r")
     if not isinstance(context, VideoCodecContext):
         raise ProtocolError(f"no decoder for {codec}")
-    # One thread and no look-ahead: a packet in, its frame out.
+    # More threads would hold frames back.
     context.thread_count = 1
-    context.flags |= CodecFlags.low_delay
     reformatter = VideoReformatter()
 
     def decode(data: bytes) -> np.ndarray | None:

@@ -138,6 +138,8 @@ async def test_a_lost_connection_goes_on_at_the_next_frame(server: RunningServer
         proxy.cut()
         after = await take(stream, 30)
         assert stream.reconnects == 1
+        assert stream.ready.resumed
+        assert stream.ready.next_seq >= 10
     assert [frame.seq for frame in before + after] == list(range(40))
     assert [read_barcode(frame.image) for frame in before + after] == list(range(40))
 
