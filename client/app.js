@@ -1,16 +1,11 @@
-/** The page's parts, wired: what a message, a packet, a click or a tick of the clock leads to. */
+/** The page's parts, wired: what a message, a click or a tick of the clock leads to. */
 
-import { AudioOut } from "./audio-out.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
-import { openDecoder } from "./decoder.js";
-import { Figures } from "./figures.js";
-import { Overlay } from "./overlay.js";
 import { byId } from "./dom.js";
+import { Overlay } from "./overlay.js";
 import { PictureTools } from "./picture-tools.js";
-import { Player } from "./player.js";
-import { KIND } from "./protocol.js";
-import { ServerClock } from "./server-clock.js";
+import { Playback } from "./playback.js";
 import { Speech } from "./speech.js";
 import { Stage } from "./stage.js";
 import { StageInput } from "./stage-input.js";
@@ -20,8 +15,8 @@ import { Tracks } from "./tracks.js";
 import { Voice } from "./voice.js";
 
 /**
- * @import { ConnectionEnv, ConnectionState, SessionWish } from "./connection.js"
- * @import { Applied, Codec, ModelInfo, Packet, Rejected, ServerMessage, SessionReady, StreamState } from "./protocol.js"
+ * @import { ConnectionEnv, SessionWish } from "./connection.js"
+ * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, StreamState } from "./protocol.js"
  * @import { PreferenceStore } from "./storage.js"
  *
  * @typedef {object} AppOptions
@@ -33,7 +28,6 @@ import { Voice } from "./voice.js";
  * @property {(token: string) => void} keepToken
  */
 
-const STALLED_MS = 1_500;
 /** @type {StreamState} */
 const SILENT = {
   type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
@@ -43,7 +37,7 @@ export class App {
   /** @param {AppOptions} options */
   constructor(options) {
     this.nowMs = options.env.nowMs;
-    this._env = options.env;
+    this._store = options.env.store;
     this.codecs = options.codecs;
     /** @type {ModelInfo[]} */
     this.models = [];
@@ -51,37 +45,37 @@ export class App {
     this.session = null;
     this.stream = SILENT;
     this._draining = false;
-    this._shownMs = 0;
-    /** @type {number | null} media time from which an interrupted voice may sound again */
-    this._duckUntilUs = null;
     this._hiddenPause = false;
-    this.serverClock = new ServerClock();
-    this.figures = new Figures();
     this.tracks = new Tracks();
-    this.audioOut = new AudioOut();
+    this.stage = new Stage(byId("picture", HTMLCanvasElement), byId("glow", HTMLCanvasElement));
+    this.overlay = new Overlay(byId("overlay", HTMLCanvasElement));
     this.connection = new Connection(options.env, {
-      onState: (state) => this._connectionChanged(state),
+      onState: () => this.view.render(),
       onHello: (hello) => {
         this.models = hello.models;
       },
       onReady: (ready) => this._start(ready),
       onMessage: (message) => this._message(message),
-      onPacket: (packet) => this._packet(packet),
+      onPacket: (packet) => this.playback.receive(packet),
     }, options);
     this.controls = new Controls((message) => this.connection.send(message), this.nowMs);
-    this.player = this._openPlayer();
-    this.stage = new Stage(byId("picture", HTMLCanvasElement), byId("glow", HTMLCanvasElement));
-    this.overlay = new Overlay(byId("overlay", HTMLCanvasElement));
-    this.view = new StreamView(this, options);
+    this.playback = new Playback(this.stage, {
+      send: (message) => this.connection.send(message),
+      onChunkShown: (chunk, nowMs) => this.controls.shown(chunk, nowMs),
+      onGiveUpCodec: () => this._giveUpCodec(),
+      nowMs: this.nowMs,
+    });
+    this.playback.audioOut.onProgress = () => this.hiddenTick();
     this.voice = new Voice({
       sendMedia: (buffer, maxBufferedBytes) => this.connection.sendMedia(buffer, maxBufferedBytes),
       sendEnd: () => this.controls.send("audio.end"),
       nowMs: this.nowMs,
     });
+    this.view = new StreamView(this, options);
     const { dock, notices } = this.view;
     this.speech = new Speech({
-      voice: this.voice, audioOut: this.audioOut, dock, notices, playheadUs: () => this.playheadUs(),
-      onBlock: () => this.hiddenTick(),
+      voice: this.voice, audioOut: this.playback.audioOut, dock, notices,
+      playheadUs: () => this.playback.playheadUs(), onBlock: () => this.hiddenTick(),
     });
     this.input = new StageInput(this.tracks, {
       onClear: (ids) => this.control("tracks.clear", ids === null ? {} : { ids }),
@@ -90,12 +84,8 @@ export class App {
     });
     this.tools = new PictureTools({
       stage: this.stage, notices, fps: () => this.session?.fps ?? 25, nowMs: this.nowMs,
-      useSound: async (on) => {
-        await this.speech.setRecording(on);
-        return this.audioOut.recordingTrack();
-      },
+      useSound: (on) => this.speech.setRecording(on),
     });
-    this.audioOut.onProgress = () => this.hiddenTick();
   }
 
   /** @returns {ModelInfo | null} the model of this session */
@@ -103,16 +93,10 @@ export class App {
     return this.models.find((model) => model.name === this.session?.model) ?? null;
   }
 
-  playheadUs() {
-    return this.player.clock.nowUs(this.nowMs());
-  }
-
   status() {
-    const nowMs = this.nowMs();
-    const stalled = this.player.shown > 0 && nowMs - this._shownMs > STALLED_MS;
-    return describeStatus(
-      this.connection.state, { paused: this.stream.paused, draining: this._draining, stalled }, nowMs,
-    );
+    const { paused } = this.stream;
+    const condition = { paused, draining: this._draining, stalled: this.playback.stalled() };
+    return describeStatus(this.connection.state, condition, this.nowMs());
   }
 
   /**
@@ -137,9 +121,7 @@ export class App {
 
   /** Barge-in: nothing that was said and is not shown yet will be, and the rest of it is not heard. */
   interrupt() {
-    if (!this.control("audio.clear")) return;
-    this.speech.interrupt();
-    this._duckUntilUs = null;
+    if (this.control("audio.clear")) this.speech.interrupt();
   }
 
   end() {
@@ -150,13 +132,13 @@ export class App {
   /** A refresh of the screen; pointers may move many times between two, and are sent once. */
   frame() {
     this._sendPoints();
-    this._tick();
+    this.playback.tick();
     this.overlay.draw(this.tracks, this.input.cursor, this.nowMs());
   }
 
   /** Anything that still moves while the page is hidden keeps the player going. */
   hiddenTick() {
-    if (document.hidden) this._tick();
+    if (document.hidden) this.playback.tick();
   }
 
   /** Some times a second. */
@@ -169,46 +151,18 @@ export class App {
 
   /** In a hidden tab nobody looks: unless somebody listens or talks, the stream waits. @param {boolean} hidden */
   setHidden(hidden) {
-    const idle = !this.audioOut.on && !this.speech.talking && !this.stream.paused;
-    if (hidden && idle) this._hiddenPause = this.controls.send("pause") !== null;
-    else if (!hidden && this._hiddenPause) this.leaveHiddenPause();
-  }
-
-  leaveHiddenPause() {
-    this._hiddenPause = false;
-    this.setPaused(false);
+    const idle = !this.playback.audioOut.on && !this.speech.talking && !this.stream.paused;
+    if (hidden && idle) {
+      this._hiddenPause = this.controls.send("pause") !== null;
+    } else if (!hidden && this._hiddenPause) {
+      this._hiddenPause = false;
+      this.setPaused(false);
+    }
   }
 
   /** Remember for a reload how far the picture came. */
   remember() {
-    if (this.player.lastSeq >= 0) this._env.store.noteShown(this.player.lastSeq);
-  }
-
-  _tick() {
-    const nowMs = this.nowMs();
-    const heardUs = this.audioOut.positionUs();
-    if (heardUs !== null) this.player.clock.follow(heardUs, nowMs);
-    if (this._duckUntilUs !== null && this.playheadUs() >= this._duckUntilUs) {
-      this._duckUntilUs = null;
-      this.audioOut.duck(false);
-    }
-    this.player.tick();
-  }
-
-  _openPlayer() {
-    return new Player({
-      openDecoder: (ready, events) => openDecoder(ready.codec, ready.codec_string, events),
-      paint: (picture) => this.stage.paint(picture),
-      onShown: (frame, nowMs) => {
-        this._shownMs = nowMs;
-        this.figures.shown(nowMs, this.serverClock.ageMs(frame.serverMs, nowMs));
-        this.controls.shown(frame.chunk, nowMs).forEach((delayMs) => this.figures.photon(delayMs));
-      },
-      sendAck: (ack) => this.connection.send({ type: "ack", ...ack }),
-      askKey: () => this.connection.send({ type: "key" }),
-      onGiveUp: () => this._giveUpCodec(),
-      nowMs: this.nowMs,
-    });
+    if (this.playback.player.lastSeq >= 0) this._store.noteShown(this.playback.player.lastSeq);
   }
 
   /** This codec fails here: go on with the next one, on the same stream. */
@@ -224,25 +178,14 @@ export class App {
     this.connection.useCodecs(others);
   }
 
-  /** @param {ConnectionState} state */
-  _connectionChanged(state) {
-    if (state.phase !== "live") this._shownMs = this.nowMs();
-    this.view.render();
-  }
-
   /** @param {SessionReady} ready */
   _start(ready) {
     this.session = ready;
     this._draining = false;
-    this._shownMs = this.nowMs();
-    this.stage.resize(ready.width, ready.height);
-    this.player.start(ready);
-    this.audioOut.sampleRate = ready.sample_rate;
-    this.audioOut.clear();
-    this.audioOut.duck(false);
-    this._duckUntilUs = null;
+    this.playback.start(ready);
     this.controls.forget();
     this.voice.restart();
+    void this.speech.useSound();
     if (ready.resumed) this._restate();
     else this._startAnew();
     this.view.start(ready);
@@ -250,8 +193,6 @@ export class App {
 
   _startAnew() {
     this.stream = SILENT;
-    this.serverClock.reset();
-    this.figures.forget();
     this.tracks.clear(this.nowMs());
     this._hold();
   }
@@ -260,7 +201,7 @@ export class App {
   _restate() {
     this.controls.send("tracks.clear");
     this.tracks.restate();
-    if (this.player.shown === 0) this.controls.send("resume");
+    if (this.playback.player.shown === 0) this.controls.send("resume");
   }
 
   _sendPoints() {
@@ -269,21 +210,13 @@ export class App {
     }
   }
 
-  /** @param {Packet} packet */
-  _packet(packet) {
-    const nowMs = this.nowMs();
-    this.figures.received(packet.payload.byteLength, nowMs);
-    if (packet.kind === KIND.video) this.player.push(packet);
-    else if (packet.kind === KIND.audioOut) this.audioOut.push(packet);
-  }
-
   /** @param {ServerMessage} message */
   _message(message) {
     if (message.type === "applied") this._applied(message);
     else if (message.type === "rejected") this._rejected(message);
     else if (message.type === "state") this._streamChanged(message);
-    else if (message.type === "stats") this.figures.stats(message);
-    else if (message.type === "pong") this.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
+    else if (message.type === "stats") this.playback.figures.stats(message);
+    else if (message.type === "pong") this.playback.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
     else if (message.type === "draining") this._draining = true;
     else if (message.type === "error" && !message.fatal) this.view.notices.show(sentence(message), "bad");
   }
@@ -291,14 +224,15 @@ export class App {
   /** @param {Applied} applied */
   _applied(applied) {
     const type = this.controls.applied(applied);
-    if (type === "audio.clear") this._duckUntilUs = applied.pts_us;
+    if (type === "audio.clear") this.playback.silenceUntil(applied.pts_us);
     if (type === "scene") this.tracks.clear(this.nowMs());
     if (type === "prompt") this.view.promptApplied(applied.ignored_words ?? []);
   }
 
   /** @param {Rejected} rejected */
   _rejected(rejected) {
-    this.controls.rejected(rejected);
+    const type = this.controls.rejected(rejected);
+    if (type === "audio.clear") this.playback.soundAgain();
     this.view.notices.show(sentence(rejected), "bad");
   }
 
@@ -311,10 +245,8 @@ export class App {
 
   _hold() {
     const { paused } = this.stream;
-    this.player.clock.setPaused(paused, this.nowMs());
-    this.audioOut.setPaused(paused);
+    this.playback.setHeld(paused);
     this.speech.held = paused;
-    if (!paused) this._shownMs = this.nowMs();
   }
 }
 

@@ -39,7 +39,7 @@ export class AudioOut {
     /** @type {Packet[]} recent packets, so that sound can begin in the middle of what is shown */
     this._recent = [];
     this.on = false;
-    this.sampleRate = 16_000;
+    this._sampleRate = 16_000;
     /** Called whenever the sound moves on, also in a hidden tab. */
     this.onProgress = () => {};
   }
@@ -61,10 +61,19 @@ export class AudioOut {
     this._sound?.clear();
     if (wanted) {
       this._recent.forEach((packet) => this._play(packet, fromUs));
-      await this._context?.resume();
+      void this._context?.resume(); // settles only after a gesture, so nobody waits for it
     } else {
-      await this._context?.suspend();
+      void this._context?.suspend();
     }
+  }
+
+  /** Another model may speak at another rate. @param {number} rate */
+  setSampleRate(rate) {
+    if (rate === this._sampleRate) return;
+    this._sampleRate = rate;
+    void this._context?.close();
+    this._context = this._sound = null;
+    this.on = false;
   }
 
   /** @param {boolean} paused  media time stands still, so the sound does */
@@ -106,13 +115,13 @@ export class AudioOut {
 
   /** @param {Packet} packet @param {number} [fromUs]  leave out what is before it */
   _play(packet, fromUs = 0) {
-    const skipped = Math.max(0, Math.round(((fromUs - packet.ptsUs) * this.sampleRate) / 1e6));
+    const skipped = Math.max(0, Math.round(((fromUs - packet.ptsUs) * this._sampleRate) / 1e6));
     const samples = Float32Array.from(audioSamples(packet).subarray(skipped), (sample) => sample / 32768);
-    if (samples.length > 0) this._sound?.push(packet.ptsUs + (skipped * 1e6) / this.sampleRate, samples);
+    if (samples.length > 0) this._sound?.push(packet.ptsUs + (skipped * 1e6) / this._sampleRate, samples);
   }
 
   async _build() {
-    const context = new AudioContext({ sampleRate: this.sampleRate, latencyHint: "interactive" });
+    const context = new AudioContext({ sampleRate: this._sampleRate, latencyHint: "interactive" });
     const duck = new GainNode(context);
     const speaker = new GainNode(context);
     const tap = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });

@@ -8,7 +8,8 @@
 
 /** @param {App} app */
 function snapshot(app) {
-  const { connection, player, session, speech, tracks } = app;
+  const { connection, playback, session, speech, tracks } = app;
+  const { audioOut, figures, player, serverClock } = playback;
   const { state, label } = app.status();
   return {
     status: { state, label },
@@ -18,13 +19,13 @@ function snapshot(app) {
     player: {
       shown: player.shown, received: player.received, dropped: player.dropped, depth: player.depth,
       lastSeq: player.lastSeq, lastChunk: player.lastChunk, generation: player.generation,
-      stalls: player.clock.stalls, playheadUs: app.playheadUs(),
+      stalls: player.clock.stalls, playheadUs: playback.playheadUs(),
     },
-    figures: app.figures.read(app.nowMs()),
-    serverClock: app.serverClock.best(),
+    figures: figures.read(app.nowMs()),
+    serverClock: serverClock.best(),
     speech: {
       talking: speech.talking, problem: speech.problem, level: speech.level, sound: speech.sound,
-      lost: app.voice.lost, file: speech.fileName, heardUs: app.audioOut.positionUs(),
+      lost: app.voice.lost, file: speech.fileName, heardUs: audioOut.positionUs(),
     },
     tracks: { held: tracks.held.length, anchors: tracks.anchors.length },
     codecs: [...app.codecs],
@@ -40,7 +41,7 @@ export function exposeForSupport(app) {
       /** The frame on screen: {width, height, seq, rgba}. */
       readFrame: () => {
         const { width, height, data } = app.stage.readFrame();
-        return { width, height, seq: app.player.lastSeq, rgba: data };
+        return { width, height, seq: app.playback.player.lastSeq, rgba: data };
       },
     }),
   });

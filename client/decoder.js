@@ -99,7 +99,10 @@ class WebCodecsDecoder {
   /** @param {VideoFrame} frame */
   _output(frame) {
     const packet = this._pending.get(frame.timestamp);
-    this._pending.delete(frame.timestamp);
+    // Pictures come out in order: what is older and still pending will not come.
+    for (const timestamp of this._pending.keys()) {
+      if (timestamp <= frame.timestamp) this._pending.delete(timestamp);
+    }
     if (packet) this._events.onPicture(frame, packet);
     else frame.close();
   }

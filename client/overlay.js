@@ -7,8 +7,8 @@ import { Tracks } from "./tracks.js";
  * @typedef {{x: number, y: number, held: boolean}} Cursor
  */
 
-const LIGHT = "rgba(255, 255, 255, 0.95)";
-const SHADE = "rgba(10, 14, 20, 0.6)";
+const LIGHT = "rgb(255, 255, 255)";
+const SHADE = "rgb(20, 25, 32)";
 
 export class Overlay {
   /** @param {HTMLCanvasElement} canvas */
@@ -59,14 +59,18 @@ export class Overlay {
     const context = this._context;
     context.globalAlpha = Tracks.strength(held, nowMs);
     const points = held.trail.map((point) => this._at(point));
-    for (let index = 1; index < points.length; index += 1) {
-      const share = index / points.length;
-      this._line(points[index - 1], points[index], SHADE, 2 + 5 * share);
-      this._line(points[index - 1], points[index], LIGHT, 0.5 + 2.5 * share);
-    }
+    this._trail(points, SHADE, 2, 5);
+    this._trail(points, LIGHT, 0.5, 2.5);
     const { x, y } = this._at(held);
     this._ring(x, y, held.releasedMs === null ? 15 : 9);
     context.globalAlpha = 1;
+  }
+
+  /** A line that grows thicker towards its newest point. @param {{x: number, y: number}[]} points @param {string} colour @param {number} thin @param {number} growth */
+  _trail(points, colour, thin, growth) {
+    for (let index = 1; index < points.length; index += 1) {
+      this._line(points[index - 1], points[index], colour, thin + (growth * index) / points.length);
+    }
   }
 
   /** @param {Anchor} anchor */

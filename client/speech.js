@@ -84,10 +84,16 @@ export class Speech {
     await this._setSound(this._soundChoice);
   }
 
-  /** The recorder takes the sound also while the user has it off. @param {boolean} on */
+  /**
+   * The recorder takes the sound also while the user has it off.
+   *
+   * @param {boolean} on
+   * @returns {Promise<MediaStreamTrack | null>} the sound to record
+   */
   async setRecording(on) {
     this._recording = on;
-    await this._useSound();
+    await this.useSound();
+    return this._parts.audioOut.recordingTrack();
   }
 
   /** @param {number} queuedMs  speech that waits on the server */
@@ -135,10 +141,11 @@ export class Speech {
   async _setSound(on) {
     this.sound = on;
     this._parts.dock.setSound(on);
-    await this._useSound();
+    await this.useSound();
   }
 
-  async _useSound() {
+  /** Play for whoever listens; a new stream may need the sound to be opened anew. */
+  async useSound() {
     const use = { heard: this.sound, recorded: this._recording };
     await this._parts.audioOut.use(use, this._parts.playheadUs());
   }

@@ -84,18 +84,20 @@ export class StreamView {
   /** Bring status and figures up to date. */
   render() {
     const nowMs = this._app.nowMs();
-    const live = this._app.connection.state.phase === "live";
+    const { phase } = this._app.connection.state;
+    const live = phase === "live";
     this.status.render(this._app.status());
+    this.dock.setUsable(phase !== "ended" && phase !== "refused", this._app.model()?.controls.includes("audio") ?? true);
     document.body.classList.toggle("live", live);
     if (this._app.input) this._app.input.enabled = live && (this._app.model()?.controls.includes("tracks") ?? false);
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
-    this.figures.render(this._app.figures.read(nowMs), this._facts());
+    this.figures.render(this._app.playback.figures.read(nowMs), this._facts());
   }
 
   /** @returns {Record<string, string>} */
   _facts() {
-    const { session, player, serverClock, figures } = this._app;
+    const { session, playback: { player, serverClock, figures } } = this._app;
     const reading = figures.read(this._app.nowMs());
     const best = serverClock.best();
     return {
@@ -113,7 +115,6 @@ export class StreamView {
   _showModel(model) {
     this.scenes.setModels(this._app.models, model);
     this.prompt.setModel(model);
-    this.dock.setSupported(model.controls.includes("audio"));
     const drags = model.controls.includes("tracks");
     setText(this._dragHint, drags ? "Drag in the picture to move things. Double-click to pin a point." : "");
   }

@@ -15,7 +15,7 @@ import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "./protocol.js";
  * @typedef {{id: number, x: number, y: number}} Anchor
  */
 
-const TRAIL_POINTS = 48;
+const TRAIL_POINTS = 64;
 const TRAIL_MS = 900;
 const MAX_ID = 65_535;
 /** Two places closer than this share of the picture are the same anchor. */

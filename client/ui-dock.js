@@ -43,9 +43,10 @@ export class DockView {
     });
   }
 
-  /** @param {boolean} audio  whether the model listens */
-  setSupported(audio) {
-    for (const id of ["talk", "file", "interrupt"]) button(id).disabled = !audio;
+  /** @param {boolean} stream  there is one  @param {boolean} audio  and its model listens */
+  setUsable(stream, audio) {
+    for (const id of ["talk", "file", "interrupt"]) button(id).disabled = !stream || !audio;
+    for (const id of ["sound", "pause"]) button(id).disabled = !stream;
   }
 
   chooseFile() {

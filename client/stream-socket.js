@@ -1,0 +1,103 @@
+/** One socket from its opening to its loss: handshake deadline, pings, and noticing silence. */
+
+import { parseMessage, parsePacket, ProtocolError } from "./protocol.js";
+
+/**
+ * @import { Packet, ServerMessage } from "./protocol.js"
+ *
+ * @typedef {Pick<WebSocket, "send" | "close" | "readyState" | "bufferedAmount" | "binaryType" | "onopen"
+ *   | "onmessage" | "onclose" | "onerror">} SocketLike
+ *
+ * @typedef {object} SocketEnv
+ * @property {() => SocketLike} openSocket
+ * @property {(callback: () => void, delayMs: number) => number} setTimer
+ * @property {(timer: number) => void} clearTimer
+ * @property {() => number} nowMs
+ *
+ * @typedef {object} SocketHandlers
+ * @property {() => void} onOpen
+ * @property {(message: ServerMessage) => void} onMessage
+ * @property {(packet: Packet) => void} onPacket
+ * @property {(closeCode: number) => void} onLost      the last call, unless `close` came first
+ * @property {(reason: string) => void} onNonsense     the server does not follow the protocol
+ */
+
+const HANDSHAKE_MS = 10_000;
+const PING_EVERY_MS = 1_000;
+const SILENCE_MS = 6_000;
+const OPEN = 1;
+const CLOSE_TIMEOUT = 4408;
+const CLOSE_ABNORMAL = 1006;
+
+export class StreamSocket {
+  /**
+   * @param {SocketEnv} env
+   * @param {SocketHandlers} handlers
+   */
+  constructor(env, handlers) {
+    this._env = env;
+    this._handlers = handlers;
+    /** @type {number | null} when the oldest unanswered ping left */
+    this._pingSentMs = null;
+    this._socket = env.openSocket();
+    this._socket.binaryType = "arraybuffer";
+    this._socket.onopen = () => handlers.onOpen();
+    this._socket.onmessage = (event) => this._receive(event.data);
+    this._socket.onclose = (event) => this._lost(event.code);
+    this._timer = env.setTimer(() => this._lost(CLOSE_TIMEOUT), HANDSHAKE_MS);
+  }
+
+  /** The session is open: from now on silence means that the connection is dead. */
+  keepAlive() {
+    this._env.clearTimer(this._timer);
+    if (this._pingSentMs !== null && this._env.nowMs() - this._pingSentMs > SILENCE_MS) {
+      this._lost(CLOSE_ABNORMAL);
+      return;
+    }
+    this._pingSentMs ??= this._env.nowMs();
+    this.say({ type: "ping", t_ms: this._env.nowMs() });
+    this._timer = this._env.setTimer(() => this.keepAlive(), PING_EVERY_MS);
+  }
+
+  /** @param {Record<string, unknown>} message */
+  say(message) {
+    this.send(JSON.stringify(message));
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  send(data) {
+    if (this._socket.readyState === OPEN) this._socket.send(data);
+  }
+
+  /** Bytes that have not left yet. */
+  get waiting() {
+    return this._socket.bufferedAmount;
+  }
+
+  /** Let go of it; nothing is heard from it any more. */
+  close() {
+    const socket = this._socket;
+    this._env.clearTimer(this._timer);
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
+    socket.close();
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  _receive(data) {
+    this._pingSentMs = null;
+    try {
+      if (typeof data === "string") this._handlers.onMessage(parseMessage(data));
+      else this._handlers.onPacket(parsePacket(data));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close();
+      this._handlers.onNonsense(error.message);
+    }
+  }
+
+  /** A dead network may keep a socket half open for minutes, so it is not waited for. @param {number} closeCode */
+  _lost(closeCode) {
+    this.close();
+    this._handlers.onLost(closeCode);
+  }
+}
