@@ -16,7 +16,7 @@ import { Voice } from "./voice.js";
 
 /**
  * @import { ConnectionEnv, SessionWish } from "./connection.js"
- * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, StreamState } from "./protocol.js"
+ * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, Stats, StreamState } from "./protocol.js"
  * @import { PreferenceStore } from "./storage.js"
  *
  * @typedef {object} AppOptions
@@ -215,7 +215,7 @@ export class App {
     if (message.type === "applied") this._applied(message);
     else if (message.type === "rejected") this._rejected(message);
     else if (message.type === "state") this._streamChanged(message);
-    else if (message.type === "stats") this.playback.figures.stats(message);
+    else if (message.type === "stats") this._statsChanged(message);
     else if (message.type === "pong") this.playback.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
     else if (message.type === "draining") this._draining = true;
     else if (message.type === "error" && !message.fatal) this.view.notices.show(sentence(message), "bad");
@@ -234,6 +234,12 @@ export class App {
     const type = this.controls.rejected(rejected);
     if (type === "audio.clear") this.playback.soundAgain();
     this.view.notices.show(sentence(rejected), "bad");
+  }
+
+  /** @param {Stats} stats */
+  _statsChanged(stats) {
+    this.playback.figures.stats(stats);
+    this.stream = { ...this.stream, queued_audio_ms: stats.queued_audio_ms };
   }
 
   /** @param {StreamState} state */

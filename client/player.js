@@ -53,6 +53,9 @@ export class Player {
     this.shown = 0;
     this._overflowed = 0;
     this._waitForKey = false;
+    /** Time begins with the first picture: a cold decoder's first moments must not count as lateness. */
+    this._started = false;
+    this._newestUs = 0;
   }
 
   get dropped() {
@@ -68,7 +71,7 @@ export class Player {
     this._decoder?.close();
     this._packets = [];
     this._frames.clear();
-    this._waitForKey = false;
+    this._waitForKey = this._started = false;
     this._frameUs = 1e6 / ready.fps;
     if (!ready.resumed || this.lastSeq < 0) this.clock.reset();
     if (!ready.resumed) this.lastSeq = -1;
@@ -83,7 +86,8 @@ export class Player {
   push(packet) {
     const nowMs = this._hooks.nowMs();
     this.received += 1;
-    this.clock.extend(packet.ptsUs, this._frameUs, nowMs);
+    this._newestUs = packet.ptsUs;
+    if (this._started) this.clock.extend(packet.ptsUs, this._frameUs, nowMs);
     this._waitForKey &&= (packet.flags & FLAG.key) === 0;
     if (this._waitForKey) {
       this._overflowed += 1;
@@ -150,6 +154,11 @@ export class Player {
   /** @param {Picture} picture @param {Packet & {receivedMs?: number}} packet */
   _decoded(picture, { ptsUs, seq, chunk, serverMs, generation, receivedMs }) {
     const nowMs = this._hooks.nowMs();
+    if (!this._started) {
+      this._started = true;
+      this.clock.extend(ptsUs, this._frameUs, nowMs);
+      this.clock.extend(this._newestUs, this._frameUs, nowMs);
+    }
     this.generation = generation;
     this._frames.push({ ptsUs, seq, chunk, serverMs, picture, receivedMs: receivedMs ?? nowMs });
     if (ptsUs <= this.clock.nowUs(nowMs)) this.tick();

@@ -64,7 +64,7 @@ export class StreamView {
     if (model) this._showModel(model);
     this.prompt.setPrompt(ready.prompt);
     this.prompt.note("");
-    this.scenes.setScene(ready.scene);
+    this._showScene(ready.scene);
     this.seed.setSeed(ready.seed);
   }
 
@@ -72,7 +72,13 @@ export class StreamView {
   showStream(state) {
     this.dock.setSpeech(state);
     this.dock.setPaused(state.paused);
-    this.scenes.setScene(state.scene);
+    this._showScene(state.scene);
+  }
+
+  /** @param {string} scene */
+  _showScene(scene) {
+    this.scenes.setScene(scene);
+    this._showHint(scene);
   }
 
   /** @param {string[]} ignoredWords */
@@ -115,8 +121,16 @@ export class StreamView {
   _showModel(model) {
     this.scenes.setModels(this._app.models, model);
     this.prompt.setModel(model);
-    const drags = model.controls.includes("tracks");
-    setText(this._dragHint, drags ? "Drag in the picture to move things. Double-click to pin a point." : "");
+  }
+
+  /** What this picture does, in a line. @param {string} sceneName */
+  _showHint(sceneName) {
+    const model = this._app.model();
+    const kind = model?.scenes.find((scene) => scene.name === sceneName)?.kind ?? "scene";
+    const can = /** @param {string} control */ (control) => model?.controls.includes(control);
+    const speak = kind === "avatar" && can("audio") ? "Press Talk and speak: the picture speaks along." : "";
+    const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";
+    setText(this._dragHint, [speak, can("tracks") ? drag : ""].filter(Boolean).join(" "));
   }
 
   /** @param {string} text @param {number} transitionChunks */

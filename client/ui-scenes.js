@@ -7,6 +7,11 @@ import { byId, element } from "./dom.js";
  * @typedef {{onScene: (name: string) => void, onModel: (name: string) => void}} SceneActions
  */
 
+const KINDS = /** @type {const} */ ([
+  { kind: "avatar", caption: "Avatars" },
+  { kind: "scene", caption: "Scenes" },
+]);
+
 export class SceneView {
   /** @param {SceneActions} actions */
   constructor({ onScene, onModel }) {
@@ -30,12 +35,21 @@ export class SceneView {
     this._model.replaceChildren(...models.map(({ name, title }) =>
       element("option", { text: title ?? name, attributes: { value: name } })));
     this._model.value = current.name;
-    this._scenes.replaceChildren(...current.scenes.map((scene) => this._choice(current, scene)));
+    this._scenes.replaceChildren(...this._groups(current));
   }
 
   /** @param {string} name */
   setScene(name) {
     for (const input of this._scenes.querySelectorAll("input")) input.checked = input.value === name;
+  }
+
+  /** Avatars and scenes apart, with a caption when there are both. @param {ModelInfo} model */
+  _groups(model) {
+    const kinds = KINDS.filter(({ kind }) => model.scenes.some((scene) => scene.kind === kind));
+    return kinds.map(({ kind, caption }) => element("div", { className: "scene-group" }, [
+      ...(kinds.length > 1 ? [element("span", { className: "scene-caption", text: caption })] : []),
+      ...model.scenes.filter((scene) => scene.kind === kind).map((scene) => this._choice(model, scene)),
+    ]));
   }
 
   /** @param {ModelInfo} model @param {SceneInfo} scene */

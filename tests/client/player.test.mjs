@@ -108,6 +108,17 @@ test("the decoder is fed only a little ahead of what is shown", () => {
   assert.deepEqual(world.painted, Array.from({ length: 20 }, (_, seq) => seq));
 });
 
+test("a decoder that is slow to start costs no frame", () => {
+  const world = setUp();
+  world.burst(0);
+  world.burst(1);
+  world.nowMs = 250;
+  world.player.tick();
+  world.refreshUntil(700);
+  assert.deepEqual(world.painted, [0, 1, 2, 3, 4, 5, 6, 7]);
+  assert.equal(world.player.dropped, 0);
+});
+
 test("a late frame is shown the moment it is decoded", () => {
   const world = setUp();
   world.burst(0);
@@ -139,7 +150,9 @@ test("nothing is acknowledged before anything came", () => {
 
 test("a decoder that falls behind shows in the acknowledgement", () => {
   const world = setUp();
-  for (let chunk = 0; chunk < 3; chunk += 1) world.burst(chunk);
+  world.player.push(packet(0));
+  world.decoders[0].decodeAll();
+  for (let seq = 1; seq < 12; seq += 1) world.player.push(packet(seq));
   world.nowMs = 430;
   world.player.tick();
   assert.ok(world.acks.at(-1).decode_queue >= 9, `${world.acks.at(-1).decode_queue} reported`);
