@@ -52,6 +52,11 @@ def test_odd_sizes_lose_a_row_not_the_recording(tmp_path: Path) -> None:
 
 
 def test_a_failed_recording_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), Mp4Writer(tmp_path / "a.mp4", width=64, height=64, fps=25):
+    with (
+        pytest.raises(RuntimeError),
+        Mp4Writer(tmp_path / "a.mp4", width=64, height=48, fps=25) as writer,
+    ):
+        writer.write_frame(np.zeros((48, 64, 3), np.uint8), 0)
+        assert list(tmp_path.iterdir())
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

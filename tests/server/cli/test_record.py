@@ -38,6 +38,9 @@ async def test_every_frame_is_recorded_and_the_script_is_followed(tmp_path: Path
     band = [frame[14:18, 20:108].mean(axis=(0, 1)) for frame in frames]
     assert np.abs(band[0] - prompt_colour("a red wall")).max() < 30
     assert np.abs(band[-1] - prompt_colour("a blue wall")).max() < 30
+    held = [frame[60:66, 60:66].mean() > 220 for frame in frames]
+    assert not held[0]
+    assert all(held[15:])
 
 
 async def test_a_self_signed_server_needs_insecure(
