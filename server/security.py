@@ -21,8 +21,10 @@ def host_allowed(host: str | None, config: ServerConfig) -> bool:
     if not is_loopback(config.host) and not config.allowed_hosts:
         # Reachable under names that nobody listed; the token protects it.
         return True
+    if not host or not set(host).isdisjoint("/?#@"):
+        return False
     try:
-        name = urlsplit(f"//{host or ''}").hostname or ""
+        name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
     return name in LOOPBACK_NAMES or name in (config.host.lower(), *config.allowed_hosts)
@@ -40,7 +42,8 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
         )
     if origin is None or origin in config.allowed_origins:
         return
-    if urlsplit(origin).netloc.lower() != (host or "").lower() or origin == "null":
+    own = (host or "").lower()
+    if not own or origin.lower() not in (f"http://{own}", f"https://{own}"):
         raise ForbiddenOrigin(f"pages from {origin!r} may not open streams here")
 
 

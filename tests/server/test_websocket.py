@@ -301,7 +301,7 @@ async def test_a_slow_reader_gets_fewer_frames_and_stays_near_live() -> None:
                 for arrived_s, packet in zip(viewer.arrived_s, viewer.packets, strict=True)
             ]
             assert max(late_ms) < 1500
-            assert sorted(late_ms[-20:])[10] < 400
+            assert sorted(late_ms[-20:])[10] < 700
             assert viewer.playhead_us > 4e6
 
 
