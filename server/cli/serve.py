@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,11 +79,28 @@ def serve(
         # Here, so that the other commands do not wait for the web framework.
         from ..app import serve as run
 
+        check_address(config)
         welcome = Welcome(config, open_browser=not no_open)
         welcome.start()
-        run(config)
+        # Ctrl+C is how one stops it, so it is no failure.
+        with suppress(KeyboardInterrupt):
+            run(config)
     if welcome.failure:
         raise Failure(
             f"the model could not be loaded: {welcome.failure}",
             cure="`rollcast doctor` says more; docs/models.md tells of the weights.",
         )
+
+
+def check_address(config: ServerConfig) -> None:
+    """Raise Failure now if the address cannot be bound, rather than greet another server."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            raise Failure(
+                f"cannot listen on {config.host} port {config.port}: {error.strerror}",
+                cure="Choose another --port, or stop what runs there.",
+            ) from error

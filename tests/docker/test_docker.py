@@ -104,6 +104,7 @@ def test_the_command_is_one_of_ours(dockerfile: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ROLLCAST_TOKEN", "secret")
     monkeypatch.setattr("rollcast.server.app.serve", served.append)
     monkeypatch.setattr("rollcast.server.cli.welcome.Welcome.start", lambda self: None)
+    monkeypatch.setattr("rollcast.server.cli.serve.check_address", lambda config: None)
     with pytest.raises(SystemExit) as end:
         main(json.loads(command))
     assert not end.value.code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..running import running
 def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
     configs: list[ServerConfig] = []
     monkeypatch.setattr("rollcast.server.app.serve", configs.append)
+    monkeypatch.setattr(serve_command, "check_address", lambda config: None)
     monkeypatch.setattr(serve_command.Welcome, "start", lambda self: None)
     return configs
 
@@ -110,6 +112,7 @@ def test_a_model_that_does_not_load_stops_the_server(
     monkeypatch.setattr(welcome, "ask", lambda config, path: answers[path])
     monkeypatch.setattr(welcome.os, "kill", lambda pid, signal: stopped.set())
     monkeypatch.setattr("rollcast.server.app.serve", lambda config: stopped.wait(5))
+    monkeypatch.setattr(serve_command, "check_address", lambda config: None)
     with pytest.raises(SystemExit) as end:
         main(["serve"])
     assert end.value.code == 1
@@ -124,3 +127,28 @@ def test_an_unknown_model_is_refused_before_anything_starts(
     assert end.value.code == 2
     assert "known: pocket, test-pattern" in capsys.readouterr().err
     assert served == []
+
+
+def test_a_taken_port_is_said_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[ServerConfig] = []
+    monkeypatch.setattr("rollcast.server.app.serve", started.append)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SystemExit) as end:
+            main(["serve", "--port", str(other.getsockname()[1])])
+    assert end.value.code == 1
+    assert "Choose another --port" in capsys.readouterr().err
+    assert started == []
+
+
+def test_stopping_it_by_hand_is_no_failure(
+    served: list[ServerConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: ServerConfig) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rollcast.server.app.serve", interrupted)
+    serve()
