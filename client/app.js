@@ -9,7 +9,7 @@ import { Playback } from "./playback.js";
 import { Speech } from "./speech.js";
 import { Stage } from "./stage.js";
 import { StageInput } from "./stage-input.js";
-import { describeStatus } from "./status.js";
+import { describeStatus, sentence } from "./status.js";
 import { StreamView } from "./stream-view.js";
 import { Tracks } from "./tracks.js";
 import { Voice } from "./voice.js";
@@ -95,7 +95,8 @@ export class App {
 
   status() {
     const { paused } = this.stream;
-    const condition = { paused, draining: this._draining, stalled: this.playback.stalled() };
+    const opened = this.session !== null;
+    const condition = { opened, paused, draining: this._draining, stalled: this.playback.stalled() };
     return describeStatus(this.connection.state, condition, this.nowMs());
   }
 
@@ -218,7 +219,7 @@ export class App {
     else if (message.type === "stats") this._statsChanged(message);
     else if (message.type === "pong") this.playback.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
     else if (message.type === "draining") this._draining = true;
-    else if (message.type === "error" && !message.fatal) this.view.notices.show(sentence(message), "bad");
+    else if (message.type === "error" && !message.fatal) this.view.notices.show(inWords(message), "bad");
   }
 
   /** @param {Applied} applied */
@@ -233,7 +234,7 @@ export class App {
   _rejected(rejected) {
     const type = this.controls.rejected(rejected);
     if (type === "audio.clear") this.playback.soundAgain();
-    this.view.notices.show(sentence(rejected), "bad");
+    this.view.notices.show(inWords(rejected), "bad");
   }
 
   /** @param {Stats} stats */
@@ -257,7 +258,6 @@ export class App {
 }
 
 /** @param {{message: string, cure?: string | null}} said */
-function sentence({ message, cure }) {
-  const start = message.charAt(0).toUpperCase() + message.slice(1);
-  return cure ? `${start.replace(/\.?$/, ".")} ${cure}` : start;
+function inWords({ message, cure }) {
+  return [sentence(message), cure].filter(Boolean).join(" ");
 }

@@ -1,6 +1,9 @@
 /** How long to wait before the next attempt to connect, and when to stop trying. */
 
+/** Attempts without an answer. */
 export const MAX_ATTEMPTS = 12;
+/** Times to ask again a server that answers "later": a page may stand in line for a while. */
+export const MAX_REFUSALS = 120;
 const FIRST_MS = 400;
 const CAP_MS = 15_000;
 

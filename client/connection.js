@@ -5,7 +5,7 @@
  * `ConnectionEnv`, so that the tests run it without a network and without waiting.
  */
 
-import { MAX_ATTEMPTS, retryDelayMs } from "./backoff.js";
+import { MAX_ATTEMPTS, MAX_REFUSALS, retryDelayMs } from "./backoff.js";
 import { VERSION } from "./protocol.js";
 import { explainLoss, isLostSession } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
@@ -222,9 +222,9 @@ export class Connection {
     const steady = this.state.phase === "live" && this._env.nowMs() - this._liveSinceMs >= STEADY_MS;
     const attempt = (steady ? 0 : this.state.attempt) + 1;
     const loss = explainLoss(this._fatal, closeCode);
-    if (!loss.passes && loss.code !== null) {
+    if (loss.code !== null && (!loss.passes || attempt > MAX_REFUSALS)) {
       this._fail(loss.code, loss.message, loss.cure);
-    } else if (attempt > MAX_ATTEMPTS) {
+    } else if (loss.code === null && attempt > MAX_ATTEMPTS) {
       this._fail("unreachable", `No answer after ${MAX_ATTEMPTS} attempts.`, "Check that the server runs, then try again.");
     } else {
       this._planRetry(attempt, loss);

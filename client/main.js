@@ -63,6 +63,9 @@ function listen(app, preferences) {
   button("theme").addEventListener("click", () => toggleTheme(preferences));
   button("help").addEventListener("click", showHelp);
   button("end").addEventListener("click", () => app.end());
+  const singleKeys = byId("single-keys", HTMLInputElement);
+  singleKeys.checked = preferences.get().singleKeys;
+  singleKeys.addEventListener("change", () => preferences.update({ singleKeys: singleKeys.checked }));
   app.view.figures.panel.addEventListener("toggle", () => {
     preferences.update({ figuresOpen: app.view.figures.panel.open });
   });
@@ -79,7 +82,7 @@ function listen(app, preferences) {
     a: () => app.input.toggleAnchorMode(),
     Escape: () => app.input.clear(),
     "?": showHelp,
-  });
+  }, () => preferences.get().singleKeys);
 }
 
 const preferences = new PreferenceStore();

@@ -71,7 +71,7 @@ export class MediaClock {
    * @param {number} nowMs
    */
   follow(audioUs, nowMs) {
-    if (this._running && !this._paused) this._anchor(Math.max(audioUs, this._lastUs), nowMs);
+    if (this._running && !this._paused) this._anchor(audioUs, nowMs);
   }
 
   /** Media time that has arrived and is not shown yet, in ms. @param {number} nowMs */

@@ -13,9 +13,11 @@ function takesSpace(target) {
 
 /**
  * @param {Record<string, () => void>} actions  by `KeyboardEvent.key`, letters in lower case
+ * @param {() => boolean} wanted  some people's dictation or switches type keys they do not mean
  */
-export function listenForShortcuts(actions) {
+export function listenForShortcuts(actions, wanted) {
   document.addEventListener("keydown", (event) => {
+    if (!wanted() && event.key.length === 1) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
     if (takesText(event.target) || document.querySelector("dialog[open]")) return;
     if (event.key === " " && takesSpace(event.target)) return;

@@ -8,17 +8,18 @@
  * @typedef {object} Status
  * @property {string} state    for tests and styling: connecting, live, paused, ...
  * @property {Tone} tone
- * @property {string} label    the pill
+ * @property {string} label    the pill; it may count seconds
  * @property {string | null} title   the curtain over the picture; null: no curtain
  * @property {string | null} detail
  * @property {Cure | null} cure      what the button on the curtain does
  *
- * @typedef {{paused: boolean, draining: boolean, stalled: boolean}} StreamCondition
+ * @typedef {{opened: boolean, paused: boolean, draining: boolean, stalled: boolean}} StreamCondition
+ *   `opened`: there was a stream before
  */
 
 /** @type {Record<string, {title: string, label: string, cure: Cure | null}>} */
 const REFUSALS = {
-  capacity: { label: "Server full", title: "All places are taken", cure: "retry" },
+  capacity: { label: "In line", title: "No place is free yet", cure: "retry" },
   draining: { label: "Restarting", title: "The server is restarting", cure: "retry" },
   engine_failed: { label: "Model failed", title: "The model stopped", cure: "retry" },
   timeout: { label: "Timed out", title: "The connection went quiet", cure: "retry" },
@@ -48,11 +49,24 @@ export function describeStatus(connection, stream, nowMs) {
   if (connection.phase === "connecting") {
     return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, cure: null };
   }
+  return describeReconnecting(connection, stream, waitS);
+}
+
+/**
+ * @param {ConnectionState} connection
+ * @param {StreamCondition} stream
+ * @param {number | null} waitS
+ * @returns {Status}
+ */
+function describeReconnecting(connection, { opened }, waitS) {
+  const what = opened ? "Reconnecting" : "Connecting";
   const attempt = `attempt ${connection.attempt}`;
   return {
     state: "reconnecting", tone: "warn",
-    label: waitS ? `Reconnecting in ${waitS} s · ${attempt}` : `Reconnecting · ${attempt}`,
-    title: "The connection was lost", detail: "Your stream is kept for a while and goes on from here.", cure: "retry",
+    label: waitS ? `${what} in ${waitS} s · ${attempt}` : `${what} · ${attempt}`,
+    title: opened ? "The connection was lost" : "The server does not answer yet",
+    detail: opened ? "Your stream is kept for a while and goes on from here." : "It may still be starting.",
+    cure: "retry",
   };
 }
 
@@ -73,12 +87,24 @@ function describeLive({ paused, draining, stalled }) {
 function describeRefused({ code, message, cure }, waitS) {
   const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", cure: "retry" };
   const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
-  const sentence = code === "replaced" || code === "unauthorized" ? cure : (message ?? cure);
+  // Who waits wants to know for what: the model to load, or another user to leave.
+  const title = code === "capacity" && message ? sentenceCase(message) : known.title;
+  const reason = code === "replaced" || code === "unauthorized" ? cure : (message ?? cure);
   return {
-    state: "refused", tone: "bad",
+    state: "refused", tone: code === "capacity" ? "warn" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
-    title: known.title,
-    detail: [sentence, retry].filter(Boolean).join(" ") || null,
+    title,
+    detail: [code === "capacity" ? null : reason && sentence(reason), retry].filter(Boolean).join(" ") || null,
     cure: known.cure,
   };
+}
+
+/** @param {string} text */
+export function sentenceCase(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** @param {string} text  with a capital and a full stop */
+export function sentence(text) {
+  return sentenceCase(text).replace(/[.?!]?$/, (end) => end || ".");
 }

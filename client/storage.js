@@ -6,7 +6,8 @@ const HISTORY_LENGTH = 12;
 
 /**
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number}} SavedSession
- * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null}} Preferences
+ * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
+ *   singleKeys: boolean}} Preferences
  */
 
 /**
@@ -86,7 +87,9 @@ export class PreferenceStore {
   /** @param {() => Storage} [area] */
   constructor(area = () => localStorage) {
     /** @type {StoredValue<Preferences>} */
-    this._stored = new StoredValue(area, PREFERENCES_KEY, { theme: "auto", history: [], figuresOpen: null });
+    this._stored = new StoredValue(area, PREFERENCES_KEY, {
+      theme: "auto", history: [], figuresOpen: null, singleKeys: true,
+    });
   }
 
   /** @returns {Preferences} */

@@ -15,6 +15,7 @@ export class StatusView {
   constructor({ onRetry, onToken }) {
     this._pill = byId("status", HTMLElement);
     this._label = byId("status-label", HTMLElement);
+    this._say = byId("status-say", HTMLElement);
     this._curtain = byId("curtain", HTMLElement);
     this._title = byId("curtain-title", HTMLElement);
     this._detail = byId("curtain-detail", HTMLElement);
@@ -34,6 +35,7 @@ export class StatusView {
     this._pill.dataset.tone = status.tone;
     this._pill.dataset.state = status.state;
     setText(this._label, status.label);
+    setText(this._say, status.title ?? status.label); // without the seconds, which nobody wants read out
     this._curtain.hidden = status.title === null;
     if (status.title === null) return;
     setText(this._title, status.title);

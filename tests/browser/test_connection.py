@@ -124,8 +124,8 @@ async def test_a_full_server_says_so_and_lets_in_who_waited(browser: Browser) ->
         refused = await second.until_state("refused")
         assert refused["connection"]["code"] == "capacity"
         assert refused["connection"]["retryAtMs"] is not None
-        await expect(second.page.locator("#status-label")).to_contain_text("Server full")
-        await expect(second.page.locator("#curtain-title")).to_have_text("All places are taken")
+        await expect(second.page.locator("#status-label")).to_contain_text("In line")
+        await expect(second.page.locator("#curtain-title")).to_contain_text("All places are taken")
         await first.page.get_by_role("button", name="End the stream").click()
         await streams_become(server, 0)
         await second.page.get_by_role("button", name="Try now").click()
@@ -213,6 +213,36 @@ async def test_a_server_that_leaves_says_so(browser: Browser) -> None:
         server.server.should_exit = True
         await studio.until_state("draining")
         await studio.until(lambda s: s["status"]["state"] in ("refused", "reconnecting"), "gone")
+
+
+async def test_a_page_from_the_back_forward_cache_goes_on(browser: Browser) -> None:
+    async with running() as server, studio_at(browser, server.http) as studio:
+        before = await studio.until_playing()
+        transition = "(type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))"
+        await studio.page.evaluate(transition, "pagehide")
+        async with asyncio.timeout(5):
+            while any(stream.session.attached for stream in server.engine.streams.values()):
+                await asyncio.sleep(0.02)
+        await studio.page.evaluate(transition, "pageshow")
+        after = await studio.until(lambda s: s["session"]["resumed"], "the stream again")
+        await studio.until_playing()
+        assert after["session"]["session_id"] == before["session"]["session_id"]
+
+
+async def test_a_page_that_comes_before_its_server_waits_for_it(browser: Browser) -> None:
+    async with (
+        running() as server,
+        slow_proxy(server.port) as proxy,
+        studio_at(browser, f"http://127.0.0.1:{proxy.port}", expected_problems=True) as studio,
+    ):
+        await studio.until_playing()
+        await studio.page.evaluate("sessionStorage.clear()")
+        await studio.page.route_web_socket("**/v1/stream", lambda socket: socket.close())
+        await studio.page.reload()
+        await studio.until_state("reconnecting")
+        await expect(studio.page.locator("#curtain-title")).to_have_text(
+            "The server does not answer yet"
+        )
 
 
 async def test_a_hidden_tab_that_nobody_hears_costs_nothing(browser: Browser) -> None:

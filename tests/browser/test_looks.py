@@ -119,6 +119,20 @@ async def test_letters_in_the_prompt_are_letters(browser: Browser) -> None:
         assert not snapshot["speech"]["talking"]
 
 
+async def test_single_keys_can_be_switched_off(browser: Browser) -> None:
+    async with running() as server, studio_at(browser, server.http) as studio:
+        await studio.until_playing()
+        await studio.page.keyboard.press("?")
+        await studio.page.locator("#single-keys").uncheck()
+        await studio.page.keyboard.press("Escape")
+        await studio.page.reload()
+        await studio.until_playing()
+        await studio.page.keyboard.press("Space")
+        await studio.page.keyboard.press("r")
+        await studio.until_playing(5)
+        assert not (await studio.snapshot())["recording"]
+
+
 async def test_reduced_motion_is_respected(browser: Browser) -> None:
     async with (
         running() as server,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_ATTEMPTS } from "../../client/backoff.js";
+import { MAX_ATTEMPTS, MAX_REFUSALS } from "../../client/backoff.js";
 import { Connection } from "../../client/connection.js";
 import { KIND, packPacket } from "../../client/protocol.js";
 import { SessionStore } from "../../client/storage.js";
@@ -196,6 +196,21 @@ test("a full server is asked again when it said, and not earlier", () => {
   assert.equal(world.sockets.length, 1);
   world.time.advance(2_000);
   assert.equal(world.sockets.length, 2);
+});
+
+test("a page stands in line at a full server for long, but not for ever", () => {
+  const world = setUp();
+  for (let attempt = 1; attempt <= MAX_REFUSALS; attempt += 1) {
+    world.socket.say(error("capacity", { retry_after_s: 5 }));
+    world.socket.drop(4429);
+    assert.equal(world.state.code, "capacity");
+    assert.ok(world.state.retryAtMs - world.time.nowMs <= 6_000);
+    world.time.advance(6_000);
+  }
+  world.socket.say(error("capacity", { retry_after_s: 5 }));
+  world.socket.drop(4429);
+  assert.equal(world.state.code, "capacity");
+  assert.equal(world.state.retryAtMs, null);
 });
 
 for (const code of ["unauthorized", "forbidden_origin", "unsupported_version", "replaced"]) {

@@ -113,6 +113,14 @@ test("pictures come out with the packet they were made from", () => {
   assert.equal(world.decoder.queued(), 0);
 });
 
+test("a picture that the decoder swallows is not waited for", () => {
+  const world = setUp("h264");
+  for (const seq of [0, 1, 2]) world.decoder.decode(packet(seq, { key: seq === 0 }));
+  const [codec] = FakeVideoDecoder.made;
+  codec.finish(codec.chunks[2]);
+  assert.equal(world.decoder.queued(), 0);
+});
+
 test("nothing but a key frame starts a stream", () => {
   const world = setUp("h264");
   world.decoder.decode(packet(0));

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { describeStatus } from "../../client/status.js";
 
 const LIVE = { phase: "live", attempt: 0, retryAtMs: null, code: null, message: null, cure: null };
-const QUIET = { paused: false, draining: false, stalled: false };
+const QUIET = { opened: true, paused: false, draining: false, stalled: false };
 
 test("live needs no curtain", () => {
   const status = describeStatus(LIVE, QUIET, 0);
@@ -25,13 +25,29 @@ test("reconnecting counts attempts and seconds", () => {
   assert.equal(describeStatus({ ...connection, retryAtMs: null }, QUIET, 0).label, "Reconnecting · attempt 3");
 });
 
-test("a refusal says why, when it is tried again, and what to do", () => {
+test("before the first stream a server is awaited, not lost", () => {
+  const connection = { ...LIVE, phase: "reconnecting", attempt: 1, retryAtMs: 400 };
+  const status = describeStatus(connection, { ...QUIET, opened: false }, 0);
+  assert.equal(status.label, "Connecting in 1 s · attempt 1");
+  assert.equal(status.title, "The server does not answer yet");
+});
+
+test("who stands in line learns for what and for how long", () => {
   const connection = {
-    ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "capacity", message: "all 4 places are taken",
+    ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "capacity", message: "the model is still loading",
   };
   const status = describeStatus(connection, QUIET, 0);
-  assert.deepEqual([status.tone, status.label, status.cure], ["bad", "Server full · 5 s", "retry"]);
-  assert.equal(status.detail, "all 4 places are taken Next attempt in 5 s.");
+  assert.deepEqual([status.tone, status.label, status.cure], ["warn", "In line · 5 s", "retry"]);
+  assert.deepEqual([status.title, status.detail], ["The model is still loading", "Next attempt in 5 s."]);
+});
+
+test("a refusal says why, when it is tried again, and what to do", () => {
+  const connection = {
+    ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "engine_failed", message: "the model stopped working",
+  };
+  const status = describeStatus(connection, QUIET, 0);
+  assert.deepEqual([status.tone, status.label, status.cure], ["bad", "Model failed · 5 s", "retry"]);
+  assert.equal(status.detail, "The model stopped working. Next attempt in 5 s.");
 });
 
 test("a missing token asks for one, another tab offers to take over", () => {
@@ -42,7 +58,7 @@ test("a missing token asks for one, another tab offers to take over", () => {
 
 test("an unknown refusal still shows the server's words", () => {
   const status = describeStatus({ ...LIVE, phase: "refused", code: "new_code", message: "because" }, QUIET, 0);
-  assert.equal(status.detail, "because");
+  assert.equal(status.detail, "Because.");
   assert.equal(status.cure, "retry");
 });
 

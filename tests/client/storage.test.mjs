@@ -48,4 +48,5 @@ test("prompts are remembered newest first, once, and not without end", () => {
   const { history } = new PreferenceStore(() => area).get();
   assert.deepEqual(history.slice(0, 3), ["prompt 15", "prompt 19", "prompt 18"]);
   assert.equal(history.length, 12);
+  assert.equal(new Set(history).size, 12);
 });

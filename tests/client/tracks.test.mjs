@@ -73,6 +73,15 @@ test("a storm of moves is thinned to the last place of each finger, in order", (
   assert.equal(points.findLast(({ id }) => id === points[1].id).x, 1);
 });
 
+test("thinning keeps where the finger is now", () => {
+  const tracks = new Tracks();
+  tracks.press(1, 0, 0, 0);
+  for (let step = 1; step <= MAX_POINTS_PER_MESSAGE; step += 1) tracks.move(1, step / 100, 0, step);
+  const points = tracks.take();
+  assert.deepEqual(phases(points), ["down", "move"]);
+  assert.equal(points[1].x, MAX_POINTS_PER_MESSAGE / 100);
+});
+
 test("what does not fit into one message waits for the next", () => {
   const tracks = new Tracks();
   for (let round = 0; round < 40; round += 1) {
