@@ -44,6 +44,7 @@ class Batches:
     def __init__(self, clips: Clips, looks: list[Look]) -> None:
         self.clips = clips
         self.references = torch.stack([look.reference for look in looks])
+        self.plates = torch.stack([look.plate for look in looks])
         self.scales = torch.tensor([look.scale for look in looks])
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
         self.by_look = [(clips.look == k).nonzero()[:, 0] for k in range(len(looks))]
@@ -53,7 +54,7 @@ class Batches:
         assert isinstance(model, Autoencoder)
         clips = self.clips
         looks = torch.randperm(len(self.by_look))[:LOOKS_PER_BATCH]
-        features = model.decoder.encode_reference(self.references[looks])
+        features = model.decoder.encode_reference(self.references[looks], self.plates[looks])
         pick = torch.randint(len(looks), (BATCH,))
         clip = torch.stack(
             [self.by_look[looks[k]][torch.randint(len(self.by_look[looks[k]]), ())] for k in pick]
@@ -69,7 +70,7 @@ class Batches:
         )
         scale = self.scales[look]
         flow = _cut(clips.flow[clip, time], top, left, 8)
-        latents = model.encoder(real, reference.image, flow, scale)
+        latents = model.encoder(real, reference, flow, scale)
         made = model.decoder(_disturb(latents), reference, scale)
         known = _cut(clips.fine_known[clip, time][:, None].float(), top, left, 2)
         target = _cut(clips.fine_flow[clip, time].float().movedim(-1, 1), top, left, 2)
@@ -86,9 +87,11 @@ class Batches:
         real = to_signed(self.clips.frames[clip, time])
         made = []
         for rows in torch.arange(len(clip)).split(32):
-            reference = model.decoder.encode_reference(self.references[look[rows]])
+            reference = model.decoder.encode_reference(
+                self.references[look[rows]], self.plates[look[rows]]
+            )
             flow, scale = self.clips.flow[clip[rows], time[rows]], self.scales[look[rows]]
-            latents = model.encoder(real[rows], reference.image, flow, scale)
+            latents = model.encoder(real[rows], reference, flow, scale)
             made.append(model.decoder(latents, reference, scale).frames.clamp(-1, 1))
         return real, torch.cat(made)
 

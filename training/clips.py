@@ -18,8 +18,8 @@ from .vocabulary import build_vocabulary
 
 AVATAR_SCALE = 4.0  # pixels of flow per unit of a motion latent
 SCENE_SCALE = 16.0
-# share of a cell's pixels from which on it counts as the moving object's
-_OBJECT_SHARE = 0.3
+# of the 16 pixels of a cell, how many must move for it to move
+_LEAST_PIXELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Look:
     kind: str
     tokens: frozenset[str]
     reference: Tensor  # -1..1 [3, H, W]
+    plate: Tensor  # what is behind its person or things, as `reference`
     scale: float
 
     @property
@@ -102,16 +103,22 @@ class Clips:
 def object_flow(fine: np.ndarray) -> np.ndarray:
     """Fine flow [T, 64, 64, 2] of a scene -> coarse [T, 2, 16, 16] without mixing.
 
-    A cell takes the mean of its moving pixels when they cover enough of it, else zero: averaging
-    an object with the ground behind it would name a motion that nothing has.
+    A cell that anything moving touches takes the flow of one of its moving pixels, the one most
+    like the others: an average would name a motion that nothing has, and the matte of what moves
+    shows the ground beside it.
     """
     frames, size = fine.shape[:2]
     cell = size // FLOW_SIZE
     blocks = fine.astype(np.float32).reshape(frames, FLOW_SIZE, cell, FLOW_SIZE, cell, 2)
-    moving = (np.abs(blocks).max(-1, keepdims=True) > 0.25).astype(np.float32)
-    share = moving.mean((2, 4))
-    mean = (blocks * moving).sum((2, 4)) / np.maximum(moving.sum((2, 4)), 1)
-    return np.where(share >= _OBJECT_SHARE, mean, 0).transpose(0, 3, 1, 2)
+    pixels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, cell * cell, 2)
+    moving = np.abs(pixels).max(-1) > 0.25
+    coarse = np.zeros((len(pixels), 2), np.float32)
+    touched = np.flatnonzero(moving.sum(1) >= _LEAST_PIXELS)
+    some, mask = pixels[touched], moving[touched]
+    apart = np.abs(some[:, :, None] - some[:, None]).sum(-1) * mask[:, None]
+    unlike = np.where(mask, apart.sum(-1), np.inf)
+    coarse[touched] = some[np.arange(len(some)), unlike.argmin(1)]
+    return coarse.reshape(frames, FLOW_SIZE, FLOW_SIZE, 2).transpose(0, 3, 1, 2)
 
 
 def load_index(folder: Path) -> dict[str, Any]:
@@ -124,11 +131,17 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
     looks = []
     _, tokens = build_vocabulary(index)
     for entry in index["looks"]:
-        picture = np.asarray(Image.open(folder / entry["reference"]).convert("RGB"), np.float32)
-        reference = torch.from_numpy(picture / 127.5 - 1).permute(2, 0, 1)
+        reference, plate = (_picture(folder / entry[key]) for key in ("reference", "plate"))
         scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
-        looks.append(Look(entry["name"], entry["kind"], tokens[entry["name"]], reference, scale))
+        looks.append(
+            Look(entry["name"], entry["kind"], tokens[entry["name"]], reference, plate, scale)
+        )
     return looks
+
+
+def _picture(path: Path) -> Tensor:
+    pixels = np.asarray(Image.open(path).convert("RGB"), np.float32)
+    return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
 
 
 def to_signed(frames: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ def look_entries(index: Mapping[str, Any], looks: Sequence[Look]) -> list[dict[s
             "title": entry["title"],
             "kind": entry["kind"],
             "reference": f"looks/{entry['name']}.png",
+            "plate": f"looks/{entry['name']}-plate.png",
             "tokens": sorted(look.tokens),
             "scale": look.scale,
             "objects": [
@@ -100,7 +101,8 @@ def main() -> None:
     vocabulary, _ = build_vocabulary(index)
     (args.out / "looks").mkdir(parents=True, exist_ok=True)
     for entry in index["looks"]:
-        shutil.copy(args.data / entry["reference"], args.out / "looks" / f"{entry['name']}.png")
+        for key, suffix in (("reference", ""), ("plate", "-plate")):
+            shutil.copy(args.data / entry[key], args.out / f"looks/{entry['name']}{suffix}.png")
     manifest = {
         "format": FORMAT,
         "title": TITLE,

@@ -47,9 +47,10 @@ class References:
         self.scale = torch.tensor([look.scale for look in looks])
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
         with torch.no_grad():
-            self.features = model.decoder.encode_reference(images)
+            plates = torch.stack([look.plate for look in looks])
+            self.features = model.decoder.encode_reference(images, plates)
             still = torch.zeros(len(looks), 2, 16, 16)
-            raw = model.encoder(images, images, still, self.scale)
+            raw = model.encoder(images, self.features, still, self.scale)
         self.raw_latent = raw
         if norm is not None:
             self.latent = (raw - norm.mean) / norm.spread
@@ -67,9 +68,9 @@ def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Te
     latents = []
     for n in range(len(clips)):
         look = int(clips.look[n])
-        image = references.features.image[look : look + 1].expand(clips.length, -1, -1, -1)
+        reference = references.features.select(slice(look, look + 1)).expand(clips.length)
         scale = references.scale[look].expand(clips.length)
-        latents.append(model.encoder(to_signed(clips.frames[n]), image, clips.flow[n], scale))
+        latents.append(model.encoder(to_signed(clips.frames[n]), reference, clips.flow[n], scale))
     return torch.stack(latents).contiguous()
 
 

@@ -1,5 +1,7 @@
-"""Autoencoder with explicit motion latents and a decoder that warps a reference picture.
+"""Autoencoder with explicit motion latents and a decoder that warps a layered reference picture.
 
+A look has two pictures: the reference and the plate, which is what lies behind its person or
+things. Their difference is a matte, so what moves takes its own edge along and uncovers the plate.
 A frame's latent is [20, 8, 8]: 8 channels hold the backward flow to the reference picture on a
 16x16 grid (2x2 cells folded into channels), 12 are learned. Flow that is given, not discovered,
 is what makes so small a decoder sharp. The coarse flow is upsampled by a learned convex
@@ -24,10 +26,19 @@ FRAME_SIZE = 128
 WIDTHS = (48, 96, 128)
 
 
+# a reference pixel is in front where it differs from the plate by more than this (-1..1 scale)
+_MATTE_FROM, _MATTE_TO = 0.03, 0.12
+
+
 class ReferenceFeatures(NamedTuple):
-    """A reference picture and its features at 1/4, 1/8 and 1/16 of the frame's size."""
+    """A look's pictures and features of the reference at 1/4, 1/8 and 1/16 of the frame's size.
+
+    `front` [B, 4, H, W] is the reference times its matte, and the matte.
+    """
 
     image: Tensor
+    front: Tensor
+    plate: Tensor
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
@@ -112,9 +123,11 @@ class FrameEncoder(nn.Module):
             nn.Conv2d(c, LEARNED_CHANNELS, 1),
         )
 
-    def forward(self, frames: Tensor, reference: Tensor, flow: Tensor, scale: Tensor) -> Tensor:
+    def forward(
+        self, frames: Tensor, reference: ReferenceFeatures, flow: Tensor, scale: Tensor
+    ) -> Tensor:
         """Latents [B, 20, h/16, w/16] of `frames` [B, 3, h, w]; `flow` px [B, 2, h/8, w/8]."""
-        warped = warp(reference, _resize(flow, 8))
+        warped = composite(reference, _resize(flow, 8))
         learned = self.layers(torch.cat([frames, warped], 1))
         return torch.cat([fold_motion(flow, scale), learned], 1)
 
@@ -144,11 +157,12 @@ class WarpDecoder(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
 
-    def encode_reference(self, image: Tensor) -> ReferenceFeatures:
-        """Features of reference pictures in -1..1 [B, 3, H, W]; once per stream."""
+    def encode_reference(self, image: Tensor, plate: Tensor) -> ReferenceFeatures:
+        """Features of reference pictures and plates in -1..1 [B, 3, H, W]; once per look."""
         quarter = self.ref_quarter(image)
         eighth = self.ref_eighth(quarter)
-        return ReferenceFeatures(image, quarter, eighth, self.ref_sixteenth(eighth))
+        sixteenth = self.ref_sixteenth(eighth)
+        return ReferenceFeatures(image, cut_out(image, plate), plate, quarter, eighth, sixteenth)
 
     def forward(self, latents: Tensor, reference: ReferenceFeatures, scale: Tensor) -> Decoded:
         """Decode [B, 20, h, w] into frames [B, 3, 16h, 16w]; `scale` px per motion unit [B]."""
@@ -159,13 +173,27 @@ class WarpDecoder(nn.Module):
         half_flow = convex_upsample(coarse, self.weights(F.relu(x)))
         full_flow = _resize(half_flow, 2)
         x = x + warp(reference.quarter, F.avg_pool2d(half_flow, 2) / 4)
-        x = x + self.see_warped(F.pixel_unshuffle(warp(reference.image, full_flow), 4))
+        x = x + self.see_warped(F.pixel_unshuffle(composite(reference, full_flow), 4))
         colour, blend, detail = self.leave(self.at_quarter(x)).split([48, 16, 32], 1)
         flow = full_flow + 2 * F.pixel_shuffle(detail, 4)
-        # sigmoid(4)/0.982 = 1: an untrained decoder copies the warped reference
+        # sigmoid(4)/0.982 = 1: an untrained decoder shows what the flow says
         keep = torch.sigmoid(4 - 4 * F.pixel_shuffle(blend, 4)) / 0.982
-        frames = warp(reference.image, flow) * keep + F.pixel_shuffle(colour, 4)
+        layered = composite(reference, flow)
+        frames = reference.plate + (layered - reference.plate) * keep + F.pixel_shuffle(colour, 4)
         return Decoded(frames, flow)
+
+
+def cut_out(image: Tensor, plate: Tensor) -> Tensor:
+    """What stands before the plate, premultiplied, with its matte: [B, 4, H, W]."""
+    apart = (image - plate).abs().amax(1, keepdim=True)
+    matte = ((apart - _MATTE_FROM) / (_MATTE_TO - _MATTE_FROM)).clamp(0, 1)
+    return torch.cat([image * matte, matte], 1)
+
+
+def composite(reference: ReferenceFeatures, flow: Tensor) -> Tensor:
+    """The front moved by `flow` [B, 2, H, W] over the plate, [B, 3, H, W]."""
+    front = warp(reference.front, flow)
+    return front[:, :3] + (1 - front[:, 3:]) * reference.plate
 
 
 def convex_upsample(coarse: Tensor, logits: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ FORMAT = 1
 class LookEntry:
     """An avatar in one outfit, or a scene.
 
-    `reference` is its picture's file, `tokens` the vocabulary tokens it shows, `scale` the pixels
-    of one unit of its motion latents.
+    `reference` and `plate` are its pictures' files, `tokens` the vocabulary tokens it shows,
+    `scale` the pixels of one unit of its motion latents.
     """
 
     name: str
     title: str
     kind: Literal["avatar", "scene"]
     reference: str
+    plate: str
     tokens: tuple[str, ...]
     scale: float
     objects: tuple[SceneObject, ...]
@@ -73,6 +74,7 @@ def _look(entry: dict[str, Any]) -> LookEntry:
         entry["title"],
         entry["kind"],
         entry["reference"],
+        entry["plate"],
         tuple(entry["tokens"]),
         entry["scale"],
         objects,

@@ -104,19 +104,21 @@ class PocketModel:
         self._vocabulary = manifest.vocabulary()
         self._gain = manifest.drag_gain
         self._schedule = FlowSchedule(SHIFT)
-        pictures = {e.name: Image.open(folder / e.reference).convert("RGB") for e in manifest.looks}
+        pictures = {e.name: _open(folder / e.reference) for e in manifest.looks}
+        plates = {e.name: _open(folder / e.plate) for e in manifest.looks}
         still = weights["latent.references"]
         with torch.inference_mode():
             self._looks = {
-                entry.name: self._look(entry, pictures[entry.name], still[k])
+                entry.name: self._look(entry, pictures[entry.name], plates[entry.name], still[k])
                 for k, entry in enumerate(manifest.looks)
             }
         self._tokens = {e.name: frozenset(e.tokens) for e in manifest.looks}
         self.info = _info(manifest, pictures)
 
-    def _look(self, entry: LookEntry, picture: Image.Image, raw_latent: Tensor) -> Look:
-        image = torch.from_numpy(np.asarray(picture, np.float32) / 127.5 - 1).permute(2, 0, 1)
-        features = self._decoder.encode_reference(image[None])
+    def _look(
+        self, entry: LookEntry, picture: Image.Image, plate: Image.Image, raw_latent: Tensor
+    ) -> Look:
+        features = self._decoder.encode_reference(_signed(picture), _signed(plate))
         latent = ((raw_latent - self._mean) / self._spread)[None]
         scale = torch.tensor([entry.scale])
         channels = reference_channels(features, latent)
@@ -371,6 +373,16 @@ def _info(manifest: Manifest, pictures: dict[str, Image.Image]) -> ModelInfo:
         prompts=manifest.presets,
         controls=frozenset({"prompt", "audio", "tracks", "scene", "seed"}),
     )
+
+
+def _open(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
+
+
+def _signed(picture: Image.Image) -> Tensor:
+    """A picture as -1..1 [1, 3, H, W]."""
+    pixels = np.asarray(picture, np.float32) / 127.5 - 1
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
 def _thumbnail(picture: Image.Image) -> bytes:

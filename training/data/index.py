@@ -18,7 +18,8 @@ from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FL
 
 def write_index(folder: Path, preset: Preset) -> None:
     """Write reference pictures and index.json into a data set's folder."""
-    (folder / "reference").mkdir(parents=True, exist_ok=True)
+    for kind in ("reference", "plate"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     looks = [
         _avatar_entry(who, look)
         for who in IDENTITIES
@@ -29,6 +30,7 @@ def write_index(folder: Path, preset: Preset) -> None:
         name = entry["name"]
         renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
         Image.fromarray(renderer.reference_image()).save(folder / entry["reference"])
+        Image.fromarray(renderer.plate_image()).save(folder / entry["plate"])
     (folder / "index.json").write_text(json.dumps(_index(preset, looks), indent=1) + "\n")
 
 
@@ -78,6 +80,7 @@ def _avatar_entry(who: Identity, look: Look) -> dict[str, Any]:
         "kind": "avatar",
         "identity": who.name,
         "reference": f"reference/{look.name}.png",
+        "plate": f"plate/{look.name}.png",
         "attributes": [who.name, *words],
         "details": details,
         "track_ref": portrait(look.name).reference_tracks().round(2).tolist(),
@@ -93,6 +96,7 @@ def _scene_entry(spec: SceneSpec) -> dict[str, Any]:
         "title": spec.title,
         "kind": "scene",
         "reference": f"reference/{spec.name}.png",
+        "plate": f"plate/{spec.name}.png",
         "attributes": list(dict.fromkeys(words)),
         "details": spec.words,
         "things": things,

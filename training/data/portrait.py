@@ -68,6 +68,10 @@ class Portrait:
         """The neutral face, pose 0, as pixels [128,128,3]."""
         return self._pixels(self.reference, np.zeros(5, np.float32))
 
+    def plate_image(self) -> npt.NDArray[np.uint8]:
+        """What is behind the person, as pixels [128,128,3]."""
+        return _to_pixels(self.background)
+
     def reference_tracks(self) -> Floats:
         """Positions [K,2] in px of the trackable points in the reference image."""
         return (self.reference.screen[self.mesh.track_points, :2] / SUPERSAMPLE).astype(np.float32)
@@ -120,8 +124,7 @@ class Portrait:
             self.mesh.faces, self.mesh.parts, self.mesh.attributes, normals, raster.ids,
             raster.bary, self.texture, self.background, self.params,
         )  # fmt: skip
-        small = colours.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
-        return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return _to_pixels(colours)
 
     def _tracks(self, raster: _Raster) -> tuple[Floats, Bools]:
         at = raster.screen[self.mesh.track_points]
@@ -183,3 +186,8 @@ def _params(mesh: HeadMesh, who: Identity, look: Look) -> LookParams:
         collar_back={0: 6.06, 1: 6.30, 2: 6.16, 3: 6.06}[look.cloth_kind],
     )  # fmt: skip
     return params
+
+
+def _to_pixels(colours: Floats) -> npt.NDArray[np.uint8]:
+    small = colours.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
+    return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -82,6 +82,10 @@ class Scene:
         """All things at home, as pixels [128,128,3]."""
         return _downsample(self._reference)
 
+    def plate_image(self) -> npt.NDArray[np.uint8]:
+        """The scene without its things, as pixels [128,128,3]."""
+        return _downsample(self.background)
+
     def reference_tracks(self) -> Floats:
         """Three points [K,2] in px per thing in the reference picture."""
         return self._points(self.home, np.zeros(len(self.home)))

@@ -66,9 +66,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pocket")
     rng = np.random.default_rng(0)
     for look in LOOKS:
-        look["reference"] = f"{look['name']}.png"
-        small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
-        small.resize((128, 128)).save(path / str(look["reference"]))
+        for key in ("reference", "plate"):
+            look[key] = f"{look['name']}-{key}.png"
+            small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+            small.resize((128, 128)).save(path / str(look[key]))
     manifest = {
         "format": 1,
         "title": "Test",
