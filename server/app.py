@@ -27,6 +27,7 @@ from .websocket import Connection
 from .worker import Worker, load_models
 
 CLOSE_TIMEOUT_S = 5
+MAX_CONNECTIONS = 1024
 
 
 def create_app(config: ServerConfig, worker: Worker) -> FastAPI:
@@ -90,6 +91,7 @@ def build_server(config: ServerConfig, worker: Worker) -> DrainingServer:
             ws_per_message_deflate=False,
             ws_max_size=MAX_SOCKET_BYTES,
             timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+            limit_concurrency=MAX_CONNECTIONS,
             log_config=None,
             server_header=False,
             ssl_certfile=cert,

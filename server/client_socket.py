@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .client_messages import ClientMessage
 from .errors import StreamError, Timeout
 from .inbox import Inbox
-from .messages import ClientMessage, ServerMessage
 from .metrics import Metrics
 from .packets import Packet
 from .protocol import answer, encode_message
+from .server_messages import ServerMessage
 
 
 class ClientSocket:
@@ -67,12 +68,12 @@ class ClientSocket:
         self._metrics.errors.labels(error.code).inc()
         await self.say(answer(error))
         if error.fatal:
-            await self.close(error.close_code)
+            await self.close(error.close_code, error.code)
 
-    async def close(self, code: int) -> None:
+    async def close(self, code: int, reason: str = "") -> None:
         """Close the socket."""
         async with self._limit():
-            await self._socket.close(code)
+            await self._socket.close(code, reason)
 
     @asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..models.stream import Chunk, Controls, ModelInfo
+from .client_messages import Reset, SceneChange, TracksClear
 from .errors import NotSupported, UnknownScene
-from .messages import Applied, Reset, SceneChange, TracksClear
 from .pending import Event, ModelControl, PendingControls
+from .server_messages import Applied
 
 
 class ControlDesk:

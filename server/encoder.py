@@ -5,6 +5,7 @@ Colour is limited-range BT.601, tagged smpte170m. Encoders are not thread-safe: 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
@@ -18,7 +19,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from .errors import UnsupportedCodec
-from .messages import Codec
+from .message import Codec
 
 SMPTE170M = 6
 LIMITED = 1
@@ -117,9 +118,9 @@ class Encoders:
     """The codecs that this machine can encode, found by opening each once."""
 
     def __init__(self, h264_backends: Sequence[str] = H264_CANDIDATES) -> None:
-        self.h264_backend = next((name for name in h264_backends if _opens(name)), None)
+        self.h264_backends = tuple(name for name in h264_backends if _opens(name))
         self.codecs: tuple[Codec, ...] = (
-            *(("h264",) if self.h264_backend else ()),
+            *(("h264",) if self.h264_backends else ()),
             *(("vp8",) if _opens("libvpx") else ()),
             "jpeg",
         )
@@ -138,13 +139,21 @@ class Encoders:
         )
 
     def open(self, codec: Codec, width: int, height: int, fps: int, kbps: int) -> Encoder:
-        """A new encoder for one stream."""
+        """A new encoder for one stream; the next backend if one has no more to give.
+
+        Graphics cards permit only so many encoders at a time. Raises FFmpegError when no
+        backend opens.
+        """
         if codec == "jpeg":
             return JpegEncoder(width, height, fps, kbps)
         if codec == "vp8":
             return Vp8Encoder(width, height, fps, kbps)
-        assert self.h264_backend is not None, "h264 was not offered"
-        return H264Encoder(self.h264_backend, width, height, fps, kbps)
+        assert self.h264_backends, "h264 was not offered"
+        *preferred, last = self.h264_backends
+        for backend in preferred:
+            with contextlib.suppress(FFmpegError):
+                return H264Encoder(backend, width, height, fps, kbps)
+        return H264Encoder(last, width, height, fps, kbps)
 
 
 def h264_codec_string(annex_b: bytes) -> str:

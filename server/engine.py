@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from ..models.stream import Chunk, ModelInfo
+from .client_messages import SessionCreate, SessionResume
 from .config import ServerConfig
 from .control_desk import check_scene
 from .errors import (
@@ -27,11 +29,13 @@ from .errors import (
 )
 from .limits import MAX_KBPS
 from .logs import logger
-from .messages import DrainingNotice, SessionCreate, SessionResume
 from .metrics import Metrics
 from .scheduler import Candidate, Load, admit, capacity, pick
-from .session import Session, SessionOptions
-from .worker import Close, Failed, Open, Ready, Report, Step, Stepped, Worker
+from .server_messages import DrainingNotice
+from .session import Session
+from .session_options import SessionOptions
+from .stream import Stream
+from .worker import Close, Failed, Open, Ready, Refused, Report, Step, Stepped, Worker
 
 TICK_S = 0.1
 GOODBYE_S = 1.0
@@ -39,33 +43,6 @@ REMEMBERED_SESSIONS = 256
 LOADING_RETRY_S = 2.0
 
 Health = Literal["loading", "ready", "draining", "failed"]
-
-
-class Viewer(Protocol):
-    """A connection, as the engine sees it."""
-
-    def notify(self) -> None:
-        """There may be something to send."""
-        ...
-
-    def end(self, error: StreamError) -> None:
-        """Say so and close, without touching the session any more."""
-        ...
-
-
-class Stream:
-    """A session and the connection that shows it, if there is one."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.viewer: Viewer | None = None
-        self.counted_skips = 0
-        self.counted_underruns = 0
-
-    def notify(self) -> None:
-        """Tell the connection to look for output."""
-        if self.viewer is not None:
-            self.viewer.notify()
 
 
 class Engine:
@@ -135,6 +112,8 @@ class Engine:
         check_scene(info, scene)
         now_s = self.now_s()
         self._admit(info, now_s)
+        if self._worker.behind:
+            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
         limit = self.config.max_kbps or MAX_KBPS
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
@@ -208,6 +187,13 @@ class Engine:
     # Private.
 
     async def _drive(self) -> None:
+        # Whatever goes wrong in here must reach the viewers: no silent dead loop.
+        try:
+            await self._drive_until_cancelled()
+        except Exception as error:
+            self._failed(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+    async def _drive_until_cancelled(self) -> None:
         while True:
             now_s = self.now_s()
             next_s = self._step_next(now_s)
@@ -258,6 +244,8 @@ class Engine:
                 self._ready(report)
             case Stepped():
                 self._deliver(report.session_id, report.chunk, report.step_s)
+            case Refused():
+                self._refused(report)
             case Failed():
                 self._failed(report)
         self.wake()
@@ -293,6 +281,14 @@ class Engine:
         self.metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
         stream.notify()
 
+    def _refused(self, report: Refused) -> None:
+        if self._stepping == report.session_id:
+            self._stepping = None
+        self._log.error("stream refused", session_id=report.session_id, reason=report.reason)
+        stream = self.streams.get(report.session_id)
+        if stream is not None:
+            self._fail(stream, EngineFailed(f"the model refused: {report.reason}"))
+
     def _failed(self, report: Failed) -> None:
         self.health, self.reason = "failed", report.reason
         self.metrics.ready.set(0)
@@ -301,11 +297,15 @@ class Engine:
         self._fail_all(lambda: EngineFailed("the model stopped working"))
 
     def _fail_all(self, error: Callable[[], StreamError]) -> None:
-        for session_id, stream in list(self.streams.items()):
-            stream.session.fail(error())
-            stream.notify()
-            if stream.viewer is None:
-                self.close(session_id)
+        for stream in list(self.streams.values()):
+            self._fail(stream, error())
+
+    def _fail(self, stream: Stream, error: StreamError) -> None:
+        """End a stream: its connection says why and frees it, or it is freed here."""
+        stream.session.fail(error)
+        stream.notify()
+        if stream.viewer is None:
+            self.close(stream.session.options.session_id)
 
     def _check_health(self) -> None:
         match self.health:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
 from .client_socket import ClientSocket
 from .encoder import Encoders
-from .engine import Engine, Stream
+from .engine import Engine
 from .errors import OutOfOrder, StreamError, UnsupportedVersion
 from .hello import server_hello
 from .limits import PROTOCOL_VERSION
-from .messages import (
-    ClientHello,
-    ClientMessage,
-    Codec,
-    SessionCreate,
-    SessionReady,
-    SessionResume,
-)
+from .message import Codec
 from .packets import Packet
 from .security import check_origin, check_token
+from .server_messages import SessionReady
+from .stream import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ..models.stream import ModelInfo
 from . import limits
-from .messages import Codec, Limits, ModelDescription, SceneInfo, ServerHello
+from .message import Codec
+from .server_messages import Limits, ModelDescription, SceneInfo, ServerHello
 
 
 def server_version() -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .client_messages import ClientMessage, Control
 from .errors import RateLimited, StreamError
 from .limits import MESSAGES_PER_S
-from .messages import ClientMessage, Control
 from .packets import Packet, parse_uplink
 from .protocol import parse_message
 from .rates import TokenBucket

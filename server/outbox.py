@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from .media import AudioPiece, VideoFrame
-from .messages import Applied, Rejected, ServerMessage
+from .server_messages import Applied, Rejected, ServerMessage
 
 MAX_MESSAGES = 512
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..models.stream import ModelInfo
+from .client_messages import Ack
 from .link import Link, default_kbps
-from .messages import Ack
 from .playhead import Playhead
 
 LATE_SHARE = 0.25

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..models.stream import Controls, TrackEvent
+from .client_messages import Prompt, Reset, SceneChange, SeedChange, TrackPoint, Tracks, TracksClear
 from .errors import InvalidField, RateLimited
 from .limits import MAX_TRACKS
-from .messages import (
-    Prompt,
-    Reset,
-    SceneChange,
-    SeedChange,
-    TrackPoint,
-    Tracks,
-    TracksClear,
-)
 
 ModelControl = Prompt | SceneChange | Tracks | TracksClear | Reset | SeedChange
 MAX_EVENTS = 256

@@ -7,9 +7,10 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from .client_messages import ClientMessage, Control
 from .errors import BadJson, InvalidField, StreamError, TooLarge, UnknownType
 from .limits import MAX_EVENT_ID_CHARS, MAX_TEXT_BYTES
-from .messages import ClientMessage, Control, ErrorMessage, Rejected, ServerMessage
+from .server_messages import ErrorMessage, Rejected, ServerMessage
 
 CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
     Annotated[ClientMessage, Field(discriminator="type")]

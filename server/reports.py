@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .messages import State, Stats
 from .rates import Rates
+from .server_messages import State, Stats
 
 STATS_EVERY_S = 1.0
 

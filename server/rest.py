@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
-from .engine import Engine, Stream
+from .engine import Engine
 from .errors import Unauthorized
 from .hello import describe, server_version
-from .messages import ModelDescription
 from .page import CLIENT_DIR
 from .security import bearer, check_token
+from .server_messages import ModelDescription
+from .stream import Stream
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -7,11 +7,26 @@ that may have produced output the caller drains `next_output`.
 from __future__ import annotations
 
 import hmac
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..models.stream import Chunk, Controls, ModelInfo
 from .audio_queue import AudioQueue
+from .client_messages import (
+    Ack,
+    AudioClear,
+    AudioEnd,
+    ClientMessage,
+    KeyRequest,
+    Pause,
+    Ping,
+    Prompt,
+    Reset,
+    Resume,
+    SceneChange,
+    SeedChange,
+    Tracks,
+    TracksClear,
+)
 from .control_desk import ControlDesk
 from .errors import (
     InvalidField,
@@ -20,50 +35,15 @@ from .errors import (
     Timeout,
     WrongResumeToken,
 )
-from .limits import MAX_KBPS, MAX_QUEUED_AUDIO_MS
+from .limits import MAX_QUEUED_AUDIO_MS
 from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
-from .messages import (
-    Ack,
-    Applied,
-    AudioClear,
-    AudioEnd,
-    ClientMessage,
-    KeyRequest,
-    Pause,
-    Ping,
-    Pong,
-    Prompt,
-    Reset,
-    Resume,
-    SceneChange,
-    SeedChange,
-    ServerMessage,
-    State,
-    Tracks,
-    TracksClear,
-)
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .packets import Packet, samples
-from .playhead import EXTRAPOLATE_S
 from .protocol import answer
 from .reports import Now, Reports
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """What a stream is opened with."""
-
-    session_id: str
-    resume_token: str
-    seed: int
-    scene: str
-    prompt: str
-    audio: bool = True
-    max_kbps: int = MAX_KBPS
-    max_lead_chunks: float = 2.0
-    grace_s: float = 30.0
-    idle_timeout_s: float = 60.0
+from .server_messages import Applied, Pong, ServerMessage, State
+from .session_options import SessionOptions
 
 
 class Session:
@@ -95,7 +75,7 @@ class Session:
         self._pacing = Pacing(
             info, max_lead_chunks=options.max_lead_chunks, max_kbps=options.max_kbps
         )
-        self._ring = ChunkRing(_ring_chunks(info, options))
+        self._ring = ChunkRing(options.ring_chunks(info))
         self._outbox = Outbox()
         self._reports = Reports(now_s)
 
@@ -378,9 +358,3 @@ class Session:
             sessions=sessions,
             queued_audio_ms=self.queued_audio_ms,
         )
-
-
-def _ring_chunks(info: ModelInfo, options: SessionOptions) -> int:
-    """Enough for all that a client cannot have shown: the lead, and what ran on after its loss."""
-    beyond_s = EXTRAPOLATE_S + 0.5
-    return math.ceil(options.max_lead_chunks + beyond_s * 1e6 / info.chunk_us) + 1

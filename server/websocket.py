@@ -9,16 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from starlette.websockets import WebSocketDisconnect
 
+from .client_messages import SessionClose
 from .client_socket import ClientSocket
 from .encoder import Encoder, Encoders
-from .engine import Engine, Stream
+from .engine import Engine
 from .errors import StreamError, Timeout
 from .handshake import Opening, ready_message, shake_hands
 from .limits import HELLO_TIMEOUT_S
 from .logs import logger
 from .media import AudioPiece, VideoFrame
-from .messages import SessionClose
 from .packets import Flags, Kind, Packet, encode_packet
+from .stream import Stream
 
 CLOSE_NORMAL = 1000
 

@@ -68,6 +68,14 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The model refused what one stream asked of it; that stream is gone, the others go on."""
+
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The thread has ended; `reason` is one line, `detail` the traceback."""
 
@@ -76,7 +84,7 @@ class Failed:
 
 
 Job = Open | Step | Close
-Report = Ready | Stepped | Failed
+Report = Ready | Stepped | Refused | Failed
 
 
 class Worker:
@@ -95,8 +103,13 @@ class Worker:
         )
         self._thread.start()
 
+    @property
+    def behind(self) -> bool:
+        """Whether so many jobs wait that no new stream should be opened."""
+        return self._jobs.qsize() > MAX_JOBS // 2
+
     def submit(self, job: Job) -> None:
-        """Queue a job; it fits, since the engine has one step and few sessions under way."""
+        """Queue a job. While `behind` is heeded it fits: an `Open` leaves room for its `Close`."""
         self._jobs.put_nowait(job)
 
     def stop(self) -> None:
@@ -118,18 +131,34 @@ class Worker:
     def _serve(self, models: dict[str, Stepper], report: Callable[[Report], None]) -> None:
         streams: dict[str, tuple[Stepper, object]] = {}
         while (job := self._jobs.get()) is not None:
-            match job:
-                case Open():
-                    model = models[job.model]
-                    state = model.start(seed=job.seed, scene=job.scene, prompt=job.prompt)
-                    streams[job.session_id] = model, state
-                case Step():
-                    model, state = streams[job.session_id]
-                    start_s = time.perf_counter()
-                    chunk = model.step(state, job.controls)
-                    report(Stepped(job.session_id, chunk, time.perf_counter() - start_s))
-                case Close():
-                    streams.pop(job.session_id, None)
+            # A ValueError is the caller's mistake, so only this stream's; anything else is ours.
+            try:
+                self._do(job, models, streams, report)
+            except ValueError as error:
+                streams.pop(job.session_id, None)
+                report(Refused(job.session_id, str(error)))
+
+    def _do(
+        self,
+        job: Job,
+        models: dict[str, Stepper],
+        streams: dict[str, tuple[Stepper, object]],
+        report: Callable[[Report], None],
+    ) -> None:
+        match job:
+            case Open():
+                model = models[job.model]
+                state = model.start(seed=job.seed, scene=job.scene, prompt=job.prompt)
+                streams[job.session_id] = model, state
+            case Step() if job.session_id in streams:
+                model, state = streams[job.session_id]
+                start_s = time.perf_counter()
+                chunk = model.step(state, job.controls)
+                report(Stepped(job.session_id, chunk, time.perf_counter() - start_s))
+            case Step():
+                report(Refused(job.session_id, "the stream was not opened"))
+            case Close():
+                streams.pop(job.session_id, None)
 
 
 def load_models(names: Sequence[str], threads: int | None) -> list[Stepper]:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import av
@@ -281,9 +281,11 @@ class SlowPattern(TestPattern):
 
 
 class FailingPattern(TestPattern):
-    """A test pattern that breaks at a prompt with this word."""
+    """A test pattern that breaks at one prompt and refuses another."""
 
     def step(self, state: object, controls: Any) -> Any:
         if controls.prompt == "break":
             raise RuntimeError("the model broke")
-        return replace(super().step(state, controls))
+        if controls.prompt == "refuse":
+            raise ValueError("no such prompt")
+        return super().step(state, controls)

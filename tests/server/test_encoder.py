@@ -132,5 +132,11 @@ def test_the_clients_first_usable_codec_is_chosen() -> None:
 
 def test_backends_that_do_not_open_are_not_offered() -> None:
     encoders = Encoders(h264_backends=("no_such_encoder", "libx264"))
-    assert encoders.h264_backend == "libx264"
+    assert encoders.h264_backends == ("libx264",)
     assert "h264" not in Encoders(h264_backends=("no_such_encoder",)).codecs
+
+
+def test_a_backend_that_is_used_up_gives_way_to_the_next() -> None:
+    encoders = Encoders(h264_backends=("libx264",))
+    encoders.h264_backends = ("h264_nvenc", "libx264")
+    assert encoders.open("h264", SIZE, SIZE, 25, 800).codec_string.startswith("avc1")

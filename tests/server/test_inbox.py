@@ -2,10 +2,10 @@
 
 import pytest
 
+from rollcast.server.client_messages import KeyRequest
 from rollcast.server.errors import BadJson, RateLimited
 from rollcast.server.inbox import TOLERATED, Inbox
 from rollcast.server.limits import MESSAGES_PER_S
-from rollcast.server.messages import KeyRequest
 
 PAUSE = '{"type":"pause","event_id":"e"}'
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rollcast.server.media import AudioPiece, ChunkRing, MediaChunk, VideoFrame
-from rollcast.server.messages import Applied, Pong, State
 from rollcast.server.outbox import MAX_MESSAGES, Outbox
+from rollcast.server.server_messages import Applied, Pong, State
 
 
 def chunk(index: int, *, talking: bool = False) -> MediaChunk:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcast.server.errors import ERRORS, Capacity, InvalidField, StreamError
-from rollcast.server.messages import ErrorMessage, Rejected
 from rollcast.server.protocol import CONTROLS, SERVER, answer, encode_message, parse_message
+from rollcast.server.server_messages import ErrorMessage, Rejected
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "fixtures" / "protocol_vectors.json").read_text()

@@ -21,7 +21,7 @@ async def get(
 
 
 async def test_health_and_readiness_follow_the_model() -> None:
-    async with running(lambda: [SlowPattern(0.05)], wait_ready=False) as server:
+    async with running(lambda: [SlowPattern(0.05)], wait_ready=False, max_sessions=2) as server:
         loading = await get(server, "/ready")
         assert (loading.status_code, loading.json()["engine"]) == (503, "loading")
         assert (await get(server, "/health")).status_code == 200

@@ -10,6 +10,22 @@ import pytest
 
 from rollcast.models.stream import Chunk, Controls
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
+from rollcast.server.client_messages import (
+    Ack,
+    AudioClear,
+    AudioEnd,
+    ClientHello,
+    KeyRequest,
+    Pause,
+    Ping,
+    Prompt,
+    Reset,
+    Resume,
+    SceneChange,
+    TrackPoint,
+    Tracks,
+    TracksClear,
+)
 from rollcast.server.errors import (
     Capacity,
     InvalidField,
@@ -20,29 +36,11 @@ from rollcast.server.errors import (
     WrongResumeToken,
 )
 from rollcast.server.media import AudioPiece, VideoFrame
-from rollcast.server.messages import (
-    Ack,
-    Applied,
-    AudioClear,
-    AudioEnd,
-    ClientHello,
-    KeyRequest,
-    Pause,
-    Ping,
-    Pong,
-    Prompt,
-    Rejected,
-    Reset,
-    Resume,
-    SceneChange,
-    State,
-    Stats,
-    TrackPoint,
-    Tracks,
-    TracksClear,
-)
+from rollcast.server.outbox import Output
 from rollcast.server.packets import Flags, Kind, Packet
-from rollcast.server.session import Output, Session, SessionOptions
+from rollcast.server.server_messages import Applied, Pong, Rejected, State, Stats
+from rollcast.server.session import Session
+from rollcast.server.session_options import SessionOptions
 
 INFO = TestPattern().info
 CHUNK_US = INFO.chunk_us

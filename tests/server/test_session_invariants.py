@@ -12,18 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from rollcast.models.stream import Chunk
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
-from rollcast.server.errors import StreamError, Timeout
-from rollcast.server.media import AudioPiece, VideoFrame
-from rollcast.server.messages import (
+from rollcast.server.client_messages import (
     Ack,
-    Applied,
     AudioClear,
     AudioEnd,
     KeyRequest,
     Pause,
     Ping,
     Prompt,
-    Rejected,
     Reset,
     Resume,
     SceneChange,
@@ -32,9 +28,13 @@ from rollcast.server.messages import (
     Tracks,
     TracksClear,
 )
+from rollcast.server.errors import StreamError, Timeout
+from rollcast.server.media import AudioPiece, VideoFrame
 from rollcast.server.outbox import MAX_MESSAGES
 from rollcast.server.packets import Flags, Kind, Packet
-from rollcast.server.session import Session, SessionOptions
+from rollcast.server.server_messages import Applied, Rejected
+from rollcast.server.session import Session
+from rollcast.server.session_options import SessionOptions
 
 INFO = TestPattern().info
 points = st.builds(

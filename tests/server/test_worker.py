@@ -17,6 +17,7 @@ from rollcast.server.worker import (
     Failed,
     Open,
     Ready,
+    Refused,
     Report,
     Step,
     Stepped,
@@ -74,8 +75,28 @@ def test_a_closed_stream_is_freed() -> None:
         worker.submit(Close("a"))
         worker.submit(Close("a"))
         worker.submit(Step("a", Controls()))
-        failed = reports.get(timeout=5)
-        assert isinstance(failed, Failed) and "KeyError" in failed.reason
+        assert reports.get(timeout=5) == Refused("a", "the stream was not opened")
+
+
+def test_what_the_model_refuses_ends_one_stream_and_no_other() -> None:
+    with started(TestPattern()) as (worker, reports):
+        reports.get(timeout=5)
+        worker.submit(Open("a", "test-pattern", 1, "moon", None))
+        worker.submit(Open("b", "test-pattern", 1, "bars", None))
+        worker.submit(Step("a", Controls()))
+        worker.submit(Step("b", Controls()))
+        refused = reports.get(timeout=5)
+        assert isinstance(refused, Refused) and "moon" in refused.reason
+        assert reports.get(timeout=5) == Refused("a", "the stream was not opened")
+        assert stepped(reports).session_id == "b"
+
+
+def test_a_thread_that_is_far_behind_says_so() -> None:
+    worker = Worker(lambda: [])
+    for number in range(513):
+        assert not worker.behind
+        worker.submit(Close(str(number)))
+    assert worker.behind
 
 
 def test_a_failing_step_is_reported_with_its_traceback() -> None:

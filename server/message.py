@@ -1,0 +1,29 @@
+"""What the fields of all messages are made of: the base class and the bounded types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .limits import (
+    MAX_EVENT_ID_CHARS,
+    MAX_NAME_CHARS,
+    MAX_PROMPT_CHARS,
+    MAX_SEED,
+    MAX_TRACK_ID,
+)
+
+Codec = Literal["h264", "vp8", "jpeg"]
+ControlName = Literal["prompt", "audio", "tracks", "scene", "seed"]
+EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID)]
+Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are errors and nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

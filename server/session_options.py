@@ -1,0 +1,31 @@
+"""What a stream is opened with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..models.stream import ModelInfo
+from .limits import MAX_KBPS
+from .playhead import EXTRAPOLATE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """Settings of one stream that last as long as it."""
+
+    session_id: str
+    resume_token: str
+    seed: int
+    scene: str
+    prompt: str
+    audio: bool = True
+    max_kbps: int = MAX_KBPS
+    max_lead_chunks: float = 2.0
+    grace_s: float = 30.0
+    idle_timeout_s: float = 60.0
+
+    def ring_chunks(self, info: ModelInfo) -> int:
+        """Chunks kept for a resume: the lead, and what ran on after the client was lost."""
+        beyond_s = EXTRAPOLATE_S + 0.5
+        return math.ceil(self.max_lead_chunks + beyond_s * 1e6 / info.chunk_us) + 1
