@@ -121,11 +121,11 @@ def _torch() -> Iterator[Finding]:
 def _encoders() -> Finding:
     encoders = Encoders()
     opened = ", ".join(encoders.codecs)
-    if encoders.h264_backend is None:
+    if not encoders.h264_backends:
         return Finding(
             "encoders", "note", opened, "No H.264: streams are sent as VP8 or JPEG instead."
         )
-    return Finding("encoders", "ok", f"{opened} (h264 by {encoders.h264_backend})")
+    return Finding("encoders", "ok", f"{opened} (h264 by {', '.join(encoders.h264_backends)})")
 
 
 def _speed(name: str, model: Stepper) -> Speed:
