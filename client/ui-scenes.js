@@ -1,6 +1,6 @@
 /** The choice of model and scene. */
 
-import { byId, element } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 
 /**
  * @import { ModelInfo, SceneInfo } from "./protocol.js"
@@ -18,6 +18,9 @@ export class SceneView {
     this._scenes = byId("scenes", HTMLElement);
     this._modelCard = byId("model-card", HTMLElement);
     this._model = byId("model", HTMLSelectElement);
+    this._title = byId("scene-now", HTMLElement);
+    /** @type {Map<string, string>} by scene name */
+    this._titles = new Map();
     this._onScene = onScene;
     this._shown = "";
     this._model.addEventListener("change", () => onModel(this._model.value));
@@ -35,21 +38,24 @@ export class SceneView {
     this._model.replaceChildren(...models.map(({ name, title }) =>
       element("option", { text: title ?? name, attributes: { value: name } })));
     this._model.value = current.name;
+    this._titles = new Map(current.scenes.map(({ name, title }) => [name, title]));
     this._scenes.replaceChildren(...this._groups(current));
   }
 
   /** @param {string} name */
   setScene(name) {
     for (const input of this._scenes.querySelectorAll("input")) input.checked = input.value === name;
+    setText(this._title, this._titles.get(name) ?? "");
   }
 
   /** Avatars and scenes apart, with a caption when there are both. @param {ModelInfo} model */
   _groups(model) {
     const kinds = KINDS.filter(({ kind }) => model.scenes.some((scene) => scene.kind === kind));
-    return kinds.map(({ kind, caption }) => element("div", { className: "scene-group" }, [
-      ...(kinds.length > 1 ? [element("span", { className: "scene-caption", text: caption })] : []),
-      ...model.scenes.filter((scene) => scene.kind === kind).map((scene) => this._choice(model, scene)),
-    ]));
+    return kinds.map(({ kind, caption }) => {
+      const choices = model.scenes.filter((scene) => scene.kind === kind).map((scene) => this._choice(model, scene));
+      const row = element("div", { className: "scene-row" }, choices);
+      return element("div", {}, kinds.length < 2 ? [row] : [element("p", { className: "caption", text: caption }), row]);
+    });
   }
 
   /** @param {ModelInfo} model @param {SceneInfo} scene */
@@ -59,7 +65,7 @@ export class SceneView {
     const picture = element("img", { attributes: { alt: "", width: "96", height: "96", decoding: "async" } });
     picture.addEventListener("error", () => picture.classList.add("missing"));
     picture.src = thumbnailUrl(model, scene);
-    return element("label", { className: "scene" }, [
+    return element("label", { className: "scene", attributes: { title: scene.title } }, [
       input, picture,
       element("span", { className: "scene-title", text: scene.title }),
     ]);

@@ -1,4 +1,4 @@
-/** The seed field: use a seed from here on, roll another, or start the content anew. */
+/** The seed field: Enter uses it from here on, the dice roll another, Restart begins the content anew. */
 
 import { button, byId } from "./dom.js";
 
