@@ -1,10 +1,11 @@
 /**
  * Cuts the microphone into 20 ms of 16 kHz PCM16 and measures its level.
  *
- * Out: {samples: Int16Array(320), level: rms in 0..1}.
- * When the browser refuses a 16 kHz context for the device, samples are interpolated from its rate
- * after a moving average that keeps the worst aliases out.
+ * Out: {samples: Int16Array(320), level: rms in 0..1}. Where the browser refuses a 16 kHz context
+ * for the device, the samples are resampled here.
  */
+
+import { Resampler } from "./resampler.js";
 
 const OUT_RATE = 16_000;
 const OUT_SAMPLES = 320;
@@ -12,10 +13,7 @@ const OUT_SAMPLES = 320;
 class MicrophoneProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
-    this._step = sampleRate / OUT_RATE;
-    this._position = 0;
-    this._previous = 0;
-    this._smooth = 0;
+    this._resampler = sampleRate === OUT_RATE ? null : new Resampler(sampleRate, OUT_RATE);
     this._block = new Int16Array(OUT_SAMPLES);
     this._filled = 0;
     this._power = 0;
@@ -23,22 +21,11 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
 
   /** @param {Float32Array[][]} inputs */
   process(inputs) {
-    for (const sample of inputs[0]?.[0] ?? []) this._take(sample);
+    for (const sample of inputs[0]?.[0] ?? []) {
+      if (this._resampler) this._resampler.push(sample, (resampled) => this._put(resampled));
+      else this._put(sample);
+    }
     return true;
-  }
-
-  /** @param {number} sample  at the context's rate */
-  _take(sample) {
-    if (this._step === 1) {
-      this._put(sample);
-      return;
-    }
-    this._smooth += (sample - this._smooth) / Math.max(1, this._step / 1.5);
-    for (; this._position < 1; this._position += this._step) {
-      this._put(this._previous + (this._smooth - this._previous) * this._position);
-    }
-    this._position -= 1;
-    this._previous = this._smooth;
   }
 
   /** @param {number} sample  at 16 kHz */

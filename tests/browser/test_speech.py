@@ -53,6 +53,26 @@ async def test_the_microphone_moves_the_mouth(browser: Browser) -> None:
         await studio.until(lambda s: not s["stream"]["talking"], "silence")
 
 
+async def test_a_browser_that_will_not_mix_rates_is_resampled_for(browser: Browser) -> None:
+    """Firefox refuses a microphone of another rate than the context's."""
+    async with running() as server, studio_at(browser, server.http) as studio:
+        await studio.until_playing()
+        await studio.page.evaluate(
+            """() => {
+              const real = AudioContext.prototype.createMediaStreamSource;
+              AudioContext.prototype.createMediaStreamSource = function (stream) {
+                if (this.sampleRate === 16000) throw new DOMException("", "NotSupportedError");
+                return real.call(this, stream);
+              };
+            }"""
+        )
+        await studio.page.keyboard.press("t")
+        await studio.until(lambda s: s["stream"]["talking"], "talking")
+        heights = await mouth_over(studio, 1.5)
+        assert heights.max() >= 12
+        assert heights.min() <= 6
+
+
 @pytest.mark.parametrize(
     ("error", "title"),
     [
