@@ -42,8 +42,8 @@ export class Resampler {
 
   /** @param {number} x  distance in samples */
   _kernel(x) {
-    const window = 0.5 + 0.5 * Math.cos((Math.PI * x) / this._half);
+    const taper = 0.5 + 0.5 * Math.cos((Math.PI * x) / this._half);
     const phase = Math.PI * this._cutoff * x;
-    return this._cutoff * window * (phase === 0 ? 1 : Math.sin(phase) / phase);
+    return this._cutoff * taper * (phase === 0 ? 1 : Math.sin(phase) / phase);
   }
 }

@@ -1,0 +1,66 @@
+/** Holds the shape of the page's code: small files that say what they are for, nothing unsafe, no DOM in the core. */
+
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const FOLDER = new URL("../../client/", import.meta.url);
+const MODULES = readdirSync(FOLDER).filter((name) => name.endsWith(".js"));
+const MAX_LINES = 270;
+const NO_DOM = [
+  "audio-file", "backoff", "connection", "controls", "figures", "frame-queue", "media-clock", "player", "protocol",
+  "refusal", "resampler", "server-clock", "status", "stream-socket", "tracks", "voice",
+];
+/** Text that becomes markup or code; data from a server or a user must never get there. */
+const UNSAFE = /\.(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\("(on|style)/;
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+
+const read = (name) => readFileSync(new URL(name, FOLDER), "utf8");
+const code = (name) => read(name).replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
+
+for (const name of MODULES) {
+  test(`${name} says what it is for and stays readable`, () => {
+    const text = read(name);
+    assert.match(text, /^\/\*\*/);
+    assert.ok(text.split("\n").length <= MAX_LINES, "too long for one idea");
+  });
+
+  test(`${name} is safe and complete`, () => {
+    assert.doesNotMatch(code(name), UNSAFE);
+    assert.doesNotMatch(code(name).replaceAll(SVG_NAMESPACE, ""), /https?:\/\//);
+    for (const [, path] of code(name).matchAll(/from "([^"]+)"/g)) {
+      assert.ok(path.startsWith("./") && existsSync(new URL(path, FOLDER)), path);
+    }
+  });
+}
+
+for (const name of NO_DOM) {
+  test(`${name}.js knows no page, no timer and no clock of its own`, () => {
+    assert.doesNotMatch(code(`${name}.js`), /\b(document|window|navigator|setTimeout|setInterval|Date|performance)\b/);
+  });
+}
+
+test("index.html brings everything itself and runs no inline code", () => {
+  const page = read("index.html");
+  assert.doesNotMatch(page, /https?:\/\//);
+  assert.doesNotMatch(page, /\s(on\w+|style)=/);
+  assert.doesNotMatch(page, /<script(?![^>]*\ssrc=)/);
+});
+
+test("every icon that is used is drawn, and the other way round", () => {
+  const drawn = new Set([...read("index.html").matchAll(/symbol id="icon-([a-z]+)"/g)].map(([, name]) => name));
+  const used = new Set([...read("index.html").matchAll(/href="#icon-([a-z]+)"/g)].map(([, name]) => name));
+  for (const name of MODULES.filter((each) => each !== "dom.js")) {
+    for (const [, call] of code(name).matchAll(/setIcon\(([^;]*)\)/g)) {
+      for (const [, icon] of call.matchAll(/"([a-z]+)"/g)) used.add(icon);
+    }
+  }
+  assert.deepEqual([...used].sort(), [...drawn].sort());
+});
+
+test("every element that a module asks for is on the page", () => {
+  const ids = new Set([...read("index.html").matchAll(/\sid="([a-z-]+)"/gi)].map(([, id]) => id));
+  for (const name of MODULES.filter((each) => each !== "dom.js")) {
+    for (const [, id] of code(name).matchAll(/\b(?:byId|button)\("([a-z-]+)"/gi)) assert.ok(ids.has(id), `${name}: #${id}`);
+  }
+});
