@@ -293,7 +293,7 @@ class Engine:
         self.health, self.reason = "failed", report.reason
         self.metrics.ready.set(0)
         self._stepping = None
-        self._log.error("model thread failed", reason=report.reason, detail=report.detail)
+        self._log.error("model thread failed", reason=report.reason, exception=report.detail)
         self._fail_all(lambda: EngineFailed("the model stopped working"))
 
     def _fail_all(self, error: Callable[[], StreamError]) -> None:

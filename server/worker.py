@@ -11,15 +11,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..models.stream import Chunk, Controls, ModelInfo, Stepper
+from ..models.stream import Chunk, Controls, ModelInfo, Stepper, TrackEvent
 
-WARM_UP_STEPS = 6
+TIMED_STEPS = 5
 MAX_JOBS = 1024
 JOIN_S = 10.0
 
@@ -180,13 +180,33 @@ def _warm_up(models: dict[str, Stepper]) -> dict[str, float]:
     for name, model in models.items():
         info = model.info
         state = model.start(seed=0, scene=info.scenes[0].name)
-        speech = np.full(info.chunk_samples, 1000, np.int16)
-        prompt = info.prompts[0] if info.prompts else None
-        times_s: list[float] = []
-        for number in range(WARM_UP_STEPS):
-            controls = Controls(audio=speech, prompt=prompt if number == 1 else None)
-            start_s = time.perf_counter()
+        for controls in _every_control(info):
             model.step(state, controls)
+        speech = Controls(audio=_speech(info))
+        times_s: list[float] = []
+        for _ in range(TIMED_STEPS):
+            start_s = time.perf_counter()
+            model.step(state, speech)
             times_s.append(time.perf_counter() - start_s)
-        step_s[name] = float(np.median(times_s[2:]))
+        step_s[name] = float(np.median(times_s))
     return step_s
+
+
+def _every_control(info: ModelInfo) -> Iterator[Controls]:
+    """One step's controls of each kind that the model obeys."""
+    yield Controls()
+    if "prompt" in info.controls and info.prompts:
+        yield Controls(prompt=info.prompts[0], transition_chunks=1)
+    if "tracks" in info.controls:
+        yield Controls(tracks=(TrackEvent(0, "down", 0.5, 0.5), TrackEvent(1, "anchor", 0.2, 0.2)))
+        yield Controls(clear_tracks=None)
+    if "scene" in info.controls:
+        yield from (Controls(scene=scene.name) for scene in reversed(info.scenes))
+    if "audio" in info.controls:
+        yield Controls(audio=_speech(info))
+        yield Controls(clear_audio=True)
+    yield Controls(reset=True)
+
+
+def _speech(info: ModelInfo) -> np.ndarray:
+    return np.full(info.chunk_samples if "audio" in info.controls else 0, 1000, np.int16)

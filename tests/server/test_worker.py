@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rollcast.models.stream import Controls, Stepper
+from rollcast.models.stream import Chunk, Controls, Stepper
 from rollcast.models.test_pattern import TestPattern, read_barcode
 from rollcast.server.worker import (
     Close,
@@ -53,6 +53,22 @@ def test_it_is_ready_after_warming_up() -> None:
         assert 0 < ready.step_s["test-pattern"] < 0.1
         assert any(thread.name == "torch-0" for thread in threading.enumerate())
     assert not any(thread.name == "torch-0" for thread in threading.enumerate())
+
+
+def test_warm_up_shows_the_model_every_control_that_it_obeys() -> None:
+    seen: list[Controls] = []
+
+    class Watched(TestPattern):
+        def step(self, state: object, controls: Controls) -> Chunk:
+            seen.append(controls)
+            return super().step(state, controls)
+
+    with started(Watched()) as (_, reports):
+        assert isinstance(reports.get(timeout=5), Ready)
+    assert {controls.scene for controls in seen} == {None, "bars", "grid"}
+    for wanted in ("prompt", "tracks", "clear_audio", "reset"):
+        assert any(getattr(controls, wanted) for controls in seen), wanted
+    assert any(len(controls.audio) for controls in seen)
 
 
 def test_streams_are_separate() -> None:
