@@ -1,8 +1,10 @@
 """Mistakes, refusals, failures and slow networks on a real socket."""
 
 import asyncio
+import gc
 import json
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from rollcast.models.test_pattern import read_barcode
+from rollcast.models.test_pattern import TestPattern, TestPatternState, read_barcode
 from rollcast.server.limits import MAX_SOCKET_BYTES
 from rollcast.server.packets import Kind
 
@@ -376,16 +378,34 @@ async def test_a_cut_network_is_resumed_where_it_broke() -> None:
 
 
 async def test_nothing_remains_of_streams_that_were_closed() -> None:
-    async with running(grace_s=0.1) as server:
+    states: list[weakref.ref[object]] = []
+
+    class Watched(TestPattern):
+        def start(self, **options: Any) -> TestPatternState:
+            state = super().start(**options)
+            states.append(weakref.ref(state))
+            return state
+
+    sessions: list[weakref.ref[object]] = []
+    async with running(lambda: [Watched()], grace_s=0.1) as server:
         tasks = len(asyncio.all_tasks())
         for number in range(10):
             async with viewing(server.ws, codecs=("h264",)) as viewer:
+                (stream,) = server.engine.streams.values()
+                sessions.append(weakref.ref(stream.session))
+                del stream
                 await viewer.wait_frames(2)
-                if number % 2:
-                    await viewer.say("session.close")
-                    await viewer.wait_closed()
-        await until(lambda: not server.engine.streams)
+                await viewer.say("session.close" if number % 2 else "key")
+            await until(lambda: not server.engine.streams)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        del viewer
+
+        def gone() -> bool:
+            gc.collect()
+            return not any(ref() for ref in (*sessions, *states))
+
+        await until(gone)
+        assert (len(sessions), len(states)) == (10, 11)
 
 
 async def test_an_abandoned_handshake_leaves_nothing() -> None:
