@@ -15,6 +15,7 @@ SIZES = {
     "desktop": {"viewport": {"width": 1440, "height": 900}},
     "wide": {"viewport": {"width": 2200, "height": 1200}},
     "low": {"viewport": {"width": 1100, "height": 560}},
+    "sideways": {"viewport": {"width": 844, "height": 390}, "has_touch": True, "is_mobile": True},
 }
 
 PROBES = (Path(__file__).parent / "probes.js").read_text()
