@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .stream import Stepper
 
 
-def _pocket(threads: int | None) -> Stepper:
+def _pocket(threads: int | None) -> Stepper[Any]:
     import torch
 
     from .pocket.model import PocketModel
@@ -17,14 +18,14 @@ def _pocket(threads: int | None) -> Stepper:
     return PocketModel()
 
 
-def _test_pattern(threads: int | None) -> Stepper:
+def _test_pattern(threads: int | None) -> Stepper[Any]:
     from .test_pattern import TestPattern
 
     return TestPattern()
 
 
 # imports are inside: the test pattern must not cost a torch import
-_MODELS: dict[str, tuple[str, Callable[[int | None], Stepper]]] = {
+_MODELS: dict[str, tuple[str, Callable[[int | None], Stepper[Any]]]] = {
     "pocket": ("talking avatars and movable scenes, ships with the project", _pocket),
     "test-pattern": ("a painted pattern without a network, for checks of a set-up", _test_pattern),
 }
@@ -36,7 +37,7 @@ def model_names() -> dict[str, str]:
     return {name: about for name, (about, _) in _MODELS.items()}
 
 
-def load_model(name: str, *, threads: int | None = None) -> Stepper:
+def load_model(name: str, *, threads: int | None = None) -> Stepper[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None leaves torch's own choice.

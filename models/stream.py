@@ -7,7 +7,7 @@ to a state started from the same seed gives the same latents bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -107,24 +107,33 @@ class Chunk:
     ignored_words: tuple[str, ...] = ()
 
 
+State = TypeVar("State")
+
+
 @runtime_checkable
-class Stepper(Protocol):
-    """What the server needs of a model; all calls come from one thread."""
+class Stepper(Protocol[State]):
+    """What the server needs of a model; all calls come from one thread.
 
-    info: ModelInfo
+    `State` is the model's own kind of stream state; whoever drives a model just hands it back.
+    """
 
-    def start(self, *, seed: int, scene: str | None = None, prompt: str | None = None) -> object:
+    @property
+    def info(self) -> ModelInfo:
+        """What a client must know."""
+        ...
+
+    def start(self, *, seed: int, scene: str | None = None, prompt: str | None = None) -> State:
         """A new stream's state. Raises ValueError for an unknown scene, naming the known ones."""
         ...
 
-    def step(self, state: object, controls: Controls) -> Chunk:
+    def step(self, state: State, controls: Controls) -> Chunk:
         """Advance `state` by one chunk."""
         ...
 
-    def snapshot(self, state: object) -> bytes:
+    def snapshot(self, state: State) -> bytes:
         """The whole state as bytes, for `restore` in this or another process."""
         ...
 
-    def restore(self, data: bytes) -> object:
+    def restore(self, data: bytes) -> State:
         """The state that `snapshot` saved; going on from it equals never having stopped."""
         ...

@@ -20,6 +20,7 @@ AVATAR_SCALE = 4.0  # pixels of flow per unit of a motion latent
 SCENE_SCALE = 16.0
 # of the 16 pixels of a cell, how many must move for it to move
 _LEAST_PIXELS = 2
+_THING_REACH = 21.0  # pixels around a thing's centre that count as its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class Clips:
         self.flow = torch.from_numpy(
             np.stack(
                 [
-                    clip["flow16"] if avatar else object_flow(clip["flow64"])
+                    clip["flow16"]
+                    if avatar
+                    else object_flow(
+                        clip["flow64"],
+                        resting_cells(clip["tracks"], clip["track_ref"], clip["track_object"]),
+                    )
                     for clip, avatar in zip(loaded, avatars, strict=True)
                 ]
             )
@@ -100,7 +106,7 @@ class Clips:
         return self.frames.shape[1]
 
 
-def object_flow(fine: np.ndarray) -> np.ndarray:
+def object_flow(fine: np.ndarray, resting: np.ndarray) -> np.ndarray:
     """Fine flow [T, 64, 64, 2] of a scene -> coarse [T, 2, 16, 16] without mixing.
 
     A cell that anything moving touches takes the flow of one of its moving pixels, the one most
@@ -118,7 +124,49 @@ def object_flow(fine: np.ndarray) -> np.ndarray:
     apart = np.abs(some[:, :, None] - some[:, None]).sum(-1) * mask[:, None]
     unlike = np.where(mask, apart.sum(-1), np.inf)
     coarse[touched] = some[np.arange(len(some)), unlike.argmin(1)]
-    return coarse.reshape(frames, FLOW_SIZE, FLOW_SIZE, 2).transpose(0, 3, 1, 2)
+    grid = coarse.reshape(frames, FLOW_SIZE, FLOW_SIZE, 2)
+    return spread(grid, resting).transpose(0, 3, 1, 2)
+
+
+def spread(coarse: np.ndarray, resting: np.ndarray) -> np.ndarray:
+    """Coarse flow [T, 16, 16, 2] grown by one cell into empty ground.
+
+    Around a moving thing the ground takes its flow, so that no pixel of its edge is drawn from a
+    mixture; the matte shows the ground there all the same. `resting` [T, 16, 16] are cells of
+    things that stand still, which keep their zero.
+    """
+    moving = np.abs(coarse).max(-1) > 0
+    grown = coarse.copy()
+    empty = ~moving & ~resting
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+        source = np.roll(coarse, step, (1, 2))
+        take = np.roll(moving, step, (1, 2)) & empty
+        _forget_wrapped(take, step)
+        grown[take] = source[take]
+        empty &= ~take
+    return grown
+
+
+def _forget_wrapped(take: np.ndarray, step: tuple[int, int]) -> None:
+    """`np.roll` brings the far side in at the border: take nothing from there."""
+    for axis, by in enumerate(step, start=1):
+        if by:
+            edge = [slice(None)] * 3
+            edge[axis] = slice(0, 1) if by > 0 else slice(-1, None)
+            take[tuple(edge)] = False
+
+
+def resting_cells(tracks: np.ndarray, reference: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """Cells [T, 16, 16] near things that are at home, from their track points [T, K, 2]."""
+    line = (np.arange(FLOW_SIZE) + 0.5) * 8
+    near = np.zeros((len(tracks), FLOW_SIZE, FLOW_SIZE), bool)
+    for k in np.unique(objects):
+        first = int(np.flatnonzero(objects == k)[0])
+        still = np.abs(tracks[:, first] - reference[first]).max(-1) < 0.3
+        x, y = reference[first]
+        close = np.hypot(line[None] - x, line[:, None] - y) < _THING_REACH
+        near |= still[:, None, None] & close
+    return near
 
 
 def load_index(folder: Path) -> dict[str, Any]:
