@@ -144,7 +144,7 @@ export class App {
 
   /** Some times a second. */
   slowTick() {
-    this.speech.tick(this.stream.queued_audio_ms);
+    if (this.connection.state.phase === "live") this.speech.tick(this.stream.queued_audio_ms);
     this.view.render();
     this.tools.tick();
     this.hiddenTick();
@@ -185,7 +185,6 @@ export class App {
     this._draining = false;
     this.playback.start(ready);
     this.controls.forget();
-    this.voice.restart();
     void this.speech.useSound();
     if (ready.resumed) this._restate();
     else this._startAnew();
@@ -194,6 +193,7 @@ export class App {
 
   _startAnew() {
     this.stream = SILENT;
+    this.voice.restart();
     this.tracks.clear(this.nowMs());
     this._hold();
   }
@@ -234,6 +234,7 @@ export class App {
   _rejected(rejected) {
     const type = this.controls.rejected(rejected);
     if (type === "audio.clear") this.playback.soundAgain();
+    if (type === "scene") this.view.showScene(this.stream.scene);
     this.view.notices.show(inWords(rejected), "bad");
   }
 

@@ -105,6 +105,9 @@ export class Speech {
   /** The session is over: nothing more is said. */
   stop() {
     if (this._microphone.on) this._stopTalking();
+    this._parts.voice.stopFile();
+    this.fileName = null;
+    this._parts.dock.setFile(null, 1);
   }
 
   async _startTalking() {

@@ -34,7 +34,7 @@ export class StreamView {
     });
     this.scenes = new SceneView({
       onScene: (scene) => {
-        if (!app.control("scene", { scene })) this.scenes.setScene(app.session?.scene ?? "");
+        if (!app.control("scene", { scene })) this.showScene(app.stream.scene);
       },
       onModel: (model) => app.connection.restart({ model }),
     });
@@ -64,7 +64,7 @@ export class StreamView {
     if (model) this._showModel(model);
     this.prompt.setPrompt(ready.prompt);
     this.prompt.note("");
-    this._showScene(ready.scene);
+    this.showScene(ready.scene);
     this.seed.setSeed(ready.seed);
   }
 
@@ -72,11 +72,11 @@ export class StreamView {
   showStream(state) {
     this.dock.setSpeech(state);
     this.dock.setPaused(state.paused);
-    this._showScene(state.scene);
+    this.showScene(state.scene);
   }
 
   /** @param {string} scene */
-  _showScene(scene) {
+  showScene(scene) {
     this.scenes.setScene(scene);
     this._showHint(scene);
   }
