@@ -70,7 +70,10 @@ def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Te
         look = int(clips.look[n])
         reference = references.features.select(slice(look, look + 1)).expand(clips.length)
         scale = references.scale[look].expand(clips.length)
-        latents.append(model.encoder(to_signed(clips.frames[n]), reference, clips.flow[n], scale))
+        # the encoder was trained in this precision
+        with torch.autocast("cpu", torch.bfloat16):
+            made = model.encoder(to_signed(clips.frames[n]), reference, clips.flow[n], scale)
+        latents.append(made.float())
     return torch.stack(latents).contiguous()
 
 

@@ -33,10 +33,10 @@ from .speech import predicted_visemes
 from .visemes import correlation
 from .vocabulary import build_vocabulary
 
-AVATARS, SCENES, CHUNKS = 6, 3, 6
+AVATARS, SCENES, CHUNKS = 3, 2, 6
 # the decoder joins after this share of the steps, on this many frames a step
 _PIXELS_FROM = 0.35
-_PIXEL_FRAMES = 16
+_PIXEL_FRAMES = 10
 _PIXEL_WEIGHT = 0.5
 _OWN_ESTIMATE = 0.5
 _MOUTH_CELLS, _EYE_CELLS = 3.0, 2.0

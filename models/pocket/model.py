@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..conditioning import Conditions, TextContext
 from ..denoise import FlowSchedule, denoise_chunk
 from ..state import SavedState, StreamState
-from ..stream import Chunk, Controls, ModelInfo, Scene
+from ..stream import Chunk, Controls
 from ..student import CausalStudent
-from .audio import (
-    CHUNK_FRAMES,
-    FRAME_SAMPLES,
-    LOOKAHEAD_MS,
-    SAMPLE_RATE,
-    SpeechView,
-    VisemeNet,
-)
-from .autoencoder import (
-    FRAME_SIZE,
-    LATENT_SIZE,
-    ReferenceFeatures,
-    WarpDecoder,
-)
+from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
+from .autoencoder import LATENT_SIZE, WarpDecoder
 from .carry import PocketCarry
 from .conditions import (
     FRAME_DIM,
@@ -44,38 +29,22 @@ from .conditions import (
     frame_features,
     grouped,
     pack_tracks,
-    reference_base,
-    reference_channels,
     unpack_latents,
 )
 from .config import CACHE, SHIFT, STEPS, STUDENT
 from .idle import AvatarMotion
+from .looks import NAME, Look, LookPictures, describe, see_look
 from .manifest import LookEntry, Manifest
 from .motion import HeadDrag, SceneMotion, track_map
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
+from .speech_gate import SPEAKING, speech_gate, speech_levels
 
-NAME = "pocket"
-FPS = 25
 ASSETS = Path(__file__).parent / "assets"
-# speech level (share of full scale) from where on a frame counts as speech, and is fully so
-_QUIET, _SPEAKING = 0.0025, 0.008
 _LOUD = 0.2
-_THUMBNAIL_QUALITY = 85
 # a change of expression takes at least this many chunks: faces do not jump
 _LEAST_EASING = 2
 
 PocketState = StreamState[PocketCarry]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A manifest entry with what the networks see of its picture."""
-
-    entry: LookEntry
-    features: ReferenceFeatures
-    scale: Tensor
-    base: Tensor
-    channels: Tensor
 
 
 class PocketModel:
@@ -104,25 +73,15 @@ class PocketModel:
         self._vocabulary = manifest.vocabulary()
         self._gain = manifest.drag_gain
         self._schedule = FlowSchedule(SHIFT)
-        pictures = {e.name: _open(folder / e.reference) for e in manifest.looks}
-        plates = {e.name: _open(folder / e.plate) for e in manifest.looks}
-        still = weights["latent.references"]
+        pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
+        still = (weights["latent.references"] - self._mean) / self._spread
         with torch.inference_mode():
             self._looks = {
-                entry.name: self._look(entry, pictures[entry.name], plates[entry.name], still[k])
-                for k, entry in enumerate(manifest.looks)
+                entry.name: see_look(self._decoder, entry, pictures[entry.name], latent[None])
+                for entry, latent in zip(manifest.looks, still, strict=True)
             }
         self._tokens = {e.name: frozenset(e.tokens) for e in manifest.looks}
-        self.info = _info(manifest, pictures)
-
-    def _look(
-        self, entry: LookEntry, picture: Image.Image, plate: Image.Image, raw_latent: Tensor
-    ) -> Look:
-        features = self._decoder.encode_reference(_signed(picture), _signed(plate))
-        latent = ((raw_latent - self._mean) / self._spread)[None]
-        scale = torch.tensor([entry.scale])
-        channels = reference_channels(features, latent)
-        return Look(entry, features, scale, reference_base(latent), channels)
+        self.info = describe(manifest, pictures)
 
     @torch.inference_mode()
     def start(
@@ -318,10 +277,10 @@ class PocketModel:
 
     def _next_frames(self, carry: PocketCarry, look: Look) -> tuple[bool, Tensor, Tensor]:
         """Whether someone talks, frame features [1, 4, 24] and packed track maps of a chunk."""
-        levels = _levels(carry.speech)
-        talking = bool((levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES] > _SPEAKING).any())
+        levels = speech_levels(carry.speech)
+        talking = bool((levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES] > SPEAKING).any())
         if carry.objects is None:
-            visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * _speech_gate(levels)
+            visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
             loud = np.clip(levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES] / _LOUD, 0, 1)
             dragged = carry.head.target()
             motion = np.stack([carry.avatar.step(float(x), dragged) for x in loud])
@@ -341,51 +300,3 @@ class PocketModel:
         frames = self._decoder(frame_latents, reference, scale).frames
         pixels = frames.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _levels(speech: SpeechView) -> np.ndarray:
-    """RMS level of the frames of the chunk before, the current chunk and the one ahead [12]."""
-    recent = speech.samples[-3 * CHUNK_FRAMES * FRAME_SAMPLES :].astype(np.float32) / 32768
-    return np.sqrt(np.square(recent).reshape(3 * CHUNK_FRAMES, FRAME_SAMPLES).mean(1))
-
-
-def _speech_gate(levels: np.ndarray) -> Tensor:
-    """0..1 for each current frame [4, 1]: a mouth does not move in silence."""
-    around = np.stack([levels[CHUNK_FRAMES + k : 2 * CHUNK_FRAMES + k] for k in (-2, -1, 0, 1, 2)])
-    gate = np.clip((around.max(0) - _QUIET) / (_SPEAKING - _QUIET), 0, 1)
-    return torch.from_numpy(gate.astype(np.float32))[:, None]
-
-
-def _info(manifest: Manifest, pictures: dict[str, Image.Image]) -> ModelInfo:
-    scenes = tuple(
-        Scene(e.name, e.title, e.kind, _thumbnail(pictures[e.name])) for e in manifest.looks
-    )
-    return ModelInfo(
-        name=NAME,
-        title=manifest.title,
-        width=FRAME_SIZE,
-        height=FRAME_SIZE,
-        fps=FPS,
-        chunk_frames=CHUNK_FRAMES,
-        sample_rate=SAMPLE_RATE,
-        lookahead_ms=LOOKAHEAD_MS,
-        scenes=scenes,
-        prompts=manifest.presets,
-        controls=frozenset({"prompt", "audio", "tracks", "scene", "seed"}),
-    )
-
-
-def _open(path: Path) -> Image.Image:
-    return Image.open(path).convert("RGB")
-
-
-def _signed(picture: Image.Image) -> Tensor:
-    """A picture as -1..1 [1, 3, H, W]."""
-    pixels = np.asarray(picture, np.float32) / 127.5 - 1
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
-
-
-def _thumbnail(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
-    return buffer.getvalue()
