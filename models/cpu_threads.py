@@ -1,0 +1,44 @@
+"""How many CPU threads a model should compute with: measured, not guessed.
+
+Small tensors gain little from a second thread, and two threads that fight for one core are many
+times slower than one; which it is depends on the machine and on what else runs there.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+_TRIALS = 5
+_MOST = 4
+# a further thread must save at least this share of the time, for encoders want a core as well
+_WORTH = 0.15
+
+
+def choose_threads(work: Callable[[], object], most: int | None = None) -> int:
+    """Set torch to the number of threads with which `work` is fastest; that number.
+
+    Tries 1 to `most` threads (default: torch's own choice, at most 4).
+    """
+    most = min(torch.get_num_threads(), _MOST) if most is None else most
+    times = {threads: _seconds(work, threads) for threads in range(1, most + 1)}
+    best = 1
+    for threads, seconds in times.items():
+        if seconds < (1 - _WORTH) * times[best]:
+            best = threads
+    torch.set_num_threads(best)
+    return best
+
+
+def _seconds(work: Callable[[], object], threads: int) -> float:
+    torch.set_num_threads(threads)
+    work()  # the first call with a number of threads starts them
+    trials = []
+    for _ in range(_TRIALS):
+        begin = time.perf_counter()
+        work()
+        trials.append(time.perf_counter() - begin)
+    return statistics.median(trials)
