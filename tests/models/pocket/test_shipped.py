@@ -1,0 +1,147 @@
+"""The model in the repository, by what a viewer sees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rollcast.models.pocket.audio import CHUNK_SAMPLES
+from rollcast.models.pocket.model import ASSETS, PocketModel
+from rollcast.models.stream import Controls, TrackEvent
+
+MAX_BYTES = 40_000_000
+# rows and columns of the frame around every avatar's mouth
+MOUTH = (slice(78, 110), slice(44, 84))
+AVATARS = (
+    "freya-studio",
+    "kofi-news",
+    "mei-gallery",
+    "oscar-library",
+    "amara-office",
+    "ravi-stage",
+)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> PocketModel:
+    return PocketModel()
+
+
+def _vowels(chunks: int) -> np.ndarray:
+    """A buzz through the formants of an open vowel, on for every other four chunks."""
+    rng = np.random.default_rng(0)
+    t = np.arange(chunks * CHUNK_SAMPLES) / 16_000
+    pitch = 120 + 10 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / 16_000
+    voice = np.zeros_like(t)
+    for harmonic in range(1, 40):
+        hertz = 120 * harmonic
+        gain = sum(np.exp(-(((hertz - f) / 120) ** 2)) for f in (730, 1090, 2440)) + 0.03
+        voice += gain / harmonic**0.5 * np.sin(harmonic * phase)
+    on = (np.arange(chunks).repeat(CHUNK_SAMPLES) // 4) % 2 == 0
+    syllables = np.clip(np.sin(2 * np.pi * 3.2 * t), 0, 1)
+    sound = 6000 * voice / np.abs(voice).max() * syllables * on
+    return (sound + 4 * rng.standard_normal(len(t))).astype(np.int16)
+
+
+def _frames(model: PocketModel, scene: str, audio: np.ndarray) -> np.ndarray:
+    state = model.start(seed=1, scene=scene)
+    pieces = audio.reshape(-1, CHUNK_SAMPLES)
+    return np.concatenate([model.step(state, Controls(audio=p)).frames for p in pieces])
+
+
+def test_assets_stay_small_and_have_a_card() -> None:
+    files = [p for p in ASSETS.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < MAX_BYTES
+    card = (ASSETS / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for heading in ("Data", "Recipe", "Measured", "Limits", "Licence"):
+        assert f"## {heading}" in card
+
+
+@pytest.mark.parametrize("scene", AVATARS)
+def test_every_mouth_moves_with_speech_and_rests_in_silence(
+    shipped: PocketModel, scene: str
+) -> None:
+    chunks = 16
+    frames = _frames(shipped, scene, _vowels(chunks)).astype(float)
+    still = _frames(shipped, scene, np.zeros(chunks * CHUNK_SAMPLES, np.int16)).astype(float)
+    # the same seed moves the head alike in both, so the difference is the speech
+    moved = np.abs(frames - still)[:, MOUTH[0], MOUTH[1]].mean((1, 2, 3))
+    chunk_of_frame = np.arange(len(moved)) // 4 - 1  # shown one chunk after it was heard
+    speaking = (chunk_of_frame >= 0) & (chunk_of_frame // 4 % 2 == 0)
+    silent = (chunk_of_frame % 4 >= 2) & (chunk_of_frame // 4 % 2 == 1)
+    assert moved[speaking].mean() > 3 * moved[silent].mean()
+    assert moved[speaking].max() > 4
+
+
+@pytest.mark.parametrize(("scene", "thing"), [("toys", 3), ("toys", 1), ("sea", 3), ("sea", 2)])
+def test_a_dragged_thing_goes_where_the_finger_goes(
+    shipped: PocketModel, scene: str, thing: int
+) -> None:
+    entry = next(look for look in shipped.looks if look.name == scene)
+    home = np.array(entry.objects[thing].home)
+    goal = np.array([64.0, 62.0])
+    state = shipped.start(seed=1, scene=scene)
+    before = shipped.step(state, Controls()).frames[-1]
+    x, y = home.astype(int)
+    template = _tensor(before)[:, y - 9 : y + 10, x - 9 : x + 10]
+    press = TrackEvent(1, "down", home[0] / 128, home[1] / 128)
+    move = TrackEvent(1, "move", goal[0] / 128, goal[1] / 128)
+    chunk = shipped.step(state, Controls(tracks=(press, move)))
+    for _ in range(9):
+        chunk = shipped.step(state, Controls())
+    found = _find(_tensor(chunk.frames[-1]), template)
+    assert np.hypot(*(found - goal)) < 0.06 * 128
+    assert np.hypot(*(_find(_tensor(before), template) - home)) < 2
+
+
+def _tensor(frame: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(frame).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _find(frame: torch.Tensor, template: torch.Tensor) -> np.ndarray:
+    """Centre (x, y) of the best match by squared difference."""
+    energy = F.conv2d(frame[None].square(), torch.ones_like(template)[None])
+    score = (energy - 2 * F.conv2d(frame[None], template[None]))[0, 0]
+    row, column = divmod(int(score.argmin()), score.shape[1])
+    return np.array([column + 9, row + 9], float)
+
+
+def test_a_dragged_head_turns_with_the_finger(shipped: PocketModel) -> None:
+    def centre(dx: float) -> float:
+        state = shipped.start(seed=1, scene="kofi-news")
+        events = (TrackEvent(1, "down", 0.5, 0.5), TrackEvent(1, "move", 0.5 + dx, 0.5))
+        shipped.step(state, Controls(tracks=events))
+        for _ in range(7):
+            chunk = shipped.step(state, Controls())
+        # where the dark eyes and brows are, against the skin
+        band = chunk.frames[-1, 54:70, 36:92].astype(float).mean((0, 2))
+        dark = np.clip(np.median(band) - band, 0, None)
+        return float((dark * np.arange(len(dark))).sum() / dark.sum())
+
+    assert centre(0.05) - centre(-0.05) > 3
+
+
+def test_prompts_change_the_face_the_person_and_the_scene(shipped: PocketModel) -> None:
+    plain, told = (shipped.start(seed=2, scene="freya-studio") for _ in range(2))
+    shipped.step(told, Controls(prompt="surprised"))
+    shipped.step(plain, Controls())
+    for _ in range(6):
+        a, b = shipped.step(plain, Controls()), shipped.step(told, Controls())
+    difference = np.abs(a.frames.astype(float) - b.frames)
+    assert difference[:, 45:100, 40:88].mean() > 3 * difference[:, :20].mean() + 1
+    assert shipped.step(told, Controls(prompt="an old man with glasses")).scene.startswith("oscar")
+    assert shipped.step(told, Controls(prompt="fish in the sea")).scene == "sea"
+
+
+def test_a_minute_of_stream_does_not_drift(shipped: PocketModel) -> None:
+    state = shipped.start(seed=3, scene="amara-sunset")
+    colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(120)]
+    early, late = np.mean(colours[:40], 0), np.mean(colours[-40:], 0)
+    assert np.abs(early - late).max() < 2
+
+
+def test_folder_is_found_where_the_package_is() -> None:
+    assert Path(ASSETS, "manifest.json").is_file()
