@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE
+from rollcast.models.pocket.motion import SceneObject
 
 from .vocabulary import build_vocabulary
 
@@ -30,6 +31,7 @@ class Look:
     name: str
     kind: str
     tokens: frozenset[str]
+    things: tuple[SceneObject, ...]
     reference: Tensor  # -1..1 [3, H, W]
     plate: Tensor  # what is behind its person or things, as `reference`
     scale: float
@@ -181,9 +183,12 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
     for entry in index["looks"]:
         reference, plate = (_picture(folder / entry[key]) for key in ("reference", "plate"))
         scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
-        looks.append(
-            Look(entry["name"], entry["kind"], tokens[entry["name"]], reference, plate, scale)
+        things = tuple(
+            SceneObject(t["word"], tuple(t["home"]), t["radius_px"])
+            for t in entry.get("things", [])
         )
+        own = tokens[entry["name"]]
+        looks.append(Look(entry["name"], entry["kind"], own, things, reference, plate, scale))
     return looks
 
 

@@ -31,7 +31,7 @@ class LoopConfig:
     decay_from: float = 0.5
     final_rate: float = 0.02
     weight_decay: float = 1e-3
-    average: float = 0.998
+    average: float = 0.995
     clip: float = 1.0
     bf16: bool = True
     save_every_s: float = 60.0

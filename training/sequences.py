@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from rollcast.models.pocket.audio import CHUNK_FRAMES
-from rollcast.models.pocket.autoencoder import ReferenceFeatures
+from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures
 from rollcast.models.pocket.conditions import (
     frame_conditions,
     frame_features,
     grouped,
+    moved_base,
     pack_latents,
     pack_tracks,
     reference_base,
     reference_channels,
 )
-from rollcast.models.pocket.motion import track_map
+from rollcast.models.pocket.motion import motion_draft, track_map
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
@@ -28,7 +29,6 @@ from .clips import Clips, Look, to_signed
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1
 _DROP_WORD = 0.3
-_DROP_OBJECT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,15 @@ class References:
             raw = model.encoder(images, self.features, still, self.scale)
         self.raw_latent = raw
         if norm is not None:
+            self.spread = norm.spread
             self.latent = (raw - norm.mean) / norm.spread
             self.base = reference_base(self.latent)
             self.channels = reference_channels(self.features, self.latent)
+
+    def moved_base(self, batch: Batch) -> Tensor:
+        """The base of each chunk [B, F, 80, 8, 8]: the picture, its things where tracks say."""
+        look = batch.look
+        return moved_base(self.base[look], batch.flow, self.scale[look], self.spread)
 
     def of(self, look: Tensor) -> ReferenceFeatures:
         """Features of these looks."""
@@ -91,6 +97,7 @@ class Batch:
     latents: Tensor  # [B, F, 80, 8, 8]
     groups: Tensor
     tracks: Tensor  # [B, 4F, 20, 8, 8]
+    flow: Tensor  # drafted motion, px [B, 4F, 2, 16, 16]
     look: Tensor
     words: Tensor  # [B, tokens]
     clip: Tensor
@@ -142,7 +149,7 @@ class Sequences:
         return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks)
 
     def cut(self, clip: Tensor, start: Tensor, chunks: int, *, drop: bool = True) -> Batch:
-        """The sequences of these clips from these frames on; `drop` leaves out words, objects."""
+        """The sequences of these clips from these frames on; `drop` leaves out words."""
         length = CHUNK_FRAMES * chunks
         rows = [slice(s, s + length) for s in start.tolist()]
         pairs = list(zip(clip.tolist(), rows, strict=True))
@@ -151,25 +158,35 @@ class Sequences:
         return Batch(
             latents=pack_latents(torch.stack([self.latents[n, row] for n, row in pairs])),
             groups=grouped(features, before),
-            tracks=pack_tracks(torch.stack([self._tracks(n, row, drop) for n, row in pairs])),
+            tracks=pack_tracks(torch.stack([self._tracks(n, row) for n, row in pairs])),
+            flow=torch.stack([self._draft(n, row) for n, row in pairs]),
             look=self.clips.look[clip],
             words=torch.stack([self._words(n, row, drop) for n, row in pairs]),
             clip=clip,
             start=start,
         )
 
-    def _tracks(self, clip: int, row: slice, drop: bool) -> Tensor:
-        look = self.looks[int(self.clips.look[clip])]
-        current = np.full((row.stop - row.start, 0, 2), np.nan)
-        reference = np.zeros((0, 2))
-        if not look.is_avatar:
-            objects = self.clips.track_object[clip]
-            centres = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
-            if drop:
-                centres = [k for k in centres if torch.rand(()) > _DROP_OBJECT]
-            current = self.clips.tracks[clip][row][:, centres]
-            reference = self.clips.track_ref[clip][centres]
-        return track_map(current, reference, look.scale)
+    def _tracks(self, clip: int, row: slice) -> Tensor:
+        look = self._look(clip)
+        home = np.array([thing.home for thing in look.things]).reshape(-1, 2)
+        return track_map(self._centres(clip, row), home, look.scale)
+
+    def _draft(self, clip: int, row: slice) -> Tensor:
+        things = self._look(clip).things
+        if not things:
+            return torch.zeros(row.stop - row.start, 2, FLOW_SIZE, FLOW_SIZE)
+        return motion_draft(self._centres(clip, row), things)
+
+    def _look(self, clip: int) -> Look:
+        return self.looks[int(self.clips.look[clip])]
+
+    def _centres(self, clip: int, row: slice) -> np.ndarray:
+        """Where the things of a scene are, px [T, K, 2]; K is 0 for an avatar."""
+        if self._look(clip).is_avatar:
+            return np.zeros((row.stop - row.start, 0, 2))
+        objects = self.clips.track_object[clip]
+        first = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
+        return self.clips.tracks[clip][row][:, first]
 
     def _words(self, clip: int, row: slice, drop: bool) -> Tensor:
         vector = torch.zeros(len(self.vocabulary.tokens))

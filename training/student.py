@@ -62,7 +62,7 @@ class PocketStudent(nn.Module):
             audio=_with_reference(batch.speech),
             tracks=F.pad(batch.tracks, _before(4, batch.tracks.ndim)),
             channels=references.channels[look],
-            base=base,
+            base=torch.cat([base, references.moved_base(batch)], 1),
         )
         times = torch.full((count, chunks + 1), timestep)
         times[:, 0] = 0
@@ -216,7 +216,7 @@ def fit_draft(model: PocketStudent, train: Sequences, references: References) ->
     for offset in range(4):
         batch = train.cut(clips, torch.full_like(clips, offset), chunks)
         inputs.append(batch.frame.flatten(0, 1))
-        outputs.append((batch.latents - references.base[batch.look]).flatten(0, 1).flatten(1))
+        outputs.append((batch.latents - references.moved_base(batch)).flatten(0, 1).flatten(1))
     x, y = torch.cat(inputs), torch.cat(outputs)
     x1 = torch.cat([x, torch.ones(len(x), 1)], 1)
     ridge = 20 * torch.eye(x1.shape[1])

@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .audio import CHUNK_FRAMES
-from .autoencoder import LATENT_CHANNELS, LATENT_SIZE, ReferenceFeatures
+from .autoencoder import (
+    LATENT_CHANNELS,
+    LATENT_SIZE,
+    MOTION_CHANNELS,
+    ReferenceFeatures,
+    fold_motion,
+)
 from .motion import TRACK_CHANNELS
 
 VISEMES = 16
@@ -76,3 +82,16 @@ def reference_channels(reference: ReferenceFeatures, latent: Tensor) -> Tensor:
 def reference_base(latent: Tensor) -> Tensor:
     """The reference picture as one packed latent frame [B, 1, 80, 8, 8]: a chunk at rest."""
     return latent.repeat(1, CHUNK_FRAMES, 1, 1)[:, None]
+
+
+def moved_base(base: Tensor, flow: Tensor, scale: Tensor, spread: Tensor) -> Tensor:
+    """`base` [B, 1, 80, 8, 8] with the motion of each chunk drafted into it [B, F, 80, 8, 8].
+
+    `flow` px [B, T, 2, 16, 16]; `scale` [B] and `spread` [20, 1, 1] as latents are normalised.
+    """
+    batch, frames = flow.shape[:2]
+    motion = fold_motion(flow.flatten(0, 1), scale.repeat_interleave(frames))
+    motion = motion / spread[:MOTION_CHANNELS]
+    learned = LATENT_CHANNELS - MOTION_CHANNELS
+    latents = F.pad(motion, (0, 0, 0, 0, 0, learned)).unflatten(0, (batch, frames))
+    return base + pack_latents(latents)

@@ -28,6 +28,7 @@ from .conditions import (
     frame_conditions,
     frame_features,
     grouped,
+    moved_base,
     pack_tracks,
     unpack_latents,
 )
@@ -35,7 +36,7 @@ from .config import CACHE, SHIFT, STEPS, STUDENT
 from .idle import AvatarMotion
 from .looks import NAME, Look, LookPictures, describe, see_look
 from .manifest import LookEntry, Manifest
-from .motion import HeadDrag, SceneMotion, track_map
+from .motion import HeadDrag, SceneMotion, motion_draft, track_map
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
 from .speech_gate import SPEAKING, speech_gate, speech_levels
 
@@ -116,11 +117,14 @@ class PocketModel:
         ignored = self._obey(state, controls)
         carry, look = state.carry, self._looks[state.scene]
         self._ease_words(state)
-        talking, features, drawn = self._next_frames(carry, look)
+        talking, features = self._next_faces(carry, look)
+        centres = self._next_centres(carry)
         previous = features[:, 0] if carry.previous is None else carry.previous
         frames, speech = frame_conditions(grouped(features, previous))
         carry.previous = features[:, -1].clone()
-        conditions = Conditions(frames, speech, drawn, look.channels, look.base)
+        conditions = Conditions(
+            frames, speech, self._tracks(centres, look), look.channels, self._base(centres, look)
+        )
         shape = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
         latents = denoise_chunk(
             self._student,
@@ -275,22 +279,36 @@ class PocketModel:
             carry.easing -= 1
             state.context = self._context(carry.words)
 
-    def _next_frames(self, carry: PocketCarry, look: Look) -> tuple[bool, Tensor, Tensor]:
-        """Whether someone talks, frame features [1, 4, 24] and packed track maps of a chunk."""
+    def _next_faces(self, carry: PocketCarry, look: Look) -> tuple[bool, Tensor]:
+        """Whether someone talks, and the frame features [1, 4, 24] of a chunk."""
         levels = speech_levels(carry.speech)
-        talking = bool((levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES] > SPEAKING).any())
+        now = levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES]
+        talking = bool((now > SPEAKING).any())
+        if carry.objects is not None:
+            return talking, torch.zeros(1, CHUNK_FRAMES, FRAME_FEATURES)
+        visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
+        dragged = carry.head.target()
+        motion = np.stack(
+            [carry.avatar.step(float(x), dragged) for x in np.clip(now / _LOUD, 0, 1)]
+        )
+        return talking, frame_features(visemes, torch.from_numpy(motion).float())[None]
+
+    def _next_centres(self, carry: PocketCarry) -> np.ndarray:
+        """Where a scene's objects are in each frame of a chunk, px [4, K, 2]."""
         if carry.objects is None:
-            visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
-            loud = np.clip(levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES] / _LOUD, 0, 1)
-            dragged = carry.head.target()
-            motion = np.stack([carry.avatar.step(float(x), dragged) for x in loud])
-            features = frame_features(visemes, torch.from_numpy(motion).float())[None]
-            current, home = np.zeros((CHUNK_FRAMES, 0, 2)), np.zeros((0, 2))
-        else:
-            features = torch.zeros(1, CHUNK_FRAMES, FRAME_FEATURES)
-            current = np.stack([carry.objects.step() for _ in range(CHUNK_FRAMES)])
-            home = np.array([thing.home for thing in carry.objects.objects])
-        return talking, features, pack_tracks(track_map(current, home, look.entry.scale))[None]
+            return np.zeros((CHUNK_FRAMES, 0, 2))
+        return np.stack([carry.objects.step() for _ in range(CHUNK_FRAMES)])
+
+    def _tracks(self, centres: np.ndarray, look: Look) -> Tensor:
+        home = np.array([thing.home for thing in look.entry.objects]).reshape(-1, 2)
+        return pack_tracks(track_map(centres, home, look.entry.scale))[None]
+
+    def _base(self, centres: np.ndarray, look: Look) -> Tensor:
+        """The look's picture, its objects moved to where they are now."""
+        if not look.entry.objects:
+            return look.base
+        flow = motion_draft(centres, look.entry.objects)
+        return moved_base(look.base, flow[None], look.scale, self._spread)
 
     def _decode(self, latents: Tensor, look: Look) -> np.ndarray:
         """uint8 RGB frames [4, H, W, 3] of one packed latent frame."""

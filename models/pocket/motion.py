@@ -26,6 +26,8 @@ _MAX_SPEED = 4.5
 _DRIFT = 1.2  # px, standard deviation of an untouched object's idle drift
 _DRIFT_TIME = 20.0  # frames
 _REACH = 1.35  # radii around an object's centre in which a press takes it
+# px outside of an object's radius: still over it, and far enough that its edge is drawn elsewhere
+_OVER, _EDGE_REACH = 2.0, 11.0
 _MAX_YAW = 0.42
 _MAX_PITCH = 0.24
 
@@ -57,6 +59,29 @@ def track_map(current: np.ndarray, reference: np.ndarray, scale: float) -> Tenso
             place = reference[k] / (FRAME_SIZE / 2) - 1
             grid[t, :, int(y) // CELL, int(x) // CELL] = (*moved, *place, 1.0)
     return torch.from_numpy(grid)
+
+
+def motion_draft(current: np.ndarray, objects: Sequence[SceneObject]) -> Tensor:
+    """Coarse backward flow [T, 2, 16, 16], px, of objects whose centres are `current` px [T, K, 2].
+
+    A cell goes with the front-most object over it, or else with the one whose edge is nearest,
+    if that is near enough for its edge to be drawn from this cell; elsewhere it is zero.
+    """
+    line = (np.arange(FLOW_SIZE) + 0.5) * CELL
+    home = np.array([thing.home for thing in objects])
+    radius = np.array([thing.radius for thing in objects])[:, None, None]
+    dx = line[None, None, None, :] - current[:, :, 0, None, None]
+    dy = line[None, None, :, None] - current[:, :, 1, None, None]
+    from_edge = np.hypot(dx, dy) - radius  # [T, K, 16, 16]
+    order = np.arange(len(objects))[:, None, None]
+    # over a cell the later object wins, whatever the distances
+    rank = np.where(from_edge < _OVER, -1000.0 - order, from_edge)
+    owner = rank.argmin(1)
+    near = np.take_along_axis(from_edge, owner[:, None], 1) < _EDGE_REACH
+    moved = home - current
+    frames = np.arange(len(current))[:, None, None]
+    flow = moved[frames, owner].transpose(0, 3, 1, 2) * near
+    return torch.from_numpy(flow.astype(np.float32))
 
 
 @dataclass(slots=True)

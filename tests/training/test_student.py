@@ -25,6 +25,10 @@ CHUNKS = 8
 class _References:
     base: Tensor
     channels: Tensor
+    moved: Tensor
+
+    def moved_base(self, batch: Batch) -> Tensor:
+        return self.moved
 
 
 def _batch() -> Batch:
@@ -32,6 +36,7 @@ def _batch() -> Batch:
         latents=torch.randn(1, CHUNKS, 80, 8, 8),
         groups=torch.randn(1, CHUNKS, GROUP, 24),
         tracks=torch.randn(1, 4 * CHUNKS, PACKED_TRACK_CHANNELS, 8, 8),
+        flow=torch.zeros(1, 4 * CHUNKS, 2, 16, 16),
         look=torch.zeros(1, dtype=torch.long),
         words=torch.rand(1, 9),
         clip=torch.zeros(1, dtype=torch.long),
@@ -45,7 +50,11 @@ def test_parallel_training_pass_equals_streaming_with_a_cache_per_step() -> None
     model = PocketStudent(tokens=9)
     for parameter in model.parameters():  # zero-initialised parts would hide differences
         parameter.add_(0.02 * torch.randn_like(parameter))
-    references = _References(torch.randn(1, 1, 80, 8, 8), torch.randn(1, 1, 148, 8, 8))
+    references = _References(
+        torch.randn(1, 1, 80, 8, 8),
+        torch.randn(1, 1, 148, 8, 8),
+        torch.randn(1, CHUNKS, 80, 8, 8),
+    )
     batch = _batch()
     noise = [torch.randn_like(batch.latents) for _ in STEPS]
     schedule = FlowSchedule(SHIFT)
@@ -74,7 +83,7 @@ def test_parallel_training_pass_equals_streaming_with_a_cache_per_step() -> None
             audio=speech[:, k : k + 1],
             tracks=batch.tracks[:, 4 * k : 4 * k + 4],
             channels=references.channels,
-            base=references.base,
+            base=references.moved[:, k : k + 1],
         )
         made = denoise_chunk(
             model.student,

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcast.models.pocket.idle import AvatarMotion
-from rollcast.models.pocket.motion import HeadDrag, SceneMotion, SceneObject, track_map
+from rollcast.models.pocket.motion import (
+    HeadDrag,
+    SceneMotion,
+    SceneObject,
+    motion_draft,
+    track_map,
+)
 from rollcast.models.stream import TrackEvent
 
 OBJECTS = (
@@ -135,3 +141,18 @@ def test_track_map_says_where_from_and_which() -> None:
     cell = drawn[0, :, 2, 5].tolist()
     assert cell == pytest.approx([-9 / 16, 23 / 16, -0.5, -0.375, 1])
     assert drawn.abs().sum() == pytest.approx(sum(abs(v) for v in cell))
+
+
+def test_motion_draft_moves_the_cells_around_an_object_and_no_others() -> None:
+    drafted = motion_draft(np.array([[[62.0, 30.0], [90.0, 90.0]]]), OBJECTS)
+    assert drafted.shape == (1, 2, 16, 16)
+    # cell (3, 7) covers x 56..64, y 24..32: inside the moved ball
+    assert drafted[0, :, 3, 7].tolist() == [-30, 10]
+    assert not drafted[0, :, 11, 11].any()  # the cube rests at home
+    assert not drafted[0, :, 15, 0].any()
+
+
+def test_motion_draft_gives_an_overlap_to_the_object_in_front() -> None:
+    both_here = np.array([[[64.0, 64.0], [66.0, 64.0]]])
+    drafted = motion_draft(both_here, OBJECTS)
+    assert drafted[0, :, 8, 8].tolist() == [24, 26]  # the cube, drawn later
