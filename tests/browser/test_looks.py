@@ -1,5 +1,6 @@
 """The page as seen and operated: sizes, themes, contrast, keyboard, names, motion."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ async def test_text_is_readable_in_light_and_dark(browser: Browser, scheme: Any)
     async with running() as server, studio_at(browser, server.http, color_scheme=scheme) as studio:
         await studio.until_playing()
         assert await probe(studio, "lowContrast") == []
+        await studio.page.locator("#talk").click()
+        await studio.until(lambda s: s["stream"]["talking"], "talking")
+        await asyncio.sleep(0.3)
+        assert await probe(studio, "lowContrast") == [], "while talking, with the pointer on Stop"
         await studio.page.evaluate("document.getElementById('mic-help').hidden = false")
         await studio.page.keyboard.press("?")
         await expect(studio.page.locator("#help-dialog")).to_be_visible()
