@@ -44,7 +44,11 @@ export class SceneView {
 
   /** @param {string} name */
   setScene(name) {
-    for (const input of this._scenes.querySelectorAll("input")) input.checked = input.value === name;
+    for (const input of this._scenes.querySelectorAll("input")) {
+      const chosen = input.value === name;
+      if (chosen && !input.checked) revealInRow(input.parentElement);
+      input.checked = chosen;
+    }
     setText(this._title, this._titles.get(name) ?? "");
   }
 
@@ -70,6 +74,14 @@ export class SceneView {
       element("span", { className: "scene-title", text: scene.title }),
     ]);
   }
+}
+
+/** On a phone the row scrolls sideways; the page itself must not move. @param {HTMLElement | null} choice */
+function revealInRow(choice) {
+  const row = choice?.parentElement;
+  if (!choice || !row) return;
+  const offset = choice.getBoundingClientRect().left - row.getBoundingClientRect().left;
+  row.scrollLeft += offset - (row.clientWidth - choice.clientWidth) / 2;
 }
 
 /** @param {ModelInfo} model @param {SceneInfo} scene */
