@@ -1,11 +1,15 @@
 """The page as seen and operated: sizes, themes, contrast, keyboard, names, motion."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
+
+from rollcast.models.stream import Chunk, Controls, Scene
+from rollcast.models.test_pattern import TestPattern, TestPatternState
 
 from ..server.running import running
 from .studio import Studio, studio_at
@@ -39,6 +43,36 @@ async def test_nothing_sticks_out_at_any_size(browser: Browser, size: str) -> No
         talk = await studio.page.locator("#talk").bounding_box()
         assert talk is not None
         assert talk["height"] >= 44
+
+
+async def test_on_a_phone_the_chosen_scene_is_in_view(browser: Browser) -> None:
+    scenes = tuple(Scene(f"s{n}", f"Scene {n}", "scene") for n in range(12))
+
+    class Many(TestPattern):
+        def __init__(self) -> None:
+            super().__init__()
+            self.info = replace(self.info, scenes=scenes)
+
+        def start(
+            self, *, seed: int, scene: str | None = None, prompt: str | None = None
+        ) -> TestPatternState:
+            return super().start(seed=seed, prompt=prompt)
+
+        def step(self, state: TestPatternState, controls: Controls) -> Chunk:
+            return replace(super().step(state, replace(controls, scene=None)), scene="s10")
+
+    async with (
+        running(lambda: [Many()]) as server,
+        studio_at(browser, server.http, expected_problems=True, **SIZES["phone"]) as studio,
+    ):
+        await studio.until(lambda s: s["stream"]["scene"] == "s10", "the scene")
+        chosen = studio.page.locator(".scene:has(input:checked)")
+        await expect(chosen).to_have_attribute("title", "Scene 10")
+        box = await chosen.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        assert await studio.page.evaluate("scrollY") == 0
 
 
 async def test_on_a_desktop_all_that_matters_is_in_view_without_scrolling(
