@@ -24,17 +24,14 @@ from .vocabulary import FILLERS, build_vocabulary
 
 TITLE = "Pocket: six people and two scenes"
 PRESETS = (
-    "smiling",
-    "surprised",
-    "sad",
-    "angry",
-    "sleepy",
-    "calm",
-    "an old man with glasses, smiling",
-    "a woman with curly hair",
-    "a bearded man",
-    "fish in the sea",
+    "an old man with glasses",
+    "a woman with curly hair and a purple jacket",
+    "a bearded man on stage",
+    "a blonde woman in red",
+    "a man at the news desk",
+    "a woman in stripes",
     "toys on a table",
+    "fish in the sea",
 )
 
 

@@ -110,30 +110,47 @@ def _find(frame: torch.Tensor, template: torch.Tensor) -> np.ndarray:
 
 
 def test_a_dragged_head_turns_with_the_finger(shipped: PocketModel) -> None:
-    def centre(dx: float) -> float:
-        state = shipped.start(seed=1, scene="kofi-news")
+    def dragged(dx: float) -> np.ndarray:
+        state = shipped.start(seed=1, scene="freya-studio")
         events = (TrackEvent(1, "down", 0.5, 0.5), TrackEvent(1, "move", 0.5 + dx, 0.5))
         shipped.step(state, Controls(tracks=events))
-        for _ in range(7):
+        for _ in range(8):
             chunk = shipped.step(state, Controls())
-        # where the dark eyes and brows are, against the skin
-        band = chunk.frames[-1, 54:70, 36:92].astype(float).mean((0, 2))
-        dark = np.clip(np.median(band) - band, 0, None)
-        return float((dark * np.arange(len(dark))).sum() / dark.sum())
+        return chunk.frames[-1, 50:100].astype(float).mean(2)
 
-    assert centre(0.05) - centre(-0.05) > 3
+    left, right = dragged(-0.06), dragged(0.06)
+    misfit = {d: np.abs(left[:, 30 - d : 98 - d] - right[:, 30:98]).mean() for d in range(-15, 16)}
+    shift = min(misfit, key=lambda d: misfit[d])
+    # the finger moved 15 px in all, the face as a whole turns about half of that
+    assert 4 <= shift <= 15
 
 
-def test_prompts_change_the_face_the_person_and_the_scene(shipped: PocketModel) -> None:
-    plain, told = (shipped.start(seed=2, scene="freya-studio") for _ in range(2))
-    shipped.step(told, Controls(prompt="surprised"))
-    shipped.step(plain, Controls())
-    for _ in range(6):
-        a, b = shipped.step(plain, Controls()), shipped.step(told, Controls())
-    difference = np.abs(a.frames.astype(float) - b.frames)
-    assert difference[:, 45:100, 40:88].mean() > 3 * difference[:, :20].mean() + 1
-    assert shipped.step(told, Controls(prompt="an old man with glasses")).scene.startswith("oscar")
-    assert shipped.step(told, Controls(prompt="fish in the sea")).scene == "sea"
+@pytest.mark.parametrize(
+    ("prompt", "scene"),
+    [
+        ("an old man with glasses", "oscar-library"),
+        ("a woman with curly hair and a purple jacket", "amara-office"),
+        ("a blonde woman in red", "freya-evening"),
+        ("a man at the news desk", "kofi-news"),
+        ("fish in the sea", "sea"),
+        ("toys on a table", "toys"),
+    ],
+)
+def test_prompts_change_the_person_and_the_scene(
+    shipped: PocketModel, prompt: str, scene: str
+) -> None:
+    state = shipped.start(seed=2, scene="mei-gallery")
+    before = shipped.step(state, Controls()).frames[-1].astype(float)
+    chunk = shipped.step(state, Controls(prompt=prompt))
+    assert chunk.scene == scene
+    assert not chunk.ignored_words
+    assert np.abs(chunk.frames[-1] - before).mean() > 10
+
+
+def test_every_preset_is_understood(shipped: PocketModel) -> None:
+    for prompt in shipped.info.prompts:
+        chunk = shipped.step(shipped.start(seed=0), Controls(prompt=prompt))
+        assert not chunk.ignored_words, prompt
 
 
 def test_a_minute_of_stream_does_not_drift(shipped: PocketModel) -> None:
