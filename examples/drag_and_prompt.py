@@ -1,7 +1,7 @@
 """A scripted hand: drag a point in a circle, change the prompt half-way, keep the video.
 
 rollcast serve --no-open
-python examples/drag_and_prompt.py drag.mp4 --prompt "smiling"
+python examples/drag_and_prompt.py drag.mp4 --prompt "fish in the sea"
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--scene", help="an avatar or scene of the server")
-    parser.add_argument("--prompt", default="smiling")
+    parser.add_argument("--prompt", default="fish in the sea")
     given = parser.parse_args()
     asyncio.run(run(given.url, given.video, given.scene, given.prompt))
 
