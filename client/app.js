@@ -6,6 +6,7 @@ import { byId } from "./dom.js";
 import { Overlay } from "./overlay.js";
 import { PictureTools } from "./picture-tools.js";
 import { Playback } from "./playback.js";
+import { Presence } from "./presence.js";
 import { Speech } from "./speech.js";
 import { Stage } from "./stage.js";
 import { StageInput } from "./stage-input.js";
@@ -17,7 +18,7 @@ import { Voice } from "./voice.js";
 /**
  * @import { ConnectionEnv, SessionWish } from "./connection.js"
  * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, Stats, StreamState } from "./protocol.js"
- * @import { PreferenceStore } from "./storage.js"
+ * @import { LeftSession, PreferenceStore } from "./storage.js"
  *
  * @typedef {object} AppOptions
  * @property {ConnectionEnv} env
@@ -26,6 +27,7 @@ import { Voice } from "./voice.js";
  * @property {string | null} token
  * @property {SessionWish} wish
  * @property {(token: string) => void} keepToken
+ * @property {LeftSession} left
  */
 
 /** @type {StreamState} */
@@ -37,7 +39,6 @@ export class App {
   /** @param {AppOptions} options */
   constructor(options) {
     this.nowMs = options.env.nowMs;
-    this._store = options.env.store;
     this.codecs = options.codecs;
     /** @type {ModelInfo[]} */
     this.models = [];
@@ -45,7 +46,6 @@ export class App {
     this.session = null;
     this.stream = SILENT;
     this._draining = false;
-    this._hiddenPause = false;
     this.tracks = new Tracks();
     this.stage = new Stage(byId("picture", HTMLCanvasElement), byId("glow", HTMLCanvasElement));
     this.overlay = new Overlay(byId("overlay", HTMLCanvasElement));
@@ -86,6 +86,7 @@ export class App {
       stage: this.stage, notices, fps: () => this.session?.fps ?? 25, nowMs: this.nowMs,
       useSound: (on) => this.speech.setRecording(on),
     });
+    this.presence = new Presence(this, options.env.store, options.left);
   }
 
   /** @returns {ModelInfo | null} the model of this session */
@@ -150,22 +151,6 @@ export class App {
     this.hiddenTick();
   }
 
-  /** In a hidden tab nobody looks: unless somebody listens or talks, the stream waits. @param {boolean} hidden */
-  setHidden(hidden) {
-    const idle = !this.playback.audioOut.on && !this.speech.talking && !this.stream.paused;
-    if (hidden && idle) {
-      this._hiddenPause = this.controls.send("pause") !== null;
-    } else if (!hidden && this._hiddenPause) {
-      this._hiddenPause = false;
-      this.setPaused(false);
-    }
-  }
-
-  /** Remember for a reload how far the picture came. */
-  remember() {
-    if (this.playback.player.lastSeq >= 0) this._store.noteShown(this.playback.player.lastSeq);
-  }
-
   /** This codec fails here: go on with the next one, on the same stream. */
   _giveUpCodec() {
     const at = this.codecs.findIndex((codec) => codec === this.session?.codec);
@@ -175,7 +160,7 @@ export class App {
       return;
     }
     this.codecs = others;
-    this.remember();
+    this.presence.remember();
     this.connection.useCodecs(others);
   }
 

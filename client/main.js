@@ -7,7 +7,7 @@ import { button, byId } from "./dom.js";
 import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./page-address.js";
 import { watchPageLife } from "./page-life.js";
 import { listenForShortcuts } from "./shortcuts.js";
-import { PreferenceStore, SessionStore } from "./storage.js";
+import { LeftSession, PreferenceStore, SessionStore } from "./storage.js";
 import { applyTheme, toggleTheme } from "./theme.js";
 
 const SLOW_TICK_MS = 100;
@@ -16,6 +16,12 @@ const REMEMBER_EVERY_MS = 1_000;
 /** @param {PreferenceStore} preferences @returns {Promise<App>} */
 async function openApp(preferences) {
   const supported = await supportedCodecs();
+  const wish = wishFrom(location.search);
+  const left = new LeftSession();
+  const store = new SessionStore();
+  const own = store.load();
+  const abandoned = left.take(Date.now()); // after a reload it is this page's own
+  if (!own && abandoned && Object.keys(wish).length === 0) store.save(abandoned);
   return new App({
     env: {
       openSocket: () => new WebSocket(streamUrl(document.baseURI)),
@@ -23,13 +29,14 @@ async function openApp(preferences) {
       clearTimer: (timer) => window.clearTimeout(timer),
       nowMs: () => performance.now(),
       random: Math.random,
-      store: new SessionStore(),
+      store,
       clientName: "rollcast-page/1",
     },
     preferences,
     codecs: codecsFrom(location.search, supported),
     token: takeToken(location, history, sessionStorage),
-    wish: wishFrom(location.search),
+    wish,
+    left,
     keepToken: (token) => keepToken(sessionStorage, token),
   });
 }
@@ -42,13 +49,10 @@ function keepTime(app) {
   };
   requestAnimationFrame(onFrame);
   setInterval(() => app.slowTick(), SLOW_TICK_MS);
-  setInterval(() => app.remember(), REMEMBER_EVERY_MS);
+  setInterval(() => app.presence.remember(), REMEMBER_EVERY_MS);
   watchPageLife({
-    onHidden: (hidden) => app.setHidden(hidden),
-    onLeave: () => {
-      app.remember();
-      app.connection.suspend();
-    },
+    onHidden: (hidden) => app.presence.setHidden(hidden),
+    onLeave: (forGood) => app.presence.leave(forGood),
     onReturn: () => app.connection.open(),
     onOnline: () => {
       if (app.connection.state.phase === "reconnecting") app.connection.retryNow();

@@ -1,6 +1,7 @@
 /** What the page remembers: the session of this tab, and the user's preferences. */
 
 const SESSION_KEY = "rollcast.session";
+const LEFT_KEY = "rollcast.left";
 const PREFERENCES_KEY = "rollcast.preferences";
 const HISTORY_LENGTH = 12;
 
@@ -79,6 +80,40 @@ export class SessionStore {
 
   clear() {
     this._stored.set(null);
+  }
+}
+
+/**
+ * The stream of a tab that was closed: the next tab of this browser goes on with it while the server
+ * still keeps it, instead of standing in line for its place.
+ */
+export class LeftSession {
+  /** @param {() => Storage} [area] */
+  constructor(area = () => localStorage) {
+    this._area = area;
+  }
+
+  /** The page goes away for good. @param {SavedSession} session @param {number} untilMs  wall clock */
+  leave(session, untilMs) {
+    this._stored().set({ session, untilMs });
+  }
+
+  /**
+   * Take it, so that nobody else does.
+   *
+   * @param {number} nowMs  wall clock
+   * @returns {SavedSession | null}
+   */
+  take(nowMs) {
+    const stored = this._stored();
+    const left = stored.get();
+    stored.set(null);
+    return left && left.untilMs > nowMs ? left.session : null;
+  }
+
+  /** Other tabs write it too, so it is read anew each time. @returns {StoredValue<{session: SavedSession, untilMs: number} | null>} */
+  _stored() {
+    return new StoredValue(this._area, LEFT_KEY, null);
   }
 }
 

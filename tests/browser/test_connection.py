@@ -76,6 +76,21 @@ async def test_a_reload_finds_the_stream_again(browser: Browser) -> None:
         assert len(await streams(server)) == 1
 
 
+async def test_the_next_tab_goes_on_with_the_stream_of_a_closed_one(browser: Browser) -> None:
+    async with running(max_sessions=1) as server, studio_at(browser, server.http) as studio:
+        before = await studio.until_playing(20)
+        page = await studio.page.context.new_page()
+        await studio.page.close(run_before_unload=True)
+        next_tab = await open_tab(page, server.http)
+        after = await next_tab.until_playing(5)
+        assert after["session"]["session_id"] == before["session"]["session_id"]
+        assert after["player"]["lastSeq"] > before["player"]["lastSeq"]
+        # Two open tabs do not fight over it.
+        third = await open_tab(await studio.page.context.new_page(), server.http)
+        await third.until_state("refused")
+        assert (await next_tab.snapshot())["status"]["state"] == "live"
+
+
 async def test_what_is_held_through_a_cut_is_held_after_it(browser: Browser) -> None:
     async with (
         running() as server,

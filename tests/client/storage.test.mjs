@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { PreferenceStore, SessionStore } from "../../client/storage.js";
+import { LeftSession, PreferenceStore, SessionStore } from "../../client/storage.js";
 import { FakeStorage } from "./fakes.mjs";
 
 const SESSION = { sessionId: "s1", resumeToken: "t1", lastSeq: 7 };
@@ -49,4 +49,13 @@ test("prompts are remembered newest first, once, and not without end", () => {
   assert.deepEqual(history.slice(0, 3), ["prompt 15", "prompt 19", "prompt 18"]);
   assert.equal(history.length, 12);
   assert.equal(new Set(history).size, 12);
+});
+
+test("a stream that was left is taken by one tab, and not too late", () => {
+  const area = new FakeStorage();
+  new LeftSession(() => area).leave(SESSION, 30_000);
+  assert.deepEqual(new LeftSession(() => area).take(29_999), SESSION);
+  assert.equal(new LeftSession(() => area).take(29_999), null);
+  new LeftSession(() => area).leave(SESSION, 30_000);
+  assert.equal(new LeftSession(() => area).take(30_000), null);
 });
