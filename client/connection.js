@@ -95,8 +95,7 @@ export class Connection {
 
   /** End the session on purpose: the server frees it at once. */
   end() {
-    this._closeSession();
-    this.suspend();
+    this._closeSession(() => {});
     this._setState({ phase: "ended", attempt: 0, ...NO_REASON });
   }
 
@@ -106,9 +105,9 @@ export class Connection {
    * @param {SessionWish} wish
    */
   restart(wish) {
-    this._closeSession();
     this._wish = wish;
-    this.retryNow();
+    this._closeSession(() => this.retryNow()); // only then is the place free
+    this._setState({ phase: "connecting", attempt: 0, ...NO_REASON });
   }
 
   /**
@@ -164,9 +163,14 @@ export class Connection {
     });
   }
 
-  _closeSession() {
-    this.send({ type: "session.close" });
+  /** @param {() => void} onClosed */
+  _closeSession(onClosed) {
+    const socket = this.state.phase === "live" ? this._socket : null;
+    if (socket) this._socket = null;
+    this.suspend();
     this._env.store.clear();
+    if (socket) socket.finish({ type: "session.close" }, onClosed);
+    else onClosed();
   }
 
   /** @param {ServerMessage} message */

@@ -25,6 +25,8 @@ import { parseMessage, parsePacket, ProtocolError } from "./protocol.js";
 const HANDSHAKE_MS = 10_000;
 const PING_EVERY_MS = 1_000;
 const SILENCE_MS = 6_000;
+/** How long the server may take to close after it was asked to end the session. */
+const FAREWELL_MS = 1_000;
 const OPEN = 1;
 const CLOSE_TIMEOUT = 4408;
 const CLOSE_ABNORMAL = 1006;
@@ -80,6 +82,26 @@ export class StreamSocket {
     this._env.clearTimer(this._timer);
     socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
     socket.close();
+  }
+
+  /**
+   * Say this as the last thing and let the server close: a socket that is closed under its hands may
+   * take the message with it.
+   *
+   * @param {Record<string, unknown>} message
+   * @param {() => void} onDone
+   */
+  finish(message, onDone) {
+    const socket = this._socket;
+    this.say(message);
+    this._env.clearTimer(this._timer);
+    const done = () => {
+      this.close();
+      onDone();
+    };
+    this._timer = this._env.setTimer(done, FAREWELL_MS);
+    socket.onopen = socket.onmessage = socket.onerror = null;
+    socket.onclose = done;
   }
 
   /** @param {string | ArrayBuffer} data */

@@ -285,11 +285,32 @@ test("end closes the session, forgets it and does not come back", () => {
   world.goLive();
   world.connection.end();
   assert.equal(world.socket.last("session.close").type, "session.close");
-  assert.ok(world.socket.closed);
   assert.equal(world.store.load(), null);
   assert.equal(world.state.phase, "ended");
+  assert.ok(!world.socket.closed, "the server closes, or the message may be lost");
+  world.socket.drop(1000);
+  world.time.advance(120_000);
+  assert.equal(world.state.phase, "ended");
+  assert.equal(world.sockets.length, 1);
+});
+
+test("a server that does not close is left after a second", () => {
+  const world = setUp();
+  world.goLive();
+  world.connection.end();
+  world.time.advance(1_000);
+  assert.ok(world.socket.closed);
+  assert.equal(world.state.phase, "ended");
+});
+
+test("end while the connection is lost just stops trying", () => {
+  const world = setUp();
+  world.goLive();
+  world.socket.drop();
+  world.connection.end();
   world.time.advance(120_000);
   assert.equal(world.sockets.length, 1);
+  assert.equal(world.state.phase, "ended");
 });
 
 test("suspend keeps the session for later and sends no close", () => {
@@ -309,6 +330,9 @@ test("another model means another session", () => {
   world.goLive();
   world.connection.restart({ model: "pocket" });
   assert.equal(world.sockets[0].last("session.close").type, "session.close");
+  assert.equal(world.state.phase, "connecting");
+  assert.equal(world.sockets.length, 1, "the place is not free yet");
+  world.socket.drop(1000);
   world.socket.open();
   world.socket.say(HELLO);
   assert.deepEqual(world.socket.last("session.create"), { type: "session.create", model: "pocket" });
