@@ -21,9 +21,11 @@ _WORTH = 0.15
 def choose_threads(work: Callable[[], object], most: int | None = None) -> int:
     """Set torch to the number of threads with which `work` is fastest; that number.
 
-    Tries 1 to `most` threads (default: torch's own choice, at most 4).
+    Tries 1 to `most` threads (default: one less than there are cores, at most 4: a core is left
+    to the encoder and to the viewer's browser, for a thread that has to share one is far slower
+    than no second thread).
     """
-    most = min(torch.get_num_threads(), _MOST) if most is None else most
+    most = max(1, min(torch.get_num_threads() - 1, _MOST)) if most is None else most
     times = {threads: _seconds(work, threads) for threads in range(1, most + 1)}
     best = 1
     for threads, seconds in times.items():
