@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..conditioning import Conditions, TextContext
 from ..denoise import FlowSchedule, denoise_chunk
+from ..kv_cache import StudentCache
 from ..state import SavedState, StreamState
 from ..stream import Chunk, Controls
 from ..student import CausalStudent
@@ -96,11 +97,8 @@ class PocketModel:
         name = scene or self._vocabulary.choose(parsed.weights, self._tokens, self._first)
         look = self._known(name)
         words = self._words_of(name, parsed.weights)
-        caches = [
-            self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE) for _ in STEPS
-        ]
         state = StreamState(
-            caches=caches,
+            caches=self._new_caches(),
             context=self._context(words),
             carry=self._carry(look, seed, words),
             generator=torch.Generator().manual_seed(seed),
@@ -155,9 +153,7 @@ class PocketModel:
         carry = PocketCarry.load(
             saved.part("carry"), saved.plain["carry"], self._gain, look.entry.objects
         )
-        caches = [
-            self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE) for _ in STEPS
-        ]
+        caches = self._new_caches()
         for k, cache in enumerate(caches):
             cache.load(saved.part(f"cache.{k}"), saved.plain["caches"][k])
         return StreamState(
@@ -201,6 +197,12 @@ class PocketModel:
         weights = dict.fromkeys(self._tokens[look], 1.0)
         weights |= {k: w for k, w in asked.items() if self._vocabulary.group(k) == EXPRESSION}
         return weight_vector(self._vocabulary, weights)
+
+    def _new_caches(self) -> list[StudentCache]:
+        """An empty cache for each denoising step."""
+        return [
+            self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE) for _ in STEPS
+        ]
 
     def _context(self, words: Tensor) -> TextContext:
         return self._student.encode_text(self._words(words))
