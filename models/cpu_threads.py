@@ -26,8 +26,9 @@ def choose_threads(work: Callable[[], object], most: int | None = None) -> int:
     than no second thread).
     """
     most = max(1, min(torch.get_num_threads() - 1, _MOST)) if most is None else most
-    times = {threads: _seconds(work, threads) for threads in range(1, most + 1)}
     best = 1
+    # one candidate needs no race: a start on two cores is not kept waiting
+    times = {k: _seconds(work, k) for k in range(1, most + 1)} if most > 1 else {}
     for threads, seconds in times.items():
         if seconds < (1 - _WORTH) * times[best]:
             best = threads
