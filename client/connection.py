@@ -119,7 +119,8 @@ class Stream(Steering):
     @property
     def position_us(self) -> float:
         """Media time that is shown now."""
-        return self._playhead.ack().playhead_us
+        self._advance()
+        return self._playhead.position_us
 
     @property
     def dropped_frames(self) -> int:

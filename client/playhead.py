@@ -36,6 +36,11 @@ class Playhead:
         self.dropped = 0
 
     @property
+    def position_us(self) -> float:
+        """Media time at the last `advance`."""
+        return self._position_us
+
+    @property
     def last_seq(self) -> int:
         """The last video frame that was shown, or -1."""
         return self._last_seq

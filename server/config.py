@@ -26,7 +26,7 @@ class ServerConfig:
     threads: int | None = None
     max_sessions: int | None = None
     max_kbps: int | None = None
-    max_lead_chunks: float = 2.0
+    max_lead_chunks: float = 1.7
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
     send_timeout_s: float = 5.0

@@ -21,7 +21,7 @@ class SessionOptions:
     prompt: str
     audio: bool = True
     max_kbps: int = MAX_KBPS
-    max_lead_chunks: float = 2.0
+    max_lead_chunks: float = 1.7
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
 

@@ -22,6 +22,7 @@ from .packets import Flags, Kind, Packet, encode_packet
 from .stream import Stream
 
 CLOSE_NORMAL = 1000
+LAST_WORDS_S = 1.0
 
 
 class Connection:
@@ -105,6 +106,11 @@ class Connection:
         writer = asyncio.create_task(self._write(stream, encoder), name="socket-write")
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done() and isinstance(writer.exception(), WebSocketDisconnect):
+                # The client is gone; its session.close may be among what it said before.
+                await asyncio.wait((reader,), timeout=LAST_WORDS_S)
+            if reader.done() and reader.exception() is None:
+                return reader.result()
             if writer.done():
                 writer.result()
             return reader.result()

@@ -408,6 +408,17 @@ async def test_nothing_remains_of_streams_that_were_closed() -> None:
         assert (len(sessions), len(states)) == (10, 11)
 
 
+async def test_a_stream_is_freed_by_a_client_that_says_close_and_goes() -> None:
+    async with running(grace_s=60.0) as server:
+        for _ in range(20):
+            async with viewing(server.ws) as viewer:
+                await viewer.wait_frames(1)
+                await viewer.say("session.close")
+                viewer.socket.transport.close()
+            # Long before the grace time is over.
+            await until(lambda: not server.engine.streams, limit_s=3)
+
+
 async def test_an_abandoned_handshake_leaves_nothing() -> None:
     async with running() as server:
         tasks = len(asyncio.all_tasks())
