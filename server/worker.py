@@ -201,7 +201,9 @@ def _every_control(info: ModelInfo) -> Iterator[Controls]:
         yield Controls(tracks=(TrackEvent(0, "down", 0.5, 0.5), TrackEvent(1, "anchor", 0.2, 0.2)))
         yield Controls(clear_tracks=None)
     if "scene" in info.controls:
-        yield from (Controls(scene=scene.name) for scene in reversed(info.scenes))
+        # One of each kind: the others take the same paths, and a start should not wait for them.
+        first_of_kind = {scene.kind: scene.name for scene in reversed(info.scenes)}
+        yield from (Controls(scene=name) for name in first_of_kind.values())
     if "audio" in info.controls:
         yield Controls(audio=_speech(info))
         yield Controls(clear_audio=True)
