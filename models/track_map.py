@@ -25,21 +25,6 @@ def identity_track_map(
     return _scatter(embedding, points, visible, cell, rows, columns)
 
 
-def displacement_track_map(
-    points: Tensor, origins: Tensor, visible: Tensor, *, cell: int, rows: int, columns: int
-) -> Tensor:
-    """Displacement map [T, 3, rows, columns], float32: dx, dy in cells and whether a point is here.
-
-    `points` [T, N, 2] in pixels, `origins` [T or 1, N, 2] where each came from; the value stands in
-    the cell of `points`. Points that share a cell are averaged.
-    """
-    moved = (points - origins) / cell
-    values = torch.cat((moved, torch.ones_like(moved[..., :1])), dim=-1).float()
-    total = _scatter(values, points, visible, cell, rows, columns)
-    count = total[:, 2:]
-    return torch.cat((total[:, :2] / count.clamp(min=1), (count > 0).float()), dim=1)
-
-
 def _scatter(
     values: Tensor, points: Tensor, visible: Tensor, cell: int, rows: int, columns: int
 ) -> Tensor:

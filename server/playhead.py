@@ -10,6 +10,8 @@ FORGET_PER_S = 0.5
 EXTRA_STEP_US = 80_000.0
 MAX_EXTRA_US = 240_000.0
 EXTRA_DECAY_US_PER_S = 4_000.0
+# Before the first ack no control can be late, but a long path may run dry until it comes.
+START_CHUNKS = 2
 
 
 class Playhead:
@@ -77,11 +79,14 @@ class Playhead:
         """When the next chunk may be started: now, later, or None (not before another ack)."""
         if not self._running:
             return None
+        if self._acked_s is None:
+            started = end_us + self._chunk_us - self._acked_us > START_CHUNKS * self._chunk_us
+            return None if started else now_s
         excess_us = end_us + self._chunk_us - self.max_lead_us
         wait_us = excess_us - self.position_us(now_s, end_us)
         if wait_us <= 0:
             return now_s
-        if self._acked_s is None or excess_us - self._acked_us > EXTRAPOLATE_S * 1e6:
+        if excess_us - self._acked_us > EXTRAPOLATE_S * 1e6:
             return None
         return now_s + wait_us / 1e6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rollcast.models.layers import sinusoid
-from rollcast.models.track_map import displacement_track_map, identity_track_map
+from rollcast.models.track_map import identity_track_map
 
 GRID = {"cell": 16, "rows": 2, "columns": 3}
 
@@ -33,13 +33,3 @@ def test_points_in_one_cell_add_up() -> None:
     visible = torch.ones(1, 2, dtype=torch.bool)
     made = identity_track_map(points, visible, torch.tensor([3, 9]), dim=4, **GRID)
     torch.testing.assert_close(made[0, :, 0, 0], sinusoid(torch.tensor([3, 9]), 4).sum(0).float())
-
-
-def test_displacement_is_in_cells_and_averaged() -> None:
-    points = torch.tensor([[[24.0, 8.0], [20.0, 4.0]]])
-    origins = torch.tensor([[[8.0, 8.0], [20.0, 36.0]]])
-    visible = torch.ones(1, 2, dtype=torch.bool)
-    made = displacement_track_map(points, origins, visible, **GRID)
-    assert made.shape == (1, 3, 2, 3)
-    assert made[0, :, 0, 1].tolist() == [0.5, -1.0, 1.0]
-    assert made.abs().sum().item() == 2.5
