@@ -15,7 +15,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -185,14 +186,21 @@ def trends(looks: Sequence[tuple[float, float, Sample]], minutes: float) -> Soak
     return SoakRow(minutes, float(slope), last / first)
 
 
-def _viewers(url: str, count: int, seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def _viewers(url: str, count: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "rollcast.benchmarks.viewers", url, str(count), str(seconds)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    with process:
+        try:
+            yield process
+        finally:
+            # Whoever breaks off does not wait until they have seen enough.
+            process.terminate()
 
 
 def _await_steady(process: subprocess.Popen[str]) -> None:

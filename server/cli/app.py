@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -54,8 +56,14 @@ def options(
     """Options before the command."""
 
 
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script; exits with 0, or with the code of what went wrong."""
+    # So that a command that is ended takes down what it started; `serve` replaces this by its own.
+    signal.signal(signal.SIGTERM, _exit)
     try:
         app(args=None if arguments is None else list(arguments))
     except Failure as failure:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -66,3 +72,36 @@ def test_a_server_that_cannot_start_is_reported() -> None:
         pytest.raises(ServerDied, match="no-such-model"),
     ):
         server.wait_ready()
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_ended_leaves_no_process() -> None:
+    command = [sys.executable, "-P", "-m", "rollcast.server.cli", "bench", "stream"]
+    process = subprocess.Popen(
+        [*command, "--model", "test-pattern", "--sessions", "1", "--seconds", "50"],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        # Itself, the server and the viewers.
+        await_group(process.pid, 3)
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+        await_group(process.pid, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def await_group(leader: int, count: int) -> None:
+    """Return when so many processes of this group live."""
+    end_s = time.monotonic() + 20
+    while (now := group_size(leader)) != count:
+        assert time.monotonic() < end_s, f"{now} processes, expected {count}"
+        time.sleep(0.1)
+
+
+def group_size(leader: int) -> int:
+    listed = subprocess.run(["ps", "-eo", "pgid="], capture_output=True, text=True, check=True)
+    return listed.stdout.split().count(str(leader))
