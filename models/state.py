@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .conditioning import TextContext
 from .kv_cache import StudentCache
 
 _FORMAT = 1
@@ -36,23 +35,23 @@ C = TypeVar("C", bound=Carry)
 class StreamState(Generic[C]):
     """One stream. Weights are shared and frozen; nothing that changes lives anywhere else.
 
-    `caches` has one cache for each denoising step, or a single one with a clean pass. `context`
-    follows from the prompt and is rebuilt, not saved. `decoder_memory` holds a causal decoder's
-    features of past frames; a decoder that looks at single frames leaves it empty.
+    `caches` has one cache for each denoising step, or a single one with a clean pass. With
+    `restart` they start anew at the next chunk. `decoder_memory` holds a causal decoder's features
+    of past frames; a decoder that looks at single frames leaves it empty.
     """
 
     caches: list[StudentCache]
-    context: TextContext
     carry: C
     generator: torch.Generator
     seed: int
     scene: str
     prompt: str
     chunk_index: int = 0
+    restart: bool = True
     decoder_memory: dict[str, Tensor] = field(default_factory=dict)
 
     def to_bytes(self, model: str) -> bytes:
-        """The whole state but its context; `model` names whose state it is."""
+        """The whole state; `model` names whose state it is."""
         tensors = {"generator": self.generator.get_state()}
         for k, cache in enumerate(self.caches):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
@@ -65,6 +64,7 @@ class StreamState(Generic[C]):
             "scene": self.scene,
             "prompt": self.prompt,
             "chunk_index": self.chunk_index,
+            "restart": self.restart,
             "caches": [cache.metadata() for cache in self.caches],
             "carry": self.carry.metadata(),
         }

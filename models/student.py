@@ -5,6 +5,7 @@ Architecture and parameter names after Wan 2.1 and Self-Forcing (arXiv 2506.0800
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -111,6 +112,26 @@ class CausalStudent(nn.Module):
         """
         call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink)
         attends = [partial(_attend_cache, layer, call) for layer in cache.layers]
+        return self._run(latents, timesteps, context, conditions, attends)
+
+    def forward_rows(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        contexts: Sequence[TextContext],
+        caches: Sequence[StudentCache],
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Tensor:
+        """`forward` for independent streams or noise levels: row b has `caches[b]`, of batch 1.
+
+        The weights are applied to all rows at once, attention to each row with its own past.
+        """
+        calls = [cache.begin(latents.shape[1]) for cache in caches]
+        attends = [
+            partial(_attend_rows, list(zip(layers, calls, strict=True)))
+            for layers in zip(*(cache.layers for cache in caches), strict=True)
+        ]
+        context = _stack_contexts(contexts)
         return self._run(latents, timesteps, context, conditions, attends)
 
     def forward_sequence(
@@ -244,6 +265,28 @@ def _attend_cache(
 ) -> Tensor:
     keys, values = cache.update(call, key, value)
     return attention(rotate(query, call.query), keys, values)
+
+
+def _attend_rows(
+    rows: list[tuple[KVCache, CachedCall]], query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    parts = [
+        _attend_cache(cache, call, query[b : b + 1], key[b : b + 1], value[b : b + 1])
+        for b, (cache, call) in enumerate(rows)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _stack_contexts(contexts: Sequence[TextContext]) -> TextContext:
+    """The contexts of a batch's rows as one; one that all rows share stays as it is."""
+    if all(context is contexts[0] for context in contexts):
+        return contexts[0]
+    layers = zip(*(context.layers for context in contexts), strict=True)
+    return TextContext(
+        tuple(
+            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers
+        )
+    )
 
 
 def _for_batch(text: tuple[Tensor, Tensor], batch: int) -> tuple[Tensor, Tensor]:

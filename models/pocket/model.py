@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..conditioning import Conditions, TextContext
-from ..denoise import FlowSchedule, denoise_chunk
+from ..denoise import FlowSchedule
 from ..kv_cache import StudentCache
+from ..recent import Recent
+from ..stages.contract import Order, Row, draw_seed, run_chunk, step_noise
+from ..stages.rows import StepInput, denoise_rows
 from ..state import SavedState, StreamState
 from ..stream import Chunk, Controls
 from ..student import CausalStudent
@@ -45,6 +48,8 @@ ASSETS = Path(__file__).parent / "assets"
 _LOUD = 0.2
 # a change of expression takes at least this many chunks: faces do not jump
 _LEAST_EASING = 2
+_KEPT = 8
+_LATENT_SHAPE = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
 
 PocketState = StreamState[PocketCarry]
 
@@ -75,6 +80,9 @@ class PocketModel:
         self._vocabulary = manifest.vocabulary()
         self._gain = manifest.drag_gain
         self._schedule = FlowSchedule(SHIFT)
+        # pure functions of few values: streams that show and ask the same share them
+        self._contexts: Recent[bytes, TextContext] = Recent(_KEPT)
+        self._sinks: Recent[tuple[str, bytes], StudentCache] = Recent(_KEPT)
         pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
         still = (weights["latent.references"] - self._mean) / self._spread
         with torch.inference_mode():
@@ -97,49 +105,70 @@ class PocketModel:
         name = scene or self._vocabulary.choose(parsed.weights, self._tokens, self._first)
         look = self._known(name)
         words = self._words_of(name, parsed.weights)
-        state = StreamState(
-            caches=self._new_caches(),
-            context=self._context(words),
+        return StreamState(
+            caches=[self.new_cache() for _ in STEPS],
             carry=self._carry(look, seed, words),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             scene=name,
             prompt=prompt or "",
         )
-        self._show_reference(state)
-        return state
 
-    @torch.inference_mode()
     def step(self, state: PocketState, controls: Controls) -> Chunk:
         """Advance by one chunk of four frames."""
+        return run_chunk(self, state, controls)
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of a chunk."""
+        return len(STEPS)
+
+    def new_cache(self) -> StudentCache:
+        """An empty cache of one denoising step."""
+        return self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE)
+
+    @torch.inference_mode()
+    def front(self, state: PocketState, controls: Controls) -> Order:
+        """Obey, and say what the next chunk's steps and decoder need to know."""
         ignored = self._obey(state, controls)
         carry, look = state.carry, self._looks[state.scene]
-        self._ease_words(state)
+        _ease_words(carry)
         talking, features = self._next_faces(carry, look)
         centres = self._next_centres(carry)
         previous = features[:, 0] if carry.previous is None else carry.previous
         frames, speech = frame_conditions(grouped(features, previous))
         carry.previous = features[:, -1].clone()
-        conditions = Conditions(
-            frames, speech, self._tracks(centres, look), look.channels, self._base(centres, look)
-        )
-        shape = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
-        latents = denoise_chunk(
-            self._student,
-            state.caches,
-            torch.randn(shape, generator=state.generator),
-            STEPS,
-            state.context,
-            conditions,
-            schedule=self._schedule,
-            renoise=lambda x: torch.randn(x.shape, generator=state.generator),
-        )
-        pictures = self._decode(latents, look)
-        chunk = Chunk(
-            state.chunk_index, pictures, carry.speech.current, talking, state.scene, ignored
+        order = Order(
+            index=state.chunk_index,
+            noise_seed=draw_seed(state.generator),
+            restart=state.restart,
+            plain={"scene": state.scene, "talking": talking, "ignored_words": ignored},
+            tensors={
+                "words": carry.words,
+                "frames": frames,
+                "speech": speech,
+                "tracks": self._tracks(centres, look),
+                "base": self._base(centres, look),
+                "heard": torch.from_numpy(carry.speech.current),
+            },
         )
         state.chunk_index += 1
-        return chunk
+        state.restart = False
+        return order
+
+    @torch.inference_mode()
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Take each row's latents through its step."""
+        return denoise_rows(self._student, [self._step_input(row) for row in rows], self._schedule)
+
+    @torch.inference_mode()
+    def decode(self, order: Order, latents: Tensor) -> Chunk:
+        """The frames of a chunk's latents, with the speech that they show."""
+        scene: str = order.plain["scene"]
+        pictures = self._pictures(latents, self._looks[scene])
+        heard = order.tensors["heard"].numpy()
+        ignored = tuple(order.plain["ignored_words"])
+        return Chunk(order.index, pictures, heard, order.plain["talking"], scene, ignored)
 
     def snapshot(self, state: PocketState) -> bytes:
         """The whole state as bytes."""
@@ -153,18 +182,18 @@ class PocketModel:
         carry = PocketCarry.load(
             saved.part("carry"), saved.plain["carry"], self._gain, look.entry.objects
         )
-        caches = self._new_caches()
-        for k, cache in enumerate(caches):
-            cache.load(saved.part(f"cache.{k}"), saved.plain["caches"][k])
+        caches = [self.new_cache() for _ in STEPS]
+        for k, metadata in enumerate(saved.plain["caches"]):
+            caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
             caches=caches,
-            context=self._context(carry.words),
             carry=carry,
             generator=saved.generator(),
             seed=saved.plain["seed"],
             scene=saved.plain["scene"],
             prompt=saved.plain["prompt"],
             chunk_index=saved.plain["chunk_index"],
+            restart=saved.plain["restart"],
         )
 
     @property
@@ -198,18 +227,40 @@ class PocketModel:
         weights |= {k: w for k, w in asked.items() if self._vocabulary.group(k) == EXPRESSION}
         return weight_vector(self._vocabulary, weights)
 
-    def _new_caches(self) -> list[StudentCache]:
-        """An empty cache for each denoising step."""
-        return [
-            self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE) for _ in STEPS
-        ]
+    def _step_input(self, row: Row) -> StepInput:
+        told = row.order.tensors
+        scene: str = row.order.plain["scene"]
+        if row.order.restart:
+            sink = self._sink(scene, told["words"])
+            row.cache.load(sink.tensors(), sink.metadata())
+        return StepInput(
+            timestep=STEPS[row.step],
+            noise=step_noise(row.order, row.step, _LATENT_SHAPE),
+            sample=row.latents,
+            context=self._context(told["words"]),
+            conditions=Conditions(
+                told["frames"],
+                told["speech"],
+                told["tracks"],
+                self._looks[scene].channels,
+                told["base"],
+            ),
+            cache=row.cache,
+        )
 
     def _context(self, words: Tensor) -> TextContext:
-        return self._student.encode_text(self._words(words))
+        return self._contexts.get(
+            words.numpy().tobytes(), lambda: self._student.encode_text(self._words(words))
+        )
 
-    def _show_reference(self, state: PocketState) -> None:
-        """Start the caches anew with the look's picture as their sink."""
-        look = self._looks[state.scene]
+    def _sink(self, scene: str, words: Tensor) -> StudentCache:
+        """A cache with nothing but the look's picture as its sink."""
+        return self._sinks.get(
+            (scene, words.numpy().tobytes()), lambda: self._see_reference(scene, words)
+        )
+
+    def _see_reference(self, scene: str, words: Tensor) -> StudentCache:
+        look, cache = self._looks[scene], self.new_cache()
         conditions = Conditions(
             frames=torch.zeros(1, 1, FRAME_DIM),
             audio=torch.zeros(1, 1, GROUP, VISEMES),
@@ -217,13 +268,9 @@ class PocketModel:
             channels=look.channels,
             base=look.base,
         )
-        first, *others = state.caches
-        first.reset()
-        self._student(look.base, torch.zeros(1, 1), state.context, first, conditions)
-        first.advance(1)
-        for cache in others:
-            cache.load(first.tensors(), first.metadata())
-        state.carry.previous = None
+        self._student(look.base, torch.zeros(1, 1), self._context(words), cache, conditions)
+        cache.advance(1)
+        return cache
 
     def _obey(self, state: PocketState, controls: Controls) -> tuple[str, ...]:
         """Apply what changed; the words of a new prompt that mean nothing here."""
@@ -249,8 +296,7 @@ class PocketModel:
         state.seed = seed
         state.generator.manual_seed(seed)
         state.carry = self._carry(self._looks[state.scene], seed, state.carry.wanted_words)
-        state.context = self._context(state.carry.words)
-        self._show_reference(state)
+        state.restart = True
 
     def _set_prompt(self, state: PocketState, prompt: str, transition: int) -> tuple[str, ...]:
         parsed = self._vocabulary.parse(prompt)
@@ -271,15 +317,7 @@ class PocketModel:
         old = state.carry
         state.carry = self._carry(look, state.seed, words)
         state.carry.speech, state.carry.avatar = old.speech, old.avatar
-        state.context = self._context(words)
-        self._show_reference(state)
-
-    def _ease_words(self, state: PocketState) -> None:
-        carry = state.carry
-        if carry.easing:
-            carry.words = carry.words + (carry.wanted_words - carry.words) / carry.easing
-            carry.easing -= 1
-            state.context = self._context(carry.words)
+        state.restart = True
 
     def _next_faces(self, carry: PocketCarry, look: Look) -> tuple[bool, Tensor]:
         """Whether someone talks, and the frame features [1, 4, 24] of a chunk."""
@@ -312,7 +350,7 @@ class PocketModel:
         flow = motion_draft(centres, look.entry.objects)
         return moved_base(look.base, flow[None], look.scale, self._spread)
 
-    def _decode(self, latents: Tensor, look: Look) -> np.ndarray:
+    def _pictures(self, latents: Tensor, look: Look) -> np.ndarray:
         """uint8 RGB frames [4, H, W, 3] of one packed latent frame."""
         frame_latents = unpack_latents(latents)[0] * self._spread + self._mean
         reference = look.features.expand(CHUNK_FRAMES)
@@ -320,3 +358,9 @@ class PocketModel:
         frames = self._decoder(frame_latents, reference, scale).frames
         pixels = frames.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _ease_words(carry: PocketCarry) -> None:
+    if carry.easing:
+        carry.words = carry.words + (carry.wanted_words - carry.words) / carry.easing
+        carry.easing -= 1

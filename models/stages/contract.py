@@ -1,0 +1,138 @@
+"""What a model offers so that its chunks can be made in stages, and what every executor does.
+
+A chunk is made in three parts: `front` turns controls into an `Order`, `denoise` takes its latents
+through one step after another, `decode` makes frames of them. All that a step remembers is its
+own cache, so any part may run in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..kv_cache import StudentCache
+from ..stream import Chunk, Controls, ModelInfo, Stepper
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """All that the steps and the decoder need to know of one chunk, beside its latents.
+
+    `noise_seed` is what every step draws its noise from, wherever it runs. With `restart` each
+    step starts its cache anew when this chunk reaches it: a new sink needs no drain. `plain` is
+    JSON-able, `tensors` are small; both are the model's own affair.
+    """
+
+    index: int
+    noise_seed: int
+    restart: bool
+    plain: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step of one chunk: `latents` are those of the step before, None for the first."""
+
+    order: Order
+    step: int
+    latents: Tensor | None
+    cache: StudentCache
+
+
+class StagedState(Protocol):
+    """A stream's state: its caches, one a step, and whatever `front` keeps."""
+
+    caches: list[StudentCache]
+
+
+State = TypeVar("State", bound=StagedState)
+
+
+@runtime_checkable
+class StagedModel(Stepper[State], Protocol[State]):
+    """A `Stepper` that can be taken apart; `run_chunk` of the parts is its `step`."""
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of a chunk, S."""
+        ...
+
+    def new_cache(self) -> StudentCache:
+        """An empty cache of one step; an order with `restart` comes before all others."""
+        ...
+
+    def front(self, state: State, controls: Controls) -> Order:
+        """Apply `controls` and advance all of `state` but its caches by one chunk."""
+        ...
+
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        """The latents of each row after its step, as one batch; advances their caches."""
+        ...
+
+    def decode(self, order: Order, latents: Tensor) -> Chunk:
+        """The chunk that the last step's latents show."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A chunk of a stream."""
+
+    stream: str
+    chunk: Chunk
+
+
+class Executor(Protocol):
+    """Runs the chunks of any number of streams; each stream's chunks come in order."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model makes."""
+        ...
+
+    def open(
+        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+    ) -> None:
+        """Begin a stream. Raises ValueError for an unknown scene."""
+        ...
+
+    def step(self, stream: str, controls: Controls) -> list[Finished]:
+        """Admit one more chunk of `stream`; the chunks that were finished meanwhile, if any."""
+        ...
+
+    def finish(self) -> list[Finished]:
+        """The chunks that are still under way, admitting none."""
+        ...
+
+    def close(self, stream: str) -> None:
+        """Free a stream; what is under way of it is dropped."""
+        ...
+
+
+def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
+    """One chunk from its controls to its frames, here and now."""
+    order = model.front(state, controls)
+    latents: Tensor | None = None
+    for step, cache in enumerate(state.caches):
+        (latents,) = model.denoise([Row(order, step, latents, cache)])
+    assert latents is not None, "a model has at least one step"
+    return model.decode(order, latents)
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """The next chunk's `noise_seed`."""
+    return int(torch.randint(2**62, (), generator=generator))
+
+
+def step_noise(order: Order, step: int, shape: Sequence[int]) -> Tensor:
+    """Noise for a step of a chunk: the same in whatever process, order or batch it is drawn.
+
+    Drawn on the CPU, so that it does not depend on the device either.
+    """
+    mixed = (order.noise_seed + step * 0x9E3779B97F4A7C15) % 2**63
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(mixed))
