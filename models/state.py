@@ -110,7 +110,10 @@ class SavedState:
 
 
 def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file: a length, a JSON header, the tensors."""
+    return load(data), read_metadata(data)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The metadata of safetensors `data`: a length, a JSON header, the tensors."""
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return load(data), header["__metadata__"]
+    return json.loads(data[8 : 8 + length])["__metadata__"]

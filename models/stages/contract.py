@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..kv_cache import StudentCache
 from ..stream import Chunk, Controls, ModelInfo, Stepper
+from .events import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,6 @@ class StagedModel(Stepper[State], Protocol[State]):
     def decode(self, order: Order, latents: Tensor) -> Chunk:
         """The chunk that the last step's latents show."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A chunk of a stream."""
-
-    stream: str
-    chunk: Chunk
 
 
 class Executor(Protocol):

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ..stream import Controls, ModelInfo
-from .contract import Finished, Order, Row, StagedModel
+from .contract import Order, Row, StagedModel
+from .events import Finished
 
 
 @dataclass(slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..stream import Controls, ModelInfo
-from .contract import Finished, StagedModel, run_chunk
+from .contract import StagedModel, run_chunk
+from .events import Finished
 
 
 class Sequential:

@@ -1,0 +1,40 @@
+"""When the next chunk may enter a pipeline, so that none ever waits between its stages.
+
+A pipeline that is fed as fast as it takes fills its links, and a chunk then needs one period for
+each stage. Fed once a period of its slowest stage, a chunk needs the sum of its parts: S t + v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SMOOTHING = 0.2
+# a little faster than measured, or the slowest stage would have to wait for its own rounding
+_EAGER = 0.97
+
+
+class Admission:
+    """Paces the input of `stages` stages; time is passed in."""
+
+    def __init__(self, stages: int, period_s: float = 0.0) -> None:
+        self._most = stages + 1
+        self.period_s = period_s
+        """Work of the slowest stage for one chunk, smoothed."""
+        self._last_s = float("-inf")
+
+    def next_s(self, now_s: float, under_way: int) -> float | None:
+        """When a chunk may enter; None: not before one has left."""
+        if under_way >= self._most:
+            return None
+        return max(now_s, self._last_s + _EAGER * self.period_s)
+
+    def admitted(self, now_s: float) -> None:
+        """A chunk has entered."""
+        self._last_s = now_s
+
+    def observed(self, busy_s: Mapping[int, float]) -> None:
+        """A chunk has left after so much work on each stage."""
+        slowest_s = max(busy_s.values())
+        if not self.period_s:
+            self.period_s = slowest_s
+        self.period_s += _SMOOTHING * (slowest_s - self.period_s)

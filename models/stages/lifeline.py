@@ -1,0 +1,72 @@
+"""A stage's line to its executor: messages, a heartbeat, and the end of the process with it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from .messages import Beat, FromStage, ToStage
+
+BEAT_S = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+class Lifeline:
+    """Both directions of a stage's control connection; any thread may `send`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._busy_since_s: float | None = None
+
+    def receive(self) -> ToStage:
+        """The next message; ends the process when the executor is gone."""
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def send(self, message: FromStage) -> None:
+        """Tell the executor; ends the process when it is gone."""
+        try:
+            with self._lock:
+                self._connection.send(message)
+        except OSError:
+            os._exit(0)
+
+    def start(self, deliver: Callable[[ToStage], None]) -> None:
+        """From here on messages are delivered, and the heart beats."""
+        threading.Thread(target=self._listen, args=(deliver,), name="control", daemon=True).start()
+        threading.Thread(target=self._beat, name="heart", daemon=True).start()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """A piece of work: if it never ends, the heartbeat tells."""
+        self._busy_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since_s = None
+
+    def _listen(self, deliver: Callable[[ToStage], None]) -> None:
+        while True:
+            deliver(self.receive())
+
+    def _beat(self) -> None:
+        while True:
+            since_s = self._busy_since_s
+            self.send(Beat(0.0 if since_s is None else time.monotonic() - since_s))
+            time.sleep(BEAT_S)
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process with its parent, even if it hangs or is stopped (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

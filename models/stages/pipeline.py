@@ -1,0 +1,321 @@
+"""The pipeline executor: stages as processes, each with its denoising steps and their caches.
+
+Timestep-forcing pipeline parallelism (Live Avatar, arXiv 2512.04677), with any number of stages
+and sessions, paced at its input, and started again when a stage is lost. Free of torch: whoever
+drives it has no model in its process. One thread calls it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from ..stream import Controls, ModelInfo
+from .admission import Admission
+from .crew import Crew
+from .events import Dropped, Event, Finished, Lost, Restarted, Restarting
+from .journal import Journal
+from .messages import (
+    Assign,
+    Assigned,
+    Broken,
+    Close,
+    Done,
+    Drop,
+    FromStage,
+    Load,
+    Loaded,
+    ModelSpec,
+    Open,
+    Part,
+    Ready,
+    Refused,
+    Step,
+)
+from .plan import Costs, Plan, choose_plan
+
+_POLL_S = 0.1
+_TRIES = 3
+
+
+class PipelineFailed(Exception):
+    """The stages could not be started, several times in a row."""
+
+
+class Pipeline:
+    """An `Executor` over `stages` processes; `plan` None: the best for what the model measures."""
+
+    def __init__(
+        self, model: ModelSpec, stages: int, *, plan: Plan | None = None, backend: str = "gloo"
+    ) -> None:
+        self._new_crew = lambda: Crew(stages, model, backend)
+        self._stages = stages
+        self._fixed_plan = plan
+        self._crew = self._new_crew()
+        self._journals: dict[str, Journal] = {}
+        self._queue: deque[tuple[str, int, Controls]] = deque()
+        self._under_way: dict[tuple[str, int], float] = {}
+        self._events: list[Event] = []
+        self._waiting_for: set[int | str] = set()
+        self._running = False
+        self._lost_s: float | None = None
+        self._tries = 0
+        self._info: ModelInfo | None = None
+        self.costs: Costs | None = None
+        self.plan: Plan | None = plan
+        self.admission = Admission(stages)
+        self.restarts = 0
+        self.start_s = 10.0
+        """How long the stages took to start the last time; a guess before the first time."""
+
+    # Life.
+
+    def start(self) -> None:
+        """Start the stages and return when they are ready. Raises PipelineFailed."""
+        self._launch()
+        while not self._running:
+            self._turn(_POLL_S)
+
+    def stop(self) -> None:
+        """End the stages."""
+        self._running = False
+        self._crew.stop()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model makes; known after `start`."""
+        assert self._info is not None, "start comes first"
+        return self._info
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The stages' processes by rank."""
+        return self._crew.pids
+
+    @property
+    def running(self) -> bool:
+        """Whether the stages work; false while they are started again."""
+        return self._running
+
+    def assign(self, plan: Plan) -> None:
+        """Share the work out anew, between streams: it forgets all of them."""
+        assert not self._journals, "close the streams first"
+        self._fixed_plan = plan
+        self._running = False
+        self._send_plan(plan)
+        while not self._running:
+            self._turn(_POLL_S)
+
+    # Streams.
+
+    def open(
+        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+    ) -> None:
+        """Begin a stream; a scene that is unknown comes back as `Lost`."""
+        message = Open(stream, seed, scene, prompt)
+        self._journals[stream] = Journal(message)
+        if self._running:
+            self._crew.send(0, message)
+
+    def submit(self, stream: str, controls: Controls) -> None:
+        """Admit a chunk as soon as the pace allows."""
+        self._queue.append((stream, self._journals[stream].add(controls), controls))
+        self._pump()
+
+    def drop(self, stream: str) -> None:
+        """Barge-in: chunks of `stream` that are under way are not shown, and not decoded.
+
+        They pass all remaining steps, so that every cache has the same past; `Dropped` tells of
+        each. This costs no time: a chunk admitted now comes no earlier if others are torn out.
+        """
+        journal = self._journals[stream]
+        if self._running and self.plan is not None:
+            self._crew.send(self.plan.decoder, Drop(stream, journal.next_index))
+        journal.shown_from = journal.next_index
+
+    def close(self, stream: str) -> None:
+        """Free a stream on all stages."""
+        if self._journals.pop(stream, None) is None:
+            return
+        self._queue = deque(each for each in self._queue if each[0] != stream)
+        self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
+        if self._running:
+            self._crew.send(0, Close(stream))
+
+    def next_s(self, now_s: float) -> float | None:
+        """When one more chunk may be submitted, in monotonic time; None: not yet known."""
+        if not self._running or self._queue:
+            return None
+        return self.admission.next_s(now_s, len(self._under_way))
+
+    def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
+        """What happened; waits up to `timeout_s`, or until any of `others` is readable.
+
+        To be called all the time, for it is what notices a lost stage. Raises PipelineFailed.
+        """
+        if not self._events:
+            self._turn(timeout_s, others)
+        events, self._events = self._events, []
+        return events
+
+    # As an `Executor`.
+
+    def step(self, stream: str, controls: Controls) -> list[Finished]:
+        """Admit a chunk; the chunks that are ready. Waits while the pipeline is full."""
+        self.submit(stream, controls)
+        done = self._finished(self.poll(0.0))
+        while self._queue:
+            done += self._finished(self.poll(self._pause_s()))
+        return done
+
+    def finish(self) -> list[Finished]:
+        """Wait for the chunks under way."""
+        done = self._finished(self._events)
+        self._events = []
+        while self._under_way or self._queue:
+            done += self._finished(self.poll(self._pause_s()))
+        return done
+
+    # Private.
+
+    def _finished(self, events: list[Event]) -> list[Finished]:
+        for event in events:
+            if isinstance(event, Lost):
+                raise ValueError(event.reason)
+        return [event for event in events if isinstance(event, Finished)]
+
+    def _pause_s(self) -> float:
+        """How long nothing can be admitted, at most."""
+        now_s = time.monotonic()
+        next_s = self.admission.next_s(now_s, len(self._under_way))
+        return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
+
+    def _turn(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
+        for rank, message in self._crew.receive(timeout_s, others):
+            self._handle(rank, message)
+        reason = self._crew.lost()
+        if reason is not None:
+            self._recover(reason)
+        self._pump()
+
+    def _launch(self) -> None:
+        self._crew = self._new_crew()
+        self._waiting_for = set(range(self._stages))
+        self._started_s = time.monotonic()
+        self._crew.start()
+
+    def _recover(self, reason: str) -> None:
+        self._crew.stop()
+        if self._running:
+            self._lost_s = time.monotonic()
+            self.restarts += 1
+            self._events.append(Restarting(reason, self.start_s))
+            self._tries = 0
+        self._running = False
+        self._tries += 1
+        if self._tries > _TRIES:
+            raise PipelineFailed(f"{reason}; gave up after {_TRIES} tries")
+        self._launch()
+
+    def _handle(self, rank: int, message: FromStage) -> None:
+        match message:
+            case Ready():
+                self._ready(rank, message)
+            case Assigned():
+                self._answered(rank)
+            case Loaded():
+                self._answered(f"{rank}/{message.stream}")
+            case Done():
+                self._done(message)
+            case Part() if message.stream in self._journals and self.costs is not None:
+                steps = len(self.costs.step_s)
+                self._journals[message.stream].take_part(message.index, message.parts, steps)
+            case Refused():
+                self.close(message.stream)
+                self._events.append(Lost(message.stream, message.reason))
+            case Broken() if self._tries >= _TRIES or self._info is None:
+                raise PipelineFailed(f"stage {rank}: {message.reason}\n{message.detail}")
+            case _:
+                pass
+
+    def _ready(self, rank: int, message: Ready) -> None:
+        if message.info is not None and message.costs is not None:
+            self._info, self.costs = message.info, message.costs
+            costs = message.costs
+            self._crew.longest_part_s = max(costs.front_s, costs.decode_s, *costs.step_s)
+        self._waiting_for.discard(rank)
+        if not self._waiting_for and self.costs is not None:
+            self._send_plan(self._fixed_plan or choose_plan(self._stages, self.costs))
+
+    def _send_plan(self, plan: Plan) -> None:
+        assert self.costs is not None, "stage 0 measured them"
+        self.plan = plan
+        self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs))
+        self._waiting_for = set(range(self._stages))
+        for rank in range(self._stages):
+            self._crew.send(rank, Assign(plan))
+
+    def _answered(self, what: int | str) -> None:
+        was_assigning = isinstance(what, int)
+        self._waiting_for.discard(what)
+        if self._waiting_for:
+            return
+        if was_assigning and self._restore():
+            return
+        self._resume()
+
+    def _restore(self) -> bool:
+        """Give the streams to fresh stages; whether there is an answer to wait for."""
+        assert self.plan is not None, "the plan was assigned"
+        self._queue.clear()
+        self._under_way.clear()
+        for stream, journal in self._journals.items():
+            start, replay = journal.begin_again()
+            if isinstance(start, Load):
+                for rank in range(self.plan.stages):
+                    self._crew.send(rank, start)
+                    self._waiting_for.add(f"{rank}/{stream}")
+            else:
+                self._crew.send(0, start)
+            self._queue.extend((stream, index, controls) for index, controls in replay)
+        return bool(self._waiting_for)
+
+    def _resume(self) -> None:
+        self._running = True
+        self._tries = 0
+        self.start_s = time.monotonic() - self._started_s
+        if self._lost_s is not None:
+            self._events.append(Restarted(time.monotonic() - self._lost_s))
+            self._lost_s = None
+
+    def _pump(self) -> None:
+        """Admit what is queued, at the pace of the slowest stage."""
+        while self._running and self._queue:
+            now_s = time.monotonic()
+            next_s = self.admission.next_s(now_s, len(self._under_way))
+            if next_s is None or next_s > now_s:
+                return
+            stream, index, controls = self._queue.popleft()
+            self._under_way[stream, index] = now_s
+            self.admission.admitted(now_s)
+            self._crew.send(0, Step(stream, controls, Journal.wants_snapshot(index)))
+
+    def _done(self, message: Done) -> None:
+        begin_s = self._under_way.pop((message.stream, message.index), None)
+        journal = self._journals.get(message.stream)
+        if begin_s is None or journal is None or self.costs is None:
+            return
+        if message.chunk is not None:
+            busy_s: dict[int, float] = {}
+            for span in message.spans:
+                busy_s[span.stage] = busy_s.get(span.stage, 0.0) + span.end_s - span.begin_s
+            self.admission.observed(busy_s)
+        if not journal.deliver(message.index, len(self.costs.step_s)):
+            return
+        if message.chunk is None or message.index < journal.shown_from:
+            self._events.append(Dropped(message.stream, message.index))
+            return
+        latency_s = time.monotonic() - begin_s
+        self._events.append(Finished(message.stream, message.chunk, latency_s, message.spans))

@@ -1,0 +1,109 @@
+"""Which stage does which steps, and which one decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds that the parts of a chunk take: front, each denoising step, decoder."""
+
+    front_s: float
+    step_s: tuple[float, ...]
+    decode_s: float
+
+    @property
+    def total_s(self) -> float:
+        """One chunk from end to end, without links."""
+        return self.front_s + sum(self.step_s) + self.decode_s
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`steps[r]` are the denoising steps of stage r, in order; `decoder` is the stage that decodes.
+
+    A stage without steps comes last and is the decoder. The front is always on stage 0.
+    """
+
+    steps: tuple[tuple[int, ...], ...]
+    decoder: int
+
+    def __post_init__(self) -> None:
+        flat = [step for own in self.steps for step in own]
+        idle = [rank for rank, own in enumerate(self.steps) if not own]
+        alone = idle in ([], [len(self.steps) - 1]) and all(rank == self.decoder for rank in idle)
+        if not flat or flat != list(range(len(flat))) or not alone:
+            raise ValueError(
+                f"steps {self.steps}, decoder {self.decoder}; expected steps 0.. in order, at "
+                "least one on every stage but a last one that only decodes"
+            )
+        if not 0 <= self.decoder < len(self.steps):
+            raise ValueError(f"decoder {self.decoder} is not one of {len(self.steps)} stages")
+
+    @property
+    def stages(self) -> int:
+        """Stages in all."""
+        return len(self.steps)
+
+    def outlet(self, rank: int) -> int | None:
+        """The stage that gets what stage `rank` has done; None: it is done here."""
+        denoising = sum(bool(own) for own in self.steps)
+        if rank < denoising - 1:
+            return rank + 1
+        return self.decoder if rank == denoising - 1 != self.decoder else None
+
+    def inlets(self, rank: int) -> tuple[int, ...]:
+        """The stages that send to stage `rank`."""
+        return tuple(other for other in range(self.stages) if self.outlet(other) == rank)
+
+    def load_s(self, rank: int, costs: Costs) -> float:
+        """Seconds of work for one chunk on stage `rank`."""
+        front = costs.front_s if rank == 0 else 0.0
+        decode = costs.decode_s if rank == self.decoder else 0.0
+        return front + sum(costs.step_s[step] for step in self.steps[rank]) + decode
+
+    def bottleneck_s(self, costs: Costs) -> float:
+        """Seconds between chunks at best."""
+        return max(self.load_s(rank, costs) for rank in range(self.stages))
+
+    def hops(self) -> int:
+        """Links that a chunk crosses."""
+        return sum(self.outlet(rank) is not None for rank in range(self.stages))
+
+
+def choose_plan(stages: int, costs: Costs) -> Plan:
+    """The plan with the highest throughput: the decoder alone, or where there is slack.
+
+    Raises ValueError unless there are 1 to S + 1 stages.
+    """
+    most = len(costs.step_s) + 1
+    if not 1 <= stages <= most:
+        raise ValueError(
+            f"{stages} stages for {most - 1} denoising steps; choose 1 to {most}: one a step and "
+            "one for the decoder"
+        )
+    # Among equals the one that decodes late: its chunks cross no link back.
+    return min(
+        plans(stages, len(costs.step_s)),
+        key=lambda plan: (plan.bottleneck_s(costs), plan.hops(), -plan.decoder),
+    )
+
+
+def plans(stages: int, steps: int) -> Iterator[Plan]:
+    """Every plan for this many stages and steps."""
+    if stages <= steps:
+        for split in _splits(stages, steps):
+            for decoder in range(stages):
+                yield Plan(split, decoder)
+    if stages > 1:
+        for split in _splits(stages - 1, steps):
+            yield Plan((*split, ()), stages - 1)
+
+
+def _splits(parts: int, steps: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+    for cuts in combinations(range(1, steps), parts - 1):
+        edges = (0, *cuts, steps)
+        yield tuple(tuple(range(a, b)) for a, b in zip(edges, edges[1:], strict=False))

@@ -1,0 +1,71 @@
+"""What crosses from stage to stage, as bytes: an order, or the end of a stream."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .contract import Order
+from .messages import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A chunk under way after its latest step; `order` None: the stream is closed.
+
+    `spans` says where the chunk's time went so far.
+    """
+
+    stream: str
+    order: Order | None
+    latents: Tensor | None = None
+    snapshot: bool = False
+    spans: tuple[Span, ...] = ()
+
+
+def pack(package: Package) -> bytes:
+    """All of a package but its latents, which cross as they are."""
+    order = package.order
+    plain = {
+        "stream": package.stream,
+        "snapshot": package.snapshot,
+        "spans": [astuple(span) for span in package.spans],
+        "latents": None if package.latents is None else list(package.latents.shape),
+        "dtype": None if package.latents is None else str(package.latents.dtype).split(".")[1],
+        "order": None
+        if order is None
+        else {
+            "index": order.index,
+            "noise_seed": order.noise_seed,
+            "restart": order.restart,
+            "plain": order.plain,
+        },
+    }
+    head = json.dumps(plain).encode()
+    # copies: the format refuses tensors that share memory
+    tensors = {} if order is None else {k: t.clone() for k, t in order.tensors.items()}
+    return len(head).to_bytes(8, "little") + head + save(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A package whose latents are still to come: `shape` and `dtype`, None if it has none."""
+
+    package: Package
+    shape: tuple[int, ...] | None
+    dtype: str | None
+
+
+def unpack(data: bytes) -> Parcel:
+    """The inverse of `pack`."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    plain = json.loads(data[8:end])
+    about = plain["order"]
+    order = None if about is None else Order(**about, tensors=load(data[end:]))
+    spans = tuple(Span(*each) for each in plain["spans"])
+    package = Package(plain["stream"], order, None, plain["snapshot"], spans)
+    shape = None if plain["latents"] is None else tuple(plain["latents"])
+    return Parcel(package, shape, plain["dtype"])
