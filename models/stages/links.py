@@ -32,8 +32,8 @@ class Links:
         dist.init_process_group(
             "gloo", init_method=rendezvous, rank=rank, world_size=world, timeout=_FOR_EVER
         )
-        self._orders = dist.new_group(backend="gloo", timeout=_FOR_EVER)
-        self._latents = dist.new_group(backend=backend, timeout=_FOR_EVER)
+        self._orders = _group("gloo")
+        self._latents = _group(backend)
         self._device = torch.device("cuda" if backend == "nccl" else "cpu")
         self._side = torch.cuda.Stream() if backend == "nccl" else None
         self._sent: deque[tuple[list[Any], list[Tensor]]] = deque()
@@ -98,3 +98,9 @@ class Links:
             return nullcontext()
         self._side.wait_stream(torch.cuda.current_stream())
         return torch.cuda.stream(self._side)
+
+
+def _group(backend: str) -> dist.ProcessGroup:
+    group = dist.new_group(backend=backend, timeout=_FOR_EVER)
+    assert isinstance(group, dist.ProcessGroup), group
+    return group

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +106,4 @@ def plans(stages: int, steps: int) -> Iterator[Plan]:
 def _splits(parts: int, steps: int) -> Iterator[tuple[tuple[int, ...], ...]]:
     for cuts in combinations(range(1, steps), parts - 1):
         edges = (0, *cuts, steps)
-        yield tuple(tuple(range(a, b)) for a, b in zip(edges, edges[1:], strict=False))
+        yield tuple(tuple(range(a, b)) for a, b in pairwise(edges))

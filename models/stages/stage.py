@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import queue
 import statistics
@@ -150,16 +151,17 @@ class Stage:
     def _pass(self, package: Package) -> None:
         """Do this stage's part of a chunk and hand it on."""
         assert self._plan is not None, "a plan comes first"
-        if package.order is None:
+        order = package.order
+        if order is None:
             self._close(package.stream)
             return
         last = self._plan.steps[-1] or self._plan.steps[-2]
         clean = package.spans[-1].name == f"step {last[-1]}"
         if not clean:
-            package = self._denoise(package, package.order)
+            package = self._denoise(package, order)
         to = None if clean else self._plan.outlet(self._rank)
         if to is None:
-            self._decode(package, package.order)
+            self._decode(package, order)
         else:
             assert self._links is not None, "more than one stage"
             self._links.send(to, package)
@@ -239,7 +241,7 @@ def _timed_chunks(model: StagedModel[Any], state: Any) -> Iterator[list[float]]:
         assert latents is not None, "a model has at least one step"
         model.decode(order, latents)
         marks.append(time.perf_counter())
-        yield [end - begin for begin, end in zip(marks, marks[1:], strict=False)]
+        yield [end - begin for begin, end in itertools.pairwise(marks)]
 
 
 def serve(connection: Connection) -> None:

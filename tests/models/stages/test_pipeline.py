@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -184,3 +186,36 @@ def test_a_model_that_cannot_be_loaded_is_reported_not_tried_for_ever() -> None:
             pipeline.start()
     finally:
         pipeline.stop()
+
+
+def test_no_stage_outlives_its_executor(_tiny_is_importable: None) -> None:
+    """Not even one that is stopped and could not notice, when the executor is killed outright."""
+    code = (
+        "from rollcast.models.stages.messages import ModelSpec\n"
+        "from rollcast.models.stages.pipeline import Pipeline\n"
+        "pipeline = Pipeline(ModelSpec('tiny:TinyModel'), 2)\n"
+        "pipeline.start()\n"
+        "print(*pipeline.pids, flush=True)\n"
+        "input()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdin is not None
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(pids) == 2
+    os.kill(pids[0], signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stdin.close()
+    end_s = time.monotonic() + 5
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end_s, "an orphan is left"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"

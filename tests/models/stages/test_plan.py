@@ -26,7 +26,7 @@ def test_every_plan_is_a_chain_that_ends_at_the_decoder(stages: int) -> None:
 
 def test_the_decoder_goes_where_there_is_slack() -> None:
     assert choose_plan(5, FOUR) == Plan(((0,), (1,), (2,), (3,), ()), 4)
-    assert choose_plan(2, Costs(0.1, (1.0, 1.0), 1.0)) == Plan(((0, 1), ()), 1)
+    assert choose_plan(2, Costs(0.0, (1.0, 1.0), 2.0)) == Plan(((0, 1), ()), 1)
     assert choose_plan(2, Costs(0.0, (1.0, 1.0), 0.1)) == Plan(((0,), (1,)), 1)
     # three cheap steps and a dear one: the first stage has room for the decoder
     assert choose_plan(2, Costs(0.0, (0.2, 0.2, 2.0), 0.5)) == Plan(((0, 1), (2,)), 0)
