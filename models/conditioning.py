@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -17,7 +18,8 @@ class Conditions:
     `frames` [B, F, frame_dim], `audio` [B, F, A, audio_dim],
     `tracks` [B, track_stride * F, track_channels, h, w],
     `channels` [B, F or 1, extra_channels, h, w], `base` [B, F or 1, C, h, w] (always optional; a
-    sample student predicts the residual to it).
+    sample student predicts the residual to it). For an avatar, `speech` [B, F, A + 2, d] of
+    `speech_tokens` and `pose` [B, F, pose_channels, h, w] (always optional).
     """
 
     frames: Tensor | None = None
@@ -25,10 +27,12 @@ class Conditions:
     tracks: Tensor | None = None
     channels: Tensor | None = None
     base: Tensor | None = None
+    speech: Tensor | None = None
+    pose: Tensor | None = None
 
     def check(self, config: StudentConfig, frames: int) -> None:
         """Raise ValueError if these are not what `config` needs for `frames` frames."""
-        needed = {
+        needed: dict[str, tuple[int | None, tuple[int, ...], tuple[int, ...]]] = {
             "frames": (config.frame_dim, (frames,), (config.frame_dim,)),
             "audio": (config.audio_tokens, (frames,), (config.audio_tokens, config.audio_dim)),
             "tracks": (
@@ -38,7 +42,13 @@ class Conditions:
             ),
             "channels": (config.extra_channels, (1, frames), (config.extra_channels,)),
             "base": (None, (1, frames), (config.out_channels,)),
+            "speech": (0, (), ()),
+            "pose": (0, (), ()),
         }
+        if config.avatar is not None:
+            tokens = config.avatar.audio_tokens + 2
+            needed["speech"] = (tokens, (frames,), (tokens, config.dim))
+            needed["pose"] = (None, (frames,), (config.avatar.pose_channels,))
         for name, (wanted, lengths, width) in needed.items():
             value: Tensor | None = getattr(self, name)
             if value is None:
@@ -75,6 +85,26 @@ class TextContext:
     """Text keys and values of every layer, [B, H, L, D] each: encode once, use until it changes."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
+
+
+def stack_contexts(contexts: Sequence[TextContext]) -> TextContext:
+    """The contexts of a batch's rows as one; one that all rows share stays as it is."""
+    if all(context is contexts[0] for context in contexts):
+        return contexts[0]
+    layers = zip(*(context.layers for context in contexts), strict=True)
+    return TextContext(
+        tuple(
+            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers
+        )
+    )
+
+
+def for_batch(text: tuple[Tensor, Tensor], batch: int) -> tuple[Tensor, Tensor]:
+    """A layer's text keys and values for `batch` rows."""
+    key, value = text
+    if key.shape[0] == batch:
+        return text
+    return key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
 
 
 class TrackHead(nn.Module):

@@ -13,6 +13,25 @@ RaggedEviction = Literal["fold", "overwrite"]
 
 
 @dataclass(frozen=True, slots=True)
+class AvatarConfig:
+    """What a Live Avatar has beside the Wan blocks (arXiv 2512.04677, Wan2.2-S2V); as published.
+
+    Speech of `audio_layers` x `audio_dim` features becomes `audio_tokens` tokens of a latent frame,
+    heard behind the blocks `inject_layers`. The reference stands at latent frame `reference_frame`
+    until the stream comes near. `half_rope` rounds rotations to float16 as the published code
+    does; only for parity.
+    """
+
+    pose_channels: int = 16
+    audio_layers: int = 25
+    audio_dim: int = 1024
+    audio_tokens: int = 4
+    inject_layers: tuple[int, ...] = (0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39)
+    reference_frame: int = 30
+    half_rope: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StudentConfig:
     """Shape of a `CausalStudent`; the defaults past `patch` make a plain Wan causal DiT.
 
@@ -21,6 +40,7 @@ class StudentConfig:
     `audio_tokens` > 0 turns on audio cross-attention, `frame_dim` > 0 per-frame conditions,
     `draft` a linear guess of the latents from them (needs `grid`, the latent rows and columns),
     `track_channels` > 0 the track head, `extra_channels` > 0 channels beside the latents.
+    `avatar` adds what a Live Avatar has: a sink of reference and motion, and speech.
     Stem and head kernel 3 are 3x3 convolutions and need a spatial patch of 1.
     """
 
@@ -48,6 +68,7 @@ class StudentConfig:
     extra_channels: int = 0
     stem_kernel: Literal[1, 3] = 1
     head_kernel: Literal[1, 3] = 1
+    avatar: AvatarConfig | None = None
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or self.head_dim % 2:
@@ -64,6 +85,12 @@ class StudentConfig:
             raise ValueError(f"patch {self.patch}: 3x3 stem and head need patch (1, 1, 1)")
         if self.draft and (self.grid is None or not self.frame_dim or self.prediction != "sample"):
             raise ValueError("draft needs grid, frame_dim > 0 and prediction 'sample'")
+        if self.avatar and self.rope != "absolute":
+            raise ValueError("an avatar keeps its sink by absolute RoPE; got rope 'slot'")
+        if self.avatar and max(self.avatar.inject_layers, default=0) >= self.num_layers:
+            raise ValueError(
+                f"inject_layers {self.avatar.inject_layers}; this student has {self.num_layers}"
+            )
         if bool(self.audio_tokens) != bool(self.audio_dim):
             raise ValueError(
                 f"audio_tokens {self.audio_tokens} and audio_dim {self.audio_dim} go together"
@@ -98,8 +125,10 @@ class StudentConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
         """The config that `to_dict` wrote."""
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        plain = _with_tuples(values)
+        if plain.get("avatar") is not None:
+            plain["avatar"] = AvatarConfig(**_with_tuples(plain["avatar"]))
+        return cls(**plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +153,10 @@ class CacheConfig:
     it starts at frame 0. With chunks as long as the sink only a prompt switch notices.
     `zero_start` is the published EMA-Sink warm start: until the sink is full, its empty frames are
     attended to as zero keys. Only for parity.
+
+    `rolling_distance` is for students with an avatar, whose sink is tokens instead of frames: the
+    reference stays that many latent frames ahead of the chunk under way (Rolling RoPE). There,
+    `bounded_sink` takes the motion tokens along; as published they stay behind.
     """
 
     window_frames: int
@@ -136,6 +169,7 @@ class CacheConfig:
     bounded_sink: bool = False
     guard_sink: bool = False
     zero_start: bool = False
+    rolling_distance: int | None = None
 
     def __post_init__(self) -> None:
         if self.window_frames < 1 or self.sink_frames < 0:
@@ -147,6 +181,11 @@ class CacheConfig:
             raise ValueError("an EMA sink needs sink_frames > 0 and a rolling window")
         if self.sink == "none" and self.sink_frames:
             raise ValueError(f"sink 'none' with sink_frames {self.sink_frames}; expected 0")
+        if self.rolling_distance is not None and self.sink_frames:
+            raise ValueError(
+                f"sink_frames {self.sink_frames} with rolling_distance {self.rolling_distance}: "
+                "an avatar's sink is tokens; expected 0 sink_frames"
+            )
         if not 0.0 <= self.alpha <= 1.0:
             raise ValueError(f"alpha {self.alpha} is outside 0..1")
 
@@ -154,3 +193,8 @@ class CacheConfig:
     def capacity_frames(self) -> int:
         """Frames the cache holds."""
         return self.sink_frames + self.window_frames
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` from JSON, which knows only lists."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -15,6 +15,7 @@ from torch import Tensor
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
+from .token_sink import SinkPlaces, SinkTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class CachedCall:
 
     `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
     stored and `read` the first stored keys before they are used; None: as they are.
-    `write_from` is the first token of the call that `write` turns.
+    `write_from` is the first token of the call that `write` turns. `sink` turns the keys of a sink
+    of tokens.
     """
 
     ring: RingWrite
@@ -32,10 +34,11 @@ class CachedCall:
     write: Tensor | None
     write_from: int
     read: Tensor | None
+    sink: Tensor | None = None
 
 
 class KVCache:
-    """Keys and values of one layer, [B, H, slots * tokens_per_frame, D]."""
+    """Keys and values of one layer, [B, H, sink_tokens + slots * tokens_per_frame, D]."""
 
     def __init__(
         self,
@@ -45,20 +48,24 @@ class KVCache:
         tokens_per_frame: int,
         head_dim: int,
         *,
+        sink_tokens: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config
         self.tokens_per_frame = tokens_per_frame
+        self.sink_tokens = sink_tokens
 
-        def buffer(frames: int, kind: torch.dtype) -> Tensor:
-            shape = (batch, heads, frames * tokens_per_frame, head_dim)
+        def buffer(frames: int, kind: torch.dtype, more: int = 0) -> Tensor:
+            shape = (batch, heads, frames * tokens_per_frame + more, head_dim)
             return torch.zeros(shape, dtype=kind, device=device)
 
         # Never inference tensors: a cache may be made in inference mode and used outside of it.
         with torch.inference_mode(False):
-            self.key = buffer(config.capacity_frames, dtype)
-            self.value = buffer(config.capacity_frames, dtype)
+            self.key = buffer(config.capacity_frames, dtype, sink_tokens)
+            self.value = buffer(config.capacity_frames, dtype, sink_tokens)
+            # Before RoPE; the buffer above has them turned for the chunk under way.
+            self.token_key = buffer(0, dtype, sink_tokens) if sink_tokens else None
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
             self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
@@ -76,7 +83,9 @@ class KVCache:
             tail = rotate(key[:, :, call.write_from :], call.write)
             key = torch.cat((head, tail), dim=2) if call.write_from else tail
         self._write(call.ring, key, value)
-        live = call.ring.live * self.tokens_per_frame
+        if call.sink is not None and self.token_key is not None:
+            self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
+        live = self.sink_tokens + call.ring.live * self.tokens_per_frame
         keys, values = self.key[:, :, :live], self.value[:, :, :live]
         if call.read is None:
             return keys, values
@@ -87,6 +96,8 @@ class KVCache:
     def tensors(self) -> dict[str, Tensor]:
         """All that a snapshot must keep, by name; the tensors themselves, not copies."""
         kept = {"key": self.key, "value": self.value}
+        if self.token_key is not None:
+            kept["token_key"] = self.token_key
         if self.sink_key is not None and self.sink_value is not None:
             kept |= {"sink_key": self.sink_key, "sink_value": self.sink_value}
         return kept
@@ -95,7 +106,8 @@ class KVCache:
         tokens = self.tokens_per_frame
         for part in ring.segments:
             source = slice(part.source * tokens, (part.source + part.frames) * tokens)
-            slots = slice(part.slot * tokens, (part.slot + part.frames) * tokens)
+            first = self.sink_tokens + part.slot * tokens
+            slots = slice(first, first + part.frames * tokens)
             self.key[:, :, slots] = key[:, :, source]
             self.value[:, :, slots] = value[:, :, source]
             if self.sink_key is not None and self.sink_value is not None:
@@ -140,6 +152,7 @@ class StudentCache:
         layers: Sequence[KVCache],
         rope: RopeTable,
         family: RopeFamily,
+        places: SinkPlaces | None = None,
     ) -> None:
         if config.bounded_sink and family == "slot":
             raise ValueError("bounded_sink is for absolute RoPE; slot RoPE is always bounded")
@@ -148,6 +161,8 @@ class StudentCache:
         self.config = config
         self.layers = list(layers)
         self.position = 0
+        self._places = places
+        self._has_sink = False
         self._rope = rope
         self._family: RopeFamily = family
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
@@ -167,6 +182,8 @@ class StudentCache:
         `rewrite_sink` lifts `CacheConfig.guard_sink`. Raises ValueError as `FrameRing.write` does.
         """
         start = self.position if start is None else start
+        if self._places is not None and not self._has_sink:
+            raise ValueError("this cache has no sink yet; call set_sink first")
         again = start + frames <= self._ring.end and start > 0
         keep_sink = self.config.guard_sink and again and not rewrite_sink
         ring = self._ring.write(start, frames, keep_sink=keep_sink)
@@ -177,6 +194,21 @@ class StudentCache:
             return self._slot_call(ring, frames)
         return self._absolute_call(ring, start, frames)
 
+    def set_sink(self, sink: SinkTokens) -> None:
+        """Attend to these tokens from the next call on, whatever chunk that is.
+
+        Raises ValueError if this cache has no room for just that many.
+        """
+        for layer, (key, value) in zip(self.layers, sink.layers, strict=True):
+            if layer.token_key is None or layer.token_key.shape[1:] != key.shape[1:]:
+                raise ValueError(
+                    f"a sink of {tuple(key.shape[1:])}; this cache has room for "
+                    f"{None if layer.token_key is None else tuple(layer.token_key.shape[1:])}"
+                )
+            layer.token_key.copy_(key.expand_as(layer.token_key))
+            layer.value[:, :, : layer.sink_tokens] = value
+        self._has_sink = True
+
     def advance(self, frames: int) -> None:
         """The chunk of `frames` frames is done; the next call is on the frames behind it."""
         self.position += frames
@@ -186,13 +218,14 @@ class StudentCache:
         """Back to the start of a stream; memory stays where it is."""
         self.position = 0
         self._ring.end = 0
+        self._has_sink = False
         for tensor in self.tensors().values():
             tensor.zero_()
 
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
-        live = self._ring.live * self._rope.tokens_per_frame
         for layer in self.layers:
+            live = layer.sink_tokens + self._ring.live * self._rope.tokens_per_frame
             layer.key[:, :, live:] = fill
             layer.value[:, :, live:] = fill
 
@@ -206,7 +239,7 @@ class StudentCache:
 
     def metadata(self) -> dict[str, Any]:
         """The rest of a snapshot, JSON-able."""
-        return {"position": self.position, "end": self._ring.end}
+        return {"position": self.position, "end": self._ring.end, "sink": self._has_sink}
 
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Take over the `tensors` and `metadata` of a cache of the same shape.
@@ -225,6 +258,7 @@ class StudentCache:
             tensor.copy_(tensors[name])
         self.position = int(metadata["position"])
         self._ring.end = int(metadata["end"])
+        self._has_sink = bool(metadata.get("sink", False))
 
     def _slot_call(self, ring: RingWrite, frames: int) -> CachedCall:
         tokens = self._rope.tokens_per_frame
@@ -246,6 +280,8 @@ class StudentCache:
     def _absolute_call(self, ring: RingWrite, start: int, frames: int) -> CachedCall:
         tokens = self._rope.tokens_per_frame
         query = self._chunk(start, frames)
+        if self._places is not None:
+            return CachedCall(ring, tokens, query, query, 0, None, self._places.rotations(start))
         if not self.config.bounded_sink:
             return CachedCall(ring, tokens, query, query, 0, None)
         sinks = min(self.config.sink_frames, ring.live)

@@ -7,6 +7,7 @@ float64 from integer positions and only then rounded, so frame 10**7 is as exact
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,19 +15,45 @@ from torch import Tensor
 THETA = 10_000.0
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Positions of tokens at every frame, row and column of these, ordered so."""
+
+    frames: tuple[int, ...]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return len(self.frames) * len(self.rows) * len(self.columns)
+
+    def shifted(self, frames: int) -> Grid:
+        """The same `frames` frames later."""
+        return Grid(tuple(frame + frames for frame in self.frames), self.rows, self.columns)
+
+
 class RopeTable:
     """Rotations of a grid of `rows` x `columns` tokens per frame, for heads of `head_dim`.
 
-    The spatial part is fixed; the temporal part is computed for the frames asked for.
+    The spatial part is fixed; the temporal part is computed for the frames asked for. `half` rounds
+    rotations to float16, as Live Avatar's published table is; only for parity.
     """
 
     def __init__(
-        self, head_dim: int, rows: int, columns: int, *, device: torch.device | str = "cpu"
+        self,
+        head_dim: int,
+        rows: int,
+        columns: int,
+        *,
+        device: torch.device | str = "cpu",
+        half: bool = False,
     ) -> None:
         spatial = 2 * (head_dim // 6)
+        self._ladders = (ladder(head_dim - 2 * spatial), ladder(spatial), ladder(spatial))
+        self._half = half
         self.tokens_per_frame = rows * columns
         self.device = torch.device(device)
-        self._frame_ladder = ladder(head_dim - 2 * spatial)
         row = torch.outer(torch.arange(rows, dtype=torch.float64), ladder(spatial))
         column = torch.outer(torch.arange(columns, dtype=torch.float64), ladder(spatial))
         # [rows * columns, spatial] angles: the row's, then the column's.
@@ -41,12 +68,28 @@ class RopeTable:
     def rotations(self, frames: Sequence[int], dtype: torch.dtype = torch.complex64) -> Tensor:
         """Rotations [len(frames) * tokens_per_frame, head_dim / 2] at these frame positions."""
         positions = torch.tensor(frames, dtype=torch.float64)
-        angles = torch.outer(positions, self._frame_ladder)
+        angles = torch.outer(positions, self._ladders[0])
         tokens = self.tokens_per_frame
         temporal = angles[:, None].expand(-1, tokens, -1)
         spatial = self._grid[None].expand(len(frames), -1, -1)
-        full = torch.cat((temporal, spatial), dim=2).flatten(0, 1)
-        return torch.polar(torch.ones_like(full), full).to(self.device, dtype)
+        return self._turns(torch.cat((temporal, spatial), dim=2).flatten(0, 1), dtype)
+
+    def grid_rotations(self, grid: Grid, dtype: torch.dtype = torch.complex64) -> Tensor:
+        """Rotations [tokens, head_dim / 2] of tokens that stand elsewhere than a frame's."""
+        axes = (grid.frames, grid.rows, grid.columns)
+        shape = tuple(len(axis) for axis in axes)
+        angles: list[Tensor] = []
+        for index, (axis, steps) in enumerate(zip(axes, self._ladders, strict=True)):
+            place = [-1 if index == other else 1 for other in range(3)]
+            line = torch.outer(torch.tensor(axis, dtype=torch.float64), steps)
+            angles.append(line.reshape(*place, len(steps)).expand(*shape, -1))
+        return self._turns(torch.cat(angles, dim=3).flatten(0, 2), dtype)
+
+    def _turns(self, angles: Tensor, dtype: torch.dtype) -> Tensor:
+        turns = torch.polar(torch.ones_like(angles), angles)
+        if self._half:
+            turns = torch.view_as_complex(torch.view_as_real(turns).half().double())
+        return turns.to(self.device, dtype)
 
 
 def ladder(axis_dim: int) -> Tensor:

@@ -13,12 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels.dispatch import attention
+from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
-from .conditioning import AudioEmbedding, Conditions, TextContext, TrackHead
+from .conditioning import (
+    AudioEmbedding,
+    Conditions,
+    TextContext,
+    TrackHead,
+    for_batch,
+    stack_contexts,
+)
 from .config import CacheConfig, StudentConfig
+from .frame_packer import FramePacker
 from .kv_cache import CachedCall, KVCache, StudentCache
-from .layers import Attend, Block, Head, sinusoid
+from .layers import QKVO, Attend, Block, Head, sinusoid
 from .rope import RopeTable, rotate
+from .speech_projector import SpeechProjector
+from .token_sink import SinkPlaces, places_of
 
 NO_CONDITIONS = Conditions()
 
@@ -50,6 +61,7 @@ class CausalStudent(nn.Module):
         patch_values = config.out_channels * rows * columns
         self.head = Head(dim, patch_values, config.eps, config.head_kernel)
         self._add_conditioning(config)
+        self._add_avatar(config)
         self._rope: dict[tuple[int, int, torch.device], RopeTable] = {}
         _initialise(self)
 
@@ -61,10 +73,14 @@ class CausalStudent(nn.Module):
     def new_cache(
         self, config: CacheConfig, *, height: int, width: int, batch: int = 1
     ) -> StudentCache:
-        """Empty caches for a stream of `height` x `width` latents, in the dtype of the weights."""
+        """Empty caches for a stream of `height` x `width` latents, in the dtype of the weights.
+
+        Those of an avatar want their sink before the first call (`StudentCache.set_sink`).
+        """
         rows, columns = self._grid(height, width)
         shape = self.config
         weight = self.patch_embedding.weight
+        places = self.sink_places(height, width, config)
         layers = [
             KVCache(
                 config,
@@ -72,12 +88,20 @@ class CausalStudent(nn.Module):
                 shape.num_heads,
                 rows * columns,
                 shape.head_dim,
+                sink_tokens=0 if places is None else places.tokens,
                 dtype=weight.dtype,
                 device=weight.device,
             )
             for _ in range(shape.num_layers)
         ]
-        return StudentCache(config, layers, self._rope_table(rows, columns), shape.rope)
+        return StudentCache(config, layers, self._rope_table(rows, columns), shape.rope, places)
+
+    def sink_places(
+        self, height: int, width: int, cache: CacheConfig | None = None
+    ) -> SinkPlaces | None:
+        """`token_sink.places_of` for latents of `height` x `width`."""
+        rope = self._rope_table(*self._grid(height, width))
+        return places_of(self.config, cache, rope, height, width)
 
     def encode_text(self, embeddings: Tensor) -> TextContext:
         """Keys and values of `embeddings` [B, L, text_dim], padded with zero rows to `text_len`.
@@ -91,7 +115,7 @@ class CausalStudent(nn.Module):
                 f"text of {embeddings.shape[1]} tokens; at most {self.config.text_len} fit"
             )
         text = self.text_embedding(F.pad(embeddings, (0, 0, 0, missing)))
-        return TextContext(tuple(block.cross_attn.keys_values(text) for block in self._blocks()))
+        return TextContext(tuple(block.cross_attn.keys_values(text) for block in self.wan_blocks()))
 
     def forward(
         self,
@@ -131,7 +155,7 @@ class CausalStudent(nn.Module):
             partial(_attend_rows, list(zip(layers, calls, strict=True)))
             for layers in zip(*(cache.layers for cache in caches), strict=True)
         ]
-        context = _stack_contexts(contexts)
+        context = stack_contexts(contexts)
         return self._run(latents, timesteps, context, conditions, attends)
 
     def forward_sequence(
@@ -149,6 +173,8 @@ class CausalStudent(nn.Module):
         Keys and values of the past are those of this very pass. Shapes as in `forward`, F a
         multiple of `chunk_frames`; `cache` gives window and sink.
         """
+        if self.config.avatar is not None:
+            raise ValueError("an avatar has no offline pass: its sink is not part of the sequence")
         rows, columns = self._grid(*latents.shape[-2:])
         rope = self._rope_table(rows, columns)
         plan = BlockCausal(
@@ -168,12 +194,15 @@ class CausalStudent(nn.Module):
         batch, frames, _, height, width = latents.shape
         conditions.check(self.config, frames)
         draft = self._draft_latents(conditions, latents)
-        x = self._embed_patches(latents, draft, conditions)
+        x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
         embedding = self._embed_time(timesteps.expand(batch, frames), conditions)
         modulation = self.time_projection(embedding).unflatten(2, (6, -1))
         audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
-        for block, attend, text in zip(self._blocks(), attends, context.layers, strict=True):
-            x = block(x, modulation, attend, _for_batch(text, batch), audio)
+        layers = zip(self.wan_blocks(), attends, context.layers, strict=True)
+        for index, (block, attend, text) in enumerate(layers):
+            x = block(x, modulation, attend, for_batch(text, batch), audio)
+            if self.audio_injector is not None and conditions.speech is not None:
+                x = self.audio_injector(x, index, conditions.speech)
         rows, columns = self._grid(height, width)
         out = self._unpatch(self.head(x, embedding, rows, columns))
         for added in (draft, conditions.base):
@@ -198,6 +227,34 @@ class CausalStudent(nn.Module):
             rows, columns = config.grid
             self.draft = nn.Linear(config.frame_dim, config.out_channels * rows * columns)
 
+    def _add_avatar(self, config: StudentConfig) -> None:
+        """The parts of Live Avatar, by the names of its weights."""
+        avatar, dim = config.avatar, config.dim
+        channels = config.in_channels
+        self.cond_encoder = (
+            nn.Conv3d(avatar.pose_channels, dim, config.patch, config.patch) if avatar else None
+        )
+        self.trainable_cond_mask = nn.Embedding(3, dim) if avatar else None
+        self.casual_audio_encoder = (
+            SpeechProjector(avatar.audio_layers, avatar.audio_dim, dim, avatar.audio_tokens)
+            if avatar
+            else None
+        )
+        self.audio_injector = (
+            AudioInjector(dim, config.num_heads, avatar.inject_layers) if avatar else None
+        )
+        self.frame_packer = FramePacker(channels, dim) if avatar else None
+
+    def _mark_noisy(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """An avatar's tokens with their pose and the mark that they are not the sink's."""
+        if self.cond_encoder is None or self.trainable_cond_mask is None:
+            return x
+        # No pose is a pose of zeros, whose bias counts.
+        pose = torch.as_tensor(self.cond_encoder.bias)
+        if conditions.pose is not None:
+            pose = patch_tokens(self.cond_encoder, conditions.pose)
+        return x + pose + self.trainable_cond_mask.weight[0]
+
     def _draft_latents(self, conditions: Conditions, latents: Tensor) -> Tensor | None:
         if self.draft is None:
             return None
@@ -221,22 +278,18 @@ class CausalStudent(nn.Module):
         if self.track_head is not None and conditions.tracks is not None:
             parts.append(self.track_head(conditions.tracks))
         stacked = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        stem = self.patch_embedding
-        # A temporal kernel of 1 is a 2-D convolution of every frame, and that is faster.
-        x = F.conv2d(
-            stacked.flatten(0, 1),
-            stem.weight.squeeze(2),
-            stem.bias,
-            stride=self.config.patch[1:],
-            padding=self.config.stem_kernel // 2,
-        )
-        return x.flatten(2).transpose(1, 2).reshape(batch, -1, x.shape[1])
+        return patch_tokens(self.patch_embedding, stacked)
+
+    def modulation(self, timesteps: Tensor) -> Tensor:
+        """Modulation [B, F, 6, d] of the blocks at `timesteps` [B, F], without frame conditions."""
+        embedding = self._embed_time(timesteps, NO_CONDITIONS)
+        return self.time_projection(embedding).unflatten(2, (6, -1))
 
     def _embed_time(self, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """[B, F, d]: time and, where the student has them, the frame conditions."""
         waves = sinusoid(timesteps, self.config.freq_dim)
         embedding = self.time_embedding(waves.to(self.patch_embedding.weight.dtype))
-        if self.frame_embedding is not None:
+        if self.frame_embedding is not None and conditions.frames is not None:
             embedding = embedding + self.frame_embedding(conditions.frames)
         return embedding
 
@@ -253,11 +306,29 @@ class CausalStudent(nn.Module):
     def _rope_table(self, rows: int, columns: int) -> RopeTable:
         key = (rows, columns, self.device)
         if key not in self._rope:
-            self._rope[key] = RopeTable(self.config.head_dim, rows, columns, device=self.device)
+            avatar = self.config.avatar
+            half = avatar is not None and avatar.half_rope
+            self._rope[key] = RopeTable(
+                self.config.head_dim, rows, columns, device=self.device, half=half
+            )
         return self._rope[key]
 
-    def _blocks(self) -> list[Block]:
+    def wan_blocks(self) -> list[Block]:
+        """The blocks in order."""
         return [block for block in self.blocks if isinstance(block, Block)]
+
+
+def patch_tokens(stem: nn.Conv3d, frames: Tensor) -> Tensor:
+    """Tokens [B, F * P, d] of `frames` [B, F, C, h, w], ordered frame, row, column."""
+    # A temporal kernel of 1 is a 2-D convolution of every frame, and that is faster.
+    x = F.conv2d(
+        frames.flatten(0, 1),
+        stem.weight.squeeze(2),
+        stem.bias,
+        stride=(stem.stride[1], stem.stride[2]),
+        padding=(int(stem.padding[1]), int(stem.padding[2])),
+    )
+    return x.flatten(2).transpose(1, 2).reshape(frames.shape[0], -1, x.shape[1])
 
 
 def _attend_cache(
@@ -275,25 +346,6 @@ def _attend_rows(
         for b, (cache, call) in enumerate(rows)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _stack_contexts(contexts: Sequence[TextContext]) -> TextContext:
-    """The contexts of a batch's rows as one; one that all rows share stays as it is."""
-    if all(context is contexts[0] for context in contexts):
-        return contexts[0]
-    layers = zip(*(context.layers for context in contexts), strict=True)
-    return TextContext(
-        tuple(
-            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers
-        )
-    )
-
-
-def _for_batch(text: tuple[Tensor, Tensor], batch: int) -> tuple[Tensor, Tensor]:
-    key, value = text
-    if key.shape[0] == batch:
-        return text
-    return key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
 
 
 def _silu_mlp(inputs: int, dim: int) -> nn.Sequential:
@@ -316,6 +368,14 @@ def _initialise(student: CausalStudent) -> None:
         _zero(student.frame_embedding[2])
     if student.draft is not None:
         _zero(student.draft)
+    quiet = [student.cond_encoder, student.trainable_cond_mask]
+    if student.audio_injector is not None:
+        for module in student.audio_injector.modules():
+            if isinstance(module, QKVO):
+                quiet.append(module.o)
+    for module in quiet:
+        if module is not None:
+            _zero(module)
     for block in student.blocks:
         if isinstance(block, Block) and block.audio_attn is not None:
             _zero(block.audio_attn.o)

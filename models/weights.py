@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import StudentConfig
 from .student import CausalStudent
@@ -82,8 +82,8 @@ def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def load_weights(student: CausalStudent, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights` into `student`; ValueError naming what is missing, unknown or misshapen."""
+def load_weights(student: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy `weights` into a model; ValueError naming what is missing, unknown or misshapen."""
     own = student.state_dict()
     missing = sorted(own.keys() - weights.keys())
     unknown = sorted(weights.keys() - own.keys())
@@ -98,5 +98,5 @@ def load_weights(student: CausalStudent, weights: Mapping[str, Tensor]) -> None:
         if names
     ]
     if problems:
-        raise ValueError("weights do not fit this student: " + "; ".join(problems))
+        raise ValueError("weights do not fit: " + "; ".join(problems))
     student.load_state_dict(weights)
