@@ -46,6 +46,7 @@ export class App {
     this.session = null;
     this.stream = SILENT;
     this._draining = false;
+    this._restartingUntilMs = -Infinity;
     this.tracks = new Tracks();
     this.stage = new Stage(byId("picture", HTMLCanvasElement), byId("glow", HTMLCanvasElement));
     this.overlay = new Overlay(byId("overlay", HTMLCanvasElement));
@@ -98,7 +99,8 @@ export class App {
     const { paused } = this.stream;
     const opened = this.session !== null;
     const condition = { opened, paused, draining: this._draining, stalled: this.playback.stalled() };
-    return describeStatus(this.connection.state, condition, this.nowMs());
+    const restarting = this.nowMs() < this._restartingUntilMs;
+    return describeStatus(this.connection.state, { ...condition, restarting }, this.nowMs());
   }
 
   /**
@@ -204,7 +206,13 @@ export class App {
     else if (message.type === "stats") this._statsChanged(message);
     else if (message.type === "pong") this.playback.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
     else if (message.type === "draining") this._draining = true;
+    else if (message.type === "engine.restarting") this._restarting(message.retry_after_s);
     else if (message.type === "error" && !message.fatal) this.view.notices.show(inWords(message), "bad");
+  }
+
+  /** Said while nothing comes; an estimate may be short. @param {number} estimateS */
+  _restarting(estimateS) {
+    this._restartingUntilMs = this.nowMs() + 3000 * Math.max(1, estimateS);
   }
 
   /** @param {Applied} applied */

@@ -318,6 +318,13 @@ class DrainingNotice(Incoming):
     retry_after_s: float
 
 
+class EngineRestarting(Incoming):
+    """A part of the model is started again; the stream goes on by itself."""
+
+    type: Literal["engine.restarting"]
+    retry_after_s: float
+
+
 class ErrorNotice(Incoming):
     """Something went wrong that answers no event_id; a fatal one closes the socket."""
 
@@ -339,6 +346,7 @@ ServerMessage = (
     | Stats
     | Pong
     | DrainingNotice
+    | EngineRestarting
     | ErrorNotice
 )
 

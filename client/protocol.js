@@ -62,9 +62,11 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  *   queued_audio_ms: number}} Stats
  * @typedef {{type: "pong", t_ms: number, server_ms: number}} Pong
  * @typedef {{type: "draining", retry_after_s: number}} Draining
+ * @typedef {{type: "engine.restarting", retry_after_s: number}} EngineRestarting
  * @typedef {{type: "error", code: string, message: string, field?: string | null,
  *   cure?: string | null, fatal: boolean, retry_after_s?: number | null}} ErrorMessage
  * @typedef {ServerHello | SessionReady | Applied | Rejected | StreamState | Stats | Pong | Draining
+ *   | EngineRestarting
  *   | ErrorMessage} ServerMessage
  */
 

@@ -13,7 +13,7 @@
  * @property {string | null} detail
  * @property {Cure | null} cure      what the button on the curtain does
  *
- * @typedef {{opened: boolean, paused: boolean, draining: boolean, stalled: boolean}} StreamCondition
+ * @typedef {{opened: boolean, paused: boolean, draining: boolean, restarting?: boolean, stalled: boolean}} StreamCondition
  *   `opened`: there was a stream before
  */
 
@@ -71,10 +71,11 @@ function describeReconnecting(connection, { opened }, waitS) {
 }
 
 /** @param {StreamCondition} stream @returns {Status} */
-function describeLive({ paused, draining, stalled }) {
+function describeLive({ paused, draining, restarting, stalled }) {
   const plain = { title: null, detail: null, cure: null };
   if (draining) return { ...plain, state: "draining", tone: "warn", label: "Server restarts soon" };
   if (paused) return { ...plain, state: "paused", tone: "calm", label: "Paused" };
+  if (stalled && restarting) return { ...plain, state: "restarting", tone: "warn", label: "Model restarts" };
   if (stalled) return { ...plain, state: "waiting", tone: "warn", label: "Waiting for frames" };
   return { ...plain, state: "live", tone: "live", label: "Live" };
 }

@@ -22,15 +22,16 @@ from .logs import configure_logs, logger
 from .metrics import Metrics
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
+from .staged_worker import StagedWorker, staged_model
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
-from .worker import Worker, load_models
+from .worker import Runner, Worker, load_models
 
 CLOSE_TIMEOUT_S = 5
 MAX_CONNECTIONS = 1024
 
 
-def create_app(config: ServerConfig, worker: Worker) -> FastAPI:
+def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
     """The app that serves `worker`'s models; the worker starts and stops with the app."""
     engine = Engine(config, worker, Metrics())
     encoders = Encoders()
@@ -79,7 +80,7 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
 
 
-def build_server(config: ServerConfig, worker: Worker) -> DrainingServer:
+def build_server(config: ServerConfig, worker: Runner) -> DrainingServer:
     """A uvicorn server for `config` that has not been started."""
     cert, key = _certificate(config)
     return DrainingServer(
@@ -106,7 +107,14 @@ def serve(config: ServerConfig) -> None:
     configure_logs(config.log_format, config.log_level)
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
-    build_server(config, Worker(partial(load_models, config.models, config.threads))).run()
+    build_server(config, build_runner(config)).run()
+
+
+def build_runner(config: ServerConfig) -> Runner:
+    """Whoever steps the models: a thread of this process, or stages in processes of their own."""
+    if config.stages is None:
+        return Worker(partial(load_models, config.models, config.threads))
+    return StagedWorker(staged_model(config.models[0], config.threads or 1), config.stages)
 
 
 def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:

@@ -15,8 +15,9 @@ class ServerConfig:
     """Settings of one server process.
 
     `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
-    choice); `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and
-    `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine.
+    choice); `stages` processes share the steps of one model (None: a thread runs it);
+    `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and `tls_key`,
+    `self_signed` makes a certificate for the host, `tls_names` and this machine.
     Raises ValueError for settings that contradict each other or are not safe.
     """
 
@@ -24,6 +25,7 @@ class ServerConfig:
     port: int = 8000
     models: tuple[str, ...] = ("pocket",)
     threads: int | None = None
+    stages: int | None = None
     max_sessions: int | None = None
     max_kbps: int | None = None
     max_lead_chunks: float = 1.7
@@ -47,6 +49,11 @@ class ServerConfig:
             raise ValueError("models is empty: name at least one model")
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port must be in 0..65535, got {self.port}")
+        if self.stages is not None and (self.stages < 1 or len(self.models) != 1):
+            raise ValueError(
+                f"stages must be at least 1, for one model; got {self.stages} for "
+                f"{len(self.models)} models"
+            )
         if self.max_sessions is not None and self.max_sessions < 1:
             raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
         if self.max_kbps is not None and not MIN_KBPS <= self.max_kbps <= MAX_KBPS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from ..models.stream import Chunk, Controls, ModelInfo
@@ -12,17 +14,17 @@ from .server_messages import Applied
 
 
 class ControlDesk:
-    """One step's controls at a time: `add` any number, `begin` a step, `finish` it."""
+    """`add` any number of controls, `begin` a step with them, `finish` steps in the same order."""
 
     def __init__(self, info: ModelInfo) -> None:
         self._info = info
         self._pending = PendingControls()
-        self._stepping: tuple[Controls, list[Event]] | None = None
+        self._begun: deque[tuple[Controls, list[Event]]] = deque()
 
     @property
-    def stepping(self) -> bool:
-        """Whether a step was begun and not finished."""
-        return self._stepping is not None
+    def under_way(self) -> int:
+        """Steps that were begun and not finished."""
+        return len(self._begun)
 
     def add(self, control: ModelControl) -> None:
         """Queue a control for the next step. Raises a StreamError for one that cannot be."""
@@ -43,16 +45,15 @@ class ControlDesk:
 
     def begin(self, audio: np.ndarray) -> Controls:
         """The controls of a step that is fed `audio`."""
-        assert self._stepping is None, "one step at a time"
         pending, self._pending = self._pending, self._pending.following()
         controls = pending.controls(audio)
-        self._stepping = controls, pending.events
+        self._begun.append((controls, pending.events))
         return controls
 
     def finish(self, chunk: Chunk, index: int, pts_us: float) -> tuple[Controls, list[Applied]]:
         """What the step was told, and the answers to those who asked for it."""
-        assert self._stepping is not None, "no step was begun"
-        (controls, events), self._stepping = self._stepping, None
+        assert self._begun, "no step was begun"
+        controls, events = self._begun.popleft()
         return controls, [_applied(event, chunk, index, pts_us) for event in events]
 
     def check_supported(self, control: str, event_id: str | None) -> None:

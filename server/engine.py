@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from ..models.stream import Chunk, ModelInfo
+from ..models.stream import ModelInfo
 from .client_messages import SessionCreate, SessionResume
 from .config import ServerConfig
 from .control_desk import check_scene
@@ -31,24 +31,37 @@ from .limits import MAX_KBPS
 from .logs import logger
 from .metrics import Metrics
 from .scheduler import Candidate, Load, admit, capacity, pick
-from .server_messages import DrainingNotice
+from .server_messages import DrainingNotice, EngineRestarting
 from .session import Session
 from .session_options import SessionOptions
 from .stream import Stream
-from .worker import Close, Failed, Open, Ready, Refused, Report, Step, Stepped, Worker
+from .under_way import UnderWay
+from .worker import (
+    Close,
+    Failed,
+    Open,
+    Ready,
+    Refused,
+    Report,
+    Restarted,
+    Restarting,
+    Runner,
+    Step,
+    Stepped,
+)
 
 TICK_S = 0.1
 GOODBYE_S = 1.0
 REMEMBERED_SESSIONS = 256
 LOADING_RETRY_S = 2.0
 
-Health = Literal["loading", "ready", "draining", "failed"]
+Health = Literal["loading", "ready", "restarting", "draining", "failed"]
 
 
 class Engine:
     """Every stream of this process, and the loop that keeps them generating."""
 
-    def __init__(self, config: ServerConfig, worker: Worker, metrics: Metrics) -> None:
+    def __init__(self, config: ServerConfig, worker: Runner, metrics: Metrics) -> None:
         self.config = config
         self.metrics = metrics
         self.health: Health = "loading"
@@ -58,7 +71,9 @@ class Engine:
         self._worker = worker
         self._loads: dict[str, Load] = {}
         self._expired: deque[str] = deque(maxlen=REMEMBERED_SESSIONS)
-        self._stepping: str | None = None
+        self._latency_s: dict[str, float] = {}
+        self._under_way = UnderWay()
+        self._restart_s = LOADING_RETRY_S
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
@@ -83,7 +98,7 @@ class Engine:
 
     async def drain(self) -> None:
         """Stop admitting, tell every client, and give them `drain_s` to leave."""
-        if self.health in ("loading", "ready"):
+        if self.health in ("loading", "ready", "restarting"):
             self.health = "draining"
         self.metrics.ready.set(0)
         for stream in self._attached():
@@ -123,7 +138,10 @@ class Engine:
             prompt=request.prompt or "",
             audio=audio,
             max_kbps=min(limit, request.max_kbps or limit),
-            max_lead_chunks=self.config.max_lead_chunks,
+            # while a chunk is under way others are played
+            max_lead_chunks=self.config.max_lead_chunks
+            + self._latency_s[info.name] * 1e6 / info.chunk_us,
+            max_under_way=self._worker.depth,
             grace_s=self.config.grace_s,
             idle_timeout_s=self.config.idle_timeout_s,
         )
@@ -169,6 +187,8 @@ class Engine:
             return
         self._count(stream)
         stream.session.close()
+        if self._worker.depth > 1:
+            self._under_way.forget(session_id)
         if self.health != "failed":
             self._worker.submit(Close(session_id))
         self._expired.append(session_id)
@@ -204,20 +224,29 @@ class Engine:
             self._wake.clear()
 
     def _step_next(self, now_s: float) -> float:
-        """Hand the most urgent step to the idle worker; returns when to look again."""
-        if self._stepping is not None or self.health not in ("ready", "draining"):
+        """Hand the most urgent step to the worker if it takes one; returns when to look again."""
+        room_s = self._worker.next_step_s(now_s, self._under_way.total)
+        if room_s is None or self.health not in ("ready", "draining"):
             return now_s + TICK_S
+        if room_s > now_s:
+            return room_s
         times = {
             session_id: stream.session.next_step_s(now_s)
             for session_id, stream in self.streams.items()
         }
         due = [session_id for session_id, at in times.items() if at is not None and at <= now_s]
-        chosen = pick(Candidate(each, self.streams[each].session.deadline_s(now_s)) for each in due)
+        chosen = pick(Candidate(each, self._deadline_s(each, now_s)) for each in due)
         if chosen is None:
             return min((at for at in times.values() if at is not None), default=now_s + TICK_S)
-        self._stepping = chosen
+        self._under_way.add(chosen)
         self._worker.submit(Step(chosen, self.streams[chosen].session.begin_step(now_s)))
-        return now_s + TICK_S
+        return now_s
+
+    def _deadline_s(self, session_id: str, now_s: float) -> float:
+        """When a stream runs dry, with what is under way for it."""
+        session = self.streams[session_id].session
+        ahead_s = self._under_way.of(session_id) * session.info.chunk_us / 1e6
+        return session.deadline_s(now_s) + ahead_s
 
     def _tick(self, now_s: float) -> None:
         for session_id, stream in list(self.streams.items()):
@@ -243,17 +272,22 @@ class Engine:
             case Ready():
                 self._ready(report)
             case Stepped():
-                self._deliver(report.session_id, report.chunk, report.step_s)
+                self._deliver(report)
             case Refused():
                 self._refused(report)
             case Failed():
                 self._failed(report)
+            case Restarting():
+                self._restarting(report)
+            case Restarted():
+                self._restarted(report)
         self.wake()
 
     def _ready(self, report: Ready) -> None:
         for info in report.models:
             load = Load(report.step_s[info.name], info.chunk_us / 1e6)
             self.models[info.name], self._loads[info.name] = info, load
+            self._latency_s[info.name] = report.latency_s.get(info.name, 0.0)
             self.metrics.warm_step_s.labels(info.name).set(load.step_s)
             self._log.info(
                 "model ready",
@@ -267,11 +301,13 @@ class Engine:
             self.metrics.ready.set(1)
         self.metrics.capacity.set(self.places())
 
-    def _deliver(self, session_id: str, chunk: Chunk, step_s: float) -> None:
-        self._stepping = None
+    def _deliver(self, report: Stepped) -> None:
+        chunk, step_s = report.chunk, report.step_s
+        self._under_way.done(report.session_id)
         self.metrics.stage_s.labels("step").observe(step_s)
+        self.metrics.latency_s.observe(step_s if report.latency_s is None else report.latency_s)
         self.metrics.chunks.inc()
-        stream = self.streams.get(session_id)
+        stream = self.streams.get(report.session_id)
         if stream is None:
             return
         now_s, session = self.now_s(), stream.session
@@ -282,8 +318,7 @@ class Engine:
         stream.notify()
 
     def _refused(self, report: Refused) -> None:
-        if self._stepping == report.session_id:
-            self._stepping = None
+        self._under_way.forget(report.session_id)
         self._log.error("stream refused", session_id=report.session_id, reason=report.reason)
         stream = self.streams.get(report.session_id)
         if stream is not None:
@@ -292,9 +327,27 @@ class Engine:
     def _failed(self, report: Failed) -> None:
         self.health, self.reason = "failed", report.reason
         self.metrics.ready.set(0)
-        self._stepping = None
+        self._under_way.clear()
         self._log.error("model thread failed", reason=report.reason, exception=report.detail)
         self._fail_all(lambda: EngineFailed("the model stopped working"))
+
+    def _restarting(self, report: Restarting) -> None:
+        """Nothing is lost but time: what is under way will come."""
+        self._restart_s = report.estimate_s
+        if self.health == "ready":
+            self.health = "restarting"
+        self.metrics.ready.set(0)
+        self.metrics.restarts.inc()
+        self._log.error("model is restarted", reason=report.reason, takes_s=report.estimate_s)
+        for stream in self._attached():
+            stream.session.say(EngineRestarting(retry_after_s=round(report.estimate_s, 1)))
+            stream.notify()
+
+    def _restarted(self, report: Restarted) -> None:
+        if self.health == "restarting":
+            self.health = "ready"
+            self.metrics.ready.set(1)
+        self._log.info("model works again", took_s=round(report.took_s, 2))
 
     def _fail_all(self, error: Callable[[], StreamError]) -> None:
         for stream in list(self.streams.values()):
@@ -311,6 +364,8 @@ class Engine:
         match self.health:
             case "loading":
                 raise Capacity("the model is still loading", retry_after_s=LOADING_RETRY_S)
+            case "restarting":
+                raise Capacity("the model is being restarted", retry_after_s=self._restart_s)
             case "draining":
                 raise Draining("the server shuts down", retry_after_s=10.0)
             case "failed":

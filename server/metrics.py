@@ -38,6 +38,13 @@ class Metrics:
             buckets=_LEAD_BUCKETS_S,
             registry=self.registry,
         )
+        self.latency_s = Histogram(
+            "rollcast_chunk_latency_seconds",
+            "From a chunk's admission to its frames, all steps and stages",
+            buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.restarts = self._counter("engine_restarts", "Times that a lost stage was replaced")
         self.chunks = self._counter("chunks", "Chunks generated")
         self.frames_sent = self._counter("frames_sent", "Video frames sent")
         self.frames_skipped = self._counter(

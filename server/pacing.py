@@ -38,11 +38,11 @@ class Pacing:
         """How much the viewer can show before running dry."""
         return self._end_us - self.position_us(now_s)
 
-    def next_step_s(self, now_s: float) -> float | None:
-        """When the next chunk may be started; None: not before another ack."""
+    def next_step_s(self, now_s: float, under_way: int = 0) -> float | None:
+        """When the next chunk may be started, behind those under way; None: not before an ack."""
         if self._link.congested(self._max_lead_s, now_s):
             return None
-        return self._playhead.next_step_s(now_s, self._end_us)
+        return self._playhead.next_step_s(now_s, self._end_us + under_way * self._info.chunk_us)
 
     def generated(self, now_s: float) -> None:
         """Another chunk is there."""

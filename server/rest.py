@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
-from .engine import Engine
+from .engine import Engine, Health
 from .errors import Unauthorized
 from .hello import describe, server_version
 from .page import CLIENT_DIR
@@ -23,7 +23,7 @@ class HealthReport(BaseModel):
     """Whether the process works; `reason` says why not."""
 
     status: Literal["ok", "failed"]
-    engine: Literal["loading", "ready", "draining", "failed"]
+    engine: Health
     reason: str | None = None
     version: str
 
@@ -32,7 +32,7 @@ class Readiness(BaseModel):
     """Whether new streams are accepted, and how many more fit."""
 
     ready: bool
-    engine: Literal["loading", "ready", "draining", "failed"]
+    engine: Health
     sessions: int
     places: int
 

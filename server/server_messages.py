@@ -146,6 +146,13 @@ class DrainingNotice(Message):
     retry_after_s: float
 
 
+class EngineRestarting(Message):
+    """A part of the model was lost and is started again; the stream then goes on by itself."""
+
+    type: Literal["engine.restarting"] = "engine.restarting"
+    retry_after_s: float
+
+
 class ErrorMessage(Message):
     """Something went wrong that answers no event_id; a fatal one closes the socket."""
 
@@ -167,5 +174,6 @@ ServerMessage = (
     | Stats
     | Pong
     | DrainingNotice
+    | EngineRestarting
     | ErrorMessage
 )

@@ -63,7 +63,7 @@ class Session:
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = now_s
-        self._mute_step = False
+        self._mute_steps = 0
         self._key_wanted = True
         self._audio_seq = 0
         self._desk = ControlDesk(info)
@@ -121,11 +121,14 @@ class Session:
 
     def next_step_s(self, now_s: float) -> float | None:
         """When the next chunk may be started; None while something else must happen first."""
-        if not self.attached or self.paused or self._desk.stepping or self.failure:
+        under_way = self._desk.under_way
+        if not self.attached or self.paused or self.failure:
+            return None
+        if under_way >= self.options.max_under_way:
             return None
         if self._outbox.frames > self.info.chunk_frames:
             return None
-        return self._pacing.next_step_s(now_s)
+        return self._pacing.next_step_s(now_s, under_way)
 
     def deadline_s(self, now_s: float) -> float:
         """When the viewer runs out of frames."""
@@ -141,8 +144,8 @@ class Session:
         controls, answers = self._desk.finish(chunk, media.index, media.pts_us)
         if controls.reset or controls.clear_audio or controls.scene is not None:
             media = replace(media, discontinuity=True)
-        if self._mute_step:
-            media, self._mute_step = mute(media), False
+        if self._mute_steps:
+            media, self._mute_steps = mute(media), self._mute_steps - 1
         for answered in answers:
             self.say(answered)
         self.scene = chunk.scene
@@ -286,7 +289,7 @@ class Session:
 
     def _control_now(self, control: Pause | Resume | AudioEnd | AudioClear, now_s: float) -> None:
         """Controls that act on the session itself are answered at once."""
-        chunk = self.chunks + self._desk.stepping
+        chunk = self.chunks + self._desk.under_way
         position_us: float | None = None
         match control:
             case Pause():
@@ -316,7 +319,7 @@ class Session:
         self._desk.clear_audio()
         self._outbox.mute()
         self._ring.mute_from(position_us)
-        self._mute_step = self._desk.stepping
+        self._mute_steps = self._desk.under_way
 
     def _place(self, chunk: Chunk, now_s: float) -> MediaChunk:
         frames = self.info.chunk_frames

@@ -22,6 +22,8 @@ class SessionOptions:
     audio: bool = True
     max_kbps: int = MAX_KBPS
     max_lead_chunks: float = 1.7
+    max_under_way: int = 1
+    """Chunks that may be begun and not finished; a pipeline has several at once."""
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
 

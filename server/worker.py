@@ -13,7 +13,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -56,6 +57,8 @@ class Ready:
 
     models: tuple[ModelInfo, ...]
     step_s: dict[str, float]
+    latency_s: dict[str, float] = field(default_factory=dict)
+    """How much longer a chunk takes than that, for models with several chunks under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Stepped:
     session_id: str
     chunk: Chunk
     step_s: float
+    latency_s: float | None = None
+    """From its admission to its frames, where that is not `step_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,53 @@ class Failed:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """A part of the model was lost; what is under way comes later, after about `estimate_s`."""
+
+    reason: str
+    estimate_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The model works again, `took_s` after it was lost."""
+
+    took_s: float
+
+
 Job = Open | Step | Close
-Report = Ready | Stepped | Refused | Failed
+Report = Ready | Stepped | Refused | Failed | Restarting | Restarted
+
+
+class Runner(Protocol):
+    """What the engine needs of whoever steps the models; called on the event loop."""
+
+    @property
+    def depth(self) -> int:
+        """Steps that may be under way at once."""
+        ...
+
+    @property
+    def behind(self) -> bool:
+        """Whether so many jobs wait that no new stream should be opened."""
+        ...
+
+    def start(self, report: Callable[[Report], None]) -> None:
+        """Start loading; `report` may be called from another thread."""
+        ...
+
+    def next_step_s(self, now_s: float, under_way: int) -> float | None:
+        """When one more step may be submitted; None: something has to be reported first."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        ...
+
+    def stop(self) -> None:
+        """End, and wait for it."""
+        ...
 
 
 class Worker:
@@ -102,6 +152,15 @@ class Worker:
             target=self._run, args=(report,), name="torch-0", daemon=True
         )
         self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """One step at a time."""
+        return 1
+
+    def next_step_s(self, now_s: float, under_way: int) -> float | None:
+        """When one more step may be submitted."""
+        return None if under_way else now_s
 
     @property
     def behind(self) -> bool:
@@ -180,7 +239,7 @@ def _warm_up(models: dict[str, Stepper]) -> dict[str, float]:
     for name, model in models.items():
         info = model.info
         state = model.start(seed=0, scene=info.scenes[0].name)
-        for controls in _every_control(info):
+        for controls in every_control(info):
             model.step(state, controls)
         speech = Controls(audio=_speech(info))
         times_s: list[float] = []
@@ -192,7 +251,7 @@ def _warm_up(models: dict[str, Stepper]) -> dict[str, float]:
     return step_s
 
 
-def _every_control(info: ModelInfo) -> Iterator[Controls]:
+def every_control(info: ModelInfo) -> Iterator[Controls]:
     """One step's controls of each kind that the model obeys."""
     yield Controls()
     if "prompt" in info.controls and info.prompts:

@@ -7,6 +7,7 @@ each stage. Fed once a period of its slowest stage, a chunk needs the sum of its
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 _SMOOTHING = 0.2
 # a little faster than measured, or the slowest stage would have to wait for its own rounding
@@ -16,15 +17,17 @@ _EAGER = 0.97
 class Admission:
     """Paces the input of `stages` stages; time is passed in."""
 
-    def __init__(self, stages: int, period_s: float = 0.0) -> None:
-        self._most = stages + 1
+    def __init__(self, stages: int, period_s: float = 0.0, total_s: float = 0.0) -> None:
+        self._stages = stages
         self.period_s = period_s
         """Work of the slowest stage for one chunk, smoothed."""
+        self.total_s = total_s
+        """Work of all stages for one chunk, smoothed."""
         self._last_s = float("-inf")
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When a chunk may enter; None: not before one has left."""
-        if under_way >= self._most:
+        if under_way >= self._most():
             return None
         return max(now_s, self._last_s + _EAGER * self.period_s)
 
@@ -34,7 +37,14 @@ class Admission:
 
     def observed(self, busy_s: Mapping[int, float]) -> None:
         """A chunk has left after so much work on each stage."""
-        slowest_s = max(busy_s.values())
+        slowest_s, total_s = max(busy_s.values()), sum(busy_s.values())
         if not self.period_s:
-            self.period_s = slowest_s
+            self.period_s, self.total_s = slowest_s, total_s
         self.period_s += _SMOOTHING * (slowest_s - self.period_s)
+        self.total_s += _SMOOTHING * (total_s - self.total_s)
+
+    def _most(self) -> int:
+        """Chunks under way that keep the slowest stage at work, and one more."""
+        if not self.period_s:
+            return self._stages + 1
+        return min(self._stages, ceil(self.total_s / self.period_s - 1e-6)) + 1

@@ -78,7 +78,7 @@ class Crew:
 
     def receive(self, timeout_s: float, others: Sequence[Any] = ()) -> list[tuple[int, FromStage]]:
         """What the stages say within `timeout_s`; at once when any of `others` is readable."""
-        open_ones = {
+        open_ones: dict[Any, int] = {
             member.connection: rank
             for rank, member in enumerate(self._members)
             if member.reason is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..stream import Chunk
@@ -16,6 +17,11 @@ class Finished:
     chunk: Chunk
     latency_s: float = 0.0
     spans: tuple[Span, ...] = ()
+
+    @property
+    def busy_s(self) -> dict[int, float]:
+        """Seconds of work on it by stage."""
+        return busy_by_stage(self.spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,14 @@ class Restarted:
     """The stages work again after `took_s`; every stream goes on where it was."""
 
     took_s: float
+
+
+def busy_by_stage(spans: Iterable[Span]) -> dict[int, float]:
+    """Seconds of work by stage."""
+    busy_s: dict[int, float] = {}
+    for span in spans:
+        busy_s[span.stage] = busy_s.get(span.stage, 0.0) + span.end_s - span.begin_s
+    return busy_s
 
 
 Event = Finished | Dropped | Lost | Restarting | Restarted

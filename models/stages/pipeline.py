@@ -15,7 +15,7 @@ from typing import Any
 from ..stream import Controls, ModelInfo
 from .admission import Admission
 from .crew import Crew
-from .events import Dropped, Event, Finished, Lost, Restarted, Restarting
+from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
 from .journal import Journal
 from .messages import (
     Assign,
@@ -252,7 +252,7 @@ class Pipeline:
     def _send_plan(self, plan: Plan) -> None:
         assert self.costs is not None, "stage 0 measured them"
         self.plan = plan
-        self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs))
+        self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
         self._waiting_for = set(range(self._stages))
         for rank in range(self._stages):
             self._crew.send(rank, Assign(plan))
@@ -308,10 +308,7 @@ class Pipeline:
         if begin_s is None or journal is None or self.costs is None:
             return
         if message.chunk is not None:
-            busy_s: dict[int, float] = {}
-            for span in message.spans:
-                busy_s[span.stage] = busy_s.get(span.stage, 0.0) + span.end_s - span.begin_s
-            self.admission.observed(busy_s)
+            self.admission.observed(busy_by_stage(message.spans))
         if not journal.deliver(message.index, len(self.costs.step_s)):
             return
         if message.chunk is None or message.index < journal.shown_from:

@@ -24,6 +24,10 @@ def serve(
         list[str] | None, typer.Option(help="A name of `rollcast models`; may be repeated.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    stages: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the model's steps, see docs/tpp.md."),
+    ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="What clients must know.")
     ] = None,
@@ -63,6 +67,7 @@ def serve(
             port=port,
             models=tuple(model or (DEFAULT_MODEL,)),
             threads=threads,
+            stages=stages,
             token=token,
             max_sessions=max_sessions,
             max_kbps=max_kbps,

@@ -19,6 +19,12 @@ for (const [name, state] of [["draining", "draining"], ["paused", "paused"], ["s
   });
 }
 
+test("a model that restarts is said while nothing comes, and not afterwards", () => {
+  const condition = { ...QUIET, restarting: true };
+  assert.equal(describeStatus(LIVE, { ...condition, stalled: true }, 0).label, "Model restarts");
+  assert.equal(describeStatus(LIVE, condition, 0).label, "Live");
+});
+
 test("reconnecting counts attempts and seconds", () => {
   const connection = { ...LIVE, phase: "reconnecting", attempt: 3, retryAtMs: 10_000 };
   assert.equal(describeStatus(connection, QUIET, 7_900).label, "Reconnecting in 3 s · attempt 3");

@@ -21,7 +21,7 @@ from rollcast.server.app import DrainingServer, build_server
 from rollcast.server.config import ServerConfig
 from rollcast.server.engine import Engine
 from rollcast.server.packets import Flags, Kind, Packet, encode_packet, parse_packet
-from rollcast.server.worker import Worker
+from rollcast.server.worker import Runner, Worker
 
 WAIT_S = 10.0
 FRAME_US = 1_000_000 / FPS
@@ -52,11 +52,12 @@ class RunningServer:
 async def running(
     load: Callable[[], Sequence[Stepper]] = lambda: [TestPattern()],
     wait_ready: bool = True,
+    runner: Runner | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Start a server, wait until it is ready, stop it at the end."""
     settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
-    server = build_server(ServerConfig(port=0, **settings), Worker(load))
+    server = build_server(ServerConfig(port=0, **settings), runner or Worker(load))
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -42,7 +42,7 @@ def test_a_number_of_stages_that_makes_no_sense_is_refused() -> None:
 
 
 def test_chunks_enter_once_a_period_of_the_slowest_stage() -> None:
-    admission = Admission(2, period_s=0.1)
+    admission = Admission(2, period_s=0.1, total_s=0.2)
     assert admission.next_s(5.0, 0) == 5.0
     admission.admitted(5.0)
     assert admission.next_s(5.01, 1) == pytest.approx(5.097)
@@ -51,3 +51,9 @@ def test_chunks_enter_once_a_period_of_the_slowest_stage() -> None:
     for _ in range(50):
         admission.observed({0: 0.05, 1: 0.2})
     assert admission.period_s == pytest.approx(0.2, rel=0.01)
+
+
+def test_no_more_chunks_are_under_way_than_keep_the_slowest_stage_at_work() -> None:
+    admission = Admission(4, period_s=0.3, total_s=0.6)
+    assert admission.next_s(9.0, 2) == 9.0
+    assert admission.next_s(9.0, 3) is None
