@@ -18,8 +18,6 @@ from .student import CausalStudent
 from .token_sink import SinkTokens
 from .weights import load_weights, plain_names
 
-_MODULES = ("audio_injector.", "casual_audio_encoder.", "cond_encoder.", "frame_packer.")
-
 
 def avatar_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
     """Greatest absolute difference of each block's latents. Raises ValueError on other shapes."""
@@ -35,11 +33,12 @@ def avatar_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tupl
 
 def avatar_blocks(case: dict[str, Any], tensors: dict[str, Tensor]) -> list[Tensor]:
     """Clean latents [C, F, h, w] of every block of a case."""
+    tensors = {name.removeprefix("in/"): tensor for name, tensor in tensors.items()}
     student = CausalStudent(avatar_config(case)).eval()
     load_weights(student, plain_names(_weights(tensors)))
     context = student.encode_text(tensors["text"][None])
     schedule = EulerSchedule(
-        tuple(tensors["timesteps"].tolist()), tuple(tensors["sigmas"].tolist())
+        _numbers("timesteps", case, tensors), _numbers("sigmas", case, tensors)
     )
     motion = tensors["motion"].transpose(1, 2)
 
@@ -112,6 +111,10 @@ def avatar_cache(case: dict[str, Any]) -> CacheConfig:
     frames = int(setup["cache_tokens"]) // int(setup["tokens_per_latent_frame"])
     distance = case["rel_dist"] if "rel_dist" in case else setup["rel_dist"]
     return CacheConfig(window_frames=frames, rolling_distance=int(distance))
+
+
+def _numbers(name: str, case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
+    return tuple(tensors[name].tolist() if name in tensors else case["setup"][name])
 
 
 def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

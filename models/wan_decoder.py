@@ -62,10 +62,10 @@ class WanDecoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, latents: Tensor, memory: Memory) -> Tensor:
-        """Frames [B, T, 3, 8 h, 8 w], about -1 to 1, of the stream's next `latents` [B, F, C, h, w].
+        """The frames that the stream's next `latents` [B, F, C, h, w] show.
 
-        `memory` is all that is kept between calls: an empty one starts a stream. Its size does not
-        grow.
+        They are [B, T, 3, 8 h, 8 w], about -1 to 1. `memory` is all that is kept between calls: an
+        empty one starts a stream. Its size does not grow.
         """
         return self.decoder(self.conv2(latents.transpose(1, 2)), memory).transpose(1, 2)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rollcast.models.parity import cache_config, report_cases, run_case
+from rollcast.models.parity import report_cases, run_case
+from rollcast.models.parity_students import cache_config
 
 CASES = (
     "self_forcing_tiny",
@@ -74,10 +75,10 @@ def test_published_quirks_are_on(golden: Path) -> None:
 
 
 def test_cases_that_cannot_run_are_reported(golden: Path, tmp_path: Path) -> None:
-    unknown = changed_case(golden, tmp_path, "self_forcing_tiny", family="wan21_vae")
+    unknown = changed_case(golden, tmp_path, "self_forcing_tiny", family="nobody")
     gone, good = tmp_path / "gone.json", golden / "self_forcing_tiny.json"
     reports = report_cases([unknown, gone, good])
     assert [report.passed for report in reports] == [False, False, True]
-    assert "not supported yet" in (reports[0].error or "")
+    assert "unknown family 'nobody'" in (reports[0].error or "")
     assert "FileNotFoundError" in (reports[1].error or "")
     assert reports[0].max_difference == float("inf")
