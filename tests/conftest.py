@@ -10,6 +10,9 @@ import pytest
 
 # Set before torch is imported: tests run beside each other and small tensors gain nothing.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read when Triton is imported: kernels run in its interpreter, without a GPU. Tests that compile do
+# it in a process of their own with this unset; `TRITON_INTERPRET=0 pytest` runs kernels on a GPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.hookimpl(wrapper=True)
