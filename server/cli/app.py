@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from .bench import bench
+from .bench_quality import quality
 from .catalogue import models
 from .doctor import doctor
 from .failure import Failure
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(render)
 app.command()(record)
+bench.command()(quality)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.command()(models)

@@ -1,0 +1,129 @@
+"""Each measure moves as it should when frames or sound are spoilt; the report has its keys."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from rollcast.benchmarks.quality import measure
+from rollcast.benchmarks.quality_set import SET, QualitySet, compress, expand
+from rollcast.benchmarks.quality_signals import (
+    agreement,
+    best_lag,
+    close_times_ms,
+    find,
+    loudness,
+    motion,
+    patch,
+    sharpness,
+    to_signed,
+)
+from rollcast.benchmarks.quality_speech import envelope
+from rollcast.models.pocket.model import PocketModel
+
+KEYS = (
+    "lip_sync lip_sync_worst lip_sync_wrong_audio lip_lag_frames mouth_amplitude "
+    "silence_close_ms_p95 sharpness mouth_sharpness identity_slope identity_margin "
+    "track_error_width track_start_chunks_p95 prompt_accuracy dynamics_ratio human_lip_sync "
+    "rtf_p95 measures"
+).split()
+
+
+@pytest.fixture(scope="module")
+def reference() -> QualitySet:
+    return QualitySet.read()
+
+
+def picture(name: str) -> Tensor:
+    with Image.open(SET.parent / "looks" / f"{name}.png") as image:
+        return to_signed(np.asarray(image.convert("RGB")).copy())[None]
+
+
+def test_speech_survives_packing() -> None:
+    samples = np.random.default_rng(0).normal(0, 4000, 5000).clip(-32768, 32767).astype(np.int16)
+    back = expand(compress(samples)).astype(float)
+    assert np.square(back - samples).mean() < 1e-3 * np.square(samples.astype(float)).mean()
+    assert not expand(compress(np.zeros(9, np.int16))).any()
+
+
+def test_blur_lowers_sharpness(reference: QualitySet) -> None:
+    still = picture(reference.looks[0].name)
+    blurred = F.avg_pool2d(still, 3, 1, 1)
+    for real, soft in zip(sharpness(still), sharpness(blurred), strict=True):
+        assert soft < 0.5 * real
+
+
+def test_frozen_frames_do_not_move() -> None:
+    frames = torch.rand(5, 3, 16, 16)
+    assert motion(frames[:1].expand(5, -1, -1, -1)) == 0
+    assert motion(frames) > 0.1
+
+
+@pytest.mark.parametrize("late", [-2, 0, 3])
+def test_shifted_lips_are_seen_as_late(late: int) -> None:
+    truth = torch.randn(80).cumsum(0)
+    assert best_lag([(truth.roll(late), truth)]) == late
+
+
+def test_agreement_of_a_still_mouth_is_nothing() -> None:
+    assert agreement(torch.ones(9), torch.arange(9.0)) == 0
+    assert agreement(torch.arange(9.0), 3 * torch.arange(9.0)) == pytest.approx(1)
+
+
+def test_a_mouth_that_stays_open_is_counted_with_the_whole_pause() -> None:
+    level = np.array([1000.0] * 10 + [0.0] * 12 + [1000.0] * 5)
+    closing = torch.tensor([1.0] * 12 + [0.0] * 15)
+    assert close_times_ms(closing, level, 0.5, 25) == [80]
+    assert close_times_ms(torch.ones(27), level, 0.5, 25) == [480]
+    assert close_times_ms(torch.ones(27), np.zeros(27), 0.5, 25) == []
+
+
+def test_a_moved_thing_is_found() -> None:
+    torch.manual_seed(0)
+    frame = torch.rand(3, 64, 64)
+    template = patch(frame, (0.5, 0.5), 0.1)
+    moved = frame.roll((5, -9), (1, 2))
+    x, y = find(moved, template)
+    assert (x * 64, y * 64) == (32 - 9, 32 + 5)
+
+
+def test_loudness_is_an_envelope_of_speech() -> None:
+    tone = (8000 * np.sin(np.arange(16_000) * 0.3)).astype(np.int16)
+    level = loudness(np.concatenate([tone, np.zeros(16_000, np.int16)]), 25)
+    shape = envelope(level)
+    assert len(shape) == 50 and shape[1:20].min() > 30 and shape[30:].max() == 0
+
+
+def test_networks_read_held_out_frames(reference: QualitySet) -> None:
+    assert reference.measures["mouth_gap"] > 0.9
+    assert reference.measures["look"] > 0.98
+    assert reference.measures["lag_of_two_frames_reads"] == 2
+
+
+def test_every_picture_is_recognised(reference: QualitySet) -> None:
+    for k, look in enumerate(reference.looks):
+        assert int(reference.faces(picture(look.name)).argmax()) == k, look.name
+
+
+def test_report_of_the_embedded_model(reference: QualitySet) -> None:
+    one = [look.name for look in reference.looks if look.is_avatar][:1]
+    small = QualitySet(
+        reference.size,
+        reference.looks,
+        reference.expressions,
+        reference.clips[:1],
+        reference.mouth,
+        reference.faces,
+        reference.moods,
+        reference.measures,
+    )
+    report = measure(PocketModel(), small, minutes=0, names=one)
+    assert set(KEYS) | {"details"} == set(report)
+    assert report["sharpness"]["s60"] is None and 0.1 < report["sharpness"]["s1"] < 2
+    assert report["lip_sync"] > 0.4
+    assert report["prompt_accuracy"] == report["details"]["prompt_attributes"]
+    assert "expressions are left out" in report["details"]["notes"]["prompt_accuracy"]
+    with pytest.raises(ValueError, match="unknown look"):
+        measure(PocketModel(), reference, minutes=0, names=["nobody"])

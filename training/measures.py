@@ -1,0 +1,223 @@
+"""Make the quality bench's evaluation set from rendered clips: `python -m training.measures`.
+
+The networks learn on training clips; how well they read held-out ones is stored with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rollcast.benchmarks.quality_nets import FACE, FrameReader, MouthMeter
+from rollcast.benchmarks.quality_set import SET, QualitySet, SetClip, SetLook
+from rollcast.benchmarks.quality_signals import (
+    agreement,
+    best_lag,
+    find,
+    motion,
+    patch,
+    sharpness,
+    to_signed,
+)
+
+from .clips import load_index
+
+BATCH = 48
+_EVERY = 6  # of a training clip's frames, one in so many is learnt from
+_SHOWN, _ABSENT = 0.6, 0.1
+_NOSE = 0
+_CLOSED, _OPEN = 0.1, 0.9
+
+Clip = dict[str, Any]
+
+
+def load(folder: Path, split: str, looks: list[str], every: int) -> list[Clip]:
+    """Clips of pictures, one frame in `every`, with the number of their look."""
+    clips = []
+    for k, name in enumerate(looks):
+        for path in sorted(folder.glob(f"{split}_{name}_*.npz")):
+            with np.load(path) as file:
+                keys = [key for key in file.files if not key.startswith(("flow", "face"))]
+                clip: Clip = {key: file[key] for key in keys}
+            clip["frames"], clip["look"] = clip["frames"][::every], k
+            clips.append(clip)
+    return clips
+
+
+def learn(
+    net: nn.Module, frames: Tensor, loss: Callable[[Tensor, Tensor], Tensor], steps: int
+) -> None:
+    """Train on frames uint8 [N, H, W, 3] that are softened, darkened and made noisy."""
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.01)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, 2 * (1 - step / steps))
+        rows = torch.randint(len(frames), (BATCH,))
+        seen = to_signed(frames[rows])
+        if step % 2:
+            seen = F.interpolate(F.avg_pool2d(seen, 2), scale_factor=2.0)
+        light = 1 + 0.1 * torch.randn(BATCH, 1, 1, 1)
+        seen = seen * light + 0.04 * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(seen)
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss(net(seen).float(), rows)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+    net.eval().requires_grad_(False)
+
+
+def mood_rows(clips: list[Clip], every: int) -> tuple[Tensor, Tensor]:
+    """Expression of every frame, and which frames show theirs clearly."""
+    moods, clear = [], []
+    for clip in clips:
+        level = clip["level"][::every]
+        strong = (level > _SHOWN) & (int(clip["expression"]) > 0)
+        moods.append(np.where(strong, int(clip["expression"]), 0))
+        clear.append(strong | (level < _ABSENT) | (int(clip["expression"]) == 0))
+    return torch.from_numpy(np.concatenate(moods)), torch.from_numpy(np.concatenate(clear))
+
+
+def describe(index: dict[str, Any], size: int) -> list[SetLook]:
+    """The looks, with what can be dragged; statistics come later."""
+    looks = []
+    for entry in index["looks"]:
+        if entry["kind"] == "avatar":
+            spots = [(*entry["track_ref"][_NOSE], 0.0)]
+        else:
+            spots = [(*thing["home"], thing["radius_px"]) for thing in entry["things"]]
+        points = tuple((x / size, y / size, r / size) for x, y, r in spots)
+        who = entry.get("identity", entry["name"])
+        attributes = tuple(entry["attributes"])
+        looks.append(SetLook(entry["name"], entry["kind"], who, attributes, points))
+    return looks
+
+
+def with_statistics(look: SetLook, clips: list[Clip], mouth: MouthMeter) -> SetLook:
+    """`look` with what its held-out frames are like."""
+    frames = [to_signed(clip["frames"]) for clip in clips]
+    both = np.mean([sharpness(f) for f in frames], 0)
+    known = {
+        "sharpness": float(both[0]),
+        "mouth_sharpness": float(both[1]),
+        "motion": float(np.mean([motion(f) for f in frames])),
+    }
+    if look.is_avatar:
+        read = torch.cat([mouth(f) for f in frames])
+        gap = torch.from_numpy(np.concatenate([clip["lip_gap"] for clip in clips]))
+        low, high = gap.quantile(_CLOSED), gap.quantile(_OPEN)
+        known["closed"] = float(read[gap <= low].mean())
+        known["opened"] = float(read[gap >= high].mean())
+    return replace(look, **known)
+
+
+@torch.no_grad()
+def validate(made: QualitySet, clips: list[Clip]) -> dict[str, float]:
+    """What each measure says of real, held-out frames, and of frames that were spoilt."""
+    faces = [clip for clip in clips if made.looks[clip["look"]].is_avatar]
+    pictures = [to_signed(clip["frames"]) for clip in faces]
+    read = [made.mouth(frames) for frames in pictures]
+    gaps = [torch.from_numpy(clip["lip_gap"]) for clip in faces]
+    scores = [agreement(a, b) for a, b in zip(read, gaps, strict=True)]
+    late = [(F.pad(a, (2, 0))[: len(a)], b) for a, b in zip(read, gaps, strict=True)]
+    named = [made.faces(to_signed(c["frames"][::5])).argmax(1) == c["look"] for c in clips]
+    mood, clear = mood_rows(faces, 1)
+    told = torch.cat([made.moods(frames).argmax(1) for frames in pictures])
+    soft = F.avg_pool2d(pictures[0], 3, 1, 1)
+    return {
+        "mouth_gap": float(np.mean(scores)),
+        "mouth_gap_worst": float(np.min(scores)),
+        "look": float(torch.cat(named).float().mean()),
+        "expression": float((told == mood)[clear].float().mean()),
+        "expression_when_shown": float((told == mood)[clear & (mood > 0)].float().mean()),
+        "track_finder_within_2_percent": _finder(made, clips),
+        "lag_of_two_frames_reads": float(best_lag(late)),
+        "blurred_sharpness_reads": sharpness(soft)[0] / sharpness(pictures[0])[0],
+        "frozen_dynamics_reads": motion(pictures[0][:1].expand_as(pictures[0])),
+    }
+
+
+def _finder(made: QualitySet, clips: list[Clip]) -> float:
+    """How often a thing's template, cut from a clip's first frame, is found where it really is."""
+    hits = []
+    for clip in clips:
+        look = made.looks[clip["look"]]
+        if look.is_avatar:
+            continue
+        width = clip["frames"].shape[2]
+        frames = to_signed(clip["frames"])
+        for k, (_, _, radius) in enumerate(look.points):
+            row = int(np.flatnonzero(clip["track_object"] == k)[0])
+            path = clip["tracks"][:, row] / width
+            seen = clip["track_vis"][:, row]
+            template = patch(frames[0], tuple(path[0]), max(0.04, 0.7 * radius))
+            if template.shape[1] != template.shape[2] or not seen[0]:
+                continue
+            offset = np.array(find(frames[0], template)) - path[0]
+            for t in np.flatnonzero(seen)[10::30]:
+                where = np.array(find(frames[t], template)) - offset
+                hits.append(np.hypot(*(where - path[t])) < 0.02)
+    return float(np.mean(hits))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("var/data"))
+    parser.add_argument("--out", type=Path, default=SET)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(5)
+    index = load_index(args.data)
+    size = index["size"][0]
+    looks = describe(index, size)
+    names = [look.name for look in looks]
+    train = load(args.data, "train", names, _EVERY)
+    everything = torch.from_numpy(np.concatenate([clip["frames"] for clip in train]))
+    which = torch.cat([torch.full((len(c["frames"]),), c["look"]) for c in train])
+    spoken = [clip for clip in train if looks[clip["look"]].is_avatar]
+    frames = torch.from_numpy(np.concatenate([clip["frames"] for clip in spoken]))
+    gap = torch.from_numpy(np.concatenate([clip["lip_gap"][::_EVERY] for clip in spoken]))
+    gap = (gap - gap.mean()) / gap.std()
+    mood, clear = mood_rows(spoken, _EVERY)
+    # all expressions equally often
+    usual = clear.nonzero()[:, 0]
+    chances = 1 / torch.bincount(mood[usual], minlength=len(index["expressions"])).clamp(min=1)
+    even = usual[torch.multinomial(chances[mood[usual]], 4000, replacement=True)]
+    mouth, faces = MouthMeter(), FrameReader(len(looks))
+    moods = FrameReader(len(index["expressions"]), FACE)
+    learn(mouth, frames, lambda out, rows: F.smooth_l1_loss(out, gap[rows]), args.steps)
+    learn(faces, everything, lambda out, rows: F.cross_entropy(out, which[rows]), args.steps // 2)
+    learn(moods, frames[even], lambda out, rows: F.cross_entropy(out, mood[even][rows]), args.steps)
+    test = load(args.data, "test", names, 1)
+    looks = [
+        with_statistics(look, [c for c in test if c["look"] == k], mouth)
+        for k, look in enumerate(looks)
+    ]
+    clips = [
+        SetClip(
+            clip["look"],
+            clip["audio"],
+            torch.from_numpy(clip["lip_gap"]),
+            float(mouth(to_signed(clip["frames"])).std()),
+        )
+        for clip in test
+        if looks[clip["look"]].is_avatar
+    ]
+    shown = tuple(index["expressions"])
+    made = QualitySet(size, tuple(looks), shown, tuple(clips), mouth, faces, moods, {})
+    made = replace(made, measures=validate(made, test))
+    made.save(args.out)
+    print(made.measures)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
