@@ -12,6 +12,7 @@ MOUTH_ROWS, MOUTH_COLUMNS = (0.60, 0.80), (0.36, 0.64)
 LAGS = range(-3, 4)
 _QUIET = 200.0  # root mean square of int16 samples
 _PAUSE_FRAMES, _SPEECH_FRAMES = 8, 3
+_OPEN_WITHIN = 5  # frames before a pause
 
 
 def to_signed(frames: np.ndarray | Tensor) -> Tensor:
@@ -69,13 +70,16 @@ def loudness(audio: np.ndarray, fps: int, sample_rate: int = 16_000) -> np.ndarr
 def close_times_ms(read: Tensor, level: np.ndarray, closed_below: float, fps: int) -> list[float]:
     """How long the mouth stays open after speech, for each pause of 8 frames or more.
 
-    A mouth that stays open for the whole pause counts with the pause's length.
+    A mouth that stays open for the whole pause counts with the pause's length. Pauses before
+    which it was closed already tell nothing and are left out.
     """
     quiet = level[: len(read)] < _QUIET
     times = []
     for start in range(_SPEECH_FRAMES, len(quiet) - _PAUSE_FRAMES + 1):
         speech = not quiet[start - _SPEECH_FRAMES : start].any()
         if not (speech and quiet[start : start + _PAUSE_FRAMES].all()):
+            continue
+        if float(read[max(0, start - _OPEN_WITHIN) : start].max()) < closed_below:
             continue
         loud = np.flatnonzero(~quiet[start:])
         end = start + int(loud[0]) if len(loud) else len(quiet)

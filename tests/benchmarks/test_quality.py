@@ -78,6 +78,7 @@ def test_a_mouth_that_stays_open_is_counted_with_the_whole_pause() -> None:
     assert close_times_ms(closing, level, 0.5, 25) == [80]
     assert close_times_ms(torch.ones(27), level, 0.5, 25) == [480]
     assert close_times_ms(torch.ones(27), np.zeros(27), 0.5, 25) == []
+    assert close_times_ms(torch.zeros(27), level, 0.5, 25) == [], "it was not open before"
 
 
 def test_a_moved_thing_is_found() -> None:
