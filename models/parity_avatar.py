@@ -109,7 +109,8 @@ def avatar_cache(case: dict[str, Any]) -> CacheConfig:
     """The cache of each step of a case."""
     setup = case["setup"]
     frames = int(setup["cache_tokens"]) // int(setup["tokens_per_latent_frame"])
-    distance = case["rel_dist"] if "rel_dist" in case else setup["rel_dist"]
+    distance = case.get("rel_dist")
+    distance = setup["rel_dist"] if distance is None else distance
     return CacheConfig(window_frames=frames, rolling_distance=int(distance))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rollcast.server.cli.app import main
 
-CASES = sorted((Path(__file__).parents[2] / "fixtures" / "golden").glob("*.json"))
+CASES = sorted((Path(__file__).parents[2] / "fixtures" / "golden").glob("longlive*.json"))
 
 
 def parity(*arguments: str) -> int:
