@@ -12,6 +12,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI, WebSocket
 
+from ..models.stages.cluster import Cluster
 from .client_socket import ClientSocket
 from .config import ServerConfig
 from .encoder import Encoders
@@ -114,7 +115,8 @@ def build_runner(config: ServerConfig) -> Runner:
     """Whoever steps the models: a thread of this process, or stages in processes of their own."""
     if config.stages is None:
         return Worker(partial(load_models, config.models, config.threads))
-    return StagedWorker(staged_model(config.models[0], config.threads or 1), config.stages)
+    model = staged_model(config.models[0], config.threads or 1)
+    return StagedWorker(model, config.stages, Cluster.of_environment(os.environ, config.stages))
 
 
 def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from ..models.stages.cluster import Cluster
 from ..models.stages.events import Event, Finished, Lost
 from ..models.stages.events import Restarted as PipelineRestarted
 from ..models.stages.events import Restarting as PipelineRestarting
@@ -47,8 +48,10 @@ def staged_model(name: str, threads: int) -> ModelSpec:
 class StagedWorker:
     """Owns the thread "pipeline" and the stages' processes."""
 
-    def __init__(self, model: ModelSpec, stages: int) -> None:
+    def __init__(self, model: ModelSpec, stages: int, cluster: Cluster | None = None) -> None:
         self.pipeline = Pipeline(model, stages)
+        self._model = model
+        self._cluster = cluster
         self._stages = stages
         self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_JOBS)
         self._wake_end, self._wake_begin = os.pipe()
@@ -96,6 +99,8 @@ class StagedWorker:
     def _run(self, report: Callable[[Report], None]) -> None:
         # Whatever goes wrong in here must reach the viewers: no silent dead thread.
         try:
+            if self._cluster is not None:
+                self.pipeline = self._cluster.pipeline(self._model)
             self.pipeline.start()
             report(self._warm_up())
             self._serving = True

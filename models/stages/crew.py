@@ -6,13 +6,8 @@ hangs in a piece of work says so in it. Collective time-outs are not involved.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import socket
-import struct
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage
+from .places import Place
 
 SILENT_S = 0.8
 """A stage that was not heard for so long, or is at one piece of work for so long, is lost."""
 START_S = 120.0
-_IO_S = 0.8
 _BUSY_FACTOR = 8.0
-_STOP_S = 5.0
 
 
 @dataclass(slots=True)
 class _Member:
-    process: subprocess.Popen[bytes]
+    place: Place
     connection: Connection
     heard_s: float
     ready: bool = False
@@ -44,28 +38,37 @@ class _Member:
 
 @dataclass(slots=True)
 class Crew:
-    """One life of `size` stage processes on this machine; a restart makes a new one."""
+    """One life of the stage processes at `places`; a restart makes a new one.
 
-    size: int
+    `host` is the name of this machine for the others, None: there are none.
+    """
+
+    places: Sequence[Place]
     model: ModelSpec
     backend: str = "gloo"
+    host: str | None = None
     longest_part_s: float = 0.0
     """The longest piece of work that is normal, once it is known."""
     _members: list[_Member] = field(default_factory=list)
     _folder: str = ""
 
     def start(self) -> None:
-        """Start the processes; each sends `Ready` when it is."""
+        """Start the processes; each sends `Ready` when it is. Raises OSError if one never comes."""
         self._folder = tempfile.mkdtemp(prefix="rollcast-")
         rendezvous = (Path(self._folder) / "rendezvous").as_uri()
-        self._members = [_start_process() for _ in range(self.size)]
-        for rank in range(self.size):
-            self.send(rank, Setup(rank, self.size, rendezvous, self.model, self.backend))
+        if self.host is not None:
+            rendezvous = f"tcp://{self.host}:{_free_port()}"
+        for place in self.places:
+            place.launch()
+        self._members = [_Member(place, place.connect(), time.monotonic()) for place in self.places]
+        size = len(self.places)
+        for rank in range(size):
+            self.send(rank, Setup(rank, size, rendezvous, self.model, self.backend))
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes by rank."""
-        return tuple(member.process.pid for member in self._members)
+        """The processes by rank; 0 for one on another machine."""
+        return tuple(place.pid for place in self.places)
 
     def send(self, rank: int, message: ToStage) -> None:
         """Send to a stage; if that cannot be done, the stage is lost."""
@@ -103,11 +106,9 @@ class Crew:
     def stop(self) -> None:
         """End all processes, whatever they do, and wait for that."""
         for member in self._members:
-            member.process.kill()
             member.connection.close()
-        for member in self._members:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                member.process.wait(_STOP_S)
+        for place in self.places:
+            place.end()
         self._members = []
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -140,22 +141,7 @@ class Crew:
         return None
 
 
-def _start_process() -> _Member:
-    ours, theirs = socket.socketpair()
-    # A stopped process must not stop us: in the middle of a message neither side waits for ever.
-    limit = struct.pack("ll", int(_IO_S), int(_IO_S % 1 * 1e6))
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        ours.setsockopt(socket.SOL_SOCKET, option, limit)
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    if sys.platform == "linux":
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", f"{__package__}.stage", str(theirs.fileno())],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[theirs.fileno()],
-        env=environment,
-        # Ctrl+C in the terminal is for the server, which then ends its stages.
-        start_new_session=True,
-    )
-    theirs.close()
-    return _Member(process, Connection(ours.detach()), time.monotonic())
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]

@@ -34,6 +34,7 @@ from .messages import (
     Refused,
     Step,
 )
+from .places import Here, Place
 from .plan import Costs, Plan, choose_plan
 
 _POLL_S = 0.1
@@ -45,12 +46,23 @@ class PipelineFailed(Exception):
 
 
 class Pipeline:
-    """An `Executor` over `stages` processes; `plan` None: the best for what the model measures."""
+    """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
+
+    `places` None: all on this machine, else `host` is its name for the others.
+    """
 
     def __init__(
-        self, model: ModelSpec, stages: int, *, plan: Plan | None = None, backend: str = "gloo"
+        self,
+        model: ModelSpec,
+        stages: int,
+        *,
+        plan: Plan | None = None,
+        backend: str = "gloo",
+        places: Sequence[Place] | None = None,
+        host: str | None = None,
     ) -> None:
-        self._new_crew = lambda: Crew(stages, model, backend)
+        where = [Here() for _ in range(stages)] if places is None else places
+        self._new_crew = lambda: Crew(where, model, backend, host)
         self._stages = stages
         self._fixed_plan = plan
         self._crew = self._new_crew()

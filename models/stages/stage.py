@@ -5,6 +5,7 @@ Started by `crew` as `python -m rollcast.models.stages.stage`, or on another mac
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import itertools
@@ -14,7 +15,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 
 from ..kv_cache import StudentCache
 from ..stream import Controls
+from .agent import KEY_VARIABLE
 from .contract import Order, Row, StagedModel
 from .lifeline import Lifeline, die_with_parent
 from .links import Links
@@ -46,6 +48,7 @@ from .messages import (
     ToStage,
 )
 from .parts import cache_part, load_cache, step_part
+from .places import knock
 from .plan import Costs, Plan
 from .wire import Package
 
@@ -266,8 +269,21 @@ def serve(connection: Connection) -> None:
         raise
 
 
+def _connection(arguments: Sequence[str]) -> Connection:
+    """The control connection: a socket that was inherited, or the executor's door."""
+    parser = argparse.ArgumentParser(prog="stage")
+    parser.add_argument("--fd", type=int)
+    parser.add_argument("--connect")
+    parser.add_argument("--rank", type=int, default=0)
+    given = parser.parse_args(arguments)
+    if given.fd is not None:
+        return Connection(given.fd)
+    host, _, port = given.connect.rpartition(":")
+    return knock((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
+
+
 if __name__ == "__main__":
     die_with_parent()
     with contextlib.suppress(KeyboardInterrupt):
-        serve(Connection(int(sys.argv[1])))
+        serve(_connection(sys.argv[1:]))
     os._exit(1)

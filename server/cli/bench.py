@@ -13,6 +13,7 @@ from rich.table import Table
 from ...benchmarks.server_process import ServerDied
 from ...benchmarks.stream import Plan, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL, model_names
+from .bench_pipeline import pipeline
 from .failure import EXIT_USAGE, Failure, as_failure
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -21,6 +22,9 @@ bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_mar
 @bench.callback()
 def group() -> None:
     """Measure this machine."""
+
+
+bench.command()(pipeline)
 
 
 @bench.command()

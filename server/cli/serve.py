@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from ...models.registry import DEFAULT_MODEL, model_names
+from ...models.stages.agent import keep_stage
+from ...models.stages.cluster import Cluster
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
 from .welcome import Welcome
@@ -81,6 +84,10 @@ def serve(
             log_format=log_format,
             log_level=log_level,
         )
+        cluster = Cluster.of_environment(os.environ, stages) if stages else None
+        if cluster is not None and cluster.rank > 0:
+            keep_stage(cluster.address, cluster.key, cluster.rank)
+            return
         # Here, so that the other commands do not wait for the web framework.
         from ..app import serve as run
 

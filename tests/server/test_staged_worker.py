@@ -66,6 +66,11 @@ def test_jobs_go_in_and_reports_come_out_in_order() -> None:
         refused = {each.session_id: each.reason for each in heard if isinstance(each, Refused)}
         assert refused.keys() == {"bad", "nobody"} and "mars" in refused["bad"]
         worker.submit(Close("a"))
+        os.kill(worker.pipeline.pids[0], signal.SIGKILL)
+        restarting = reports.get(timeout=2)
+        assert isinstance(restarting, Restarting) and "stage 0" in restarting.reason
+        assert worker.next_step_s(0.0, 0) is None
+        assert isinstance(reports.get(timeout=30), Restarted)
         pids = worker.pipeline.pids
     finally:
         worker.stop()
@@ -105,21 +110,6 @@ async def test_viewers_are_told_of_a_lost_stage_and_their_streams_go_on() -> Non
             assert "rollcast_engine_restarts_total 1.0" in text
         pids = worker.pipeline.pids
     assert not any(alive(pid) for pid in pids)
-
-
-def test_restart_reports_are_distinct_from_failures() -> None:
-    reports: queue.Queue[Report] = queue.Queue()
-    worker = StagedWorker(SLOW, 1)
-    worker.start(reports.put)
-    try:
-        assert isinstance(reports.get(timeout=30), Ready)
-        os.kill(worker.pipeline.pids[0], signal.SIGKILL)
-        restarting = reports.get(timeout=2)
-        assert isinstance(restarting, Restarting) and "stage 0" in restarting.reason
-        assert worker.next_step_s(0.0, 0) is None
-        assert isinstance(reports.get(timeout=30), Restarted)
-    finally:
-        worker.stop()
 
 
 def test_the_server_process_needs_no_torch() -> None:

@@ -1,0 +1,182 @@
+"""Where a stage's process runs: on this machine, or on another one under an agent.
+
+A place starts a process that connects back, and can end it whatever it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from typing import Protocol
+
+IO_S = 0.8
+"""In the middle of a message no side waits longer for a stopped one."""
+START = "start"
+STOP = "stop"
+_STOP_S = 5.0
+_CONNECT_S = 60.0
+
+
+class Place(Protocol):
+    """Room for one stage process at a time."""
+
+    def launch(self) -> None:
+        """Begin to start a process."""
+        ...
+
+    def connect(self) -> Connection:
+        """The connection to the process that was launched. Raises OSError if none comes."""
+        ...
+
+    def end(self) -> None:
+        """End the process and wait for it."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The process on its machine; 0 if it is not known."""
+        ...
+
+
+class Here:
+    """A process on this machine, over a socket pair; `shared` with stages on other machines."""
+
+    def __init__(self, *, shared: bool = False) -> None:
+        self._shared = shared
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ours: socket.socket | None = None
+
+    def launch(self) -> None:
+        """Start the process."""
+        self._ours, theirs = socket.socketpair()
+        environment = dict(os.environ)
+        if sys.platform == "linux" and not self._shared:
+            environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        arguments = ["--fd", str(theirs.fileno())]
+        self._process = stage_process(arguments, environment, [theirs.fileno()])
+        theirs.close()
+
+    def connect(self) -> Connection:
+        """The connection to it."""
+        assert self._ours is not None, "launch comes first"
+        ours, self._ours = self._ours, None
+        return as_connection(ours)
+
+    def end(self) -> None:
+        """Kill the process and wait for it."""
+        if self._process is not None:
+            end_process(self._process)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return 0 if self._process is None else self._process.pid
+
+
+@dataclass(slots=True)
+class There:
+    """A process on another machine, started by the agent at the other end of `agent`.
+
+    Both connect to `door`, where the executor listens.
+    """
+
+    agent: Connection
+    door: Door
+    rank: int
+
+    def launch(self) -> None:
+        """Tell the agent; it ends an older process first."""
+        self.agent.send(START)
+
+    def connect(self) -> Connection:
+        """Wait for the process to come to the door."""
+        return self.door.admit(f"stage {self.rank}")
+
+    def end(self) -> None:
+        """Tell the agent."""
+        with contextlib.suppress(OSError):
+            self.agent.send(STOP)
+
+    @property
+    def pid(self) -> int:
+        """Its number on another machine says nothing here."""
+        return 0
+
+
+class Door:
+    """A listening socket through which agents and stages come in, if they know the key."""
+
+    def __init__(self, address: tuple[str, int], key: bytes) -> None:
+        self._socket = socket.create_server(address)
+        self._socket.settimeout(_CONNECT_S)
+        self._key = key
+        self._inside: dict[str, Connection] = {}
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._socket.getsockname()[1]
+
+    def admit(self, name: str) -> Connection:
+        """The connection of who comes under this name. Raises OSError when nobody does in time."""
+        while name not in self._inside:
+            visitor, _ = self._socket.accept()
+            connection = as_connection(visitor)
+            try:
+                deliver_challenge(connection, self._key)  # type: ignore[arg-type]
+                answer_challenge(connection, self._key)  # type: ignore[arg-type]
+                self._inside[connection.recv()] = connection
+            except Exception:  # whatever a stranger sends
+                connection.close()
+        return self._inside.pop(name)
+
+    def close(self) -> None:
+        """Let nobody else in."""
+        self._socket.close()
+
+
+def knock(address: tuple[str, int], key: bytes, name: str) -> Connection:
+    """Connect to a `Door` under a name. Raises OSError, or AuthenticationError for a wrong key."""
+    visitor = socket.create_connection(address, timeout=_CONNECT_S)
+    visitor.settimeout(None)
+    connection = Connection(visitor.detach())
+    answer_challenge(connection, key)  # type: ignore[arg-type]
+    deliver_challenge(connection, key)  # type: ignore[arg-type]
+    connection.send(name)
+    return connection
+
+
+def stage_process(
+    arguments: list[str], environment: dict[str, str], descriptors: list[int]
+) -> subprocess.Popen[bytes]:
+    """Start a stage's process."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", f"{__package__}.stage", *arguments],
+        stdin=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        env={"OMP_NUM_THREADS": "1", **environment},
+        # Ctrl+C in the terminal is for the server, which then ends its stages.
+        start_new_session=True,
+    )
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and wait for it."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_S)
+
+
+def as_connection(ours: socket.socket) -> Connection:
+    """A connection that a stopped process at the other end cannot hold up."""
+    limit = struct.pack("ll", int(IO_S), int(IO_S % 1 * 1e6))
+    ours.settimeout(None)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        ours.setsockopt(socket.SOL_SOCKET, option, limit)
+    return Connection(ours.detach())
