@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .ema_sink import ema_sink_kernel
+from .modulation import modulate_kernel
 from .ring_attention import ring_attention_kernel
 
 ALL_TARGETS = (80, 90, 100, 120)
@@ -32,7 +34,7 @@ class CompileCase:
 
 def compile_cases() -> tuple[CompileCase, ...]:
     """Every case, one group per kernel."""
-    return _ring_attention_cases()
+    return (*_ring_attention_cases(), _ema_sink(), _modulation())
 
 
 def _ring_attention_cases() -> tuple[CompileCase, ...]:
@@ -91,3 +93,48 @@ def _ring_attention(
         main_loop_mma=True,
         targets=targets,
     )  # fmt: skip
+
+
+def _ema_sink() -> CompileCase:
+    """In place, in the caches of Wan 1.3B; a copy with arithmetic, so no tensor cores."""
+    pointers = ("Key", "Value", "ShadowKey", "ShadowValue", "NewKey", "NewValue")
+    strides = ("cache_b", "cache_h", "shadow_b", "shadow_h") + tuple(
+        f"{part}_{axis}" for part in ("key", "value") for axis in "bhn"
+    )
+    plan = ("folds", "gone", "place", "sinks", "window") + tuple(
+        f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3)
+    )
+    return CompileCase(
+        name="ema-sink-shadow",
+        kernel=ema_sink_kernel,
+        signature={
+            name: "*fp32" if name.startswith("Shadow") else "*bf16" for name in pointers
+        }
+        | {"alpha": "fp32", "beta": "fp32"}
+        | dict.fromkeys((*plan, *strides), "i32"),
+        constants={
+            "HEADS": 12, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 16, "FRAME_TOKENS": 1560,
+            "SHADOW": True,
+        },
+        aligned=(*pointers, *strides),
+        num_warps=4,
+        num_stages=2,
+        main_loop_mma=False,
+    )  # fmt: skip
+
+
+def _modulation() -> CompileCase:
+    pointers = ("X", "Shift", "Scale", "Out")
+    strides = ("x_b", "x_n", "shift_b", "shift_f", "scale_b", "scale_f", "out_b", "out_n")
+    return CompileCase(
+        name="modulate-1536",
+        kernel=modulate_kernel,
+        signature=dict.fromkeys(pointers, "*bf16")
+        | {"tokens": "i32", "eps": "fp32"}
+        | dict.fromkeys(strides, "i32"),
+        constants={"FRAME_TOKENS": 1560, "WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
+        aligned=(*pointers, *strides),
+        num_warps=4,
+        num_stages=2,
+        main_loop_mma=False,
+    )

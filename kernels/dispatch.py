@@ -1,15 +1,56 @@
-"""Which attention runs: one name for callers, the kernel chosen here."""
+"""Which kernels run: one place decides, from where a tensor is and what is installed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention_ref import attention_ref
+
+Backend = Literal["triton", "xformers", "sdpa", "reference"]
+_forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
+
 # Up to this many keys two plain matrix products have the faster backward pass on a CPU: measured in
 # bfloat16 on one thread, 8 ms against 36 ms (448 queries, 16 keys) and 20 ms against 82 ms (seven
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
+
+
+@contextmanager
+def use_backend(backend: Backend) -> Iterator[None]:
+    """Force `backend` within this context, for tests and benchmarks.
+
+    "triton" on CPU tensors runs in Triton's interpreter, which must be on (TRITON_INTERPRET=1).
+    """
+    token = _forced.set(backend)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def backend_for(tensor: Tensor) -> Backend:
+    """The backend for operations on `tensor`: forced, or the best one on its device.
+
+    On a CPU that is torch's own fused attention; Triton and xformers are for CUDA. Triton's kernels
+    have no backward pass, so gradients go through torch.
+    """
+    forced = _forced.get()
+    if forced is not None:
+        return forced
+    if not tensor.is_cuda or (torch.is_grad_enabled() and tensor.requires_grad):
+        return "sdpa"
+    if _installed("triton"):
+        return "triton"
+    return "xformers" if _installed("xformers") else "sdpa"
 
 
 def attention(
@@ -22,11 +63,46 @@ def attention(
 ) -> Tensor:
     """softmax(query key^T scale + mask) value, [B, H, N, D].
 
-    As `attention_ref.attention_ref`, by torch's fused kernel. Ring caches need no mask: their live
-    keys are one contiguous range and softmax does not care for their order.
+    As `attention_ref.attention_ref`, by the backend of `query`. Ring caches need no mask: their
+    live keys are one contiguous range and softmax does not care for their order.
     """
+    backend = backend_for(query)
+    if backend == "reference":
+        return attention_ref(query, key, value, mask=mask, scale=scale)
+    if backend == "triton" and mask is None:
+        from .ring_attention import ring_attention
+        from .ring_plan import Span
+
+        whole = (Span(0, key.shape[2]),)
+        return ring_attention(query, key, value, whole, scale=scale)[0]
+    if backend == "xformers" and mask is None:
+        from xformers.ops import memory_efficient_attention  # pyright: ignore[reportMissingImports]
+
+        heads_last = (x.transpose(1, 2) for x in (query, key, value))
+        return memory_efficient_attention(*heads_last, scale=scale).transpose(1, 2)
+    return _torch_attention(query, key, value, mask, scale)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """norm(x) * (1 + scale) + shift; `x` [B, F * P, d], the others [B, F, 1, d]."""
+    if backend_for(x) == "triton":
+        from .modulation import modulate as fused
+
+        return fused(x, shift, scale, eps)
+    normed = F.layer_norm(x, x.shape[-1:], eps=eps).unflatten(1, (shift.shape[1], -1))
+    return torch.addcmul(shift, normed, 1 + scale).flatten(1, 2)
+
+
+def _torch_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
     training = torch.is_grad_enabled() and query.requires_grad
     if training and mask is None and query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS:
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+
+@cache
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None

@@ -123,7 +123,8 @@ def ring_attention_kernel(
         if ROTATE:
             turn = tl.where(tile < full0, turn0, tl.where(tile < full1, turn1, turn2))
             cos, sin = rotations_at(Cos, Sin, start + turn + key_row, key_row < BLOCK_N,
-                                    FRAME_TOKENS, COLUMNS, FRAME_PAIRS, GRID_PAIRS, BLOCK_D // 2)  # fmt: skip
+                                    FRAME_TOKENS, COLUMNS, FRAME_PAIRS, GRID_PAIRS,
+                                    BLOCK_D // 2)  # fmt: skip
             key = rotate_pairs(key, cos, sin, BLOCK_N, BLOCK_D).to(query.dtype)
         value = load_rows(Value, value_offset, value_n, first_row, start, key_row < BLOCK_N,
                           False, DESCRIPTORS, BLOCK_N, DIM, BLOCK_D)  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 
 from rollcast.kernels.attention_ref import attention_ref
-from rollcast.kernels.dispatch import attention
+from rollcast.kernels.dispatch import Backend, attention, backend_for, modulate, use_backend
 
 
 @pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
@@ -49,3 +52,44 @@ def test_bfloat16_is_close() -> None:
     wanted = attention_ref(query.double(), key.double(), value.double())
     # 8 bits of mantissa.
     assert (made - wanted).norm() / wanted.norm() < 1e-2
+
+
+def test_a_cpu_gets_torch_and_a_forced_backend_ends_with_its_context() -> None:
+    x = torch.zeros(1)
+    assert backend_for(x) == "sdpa"
+    with use_backend("reference"):
+        with use_backend("triton"):
+            assert backend_for(x) == "triton"
+        assert backend_for(x) == "reference"
+    assert backend_for(x) == "sdpa"
+
+
+@pytest.mark.parametrize("backend", ["triton", "reference"])
+def test_backends_agree(backend: Backend) -> None:
+    if backend == "triton":
+        pytest.importorskip("triton")
+    torch.manual_seed(3)
+    query, key, value = torch.randn(3, 2, 3, 21, 24).unbind(0)
+    x, shift, scale = torch.randn(2, 6, 20), torch.randn(2, 3, 1, 20), torch.randn(2, 3, 1, 20)
+    wanted = attention(query, key[:, :, :13], value[:, :, :13]), modulate(x, shift, scale, 1e-6)
+    with use_backend(backend):
+        made = attention(query, key[:, :, :13], value[:, :, :13]), modulate(x, shift, scale, 1e-6)
+    torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
+
+
+def test_xformers_gets_heads_behind_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in that is itself a plain attention in xformers' layout, [B, N, H, D]."""
+    ops = ModuleType("xformers.ops")
+
+    def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float):
+        parts = (x.transpose(1, 2) for x in (query, key, value))
+        return attention_ref(*parts, scale=scale).transpose(1, 2)
+
+    monkeypatch.setattr(ops, "memory_efficient_attention", plain, raising=False)
+    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    query, key, value = torch.randn(3, 1, 2, 7, 8).unbind(0)
+    with use_backend("xformers"):
+        made = attention(query, key[:, :, :5], value[:, :, :5], scale=0.3)
+    wanted = attention_ref(query, key[:, :, :5], value[:, :, :5], scale=0.3)
+    torch.testing.assert_close(made, wanted)
