@@ -98,12 +98,10 @@ def _ring_attention(
 def _ema_sink() -> CompileCase:
     """In place, in the caches of Wan 1.3B; a copy with arithmetic, so no tensor cores."""
     pointers = ("Key", "Value", "ShadowKey", "ShadowValue", "NewKey", "NewValue")
-    strides = ("cache_b", "cache_h", "shadow_b", "shadow_h") + tuple(
-        f"{part}_{axis}" for part in ("key", "value") for axis in "bhn"
-    )
-    plan = ("folds", "gone", "place", "sinks", "window") + tuple(
-        f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3)
-    )
+    new = (f"{part}_{axis}" for part in ("key", "value") for axis in "bhn")
+    strides = ("cache_b", "cache_h", "shadow_b", "shadow_h", *new)
+    parts = (f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3))
+    plan = ("folds", "gone", "place", "sinks", "window", *parts)
     return CompileCase(
         name="ema-sink-shadow",
         kernel=ema_sink_kernel,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attention_ref import attention_ref
+from .axis_rotations import AxisRotations
+from .ring_plan import FrameWrite, SinkFold, Span
 
 Backend = Literal["triton", "xformers", "sdpa", "reference"]
 _forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
@@ -71,7 +73,6 @@ def attention(
         return attention_ref(query, key, value, mask=mask, scale=scale)
     if backend == "triton" and mask is None:
         from .ring_attention import ring_attention
-        from .ring_plan import Span
 
         whole = (Span(0, key.shape[2]),)
         return ring_attention(query, key, value, whole, scale=scale)[0]
@@ -81,6 +82,36 @@ def attention(
         heads_last = (x.transpose(1, 2) for x in (query, key, value))
         return memory_efficient_attention(*heads_last, scale=scale).transpose(1, 2)
     return _torch_attention(query, key, value, mask, scale)
+
+
+def ring_attention(
+    query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
+) -> Tensor:
+    """Attention to raw keys that are turned in the kernel; for a backend that is "triton"."""
+    from .ring_attention import ring_attention as fused
+
+    return fused(query, key, value, spans, rotation=rotation)[0]
+
+
+def ema_sink(
+    key: Tensor,
+    value: Tensor,
+    new_key: Tensor,
+    new_value: Tensor,
+    *,
+    fold: SinkFold,
+    writes: Sequence[FrameWrite],
+    frame_tokens: int,
+    shadow_key: Tensor | None,
+    shadow_value: Tensor | None,
+) -> None:
+    """As `ema_sink.ema_sink`, for a backend that is "triton"."""
+    from .ema_sink import ema_sink as fused
+
+    fused(
+        key, value, new_key, new_value, fold=fold, writes=writes, frame_tokens=frame_tokens,
+        shadow_key=shadow_key, shadow_value=shadow_value,
+    )  # fmt: skip
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..kernels.axis_rotations import AxisRotations
+from ..kernels.dispatch import backend_for, ema_sink
+from ..kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
@@ -25,7 +28,7 @@ class CachedCall:
     `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
     stored and `read` the first stored keys before they are used; None: as they are.
     `write_from` is the first token of the call that `write` turns. `sink` turns the keys of a sink
-    of tokens.
+    of tokens. `turns`, instead of `read`: the attention kernel turns these spans of stored keys.
     """
 
     ring: RingWrite
@@ -35,6 +38,7 @@ class CachedCall:
     write_from: int
     read: Tensor | None
     sink: Tensor | None = None
+    turns: tuple[tuple[Span, ...], AxisRotations] | None = None
 
 
 class KVCache:
@@ -76,13 +80,10 @@ class KVCache:
         `key` comes before RoPE, after its norm. The result may be views of the cache: use them
         before the next update.
         """
-        if self.config.sink == "ema":
-            self._fold_into_sink(call.ring)
-        if call.write is not None:
-            head = key[:, :, : call.write_from]
-            tail = rotate(key[:, :, call.write_from :], call.write)
-            key = torch.cat((head, tail), dim=2) if call.write_from else tail
-        self._write(call.ring, key, value)
+        if self.config.sink == "ema" and backend_for(key) == "triton":
+            self._fold_and_write(call.ring, key, value)
+        else:
+            self._store(call, key, value)
         if call.sink is not None and self.token_key is not None:
             self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
         live = self.sink_tokens + call.ring.live * self.tokens_per_frame
@@ -92,6 +93,15 @@ class KVCache:
         turned = call.read.shape[0]
         first = rotate(keys[:, :, :turned], call.read)
         return first if turned == live else torch.cat((first, keys[:, :, turned:]), dim=2), values
+
+    def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
+        if self.config.sink == "ema":
+            self._fold_into_sink(call.ring)
+        if call.write is not None:
+            head = key[:, :, : call.write_from]
+            tail = rotate(key[:, :, call.write_from :], call.write)
+            key = torch.cat((head, tail), dim=2) if call.write_from else tail
+        self._write(call.ring, key, value)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a snapshot must keep, by name; the tensors themselves, not copies."""
@@ -114,6 +124,38 @@ class KVCache:
                 sink = slice(slots.start, min(slots.stop, self.sink_key.shape[2]))
                 self.sink_key[:, :, sink] = self.key[:, :, sink]
                 self.sink_value[:, :, sink] = self.value[:, :, sink]
+
+    def _fold_and_write(self, ring: RingWrite, key: Tensor, value: Tensor) -> None:
+        """Both in one kernel, for a cache of raw keys."""
+        ema_sink(
+            self.key,
+            self.value,
+            key,
+            value,
+            fold=self._fold(ring),
+            writes=[FrameWrite(part.source, part.slot, part.frames) for part in ring.segments],
+            frame_tokens=self.tokens_per_frame,
+            shadow_key=self.sink_key,
+            shadow_value=self.sink_value,
+        )
+
+    def _fold(self, ring: RingWrite) -> SinkFold:
+        sinks, window, count = (
+            self.config.sink_frames,
+            self.config.window_frames,
+            len(ring.evictions),
+        )
+        published = self.config.ragged == "overwrite"
+        overwrite = published and count != sinks
+        first = ring.evictions[0] if ring.evictions else None
+        return SinkFold(
+            sinks,
+            window,
+            frames=min(count, sinks) if overwrite else count,
+            gone=first.slot - sinks if first else 0,
+            place=first.frame % sinks if first and not published else 0,
+            alpha=0.0 if overwrite else self.config.alpha,
+        )
 
     def _fold_into_sink(self, ring: RingWrite) -> None:
         """Average the frames about to be overwritten into the sink."""
@@ -168,6 +210,7 @@ class StudentCache:
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
         self._slot_rotations = rope.rotations(range(config.capacity_frames))
         self._chunk_rotations: tuple[int, int, Tensor] | None = None
+        self._axes: AxisRotations | None = None
 
     @property
     def end(self) -> int:
@@ -264,6 +307,11 @@ class StudentCache:
         tokens = self._rope.tokens_per_frame
         end = self._ring.live * tokens
         query = self._slot_rotations[end - frames * tokens : end]
+        if backend_for(self.layers[0].key) == "triton":
+            if self._axes is None:
+                self._axes = self._rope.axes(self.config.capacity_frames)
+            turns = spans_of(ring.order, tokens), self._axes
+            return CachedCall(ring, tokens, query, None, 0, None, turns=turns)
         return CachedCall(ring, tokens, query, None, 0, self._in_slot_order(ring))
 
     def _in_slot_order(self, ring: RingWrite) -> Tensor:

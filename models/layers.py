@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.dispatch import attention
+from ..kernels.dispatch import attention, modulate
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -138,13 +137,6 @@ class Head(nn.Module):
         else:
             patches = self.head(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return patches.unflatten(0, (-1, frames))
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
-    """norm(x) * (1 + scale) + shift; `x` [B, F * P, d], the others [B, F, 1, d]."""
-    frames = shift.shape[1]
-    normed = F.layer_norm(x, x.shape[-1:], eps=eps).unflatten(1, (frames, -1))
-    return torch.addcmul(shift, normed, 1 + scale).flatten(1, 2)
 
 
 def gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:

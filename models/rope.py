@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..kernels.axis_rotations import AxisRotations
+
 THETA = 10_000.0
 
 
@@ -52,6 +54,7 @@ class RopeTable:
         spatial = 2 * (head_dim // 6)
         self._ladders = (ladder(head_dim - 2 * spatial), ladder(spatial), ladder(spatial))
         self._half = half
+        self._rows, self._columns = rows, columns
         self.tokens_per_frame = rows * columns
         self.device = torch.device(device)
         row = torch.outer(torch.arange(rows, dtype=torch.float64), ladder(spatial))
@@ -63,6 +66,25 @@ class RopeTable:
                 column[None].expand(rows, columns, -1).reshape(self.tokens_per_frame, -1),
             ),
             dim=1,
+        )
+
+    def axes(self, places: int) -> AxisRotations:
+        """The same rotations at places 0..`places`, as a table per axis for a kernel."""
+        counts = (self._rows, self._columns, places)
+        ladders = (self._ladders[1], self._ladders[2], self._ladders[0])
+        angles = torch.cat(
+            [
+                torch.outer(torch.arange(count, dtype=torch.float64), steps).flatten()
+                for count, steps in zip(counts, ladders, strict=True)
+            ]
+        )
+        return AxisRotations(
+            angles.cos().to(self.device, torch.float32),
+            angles.sin().to(self.device, torch.float32),
+            rows=self._rows,
+            columns=self._columns,
+            frame_pairs=len(self._ladders[0]),
+            grid_pairs=len(self._ladders[1]),
         )
 
     def rotations(self, frames: Sequence[int], dtype: torch.dtype = torch.complex64) -> Tensor:

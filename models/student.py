@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.dispatch import attention
+from ..kernels.dispatch import attention, ring_attention
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
 from .conditioning import (
@@ -335,7 +335,10 @@ def _attend_cache(
     cache: KVCache, call: CachedCall, query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
     keys, values = cache.update(call, key, value)
-    return attention(rotate(query, call.query), keys, values)
+    turned = rotate(query, call.query)
+    if call.turns is not None:
+        return ring_attention(turned, keys, values, *call.turns)
+    return attention(turned, keys, values)
 
 
 def _attend_rows(

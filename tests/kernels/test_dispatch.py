@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import ModuleType
 
@@ -93,3 +94,9 @@ def test_xformers_gets_heads_behind_tokens(monkeypatch: pytest.MonkeyPatch) -> N
         made = attention(query, key[:, :, :5], value[:, :, :5], scale=0.3)
     wanted = attention_ref(query, key[:, :, :5], value[:, :, :5], scale=0.3)
     torch.testing.assert_close(made, wanted)
+
+
+def test_the_student_imports_without_triton() -> None:
+    """There is no Triton on macOS and Windows."""
+    code = "import sys; sys.modules['triton'] = None; import rollcast.models.student"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
