@@ -156,11 +156,13 @@ def stage_process(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:
     """Start a stage's process."""
+    # The stages meet by themselves: with torchrun's settings nobody would listen for them.
+    own = {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__}.stage", *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
-        env={"OMP_NUM_THREADS": "1", **environment},
+        env={"OMP_NUM_THREADS": "1", **own},
         # Ctrl+C in the terminal is for the server, which then ends its stages.
         start_new_session=True,
     )

@@ -50,6 +50,7 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
     """Bit for bit; it is started again when it is lost; and it ends with the executor."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # as torchrun does
     door = Door(("127.0.0.1", 0), KEY)
     code = (
         "from rollcast.models.stages.agent import keep_stage\n"
