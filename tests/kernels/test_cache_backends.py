@@ -1,0 +1,71 @@
+"""The stream's cache through Triton against the same cache through torch, chunk by chunk.
+
+Both are float32: they differ by the order of sums and by rotations made from tables (5e-6).
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("triton")
+
+from rollcast.kernels.dispatch import Backend, attention, ring_attention, use_backend
+from rollcast.models.config import CacheConfig
+from rollcast.models.kv_cache import KVCache, StudentCache
+from rollcast.models.rope import RopeTable, rotate
+
+HEADS, DIM, ROWS, COLUMNS = 2, 16, 1, 3
+TOKENS = ROWS * COLUMNS
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> CacheConfig:
+    sinks = draw(st.integers(0, 3))
+    return CacheConfig(
+        window_frames=draw(st.integers(1, 5)),
+        sink_frames=sinks,
+        sink="ema" if sinks and draw(st.booleans()) else "static",
+        alpha=draw(st.sampled_from((0.0, 0.3, 0.9))),
+        precision=draw(st.sampled_from(("in_place", "shadow"))),
+        ragged=draw(st.sampled_from(("fold", "overwrite"))),
+        guard_sink=draw(st.booleans()),
+    )
+
+
+def run(
+    backend: Backend, config: CacheConfig, lengths: list[int]
+) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """The attention of every call and the cache at the end."""
+    torch.manual_seed(0)
+    layers = [KVCache(config, 1, HEADS, TOKENS, DIM)]
+    cache = StudentCache(config, layers, RopeTable(DIM, ROWS, COLUMNS), "slot")
+    cache.poison()
+    outputs: list[torch.Tensor] = []
+    with use_backend(backend):
+        for length in lengths:
+            for _ in range(2):
+                query, key, value = torch.randn(3, 1, HEADS, length * TOKENS, DIM).unbind(0)
+                call = cache.begin(length)
+                keys, values = layers[0].update(call, key, value)
+                turned = rotate(query, call.query)
+                assert (call.turns is None) == (backend != "triton")
+                outputs.append(
+                    attention(turned, keys, values)
+                    if call.turns is None
+                    else ring_attention(turned, keys, values, *call.turns)
+                )
+            cache.advance(length)
+    return outputs, cache.tensors()
+
+
+@settings(deadline=None, max_examples=25)
+@given(config=configs(), lengths=st.lists(st.integers(1, 4), min_size=3, max_size=6))
+def test_triton_keeps_the_same_cache(config: CacheConfig, lengths: list[int]) -> None:
+    lengths = [min(length, config.window_frames) for length in lengths]
+    made, made_cache = run("triton", config, lengths)
+    wanted, wanted_cache = run("sdpa", config, lengths)
+    torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
+    torch.testing.assert_close(made_cache, wanted_cache, atol=1e-6, rtol=1e-6, equal_nan=True)
