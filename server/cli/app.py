@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import FrameType
@@ -65,7 +66,8 @@ def _exit(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script; exits with 0, or with the code of what went wrong."""
     # So that a command that is ended takes down what it started; `serve` replaces this by its own.
-    signal.signal(signal.SIGTERM, _exit)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _exit)
     try:
         app(args=None if arguments is None else list(arguments))
     except Failure as failure:

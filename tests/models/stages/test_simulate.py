@@ -72,29 +72,6 @@ def slept() -> Iterator[Pipeline]:
             pipeline.stop()
 
 
-def test_it_forecasts_the_real_pipeline_within_15_percent(slept: Pipeline) -> None:
-    """At full speed with one and two sessions, and paced by playback."""
-    costs, plan = slept.costs, slept.plan
-    assert costs is not None and plan is not None
-    for sessions in (1, 2):
-        forecast = simulate(costs, plan, chunk_frames=4, fps=25, sessions=sessions, link_s=0.001)
-        names = [f"s{k}" for k in range(sessions)]
-        for name in names:
-            slept.open(name, seed=1)
-        done: list[Finished] = []
-        while len(done) < 30:
-            for name in names:
-                done += slept.step(name, Controls())
-        slept.finish()
-        for name in names:
-            slept.close(name)
-        ends = [finished.spans[-1].end_s for finished in done[6:]]
-        period_s = (ends[-1] - ends[0]) / (len(ends) - 1)
-        assert period_s == pytest.approx(forecast.period_s, rel=0.15)
-        latencies = sorted(finished.latency_s for finished in done[6:])
-        assert latencies[len(latencies) // 2] == pytest.approx(forecast.latency_s, rel=0.15)
-
-
 def test_paced_by_playback_the_real_latency_is_that_of_the_formula(slept: Pipeline) -> None:
     costs = slept.costs
     assert costs is not None
