@@ -19,7 +19,7 @@ from typing import Any
 from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage
 from .places import Place
 
-SILENT_S = 0.8
+SILENT_S = 0.7
 """A stage that was not heard for so long, or is at one piece of work for so long, is lost."""
 START_S = 120.0
 _BUSY_FACTOR = 8.0

@@ -208,7 +208,10 @@ class Pipeline:
         for rank, message in self._crew.receive(timeout_s, others):
             self._handle(rank, message)
         reason = self._crew.lost()
-        if reason is not None:
+        if reason is not None and self._running:
+            # Told at once: to end what is left of the stages takes a while.
+            self._lose(reason)
+        elif reason is not None:
             self._recover(reason)
         self._pump()
 
@@ -218,14 +221,15 @@ class Pipeline:
         self._started_s = time.monotonic()
         self._crew.start()
 
+    def _lose(self, reason: str) -> None:
+        self._running = False
+        self._lost_s = time.monotonic()
+        self.restarts += 1
+        self._tries = 0
+        self._events.append(Restarting(reason, self.start_s))
+
     def _recover(self, reason: str) -> None:
         self._crew.stop()
-        if self._running:
-            self._lost_s = time.monotonic()
-            self.restarts += 1
-            self._events.append(Restarting(reason, self.start_s))
-            self._tries = 0
-        self._running = False
         self._tries += 1
         if self._tries > _TRIES:
             raise PipelineFailed(f"{reason}; gave up after {_TRIES} tries")
