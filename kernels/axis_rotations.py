@@ -9,6 +9,12 @@ import torch
 from torch import Tensor
 
 
+def turn_pairs(x: Tensor, rotations: Tensor) -> Tensor:
+    """`x` [..., N, D] with adjacent pairs turned by complex `rotations` [N, D / 2]."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * rotations).flatten(-2)
+
+
 @dataclass(frozen=True, slots=True)
 class AxisRotations:
     """cos and sin of every pair of head elements at every row, column and place in time.

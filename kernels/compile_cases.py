@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from .modulation import modulate_kernel
 from .ring_attention import ring_attention_kernel
 
 ALL_TARGETS = (80, 90, 100, 120)
+_WRITES = tuple(f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,42 +98,51 @@ def _ring_attention(
 
 
 def _ema_sink() -> CompileCase:
-    """In place, in the caches of Wan 1.3B; a copy with arithmetic, so no tensor cores."""
-    pointers = ("Key", "Value", "ShadowKey", "ShadowValue", "NewKey", "NewValue")
+    """In place, in the caches of Wan 1.3B."""
+    pointers: dict[str, str] = dict.fromkeys(("Key", "Value", "NewKey", "NewValue"), "*bf16")
     new = (f"{part}_{axis}" for part in ("key", "value") for axis in "bhn")
-    strides = ("cache_b", "cache_h", "shadow_b", "shadow_h", *new)
-    parts = (f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3))
-    plan = ("folds", "gone", "place", "sinks", "window", *parts)
-    return CompileCase(
-        name="ema-sink-shadow",
-        kernel=ema_sink_kernel,
-        signature={
-            name: "*fp32" if name.startswith("Shadow") else "*bf16" for name in pointers
-        }
-        | {"alpha": "fp32", "beta": "fp32"}
-        | dict.fromkeys((*plan, *strides), "i32"),
+    return _pass_over_tokens(
+        "ema-sink-shadow",
+        ema_sink_kernel,
+        pointers=pointers | {"ShadowKey": "*fp32", "ShadowValue": "*fp32"},
+        strides=("cache_b", "cache_h", "shadow_b", "shadow_h", *new),
+        scalars={"alpha": "fp32", "beta": "fp32"}
+        | dict.fromkeys(("folds", "gone", "place", "sinks", "window", *_WRITES), "i32"),
         constants={
             "HEADS": 12, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 16, "FRAME_TOKENS": 1560,
             "SHADOW": True,
         },
-        aligned=(*pointers, *strides),
-        num_warps=4,
-        num_stages=2,
-        main_loop_mma=False,
     )  # fmt: skip
 
 
 def _modulation() -> CompileCase:
-    pointers = ("X", "Shift", "Scale", "Out")
-    strides = ("x_b", "x_n", "shift_b", "shift_f", "scale_b", "scale_f", "out_b", "out_n")
-    return CompileCase(
-        name="modulate-1536",
-        kernel=modulate_kernel,
-        signature=dict.fromkeys(pointers, "*bf16")
-        | {"tokens": "i32", "eps": "fp32"}
-        | dict.fromkeys(strides, "i32"),
+    return _pass_over_tokens(
+        "modulate-1536",
+        modulate_kernel,
+        pointers=dict.fromkeys(("X", "Shift", "Scale", "Out"), "*bf16"),
+        strides=("x_b", "x_n", "shift_b", "shift_f", "scale_b", "scale_f", "out_b", "out_n"),
+        scalars={"tokens": "i32", "eps": "fp32"},
         constants={"FRAME_TOKENS": 1560, "WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
-        aligned=(*pointers, *strides),
+    )
+
+
+def _pass_over_tokens(
+    name: str,
+    kernel: Any,
+    *,
+    pointers: dict[str, str],
+    strides: Iterable[str],
+    scalars: dict[str, str],
+    constants: dict[str, Any],
+) -> CompileCase:
+    """A kernel that reads and writes tokens once, without matrix products."""
+    integers = dict.fromkeys(strides, "i32")
+    return CompileCase(
+        name=name,
+        kernel=kernel,
+        signature=pointers | scalars | integers,
+        constants=constants,
+        aligned=(*pointers, *integers),
         num_warps=4,
         num_stages=2,
         main_loop_mma=False,

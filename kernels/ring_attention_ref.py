@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .axis_rotations import AxisRotations
+from .axis_rotations import AxisRotations, turn_pairs
 from .ring_plan import Span
 
 
@@ -41,5 +41,4 @@ def _turn(keys: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tenso
     turns = [
         rotation.expand(range(s.place, s.place + s.tokens // rotation.frame_tokens)) for s in spans
     ]
-    pairs = torch.view_as_complex(keys.unflatten(-1, (-1, 2)).contiguous())
-    return torch.view_as_real(pairs * torch.cat(turns)).flatten(-2)
+    return turn_pairs(keys, torch.cat(turns))

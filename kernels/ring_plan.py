@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 MAX_SPANS = 3
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,17 @@ def spans_of(order: Iterable[int], frame_tokens: int) -> tuple[Span, ...]:
 
 def padded_spans(spans: Iterable[Span]) -> tuple[Span, Span, Span]:
     """Exactly three spans, empty ones at the end. Raises ValueError for more than three."""
-    given = tuple(spans)
-    if len(given) > MAX_SPANS:
-        raise ValueError(f"got {len(given)} spans; a ring with a sink has at most {MAX_SPANS}")
-    first, second, third = given + (Span(0, 0),) * (MAX_SPANS - len(given))
-    return first, second, third
+    return _three(spans, Span(0, 0), "spans")
 
 
 def padded_writes(writes: Iterable[FrameWrite]) -> tuple[FrameWrite, FrameWrite, FrameWrite]:
     """Exactly three writes, empty ones at the end. Raises ValueError for more than three."""
-    given = tuple(writes)
+    return _three(writes, FrameWrite(0, 0, 0), "writes")
+
+
+def _three(parts: Iterable[Part], empty: Part, name: str) -> tuple[Part, Part, Part]:
+    given = tuple(parts)
     if len(given) > MAX_SPANS:
-        raise ValueError(f"got {len(given)} writes; a ring with a sink has at most {MAX_SPANS}")
-    first, second, third = given + (FrameWrite(0, 0, 0),) * (MAX_SPANS - len(given))
+        raise ValueError(f"got {len(given)} {name}; a ring with a sink has at most {MAX_SPANS}")
+    first, second, third = given + (empty,) * (MAX_SPANS - len(given))
     return first, second, third
