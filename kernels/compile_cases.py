@@ -8,6 +8,7 @@ from typing import Any
 
 from .ema_sink import ema_sink_kernel
 from .modulation import modulate_kernel
+from .norm_rope_write import norm_rope_write_kernel
 from .ring_attention import ring_attention_kernel
 
 ALL_TARGETS = (80, 90, 100, 120)
@@ -36,7 +37,7 @@ class CompileCase:
 
 def compile_cases() -> tuple[CompileCase, ...]:
     """Every case, one group per kernel."""
-    return (*_ring_attention_cases(), _ema_sink(), _modulation())
+    return (*_ring_attention_cases(), _ema_sink(), _modulation(), _norm_rope_write())
 
 
 def _ring_attention_cases() -> tuple[CompileCase, ...]:
@@ -124,6 +125,22 @@ def _modulation() -> CompileCase:
         scalars={"tokens": "i32", "eps": "fp32"},
         constants={"FRAME_TOKENS": 1560, "WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
     )
+
+
+def _norm_rope_write() -> CompileCase:
+    plain = ("Query", "Key", "Value", "WeightQ", "WeightK", "Out", "CacheKey", "CacheValue")
+    rows = (f"{part}_{axis}" for part in ("query", "key", "value", "out") for axis in "bn")
+    return _pass_over_tokens(
+        "norm-rope-write-1536",
+        norm_rope_write_kernel,
+        pointers=dict.fromkeys(plain, "*bf16") | {"Cos": "*fp32", "Sin": "*fp32"},
+        strides=(*rows, "cache_b", "cache_h"),
+        scalars={"eps": "fp32"} | dict.fromkeys(("place", *_WRITES), "i32"),
+        constants={
+            "HEADS": 12, "BLOCK_H": 16, "DIM": 128, "BLOCK_D": 128, "FRAME_TOKENS": 1560,
+            "COLUMNS": 52, "FRAME_PAIRS": 22, "GRID_PAIRS": 21, "ROTATE_KEY": True,
+        },
+    )  # fmt: skip
 
 
 def _pass_over_tokens(
