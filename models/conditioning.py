@@ -87,6 +87,17 @@ class TextContext:
     layers: tuple[tuple[Tensor, Tensor], ...]
 
 
+def stack_conditions(parts: Sequence[Conditions]) -> Conditions:
+    """Conditions of one batch from those of its rows."""
+    if len(parts) == 1:
+        return parts[0]
+    values: dict[str, Tensor | None] = {}
+    for item in fields(Conditions):
+        given = [getattr(part, item.name) for part in parts]
+        values[item.name] = None if given[0] is None else torch.cat(given)
+    return Conditions(**values)
+
+
 def stack_contexts(contexts: Sequence[TextContext]) -> TextContext:
     """The contexts of a batch's rows as one; one that all rows share stays as it is."""
     if all(context is contexts[0] for context in contexts):

@@ -10,14 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """`frames` consecutive frames of a call, from `source` on, go to slots from `slot` on."""
-
-    source: int
-    slot: int
-    frames: int
+from ..kernels.ring_plan import FrameWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +30,7 @@ class RingWrite:
     """
 
     evictions: tuple[Eviction, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[FrameWrite, ...]
     live: int
     order: tuple[int, ...]
 
@@ -125,12 +118,12 @@ class FrameRing:
         return tuple(order)
 
 
-def _runs(pairs: Iterable[tuple[int, int]]) -> tuple[Segment, ...]:
-    segments: list[Segment] = []
+def _runs(pairs: Iterable[tuple[int, int]]) -> tuple[FrameWrite, ...]:
+    segments: list[FrameWrite] = []
     for source, slot in pairs:
         last = segments[-1] if segments else None
         if last and slot == last.slot + last.frames and source == last.source + last.frames:
-            segments[-1] = Segment(last.source, last.slot, last.frames + 1)
+            segments[-1] = FrameWrite(last.source, last.slot, last.frames + 1)
         else:
-            segments.append(Segment(source, slot, 1))
+            segments.append(FrameWrite(source, slot, 1))
     return tuple(segments)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..kernels.axis_rotations import AxisRotations
 from ..kernels.dispatch import backend_for, ema_sink
-from ..kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
+from ..kernels.ring_plan import SinkFold, Span, spans_of
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
@@ -133,13 +133,14 @@ class KVCache:
             key,
             value,
             fold=self._fold(ring),
-            writes=[FrameWrite(part.source, part.slot, part.frames) for part in ring.segments],
+            writes=ring.segments,
             frame_tokens=self.tokens_per_frame,
             shadow_key=self.sink_key,
             shadow_value=self.sink_value,
         )
 
     def _fold(self, ring: RingWrite) -> SinkFold:
+        """What the frames about to be overwritten do to the sink."""
         sinks, window, count = (
             self.config.sink_frames,
             self.config.window_frames,
@@ -159,14 +160,11 @@ class KVCache:
 
     def _fold_into_sink(self, ring: RingWrite) -> None:
         """Average the frames about to be overwritten into the sink."""
-        sinks = self.config.sink_frames
-        ragged = len(ring.evictions) != sinks
-        overwrite = ragged and self.config.ragged == "overwrite"
-        for index, gone in enumerate(ring.evictions):
-            if overwrite and index >= sinks:
-                break
-            place = index if self.config.ragged == "overwrite" else gone.frame % sinks
-            self._fold_frame(place, gone.slot, 0.0 if overwrite else self.config.alpha)
+        fold = self._fold(ring)
+        for index in range(fold.frames):
+            place = (fold.place + index) % fold.sink_frames
+            slot = fold.sink_frames + (fold.gone + index) % fold.window_frames
+            self._fold_frame(place, slot, fold.alpha)
 
     def _fold_frame(self, place: int, slot: int, alpha: float) -> None:
         tokens = self.tokens_per_frame

@@ -14,6 +14,7 @@ from .avatar import encode_sink, speech_tokens
 from .conditioning import Conditions
 from .config import AvatarConfig, CacheConfig, StudentConfig
 from .euler import EulerSchedule, euler_chunk
+from .parity_published import difference, wan_shape
 from .student import CausalStudent
 from .token_sink import SinkTokens
 from .weights import load_weights, plain_names
@@ -22,13 +23,10 @@ from .weights import load_weights, plain_names
 def avatar_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
     """Greatest absolute difference of each block's latents. Raises ValueError on other shapes."""
     prefix = case.get("output_prefix", "")
-    differences: list[float] = []
-    for block, made in enumerate(avatar_blocks(case, tensors)):
-        expected = tensors[f"{prefix}block{block}_x0"]
-        if made.shape != expected.shape:
-            raise ValueError(f"made {tuple(made.shape)}, the case has {tuple(expected.shape)}")
-        differences.append(float((made - expected).abs().max()))
-    return tuple(differences)
+    return tuple(
+        difference(made, tensors[f"{prefix}block{block}_x0"])
+        for block, made in enumerate(avatar_blocks(case, tensors))
+    )
 
 
 def avatar_blocks(case: dict[str, Any], tensors: dict[str, Tensor]) -> list[Tensor]:
@@ -84,17 +82,7 @@ def avatar_config(case: dict[str, Any]) -> StudentConfig:
     if other:
         raise ValueError(f"only Live Avatar's own settings are known; got {other}")
     return StudentConfig(
-        dim=published["dim"],
-        ffn_dim=published["ffn_dim"],
-        num_heads=published["num_heads"],
-        num_layers=published["num_layers"],
-        in_channels=published["in_dim"],
-        out_channels=published["out_dim"],
-        text_dim=published["text_dim"],
-        text_len=published["text_len"],
-        freq_dim=published["freq_dim"],
-        patch=tuple(published["patch"]),
-        eps=published["eps"],
+        **wan_shape(published, patch="patch"),
         avatar=AvatarConfig(
             pose_channels=published["cond_dim"],
             audio_dim=published["audio_dim"],

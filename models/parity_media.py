@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from .parity_published import difference
 from .speech_frames import features_of_frames, to_video_rate
 from .wan_decoder import WanDecoder, WanDecoderConfig
 
@@ -34,13 +34,13 @@ def vae_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[f
         pairs.append((made, tensors[f"s{piece}"]))
         start += count
     pairs.append((decoder(latents, {}), tensors["full"]))
-    return tuple(_difference(made.transpose(1, 2), expected) for made, expected in pairs)
+    return tuple(difference(made.transpose(1, 2), expected) for made, expected in pairs)
 
 
 def speech_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
     """Greatest absolute difference of the features at 30 Hz, then of each table of video frames."""
     features = to_video_rate(tensors["wav2vec_hidden"])
-    differences = [_difference(features, tensors["feat30"])]
+    differences = [difference(features, tensors["feat30"])]
     for name, recorded in case["buckets"].items():
         numbers = re.fullmatch(r"fps(\d+)_bf(\d+)", name)
         if numbers is None:
@@ -49,11 +49,5 @@ def speech_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tupl
         made, batches = features_of_frames(tensors["feat30"], fps=fps, batch_frames=batch)
         if batches != recorded["num_repeat"]:
             raise ValueError(f"{batches} batches, {name} has {recorded['num_repeat']}")
-        differences.append(_difference(made, tensors[f"bucket_{name}"]))
+        differences.append(difference(made, tensors[f"bucket_{name}"]))
     return tuple(differences)
-
-
-def _difference(made: Tensor, expected: Tensor) -> float:
-    if made.shape != expected.shape:
-        raise ValueError(f"made {tuple(made.shape)}, the case has {tuple(expected.shape)}")
-    return float(torch.sub(made, expected).abs().max())

@@ -15,6 +15,7 @@ from .conditioning import TextContext
 from .config import CacheConfig, StudentConfig
 from .denoise import FlowSchedule, denoise_chunk, prefill, recache
 from .kv_cache import StudentCache
+from .parity_published import check_shape, difference, wan_shape
 from .student import CausalStudent
 from .weights import load_weights, plain_names
 
@@ -24,11 +25,8 @@ def student_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tup
     rollout = _Rollout(case, tensors)
     made = rollout.run()
     expected = tensors["out/latents"]
-    if made.shape != expected.shape:
-        raise ValueError(f"made {tuple(made.shape)}, the case has {tuple(expected.shape)}")
-    return tuple(
-        float((made[:, chunk] - expected[:, chunk]).abs().max()) for chunk in rollout.chunks()
-    )
+    check_shape(made, expected)
+    return tuple(difference(made[:, chunk], expected[:, chunk]) for chunk in rollout.chunks())
 
 
 class _Rollout:
@@ -127,17 +125,7 @@ def student_config(case: dict[str, Any]) -> StudentConfig:
         raise ValueError("only students with qk_norm and cross_attn_norm are known")
     relative = case["family"] in ("reward_forcing", "longlive_infinity")
     return StudentConfig(
-        dim=published["dim"],
-        ffn_dim=published["ffn_dim"],
-        num_heads=published["num_heads"],
-        num_layers=published["num_layers"],
-        in_channels=published["in_dim"],
-        out_channels=published["out_dim"],
-        text_dim=published["text_dim"],
-        text_len=published["text_len"],
-        freq_dim=published["freq_dim"],
-        patch=tuple(published["patch_size"]),
-        eps=published["eps"],
+        **wan_shape(published, patch="patch_size"),
         rope="slot" if relative else "absolute",
     )
 

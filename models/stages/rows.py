@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..conditioning import Conditions, TextContext
+from ..conditioning import Conditions, TextContext, stack_conditions
 from ..denoise import FlowSchedule
 from ..kv_cache import StudentCache
 from ..student import CausalStudent
@@ -53,17 +53,6 @@ def denoise_rows(
         schedule.to_sample(prediction[k : k + 1], noisy[k], row.timestep, kind)
         for k, row in enumerate(rows)
     ]
-
-
-def stack_conditions(parts: Sequence[Conditions]) -> Conditions:
-    """Conditions of one batch from those of its rows."""
-    if len(parts) == 1:
-        return parts[0]
-    values: dict[str, Tensor | None] = {}
-    for item in fields(Conditions):
-        given = [getattr(part, item.name) for part in parts]
-        values[item.name] = None if given[0] is None else torch.cat(given)
-    return Conditions(**values)
 
 
 def _noisy(row: StepInput, schedule: FlowSchedule) -> Tensor:

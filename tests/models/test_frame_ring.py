@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcast.models.frame_ring import FrameRing, Segment
+from rollcast.kernels.ring_plan import FrameWrite
+from rollcast.models.frame_ring import FrameRing
 
 
 @given(
@@ -44,7 +45,7 @@ def test_slots_hold_what_a_list_holds(
 def test_a_chunk_that_wraps_is_two_segments() -> None:
     ring = FrameRing(0, 5)
     ring.write(0, 3)
-    assert ring.write(3, 3).segments == (Segment(0, 3, 2), Segment(2, 0, 1))
+    assert ring.write(3, 3).segments == (FrameWrite(0, 3, 2), FrameWrite(2, 0, 1))
 
 
 def test_writing_the_past_anew_can_leave_the_sink() -> None:
