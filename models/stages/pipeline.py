@@ -72,6 +72,7 @@ class Pipeline:
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._running = False
+        self._started_s = 0.0
         self._lost_s: float | None = None
         self._tries = 0
         self._info: ModelInfo | None = None
@@ -105,11 +106,6 @@ class Pipeline:
     def pids(self) -> tuple[int, ...]:
         """The stages' processes by rank."""
         return self._crew.pids
-
-    @property
-    def running(self) -> bool:
-        """Whether the stages work; false while they are started again."""
-        return self._running
 
     def assign(self, plan: Plan) -> None:
         """Share the work out anew, between streams: it forgets all of them."""
@@ -155,12 +151,6 @@ class Pipeline:
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
         if self._running:
             self._crew.send(0, Close(stream))
-
-    def next_s(self, now_s: float) -> float | None:
-        """When one more chunk may be submitted, in monotonic time; None: not yet known."""
-        if not self._running or self._queue:
-            return None
-        return self.admission.next_s(now_s, len(self._under_way))
 
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
         """What happened; waits up to `timeout_s`, or until any of `others` is readable.

@@ -7,9 +7,9 @@ the real pipeline on one machine (tests/models/stages/test_simulate.py).
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 from .admission import Admission
@@ -53,10 +53,13 @@ def simulate(
     takes.
     """
     chunk_s = chunk_frames / fps
-    line = _Line(costs, plan, link_s)
-    first_s = line.run([0.0])[0]
-    period_s = chunk_s / sessions if paced else None
-    entered, left = line.flow(period_s)
+    first_s = _Run(costs, plan, link_s).at([0.0])[0][1]
+    run = _Run(costs, plan, link_s)
+    if paced:
+        chunks = run.at([number * chunk_s / sessions for number in range(_CHUNKS)])
+    else:
+        chunks = run.at_own_pace(_CHUNKS)
+    entered, left = zip(*chunks, strict=True)
     settled = slice(_CHUNKS // 4, None)
     ends = left[settled]
     real_s = (ends[-1] - ends[0]) / (len(ends) - 1)
@@ -75,90 +78,93 @@ def simulate(
 
 @dataclass(slots=True)
 class _Station:
-    """A stage: the work that waits, and whether one is being done."""
+    """A stage: the parts that wait, by chunk, and whether one is being done."""
 
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    waiting: list[tuple[int, int]] = field(default_factory=list)
     busy: bool = False
 
 
-class _Line:
-    """The parts of a chunk in order: where each is done and how long it takes."""
+class _Run:
+    """Chunks on their way through the stages, event after event; good for one use."""
 
     def __init__(self, costs: Costs, plan: Plan, link_s: float) -> None:
-        self._stages = plan.stages
         self._link_s = link_s
-        self._admission = Admission(plan.stages, plan.bottleneck_s(costs), costs.total_s)
+        self._stations = [_Station() for _ in range(plan.stages)]
+        # which stage does each part of a chunk, and how long that takes
         self._parts: list[tuple[int, float]] = []
         for rank, steps in enumerate(plan.steps):
             if steps:
                 front_s = costs.front_s if rank == 0 else 0.0
                 self._parts.append((rank, front_s + sum(costs.step_s[step] for step in steps)))
         self._parts.append((plan.decoder, costs.decode_s))
+        self._admission = Admission(plan.stages, plan.bottleneck_s(costs), costs.total_s)
+        self._to_admit = 0
+        self._entered: list[float] = []
+        self._left: list[float] = []
+        # when, in which order among equals, what: chunks that are further on come first
+        self._events: list[tuple[float, int, int, Callable[[float], None]]] = []
+        self._count = 0
 
-    def flow(self, period_s: float | None) -> tuple[list[float], list[float]]:
-        """When chunks enter and leave, at a fixed period or at the pipeline's own pace."""
-        if period_s is not None:
-            entered = [number * period_s for number in range(_CHUNKS)]
-            return entered, self.run(entered)
-        entered = []
-        return entered, self.run(entered, own_pace=True)
-
-    def run(self, entered: list[float], *, own_pace: bool = False) -> list[float]:
-        """When each chunk leaves; with `own_pace` fills `entered` by the admission's rule."""
-        stations = [_Station() for _ in range(self._stages)]
-        left: list[float] = []
-        events: list[tuple[float, int, int, int, str]] = []
-        count = _CHUNKS if own_pace else len(entered)
+    def at(self, entered: Sequence[float]) -> list[tuple[float, float]]:
+        """When each chunk enters and leaves, if they enter at these times."""
+        self._entered = list(entered)
         for number, at_s in enumerate(entered):
-            heapq.heappush(events, (at_s, number, 0, 0, "arrive"))
-        if own_pace:
-            heapq.heappush(events, (0.0, 0, 0, 0, "admit"))
-        while events:
-            now_s, number, part, _, kind = heapq.heappop(events)
-            for event in self._step(stations, left, entered, count, now_s, number, part, kind):
-                heapq.heappush(events, event)
-        return left
+            self._expect(at_s, number, partial(self._arrive, number, 0))
+        return self._play()
 
-    def _step(
-        self,
-        stations: list[_Station],
-        left: list[float],
-        entered: list[float],
-        count: int,
-        now_s: float,
-        number: int,
-        part: int,
-        kind: str,
-    ) -> Iterator[tuple[float, int, int, int, str]]:
-        """Act on one event; what follows from it."""
-        if kind == "admit":
-            at_s = self._admission.next_s(now_s, len(entered) - len(left))
-            if len(entered) >= count:
-                return
-            if at_s is None or at_s > now_s:
-                # not before a chunk leaves: that event admits again
-                if at_s is not None:
-                    yield at_s, len(entered), 0, 0, "admit"
-                return
-            self._admission.admitted(now_s)
-            yield now_s, len(entered), 0, 1, "arrive"
-            entered.append(now_s)
-            yield now_s, len(entered), 0, 2, "admit"
+    def at_own_pace(self, count: int) -> list[tuple[float, float]]:
+        """The same for `count` chunks that enter as the admission lets them."""
+        self._to_admit = count
+        self._expect(0.0, 0, self._admit)
+        return self._play()
+
+    def _play(self) -> list[tuple[float, float]]:
+        while self._events:
+            now_s, _, _, happen = heapq.heappop(self._events)
+            happen(now_s)
+        return list(zip(self._entered, self._left, strict=True))
+
+    def _expect(self, at_s: float, number: int, happen: Callable[[float], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (at_s, number, self._count, happen))
+
+    def _admit(self, now_s: float) -> None:
+        """Let the next chunk in, or see when it may be; a chunk that leaves asks again."""
+        number = len(self._entered)
+        if number >= self._to_admit:
             return
-        rank = self._parts[part][0]
-        station = stations[rank]
-        if kind == "arrive":
-            station.waiting.append((number, part))
-        else:
-            station.busy = False
-            if part + 1 == len(self._parts):
-                left.append(now_s)
-                yield now_s, number, 0, 3, "admit"
-            else:
-                hop_s = self._link_s if self._parts[part + 1][0] != rank else 0.0
-                yield now_s + hop_s, number, part + 1, 1, "arrive"
+        at_s = self._admission.next_s(now_s, number - len(self._left))
+        if at_s is None:
+            return
+        if at_s <= now_s:
+            self._admission.admitted(now_s)
+            self._entered.append(now_s)
+            self._expect(now_s, number, partial(self._arrive, number, 0))
+        self._expect(max(now_s, at_s), len(self._entered), self._admit)
+
+    def _arrive(self, number: int, part: int, now_s: float) -> None:
+        """A chunk waits at the stage of its next part."""
+        station = self._stations[self._parts[part][0]]
+        heapq.heappush(station.waiting, (number, part))
+        self._work(station, now_s)
+
+    def _work(self, station: _Station, now_s: float) -> None:
+        """Begin with the oldest chunk that waits, if nothing else is being done."""
         if station.waiting and not station.busy:
-            chosen = min(station.waiting)
-            station.waiting.remove(chosen)
+            number, part = heapq.heappop(station.waiting)
             station.busy = True
-            yield now_s + self._parts[chosen[1]][1], *chosen, 0, "done"
+            end_s = now_s + self._parts[part][1]
+            self._expect(end_s, number, partial(self._end, number, part))
+
+    def _end(self, number: int, part: int, now_s: float) -> None:
+        """A part is done: the chunk goes on, or leaves."""
+        rank = self._parts[part][0]
+        station = self._stations[rank]
+        station.busy = False
+        if part + 1 == len(self._parts):
+            self._left.append(now_s)
+            self._admit(now_s)
+        else:
+            hop_s = self._link_s if self._parts[part + 1][0] != rank else 0.0
+            self._expect(now_s + hop_s, number, partial(self._arrive, number, part + 1))
+        self._work(station, now_s)

@@ -149,7 +149,7 @@ class Stage:
             parts = {"front": self._model.snapshot(line.state)}
             self._lifeline.send(Part(message.stream, order.index, parts))
         span = Span(self._rank, "front", begin_s, time.monotonic())
-        self._pass(Package(message.stream, order, None, message.snapshot, (span,)))
+        self._pass(Package(message.stream, order, snapshot=message.snapshot, spans=(span,)))
 
     def _pass(self, package: Package) -> None:
         """Do this stage's part of a chunk and hand it on."""
@@ -158,8 +158,7 @@ class Stage:
         if order is None:
             self._close(package.stream)
             return
-        last = self._plan.steps[-1] or self._plan.steps[-2]
-        clean = package.spans[-1].name == f"step {last[-1]}"
+        clean = package.steps_done == self._model.steps
         if not clean:
             package = self._denoise(package, order)
         to = None if clean else self._plan.outlet(self._rank)
@@ -182,7 +181,8 @@ class Stage:
         if package.snapshot:
             parts = {step_part(step): cache_part(cache) for step, cache in line.caches.items()}
             self._lifeline.send(Part(package.stream, order.index, parts))
-        return replace(package, latents=latents, spans=tuple(spans))
+        done = package.steps_done + len(self._own_steps)
+        return replace(package, latents=latents, steps_done=done, spans=tuple(spans))
 
     def _decode(self, package: Package, order: Order) -> None:
         assert package.latents is not None, "decoding comes after a step"

@@ -16,13 +16,14 @@ from .messages import Span
 class Package:
     """A chunk under way after its latest step; `order` None: the stream is closed.
 
-    `spans` says where the chunk's time went so far.
+    `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
     """
 
     stream: str
     order: Order | None
     latents: Tensor | None = None
     snapshot: bool = False
+    steps_done: int = 0
     spans: tuple[Span, ...] = ()
 
 
@@ -32,6 +33,7 @@ def pack(package: Package) -> bytes:
     plain = {
         "stream": package.stream,
         "snapshot": package.snapshot,
+        "steps_done": package.steps_done,
         "spans": [astuple(span) for span in package.spans],
         "latents": None if package.latents is None else list(package.latents.shape),
         "dtype": None if package.latents is None else str(package.latents.dtype).split(".")[1],
@@ -66,6 +68,12 @@ def unpack(data: bytes) -> Parcel:
     about = plain["order"]
     order = None if about is None else Order(**about, tensors=load(data[end:]))
     spans = tuple(Span(*each) for each in plain["spans"])
-    package = Package(plain["stream"], order, None, plain["snapshot"], spans)
+    package = Package(
+        plain["stream"],
+        order,
+        snapshot=plain["snapshot"],
+        steps_done=plain["steps_done"],
+        spans=spans,
+    )
     shape = None if plain["latents"] is None else tuple(plain["latents"])
     return Parcel(package, shape, plain["dtype"])
