@@ -9,28 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import threading
-import traceback
 from collections.abc import Callable
 
 from ..models.stages.cluster import Cluster
-from ..models.stages.events import Event, Finished, Lost
-from ..models.stages.events import Restarted as PipelineRestarted
-from ..models.stages.events import Restarting as PipelineRestarting
+from ..models.stages.events import Event, Finished, Lost, Restarted, Restarting
 from ..models.stages.messages import ModelSpec
 from ..models.stages.pipeline import Pipeline
 from .worker import (
-    JOIN_S,
     MAX_JOBS,
     Close,
-    Failed,
     Job,
+    JobThread,
     Open,
     Ready,
     Refused,
     Report,
-    Restarted,
-    Restarting,
     Step,
     Stepped,
     every_control,
@@ -45,17 +38,16 @@ def staged_model(name: str, threads: int) -> ModelSpec:
     return ModelSpec("rollcast.models.registry:load_model", {"name": name, "threads": threads})
 
 
-class StagedWorker:
+class StagedWorker(JobThread):
     """Owns the thread "pipeline" and the stages' processes."""
 
     def __init__(self, model: ModelSpec, stages: int, cluster: Cluster | None = None) -> None:
+        super().__init__("pipeline")
         self.pipeline = Pipeline(model, stages)
         self._model = model
         self._cluster = cluster
         self._stages = stages
-        self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_JOBS)
         self._wake_end, self._wake_begin = os.pipe()
-        self._thread: threading.Thread | None = None
         self._serving = False
         self._streams: set[str] = set()
 
@@ -64,52 +56,24 @@ class StagedWorker:
         """A chunk on each stage, and one on its way in."""
         return self._stages + 1
 
-    @property
-    def behind(self) -> bool:
-        """Whether so many jobs wait that no new stream should be opened."""
-        return self._jobs.qsize() > MAX_JOBS // 2
-
-    def start(self, report: Callable[[Report], None]) -> None:
-        """Start the stages; `report` is called from the thread with everything that happens."""
-        assert self._thread is None, "a worker starts once"
-        self._thread = threading.Thread(
-            target=self._run, args=(report,), name="pipeline", daemon=True
-        )
-        self._thread.start()
-
     def next_step_s(self, now_s: float, under_way: int) -> float | None:
         """When the pipeline's pace lets one more chunk in."""
         return self.pipeline.admission.next_s(now_s, under_way) if self._serving else None
 
-    def submit(self, job: Job) -> None:
-        """Queue a job."""
-        self._jobs.put_nowait(job)
-        self._wake()
-
-    def stop(self) -> None:
-        """End the stages and the thread and wait for it."""
-        if self._thread is not None and self._thread.is_alive():
-            self._jobs.put(None, timeout=JOIN_S)
-            self._wake()
-            self._thread.join(JOIN_S)
-
-    def _wake(self) -> None:
+    def _queued(self) -> None:
         os.write(self._wake_begin, b"\0")
 
-    def _run(self, report: Callable[[Report], None]) -> None:
-        # Whatever goes wrong in here must reach the viewers: no silent dead thread.
-        try:
-            if self._cluster is not None:
-                self.pipeline = self._cluster.pipeline(self._model)
-            self.pipeline.start()
-            report(self._warm_up())
-            self._serving = True
-            self._serve(report)
-        except Exception as error:
-            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
-        finally:
-            self._serving = False
-            self.pipeline.stop()
+    def _work(self, report: Callable[[Report], None]) -> None:
+        if self._cluster is not None:
+            self.pipeline = self._cluster.pipeline(self._model)
+        self.pipeline.start()
+        report(self._warm_up())
+        self._serving = True
+        self._serve(report)
+
+    def _ended(self) -> None:
+        self._serving = False
+        self.pipeline.stop()
 
     def _warm_up(self) -> Ready:
         """Run every kind of control through the stages."""
@@ -162,11 +126,8 @@ class StagedWorker:
             case Lost():
                 self._streams.discard(event.stream)
                 report(Refused(event.stream, event.reason))
-            case PipelineRestarting():
-                self._serving = False
-                report(Restarting(event.reason, event.estimate_s))
-            case PipelineRestarted():
-                self._serving = True
-                report(Restarted(event.took_s))
+            case Restarting() | Restarted():
+                self._serving = isinstance(event, Restarted)
+                report(event)
             case _:
                 pass

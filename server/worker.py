@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..models.stages.events import Restarted, Restarting
 from ..models.stream import Chunk, Controls, ModelInfo, Stepper, TrackEvent
 
 TIMED_STEPS = 5
@@ -88,21 +90,6 @@ class Failed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Restarting:
-    """A part of the model was lost; what is under way comes later, after about `estimate_s`."""
-
-    reason: str
-    estimate_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """The model works again, `took_s` after it was lost."""
-
-    took_s: float
-
-
 Job = Open | Step | Close
 Report = Ready | Stepped | Refused | Failed | Restarting | Restarted
 
@@ -137,11 +124,11 @@ class Runner(Protocol):
         ...
 
 
-class Worker:
-    """Owns the thread "torch-0" and every model and stream state in it."""
+class JobThread(ABC):
+    """A thread that is handed jobs and reports what became of them, to its end or its failure."""
 
-    def __init__(self, load: Callable[[], Sequence[Stepper]]) -> None:
-        self._load = load
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_JOBS)
         self._thread: threading.Thread | None = None
 
@@ -149,9 +136,55 @@ class Worker:
         """Start loading; `report` is called from the thread with everything that happens."""
         assert self._thread is None, "a worker starts once"
         self._thread = threading.Thread(
-            target=self._run, args=(report,), name="torch-0", daemon=True
+            target=self._run, args=(report,), name=self._name, daemon=True
         )
         self._thread.start()
+
+    @property
+    def behind(self) -> bool:
+        """Whether so many jobs wait that no new stream should be opened."""
+        return self._jobs.qsize() > MAX_JOBS // 2
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. While `behind` is heeded it fits: an `Open` leaves room for its `Close`."""
+        self._jobs.put_nowait(job)
+        self._queued()
+
+    def stop(self) -> None:
+        """End the thread after the jobs before this call and wait for it."""
+        if self._thread is not None and self._thread.is_alive():
+            self._jobs.put(None, timeout=JOIN_S)
+            self._queued()
+            self._thread.join(JOIN_S)
+
+    @abstractmethod
+    def _work(self, report: Callable[[Report], None]) -> None:
+        """Load, report `Ready`, and do jobs until there is a None among them."""
+
+    def _queued(self) -> None:
+        """There is something in the queue, for a thread that waits for more than that."""
+        return
+
+    def _ended(self) -> None:
+        """The last thing in the thread, after a failure was reported too."""
+        return
+
+    def _run(self, report: Callable[[Report], None]) -> None:
+        # Whatever goes wrong in here must reach the viewers: no silent dead thread.
+        try:
+            self._work(report)
+        except Exception as error:
+            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        finally:
+            self._ended()
+
+
+class Worker(JobThread):
+    """Owns the thread "torch-0" and every model and stream state in it."""
+
+    def __init__(self, load: Callable[[], Sequence[Stepper]]) -> None:
+        super().__init__("torch-0")
+        self._load = load
 
     @property
     def depth(self) -> int:
@@ -162,30 +195,11 @@ class Worker:
         """When one more step may be submitted."""
         return None if under_way else now_s
 
-    @property
-    def behind(self) -> bool:
-        """Whether so many jobs wait that no new stream should be opened."""
-        return self._jobs.qsize() > MAX_JOBS // 2
-
-    def submit(self, job: Job) -> None:
-        """Queue a job. While `behind` is heeded it fits: an `Open` leaves room for its `Close`."""
-        self._jobs.put_nowait(job)
-
-    def stop(self) -> None:
-        """End the thread after the jobs before this call and wait for it."""
-        if self._thread is not None and self._thread.is_alive():
-            self._jobs.put(None, timeout=JOIN_S)
-            self._thread.join(JOIN_S)
-
-    def _run(self, report: Callable[[Report], None]) -> None:
-        # Whatever goes wrong in here must reach the viewers: no silent dead thread.
-        try:
-            models = {model.info.name: model for model in self._load()}
-            with _inference_mode():
-                report(Ready(tuple(m.info for m in models.values()), _warm_up(models)))
-                self._serve(models, report)
-        except Exception as error:
-            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+    def _work(self, report: Callable[[Report], None]) -> None:
+        models = {model.info.name: model for model in self._load()}
+        with _inference_mode():
+            report(Ready(tuple(m.info for m in models.values()), _warm_up(models)))
+            self._serve(models, report)
 
     def _serve(self, models: dict[str, Stepper], report: Callable[[Report], None]) -> None:
         streams: dict[str, tuple[Stepper, object]] = {}
