@@ -48,6 +48,7 @@ class StagedWorker(JobThread):
         self._cluster = cluster
         self._stages = stages
         self._wake_end, self._wake_begin = os.pipe()
+        os.set_blocking(self._wake_end, False)
         self._serving = False
         self._streams: set[str] = set()
 
@@ -97,7 +98,8 @@ class StagedWorker(JobThread):
                     self._do(job, report)
             for event in self.pipeline.poll(self._pause_s(), [self._wake_end]):
                 self._tell(event, report)
-            if self._jobs.qsize():
+            # Always, or a call whose job was already taken would keep `poll` from ever waiting.
+            with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_end, MAX_JOBS)
 
     def _pause_s(self) -> float:
