@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from ..models.stages.events import Finished, Restarted, Restarting
 from ..models.stages.pipeline import Pipeline
 from ..models.stream import Controls
+from .memory import rss_mb, slope_per_min
 
 STREAM = "a"
 _SAMPLE_S = 5.0
@@ -131,16 +130,10 @@ def _lose_one(
     return words, (noticed_s, recovered_s)
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in megabytes (1e6 bytes)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    line = next(each for each in lines if each.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
 def _slopes(samples: Sequence[tuple[float, ...]]) -> list[float]:
     """Megabytes per minute of each column behind the time."""
-    table = np.array(samples[len(samples) // 5 :])
-    if len(table) < 2:
+    settled = samples[len(samples) // 5 :]
+    if len(settled) < 2:
         return [0.0] * (len(samples[0]) - 1)
-    return [float(np.polyfit(table[:, 0] / 60, column, 1)[0]) for column in table[:, 1:].T]
+    at_s, *columns = zip(*settled, strict=True)
+    return [slope_per_min(at_s, column) for column in columns]

@@ -9,10 +9,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .memory import rss_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -84,14 +84,7 @@ class ServerProcess:
 
     def rss_mb(self) -> float:
         """Resident memory of the server in megabytes (1e6 bytes)."""
-        status = Path(f"/proc/{self._process.pid}/status")
-        if status.exists():
-            line = next(x for x in status.read_text().splitlines() if x.startswith("VmRSS"))
-            return int(line.split()[1]) * 1024 / 1e6
-        listing = subprocess.run(
-            ["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, check=True
-        )
-        return int(listing.stdout) * 1024 / 1e6
+        return rss_mb(self._process.pid)
 
 
 def _free_port() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import platform
 import subprocess
@@ -24,7 +23,9 @@ from statistics import fmean, median
 import numpy as np
 
 from ..client import connect
+from .memory import slope_per_min
 from .metrics_text import Sample, Span
+from .rounding import rounded
 from .server_process import ServerDied, ServerProcess
 
 SOAK_LOOKS = 40
@@ -92,7 +93,7 @@ class StreamReport:
 
     def to_json(self) -> dict[str, object]:
         """The report as plain values, figures to five digits."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
+        return {key: rounded(value) for key, value in asdict(self).items()}
 
 
 def measure(plan: Plan, say: Callable[[str], None]) -> StreamReport:
@@ -178,12 +179,11 @@ def trends(looks: Sequence[tuple[float, float, Sample]], minutes: float) -> Soak
     The first tenth, in which caches fill, is left out of the slope.
     """
     settled = looks[len(looks) // 10 :]
-    at_min = [at_s / 60 for at_s, _, _ in settled]
-    slope = np.polyfit(at_min, [rss for _, rss, _ in settled], 1)[0]
+    at_s, rss_mb, _ = zip(*settled, strict=True)
     tenth = max(1, len(looks) // 10)
     first = Span(looks[0][2], looks[tenth][2]).mean_step_s()
     last = Span(looks[-1 - tenth][2], looks[-1][2]).mean_step_s()
-    return SoakRow(minutes, float(slope), last / first)
+    return SoakRow(minutes, slope_per_min(at_s, rss_mb), last / first)
 
 
 @contextmanager
@@ -214,14 +214,3 @@ def _last_lines(process: subprocess.Popen[str]) -> list[str]:
     if process.returncode or not out.strip():
         raise ServerDied("\n".join(["the viewers failed", *err.strip().splitlines()[-3:]]))
     return out.strip().splitlines()
-
-
-def _rounded(value: object) -> object:
-    """Five digits are enough; what was not measured is null."""
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.5g}") if math.isfinite(value) else None

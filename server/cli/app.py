@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 
 from .bench import bench
-from .bench_quality import quality
 from .catalogue import models
 from .doctor import doctor
 from .failure import Failure
@@ -35,7 +34,6 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(render)
 app.command()(record)
-bench.command()(quality)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.command()(models)

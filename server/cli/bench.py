@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,11 @@ from rich.table import Table
 
 from ...benchmarks.server_process import ServerDied
 from ...benchmarks.stream import Plan, StreamReport, measure
-from ...models.registry import DEFAULT_MODEL, model_names
+from ...models.registry import DEFAULT_MODEL
+from .bench_output import check_model, counts, give, progress
 from .bench_pipeline import pipeline
-from .failure import EXIT_USAGE, Failure, as_failure
+from .bench_quality import quality
+from .failure import Failure, as_failure
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,6 +26,7 @@ def group() -> None:
 
 
 bench.command()(pipeline)
+bench.command()(quality)
 
 
 @bench.command()
@@ -40,37 +42,16 @@ def stream(
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Start the real server and real viewers, and measure what the viewers get."""
-    if model not in model_names():
-        known = ", ".join(model_names())
-        raise Failure(f"unknown model {model!r}; known: {known}", exit_code=EXIT_USAGE)
-    plan = Plan(model, _counts(sessions), seconds, soak, threads)
-    say = Console(stderr=True, highlight=False)
+    check_model(model)
+    numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
+    plan = Plan(model, numbers, seconds, soak, threads)
     with as_failure():
         try:
-            report = measure(plan, lambda text: say.print(text, markup=False, style="dim"))
+            report = measure(plan, progress())
         except ServerDied as error:
             raise Failure(str(error), cure="`rollcast doctor` says what is wrong.") from error
-    text = json.dumps(report.to_json(), indent=2)
-    if out:
-        out.write_text(text + "\n")
-    if as_json:
-        typer.echo(text)
-    else:
+    if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise Failure(
-            f"--sessions is a list of numbers of viewers, got {text!r}",
-            cure="Write it like --sessions 1,2,4.",
-            exit_code=EXIT_USAGE,
-        )
-    return counts
 
 
 def _show(report: StreamReport) -> None:

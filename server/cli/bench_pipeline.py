@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...models.registry import DEFAULT_MODEL, model_names
+from ...models.registry import DEFAULT_MODEL
 from ...models.stages.pipeline import PipelineFailed
 from ...models.stages.plan import Costs, choose_plan
 from ...models.stages.simulate import Forecast, simulate
-from .failure import EXIT_USAGE, Failure, as_failure
+from .bench_output import check_model, counts, give, progress
+from .failure import Failure, as_failure
 
 
 def pipeline(
@@ -52,47 +52,30 @@ def pipeline(
             _forecast(count, costs, chunk_frames, fps, sessions, link_ms / 1e3)
             for count in range(1, steps + 2)
         ]
-        text = json.dumps([{"full": asdict(a), "paced": asdict(b)} for a, b in rows], indent=2)
-        if not _give(text, as_json, out):
+        found = [{"full": asdict(a), "paced": asdict(b)} for a, b in rows]
+        if not give(found, as_json=as_json, out=out):
             _show_forecast(rows)
         return
-    if model not in model_names():
-        known = ", ".join(model_names())
-        raise Failure(f"unknown model {model!r}; known: {known}", exit_code=EXIT_USAGE)
+    check_model(model)
     from ...benchmarks.pipeline import Plan, measure
 
     plan = Plan(
         model,
-        _counts(stages),
+        counts(stages, option="--stages", of="stages", example="1,2,3"),
         chunks=chunks,
         threads=threads,
         soak_minutes=soak,
         faults=faults,
         trace=trace,
     )
-    say = Console(stderr=True, highlight=False)
     with as_failure():
         try:
-            report = measure(plan, lambda line: say.print(line, markup=False, style="dim"))
+            report = measure(plan, progress())
         except PipelineFailed as error:
             raise Failure(str(error), cure="`rollcast doctor` says what is wrong.") from error
     found = report.to_json()
-    if not _give(json.dumps(found, indent=2), as_json, out):
+    if not give(found, as_json=as_json, out=out):
         _show(found)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise Failure(
-            f"--stages is a list of numbers of stages, got {text!r}",
-            cure="Write it like --stages 1,2,3.",
-            exit_code=EXIT_USAGE,
-        )
-    return counts
 
 
 def _forecast(
@@ -113,15 +96,6 @@ def _forecast(
         for each in (False, True)
     )
     return full, paced
-
-
-def _give(text: str, as_json: bool, out: Path | None) -> bool:
-    """Write the JSON where it is wanted; whether nothing else should be printed."""
-    if out:
-        out.write_text(text + "\n")
-    if as_json:
-        typer.echo(text)
-    return as_json
 
 
 def _show_forecast(rows: list[tuple[Forecast, Forecast]]) -> None:

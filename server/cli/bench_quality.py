@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from .failure import EXIT_USAGE, Failure, as_failure
+from .bench_output import give, progress
+from .failure import as_failure
 
 
 def quality(
@@ -28,37 +28,23 @@ def quality(
     """Measure the embedded model on held-out speech, drags and prompts."""
     from ...benchmarks.quality import measure
     from ...benchmarks.quality_set import QualitySet
+    from ...benchmarks.rounding import rounded
     from ...models.registry import DEFAULT_MODEL, load_model
 
-    say = Console(stderr=True, highlight=False)
     names = [name for name in looks.split(",") if name]
     with as_failure():
         model = load_model(DEFAULT_MODEL, threads=threads)
-        try:
-            report = measure(
-                model,
-                QualitySet.read(),
-                minutes=minutes,
-                names=names,
-                human=human,
-                say=lambda text: say.print(text, markup=False, style="dim"),
-            )
-        except ValueError as error:
-            raise Failure(str(error), exit_code=EXIT_USAGE) from error
-    report = _rounded(report)
-    text = json.dumps(report, indent=1)
-    if out:
-        out.write_text(text + "\n")
-    if as_json:
-        typer.echo(text)
-    else:
-        _show(report)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+        report = measure(
+            model,
+            QualitySet.read(),
+            minutes=minutes,
+            names=names,
+            human=human,
+            say=progress(),
+        )
+    found = {key: rounded(value, digits=4) for key, value in report.items()}
+    if not give(found, as_json=as_json, out=out):
+        _show(found)
 
 
 def _show(report: dict[str, Any]) -> None:

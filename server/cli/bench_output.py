@@ -1,0 +1,51 @@
+"""What all benchmarks do with their arguments and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from ...models.registry import model_names
+from .failure import EXIT_USAGE, Failure
+
+
+def check_model(model: str) -> None:
+    """Raise a Failure for a model that there is not."""
+    if model not in model_names():
+        known = ", ".join(model_names())
+        raise Failure(f"unknown model {model!r}; known: {known}", exit_code=EXIT_USAGE)
+
+
+def counts(text: str, *, option: str, of: str, example: str) -> tuple[int, ...]:
+    """The numbers of `text`, such as "1,2,4". Raises a Failure that names the option."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise Failure(
+            f"{option} is a list of numbers of {of}, got {text!r}",
+            cure=f"Write it like {option} {example}.",
+            exit_code=EXIT_USAGE,
+        )
+    return numbers
+
+
+def progress() -> Callable[[str], None]:
+    """Says what goes on beside the result, on stderr."""
+    console = Console(stderr=True, highlight=False)
+    return lambda text: console.print(text, markup=False, style="dim")
+
+
+def give(report: object, *, as_json: bool, out: Path | None) -> bool:
+    """Write the report as JSON where it is wanted; whether it is all that should be printed."""
+    text = json.dumps(report, indent=2)
+    if out:
+        out.write_text(text + "\n")
+    if as_json:
+        typer.echo(text)
+    return as_json
