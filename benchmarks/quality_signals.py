@@ -20,12 +20,17 @@ def to_signed(frames: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(frames).movedim(-1, -3).float().div(127.5).sub(1)
 
 
-def sharpness(frames: Tensor) -> tuple[float, float]:
-    """Mean squared Laplacian of frames [T, 3, H, W]: of the whole, and of the mouth's place."""
+def laplacian_energy(frames: Tensor) -> Tensor:
+    """Squared Laplacian [T, H-2, W-2] of frames [T, 3, H, W], averaged over channels."""
     centre = frames[..., 1:-1, 1:-1]
     across = frames[..., 1:-1, :-2] + frames[..., 1:-1, 2:]
     down = frames[..., :-2, 1:-1] + frames[..., 2:, 1:-1]
-    energy = (4 * centre - across - down).square().mean(1)
+    return (4 * centre - across - down).square().mean(-3)
+
+
+def sharpness(frames: Tensor) -> tuple[float, float]:
+    """Mean squared Laplacian of frames [T, 3, H, W]: of the whole, and of the mouth's place."""
+    energy = laplacian_energy(frames)
     height, width = energy.shape[-2:]
     rows = slice(*(round(share * height) for share in MOUTH_ROWS))
     columns = slice(*(round(share * width) for share in MOUTH_COLUMNS))

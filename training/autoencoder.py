@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rollcast.benchmarks.quality_signals import laplacian_energy, to_signed
 from rollcast.models.pocket.autoencoder import FrameEncoder, ReferenceFeatures, WarpDecoder
 
-from .clips import Clips, Look, load_index, load_looks, to_signed
+from .clips import Clips, Look, load_index, load_looks
 from .loop import LoopConfig, Losses, Trainer
 from .losses import (
     EYE_BOX,
     MOUTH_BOX,
     box_mask,
     focus,
-    laplacian_energy,
     picture_loss,
     psnr,
 )

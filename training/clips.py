@@ -195,8 +195,3 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
 def _picture(path: Path) -> Tensor:
     pixels = np.asarray(Image.open(path).convert("RGB"), np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
-
-
-def to_signed(frames: Tensor) -> Tensor:
-    """uint8 [..., H, W, 3] -> -1..1 [..., 3, H, W], channels last in memory."""
-    return frames.movedim(-1, -3).float().div(127.5).sub(1)

@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from rollcast.benchmarks.quality_nets import MouthMeter
+from rollcast.benchmarks.quality_signals import laplacian_energy, to_signed
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.stream import Controls, TrackEvent
 
-from .clips import Clips, Look, load_index, load_looks, to_signed
-from .losses import MOUTH_BOX, box_mask, laplacian_energy
-from .meter import MouthMeter
+from .clips import Clips, Look, load_index, load_looks
+from .losses import MOUTH_BOX, box_mask
 from .visemes import correlation
 
 _LATE_S = 60

@@ -57,14 +57,6 @@ def picture_loss(real: Tensor, made: Tensor, weight: Tensor) -> Tensor:
     return loss + 0.5 * (F.avg_pool2d(real, 4) - F.avg_pool2d(made, 4)).abs().mean()
 
 
-def laplacian_energy(frames: Tensor) -> Tensor:
-    """Squared Laplacian [B, H-2, W-2], averaged over channels: a measure of sharpness."""
-    centre = frames[..., 1:-1, 1:-1]
-    sides = frames[..., :-2, 1:-1] + frames[..., 2:, 1:-1]
-    ends = frames[..., 1:-1, :-2] + frames[..., 1:-1, 2:]
-    return (4 * centre - sides - ends).square().mean(-3)
-
-
 def psnr(squared_error: Tensor) -> float:
     """PSNR in dB of a mean squared error on the -1..1 scale."""
     return float(10 * torch.log10(4 / squared_error.clamp(min=1e-12)))

@@ -14,38 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .clips import Clips, load_index, load_looks, to_signed
+from rollcast.benchmarks.quality_nets import MouthMeter
+from rollcast.benchmarks.quality_signals import to_signed
+
+from .clips import Clips, load_index, load_looks
 from .loop import LoopConfig, Losses, Trainer
 from .visemes import correlation
 
-# rows and columns of the frame in which every avatar's mouth stays
-REGION = (slice(60, 116), slice(32, 96))
 BATCH = 64
-
-
-class MouthMeter(nn.Module):
-    """Frames -1..1 [B, 3, 128, 128] -> lip gap in standard deviations [B]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 24, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(24, 48, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(48, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(64 * 7 * 8, 64),
-            nn.ReLU(),
-            nn.Linear(64, 1),
-        )
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return self.layers(frames[..., REGION[0], REGION[1]])[:, 0]
 
 
 class MouthBatches:

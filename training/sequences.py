@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.audio import CHUNK_FRAMES
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures
 from rollcast.models.pocket.conditions import (
@@ -24,7 +25,7 @@ from rollcast.models.pocket.motion import motion_draft, track_map
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
-from .clips import Clips, Look, to_signed
+from .clips import Clips, Look
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1

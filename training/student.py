@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rollcast.benchmarks.quality_nets import MouthMeter
 from rollcast.models.conditioning import Conditions
 from rollcast.models.denoise import FlowSchedule
 from rollcast.models.pocket.conditions import unpack_latents
@@ -27,7 +28,6 @@ from .autoencoder import Autoencoder, quality
 from .clips import Clips, load_index, load_looks
 from .loop import LoopConfig, Losses, Trainer
 from .losses import focus, picture_loss
-from .meter import MouthMeter
 from .sequences import Batch, Normalisation, References, Sequences, encode_clips, measure
 from .speech import predicted_visemes
 from .visemes import correlation
