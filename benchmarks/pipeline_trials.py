@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from ..models.stages.events import Finished, Restarted, Restarting
+from ..models.stages.events import Event, Finished, Restarted, Restarting
 from ..models.stages.pipeline import Pipeline
 from ..models.stream import Controls
 from .memory import rss_mb, slope_per_min
@@ -22,7 +22,11 @@ _SAMPLE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """A long run, paced by playback. Slopes are per minute, without the first fifth."""
+    """A long run, paced by playback. Slopes are per minute, without the first fifth.
+
+    `work_ms` is what all stages together did for a chunk, its median in the first and the last
+    tenth of the run.
+    """
 
     minutes: float
     chunks: int
@@ -30,6 +34,9 @@ class Soak:
     stage_rss_mb: tuple[float, ...]
     stage_rss_slope_mb_per_min: tuple[float, ...]
     own_rss_slope_mb_per_min: float
+    work_first_ms: float
+    work_last_ms: float
+    work_slope_ms_per_min: float
     latency_first_s: float
     latency_last_s: float
     late_chunks: int
@@ -51,30 +58,41 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
     """Stream for so long; the log is repeated."""
     pipeline.open(STREAM, seed=1)
     begin_s = next_s = time.monotonic()
-    samples: list[tuple[float, ...]] = []
-    latencies: list[float] = []
+    memory: list[tuple[float, ...]] = []
+    done: list[tuple[float, float, float]] = []
     number, restarts = 0, pipeline.restarts
+
+    def take(events: Sequence[Event]) -> None:
+        """When each chunk came, how much work it was, and how long it took."""
+        for each in events:
+            if isinstance(each, Finished):
+                work_ms = 1e3 * sum(each.busy_s.values())
+                done.append((time.monotonic() - begin_s, work_ms, each.latency_s))
+
     while time.monotonic() - begin_s < 60 * minutes:
         next_s += chunk_s
         pipeline.submit(STREAM, log[number % len(log)])
         number += 1
         while (left_s := next_s - time.monotonic()) > 0:
-            events = pipeline.poll(left_s)
-            latencies += [each.latency_s for each in events if isinstance(each, Finished)]
-        if (time.monotonic() - begin_s) >= _SAMPLE_S * len(samples):
+            take(pipeline.poll(left_s))
+        if (time.monotonic() - begin_s) >= _SAMPLE_S * len(memory):
             now_s = time.monotonic() - begin_s
-            samples.append((now_s, rss_mb(os.getpid()), *map(rss_mb, pipeline.pids)))
-    latencies += [finished.latency_s for finished in pipeline.finish()]
+            memory.append((now_s, rss_mb(os.getpid()), *map(rss_mb, pipeline.pids)))
+    take(pipeline.finish())
     pipeline.close(STREAM)
-    own, *stages = _slopes(samples)
-    part = max(1, len(latencies) // 10)
+    own, *stages = _slopes(memory)
+    _, work_ms, latencies = zip(*done, strict=True)
+    part = max(1, len(done) // 10)
     return Soak(
         minutes=minutes,
         chunks=number,
         restarts=pipeline.restarts - restarts,
-        stage_rss_mb=samples[-1][2:],
+        stage_rss_mb=memory[-1][2:],
         stage_rss_slope_mb_per_min=tuple(stages),
         own_rss_slope_mb_per_min=own,
+        work_first_ms=median(work_ms[:part]),
+        work_last_ms=median(work_ms[-part:]),
+        work_slope_ms_per_min=_slopes(done)[0],
         latency_first_s=median(latencies[:part]),
         latency_last_s=median(latencies[-part:]),
         late_chunks=sum(latency > 2 * chunk_s for latency in latencies),
@@ -131,7 +149,7 @@ def _lose_one(
 
 
 def _slopes(samples: Sequence[tuple[float, ...]]) -> list[float]:
-    """Megabytes per minute of each column behind the time."""
+    """What each column behind the time, in seconds, gains in a minute."""
     settled = samples[len(samples) // 5 :]
     if len(settled) < 2:
         return [0.0] * (len(samples[0]) - 1)

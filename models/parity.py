@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def report_cases(paths: Iterable[Path]) -> list[CaseReport]:
     for path in paths:
         try:
             reports.append(run_case(path))
-        except (OSError, KeyError, ValueError) as problem:
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             reports.append(CaseReport(path.stem, "?", 0.0, (), message))
     return reports

@@ -1,210 +1,28 @@
-"""Live Avatar against a plain float64 computation of the published one, written from the paper.
-
-It knows no cache: it keeps every key of every step and recomputes what a chunk sees.
-"""
+"""Live Avatar against a plain float64 computation of the published one, and as a golden case."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from rollcast.models.avatar import encode_sink, speech_tokens
 from rollcast.models.conditioning import Conditions
-from rollcast.models.config import AvatarConfig, CacheConfig
+from rollcast.models.config import CacheConfig
 from rollcast.models.euler import EulerSchedule, euler_chunk
+from rollcast.models.parity import report_cases
 from rollcast.models.student import CausalStudent
 
+from .published_avatar import AVATAR, CHUNK, SIDE, Published
+
 StudentMaker = Callable[..., CausalStudent]
-AVATAR = AvatarConfig(
-    pose_channels=4, audio_layers=3, audio_dim=6, audio_tokens=2, inject_layers=(1,)
-)
 SCHEDULE = EulerSchedule.shifted_twice(3)
-SIDE, CHUNK = 8, 2
-
-
-class Published:
-    """Tokens are rows [N, d], heads [H, N, D]; one stream, everything float64."""
-
-    def __init__(self, student: CausalStudent, distance: int, window: int) -> None:
-        self.w = {name: tensor.double() for name, tensor in student.state_dict().items()}
-        self.config = student.config
-        self.distance, self.window = distance, window
-        self.past: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-        self.sink: list[tuple[Tensor, Tensor]] = []
-
-    def linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self.w[f"{name}.weight"].T + self.w[f"{name}.bias"]
-
-    def conv(self, x: Tensor, name: str) -> Tensor:
-        """Tokens of frames [F, C, h, w]."""
-        kernel = self.w[f"{name}.weight"]
-        y = F.conv3d(
-            x.transpose(0, 1)[None], kernel, self.w[f"{name}.bias"], stride=kernel.shape[2:]
-        )
-        return y[0].flatten(1).T
-
-    def project(self, x: Tensor, name: str, norm: str | None = None) -> Tensor:
-        y = self.linear(x, name)
-        if norm:
-            y = y * (y.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.w[f"{norm}.weight"]
-        return y.unflatten(1, (self.config.num_heads, -1)).transpose(0, 1)
-
-    def attend(self, x: Tensor, name: str, keys: Tensor, values: Tensor, query: Tensor) -> Tensor:
-        scores = query @ keys.transpose(1, 2) / query.shape[2] ** 0.5
-        mixed = (scores.softmax(2) @ values).transpose(0, 1).flatten(1)
-        return self.linear(mixed, f"{name}.o")
-
-    def cross(self, x: Tensor, name: str, context: Tensor) -> Tensor:
-        keys = self.project(context, f"{name}.k", f"{name}.norm_k")
-        values = self.project(context, f"{name}.v")
-        return self.attend(x, name, keys, values, self.project(x, f"{name}.q", f"{name}.norm_q"))
-
-    def turn(self, x: Tensor, places: list[tuple[int, int, int]]) -> Tensor:
-        dim = x.shape[2]
-        spatial = 2 * (dim // 6)
-        angles: list[list[float]] = []
-        for place in places:
-            row: list[float] = []
-            for position, width in zip(place, (dim - 2 * spatial, spatial, spatial), strict=True):
-                row += [position * 10_000.0 ** (-2 * i / width) for i in range(width // 2)]
-            angles.append(row)
-        a = torch.tensor(angles, dtype=torch.float64)
-        even, odd = x[..., 0::2], x[..., 1::2]
-        turned = (even * a.cos() - odd * a.sin(), even * a.sin() + odd * a.cos())
-        return torch.stack(turned, dim=3).flatten(2)
-
-    def times(self, timestep: float) -> tuple[Tensor, Tensor]:
-        half = self.config.freq_dim // 2
-        angles = timestep * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
-        waves = torch.cat((angles.cos(), angles.sin()))[None]
-        e = self.linear(F.silu(self.linear(waves, "time_embedding.0")), "time_embedding.2")
-        return e, self.linear(F.silu(e), "time_projection.1").unflatten(1, (6, -1))[0]
-
-    def norm(self, x: Tensor, eps: float = 1e-6) -> Tensor:
-        centred = x - x.mean(1, keepdim=True)
-        return centred * (centred.square().mean(1, keepdim=True) + eps).rsqrt()
-
-    def block(self, layer: int, x: Tensor, e: Tensor, see: Callable[..., Tensor]) -> Tensor:
-        name = f"blocks.{layer}"
-        shift, scale, gate, shift2, scale2, gate2 = self.w[f"{name}.modulation"][0] + e
-        h = self.norm(x) * (1 + scale) + shift
-        attention = f"{name}.self_attn"
-        x = x + gate * see(
-            h,
-            attention,
-            self.project(h, f"{attention}.q", f"{attention}.norm_q"),
-            self.project(h, f"{attention}.k", f"{attention}.norm_k"),
-            self.project(h, f"{attention}.v"),
-        )
-        affine = self.norm(x) * self.w[f"{name}.norm3.weight"] + self.w[f"{name}.norm3.bias"]
-        x = x + self.cross(affine, f"{name}.cross_attn", self.text)
-        h = F.gelu(
-            self.linear(self.norm(x) * (1 + scale2) + shift2, f"{name}.ffn.0"), approximate="tanh"
-        )
-        return x + gate2 * self.linear(h, f"{name}.ffn.2")
-
-    def read(self, text: Tensor) -> None:
-        padded = F.pad(text, (0, 0, 0, self.config.text_len - len(text)))
-        hidden = F.gelu(self.linear(padded, "text_embedding.0"), approximate="tanh")
-        self.text = self.linear(hidden, "text_embedding.2")
-
-    def places(self, start: int) -> list[tuple[int, int, int]]:
-        """Of the sink's tokens for a chunk that begins at `start`."""
-        half = SIDE // 2
-        frame = max(30, start + self.distance)
-        grid = [(frame, r, c) for r in range(half) for c in range(half)]
-        grid += [(-1, r, c) for r in range(half) for c in range(half)]
-        coarse = np.linspace(0, half - 1, SIDE // 4).astype(int).tolist()
-        grid += [(-3, r, c) for r in coarse for c in coarse]
-        return grid + [(-f, 0, 0) for f in (19, 14, 9, 4)]
-
-    def prefill(self, reference: Tensor, motion: Tensor) -> None:
-        padded = torch.cat((motion.new_zeros(max(0, 19 - len(motion)), *motion.shape[1:]), motion))
-        parts = (("proj", 18, 19), ("proj_2x", 16, 18), ("proj_4x", 0, 16))
-        tokens = [self.conv(padded[a:b], f"frame_packer.{name}") for name, a, b in parts]
-        mark = self.w["trainable_cond_mask.weight"]
-        x = torch.cat(
-            (self.conv(reference, "patch_embedding") + mark[1], torch.cat(tokens) + mark[2])
-        )
-        places = [(30, *p[1:]) if p[0] > 0 else p for p in self.places(0)]
-        self.sink = []
-
-        def see(h: Tensor, name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.sink.append((k, v))
-            return self.attend(h, name, self.turn(k, places), v, self.turn(q, places))
-
-        for layer in range(self.config.num_layers):
-            x = self.block(layer, x, self.times(0.0)[1], see)
-
-    def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [F, A, d] and the whole [F, d] of a chunk [layers, C, T], as published."""
-        w = F.silu(self.w["casual_audio_encoder.weights"][0])
-        mean = (torch.cat((features[..., :1].expand(-1, -1, 73), features), 2) * w).sum(0) / w.sum()
-
-        def layer(x: Tensor, name: str, stride: int) -> Tensor:
-            name = f"casual_audio_encoder.encoder.{name}.conv"
-            padded = torch.cat((x[:, :1], x[:, :1], x), dim=1)[None]
-            return F.conv1d(
-                padded, self.w[f"{name}.weight"], self.w[f"{name}.bias"], stride=stride
-            )[0]
-
-        def smooth(x: Tensor) -> Tensor:
-            return F.silu(self.norm(x.T)).T
-
-        def deepen(x: Tensor) -> Tensor:
-            return smooth(layer(smooth(layer(smooth(x), "conv2", 2)), "conv3", 2)).T[19:]
-
-        heads = layer(mean, "conv1_local", 1).chunk(AVATAR.audio_tokens)
-        padding = self.w["casual_audio_encoder.encoder.padding_tokens"][0, 0]
-        tokens = [deepen(head) for head in heads]
-        tokens.append(padding.expand_as(tokens[0]))
-        whole = deepen(layer(mean, "conv1_global", 1))
-        final = self.linear(whole, "casual_audio_encoder.encoder.final_linear")
-        return torch.stack(tokens, dim=1), final
-
-    def inject(self, x: Tensor, tokens: Tensor, whole: Tensor) -> Tensor:
-        adain = self.linear(F.silu(whole), "audio_injector.injector_adain_layers.0.linear")
-        frames: list[Tensor] = []
-        for frame, audio, change in zip(x.chunk(CHUNK), tokens, adain, strict=True):
-            shift, scale = change.chunk(2)
-            h = self.norm(frame, 1e-5) * (1 + scale) + shift
-            frames.append(frame + self.cross(h, "audio_injector.injector.0", audio))
-        return torch.cat(frames)
-
-    def step(self, latents: Tensor, step: int, start: int, features: Tensor) -> Tensor:
-        x = self.conv(latents, "patch_embedding") + self.w["cond_encoder.bias"]
-        x = x + self.w["trainable_cond_mask.weight"][0]
-        embedding, e = self.times(SCHEDULE.timesteps[step])
-        half, speech = SIDE // 2, self.hear(features)
-        grid = [(start + f, r, c) for f in range(CHUNK) for r in range(half) for c in range(half)]
-        for layer in range(self.config.num_layers):
-
-            def see(
-                h: Tensor, name: str, q: Tensor, k: Tensor, v: Tensor, at: int = layer
-            ) -> Tensor:
-                past = self.past.setdefault((step, at), [])
-                past.append((self.turn(k, grid), v))
-                seen = past[-(self.window // CHUNK) :]
-                sink_keys, sink_values = self.sink[at]
-                turned = self.turn(sink_keys, self.places(start))
-                keys = torch.cat([k for k, _ in seen] + [turned], dim=1)
-                values = torch.cat([v for _, v in seen] + [sink_values], dim=1)
-                return self.attend(h, name, keys, values, self.turn(q, grid))
-
-            x = self.block(layer, x, e, see)
-            if layer in AVATAR.inject_layers:
-                x = self.inject(x, *speech)
-        shift, scale = self.w["head.modulation"][0] + embedding
-        patches = self.linear(self.norm(x) * (1 + scale) + shift, "head.head")
-        split = patches.reshape(CHUNK, half, half, 2, 2, -1)
-        velocity = split.permute(0, 5, 1, 3, 2, 4).reshape(latents.shape)
-        return latents + (SCHEDULE.sigmas[step + 1] - SCHEDULE.sigmas[step]) * velocity
 
 
 @pytest.fixture
@@ -226,7 +44,7 @@ def test_equals_the_published_computation(
     draw: dict[str, Any] = {"dtype": torch.float64}
     text, reference = torch.randn(3, 10, **draw), torch.randn(1, 4, SIDE, SIDE, **draw)
     motion = torch.randn(17, 4, SIDE, SIDE, **draw)
-    wanted = Published(avatar, distance, window)
+    wanted = Published(avatar, distance, window, SCHEDULE)
     wanted.read(text)
     context = avatar.encode_text(text[None])
     config = CacheConfig(window_frames=window, rolling_distance=distance)
@@ -248,3 +66,126 @@ def test_equals_the_published_computation(
         torch.testing.assert_close(made, expected, atol=2e-5, rtol=0)
         if chunk == 0:
             first = made[:1]
+
+
+def write_case(
+    folder: Path, student: CausalStudent, *, steps: int, window: int, distance: int, **more: Any
+) -> Path:
+    """A golden case as `rollcast parity` reads it, computed in float64.
+
+    Long enough for the reference to move: it stands at frame 30 or `distance` ahead.
+    """
+    schedule = EulerSchedule.shifted_twice(steps)
+    published = Published(student, distance, window, schedule, half_rope=True)
+    swap = more.get("sink_swap_at_block")
+    blocks = max(8, (30 - distance) // CHUNK + 2)
+    torch.manual_seed(2)
+    noise = torch.randn(blocks, 4, CHUNK, SIDE, SIDE)
+    inputs = {
+        "noise": noise,
+        "audio": torch.randn(1, 3, 6, 4 * CHUNK * blocks),
+        "text": torch.randn(3, 10),
+        "ref": torch.randn(1, 4, 1, SIDE, SIDE),
+        "motion": torch.randn(1, 4, 19, SIDE, SIDE),
+    }
+    exact = {name: tensor.double() for name, tensor in inputs.items()}
+    published.read(exact["text"])
+    reference, motion = (exact[name][0].transpose(0, 1) for name in ("ref", "motion"))
+    outputs: dict[str, Tensor] = {}
+    for block in range(blocks):
+        if block in (0, swap):
+            published.prefill(reference, motion)
+        latents = exact["noise"][block].transpose(0, 1)
+        speech = exact["audio"][0, ..., 4 * CHUNK * block : 4 * CHUNK * (block + 1)]
+        for step in range(steps):
+            latents = published.step(latents, step, block * CHUNK, speech)
+            outputs[f"made/block{block}_step{step}_x"] = latents.transpose(0, 1).float()
+        outputs[f"made/block{block}_x0"] = outputs[f"made/block{block}_step{steps - 1}_x"]
+        reference = latents[:1] if block == 0 else reference
+    weights = {name: tensor.float() for name, tensor in student.state_dict().items()}
+    for name, tensors in (("weights", weights), ("inputs", inputs), ("outputs", outputs)):
+        plain = {key: tensor.clone().contiguous() for key, tensor in tensors.items()}
+        save_file(plain, folder / f"{name}.safetensors")
+    tokens = (SIDE // 2) ** 2
+    case = {
+        "name": "made",
+        "family": "live_avatar",
+        "weights": "weights.safetensors",
+        "inputs": "inputs.safetensors",
+        "outputs": "outputs.safetensors",
+        "output_prefix": "made/",
+        "rel_dist": distance,
+        "tolerance": 2e-5,
+        "config": {
+            "dim": 48, "ffn_dim": 64, "num_heads": 2, "num_layers": 2, "in_dim": 4, "out_dim": 4,
+            "text_dim": 10, "text_len": 5, "freq_dim": 16, "eps": 1e-6, "patch": [1, 2, 2],
+            "cond_dim": 4, "audio_dim": 6, "num_audio_token": 2, "audio_inject_layers": [1],
+        },
+        "setup": {
+            "cache_tokens": window * tokens,
+            "tokens_per_latent_frame": tokens,
+            "latent_block": [4, CHUNK, SIDE, SIDE],
+            "audio_frames_per_block": 4 * CHUNK,
+            "steps": steps,
+            "timesteps": schedule.timesteps,
+            "sigmas": schedule.sigmas,
+        },
+    }  # fmt: skip
+    for name, value in more.items():
+        part = next((part for part in ("config", "setup") if name in case[part]), None)
+        (case if part is None else case[part])[name] = value
+    path = folder / "made.json"
+    path.write_text(json.dumps(case))
+    return path
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("distance", "window", "swap"), [(4, 4, None), (21, 6, 1), (30, 2, 4), (17, 8, 7)]
+)
+def test_a_golden_case_of_any_length_distance_steps_and_swap_passes(
+    avatar: CausalStudent, tmp_path: Path, steps: int, distance: int, window: int, swap: int | None
+) -> None:
+    """What `rollcast parity` runs, for cases that differ from the recorded one in everything."""
+    about: dict[str, Any] = {"steps": steps, "distance": distance, "window": window}
+    path = write_case(tmp_path, avatar, **about, sink_swap_at_block=swap)
+    (report,) = report_cases([path])
+    assert report.error is None and report.passed, (report.error, report.chunk_differences)
+    assert len(report.chunk_differences) >= 8
+    case = json.loads(path.read_text())
+    for wrong in ({"rel_dist": distance + 1}, {"sink_swap_at_block": 3}):
+        path.write_text(json.dumps(case | wrong))
+        assert not report_cases([path])[0].passed
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sink_swap_at_block": 0}, "sink_swap_at_block 0"),
+        ({"sink_swap_at_block": [3]}, "sink_swap_at_block [3]"),
+        ({"rel_dist": [4, 5]}, "rel_dist [4, 5]"),
+        ({"timesteps": [1000.0]}, "setup.steps 2"),
+        ({"cache_tokens": 40}, "setup.cache_tokens 40"),
+        ({"setup": {}}, "no timesteps"),
+        ({"sigmas": [1.0]}, "sigmas"),
+        ({"outputs": "made.json"}, "SafetensorError"),
+    ],
+)
+def test_a_case_that_makes_no_sense_is_told(
+    avatar: CausalStudent, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = write_case(tmp_path, avatar, steps=2, distance=5, window=4, **changes)
+    (report,) = report_cases([path])
+    assert not report.passed and message in (report.error or ""), report
+
+
+def test_a_field_that_is_not_understood_is_named_if_the_case_differs(
+    avatar: CausalStudent, tmp_path: Path
+) -> None:
+    path = write_case(tmp_path, avatar, steps=2, distance=5, window=4)
+    case = json.loads(path.read_text())
+    case["setup"]["echo"] = 7
+    path.write_text(json.dumps(case))
+    assert report_cases([path])[0].passed
+    path.write_text(json.dumps(case | {"rel_dist": 6}))
+    assert "not understood: setup.echo" in (report_cases([path])[0].error or "")
