@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .conditioning import Conditions, TextContext
+from .conditioning import Conditions, TextContext, stack_conditions
 from .kv_cache import StudentCache
 from .student import NO_CONDITIONS, CausalStudent
 from .token_sink import SinkTokens
@@ -47,32 +47,50 @@ class EulerSchedule:
         return cls(tuple(entries * sigma for sigma in sigmas), (*sigmas, 0.0))
 
 
-@torch.no_grad()
-def euler_step(
-    student: CausalStudent,
-    cache: StudentCache,
-    latents: Tensor,
-    schedule: EulerSchedule,
-    step: int,
-    context: TextContext,
-    conditions: Conditions = NO_CONDITIONS,
-    *,
-    sink: SinkTokens | None = None,
-) -> Tensor:
-    """`latents` [B, F, C, h, w] of the next chunk after step `step`; advances its `cache`.
+@dataclass(frozen=True, slots=True)
+class EulerRow:
+    """Step `step` of a chunk whose `latents` are [1, F, C, h, w].
 
     A `sink` replaces the cache's from this chunk on. As each step has its own cache, each changes
     over when the chunk reaches it, and chunks ahead of it are not waited for.
     """
+
+    latents: Tensor
+    step: int
+    cache: StudentCache
+    context: TextContext
+    conditions: Conditions = NO_CONDITIONS
+    sink: SinkTokens | None = None
+
+
+@torch.no_grad()
+def euler_rows(
+    student: CausalStudent, rows: Sequence[EulerRow], schedule: EulerSchedule
+) -> list[Tensor]:
+    """The latents [1, F, C, h, w] of each row after its step, as one batch; advances the caches.
+
+    Raises ValueError for a student that predicts the sample.
+    """
     if student.config.prediction != "velocity":
         raise ValueError("the ODE is stepped with velocities; this student predicts the sample")
-    if sink is not None:
-        cache.set_sink(sink)
-    time = schedule.timesteps[step]
-    times = torch.full(latents.shape[:2], time, dtype=torch.float32, device=latents.device)
-    velocity = student(latents, times, context, cache, conditions)
-    cache.advance(latents.shape[1])
-    return latents + (schedule.sigmas[step + 1] - schedule.sigmas[step]) * velocity
+    for row in rows:
+        if row.sink is not None:
+            row.cache.set_sink(row.sink)
+    latents = torch.cat([row.latents for row in rows])
+    times = torch.tensor([schedule.timesteps[row.step] for row in rows], device=latents.device)
+    velocity = student.forward_rows(
+        latents,
+        times[:, None].expand(-1, latents.shape[1]),
+        [row.context for row in rows],
+        [row.cache for row in rows],
+        stack_conditions([row.conditions for row in rows]),
+    )
+    made: list[Tensor] = []
+    for k, row in enumerate(rows):
+        row.cache.advance(latents.shape[1])
+        gap = schedule.sigmas[row.step + 1] - schedule.sigmas[row.step]
+        made.append(row.latents + gap * velocity[k : k + 1])
+    return made
 
 
 @torch.no_grad()
@@ -86,12 +104,11 @@ def euler_chunk(
     *,
     sink: SinkTokens | None = None,
 ) -> Tensor:
-    """The next chunk's clean latents [B, F, C, h, w] from `noise`; `caches` has one a step."""
+    """The next chunk's clean latents [1, F, C, h, w] from `noise`; `caches` has one a step."""
     if len(caches) != len(schedule.timesteps):
         raise ValueError(f"{len(caches)} caches for {len(schedule.timesteps)} steps; one a step")
     latents = noise
     for step, cache in enumerate(caches):
-        latents = euler_step(
-            student, cache, latents, schedule, step, context, conditions, sink=sink
-        )
+        row = EulerRow(latents, step, cache, context, conditions, sink)
+        (latents,) = euler_rows(student, [row], schedule)
     return latents

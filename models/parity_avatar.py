@@ -13,7 +13,7 @@ from torch import Tensor
 from .avatar import encode_sink, speech_tokens
 from .conditioning import Conditions
 from .config import AvatarConfig, CacheConfig, StudentConfig
-from .euler import EulerSchedule, euler_step
+from .euler import EulerRow, EulerSchedule, euler_rows
 from .parity_published import difference, wan_shape
 from .student import CausalStudent
 from .token_sink import SinkTokens
@@ -102,9 +102,8 @@ def avatar_blocks(case: dict[str, Any], tensors: dict[str, Tensor]) -> list[list
         conditions = Conditions(speech=speech_tokens(student, speech))
         latents, steps = noise.transpose(0, 1)[None], []
         for step, cache in enumerate(caches):
-            latents = euler_step(
-                student, cache, latents, schedule, step, context, conditions, sink=new
-            )
+            row = EulerRow(latents, step, cache, context, conditions, new)
+            (latents,) = euler_rows(student, [row], schedule)
             steps.append(latents[0].transpose(0, 1))
         made.append(steps)
     return made

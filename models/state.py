@@ -37,7 +37,8 @@ class StreamState(Generic[C]):
 
     `caches` has one cache for each denoising step, or a single one with a clean pass. With
     `restart` they start anew at the next chunk. `decoder_memory` holds a causal decoder's features
-    of past frames; a decoder that looks at single frames leaves it empty.
+    of past frames; a decoder that looks at single frames leaves it empty. `returns` holds clean
+    latents of past chunks by the chunk that needs them (`Order.needed_by`).
     """
 
     caches: list[StudentCache]
@@ -49,6 +50,7 @@ class StreamState(Generic[C]):
     chunk_index: int = 0
     restart: bool = True
     decoder_memory: dict[str, Tensor] = field(default_factory=dict)
+    returns: dict[int, Tensor] = field(default_factory=dict)
 
     def to_bytes(self, model: str) -> bytes:
         """The whole state; `model` names whose state it is."""
@@ -57,6 +59,7 @@ class StreamState(Generic[C]):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
         tensors |= {f"carry.{name}": t for name, t in self.carry.tensors().items()}
         tensors |= {f"decoder.{name}": t for name, t in self.decoder_memory.items()}
+        tensors |= {f"returns.{chunk}": t for chunk, t in self.returns.items()}
         plain = {
             "format": _FORMAT,
             "model": model,
@@ -101,6 +104,10 @@ class SavedState:
         """The tensors under `prefix`, without it."""
         start = f"{prefix}."
         return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+    def returns(self) -> dict[int, Tensor]:
+        """Latents that chunks to come need, by chunk."""
+        return {int(chunk): latents for chunk, latents in self.part("returns").items()}
 
     def generator(self) -> torch.Generator:
         """The stream's random generator as it was."""

@@ -25,7 +25,10 @@ class Order:
 
     `noise_seed` is what every step draws its noise from, wherever it runs. With `restart` each
     step starts its cache anew when this chunk reaches it: a new sink needs no drain. `plain` is
-    JSON-able, `tensors` are small; both are the model's own affair.
+    JSON-able, `tensors` are small; both are the model's own affair. `needed_by` is the chunk whose
+    front needs this one's clean latents, if any: it finds them in `state.returns`. At least S
+    chunks lie between them, so that nobody waits (Live Avatar's sink is the stream's own first
+    latent, arXiv 2512.04677, section 4.3, for which its pipeline drains).
     """
 
     index: int
@@ -33,6 +36,15 @@ class Order:
     restart: bool
     plain: dict[str, Any]
     tensors: dict[str, Tensor]
+    needed_by: int | None = None
+
+    def check(self, steps: int) -> None:
+        """Raise ValueError if its latents are needed before they are there in every executor."""
+        if self.needed_by is not None and self.needed_by < self.index + steps:
+            raise ValueError(
+                f"chunk {self.index} is needed by {self.needed_by}; with {steps} steps its latents "
+                f"are there for chunk {self.index + steps}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +58,13 @@ class Row:
 
 
 class StagedState(Protocol):
-    """A stream's state: its caches, one a step, and whatever `front` keeps."""
+    """A stream's state: its caches, one a step, and whatever `front` keeps.
+
+    `returns` are latents that came back, by the chunk that needs them; `front` takes them out.
+    """
 
     caches: list[StudentCache]
+    returns: dict[int, Tensor]
 
 
 State = TypeVar("State", bound=StagedState)
@@ -110,10 +126,13 @@ class Executor(Protocol):
 def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
     """One chunk from its controls to its frames, here and now."""
     order = model.front(state, controls)
+    order.check(len(state.caches))
     latents: Tensor | None = None
     for step, cache in enumerate(state.caches):
         (latents,) = model.denoise([Row(order, step, latents, cache)])
     assert latents is not None, "a model has at least one step"
+    if order.needed_by is not None:
+        state.returns[order.needed_by] = latents
     return model.decode(order, latents)
 
 

@@ -20,9 +20,11 @@ from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage
 from .places import Place
 
 SILENT_S = 0.7
-"""A stage that was not heard for so long, or is at one piece of work for so long, is lost."""
-START_S = 120.0
-_BUSY_FACTOR = 8.0
+"""A stage that was not heard for so long, or is late with one piece of work by so long, is lost."""
+START_SILENT_S = 30.0
+"""The same while it starts: importing and reading weights may keep its heart from beating."""
+_DEAF_S = 0.1
+_FORGET = 0.95
 
 
 @dataclass(slots=True)
@@ -48,7 +50,8 @@ class Crew:
     backend: str = "gloo"
     host: str | None = None
     longest_part_s: float = 0.0
-    """The longest piece of work that is normal, once it is known."""
+    """The longest piece of work that is normal, once it is known; told by `worked`."""
+    _listened_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
     _folder: str = ""
 
@@ -61,6 +64,7 @@ class Crew:
         for place in self.places:
             place.launch()
         self._members = [_Member(place, place.connect(), time.monotonic()) for place in self.places]
+        self._listened_s = time.monotonic()
         size = len(self.places)
         for rank in range(size):
             self.send(rank, Setup(rank, size, rendezvous, self.model, self.backend))
@@ -87,12 +91,20 @@ class Crew:
             if member.reason is None
         }
         heard: list[tuple[int, FromStage]] = []
-        for each in wait([*open_ones, *others], timeout_s):
+        begin_s = time.monotonic()
+        readable = wait([*open_ones, *others], timeout_s)
+        overslept_s = max(0.0, time.monotonic() - begin_s - timeout_s)
+        self._excuse(begin_s - self._listened_s + overslept_s)
+        for each in readable:
             if each in open_ones:
                 message = self._hear(self._members[open_ones[each]])
                 if message is not None:
                     heard.append((open_ones[each], message))
         return heard
+
+    def worked(self, longest_s: float) -> None:
+        """The longest piece of work on a chunk: on a busy machine it takes longer than at first."""
+        self.longest_part_s = max(longest_s, _FORGET * self.longest_part_s)
 
     def lost(self) -> str | None:
         """Which stage is dead or hung and how that is known; None while all is well."""
@@ -130,13 +142,18 @@ class Crew:
                 pass
         return message
 
+    def _excuse(self, deaf_s: float) -> None:
+        """Nobody listened for so long, or the whole machine stood still: no stage is to blame."""
+        if deaf_s > _DEAF_S:
+            for member in self._members:
+                member.heard_s += deaf_s
+        self._listened_s = time.monotonic()
+
     def _silence(self, member: _Member, now_s: float) -> str | None:
         silent_s = now_s - member.heard_s
-        if not member.ready:
-            return f"did not start in {START_S:.0f} s" if silent_s > START_S else None
-        if silent_s > SILENT_S:
+        if silent_s > (SILENT_S if member.ready else START_SILENT_S):
             return f"has been silent for {silent_s:.1f} s"
-        if member.busy_s > max(SILENT_S, _BUSY_FACTOR * self.longest_part_s):
+        if member.busy_s > SILENT_S + self.longest_part_s:
             return f"hangs in one piece of work since {member.busy_s:.1f} s"
         return None
 

@@ -45,7 +45,9 @@ class Diagonal:
     def step(self, stream: str, controls: Controls) -> list[Finished]:
         """Admit a chunk and take all chunks of its stream one step further."""
         line = self._lines[stream]
-        line.under_way.append((self._model.front(line.state, controls), None))
+        order = self._model.front(line.state, controls)
+        order.check(self._model.steps)
+        line.under_way.append((order, None))
         return self._move(stream, newest_step=0)
 
     def finish(self) -> list[Finished]:
@@ -78,4 +80,6 @@ class Diagonal:
             return []
         order, clean = line.under_way.pop(0)
         assert clean is not None
+        if order.needed_by is not None:
+            line.state.returns[order.needed_by] = clean
         return [Finished(stream, self._model.decode(order, clean))]

@@ -14,6 +14,8 @@ from ..stream import Controls
 from .messages import Load, Open
 
 SNAPSHOT_CHUNKS = 16
+# "front" and "returns"
+_PARTS_BESIDE_STEPS = 2
 
 
 @dataclass(slots=True)
@@ -26,7 +28,8 @@ class Journal:
     shown_from: int = 0
     """Chunks before this one were dropped."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
-    _snapshot: dict[str, bytes] | None = None
+    _snapshot: tuple[int, dict[str, bytes]] | None = None
+    """Behind which chunk, and its parts."""
     _coming: dict[int, dict[str, bytes]] = field(default_factory=dict)
 
     def add(self, controls: Controls) -> int:
@@ -56,8 +59,10 @@ class Journal:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
         stream = self.opened.stream
-        start = self.opened if self._snapshot is None else Load(stream, self._snapshot)
-        return start, list(self._controls)
+        if self._snapshot is None:
+            return self.opened, list(self._controls)
+        index, parts = self._snapshot
+        return Load(stream, index + 1, parts), list(self._controls)
 
     def _settle(self, steps: int) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
@@ -67,12 +72,12 @@ class Journal:
         complete = [
             index
             for index, parts in self._coming.items()
-            if len(parts) == steps + 1 and index <= self.delivered
+            if len(parts) == steps + _PARTS_BESIDE_STEPS and index <= self.delivered
         ]
         if not complete:
             return
         newest = max(complete)
-        self._snapshot = self._coming[newest]
+        self._snapshot = newest, self._coming[newest]
         self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
         while self._controls and self._controls[0][0] <= newest:
             self._controls.popleft()

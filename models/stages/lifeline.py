@@ -41,10 +41,13 @@ class Lifeline:
         except OSError:
             os._exit(0)
 
-    def start(self, deliver: Callable[[ToStage], None]) -> None:
-        """From here on messages are delivered, and the heart beats."""
-        threading.Thread(target=self._listen, args=(deliver,), name="control", daemon=True).start()
+    def beat(self) -> None:
+        """From here on the heart beats."""
         threading.Thread(target=self._beat, name="heart", daemon=True).start()
+
+    def listen(self, deliver: Callable[[ToStage], None]) -> None:
+        """From here on messages are delivered, instead of `receive`."""
+        threading.Thread(target=self._listen, args=(deliver,), name="control", daemon=True).start()
 
     @contextmanager
     def busy(self) -> Iterator[None]:

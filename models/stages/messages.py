@@ -63,9 +63,13 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Take over a stream from these parts of a snapshot. Answered by `Loaded`."""
+    """Take over a stream from these parts of a snapshot, behind which chunk `next_index` comes.
+
+    Answered by `Loaded`.
+    """
 
     stream: str
+    next_index: int
     parts: dict[str, bytes]
 
 

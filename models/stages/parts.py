@@ -1,13 +1,21 @@
-"""A stream's snapshot in parts: `front`, and `step.k` for the cache of each denoising step."""
+"""A stream's snapshot in parts.
+
+`front`, `step.k` for the cache of each denoising step, and `returns` for clean latents that chunks
+to come need: they may have been on their way back when the front was saved.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from safetensors.torch import load, save
+from torch import Tensor
 
 from ..kv_cache import StudentCache
 from ..state import read_metadata
+
+RETURNS = "returns"
 
 
 def step_part(step: int) -> str:
@@ -25,3 +33,13 @@ def load_cache(cache: StudentCache, data: bytes) -> StudentCache:
     """`cache`, with the contents that `cache_part` saved. Raises ValueError for another shape."""
     cache.load(load(data), json.loads(read_metadata(data)["cache"]))
     return cache
+
+
+def returns_part(returns: Mapping[int, Tensor]) -> bytes:
+    """Latents by the chunk that needs them, as bytes."""
+    return save({str(chunk): latents.clone() for chunk, latents in returns.items()})
+
+
+def load_returns(data: bytes) -> dict[int, Tensor]:
+    """The inverse of `returns_part`."""
+    return {int(chunk): latents for chunk, latents in load(data).items()}

@@ -313,6 +313,7 @@ class Pipeline:
         journal = self._journals.get(message.stream)
         if begin_s is None or journal is None or self.costs is None:
             return
+        self._crew.worked(max(span.end_s - span.begin_s for span in message.spans))
         if message.chunk is not None:
             self.admission.observed(busy_by_stage(message.spans))
         if not journal.deliver(message.index, len(self.costs.step_s)):

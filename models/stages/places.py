@@ -159,7 +159,7 @@ def stage_process(
     # The stages meet by themselves: with torchrun's settings nobody would listen for them.
     own = {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", f"{__package__}.stage", *arguments],
+        [sys.executable, "-P", "-m", f"{__package__}.process", *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
         env={"OMP_NUM_THREADS": "1", **own},

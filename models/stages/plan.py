@@ -48,16 +48,23 @@ class Plan:
         """Stages in all."""
         return len(self.steps)
 
+    @property
+    def last(self) -> int:
+        """The stage of the last step."""
+        return max(rank for rank, own in enumerate(self.steps) if own)
+
     def outlet(self, rank: int) -> int | None:
         """The stage that gets what stage `rank` has done; None: it is done here."""
-        denoising = sum(bool(own) for own in self.steps)
-        if rank < denoising - 1:
+        if rank < self.last:
             return rank + 1
-        return self.decoder if rank == denoising - 1 != self.decoder else None
+        return self.decoder if rank == self.last != self.decoder else None
 
     def inlets(self, rank: int) -> tuple[int, ...]:
-        """The stages that send to stage `rank`."""
-        return tuple(other for other in range(self.stages) if self.outlet(other) == rank)
+        """The stages that send to stage `rank`; clean latents may go back to the first one."""
+        found = {other for other in range(self.stages) if self.outlet(other) == rank}
+        if rank == 0 != self.last:
+            found.add(self.last)
+        return tuple(sorted(found))
 
     def load_s(self, rank: int, costs: Costs) -> float:
         """Seconds of work for one chunk on stage `rank`."""

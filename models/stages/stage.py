@@ -1,32 +1,24 @@
-"""One stage of a pipeline: a process that does its steps of every chunk that comes by.
-
-Started by `crew` as `python -m rollcast.models.stages.stage`, or on another machine by `agent`.
-"""
+"""One stage of a pipeline: it does its steps of every chunk that comes by."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import importlib
 import itertools
-import os
 import queue
 import statistics
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
 from ..kv_cache import StudentCache
 from ..stream import Controls
-from .agent import KEY_VARIABLE
 from .contract import Order, Row, StagedModel
-from .lifeline import Lifeline, die_with_parent
+from .lifeline import Lifeline
 from .links import Links
 from .messages import (
     Assign,
@@ -47,8 +39,7 @@ from .messages import (
     Step,
     ToStage,
 )
-from .parts import cache_part, load_cache, step_part
-from .places import knock
+from .parts import RETURNS, cache_part, load_cache, load_returns, returns_part, step_part
 from .plan import Costs, Plan
 from .wire import Package
 
@@ -57,10 +48,19 @@ _WARM_UP, _TIMED = 3, 5
 
 @dataclass(slots=True)
 class _Line:
-    """What this stage keeps of a stream: caches of its steps; on stage 0 the model's state."""
+    """What this stage keeps of a stream: caches of its steps; on stage 0 the model's state.
+
+    `returns` are clean latents that chunks to come need, kept where the last step is. On stage 0
+    `awaited` are the chunks that need some, and `waiting` what cannot be admitted before they are
+    there.
+    """
 
     state: Any = None
     caches: dict[int, StudentCache] = field(default_factory=dict)
+    returns: dict[int, torch.Tensor] = field(default_factory=dict)
+    next_index: int = 0
+    awaited: set[int] = field(default_factory=set)
+    waiting: deque[Step] = field(default_factory=deque)
 
 
 class Stage:
@@ -92,10 +92,12 @@ class Stage:
 
     def _do(self, message: ToStage | Package) -> None:
         match message:
+            case Package() if message.returns is not None:
+                self._take_back(message.stream, message.returns, message.latents)
             case Package():
                 self._pass(message)
             case Step():
-                self._admit(message)
+                self._ask(message)
             case Open():
                 self._open(message)
             case Close():
@@ -134,17 +136,37 @@ class Stage:
         assert self._plan is not None, "a plan comes first"
         return self._plan.steps[self._rank] if self._rank < self._plan.stages else ()
 
-    def _admit(self, message: Step) -> None:
+    def _ask(self, message: Step) -> None:
         line = self._lines.get(message.stream)
-        if line is None:
-            return
+        if line is not None:
+            line.waiting.append(message)
+            self._admit_waiting(line)
+
+    def _admit_waiting(self, line: _Line) -> None:
+        """Admit what waits, up to a chunk that needs latents which are still under way."""
+        while line.waiting and line.next_index not in line.awaited:
+            self._admit(line, line.waiting.popleft())
+
+    def _take_back(self, stream: str, needed_by: int, latents: torch.Tensor | None) -> None:
+        """Clean latents that the front of a chunk to come needs."""
+        line = self._lines.get(stream)
+        if line is not None and latents is not None:
+            line.state.returns[needed_by] = latents
+            line.awaited.discard(needed_by)
+            self._admit_waiting(line)
+
+    def _admit(self, line: _Line, message: Step) -> None:
         begin_s = time.monotonic()
         try:
             with self._lifeline.busy():
                 order = self._model.front(line.state, message.controls)
+                order.check(self._model.steps)
         except ValueError as error:
             self._lifeline.send(Refused(message.stream, str(error)))
             return
+        line.next_index = order.index + 1
+        if order.needed_by is not None:
+            line.awaited.add(order.needed_by)
         if message.snapshot:
             parts = {"front": self._model.snapshot(line.state)}
             self._lifeline.send(Part(message.stream, order.index, parts))
@@ -178,11 +200,30 @@ class Stage:
             with self._lifeline.busy():
                 (latents,) = self._model.denoise([Row(order, step, latents, line.caches[step])])
             spans.append(Span(self._rank, f"step {step}", begin_s, time.monotonic()))
+        done = package.steps_done + len(self._own_steps)
+        if done == self._model.steps:
+            self._keep_returns(package.stream, line, order, latents)
         if package.snapshot:
             parts = {step_part(step): cache_part(cache) for step, cache in line.caches.items()}
+            if done == self._model.steps:
+                parts[RETURNS] = returns_part(line.returns)
             self._lifeline.send(Part(package.stream, order.index, parts))
-        done = package.steps_done + len(self._own_steps)
         return replace(package, latents=latents, steps_done=done, spans=tuple(spans))
+
+    def _keep_returns(
+        self, stream: str, line: _Line, order: Order, latents: torch.Tensor | None
+    ) -> None:
+        """Behind the last step: send latents back to the front of the chunk that needs them."""
+        for gone in [chunk for chunk in line.returns if chunk <= order.index]:
+            del line.returns[gone]
+        if order.needed_by is None or latents is None:
+            return
+        line.returns[order.needed_by] = latents
+        if self._rank == 0:
+            self._take_back(stream, order.needed_by, latents)
+        else:
+            assert self._links is not None, "more than one stage"
+            self._links.send(0, Package(stream, None, latents, returns=order.needed_by))
 
     def _decode(self, package: Package, order: Order) -> None:
         assert package.latents is not None, "decoding comes after a step"
@@ -209,6 +250,10 @@ class Stage:
         if self._rank == 0:
             line.state = self._model.restore(message.parts["front"])
             line.state.caches = []
+            line.next_index = message.next_index
+            line.state.returns |= load_returns(message.parts[RETURNS])
+        if self._model.steps - 1 in self._own_steps:
+            line.returns = load_returns(message.parts[RETURNS])
         for step in self._own_steps:
             line.caches[step] = load_cache(self._model.new_cache(), message.parts[step_part(step)])
         self._lines[message.stream] = line
@@ -247,9 +292,8 @@ def _timed_chunks(model: StagedModel[Any], state: Any) -> Iterator[list[float]]:
         yield [end - begin for begin, end in itertools.pairwise(marks)]
 
 
-def serve(connection: Connection) -> None:
-    """Be a stage over this connection until it closes."""
-    lifeline = Lifeline(connection)
+def serve(lifeline: Lifeline) -> None:
+    """Be a stage of the executor at the other end of this line until it is gone."""
     setup = lifeline.receive()
     assert isinstance(setup, Setup), setup
     try:
@@ -262,28 +306,8 @@ def serve(connection: Connection) -> None:
             first = setup.rank == 0
             ready = Ready(model.info, measure(model)) if first else Ready(None, None)
             lifeline.send(ready)
-            lifeline.start(stage.receive)
+            lifeline.listen(stage.receive)
             stage.run()
     except Exception as error:
         lifeline.send(Broken(f"{type(error).__name__}: {error}", traceback.format_exc()))
         raise
-
-
-def _connection(arguments: Sequence[str]) -> Connection:
-    """The control connection: a socket that was inherited, or the executor's door."""
-    parser = argparse.ArgumentParser(prog="stage")
-    parser.add_argument("--fd", type=int)
-    parser.add_argument("--connect")
-    parser.add_argument("--rank", type=int, default=0)
-    given = parser.parse_args(arguments)
-    if given.fd is not None:
-        return Connection(given.fd)
-    host, _, port = given.connect.rpartition(":")
-    return knock((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
-
-
-if __name__ == "__main__":
-    die_with_parent()
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(_connection(sys.argv[1:]))
-    os._exit(1)

@@ -17,11 +17,13 @@ class Package:
     """A chunk under way after its latest step; `order` None: the stream is closed.
 
     `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
+    With `returns` these are clean latents on their way back, for the front of that chunk.
     """
 
     stream: str
     order: Order | None
     latents: Tensor | None = None
+    returns: int | None = None
     snapshot: bool = False
     steps_done: int = 0
     spans: tuple[Span, ...] = ()
@@ -32,6 +34,7 @@ def pack(package: Package) -> bytes:
     order = package.order
     plain = {
         "stream": package.stream,
+        "returns": package.returns,
         "snapshot": package.snapshot,
         "steps_done": package.steps_done,
         "spans": [astuple(span) for span in package.spans],
@@ -44,6 +47,7 @@ def pack(package: Package) -> bytes:
             "noise_seed": order.noise_seed,
             "restart": order.restart,
             "plain": order.plain,
+            "needed_by": order.needed_by,
         },
     }
     head = json.dumps(plain).encode()
@@ -71,6 +75,7 @@ def unpack(data: bytes) -> Parcel:
     package = Package(
         plain["stream"],
         order,
+        returns=plain["returns"],
         snapshot=plain["snapshot"],
         steps_done=plain["steps_done"],
         spans=spans,

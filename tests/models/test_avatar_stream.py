@@ -12,7 +12,7 @@ from torch import Tensor
 from rollcast.models.avatar import encode_sink, speech_tokens
 from rollcast.models.conditioning import Conditions, stack_contexts
 from rollcast.models.config import AvatarConfig, CacheConfig, StudentConfig
-from rollcast.models.euler import EulerSchedule, euler_chunk, euler_step
+from rollcast.models.euler import EulerRow, EulerSchedule, euler_chunk, euler_rows
 from rollcast.models.kv_cache import StudentCache
 from rollcast.models.speech_projector import HISTORY_FRAMES
 from rollcast.models.state import SavedState, StreamState
@@ -49,16 +49,12 @@ class Inputs:
         return [self.student.new_cache(config, height=SIDE, width=SIDE) for _ in STEPS]
 
     def step(self, caches: list[StudentCache], latents: Tensor, step: int, chunk: int) -> Tensor:
-        return euler_step(
-            self.student,
-            caches[step],
-            latents,
-            SCHEDULE,
-            step,
-            self.context,
-            self.conditions[chunk],
-            sink=self.sinks.get(chunk),
-        )
+        (made,) = euler_rows(self.student, [self.row(caches[step], latents, step, chunk)], SCHEDULE)
+        return made
+
+    def row(self, cache: StudentCache, latents: Tensor, step: int, chunk: int) -> EulerRow:
+        sink = self.sinks.get(chunk)
+        return EulerRow(latents, step, cache, self.context, self.conditions[chunk], sink)
 
     def chunk(self, caches: list[StudentCache], chunk: int) -> Tensor:
         return euler_chunk(
@@ -104,22 +100,23 @@ def test_the_new_sink_counts_from_its_chunk_on(inputs: Inputs) -> None:
 
 
 def test_noise_levels_in_one_batch(inputs: Inputs) -> None:
-    """The rows of a diagonal batch: each with its own cache, time and speech."""
+    """The rows of a diagonal batch: each with its own cache, time, speech and sink."""
     alone, together = inputs.caches(), inputs.caches()
     for caches in (alone, together):
-        inputs.chunk(caches, 0)
-    times = torch.tensor(SCHEDULE.timesteps)[:, None].expand(-1, CHUNK)
-    student, noise = inputs.student, inputs.noise[1:4, 0]
-    parts = inputs.conditions[1:4]
+        for chunk in range(SWAP - 1):
+            inputs.chunk(caches, chunk)
+    # one row is before the change of sink, one at it, one behind it
+    chunks = (SWAP - 1, SWAP, SWAP - 2)
     wanted = [
-        student(noise[k : k + 1], times[k : k + 1], inputs.context, alone[k], parts[k])
-        for k in STEPS
+        inputs.step(alone, inputs.noise[chunk], step, chunk) for step, chunk in enumerate(chunks)
     ]
-    speech = torch.cat([part.speech for part in parts if part.speech is not None])
-    contexts = [inputs.context] * len(STEPS)
-    made = student.forward_rows(noise, times, contexts, together, Conditions(speech=speech))
-    torch.testing.assert_close(made, torch.cat(wanted), atol=2e-5, rtol=1e-5)
-    assert stack_contexts(contexts) is inputs.context
+    rows = [
+        inputs.row(together[step], inputs.noise[chunk], step, chunk)
+        for step, chunk in enumerate(chunks)
+    ]
+    made = euler_rows(inputs.student, rows, SCHEDULE)
+    torch.testing.assert_close(torch.cat(made), torch.cat(wanted), atol=2e-5, rtol=1e-5)
+    assert stack_contexts([inputs.context] * 2) is inputs.context
 
 
 @pytest.mark.parametrize("bounded", [True, False])

@@ -19,7 +19,11 @@ def test_every_plan_is_a_chain_that_ends_at_the_decoder(stages: int) -> None:
             seen.append(rank)
         assert to == plan.decoder or rank == plan.decoder
         assert {rank for rank, own in enumerate(plan.steps) if own} <= set(seen)
-        assert sum(len(plan.inlets(rank)) for rank in range(stages)) == plan.hops()
+        links = {(rank, plan.outlet(rank)) for rank in range(stages)} - {(plan.decoder, None)}
+        heard = {(other, rank) for rank in range(stages) for other in plan.inlets(rank)}
+        assert heard - links <= {(plan.last, 0)}, "and what goes back to the first stage"
+        assert len(links - {(rank, None) for rank in range(stages)}) == plan.hops()
+        assert {link for link in links if link[1] is not None} <= heard
         total = sum(plan.load_s(rank, FOUR) for rank in range(stages))
         assert total == pytest.approx(FOUR.total_s)
 
