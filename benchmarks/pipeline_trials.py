@@ -18,12 +18,15 @@ from .memory import rss_mb, slope_per_min
 
 STREAM = "a"
 _SAMPLE_S = 5.0
+_MOST_UNDER_WAY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
     """A long run, paced by playback. Slopes are per minute, without the first fifth.
 
+    Late chunks took more than two chunk durations. Like a viewer whose playback stands still, the
+    run waits while eight chunks are under way; `stalls` says how often it had to.
     `work_ms` is what all stages together did for a chunk, its median in the first and the last
     tenth of the run.
     """
@@ -40,6 +43,7 @@ class Soak:
     latency_first_s: float
     latency_last_s: float
     late_chunks: int
+    stalls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
     begin_s = next_s = time.monotonic()
     memory: list[tuple[float, ...]] = []
     done: list[tuple[float, float, float]] = []
-    number, restarts = 0, pipeline.restarts
+    number, stalls, restarts = 0, 0, pipeline.restarts
 
     def take(events: Sequence[Event]) -> None:
         """When each chunk came, how much work it was, and how long it took."""
@@ -70,9 +74,12 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
                 done.append((time.monotonic() - begin_s, work_ms, each.latency_s))
 
     while time.monotonic() - begin_s < 60 * minutes:
-        next_s += chunk_s
-        pipeline.submit(STREAM, log[number % len(log)])
-        number += 1
+        if number - len(done) < _MOST_UNDER_WAY:
+            pipeline.submit(STREAM, log[number % len(log)])
+            number += 1
+        else:
+            stalls += 1
+        next_s = max(next_s, time.monotonic() - chunk_s) + chunk_s
         while (left_s := next_s - time.monotonic()) > 0:
             take(pipeline.poll(left_s))
         if (time.monotonic() - begin_s) >= _SAMPLE_S * len(memory):
@@ -96,6 +103,7 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
         latency_first_s=median(latencies[:part]),
         latency_last_s=median(latencies[-part:]),
         late_chunks=sum(latency > 2 * chunk_s for latency in latencies),
+        stalls=stalls,
     )
 
 

@@ -14,7 +14,10 @@ from .server_messages import Applied
 
 
 class ControlDesk:
-    """`add` any number of controls, `begin` a step with them, `finish` steps in the same order."""
+    """`add` any number of controls, `begin` a step with them, `finish` steps in the same order.
+
+    A step that is not shown after all is dropped in its turn.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
         self._info = info
@@ -55,6 +58,14 @@ class ControlDesk:
         assert self._begun, "no step was begun"
         controls, events = self._begun.popleft()
         return controls, [_applied(event, chunk, index, pts_us) for event in events]
+
+    def drop(self) -> Controls:
+        """What the step was told that is not shown; the next one answers for it."""
+        assert self._begun, "no step was begun"
+        controls, events = self._begun.popleft()
+        heir = self._begun[0][1] if self._begun else self._pending.events
+        heir[:0] = events
+        return controls
 
     def check_supported(self, control: str, event_id: str | None) -> None:
         """Raise NotSupported unless the model obeys this kind of control."""

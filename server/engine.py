@@ -38,6 +38,8 @@ from .stream import Stream
 from .under_way import UnderWay
 from .worker import (
     Close,
+    Drop,
+    Dropped,
     Failed,
     Open,
     Ready,
@@ -216,12 +218,19 @@ class Engine:
     async def _drive_until_cancelled(self) -> None:
         while True:
             now_s = self.now_s()
+            self._drop_interrupted()
             next_s = self._step_next(now_s)
             self._tick(now_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):
                     await self._wake.wait()
             self._wake.clear()
+
+    def _drop_interrupted(self) -> None:
+        """Before the next step: what is under way of a stream that was interrupted."""
+        for session_id, stream in self.streams.items():
+            if stream.session.take_drop():
+                self._worker.submit(Drop(session_id))
 
     def _step_next(self, now_s: float) -> float:
         """Hand the most urgent step to the worker if it takes one; returns when to look again."""
@@ -245,8 +254,8 @@ class Engine:
     def _deadline_s(self, session_id: str, now_s: float) -> float:
         """When a stream runs dry, with what is under way for it."""
         session = self.streams[session_id].session
-        ahead_s = self._under_way.of(session_id) * session.info.chunk_us / 1e6
-        return session.deadline_s(now_s) + ahead_s
+        coming = self._under_way.of(session_id) - session.dropping
+        return session.deadline_s(now_s) + coming * session.info.chunk_us / 1e6
 
     def _tick(self, now_s: float) -> None:
         for session_id, stream in list(self.streams.items()):
@@ -273,6 +282,8 @@ class Engine:
                 self._ready(report)
             case Stepped():
                 self._deliver(report)
+            case Dropped():
+                self._dropped(report)
             case Refused():
                 self._refused(report)
             case Failed():
@@ -316,6 +327,13 @@ class Engine:
             session.finish_step(chunk, step_s, now_s)
         self.metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
         stream.notify()
+
+    def _dropped(self, report: Dropped) -> None:
+        self._under_way.done(report.session_id)
+        stream = self.streams.get(report.session_id)
+        if stream is not None:
+            stream.session.drop_step()
+            stream.notify()
 
     def _refused(self, report: Refused) -> None:
         self._under_way.forget(report.session_id)

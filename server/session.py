@@ -63,7 +63,11 @@ class Session:
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = now_s
-        self._mute_steps = 0
+        self._interrupted = 0
+        """Steps under way that show speech which nobody should hear any more."""
+        self._drop_wanted = False
+        self._cut = False
+        """Whether the next chunk does not continue the one before it."""
         self._key_wanted = True
         self._audio_seq = 0
         self._desk = ControlDesk(info)
@@ -128,29 +132,38 @@ class Session:
             return None
         if self._outbox.frames > self.info.chunk_frames:
             return None
-        return self._pacing.next_step_s(now_s, under_way)
+        return self._pacing.next_step_s(now_s, under_way - self.dropping)
 
     def deadline_s(self, now_s: float) -> float:
         """When the viewer runs out of frames."""
         return now_s + self._pacing.lead_us(now_s) / 1e6
 
+    @property
+    def dropping(self) -> int:
+        """Steps under way of which nothing will be shown."""
+        return self._interrupted if self._drops else 0
+
+    def take_drop(self) -> bool:
+        """Whether the steps under way should not be shown, since the last call."""
+        wanted, self._drop_wanted = self._drop_wanted, False
+        return wanted
+
     def begin_step(self, now_s: float) -> Controls:
-        """The controls of the next chunk. Call `finish_step` with what they gave."""
+        """The controls of the next chunk. Then comes `finish_step`, or `drop_step`."""
         return self._desk.begin(self._audio.take(now_s))
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
         controls, answers = self._desk.finish(chunk, media.index, media.pts_us)
-        if controls.reset or controls.clear_audio or controls.scene is not None:
-            media = replace(media, discontinuity=True)
-        if self._mute_steps:
-            media, self._mute_steps = mute(media), self._mute_steps - 1
+        if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
+            media, self._cut = replace(media, discontinuity=True), False
+        if self._interrupted:
+            media, self._interrupted = mute(media), self._interrupted - 1
         for answered in answers:
             self.say(answered)
         self.scene = chunk.scene
-        self.prompt = self.prompt if controls.prompt is None else controls.prompt
-        self.seed = self.seed if controls.seed is None else controls.seed
+        self._obeyed(controls)
         self._ring.push(media)
         self._reports.rates.stepped(step_s)
         self._pacing.generated(now_s)
@@ -158,6 +171,12 @@ class Session:
         if self.attached:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
+
+    def drop_step(self) -> None:
+        """A step came to its end and is not shown; the next chunk takes its place."""
+        self._obeyed(self._desk.drop())
+        self._interrupted = max(0, self._interrupted - 1)
+        self._cut = True
 
     # What goes to the client.
 
@@ -289,7 +308,6 @@ class Session:
 
     def _control_now(self, control: Pause | Resume | AudioEnd | AudioClear, now_s: float) -> None:
         """Controls that act on the session itself are answered at once."""
-        chunk = self.chunks + self._desk.under_way
         position_us: float | None = None
         match control:
             case Pause():
@@ -305,6 +323,7 @@ class Session:
                 self._desk.check_supported("audio", control.event_id)
                 position_us = self.position_us(now_s)
                 self._barge_in(position_us)
+        chunk = self.chunks + self._desk.under_way - self.dropping
         self.say(
             Applied(
                 event_id=control.event_id,
@@ -319,7 +338,17 @@ class Session:
         self._desk.clear_audio()
         self._outbox.mute()
         self._ring.mute_from(position_us)
-        self._mute_steps = self._desk.under_way
+        self._interrupted = self._desk.under_way
+        self._drop_wanted = self._drops and self._interrupted > 0
+
+    @property
+    def _drops(self) -> bool:
+        """Whether it pays: a single step is done sooner than it could be dropped."""
+        return self.options.max_under_way > 1
+
+    def _obeyed(self, controls: Controls) -> None:
+        self.prompt = self.prompt if controls.prompt is None else controls.prompt
+        self.seed = self.seed if controls.seed is None else controls.seed
 
     def _place(self, chunk: Chunk, now_s: float) -> MediaChunk:
         frames = self.info.chunk_frames

@@ -11,6 +11,7 @@ import os
 import queue
 from collections.abc import Callable
 
+from ..models.stages import events as pipeline_events
 from ..models.stages.cluster import Cluster
 from ..models.stages.events import Event, Finished, Lost, Restarted, Restarting
 from ..models.stages.messages import ModelSpec
@@ -18,6 +19,8 @@ from ..models.stages.pipeline import Pipeline
 from .worker import (
     MAX_JOBS,
     Close,
+    Drop,
+    Dropped,
     Job,
     JobThread,
     Open,
@@ -116,6 +119,9 @@ class StagedWorker(JobThread):
                 self.pipeline.submit(job.session_id, job.controls)
             case Step():
                 report(Refused(job.session_id, "the stream was not opened"))
+            case Drop():
+                if job.session_id in self._streams:
+                    self.pipeline.drop(job.session_id)
             case Close():
                 self._streams.discard(job.session_id)
                 self.pipeline.close(job.session_id)
@@ -125,11 +131,11 @@ class StagedWorker(JobThread):
             case Finished():
                 step_s = max(event.busy_s.values())
                 report(Stepped(event.stream, event.chunk, step_s, event.latency_s))
+            case pipeline_events.Dropped():
+                report(Dropped(event.stream))
             case Lost():
                 self._streams.discard(event.stream)
                 report(Refused(event.stream, event.reason))
             case Restarting() | Restarted():
                 self._serving = isinstance(event, Restarted)
                 report(event)
-            case _:
-                pass

@@ -47,6 +47,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Show nothing of the steps of a stream that are under way."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Free a stream's state."""
 
@@ -75,6 +82,13 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A step has come to its end and is not shown."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The model refused what one stream asked of it; that stream is gone, the others go on."""
 
@@ -90,8 +104,8 @@ class Failed:
     detail: str
 
 
-Job = Open | Step | Close
-Report = Ready | Stepped | Refused | Failed | Restarting | Restarted
+Job = Open | Step | Drop | Close
+Report = Ready | Stepped | Dropped | Refused | Failed | Restarting | Restarted
 
 
 class Runner(Protocol):
@@ -230,6 +244,8 @@ class Worker(JobThread):
                 report(Stepped(job.session_id, chunk, time.perf_counter() - start_s))
             case Step():
                 report(Refused(job.session_id, "the stream was not opened"))
+            case Drop():
+                pass  # no step is under way while jobs are done
             case Close():
                 streams.pop(job.session_id, None)
 

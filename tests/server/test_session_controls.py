@@ -227,6 +227,57 @@ def test_barge_in_silences_what_was_fed_queued_generated_and_unsent() -> None:
     assert bench.session.queued_audio_ms == 0
 
 
+def test_barge_in_drops_what_several_steps_have_under_way() -> None:
+    """Their place is taken by the first chunk that obeys, which answers for their controls."""
+    bench = Bench(max_under_way=4, max_lead_chunks=2.5)
+    bench.speak(np.tile(SPEECH, 6))
+    bench.step(talking=True, audio=SPEECH)
+    bench.drain()
+    bench.ack(0.0)
+    bench.session.begin_step(bench.now_s)
+    bench.say(prompt("p", text="blue"))
+    bench.session.begin_step(bench.now_s)
+    assert not bench.session.take_drop()
+    assert not bench.due()
+    bench.say(AudioClear(event_id="c"))
+    assert bench.session.take_drop() and not bench.session.take_drop()
+    assert bench.session.dropping == 2
+    assert bench.due(), "what is dropped is no lead"
+    bench.session.drop_step()
+    bench.session.begin_step(bench.now_s)
+    bench.session.drop_step()
+    assert bench.session.dropping == 0 and bench.session.prompt == "blue"
+    bench.finish()
+    bench.drain()
+    assert bench.seqs == list(range(2 * INFO.chunk_frames)), "no frame is missing"
+    assert bench.messages(VideoFrame)[INFO.chunk_frames].discontinuity
+    answers = {applied.event_id: applied.chunk for applied in bench.messages(Applied)}
+    assert answers == {"p": 1, "c": 1}
+    assert not any(piece.samples.any() for piece in bench.messages(AudioPiece)[1:])
+
+
+def test_a_step_that_came_out_before_it_could_be_dropped_is_silent() -> None:
+    bench = Bench(max_under_way=2)
+    bench.speak(np.tile(SPEECH, 4))
+    bench.session.begin_step(bench.now_s)
+    bench.say(AudioClear(event_id="c"))
+    bench.finish(talking=True, audio=SPEECH)
+    assert bench.session.dropping == 0
+    bench.step(talking=True, audio=SPEECH)
+    bench.drain()
+    silent, loud = bench.messages(AudioPiece)
+    assert not silent.samples.any() and loud.samples.any()
+
+
+def test_barge_in_with_nothing_under_way_drops_nothing() -> None:
+    for depth in (1, 4):
+        bench = Bench(max_under_way=depth)
+        if depth == 1:
+            bench.session.begin_step(bench.now_s)
+        bench.say(AudioClear(event_id="c"))
+        assert not bench.session.take_drop() and bench.session.dropping == 0
+
+
 def test_received_and_talking_are_reported_when_they_change() -> None:
     bench = Bench()
     bench.run(0.4)
