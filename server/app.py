@@ -18,6 +18,7 @@ from .config import ServerConfig
 from .encoder import Encoders
 from .engine import Engine
 from .hello import server_version
+from .last_words import LastWords
 from .limits import MAX_SOCKET_BYTES
 from .logs import configure_logs, logger
 from .metrics import Metrics
@@ -89,7 +90,8 @@ def build_server(config: ServerConfig, worker: Runner) -> DrainingServer:
             create_app(config, worker),
             host=config.host,
             port=config.port,
-            ws="websockets-sansio",
+            loop="asyncio",
+            ws=LastWords,
             ws_per_message_deflate=False,
             ws_max_size=MAX_SOCKET_BYTES,
             timeout_graceful_shutdown=CLOSE_TIMEOUT_S,

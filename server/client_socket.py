@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .client_messages import ClientMessage
 from .errors import StreamError, Timeout
@@ -71,7 +71,9 @@ class ClientSocket:
             await self.close(error.close_code, error.code)
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Close the socket."""
+        """Close the socket, if the client has not."""
+        if self._socket.application_state is WebSocketState.DISCONNECTED:
+            return
         async with self._limit():
             await self._socket.close(code, reason)
 

@@ -22,7 +22,6 @@ from .packets import Flags, Kind, Packet, encode_packet
 from .stream import Stream
 
 CLOSE_NORMAL = 1000
-LAST_WORDS_S = 1.0
 
 
 class Connection:
@@ -37,6 +36,7 @@ class Connection:
         self._pool = pool
         self._output = asyncio.Event()
         self._ended: StreamError | None = None
+        self._told = False
         self._log = logger("rollcast.websocket")
 
     def notify(self) -> None:
@@ -74,16 +74,14 @@ class Connection:
         """Show the stream; afterwards it is kept for a resume, or freed if that cannot come."""
         stream = opening.stream
         stream.viewer = self
-        keep = opening.resumed
+        closed = False
         try:
-            encoder = await self._encoder(opening)
-            await self._socket.say(ready_message(opening, encoder.codec_string))
-            keep = True
-            keep = not await self._pump(stream, encoder)
+            closed = await self._pump(opening, await self._encoder(opening))
         finally:
             if stream.viewer is self:
                 failure = stream.session.failure
-                if keep and (failure is None or isinstance(failure, Timeout)):
+                may_resume = opening.resumed or self._told
+                if may_resume and not closed and (failure is None or isinstance(failure, Timeout)):
                     self._engine.detach(stream)
                 else:
                     self._engine.close(stream.session.options.session_id)
@@ -100,15 +98,16 @@ class Connection:
             opening.stream.session.target_kbps,
         )
 
-    async def _pump(self, stream: Stream, encoder: Encoder) -> bool:
+    async def _pump(self, opening: Opening, encoder: Encoder) -> bool:
         """Run both directions until one ends; true when the client closed its stream."""
-        reader = asyncio.create_task(self._read(stream), name="socket-read")
-        writer = asyncio.create_task(self._write(stream, encoder), name="socket-write")
+        reader = asyncio.create_task(self._read(opening.stream), name="socket-read")
+        writer = asyncio.create_task(self._write(opening, encoder), name="socket-write")
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
             if not reader.done() and isinstance(writer.exception(), WebSocketDisconnect):
-                # The client is gone; its session.close may be among what it said before.
-                await asyncio.wait((reader,), timeout=LAST_WORDS_S)
+                # The client is gone: the reader meets the end of what it said, which may have
+                # been session.close.
+                await asyncio.wait((reader,))
             if reader.done() and reader.exception() is None:
                 return reader.result()
             if writer.done():
@@ -140,9 +139,11 @@ class Connection:
             self._engine.wake()
             self._output.set()
 
-    async def _write(self, stream: Stream, encoder: Encoder) -> None:
-        """Send what the session has to say and show; ends only by raising."""
-        session = stream.session
+    async def _write(self, opening: Opening, encoder: Encoder) -> None:
+        """Send session.ready, then what the session says and shows; ends only by raising."""
+        stream, session = opening.stream, opening.stream.session
+        await self._socket.say(ready_message(opening, encoder.codec_string))
+        self._told = True
         while True:
             if self._ended is not None:
                 raise self._ended

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketState
 
 from rollcast.server.client_socket import ClientSocket
 from rollcast.server.errors import Capacity, Timeout
@@ -20,6 +21,7 @@ class FakeWebSocket:
         self.stalls = stalls
         self.sent: list[Any] = []
         self.headers = {"origin": "o", "host": "h"}
+        self.application_state = WebSocketState.CONNECTED
 
     async def send_text(self, text: str) -> None:
         if self.stalls:

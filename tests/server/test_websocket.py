@@ -416,7 +416,7 @@ async def test_a_stream_is_freed_by_a_client_that_says_close_and_goes() -> None:
                 await viewer.say("session.close")
                 viewer.socket.transport.close()
             # Long before the grace time is over.
-            await until(lambda: not server.engine.streams, limit_s=3)
+            await until(lambda: not server.engine.streams)
 
 
 async def test_an_abandoned_handshake_leaves_nothing() -> None:
