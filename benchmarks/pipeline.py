@@ -6,7 +6,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -208,9 +208,8 @@ class _Comparison:
         done = paced(self._pipeline, self._log[:_PACED_CHUNKS], self._chunk_s)[1:]
         if self._plan.trace is not None and plan is self._plans[-1]:
             write_trace(self._plan.trace, done[-1:])
-        parts_s, link_s = _parts(done), _link_s(done)
-        steps = tuple(parts_s[f"step {k}"] for k in range(self._model.steps))
-        costs = Costs(parts_s["front"], steps, parts_s["decode"])
+        parts_s, link_s = parts_of(done), link_of(done)
+        costs = costs_of(parts_s)
         info = self._model.info
         rate = {"chunk_frames": info.chunk_frames, "fps": info.fps, "link_s": link_s}
         full, calm = (simulate(costs, plan, paced=each, **rate) for each in (False, True))
@@ -249,18 +248,23 @@ def _play(executor: Executor, log: Sequence[Controls]) -> list[Finished]:
     return done
 
 
-def paced(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float) -> list[Finished]:
-    """Admit a chunk each time one is played; the chunks that came."""
-    pipeline.open(STREAM, seed=1)
+def paced(
+    pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, sessions: int = 1
+) -> list[Finished]:
+    """Admit a chunk of each session every time one is played, in turns; the chunks that came."""
+    streams = [f"{STREAM}{number}" for number in range(sessions)]
+    for stream in streams:
+        pipeline.open(stream, seed=1)
     done: list[Finished] = []
     next_s = time.monotonic()
-    for controls in log:
-        next_s += chunk_s
-        pipeline.submit(STREAM, Controls(audio=controls.audio))
+    for controls, stream in itertools.product(log, streams):
+        next_s += chunk_s / sessions
+        pipeline.submit(stream, Controls(audio=controls.audio))
         while (left_s := next_s - time.monotonic()) > 0:
             done += [each for each in pipeline.poll(left_s) if isinstance(each, Finished)]
     done += pipeline.finish()
-    pipeline.close(STREAM)
+    for stream in streams:
+        pipeline.close(stream)
     return done
 
 
@@ -268,7 +272,7 @@ def _end_s(finished: Finished) -> float:
     return finished.spans[-1].end_s if finished.spans else time.monotonic()
 
 
-def _parts(done: Sequence[Finished]) -> dict[str, float]:
+def parts_of(done: Sequence[Finished]) -> dict[str, float]:
     """Median seconds of each part of a chunk."""
     spans: dict[str, list[float]] = {}
     for span in itertools.chain.from_iterable(finished.spans for finished in done):
@@ -276,7 +280,13 @@ def _parts(done: Sequence[Finished]) -> dict[str, float]:
     return {name: median(times) for name, times in spans.items()}
 
 
-def _link_s(done: Sequence[Finished]) -> float:
+def costs_of(parts_s: Mapping[str, float]) -> Costs:
+    """The same for the simulator."""
+    steps = tuple(seconds for name, seconds in parts_s.items() if name.startswith("step "))
+    return Costs(parts_s["front"], steps, parts_s["decode"])
+
+
+def link_of(done: Sequence[Finished]) -> float:
     """Median seconds from the end of a part to the next one's begin on another stage."""
 
     def hops(spans: Sequence[Span]) -> list[float]:

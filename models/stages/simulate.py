@@ -15,8 +15,6 @@ from statistics import median
 from .admission import Admission
 from .plan import Costs, Plan
 
-_CHUNKS = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -46,8 +44,9 @@ def simulate(
     sessions: int = 1,
     link_s: float = 0.0,
     paced: bool = False,
+    chunks: int = 200,
 ) -> Forecast:
-    """Run chunks through the stages.
+    """Run `chunks` chunks through the stages; the first quarter of them does not count.
 
     `paced` admits one chunk of each session a chunk's playing time, else as many as the pipeline
     takes.
@@ -56,11 +55,11 @@ def simulate(
     first_s = _Run(costs, plan, link_s).at([0.0])[0][1]
     run = _Run(costs, plan, link_s)
     if paced:
-        chunks = run.at([number * chunk_s / sessions for number in range(_CHUNKS)])
+        times = run.at([number * chunk_s / sessions for number in range(chunks)])
     else:
-        chunks = run.at_own_pace(_CHUNKS)
-    entered, left = zip(*chunks, strict=True)
-    settled = slice(_CHUNKS // 4, None)
+        times = run.at_own_pace(chunks)
+    entered, left = zip(*times, strict=True)
+    settled = slice(chunks // 4, None)
     ends = left[settled]
     real_s = (ends[-1] - ends[0]) / (len(ends) - 1)
     latencies = [end - begin for begin, end in zip(entered, left, strict=True)][settled]

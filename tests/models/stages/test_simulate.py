@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from statistics import median
 
 import pytest
 
-from rollcast.benchmarks.pipeline import paced
+from rollcast.benchmarks.pipeline import costs_of, link_of, paced, parts_of
 from rollcast.models.stages.events import Finished
-from rollcast.models.stages.messages import ModelSpec
 from rollcast.models.stages.pipeline import Pipeline
 from rollcast.models.stages.plan import Costs, Plan, choose_plan
 from rollcast.models.stages.simulate import simulate
 from rollcast.models.stages.trace import chrome_trace
 from rollcast.models.stream import Controls
+
+from .running import tiny
 
 # Live Avatar: t = 0.265 s a step, 12 frames a chunk, 0.15 s for decoding and waiting (table 5).
 STEP_S, REST_S = 0.265, 0.15
@@ -58,59 +58,76 @@ def test_at_full_speed_admission_keeps_chunks_from_waiting_between_stages() -> N
     assert forecast.latency_max_s < costs.total_s + 1.2 * 0.3
 
 
+PLAN = Plan(((0, 1), (2, 3), ()), 2)
+CHUNKS, TRIES = 16, 6
+SLOT_S = 0.18
+"""Between chunks when they are paced; the slowest stage needs 0.12 s."""
+
+
 @pytest.fixture(scope="module")
 def slept() -> Iterator[Pipeline]:
-    """Three stages whose work is mostly sleep, so that they do not fight for the processor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        plan = Plan(((0, 1), (2, 3), ()), 2)
-        model = ModelSpec("tiny:TinyModel", {"step_s": 0.03, "decode_s": 0.04})
-        pipeline = Pipeline(model, 3, plan=plan)
-        try:
-            pipeline.start()
-            yield pipeline
-        finally:
-            pipeline.stop()
+    """Three stages whose work is mostly sleep: each has a processor to itself, as it were.
 
-
-@pytest.mark.parametrize(("sessions", "chunks"), [(1, 100), (2, 40)])
-def test_it_forecasts_the_real_pipeline_within_15_percent(
-    slept: Pipeline, sessions: int, chunks: int
-) -> None:
-    """At full speed, once as many chunks are under way as the admission lets in.
-
-    It lets them in a little faster than they are done, so that takes some sixty chunks. With two
-    sessions the chunks under way vary with the load beside the test, and the latency with them;
-    the time between chunks does not.
+    Long parts, so that what else the machine does is little beside them.
     """
-    costs, plan = slept.costs, slept.plan
-    assert costs is not None and plan is not None
-    forecast = simulate(costs, plan, chunk_frames=4, fps=25, sessions=sessions, link_s=0.001)
+    pipeline = Pipeline(tiny(step_s=0.06, decode_s=0.09), 3, plan=PLAN)
+    try:
+        pipeline.start()
+        yield pipeline
+    finally:
+        pipeline.stop()
+
+
+def full_speed(pipeline: Pipeline, sessions: int) -> list[Finished]:
+    """As many chunks as the admission lets in, of the sessions in turns."""
     names = [f"s{k}" for k in range(sessions)]
     for name in names:
-        slept.open(name, seed=1)
+        pipeline.open(name, seed=1)
     done: list[Finished] = []
-    while len(done) < chunks:
+    for _ in range(CHUNKS // sessions):
         for name in names:
-            done += slept.step(name, Controls())
-    slept.finish()
+            done += pipeline.step(name, Controls())
+    done += pipeline.finish()
     for name in names:
-        slept.close(name)
-    settled = done[chunks * 6 // 10 :]
-    ends = [finished.spans[-1].end_s for finished in settled]
-    period_s = (ends[-1] - ends[0]) / (len(ends) - 1)
-    assert period_s == pytest.approx(forecast.period_s, rel=0.15)
-    if sessions == 1:
+        pipeline.close(name)
+    return done
+
+
+def at_playback(pipeline: Pipeline, sessions: int) -> list[Finished]:
+    """One chunk of each session in a chunk's playing time."""
+    return paced(pipeline, [Controls()] * (CHUNKS // sessions), SLOT_S * sessions, sessions)
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+@pytest.mark.parametrize("run", [full_speed, at_playback])
+def test_it_forecasts_the_real_pipeline_within_15_percent(
+    slept: Pipeline, run: Callable[[Pipeline, int], list[Finished]], sessions: int
+) -> None:
+    """Frames per second and latency, from the times of parts and links in the same run.
+
+    What runs beside the test can only disturb the real pipeline, so one calm run of some is enough.
+    """
+    tried: list[tuple[float, float]] = []
+    for _ in range(TRIES):
+        done = run(slept, sessions)
+        forecast = simulate(
+            costs_of(parts_of(done)),
+            PLAN,
+            chunk_frames=slept.info.chunk_frames,
+            fps=slept.info.chunk_frames / (SLOT_S * sessions),
+            sessions=sessions,
+            link_s=link_of(done),
+            paced=run is at_playback,
+            chunks=len(done),
+        )
+        settled = done[len(done) // 4 :]
+        ends = [finished.spans[-1].end_s for finished in settled]
+        period_s = (ends[-1] - ends[0]) / (len(ends) - 1)
         latency_s = median(finished.latency_s for finished in settled)
-        assert latency_s == pytest.approx(forecast.latency_s, rel=0.15)
-
-
-def test_paced_by_playback_the_real_latency_is_that_of_the_formula(slept: Pipeline) -> None:
-    costs = slept.costs
-    assert costs is not None
-    done = paced(slept, [Controls()] * 8, slept.info.chunk_us / 1e6)
-    latencies = sorted(finished.latency_s for finished in done[1:])
-    assert latencies[len(latencies) // 2] == pytest.approx(costs.total_s, rel=0.15)
+        tried.append((period_s / forecast.period_s, latency_s / forecast.latency_s))
+        if all(0.85 <= ratio <= 1.15 for ratio in tried[-1]):
+            return
+    pytest.fail(f"real over forecast, period and latency: {tried}")
 
 
 def test_a_chunk_can_be_followed_through_all_stages(slept: Pipeline) -> None:
