@@ -47,7 +47,6 @@ class Crew:
 
     places: Sequence[Place]
     model: ModelSpec
-    backend: str = "gloo"
     host: str | None = None
     longest_part_s: float = 0.0
     """The longest piece of work that is normal, once it is known; told by `worked`."""
@@ -67,7 +66,7 @@ class Crew:
         self._listened_s = time.monotonic()
         size = len(self.places)
         for rank in range(size):
-            self.send(rank, Setup(rank, size, rendezvous, self.model, self.backend))
+            self.send(rank, Setup(rank, size, rendezvous, self.model))
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Links between stages over torch.distributed: non-blocking sends, double-buffered.
 
-Orders go through a group of their own on the CPU; latents through another, which is NCCL between
-GPUs, there on a stream of its own, so that a transfer never waits for the next chunk's work.
+Orders go through a group of their own on the CPU; latents through another, of NCCL if they are on
+a GPU, there on a stream of its own, so that a transfer never waits for the next chunk's work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .wire import Package, pack, unpack
+from .wire import Latents, Package, pack, unpack
 
 # An idle pipeline waits in a receive for ever: whether a stage lives is not the links' business.
 _FOR_EVER = timedelta(days=365)
@@ -28,14 +28,19 @@ _BUFFERS = 2
 class Links:
     """The links of one stage to all others; made by all stages at once."""
 
-    def __init__(self, rank: int, world: int, rendezvous: str, backend: str) -> None:
+    def __init__(
+        self, rank: int, world: int, rendezvous: str, gpu: torch.device | None = None
+    ) -> None:
         dist.init_process_group(
             "gloo", init_method=rendezvous, rank=rank, world_size=world, timeout=_FOR_EVER
         )
         self._orders = _group("gloo")
-        self._latents = _group(backend)
-        self._device = torch.device("cuda" if backend == "nccl" else "cpu")
-        self._side = torch.cuda.Stream() if backend == "nccl" else None
+        self._latents = {"cpu": _group("gloo")}
+        self._gpu = gpu
+        self._side: torch.cuda.Stream | None = None
+        if gpu is not None:
+            self._latents["cuda"] = _group("nccl")
+            self._side = torch.cuda.Stream(gpu)
         self._sent: deque[tuple[list[Any], list[Tensor]]] = deque()
         self._heard: set[int] = set()
 
@@ -50,8 +55,9 @@ class Links:
         works: list[Any] = [dist.isend(each, to, group=self._orders) for each in tensors]
         if package.latents is not None:
             latents = package.latents.contiguous()
-            with self._beside():
-                works.append(dist.isend(latents, to, group=self._latents))
+            kind = latents.device.type
+            with self._beside(kind):
+                works.append(dist.isend(latents, to, group=self._latents[kind]))
             tensors.append(latents)
         # the tensors must live until they are sent
         self._sent.append((works, tensors))
@@ -74,29 +80,26 @@ class Links:
                 body = torch.empty(int(length), dtype=torch.uint8)
                 dist.recv(body, source, group=self._orders)
                 parcel = unpack(body.numpy().tobytes())
-                latents = self._latents_of(parcel.shape, parcel.dtype, source)
+                latents = None if parcel.latents is None else self._take(parcel.latents, source)
             except RuntimeError:
                 # The other end is gone. The executor sees that too and ends this process.
                 return
             deliver(replace(parcel.package, latents=latents))
 
-    def _latents_of(
-        self, shape: tuple[int, ...] | None, dtype: str | None, source: int
-    ) -> Tensor | None:
-        if shape is None or dtype is None:
-            return None
-        latents = torch.empty(shape, dtype=getattr(torch, dtype), device=self._device)
-        with self._beside():
-            dist.recv(latents, source, group=self._latents)
-        if self._side is not None:
+    def _take(self, about: Latents, source: int) -> Tensor:
+        device = torch.device("cpu") if about.device == "cpu" else self._gpu
+        latents = torch.empty(about.shape, dtype=getattr(torch, about.dtype), device=device)
+        with self._beside(about.device):
+            dist.recv(latents, source, group=self._latents[about.device])
+        if self._side is not None and about.device == "cuda":
             self._side.synchronize()
         return latents
 
-    def _beside(self) -> AbstractContextManager[object]:
+    def _beside(self, kind: str) -> AbstractContextManager[object]:
         """The links' own CUDA stream, behind what was computed so far."""
-        if self._side is None:
+        if self._side is None or kind == "cpu":
             return nullcontext()
-        self._side.wait_stream(torch.cuda.current_stream())
+        self._side.wait_stream(torch.cuda.current_stream(self._gpu))
         return torch.cuda.stream(self._side)
 
 

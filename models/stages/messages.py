@@ -25,7 +25,6 @@ class Setup:
     world: int
     rendezvous: str
     model: ModelSpec
-    backend: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,12 +57,11 @@ class Pipeline:
         stages: int,
         *,
         plan: Plan | None = None,
-        backend: str = "gloo",
         places: Sequence[Place] | None = None,
         host: str | None = None,
     ) -> None:
         where = [Here() for _ in range(stages)] if places is None else places
-        self._new_crew = lambda: Crew(where, model, backend, host)
+        self._new_crew = lambda: Crew(where, model, host)
         self._stages = stages
         self._fixed_plan = plan
         self._crew = self._new_crew()

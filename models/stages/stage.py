@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import queue
 import statistics
 import time
@@ -260,6 +261,19 @@ class Stage:
         self._lifeline.send(Loaded(message.stream))
 
 
+def own_gpu(rank: int) -> torch.device | None:
+    """The GPU of a stage, from here on the current one; None on a machine without.
+
+    Under torchrun its LOCAL_RANK says which, else the stages are all on one machine.
+    """
+    if not (torch.cuda.is_available() and torch.distributed.is_nccl_available()):
+        return None
+    local = int(os.environ.get("LOCAL_RANK", rank))
+    gpu = torch.device("cuda", local % torch.cuda.device_count())
+    torch.cuda.set_device(gpu)
+    return gpu
+
+
 def make_model(spec: ModelSpec) -> StagedModel[Any]:
     """The model that a spec describes. Raises ValueError if it cannot be run in stages."""
     module, _, name = spec.factory.partition(":")
@@ -298,10 +312,11 @@ def serve(lifeline: Lifeline) -> None:
     assert isinstance(setup, Setup), setup
     try:
         with torch.inference_mode():
+            gpu = own_gpu(setup.rank)
             model = make_model(setup.model)
             links = None
             if setup.world > 1:
-                links = Links(setup.rank, setup.world, setup.rendezvous, setup.backend)
+                links = Links(setup.rank, setup.world, setup.rendezvous, gpu)
             stage = Stage(setup.rank, model, lifeline, links)
             first = setup.rank == 0
             ready = Ready(model.info, measure(model)) if first else Ready(None, None)

@@ -29,6 +29,21 @@ class Package:
     spans: tuple[Span, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What a stage must know of latents to receive them; `device` is "cpu" or "cuda"."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+
+    @classmethod
+    def of(cls, latents: Tensor) -> Latents:
+        """Of these."""
+        dtype = str(latents.dtype).removeprefix("torch.")
+        return cls(tuple(latents.shape), dtype, latents.device.type)
+
+
 def pack(package: Package) -> bytes:
     """All of a package but its latents, which cross as they are."""
     order = package.order
@@ -38,8 +53,7 @@ def pack(package: Package) -> bytes:
         "snapshot": package.snapshot,
         "steps_done": package.steps_done,
         "spans": [astuple(span) for span in package.spans],
-        "latents": None if package.latents is None else list(package.latents.shape),
-        "dtype": None if package.latents is None else str(package.latents.dtype).split(".")[1],
+        "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
         "order": None
         if order is None
         else {
@@ -58,11 +72,10 @@ def pack(package: Package) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A package whose latents are still to come: `shape` and `dtype`, None if it has none."""
+    """A package whose latents are still to come; None if it has none."""
 
     package: Package
-    shape: tuple[int, ...] | None
-    dtype: str | None
+    latents: Latents | None
 
 
 def unpack(data: bytes) -> Parcel:
@@ -80,5 +93,7 @@ def unpack(data: bytes) -> Parcel:
         steps_done=plain["steps_done"],
         spans=spans,
     )
-    shape = None if plain["latents"] is None else tuple(plain["latents"])
-    return Parcel(package, shape, plain["dtype"])
+    if plain["latents"] is None:
+        return Parcel(package, None)
+    shape, dtype, device = plain["latents"]
+    return Parcel(package, Latents(tuple(shape), dtype, device))
