@@ -15,7 +15,12 @@ from torch import Tensor
 
 from .attention_ref import attention_ref
 from .axis_rotations import AxisRotations
+from .block_sparse_ref import block_sparse_ref
+from .block_sparse_torch import block_sparse_torch
+from .choose_blocks import choose_blocks
+from .global_branch import GlobalBranch
 from .ring_plan import FrameWrite, SinkFold, Span
+from .sparse_policy import SparsePolicy
 
 Backend = Literal["triton", "xformers", "sdpa", "reference"]
 _forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
@@ -24,6 +29,14 @@ _forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
 # bfloat16 on one thread, 8 ms against 36 ms (448 queries, 16 keys) and 20 ms against 82 ms (seven
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
+
+# On a CPU gathering more than this share of the blocks costs more than attention to all of them.
+_DENSE_FROM = 0.5
+
+# Turning raw keys inside attention is done again for every block of queries, before it once. By a
+# count of instructions and bytes for an H100 (docs/kernels.md; an estimate, no timing) a pass of
+# torch over the window costs as much as turning it in the kernel for nine blocks of 128 queries.
+_TURN_IN_KERNEL_QUERIES = 1024
 
 
 @contextmanager
@@ -84,6 +97,66 @@ def attention(
     return _torch_attention(query, key, value, mask, scale)
 
 
+def sparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    policy: SparsePolicy,
+    *,
+    scale: float | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
+    """Attention [B, H, N, D] to the blocks that `policy` chooses, by the backend of `query`.
+
+    `query` [B, H, N, D], `key` and `value` [B, Hkv, M, D]. On a CPU, where the policy chooses half
+    of the blocks or more, to all of them: that is faster. Raises ValueError as `choose_blocks`.
+    """
+    backend = backend_for(query)
+    on_cpu = query.device.type == "cpu" and backend in ("sdpa", "xformers")
+    blocks = choose_blocks(query, key, policy, scale=scale, near=near)
+    if on_cpu and float(blocks.density) >= _DENSE_FROM:
+        return _torch_attention(query, key, value, None, scale)
+    rest = GlobalBranch.of(key, value, blocks) if policy.global_branch else None
+    if backend == "triton":
+        from .block_sparse import block_sparse
+
+        return block_sparse(query, key, value, blocks, rest=rest, scale=scale)[0]
+    if backend == "reference":
+        return block_sparse_ref(query, key, value, blocks, rest=rest, scale=scale)[0].to(
+            query.dtype
+        )
+    return block_sparse_torch(query, key, value, blocks, rest=rest, scale=scale)[0]
+
+
+def turns_in_kernel(tensor: Tensor, queries: int) -> bool:
+    """Whether attention of so many queries to a cache like `tensor` turns raw keys as it loads."""
+    return backend_for(tensor) == "triton" and queries <= _TURN_IN_KERNEL_QUERIES
+
+
+def norm_rope_write(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weight_query: Tensor,
+    weight_key: Tensor,
+    cache_key: Tensor,
+    cache_value: Tensor,
+    *,
+    rotation: AxisRotations,
+    place: int,
+    writes: Sequence[FrameWrite],
+    rotate_key: bool,
+    eps: float,
+) -> Tensor:
+    """As `norm_rope_write.norm_rope_write`, for a backend that is "triton"."""
+    from .norm_rope_write import norm_rope_write as fused
+
+    return fused(
+        query, key, value, weight_query, weight_key, cache_key, cache_value,
+        rotation=rotation, place=place, writes=writes, rotate_key=rotate_key, eps=eps,
+    )  # fmt: skip
+
+
 def ring_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
@@ -131,7 +204,10 @@ def _torch_attention(
     if training and mask is None and query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS:
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    shared = query.shape[1] != key.shape[1]
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
+    )
 
 
 @cache

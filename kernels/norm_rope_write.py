@@ -25,55 +25,73 @@ from .rope_tile import rotate_pairs, rotations_at
 
 
 @triton.jit
-def normed_heads(X, Weight, at, inside, eps, WIDTH: tl.constexpr):
-    """RMSNorm over all heads of a token, [BLOCK_H, BLOCK_D] at offsets `at`; dtype of X."""
+def normed_heads(
+    X, Weight, at, weight_at, inside, eps,
+    WIDTH: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_H: tl.constexpr,
+):  # fmt: skip
+    """RMSNorm over all heads of each token, [BLOCK_T * BLOCK_H, BLOCK_D] in the dtype of X."""
     x = tl.load(X + at, mask=inside, other=0.0).to(tl.float32)
-    spread = tl.rsqrt(tl.sum(tl.sum(x * x, 1), 0) / WIDTH + eps)
-    weight = tl.load(Weight + at, mask=inside, other=0.0).to(tl.float32)
+    of_heads = tl.reshape(tl.sum(x * x, 1), [BLOCK_T, BLOCK_H])
+    spread = tl.rsqrt(tl.sum(of_heads, 1) / WIDTH + eps)
+    spread = tl.reshape(tl.broadcast_to(spread[:, None], [BLOCK_T, BLOCK_H]), [BLOCK_T * BLOCK_H])
+    weight = tl.load(Weight + weight_at, mask=inside, other=0.0).to(tl.float32)
     # As the separate operations round: the norm before its weight, the product before RoPE.
-    normed = (x * spread).to(X.dtype.element_ty).to(tl.float32)
+    normed = (x * spread[:, None]).to(X.dtype.element_ty).to(tl.float32)
     return (normed * weight).to(X.dtype.element_ty)
+
+
+@triton.jit
+def for_heads(x, BLOCK_T: tl.constexpr, BLOCK_H: tl.constexpr, PAIRS: tl.constexpr):
+    """`x` [BLOCK_T, PAIRS] repeated for the heads of each token, [BLOCK_T * BLOCK_H, PAIRS]."""
+    wide = tl.broadcast_to(x[:, None, :], [BLOCK_T, BLOCK_H, PAIRS])
+    return tl.reshape(wide, [BLOCK_T * BLOCK_H, PAIRS])
 
 
 @triton.jit
 def norm_rope_write_kernel(
     Query, Key, Value, WeightQ, WeightK, Out, CacheKey, CacheValue, Cos, Sin,
-    eps, place,
+    eps, tokens, place,
     source0, source1, source2, slot0, slot1, slot2, frames0, frames1, frames2,
     query_b, query_n, key_b, key_n, value_b, value_n, out_b, out_n, cache_b, cache_h,
     HEADS: tl.constexpr, BLOCK_H: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,
-    FRAME_TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
+    BLOCK_T: tl.constexpr, FRAME_TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
     FRAME_PAIRS: tl.constexpr, GRID_PAIRS: tl.constexpr, ROTATE_KEY: tl.constexpr,
 ):  # fmt: skip
-    """One token of one batch element."""
-    token = tl.program_id(0)
+    """BLOCK_T tokens of one batch element; a row of a tile is one head of one token."""
+    PAIRS: tl.constexpr = BLOCK_D // 2
     batch = tl.program_id(1).to(tl.int64)
-    head = tl.arange(0, BLOCK_H)[:, None]
+    first = tl.program_id(0) * BLOCK_T
+    row = tl.arange(0, BLOCK_T * BLOCK_H)[:, None]
+    token = first + row // BLOCK_H
+    head = row % BLOCK_H
     column = tl.arange(0, BLOCK_D)[None, :]
-    inside = (head < HEADS) & (column < DIM)
-    at = head * DIM + column
-    position = place * FRAME_TOKENS + token + tl.arange(0, 1)
-    cos, sin = rotations_at(Cos, Sin, position, position >= 0, FRAME_TOKENS, COLUMNS,
-                            FRAME_PAIRS, GRID_PAIRS, BLOCK_D // 2)  # fmt: skip
+    inside = (token < tokens) & (head < HEADS) & (column < DIM)
+    weight_at = head * DIM + column
+    own = first + tl.arange(0, BLOCK_T)
+    cos, sin = rotations_at(Cos, Sin, place * FRAME_TOKENS + own, own < tokens, FRAME_TOKENS,
+                            COLUMNS, FRAME_PAIRS, GRID_PAIRS, PAIRS)  # fmt: skip
+    cos = for_heads(cos, BLOCK_T, BLOCK_H, PAIRS)
+    sin = for_heads(sin, BLOCK_T, BLOCK_H, PAIRS)
     wide = token.to(tl.int64)
-    query = normed_heads(Query + batch * query_b + wide * query_n, WeightQ, at, inside, eps,
-                         HEADS * DIM)  # fmt: skip
-    turned = rotate_pairs(query, cos, sin, BLOCK_H, BLOCK_D)
-    out_at = batch * out_b + wide * out_n + at
+    query = normed_heads(Query, WeightQ, batch * query_b + wide * query_n + weight_at, weight_at,
+                         inside, eps, HEADS * DIM, BLOCK_T, BLOCK_H)  # fmt: skip
+    turned = rotate_pairs(query, cos, sin, BLOCK_T * BLOCK_H, BLOCK_D)
+    out_at = batch * out_b + wide * out_n + weight_at
     tl.store(Out + out_at, turned.to(Out.dtype.element_ty), mask=inside)
 
-    key = normed_heads(Key + batch * key_b + wide * key_n, WeightK, at, inside, eps,
-                       HEADS * DIM)  # fmt: skip
+    key = normed_heads(Key, WeightK, batch * key_b + wide * key_n + weight_at, weight_at,
+                       inside, eps, HEADS * DIM, BLOCK_T, BLOCK_H)  # fmt: skip
     if ROTATE_KEY:
-        key = rotate_pairs(key, cos, sin, BLOCK_H, BLOCK_D).to(key.dtype)
-    value = tl.load(Value + batch * value_b + wide * value_n + at, mask=inside, other=0.0)
+        key = rotate_pairs(key, cos, sin, BLOCK_T * BLOCK_H, BLOCK_D).to(key.dtype)
+    value_at = batch * value_b + wide * value_n + weight_at
+    value = tl.load(Value + value_at, mask=inside, other=0.0)
     frame = token // FRAME_TOKENS
     in0 = (frame >= source0) & (frame < source0 + frames0)
     in1 = (frame >= source1) & (frame < source1 + frames1)
     in2 = (frame >= source2) & (frame < source2 + frames2)
     moved = tl.where(in0, slot0 - source0, tl.where(in1, slot1 - source1, slot2 - source2))
-    row = ((frame + moved) * FRAME_TOKENS + token % FRAME_TOKENS).to(tl.int64)
-    cache_at = batch * cache_b + head.to(tl.int64) * cache_h + row * DIM + column
+    cached = ((frame + moved) * FRAME_TOKENS + token % FRAME_TOKENS).to(tl.int64)
+    cache_at = batch * cache_b + head.to(tl.int64) * cache_h + cached * DIM + column
     kept = inside & (in0 | in1 | in2)
     tl.store(CacheKey + cache_at, key.to(CacheKey.dtype.element_ty), mask=kept)
     tl.store(CacheValue + cache_at, value.to(CacheValue.dtype.element_ty), mask=kept)
@@ -97,9 +115,9 @@ def norm_rope_write(
     """Queries [B, H, N, D], normed and turned; keys and values go to their slots of the cache.
 
     `query`, `key` and `value` [B, N, H * D] as projected, weights [H * D], caches [B, H, slots, D]
-    contiguous. The call's first frame stands at `place` of `rotation`. Keys are stored turned if
-    `rotate_key`, else raw. Frames that no write names are not stored. Raises ValueError for shapes
-    that do not fit.
+    with contiguous slots. The call's first frame stands at `place` of `rotation`. Keys are stored
+    turned if `rotate_key`, else raw. Frames that no write names are not stored. Raises ValueError
+    for shapes that do not fit.
     """
     batch, heads, _, dim = cache_key.shape
     tokens, frame_tokens = query.shape[1], rotation.frame_tokens
@@ -110,21 +128,23 @@ def norm_rope_write(
         )
     if place < 0 or place + tokens // frame_tokens > rotation.places:
         raise ValueError(f"place {place}: the tables hold {rotation.places} places")
-    if not (cache_key.is_contiguous() and cache_value.is_contiguous()):
-        raise ValueError("caches must be contiguous")
+    rows = {x.stride()[2:] for x in (cache_key, cache_value)}
+    if rows != {(dim, 1)} or cache_key.stride() != cache_value.stride():
+        raise ValueError("caches must have contiguous slots and equal strides")
     query, key, value = (x if x.stride(2) == 1 else x.contiguous() for x in (query, key, value))
     out = query.new_empty(batch, tokens, heads, dim)
     first, second, third = padded_writes(writes)
+    block_t = 1 if query.is_cuda else min(64, triton.next_power_of_2(tokens))
     with on_device(query):
-        norm_rope_write_kernel[(tokens, batch)](
+        norm_rope_write_kernel[(triton.cdiv(tokens, block_t), batch)](
             query, key, value, weight_query, weight_key, out, cache_key, cache_value,
-            rotation.cos, rotation.sin, eps, place,
+            rotation.cos, rotation.sin, eps, tokens, place,
             first.source, second.source, third.source, first.slot, second.slot, third.slot,
             first.frames, second.frames, third.frames,
             *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *out.stride()[:2],
             *cache_key.stride()[:2],
             HEADS=heads, BLOCK_H=triton.next_power_of_2(heads), DIM=dim,
-            BLOCK_D=triton.next_power_of_2(dim), FRAME_TOKENS=frame_tokens,
+            BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t, FRAME_TOKENS=frame_tokens,
             COLUMNS=rotation.columns, FRAME_PAIRS=rotation.frame_pairs,
             GRID_PAIRS=rotation.grid_pairs, ROTATE_KEY=rotate_key,
         )  # fmt: skip

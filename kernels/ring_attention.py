@@ -27,45 +27,16 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .axis_rotations import AxisRotations
 from .launch import on_device
-from .online_softmax import online_softmax_end, online_softmax_step, zero_dead_rows
+from .load_rows import load_rows
+from .online_softmax import (
+    dead_bias,
+    online_softmax_end,
+    online_softmax_step,
+    zero_dead_rows,
+)
 from .ring_plan import Span, padded_spans
 from .rope_tile import rotate_pairs, rotations_at
 from .tiles import Tile, attention_tile
-
-
-@triton.jit
-def load_rows(
-    Source,
-    head_offset,
-    stride,
-    first_row,
-    start,
-    live,
-    MASKED: tl.constexpr,
-    DESCRIPTORS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    DIM: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    """Rows `start`.. of one head, [BLOCK_N, BLOCK_D], zeros past DIM.
-
-    By pointers from `Source` + `head_offset`, or by a descriptor over all heads' rows, of which
-    `first_row` is this head's first. With MASKED, rows that are not `live` are zero by pointers and
-    whatever lies there by descriptor.
-    """
-    if DESCRIPTORS:
-        tile = Source.load([first_row + start, 0])
-    else:
-        row = tl.arange(0, BLOCK_N)[:, None]
-        column = tl.arange(0, BLOCK_D)[None, :]
-        pointers = Source + head_offset + start.to(tl.int64) * stride + row * stride + column
-        if MASKED:
-            tile = tl.load(pointers, mask=live[:, None] & (column < DIM), other=0.0)
-        elif DIM != BLOCK_D:
-            tile = tl.load(pointers, mask=column < DIM, other=0.0)
-        else:
-            tile = tl.load(pointers)
-    return tile
 
 
 @triton.jit
@@ -101,7 +72,7 @@ def ring_attention_kernel(
 
     mixed = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     peak = tl.full([BLOCK_M], float("-inf"), dtype=tl.float32)
-    total = tl.zeros([BLOCK_M], dtype=tl.float32)
+    total = tl.zeros([BLOCK_M, 8], dtype=tl.float32)
     key_row = tl.arange(0, BLOCK_N)
     full0 = tokens0 // BLOCK_N
     full1 = full0 + tokens1 // BLOCK_N
@@ -160,10 +131,10 @@ def ring_attention_kernel(
         if DESCRIPTORS:
             value = zero_dead_rows(value, live)
         mixed, peak, total = online_softmax_step(
-            query, key, value, live, mixed, peak, total, scale_log2, True
+            query, key, value, dead_bias(live), mixed, peak, total, scale_log2, True
         )
 
-    attention, lse = online_softmax_end(mixed, peak, total, scale_log2)
+    attention, lse = online_softmax_end(mixed, peak, total)
     out_at = row[:, None].to(tl.int64) * out_n + column[None, :]
     tl.store(
         Out + batch * out_b + head * out_h + out_at, attention.to(Out.dtype.element_ty), mask=asked

@@ -25,17 +25,36 @@ def attention_tile(device: torch.device, head_dim: int, *, rotating: bool) -> Ti
     """The tile for heads of `head_dim`; `rotating`: keys are turned in registers after loading.
 
     128 queries wherever they fit, because keys and values are read once per block of queries;
-    8 warps, because 4 spill. On a CPU (Triton's interpreter) the fewest steps.
+    8 warps, because 4 spill; as many keys as fit without spills in the loop. On a CPU (Triton's
+    interpreter) the fewest steps.
     """
     if device.type != "cuda":
         return Tile(64, 64)
-    major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) >= (12, 0) or (major, minor) == (8, 6):
-        # About 100 KB of shared memory.
-        return Tile(128, 32, warps=8)
+    capability = torch.cuda.get_device_capability(device)
     if rotating:
         # Rotating needs the keys in registers, beside the accumulator.
+        return Tile(128, 64 if capability[0] == 9 else 32, warps=8)
+    if _small(capability):
+        return Tile(128, 32, warps=8)
+    if capability[0] < 9 or head_dim > 128:
         return Tile(128, 64, warps=8)
-    if major < 9 or head_dim > 128:
-        return Tile(128, 64, warps=8)
-    return Tile(128, 128, warps=8, descriptors=True)
+    if capability[0] == 9:
+        return Tile(128, 128, warps=8, descriptors=True)
+    return Tile(128, 64, warps=8, stages=3, descriptors=True)
+
+
+def sparse_tile(device: torch.device, head_dim: int, query_block: int, key_block: int) -> Tile:
+    """The tile for a list of blocks of `query_block` x `key_block`: as `attention_tile`, or less.
+
+    64 queries get 4 warps, and without descriptors no more than 32 keys.
+    """
+    tile = attention_tile(device, head_dim, rotating=False)
+    queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
+    if device.type != "cuda" or queries >= 128:
+        return Tile(queries, keys, tile.warps, 2, tile.descriptors)
+    return Tile(queries, keys if tile.descriptors else min(keys, 32), 4, 2, tile.descriptors)
+
+
+def _small(capability: tuple[int, int]) -> bool:
+    """Whether a block of threads has about 100 KB of shared memory."""
+    return capability >= (12, 0) or capability in ((8, 6), (8, 9))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..kernels.sparse_policy import SparsePolicy
+
 RopeFamily = Literal["absolute", "slot"]
 Prediction = Literal["velocity", "sample"]
 SinkKind = Literal["none", "static", "ema"]
@@ -157,6 +159,9 @@ class CacheConfig:
     `rolling_distance` is for students with an avatar, whose sink is tokens instead of frames: the
     reference stays that many latent frames ahead of the chunk under way (Rolling RoPE). There,
     `bounded_sink` takes the motion tokens along; as published they stay behind.
+
+    `sparse` thins attention to the cache out (docs/kernels.md); the tokens of a frame then lie in
+    the order of a space-filling curve.
     """
 
     window_frames: int
@@ -170,6 +175,7 @@ class CacheConfig:
     guard_sink: bool = False
     zero_start: bool = False
     rolling_distance: int | None = None
+    sparse: SparsePolicy | None = None
 
     def __post_init__(self) -> None:
         if self.window_frames < 1 or self.sink_frames < 0:
@@ -186,6 +192,8 @@ class CacheConfig:
                 f"sink_frames {self.sink_frames} with rolling_distance {self.rolling_distance}: "
                 "an avatar's sink is tokens; expected 0 sink_frames"
             )
+        if self.sparse is not None and self.rolling_distance is not None:
+            raise ValueError("sparse attention needs a sink of frames; an avatar's is of tokens")
         if not 0.0 <= self.alpha <= 1.0:
             raise ValueError(f"alpha {self.alpha} is outside 0..1")
 

@@ -6,39 +6,18 @@ Self-Forcing's cache (arXiv 2506.08009) kept as a ring, with Reward Forcing's EM
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..kernels.axis_rotations import AxisRotations
-from ..kernels.dispatch import backend_for, ema_sink
-from ..kernels.ring_plan import SinkFold, Span, spans_of
+from ..kernels.dispatch import backend_for, ema_sink, norm_rope_write
+from ..kernels.ring_plan import FrameWrite, SinkFold
+from .call_positions import CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
 from .token_sink import SinkPlaces, SinkTokens
-
-
-@dataclass(frozen=True, slots=True)
-class CachedCall:
-    """Positions of one call of the student, the same for every layer.
-
-    `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
-    stored and `read` the first stored keys before they are used; None: as they are.
-    `write_from` is the first token of the call that `write` turns. `sink` turns the keys of a sink
-    of tokens. `turns`, instead of `read`: the attention kernel turns these spans of stored keys.
-    """
-
-    ring: RingWrite
-    tokens_per_frame: int
-    query: Tensor
-    write: Tensor | None
-    write_from: int
-    read: Tensor | None
-    sink: Tensor | None = None
-    turns: tuple[tuple[Span, ...], AxisRotations] | None = None
 
 
 class KVCache:
@@ -81,9 +60,55 @@ class KVCache:
         before the next update.
         """
         if self.config.sink == "ema" and backend_for(key) == "triton":
-            self._fold_and_write(call.ring, key, value)
+            self._fold_and_write(call.ring, key, value, call.ring.segments)
         else:
             self._store(call, key, value)
+        return self._live(call)
+
+    def can_fuse(self, call: CachedCall) -> bool:
+        """Whether `update_projected` may take the place of `update`.
+
+        Not while the sink itself is written, if that has a shadow.
+        """
+        in_sink = any(part.slot < self.config.sink_frames for part in call.ring.segments)
+        return call.tables is not None and not (in_sink and self.sink_key is not None)
+
+    def update_projected(
+        self,
+        call: CachedCall,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        norms: tuple[Tensor, Tensor],
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `update` for projections [B, N, H * D] before their norms of weights `norms`.
+
+        Also gives the queries, normed and turned, [B, H, N, D].
+        """
+        assert call.tables is not None
+        if self.config.sink == "ema" and call.ring.evictions:
+            none = self.key[:, :, :0]
+            self._fold_and_write(call.ring, none, none, ())
+        frames = slice(self.sink_tokens, None)
+        turned = norm_rope_write(
+            query,
+            key,
+            value,
+            *norms,
+            self.key[:, :, frames],
+            self.value[:, :, frames],
+            rotation=call.tables[0],
+            place=call.tables[1],
+            writes=call.ring.segments,
+            rotate_key=call.write is not None,
+            eps=eps,
+        )
+        return turned, *self._live(call)
+
+    def _live(self, call: CachedCall) -> tuple[Tensor, Tensor]:
+        """What a call attends to."""
         if call.sink is not None and self.token_key is not None:
             self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
         live = self.sink_tokens + call.ring.live * self.tokens_per_frame
@@ -125,7 +150,9 @@ class KVCache:
                 self.sink_key[:, :, sink] = self.key[:, :, sink]
                 self.sink_value[:, :, sink] = self.value[:, :, sink]
 
-    def _fold_and_write(self, ring: RingWrite, key: Tensor, value: Tensor) -> None:
+    def _fold_and_write(
+        self, ring: RingWrite, key: Tensor, value: Tensor, writes: tuple[FrameWrite, ...]
+    ) -> None:
         """Both in one kernel, for a cache of raw keys."""
         ema_sink(
             self.key,
@@ -133,7 +160,7 @@ class KVCache:
             key,
             value,
             fold=self._fold(ring),
-            writes=ring.segments,
+            writes=writes,
             frame_tokens=self.tokens_per_frame,
             shadow_key=self.sink_key,
             shadow_value=self.sink_value,
@@ -203,12 +230,13 @@ class StudentCache:
         self.position = 0
         self._places = places
         self._has_sink = False
-        self._rope = rope
-        self._family: RopeFamily = family
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
-        self._slot_rotations = rope.rotations(range(config.capacity_frames))
-        self._chunk_rotations: tuple[int, int, Tensor] | None = None
-        self._axes: AxisRotations | None = None
+        self._positions = CallPositions(config, rope, family, places, self.layers[0].key)
+
+    @property
+    def token_order(self) -> Tensor | None:
+        """Tokens of a frame in the order in which they are cached; None: as they come."""
+        return self._positions.token_order
 
     @property
     def end(self) -> int:
@@ -231,9 +259,7 @@ class StudentCache:
         if self.config.zero_start and ring.live < self.config.sink_frames:
             sinks = self.config.sink_frames
             ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
-        if self._family == "slot":
-            return self._slot_call(ring, frames)
-        return self._absolute_call(ring, start, frames)
+        return self._positions.call(ring, start, frames, self._ring.end)
 
     def set_sink(self, sink: SinkTokens) -> None:
         """Attend to these tokens from the next call on, whatever chunk that is.
@@ -266,7 +292,7 @@ class StudentCache:
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
         for layer in self.layers:
-            live = layer.sink_tokens + self._ring.live * self._rope.tokens_per_frame
+            live = layer.sink_tokens + self._ring.live * self.layers[0].tokens_per_frame
             layer.key[:, :, live:] = fill
             layer.value[:, :, live:] = fill
 
@@ -300,54 +326,3 @@ class StudentCache:
         self.position = int(metadata["position"])
         self._ring.end = int(metadata["end"])
         self._has_sink = bool(metadata.get("sink", False))
-
-    def _slot_call(self, ring: RingWrite, frames: int) -> CachedCall:
-        tokens = self._rope.tokens_per_frame
-        end = self._ring.live * tokens
-        query = self._slot_rotations[end - frames * tokens : end]
-        if backend_for(self.layers[0].key) == "triton":
-            if self._axes is None:
-                self._axes = self._rope.axes(self.config.capacity_frames)
-            turns = spans_of(ring.order, tokens), self._axes
-            return CachedCall(ring, tokens, query, None, 0, None, turns=turns)
-        return CachedCall(ring, tokens, query, None, 0, self._in_slot_order(ring))
-
-    def _in_slot_order(self, ring: RingWrite) -> Tensor:
-        """Rotations of the live slots as they lie in memory."""
-        tokens = self._rope.tokens_per_frame
-        table = self._slot_rotations[: ring.live * tokens]
-        if ring.order == tuple(range(ring.live)):
-            return table
-        # The ring lies in memory as two runs: from its first slot to the newest frame's turn.
-        sink = self.config.sink_frames * tokens
-        first = ring.order[self.config.sink_frames] * tokens
-        return torch.cat((table[:sink], table[first:], table[sink:first]))
-
-    def _absolute_call(self, ring: RingWrite, start: int, frames: int) -> CachedCall:
-        tokens = self._rope.tokens_per_frame
-        query = self._chunk(start, frames)
-        if self._places is not None:
-            return CachedCall(ring, tokens, query, query, 0, None, self._places.rotations(start))
-        if not self.config.bounded_sink:
-            return CachedCall(ring, tokens, query, query, 0, None)
-        sinks = min(self.config.sink_frames, ring.live)
-        oldest = self._ring.end - ring.live
-        raw = max(
-            (
-                part.source + min(part.frames, self.config.sink_frames - part.slot)
-                for part in ring.segments
-                if part.slot < self.config.sink_frames
-            ),
-            default=0,
-        )
-        write = query[raw * tokens :] if raw < frames else None
-        read = self._rope.rotations(range(oldest, oldest + sinks)) if sinks else None
-        return CachedCall(ring, tokens, query, write, raw * tokens, read)
-
-    def _chunk(self, start: int, frames: int) -> Tensor:
-        """Rotations of these frames; kept for the other denoising calls of the chunk."""
-        kept = self._chunk_rotations
-        if kept is None or kept[:2] != (start, frames):
-            kept = (start, frames, self._rope.rotations(range(start, start + frames)))
-            self._chunk_rotations = kept
-        return kept[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,14 @@ from torch import Tensor, nn
 from ..kernels.dispatch import attention, modulate
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class FusedAttend(Protocol):
+    """An `Attend` that norms, places and stores what was projected in one kernel."""
+
+    def attend_projected(self, norms: QKVO, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention [B, H, N, D] of projections [B, N, d] before the norms of `norms`."""
+        ...
 
 
 class RMSNorm(nn.Module):
@@ -58,7 +67,9 @@ class QKVO(nn.Module):
 class SelfAttention(QKVO):
     """Attention among video tokens; `attend` brings the positions, the past and the mask."""
 
-    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, attend: Attend | FusedAttend) -> Tensor:
+        if not callable(attend):
+            return self.merge(attend.attend_projected(self, self.q(x), self.k(x), self.v(x)))
         key, value = self.keys_values(x)
         return self.merge(attend(self.queries(x), key, value))
 
@@ -90,7 +101,7 @@ class Block(nn.Module):
         self,
         x: Tensor,
         modulation: Tensor,
-        attend: Attend,
+        attend: Attend | FusedAttend,
         text: tuple[Tensor, Tensor],
         audio: Tensor | None,
     ) -> Tensor:

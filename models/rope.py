@@ -7,6 +7,7 @@ float64 from integer positions and only then rounded, so frame 10**7 is as exact
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,8 @@ class RopeTable:
         spatial = 2 * (head_dim // 6)
         self._ladders = (ladder(head_dim - 2 * spatial), ladder(spatial), ladder(spatial))
         self._half = half
-        self._rows, self._columns = rows, columns
+        self.rows, self.columns = rows, columns
+        self._raster = True
         self.tokens_per_frame = rows * columns
         self.device = torch.device(device)
         row = torch.outer(torch.arange(rows, dtype=torch.float64), ladder(spatial))
@@ -68,21 +70,32 @@ class RopeTable:
             dim=1,
         )
 
-    def axes(self, places: int) -> AxisRotations:
-        """The same rotations at places 0..`places`, as a table per axis for a kernel."""
-        counts = (self._rows, self._columns, places)
+    def in_order(self, order: Tensor) -> RopeTable:
+        """The same for tokens that lie in `order` [tokens_per_frame] within each frame."""
+        table = copy(self)
+        table._grid = self._grid[order]
+        table._raster = False
+        return table
+
+    def axes(self, places: Sequence[int]) -> AxisRotations:
+        """The same rotations at these frame positions, as a table per axis for a kernel."""
+        assert self._raster, "kernels count tokens row by row"
+        axes = (range(self.rows), range(self.columns), places)
         ladders = (self._ladders[1], self._ladders[2], self._ladders[0])
         angles = torch.cat(
             [
-                torch.outer(torch.arange(count, dtype=torch.float64), steps).flatten()
-                for count, steps in zip(counts, ladders, strict=True)
+                torch.outer(torch.tensor(axis, dtype=torch.float64), steps).flatten()
+                for axis, steps in zip(axes, ladders, strict=True)
             ]
         )
+        cos, sin = angles.cos(), angles.sin()
+        if self._half:
+            cos, sin = cos.half(), sin.half()
         return AxisRotations(
-            angles.cos().to(self.device, torch.float32),
-            angles.sin().to(self.device, torch.float32),
-            rows=self._rows,
-            columns=self._columns,
+            cos.to(self.device, torch.float32),
+            sin.to(self.device, torch.float32),
+            rows=self.rows,
+            columns=self.columns,
             frame_pairs=len(self._ladders[0]),
             grid_pairs=len(self._ladders[1]),
         )

@@ -6,15 +6,15 @@ Architecture and parameter names after Wan 2.1 and Self-Forcing (arXiv 2506.0800
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.dispatch import attention, ring_attention
+from ..kernels.gilbert import inverse_order
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
+from .cache_attend import cache_attend
 from .conditioning import (
     AudioEmbedding,
     Conditions,
@@ -25,9 +25,9 @@ from .conditioning import (
 )
 from .config import CacheConfig, StudentConfig
 from .frame_packer import FramePacker
-from .kv_cache import CachedCall, KVCache, StudentCache
-from .layers import QKVO, Attend, Block, Head, sinusoid
-from .rope import RopeTable, rotate
+from .kv_cache import KVCache, StudentCache
+from .layers import QKVO, Attend, Block, FusedAttend, Head, sinusoid
+from .rope import RopeTable
 from .speech_projector import SpeechProjector
 from .token_sink import SinkPlaces, places_of
 
@@ -135,8 +135,9 @@ class CausalStudent(nn.Module):
         `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
         """
         call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink)
-        attends = [partial(_attend_cache, layer, call) for layer in cache.layers]
-        return self._run(latents, timesteps, context, conditions, attends)
+        attends = [cache_attend([(layer, call)]) for layer in cache.layers]
+        order = cache.token_order
+        return self._run(latents, timesteps, context, conditions, attends, order)
 
     def forward_rows(
         self,
@@ -152,11 +153,11 @@ class CausalStudent(nn.Module):
         """
         calls = [cache.begin(latents.shape[1]) for cache in caches]
         attends = [
-            partial(_attend_rows, list(zip(layers, calls, strict=True)))
+            cache_attend(list(zip(layers, calls, strict=True)))
             for layers in zip(*(cache.layers for cache in caches), strict=True)
         ]
-        context = stack_contexts(contexts)
-        return self._run(latents, timesteps, context, conditions, attends)
+        context, order = stack_contexts(contexts), caches[0].token_order
+        return self._run(latents, timesteps, context, conditions, attends, order)
 
     def forward_sequence(
         self,
@@ -189,12 +190,16 @@ class CausalStudent(nn.Module):
         timesteps: Tensor,
         context: TextContext,
         conditions: Conditions,
-        attends: list[Attend],
+        attends: Sequence[Attend | FusedAttend],
+        order: Tensor | None = None,
     ) -> Tensor:
+        """`order`: how the caches want the tokens of a frame."""
         batch, frames, _, height, width = latents.shape
         conditions.check(self.config, frames)
         draft = self._draft_latents(conditions, latents)
         x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
+        if order is not None:
+            x = _reordered(x, order)
         embedding = self._embed_time(timesteps.expand(batch, frames), conditions)
         modulation = self.time_projection(embedding).unflatten(2, (6, -1))
         audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
@@ -203,6 +208,8 @@ class CausalStudent(nn.Module):
             x = block(x, modulation, attend, for_batch(text, batch), audio)
             if self.audio_injector is not None and conditions.speech is not None:
                 x = self.audio_injector(x, index, conditions.speech)
+        if order is not None:
+            x = _reordered(x, inverse_order(order))
         rows, columns = self._grid(height, width)
         out = self._unpatch(self.head(x, embedding, rows, columns))
         for added in (draft, conditions.base):
@@ -331,24 +338,9 @@ def patch_tokens(stem: nn.Conv3d, frames: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2).reshape(frames.shape[0], -1, x.shape[1])
 
 
-def _attend_cache(
-    cache: KVCache, call: CachedCall, query: Tensor, key: Tensor, value: Tensor
-) -> Tensor:
-    keys, values = cache.update(call, key, value)
-    turned = rotate(query, call.query)
-    if call.turns is not None:
-        return ring_attention(turned, keys, values, *call.turns)
-    return attention(turned, keys, values)
-
-
-def _attend_rows(
-    rows: list[tuple[KVCache, CachedCall]], query: Tensor, key: Tensor, value: Tensor
-) -> Tensor:
-    parts = [
-        _attend_cache(cache, call, query[b : b + 1], key[b : b + 1], value[b : b + 1])
-        for b, (cache, call) in enumerate(rows)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _reordered(x: Tensor, order: Tensor) -> Tensor:
+    """Tokens `x` [B, F * P, d] with those of each frame in `order` [P]."""
+    return x.unflatten(1, (-1, len(order)))[:, :, order].flatten(1, 2)
 
 
 def _silu_mlp(inputs: int, dim: int) -> nn.Sequential:

@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels"},
     "client": set(),
-    "benchmarks": {"client", "models"},
+    "benchmarks": {"client", "models", "kernels"},
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }

@@ -61,7 +61,8 @@ def run(
     return outputs, cache.tensors()
 
 
-@settings(deadline=None, max_examples=25)
+@pytest.mark.timeout(300)
+@settings(deadline=None, max_examples=15)
 @given(config=configs(), lengths=st.lists(st.integers(1, 4), min_size=3, max_size=6))
 def test_triton_keeps_the_same_cache(config: CacheConfig, lengths: list[int]) -> None:
     lengths = [min(length, config.window_frames) for length in lengths]

@@ -1,0 +1,35 @@
+"""One kernel with one set of types and constants, to be compiled ahead of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+ALL_TARGETS = (80, 90, 100, 120)
+
+
+@dataclass(frozen=True, slots=True)
+class CompileCase:
+    """What a launcher would find out by itself.
+
+    `signature` gives the Triton type of every argument that is not in `constants`; `aligned` names
+    those that are divisible by 16. `main_loop_mma`: its longest loop must use the tensor cores.
+    `targets` are the compute capabilities that it is for; on those in `chosen` it is what
+    `tiles.py` picks.
+    """
+
+    name: str
+    kernel: Any
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    aligned: tuple[str, ...]
+    num_warps: int
+    num_stages: int
+    main_loop_mma: bool
+    targets: tuple[int, ...] = ALL_TARGETS
+    chosen: tuple[int, ...] = ()
+
+    @property
+    def bulk_copies(self) -> bool:
+        """Whether it loads by descriptors, so that bulk copies (TMA) must be in its code."""
+        return any(kind.startswith("tensordesc") for kind in self.signature.values())
