@@ -34,7 +34,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A stream asked for what the model refuses; it is closed."""
+    """A stream asked for what the model refuses, or broke stages twice at a chunk; it is closed."""
 
     stream: str
     reason: str

@@ -27,6 +27,8 @@ class Journal:
     delivered: int = -1
     shown_from: int = 0
     """Chunks before this one were dropped."""
+    failures: list[str] = field(default_factory=list)
+    """Why stages broke at work for it, since its latest new chunk."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, bytes]] | None = None
     """Behind which chunk, and its parts."""
@@ -46,6 +48,8 @@ class Journal:
     def deliver(self, index: int, steps: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
         new = index > self.delivered
+        if new:
+            self.failures.clear()
         self.delivered = max(index, self.delivered)
         self._settle(steps)
         return new

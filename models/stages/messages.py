@@ -149,10 +149,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The stage fails and ends; `detail` is the traceback."""
+    """The stage fails and ends, at work for `stream` if any; `detail` is the traceback."""
 
     reason: str
     detail: str
+    stream: str | None = None
 
 
 FromStage = Ready | Assigned | Loaded | Beat | Done | Part | Refused | Broken

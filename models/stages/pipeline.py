@@ -7,6 +7,7 @@ drives it has no model in its process. One thread calls it.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ from .plan import Costs, Plan, choose_plan
 
 _POLL_S = 0.1
 _TRIES = 3
+_FAILURES = 2
+"""So often a stream may break a stage at the same chunk; then it is given up."""
 
 
 class PipelineFailed(Exception):
@@ -242,6 +245,8 @@ class Pipeline:
                 self._events.append(Lost(message.stream, message.reason))
             case Broken() if self._tries >= _TRIES or self._info is None:
                 raise PipelineFailed(f"stage {rank}: {message.reason}\n{message.detail}")
+            case Broken() if message.stream in self._journals:
+                self._journals[message.stream].failures.append(message.reason)
             case _:
                 pass
 
@@ -276,7 +281,13 @@ class Pipeline:
         assert self.plan is not None, "the plan was assigned"
         self._queue.clear()
         self._under_way.clear()
-        for stream, journal in self._journals.items():
+        replays: list[list[tuple[str, int, Controls]]] = []
+        for stream, journal in list(self._journals.items()):
+            if len(journal.failures) >= _FAILURES:
+                # or it would break the stages again and again, for all others too
+                del self._journals[stream]
+                self._events.append(Lost(stream, journal.failures[-1]))
+                continue
             start, replay = journal.begin_again()
             if isinstance(start, Load):
                 for rank in range(self.plan.stages):
@@ -284,7 +295,10 @@ class Pipeline:
                     self._waiting_for.add(f"{rank}/{stream}")
             else:
                 self._crew.send(0, start)
-            self._queue.extend((stream, index, controls) for index, controls in replay)
+            replays.append([(stream, index, controls) for index, controls in replay])
+        # in turns, so that no stream waits for all of another one's past
+        rows = itertools.zip_longest(*replays)
+        self._queue.extend(each for row in rows for each in row if each is not None)
         return bool(self._waiting_for)
 
     def _resume(self) -> None:

@@ -77,6 +77,7 @@ class Stage:
         self._dropped: dict[str, int] = {}
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[ToStage | Package] = queue.SimpleQueue()
+        self.working_for: str | None = None
 
     def receive(self, message: ToStage | Package) -> None:
         """Queue a message; called from any thread."""
@@ -89,7 +90,9 @@ class Stage:
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            self._do(self._work.get())
+            message = self._work.get()
+            self.working_for = getattr(message, "stream", None)
+            self._do(message)
 
     def _do(self, message: ToStage | Package) -> None:
         match message:
@@ -310,6 +313,7 @@ def serve(lifeline: Lifeline) -> None:
     """Be a stage of the executor at the other end of this line until it is gone."""
     setup = lifeline.receive()
     assert isinstance(setup, Setup), setup
+    stage: Stage | None = None
     try:
         with torch.inference_mode():
             gpu = own_gpu(setup.rank)
@@ -324,5 +328,7 @@ def serve(lifeline: Lifeline) -> None:
             lifeline.listen(stage.receive)
             stage.run()
     except Exception as error:
-        lifeline.send(Broken(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        stream = stage.working_for if stage is not None else None
+        reason = f"{type(error).__name__}: {error}"
+        lifeline.send(Broken(reason, traceback.format_exc(), stream))
         raise

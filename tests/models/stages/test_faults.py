@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollcast.models.stages.events import Finished, Restarted, Restarting
+from rollcast.models.stages.events import Finished, Lost, Restarted, Restarting
 from rollcast.models.stages.messages import Load
 from rollcast.models.stages.pipeline import Pipeline
 from rollcast.models.stages.plan import Plan
+from rollcast.models.stream import Controls
 
 from .running import alive, same, sequential, tiny
-from .tiny import TinyModel, control_log
+from .tiny import BREAK, TinyModel, control_log
 
 CHUNKS = 40
 STEPS = 2
@@ -169,6 +170,29 @@ def test_chunks_that_were_dropped_stay_dropped(
     assert shown == [*range(len(shown) - 20), *range(20, CHUNKS)], "none of 20 is shown"
     frames = expected["a"]
     assert all(np.array_equal(f.chunk.frames, frames[f.chunk.index]) for f in run.done["a"])
+
+
+def test_a_stream_that_breaks_stages_is_lost_alone(
+    three: Pipeline, expected: dict[str, list[np.ndarray]]
+) -> None:
+    """Tried once more, for it might have been chance; then given up for the sake of the others."""
+    run = Run(three)
+    run.submit(0, 10)
+    three.submit("b", Controls(prompt=BREAK))
+    lost: list[Lost] = []
+    for controls in control_log(CHUNKS)[10:]:
+        three.submit("a", controls)
+    while len(run.done["a"]) < CHUNKS:
+        assert time.monotonic() < run.end_s, run.told
+        for event in three.poll(0.02):
+            if isinstance(event, Finished):
+                run.done[event.stream].append(event)
+            elif isinstance(event, Lost):
+                lost.append(event)
+    run.close()
+    assert lost == [Lost("b", "RuntimeError: the model broke")]
+    assert same(run.done["a"], expected["a"])
+    assert same(run.done["b"], expected["b"][: len(run.done["b"])])
 
 
 def test_only_what_is_needed_is_kept_of_a_stream(three: Pipeline) -> None:

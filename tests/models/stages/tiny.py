@@ -27,6 +27,7 @@ from rollcast.models.student import CausalStudent
 
 STEPS = (1000.0, 750.0, 500.0, 250.0)
 SHAPE = (1, 1, 6, 4, 4)
+BREAK = "break"
 STUDENT = StudentConfig(
     dim=48,
     ffn_dim=64,
@@ -125,6 +126,8 @@ class TinyModel:
             state.seed = state.seed if controls.seed is None else controls.seed
             state.generator.manual_seed(state.seed)
             carry.speech, carry.point, state.restart = torch.zeros(6), torch.zeros(2), True
+        if controls.prompt == BREAK:
+            raise RuntimeError("the model broke")
         if controls.prompt is not None:
             state.prompt, carry.words = controls.prompt, _drawn(controls.prompt, 5, 10)
         if controls.scene is not None:
