@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,9 @@ class Soak:
 
     Late chunks took more than two chunk durations. Like a viewer whose playback stands still, the
     run waits while eight chunks are under way; `stalls` says how often it had to.
-    `work_ms` is what all stages together did for a chunk, its median in the first and the last
-    tenth of the run.
+    First and last are medians over the first and the last tenth of the run. `cpu_ms` is the
+    processor time of all stages for a chunk, which other programs on the machine hardly change;
+    `latency_s` is what was waited for it.
     """
 
     minutes: float
@@ -37,9 +39,9 @@ class Soak:
     stage_rss_mb: tuple[float, ...]
     stage_rss_slope_mb_per_min: tuple[float, ...]
     own_rss_slope_mb_per_min: float
-    work_first_ms: float
-    work_last_ms: float
-    work_slope_ms_per_min: float
+    cpu_first_ms: float
+    cpu_last_ms: float
+    cpu_slope_ms_per_min: float
     latency_first_s: float
     latency_last_s: float
     late_chunks: int
@@ -63,18 +65,16 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
     pipeline.open(STREAM, seed=1)
     begin_s = next_s = time.monotonic()
     memory: list[tuple[float, ...]] = []
-    done: list[tuple[float, float, float]] = []
+    cpu: list[tuple[float, float]] = []
+    used_s, counted = _cpu_s(pipeline), 0
+    latencies = array("d")
     number, stalls, restarts = 0, 0, pipeline.restarts
 
     def take(events: Sequence[Event]) -> None:
-        """When each chunk came, how much work it was, and how long it took."""
-        for each in events:
-            if isinstance(each, Finished):
-                work_ms = 1e3 * sum(each.busy_s.values())
-                done.append((time.monotonic() - begin_s, work_ms, each.latency_s))
+        latencies.extend(each.latency_s for each in events if isinstance(each, Finished))
 
     while time.monotonic() - begin_s < 60 * minutes:
-        if number - len(done) < _MOST_UNDER_WAY:
+        if number - len(latencies) < _MOST_UNDER_WAY:
             pipeline.submit(STREAM, log[number % len(log)])
             number += 1
         else:
@@ -85,11 +85,15 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
         if (time.monotonic() - begin_s) >= _SAMPLE_S * len(memory):
             now_s = time.monotonic() - begin_s
             memory.append((now_s, rss_mb(os.getpid()), *map(rss_mb, pipeline.pids)))
+            if len(latencies) > counted:
+                before_s, used_s = used_s, _cpu_s(pipeline)
+                cpu.append((now_s, 1e3 * (used_s - before_s) / (len(latencies) - counted)))
+                counted = len(latencies)
     take(pipeline.finish())
     pipeline.close(STREAM)
     own, *stages = _slopes(memory)
-    _, work_ms, latencies = zip(*done, strict=True)
-    part = max(1, len(done) // 10)
+    cpu_ms = [each for _, each in cpu]
+    part, samples = max(1, len(latencies) // 10), max(1, len(cpu) // 10)
     return Soak(
         minutes=minutes,
         chunks=number,
@@ -97,9 +101,9 @@ def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minute
         stage_rss_mb=memory[-1][2:],
         stage_rss_slope_mb_per_min=tuple(stages),
         own_rss_slope_mb_per_min=own,
-        work_first_ms=median(work_ms[:part]),
-        work_last_ms=median(work_ms[-part:]),
-        work_slope_ms_per_min=_slopes(done)[0],
+        cpu_first_ms=median(cpu_ms[:samples]),
+        cpu_last_ms=median(cpu_ms[-samples:]),
+        cpu_slope_ms_per_min=_slopes(cpu)[0],
         latency_first_s=median(latencies[:part]),
         latency_last_s=median(latencies[-part:]),
         late_chunks=sum(latency > 2 * chunk_s for latency in latencies),
@@ -154,6 +158,17 @@ def _lose_one(
                     pass
     pipeline.close(STREAM)
     return words, (noticed_s, recovered_s)
+
+
+def _cpu_s(pipeline: Pipeline) -> float:
+    """Processor time that all stages have used; 0 where the system does not tell."""
+    ticks = 0
+    for pid in pipeline.pids:
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            user, system = stat.read_text().rsplit(")", 1)[1].split()[11:13]
+            ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _slopes(samples: Sequence[tuple[float, ...]]) -> list[float]:
