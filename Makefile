@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 MODEL  ?= pocket
 ARGS   ?=
 
+# Kernels are compiled with the Triton that comes with torch, and with the newest.
+TRITON_NEWEST ?= 3.9.0
+TRITON_FOLDER := build/triton-$(TRITON_NEWEST)
+
 # The first Python that can make a virtual environment and is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
@@ -15,11 +19,11 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-js bench doctor style format types train train-tools clean
+.PHONY: help serve test test-py test-js bench gpu-compile gpu-compile-chosen doctor style format types train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
-		| awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+		| awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 serve: $(VENV)/.installed  ## start the server with the embedded model and open the page
 	$(BIN)/rollcast serve --model $(MODEL) $(ARGS)
@@ -36,6 +40,14 @@ test-js:
 
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
 	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
+
+gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed  ## compile every GPU kernel without a GPU and check its machine code
+	$(BIN)/python -m rollcast.benchmarks.gpu_compile --triton $(TRITON_FOLDER) \
+		--out benchmarks/gpu_compile.json $(ARGS)
+
+# What tiles.py picks and no rivals: a few minutes.
+gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed
+	$(BIN)/python -m rollcast.benchmarks.gpu_compile --triton $(TRITON_FOLDER) --chosen $(ARGS)
 
 doctor: $(VENV)/.installed  ## say what this machine can run
 	$(BIN)/rollcast doctor $(ARGS)
@@ -76,6 +88,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(TRITON_FOLDER)/.installed: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$(TRITON_NEWEST)
+	@touch $@
 
 # Its data alone: the code that comes with the head, and all that it depends on, stay out.
 $(VENV)/.installed-train: $(VENV)/.installed-dev

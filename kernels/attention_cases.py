@@ -27,7 +27,9 @@ def attention_cases() -> tuple[CompileCase, ...]:
         _ring("ring-d96-128x64", 96, 128, 64, 8, 2, targets=_BIG),
         _sparse("sparse-128x64", 128, 64, 8, targets=_BIG, chosen=(80,)),
         _sparse("sparse-128x32-of-64", 128, 32, 8, key_tiles=2, chosen=(120,)),
-        _sparse("sparse-64x32-of-64", 64, 32, 4, key_tiles=2, chosen=(80, 120)),
+        _sparse(
+            "sparse-32-of-64x64", 32, 64, 4, query_tiles=2, targets=(80, 120), chosen=(80, 120)
+        ),
         _sparse("sparse-tma-128x128", 128, 128, 8, tma=True, targets=(90,), chosen=(90,)),
         _sparse("sparse-tma-128x64", 128, 64, 8, tma=True, targets=_TMA, chosen=_TMA),
         _sparse("sparse-tma-64x64", 64, 64, 4, tma=True, targets=_TMA, chosen=_TMA),
@@ -73,6 +75,7 @@ def _sparse(
     *,
     tma: bool = False,
     rest: bool = False,
+    query_tiles: int = 1,
     key_tiles: int = 1,
     targets: tuple[int, ...] = ALL_TARGETS,
     chosen: tuple[int, ...] = (),
@@ -84,7 +87,7 @@ def _sparse(
         name,
         block_sparse_kernel,
         _sizes(128, queries, keys, tma=tma)
-        | {"QUERY_TILES": 1, "KEY_TILES": key_tiles, "GLOBAL": rest},
+        | {"QUERY_TILES": query_tiles, "KEY_TILES": key_tiles, "GLOBAL": rest},
         pointers=pointers,
         scalars=dict.fromkeys(integers, "i32"),
         warps=warps,

@@ -34,32 +34,50 @@ def block_sparse_torch(
     size, short = blocks.query_block, key.shape[2] % blocks.key_block
     rows = F.pad(query, (0, 0, 0, -queries % size)) if queries % size else query
     rows = rows.reshape(-1, size, dim)
-    out = rows.new_zeros(rows.shape)
-    lse = rows.new_full(rows.shape[:2], -torch.inf, dtype=torch.float32)
-    whole_keys, whole_values = (_by_block(x, blocks.key_block) for x in (key, value))
     # Of each row: where its list starts, how many blocks are whole, which head's keys it reads.
     starts = blocks.offsets[:-1].long()
     named = blocks.offsets.diff()
-    ends = blocks.mask[..., -1].flatten() if short else torch.zeros_like(named)
+    ends = blocks.mask[..., -1].flatten().int() if short else torch.zeros_like(named)
     own = _own_heads(rows.shape[0], batch, heads, key.shape[1]).to(query.device)
-    kinds = 2 * (named - ends.int()) + ends.int()
-    for kind in sorted(set(kinds.tolist()) - {0}):
+    # Rows alike lie side by side; often they do so already.
+    kinds, order = (2 * (named - ends) + ends).sort(stable=True)
+    mixed_up = not torch.equal(order, torch.arange(len(order), device=order.device))
+    if mixed_up:
+        rows, starts, own = rows[order], starts[order], own[order]
+    out = rows.new_zeros(rows.shape)
+    lse = rows.new_full(rows.shape[:2], -torch.inf, dtype=torch.float32)
+    sources = [(x, _by_block(x, blocks.key_block)) for x in (key, value)]
+    first = 0
+    for kind, count in zip(
+        *(x.tolist() for x in kinds.unique_consecutive(return_counts=True)), strict=True
+    ):
+        members = slice(first, first + count)
+        first += count
         whole, with_short = divmod(kind, 2)
+        if not kind:
+            continue
         length = whole * blocks.key_block + with_short * short
         at_once = max(1, _GATHERED_BYTES // (2 * length * dim * key.element_size()))
-        for some in (kinds == kind).nonzero()[:, 0].split(at_once):
-            listed = starts[some, None] + torch.arange(whole, device=key.device)
-            place = own[some, None] * (key.shape[2] // blocks.key_block) + blocks.blocks[listed]
+        listed = starts[members, None] + torch.arange(whole, device=key.device)
+        place = own[members, None] * (key.shape[2] // blocks.key_block) + blocks.blocks[listed]
+        # The same memory for every part: what was just freed would have to be mapped anew.
+        room = [x.new_empty(min(at_once, count) * whole, x.shape[1]) for _, x in sources]
+        for start in range(0, count, at_once):
+            some = slice(members.start + start, members.start + min(start + at_once, count))
+            wanted = place[start : start + at_once].flatten()
             gathered: list[Tensor] = []
-            for stored, full in ((whole_keys, key), (whole_values, value)):
-                part = stored.index_select(0, place.flatten()).view(len(some), -1, dim)
+            for (full, stored), kept in zip(sources, room, strict=True):
+                part = kept[: len(wanted)]
+                torch.index_select(stored, 0, wanted, out=part)
+                part = part.view(some.stop - some.start, -1, dim)
                 if with_short:
                     last = full[:, :, full.shape[2] - short :].flatten(0, 1)[own[some]]
                     part = torch.cat((part, last), dim=1)
                 gathered.append(part)
-            made, sums = _attend(rows.index_select(0, some), gathered[0], gathered[1], scale)
-            out.index_copy_(0, some, made)
-            lse.index_copy_(0, some, sums)
+            out[some], lse[some] = _attend(rows[some], gathered[0], gathered[1], scale)
+    if mixed_up:
+        back = order.argsort()
+        out, lse = out[back], lse[back]
     mixed = out.view(batch, heads, -1, dim)[:, :, :queries]
     sums = lse.view(batch, heads, -1)[:, :, :queries]
     if rest is None:

@@ -46,13 +46,15 @@ def attention_tile(device: torch.device, head_dim: int, *, rotating: bool) -> Ti
 def sparse_tile(device: torch.device, head_dim: int, query_block: int, key_block: int) -> Tile:
     """The tile for a list of blocks of `query_block` x `key_block`: as `attention_tile`, or less.
 
-    64 queries get 4 warps, and without descriptors no more than 32 keys.
+    64 queries get 4 warps, and without descriptors two tiles of 32.
     """
     tile = attention_tile(device, head_dim, rotating=False)
     queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
     if device.type != "cuda" or queries >= 128:
         return Tile(queries, keys, tile.warps, 2, tile.descriptors)
-    return Tile(queries, keys if tile.descriptors else min(keys, 32), 4, 2, tile.descriptors)
+    if tile.descriptors:
+        return Tile(queries, keys, 4, 2, descriptors=True)
+    return Tile(32, min(key_block, 64), 4, 2)
 
 
 def _small(capability: tuple[int, int]) -> bool:

@@ -12,6 +12,7 @@ from rich.table import Table
 from ...benchmarks.server_process import ServerDied
 from ...benchmarks.stream import Plan, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
+from .bench_attention import attention
 from .bench_output import check_model, counts, give, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
@@ -25,6 +26,7 @@ def group() -> None:
     """Measure this machine."""
 
 
+bench.command()(attention)
 bench.command()(pipeline)
 bench.command()(quality)
 
