@@ -254,6 +254,8 @@ class Session:
     def detach(self, now_s: float) -> None:
         """The connection is gone: stop generating and wait for `resume`."""
         self.attached = False
+        if isinstance(self.failure, Timeout):
+            self.failure = None  # it ended a connection, not the stream
         self._detached_s = now_s
         self._outbox.drop_connection()
         self._desk.release_held()

@@ -79,6 +79,18 @@ async def until(condition: Callable[[], bool], limit_s: float = WAIT_S) -> None:
             await asyncio.sleep(0.005)
 
 
+async def settled(value: Callable[[], int], for_s: float = 0.4) -> int:
+    """Let the loop run until a value has stayed the same for a while, and return it."""
+    loop = asyncio.get_running_loop()
+    seen, since_s = value(), loop.time()
+    async with asyncio.timeout(WAIT_S):
+        while loop.time() - since_s < for_s:
+            await asyncio.sleep(0.02)
+            if value() != seen:
+                seen, since_s = value(), loop.time()
+    return seen
+
+
 @dataclass
 class Viewer:
     """A client that decodes nothing unless asked, plays by its own clock and acks."""
