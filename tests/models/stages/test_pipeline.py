@@ -63,7 +63,7 @@ def test_four_steps_on_any_number_of_stages(
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_fewer_steps_on_any_number_of_stages(steps: int) -> None:
-    log = control_log(CHUNKS)
+    log = control_log(30)
     frames = sequential(log, model=TinyModel(steps=steps))
     assert not np.array_equal(frames[0], sequential(log[:1])[0])
     with started(steps + 1, steps) as pipeline:
