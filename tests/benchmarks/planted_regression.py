@@ -14,11 +14,12 @@ import triton.language as tl
 
 from rollcast.benchmarks.compile_ahead import compile_row
 from rollcast.kernels.compile_case import CompileCase
-from rollcast.kernels.online_softmax import online_softmax_end, online_softmax_step
+from rollcast.kernels.online_softmax import dead_bias, online_softmax_end, online_softmax_step
 
 
 @triton.jit
-def planted_kernel(Query, Key, Value, Out, scale_log2, keys, extra, BRANCH: tl.constexpr):
+def planted_kernel(Query, Key, Value, Out, scale_log2, keys, others, BRANCH: tl.constexpr):
+    """Whole tiles, then ragged ends: each behind a branch, or in a loop of as many as there are."""
     row = tl.arange(0, 128)
     at = row[:, None] * 128 + tl.arange(0, 128)[None, :]
     query = tl.load(Query + at)
@@ -31,19 +32,23 @@ def planted_kernel(Query, Key, Value, Out, scale_log2, keys, extra, BRANCH: tl.c
         mixed, peak, total = online_softmax_step(
             query, key, value, row, mixed, peak, total, scale_log2, False
         )
-    for tile in range(extra):
-        if BRANCH:
-            if keys > tile * 7:
-                key = tl.load(Key + at + tile * 128 * 128)
-                value = tl.load(Value + at + tile * 128 * 128)
+    if BRANCH:
+        for end in range(3):
+            rest = tl.where(end == 0, keys % 128, others * end)
+            live = row < rest
+            if rest > 0:
+                key = tl.load(Key + at + keys * 128 * end, mask=live[:, None], other=0.0)
+                value = tl.load(Value + at + keys * 128 * end, mask=live[:, None], other=0.0)
                 mixed, peak, total = online_softmax_step(
-                    query, key, value, row, mixed, peak, total, scale_log2, False
+                    query, key, value, dead_bias(live), mixed, peak, total, scale_log2, True
                 )
-        else:
-            key = tl.load(Key + at + tile * 128 * 128)
-            value = tl.load(Value + at + tile * 128 * 128)
+    else:
+        live = row < keys % 128
+        for _ in range(tl.where(keys % 128 > 0, 1, 0)):
+            key = tl.load(Key + at + keys * 128, mask=live[:, None], other=0.0)
+            value = tl.load(Value + at + keys * 128, mask=live[:, None], other=0.0)
             mixed, peak, total = online_softmax_step(
-                query, key, value, row, mixed, peak, total, scale_log2, False
+                query, key, value, dead_bias(live), mixed, peak, total, scale_log2, True
             )
     attention, _ = online_softmax_end(mixed, peak, total)
     tl.store(Out + at, attention.to(Out.dtype.element_ty))
@@ -55,7 +60,7 @@ def case(branch: bool) -> CompileCase:
     return CompileCase(
         name="planted",
         kernel=kernel,
-        signature=pointers | {"scale_log2": "fp32", "keys": "i32", "extra": "i32"},
+        signature=pointers | {"scale_log2": "fp32", "keys": "i32", "others": "i32"},
         constants={"BRANCH": branch},
         aligned=tuple(pointers),
         num_warps=8,
