@@ -5,6 +5,8 @@ Both are float32: they differ by the order of sums and by rotations made from ta
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
+from rollcast.kernels import dispatch
 from rollcast.kernels.dispatch import Backend, attention, ring_attention, use_backend
 from rollcast.models.config import CacheConfig
 from rollcast.models.kv_cache import KVCache, StudentCache
@@ -36,22 +39,23 @@ def configs(draw: st.DrawFn) -> CacheConfig:
 
 
 def run(
-    backend: Backend, config: CacheConfig, lengths: list[int]
+    backend: Backend, config: CacheConfig, lengths: list[int], *, in_kernel: bool
 ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    """The attention of every call and the cache at the end."""
+    """The attention of every call and the cache at the end; keys turned where it says."""
     torch.manual_seed(0)
     layers = [KVCache(config, 1, HEADS, TOKENS, DIM)]
     cache = StudentCache(config, layers, RopeTable(DIM, ROWS, COLUMNS), "slot")
     cache.poison()
     outputs: list[torch.Tensor] = []
-    with use_backend(backend):
+    most = 10**9 if in_kernel else 0
+    with use_backend(backend), patch.object(dispatch, "_TURN_IN_KERNEL_QUERIES", most):
         for length in lengths:
             for _ in range(2):
                 query, key, value = torch.randn(3, 1, HEADS, length * TOKENS, DIM).unbind(0)
                 call = cache.begin(length)
                 keys, values = layers[0].update(call, key, value)
                 turned = rotate(query, call.query)
-                assert (call.turns is None) == (backend != "triton")
+                assert (call.turns is None) == (backend != "triton" or not in_kernel)
                 outputs.append(
                     attention(turned, keys, values)
                     if call.turns is None
@@ -63,10 +67,16 @@ def run(
 
 @pytest.mark.timeout(300)
 @settings(deadline=None, max_examples=15)
-@given(config=configs(), lengths=st.lists(st.integers(1, 4), min_size=3, max_size=6))
-def test_triton_keeps_the_same_cache(config: CacheConfig, lengths: list[int]) -> None:
+@given(
+    config=configs(),
+    lengths=st.lists(st.integers(1, 4), min_size=3, max_size=6),
+    in_kernel=st.booleans(),
+)
+def test_triton_keeps_the_same_cache(
+    config: CacheConfig, lengths: list[int], in_kernel: bool
+) -> None:
     lengths = [min(length, config.window_frames) for length in lengths]
-    made, made_cache = run("triton", config, lengths)
-    wanted, wanted_cache = run("sdpa", config, lengths)
+    made, made_cache = run("triton", config, lengths, in_kernel=in_kernel)
+    wanted, wanted_cache = run("sdpa", config, lengths, in_kernel=in_kernel)
     torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
     torch.testing.assert_close(made_cache, wanted_cache, atol=1e-6, rtol=1e-6, equal_nan=True)
