@@ -11,7 +11,6 @@ import secrets
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
 
 from ..models.stream import ModelInfo
 from .client_messages import SessionCreate, SessionResume
@@ -27,6 +26,7 @@ from .errors import (
     UnknownModel,
     UnknownSession,
 )
+from .health import LOADING_RETRY_S, Health, check_health
 from .limits import MAX_KBPS
 from .logs import logger
 from .metrics import Metrics
@@ -55,9 +55,6 @@ from .worker import (
 TICK_S = 0.1
 GOODBYE_S = 1.0
 REMEMBERED_SESSIONS = 256
-LOADING_RETRY_S = 2.0
-
-Health = Literal["loading", "ready", "restarting", "draining", "failed"]
 
 
 class Engine:
@@ -123,7 +120,7 @@ class Engine:
 
     def create(self, request: SessionCreate, *, audio: bool) -> Stream:
         """Open a new stream. Raises a StreamError: engine state, model, scene or capacity."""
-        self._check_health()
+        check_health(self.health, self._restart_s)
         info = self._model(request.model)
         scene = info.scenes[0].name if request.scene is None else request.scene
         check_scene(info, scene)
@@ -159,7 +156,7 @@ class Engine:
 
     def resume(self, request: SessionResume, *, audio: bool) -> tuple[Stream, int]:
         """Go on with a stream; returns it and its next video seq. Raises a StreamError."""
-        self._check_health()
+        check_health(self.health, self._restart_s)
         stream = self.streams.get(request.session_id)
         if stream is None:
             if request.session_id in self._expired:
@@ -187,7 +184,7 @@ class Engine:
         stream = self.streams.pop(session_id, None)
         if stream is None:
             return
-        self._count(stream)
+        stream.count(self.metrics)
         stream.session.close()
         if self._worker.depth > 1:
             self._under_way.forget(session_id)
@@ -264,17 +261,10 @@ class Engine:
                 self.close(session_id)
                 continue
             session.tick(now_s, len(self.streams))
-            self._count(stream)
+            stream.count(self.metrics)
             stream.notify()
         self.metrics.sessions.set(len(self.streams))
         self.metrics.sessions_detached.set(len(self.streams) - len(self._attached()))
-
-    def _count(self, stream: Stream) -> None:
-        """Bring the session's own counts into the metrics."""
-        skips, underruns = stream.session.skipped_frames, stream.session.underruns
-        self.metrics.frames_skipped.inc(skips - stream.counted_skips)
-        self.metrics.audio_underruns.inc(underruns - stream.counted_underruns)
-        stream.counted_skips, stream.counted_underruns = skips, underruns
 
     def _handle(self, report: Report) -> None:
         match report:
@@ -377,19 +367,6 @@ class Engine:
         stream.notify()
         if stream.viewer is None:
             self.close(stream.session.options.session_id)
-
-    def _check_health(self) -> None:
-        match self.health:
-            case "loading":
-                raise Capacity("the model is still loading", retry_after_s=LOADING_RETRY_S)
-            case "restarting":
-                raise Capacity("the model is being restarted", retry_after_s=self._restart_s)
-            case "draining":
-                raise Draining("the server shuts down", retry_after_s=10.0)
-            case "failed":
-                raise EngineFailed("the model stopped working", retry_after_s=60.0)
-            case "ready":
-                return
 
     def _model(self, name: str | None) -> ModelInfo:
         if name is None:

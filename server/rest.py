@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
-from .engine import Engine, Health
+from .engine import Engine
 from .errors import Unauthorized
+from .health import Health
 from .hello import describe, server_version
 from .page import CLIENT_DIR
 from .security import bearer, check_token

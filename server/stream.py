@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from .errors import StreamError
+from .metrics import Metrics
 from .session import Session
 
 
@@ -26,8 +27,15 @@ class Stream:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.viewer: Viewer | None = None
-        self.counted_skips = 0
-        self.counted_underruns = 0
+        self._counted_skips = 0
+        self._counted_underruns = 0
+
+    def count(self, metrics: Metrics) -> None:
+        """Bring the session's own counts into the metrics."""
+        skips, underruns = self.session.skipped_frames, self.session.underruns
+        metrics.frames_skipped.inc(skips - self._counted_skips)
+        metrics.audio_underruns.inc(underruns - self._counted_underruns)
+        self._counted_skips, self._counted_underruns = skips, underruns
 
     def notify(self) -> None:
         """Tell the connection to look for output."""
