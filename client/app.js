@@ -131,6 +131,7 @@ export class App {
   end() {
     this.speech.stop();
     this.connection.end();
+    this._streamChanged({ ...this.stream, received: false, talking: false });
   }
 
   /** A refresh of the screen; pointers may move many times between two, and are sent once. */
@@ -251,7 +252,11 @@ export class App {
   }
 }
 
-/** @param {{message: string, cure?: string | null}} said */
-function inWords({ message, cure }) {
+/** The queue can only overflow where voice comes in faster than pictures go out. */
+const OVERFLOW = "The picture cannot keep up with the voice: what was said last is left out.";
+
+/** @param {{code: string, message: string, cure?: string | null}} said */
+function inWords({ code, message, cure }) {
+  if (code === "audio_overflow") return OVERFLOW;
   return [sentence(message), cure].filter(Boolean).join(" ");
 }

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page
 
 from rollcast.models.test_pattern import SIZE
 
-WAIT_S = 15.0
+WAIT_S = 45.0
 
 READ_FRAME = """() => {
   const { width, height, seq, rgba } = rollcast.readFrame();

@@ -235,7 +235,7 @@ async def test_a_page_from_the_back_forward_cache_goes_on(browser: Browser) -> N
         before = await studio.until_playing()
         transition = "(type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))"
         await studio.page.evaluate(transition, "pagehide")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             while any(stream.session.attached for stream in server.engine.streams.values()):
                 await asyncio.sleep(0.02)
         await studio.page.evaluate(transition, "pageshow")

@@ -252,7 +252,7 @@ async def test_another_model_is_another_stream(browser: Browser) -> None:
 async def sessions_become(studio: Studio, http: str, count: int) -> None:
     """Wait until the server holds this many streams."""
     request = studio.page.context.request
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         while True:
             body = await (await request.get(f"{http}/v1/sessions")).json()
             if len(body if isinstance(body, list) else body["sessions"]) == count:

@@ -173,9 +173,10 @@ async def test_words_change_the_picture_and_unknown_ones_are_named(browser: Brow
         await studio.until_playing(5)
         before = await studio.frame()
         await studio.page.locator("#presets button").last.click()
-        await asyncio.sleep(2)
-        after = await studio.frame()
-        assert np.abs(after.astype(int) - before.astype(int)).mean() > 4
+        await studio.until_frame(
+            lambda after: bool(np.abs(after.astype(int) - before.astype(int)).mean() > 4),
+            "another picture",
+        )
         await studio.page.locator("#prompt").fill("smiling zyzzyva")
         await studio.page.keyboard.press("Enter")
         await expect(studio.page.locator("#prompt-note")).to_contain_text("zyzzyva")
