@@ -1,6 +1,5 @@
 """The embedded model through the page: speech, dragging and words do what they should."""
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
