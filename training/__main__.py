@@ -1,7 +1,8 @@
 """From nothing to weights: `python -m training`, resumable at any point.
 
-Runs, each as its own process: data, autoencoder, viseme network, mouth meter, student, export,
-evaluation. A stage that is complete is skipped by its own checkpoint.
+Runs, each as its own process: data, autoencoder, viseme network, measuring networks, student,
+decoder on the student's samples, export, a sheet to look at. A stage that is complete is skipped
+by its own checkpoint.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ STAGES: dict[str, tuple[str, ...]] = {
     "data": ("training.data", "render"),
     "autoencoder": ("training.autoencoder",),
     "visemes": ("training.visemes",),
-    "meter": ("training.meter",),
+    "measures": ("training.measures",),
     "student": ("training.student",),
+    "polish": ("training.polish",),
     "export": ("training.export",),
-    "evaluate": ("training.evaluate", "--long"),
+    "sheet": ("training.sheet",),
 }
 
 

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from rollcast.benchmarks.quality_signals import laplacian_energy, to_signed
-from rollcast.models.pocket.autoencoder import FrameEncoder, ReferenceFeatures, WarpDecoder
+from rollcast.models.pocket.autoencoder import (
+    FRAME_SIZE,
+    GIVEN_CHANNELS,
+    LATENT_SIZE,
+    WHOLE_FRAME,
+    FrameEncoder,
+    WarpDecoder,
+    Window,
+)
 
 from .clips import Clips, Look, load_index, load_looks
 from .loop import LoopConfig, Losses, Trainer
@@ -17,14 +25,20 @@ from .losses import (
     EYE_BOX,
     MOUTH_BOX,
     box_mask,
+    choice_loss,
     focus,
     picture_loss,
     psnr,
 )
 
-CROP = (80, 64)
-BATCH = 16
+# rows and columns of latent cells; a scene is seen whole, its things come from anywhere
+CROP = (5, 4)
+BATCH, SCENE_BATCH = 16, 5
+SCENE_EVERY = 4
 LOOKS_PER_BATCH = 4
+FINE_SIZE = FRAME_SIZE // 2
+EYE_HALF = (EYE_BOX[0] // 2, EYE_BOX[1] // 2)
+CHOICE = 0.03
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
 
@@ -44,56 +58,83 @@ class Batches:
     def __init__(self, clips: Clips, looks: list[Look]) -> None:
         self.clips = clips
         self.references = torch.stack([look.reference for look in looks])
+        self.opened = torch.stack([look.opened for look in looks])
         self.plates = torch.stack([look.plate for look in looks])
         self.scales = torch.tensor([look.scale for look in looks])
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
         self.by_look = [(clips.look == k).nonzero()[:, 0] for k in range(len(looks))]
+        present = torch.tensor([len(rows) > 0 for rows in self.by_look])
+        self.avatars = (self.is_avatar & present).nonzero()[:, 0]
+        self.scenes = (~self.is_avatar & present).nonzero()[:, 0]
 
     def losses(self, model: nn.Module, step: int) -> Losses:
         """One batch's losses of an `Autoencoder`."""
         assert isinstance(model, Autoencoder)
         clips = self.clips
-        looks = torch.randperm(len(self.by_look))[:LOOKS_PER_BATCH]
-        features = model.decoder.encode_reference(self.references[looks], self.plates[looks])
-        pick = torch.randint(len(looks), (BATCH,))
+        is_scene = len(self.scenes) > 0 and step % SCENE_EVERY == 0
+        looks = self.scenes if is_scene else self.avatars
+        looks = looks[torch.randperm(len(looks))[:LOOKS_PER_BATCH]]
+        features = model.decoder.encode_reference(
+            self.references[looks], self.opened[looks], self.plates[looks]
+        )
+        pick = torch.randint(len(looks), (SCENE_BATCH if is_scene else BATCH,))
         clip = torch.stack(
             [self.by_look[looks[k]][torch.randint(len(self.by_look[looks[k]]), ())] for k in pick]
         )
-        time = torch.randint(clips.length, (BATCH,))
+        time = torch.randint(clips.length, (len(pick),))
         look = looks[pick]
-        top, left = _corner(bool(self.is_avatar[look].float().mean() > 0.3))
+        window = WHOLE_FRAME if is_scene else _window()
         real = to_signed(clips.frames[clip, time])
         weight = focus(real, clips.boxes[clip, time], self.is_avatar[look])
-        real, weight = _cut(real, top, left), _cut(weight, top, left)
-        reference = ReferenceFeatures(
-            *(_cut(map_[pick], top, left, 128 // map_.shape[-1]) for map_ in features)
-        )
+        real, weight = _cut(real, window), _cut(weight, window)
+        reference = features.select(pick)
         scale = self.scales[look]
-        flow = _cut(clips.flow[clip, time], top, left, 8)
-        latents = model.encoder(real, reference, flow, scale)
-        made = model.decoder(_disturb(latents), reference, scale)
-        known = _cut(clips.fine_known[clip, time][:, None].float(), top, left, 2)
-        target = _cut(clips.fine_flow[clip, time].float().movedim(-1, 1), top, left, 2)
-        miss = (made.flow[..., ::2, ::2] - target).abs() * known / scale[:, None, None, None]
+        flow, open_flow = (_cut(f[clip, time], window) for f in (clips.flow, clips.open_flow))
+        latents = model.encoder(real, reference, flow, open_flow, scale, window)
+        made = model.decoder(_disturb(latents), reference, scale, window)
+        seen = [
+            _cut(shown[clip, time][:, None], window)
+            for shown in (clips.fine_known, clips.open_known)
+        ]
+        # a gaze turns the iris, which no vertex of the mesh follows: its flow is left to be found
+        left, right = clips.boxes[clip, time, 1:].div(2).unbind(1)
+        eyes = box_mask(left, EYE_HALF, FINE_SIZE) | box_mask(right, EYE_HALF, FINE_SIZE)
+        known = clips.fine_known[clip, time] & ~eyes
+        miss = self._flow_error(made.flow, clips.fine_flow[clip, time], known, window, scale)
+        miss = miss + self._flow_error(
+            made.open_flow, clips.open_fine[clip, time], clips.open_known[clip, time], window, scale
+        )
         return {
             "picture": picture_loss(real, made.frames.float(), weight),
-            "flow": 0.12 * miss.mean(),
-            "size": 2e-3 * latents[:, 8:].float().square().mean(),
+            "flow": 0.12 * miss,
+            "choice": CHOICE * choice_loss(made.choice, *seen),
+            "size": 2e-3 * latents[:, GIVEN_CHANNELS:].float().square().mean(),
         }
 
+    def _flow_error(
+        self, drawn: Tensor, fine: Tensor, known: Tensor, window: Window, scale: Tensor
+    ) -> Tensor:
+        target = _cut(fine.float().movedim(-1, 1), window)
+        seen = _cut(known[:, None].float(), window)
+        return ((drawn - target).abs() * seen / scale[:, None, None, None]).mean()
+
     def reconstruct(self, model: Autoencoder, clip: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and reconstructed frames [n, 3, 128, 128]."""
-        look = self.clips.look[clip]
-        real = to_signed(self.clips.frames[clip, time])
-        made = []
-        for rows in torch.arange(len(clip)).split(32):
+        """Real and reconstructed frames [n, 3, 192, 192]."""
+        look, clips = self.clips.look[clip], self.clips
+        real = to_signed(clips.frames[clip, time])
+        made = torch.empty_like(real)
+        for k in look.unique().tolist():
+            rows = (look == k).nonzero()[:, 0]
+            one = slice(k, k + 1)
             reference = model.decoder.encode_reference(
-                self.references[look[rows]], self.plates[look[rows]]
-            )
-            flow, scale = self.clips.flow[clip[rows], time[rows]], self.scales[look[rows]]
-            latents = model.encoder(real[rows], reference, flow, scale)
-            made.append(model.decoder(latents, reference, scale).frames.clamp(-1, 1))
-        return real, torch.cat(made)
+                self.references[one], self.opened[one], self.plates[one]
+            ).expand(len(rows))
+            where, when = clip[rows], time[rows]
+            scale = self.scales[look[rows]]
+            flows = clips.flow[where, when], clips.open_flow[where, when]
+            latents = model.encoder(real[rows], reference, *flows, scale)
+            made[rows] = model.decoder(latents, reference, scale).frames.clamp(-1, 1)
+        return real, made
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Held-out quality: PSNR and sharpness, whole and mouth, worst look included."""
@@ -133,21 +174,26 @@ def quality(
     }
 
 
-def _corner(on_face: bool) -> tuple[int, int]:
-    if on_face and torch.rand(()) < 0.7:
-        return 16 * int(torch.randint(2, 4, ())), 32
-    return 16 * int(torch.randint(0, 4, ())), 16 * int(torch.randint(0, 5, ()))
+def _window() -> Window:
+    """A part of a portrait, more often than not on the face."""
+    rows, columns = CROP
+    if torch.rand(()) < 0.7:
+        return Window(int(torch.randint(2, 4, ())), 2, rows, columns)
+    top = int(torch.randint(LATENT_SIZE - rows + 1, ()))
+    return Window(top, int(torch.randint(LATENT_SIZE - columns + 1, ())), rows, columns)
 
 
-def _cut(x: Tensor, top: int, left: int, stride: int = 1) -> Tensor:
-    rows, cols = CROP[0] // stride, CROP[1] // stride
-    y, x0 = top // stride, left // stride
-    return x[..., y : y + rows, x0 : x0 + cols].contiguous(memory_format=torch.channels_last)
+def _cut(x: Tensor, window: Window) -> Tensor:
+    """The window of a whole map [B, C, s, s]."""
+    step = x.shape[-1] // LATENT_SIZE
+    top, left = window.top * step, window.left * step
+    part = x[..., top : top + window.rows * step, left : left + window.columns * step]
+    return part.contiguous(memory_format=torch.channels_last)
 
 
 def _disturb(latents: Tensor) -> Tensor:
     """Noise that the student's errors will resemble, so that the decoder forgives them."""
-    motion, learned = latents.split([8, latents.shape[1] - 8], 1)
+    motion, learned = latents.split([GIVEN_CHANNELS, latents.shape[1] - GIVEN_CHANNELS], 1)
     strength = LEARNED_NOISE * torch.rand(len(latents), 1, 1, 1)
     motion = motion + MOTION_NOISE * torch.randn_like(motion)
     return torch.cat([motion, learned + strength * torch.randn_like(learned)], 1)

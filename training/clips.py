@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE
-from rollcast.models.pocket.motion import SceneObject
+from rollcast.models.pocket.motion import CELL, SceneObject
 
 from .vocabulary import build_vocabulary
 
-AVATAR_SCALE = 4.0  # pixels of flow per unit of a motion latent
-SCENE_SCALE = 16.0
-# of the 16 pixels of a cell, how many must move for it to move
-_LEAST_PIXELS = 2
-_THING_REACH = 21.0  # pixels around a thing's centre that count as its own
+AVATAR_SCALE = 6.0  # pixels of flow per unit of a motion latent
+SCENE_SCALE = 24.0
+# of the 36 samples of a cell, how many must move for it to move
+_LEAST_PIXELS = 4
+_THING_REACH = 31.5  # pixels around a thing's centre that count as its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,11 @@ class Look:
     kind: str
     tokens: frozenset[str]
     things: tuple[SceneObject, ...]
-    reference: Tensor  # -1..1 [3, H, W]
+    reference: Tensor  # -1..1 [3, 2H, 2W]
+    opened: Tensor  # with open mouth and closed eyes; a scene has its reference here
     plate: Tensor  # what is behind its person or things, as `reference`
     scale: float
+    ships: bool
 
     @property
     def is_avatar(self) -> bool:
@@ -57,21 +59,31 @@ class Clips:
         avatars = [looks[k].is_avatar for k in self.look.tolist()]
         frames = len(loaded[0]["frames"])
         self.frames = torch.from_numpy(np.stack([clip["frames"] for clip in loaded]))
-        self.fine_flow = torch.from_numpy(np.stack([clip["flow64"] for clip in loaded]))
-        self.fine_known = torch.from_numpy(np.stack([clip["flow64_ok"] for clip in loaded]))
+        self.fine_flow = torch.from_numpy(np.stack([clip["fine"] for clip in loaded]))
+        self.fine_known = torch.from_numpy(np.stack([clip["fine_ok"] for clip in loaded]))
         self.flow = torch.from_numpy(
             np.stack(
                 [
-                    clip["flow16"]
+                    clip["flow"]
                     if avatar
                     else object_flow(
-                        clip["flow64"],
+                        clip["fine"],
                         resting_cells(clip["tracks"], clip["track_ref"], clip["track_object"]),
                     )
                     for clip, avatar in zip(loaded, avatars, strict=True)
                 ]
             )
         ).float()
+        opened = [
+            clip if avatar else clip | _one_picture(clip)
+            for clip, avatar in zip(loaded, avatars, strict=True)
+        ]
+        self.open_flow = self.flow.clone()
+        for n, clip in enumerate(opened):
+            if avatars[n]:
+                self.open_flow[n] = torch.from_numpy(clip["open_flow"]).float()
+        self.open_fine = torch.from_numpy(np.stack([clip["open_fine"] for clip in opened]))
+        self.open_known = torch.from_numpy(np.stack([clip["open_fine_ok"] for clip in opened]))
 
         def stack(name: str, shape: tuple[int, ...]) -> Tensor:
             rows = [
@@ -108,8 +120,13 @@ class Clips:
         return self.frames.shape[1]
 
 
+def _one_picture(clip: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A scene has no second picture: the flow to it is the flow to the first."""
+    return {"open_fine": clip["fine"], "open_fine_ok": clip["fine_ok"]}
+
+
 def object_flow(fine: np.ndarray, resting: np.ndarray) -> np.ndarray:
-    """Fine flow [T, 64, 64, 2] of a scene -> coarse [T, 2, 16, 16] without mixing.
+    """Fine flow [T, 96, 96, 2] of a scene -> coarse [T, 2, 16, 16] without mixing.
 
     A cell that anything moving touches takes the flow of one of its moving pixels, the one most
     like the others: an average would name a motion that nothing has, and the matte of what moves
@@ -160,7 +177,7 @@ def _forget_wrapped(take: np.ndarray, step: tuple[int, int]) -> None:
 
 def resting_cells(tracks: np.ndarray, reference: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Cells [T, 16, 16] near things that are at home, from their track points [T, K, 2]."""
-    line = (np.arange(FLOW_SIZE) + 0.5) * 8
+    line = (np.arange(FLOW_SIZE) + 0.5) * CELL
     near = np.zeros((len(tracks), FLOW_SIZE, FLOW_SIZE), bool)
     for k in np.unique(objects):
         first = int(np.flatnonzero(objects == k)[0])
@@ -182,13 +199,26 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
     _, tokens = build_vocabulary(index)
     for entry in index["looks"]:
         reference, plate = (_picture(folder / entry[key]) for key in ("reference", "plate"))
+        opened = _picture(folder / entry["open"]) if "open" in entry else reference
         scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
         things = tuple(
             SceneObject(t["word"], tuple(t["home"]), t["radius_px"])
             for t in entry.get("things", [])
         )
         own = tokens[entry["name"]]
-        looks.append(Look(entry["name"], entry["kind"], own, things, reference, plate, scale))
+        looks.append(
+            Look(
+                entry["name"],
+                entry["kind"],
+                own,
+                things,
+                reference,
+                opened,
+                plate,
+                scale,
+                entry["ships"],
+            )
+        )
     return looks
 
 

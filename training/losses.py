@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOUTH_BOX = (14, 12)  # half width, half height in pixels
-EYE_BOX = (9, 7)
+from rollcast.models.pocket.autoencoder import FRAME_SIZE
+
+MOUTH_BOX = (21, 18)  # half width, half height in pixels
+EYE_BOX = (14, 11)
 _MOUTH_WEIGHT = 5.0
 _EYE_WEIGHT = 5.0
 # a box whose pixels vary less than this counts for more: dark skin has small differences
@@ -15,7 +17,7 @@ _USUAL_CONTRAST = 0.30
 _MAX_LIFT = 3.0
 
 
-def box_mask(centre: Tensor, half: tuple[int, int], size: int = 128) -> Tensor:
+def box_mask(centre: Tensor, half: tuple[int, int], size: int = FRAME_SIZE) -> Tensor:
     """[B, size, size] true within `half` of `centre` px [B, 2]."""
     line = torch.arange(size, dtype=torch.float32)
     inside_x = (line - centre[:, 0, None]).abs() < half[0]
@@ -55,6 +57,18 @@ def picture_loss(real: Tensor, made: Tensor, weight: Tensor) -> Tensor:
     loss = loss + ((rx - mx).abs() * weight[..., 1:]).mean()
     loss = loss + ((ry - my).abs() * weight[..., 1:, :]).mean()
     return loss + 0.5 * (F.avg_pool2d(real, 4) - F.avg_pool2d(made, 4)).abs().mean()
+
+
+def choice_loss(choice: Tensor, in_closed: Tensor, in_open: Tensor) -> Tensor:
+    """What can be seen in one of a look's two pictures only must be drawn from it.
+
+    `choice` [B, 1, h, w] logits of the open picture; `in_closed`, `in_open` [B, 1, h, w] say where
+    each picture shows what the frame shows. Teeth and lids are few pixels, so both sides count by
+    their own number.
+    """
+    logits = choice.float()
+    cases = ((in_open & ~in_closed, -logits), (in_closed & ~in_open, logits))
+    return torch.stack([(F.softplus(x) * m).sum() / (m.sum() + 1) for m, x in cases]).sum()
 
 
 def psnr(squared_error: Tensor) -> float:

@@ -45,7 +45,7 @@ def load(folder: Path, split: str, looks: list[str], every: int) -> list[Clip]:
     for k, name in enumerate(looks):
         for path in sorted(folder.glob(f"{split}_{name}_*.npz")):
             with np.load(path) as file:
-                keys = [key for key in file.files if not key.startswith(("flow", "face"))]
+                keys = [key for key in file.files if not key.startswith(("flow", "fine", "open"))]
                 clip: Clip = {key: file[key] for key in keys}
             clip["frames"], clip["look"] = clip["frames"][::every], k
             clips.append(clip)
@@ -89,6 +89,8 @@ def describe(index: dict[str, Any], size: int) -> list[SetLook]:
     """The looks, with what can be dragged; statistics come later."""
     looks = []
     for entry in index["looks"]:
+        if not entry["ships"]:
+            continue
         if entry["kind"] == "avatar":
             spots = [(*entry["track_ref"][_NOSE], 0.0)]
         else:
@@ -170,8 +172,8 @@ def _finder(made: QualitySet, clips: list[Clip]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("var/data"))
-    parser.add_argument("--out", type=Path, default=SET)
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--out", type=Path, default=Path("var/train/measures"))
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -215,7 +217,8 @@ def main() -> None:
     shown = tuple(index["expressions"])
     made = QualitySet(size, tuple(looks), shown, tuple(clips), mouth, faces, moods, {})
     made = replace(made, measures=validate(made, test))
-    made.save(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
+    made.save(args.out / SET.name)
     print(made.measures)  # noqa: T201
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.audio import CHUNK_FRAMES
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures
 from rollcast.models.pocket.conditions import (
+    EXPRESSIONS,
     frame_conditions,
     frame_features,
     grouped,
@@ -34,10 +36,21 @@ _DROP_WORD = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Mean and spread of the frame latents' channels, [20, 1, 1]."""
+    """Mean and spread of the frame latents' channels, [28, 1, 1]."""
 
     mean: Tensor
     spread: Tensor
+
+
+def at_rest(
+    model: Autoencoder, images: Tensor, features: ReferenceFeatures, scale: Tensor
+) -> Tensor:
+    """The latents [N, 28, 8, 8] of the reference pictures themselves.
+
+    What the flow to the open picture adds is left at zero: it is a part of the motion.
+    """
+    still = torch.zeros(len(images), 2, FLOW_SIZE, FLOW_SIZE)
+    return model.encoder(F.avg_pool2d(images, 2), features, still, still, scale)
 
 
 class References:
@@ -49,9 +62,9 @@ class References:
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
         with torch.no_grad():
             plates = torch.stack([look.plate for look in looks])
-            self.features = model.decoder.encode_reference(images, plates)
-            still = torch.zeros(len(looks), 2, 16, 16)
-            raw = model.encoder(images, self.features, still, self.scale)
+            opened = torch.stack([look.opened for look in looks])
+            self.features = model.decoder.encode_reference(images, opened, plates)
+            raw = at_rest(model, images, self.features, self.scale)
         self.raw_latent = raw
         if norm is not None:
             self.spread = norm.spread
@@ -60,7 +73,7 @@ class References:
             self.channels = reference_channels(self.features, self.latent)
 
     def moved_base(self, batch: Batch) -> Tensor:
-        """The base of each chunk [B, F, 80, 8, 8]: the picture, its things where tracks say."""
+        """The base of each chunk [B, F, 112, 8, 8]: the picture, its things where tracks say."""
         look = batch.look
         return moved_base(self.base[look], batch.flow, self.scale[look], self.spread)
 
@@ -71,7 +84,7 @@ class References:
 
 @torch.no_grad()
 def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Tensor:
-    """Raw latents of all clips [N, T, 20, 8, 8]."""
+    """Raw latents of all clips [N, T, 28, 8, 8]."""
     latents = []
     for n in range(len(clips)):
         look = int(clips.look[n])
@@ -79,7 +92,9 @@ def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Te
         scale = references.scale[look].expand(clips.length)
         # the encoder was trained in this precision
         with torch.autocast("cpu", torch.bfloat16):
-            made = model.encoder(to_signed(clips.frames[n]), reference, clips.flow[n], scale)
+            made = model.encoder(
+                to_signed(clips.frames[n]), reference, clips.flow[n], clips.open_flow[n], scale
+            )
         latents.append(made.float())
     return torch.stack(latents).contiguous()
 
@@ -93,9 +108,9 @@ def measure(latents: Tensor, clips: Clips, references: References) -> Normalisat
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B sequences of F chunks. `groups` are grouped frame features [B, F, 5, 24]."""
+    """B sequences of F chunks. `groups` are grouped frame features [B, F, 5, 29]."""
 
-    latents: Tensor  # [B, F, 80, 8, 8]
+    latents: Tensor  # [B, F, 112, 8, 8]
     groups: Tensor
     tracks: Tensor  # [B, 4F, 20, 8, 8]
     flow: Tensor  # drafted motion, px [B, 4F, 2, 16, 16]
@@ -106,7 +121,7 @@ class Batch:
 
     @property
     def frame(self) -> Tensor:
-        """Frame conditions [B, F, 120]."""
+        """Frame conditions [B, F, 145]."""
         return frame_conditions(self.groups)[0]
 
     @property
@@ -134,10 +149,18 @@ class Sequences:
         self.latents = (latents - norm.mean) / norm.spread
         motion = torch.cat([clips.pose, clips.blink[..., None], clips.brow[..., None]], -1)
         seen = clips.visemes if visemes is None else visemes
-        features = frame_features(seen, motion)
+        features = frame_features(seen, motion, self._expression_levels())
         self.features = features * references.is_avatar[clips.look][:, None, None]
         self.avatars = references.is_avatar[clips.look].nonzero()[:, 0]
         self.scenes = (~references.is_avatar[clips.look]).nonzero()[:, 0]
+
+    def _expression_levels(self) -> Tensor:
+        """How much of each expression each frame shows [N, T, 5]."""
+        levels = torch.zeros(*self.clips.level.shape, len(EXPRESSIONS))
+        for n, k in enumerate(self.clips.expression):
+            if self.expressions[k] in EXPRESSIONS:
+                levels[n, :, EXPRESSIONS.index(self.expressions[k])] = self.clips.level[n]
+        return levels
 
     def draw(self, avatars: int, scenes: int, chunks: int) -> Batch:
         """A random batch of `avatars` + `scenes` sequences of `chunks` chunks."""
@@ -206,5 +229,5 @@ class Sequences:
         return vector
 
     def frames(self, clip: Tensor, time: Tensor) -> Tensor:
-        """Real frames -1..1 [n, 3, 128, 128]."""
+        """Real frames -1..1 [n, 3, 192, 192]."""
         return to_signed(self.clips.frames[clip, time])

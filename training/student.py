@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rollcast.benchmarks.quality_nets import MouthMeter
+from rollcast.benchmarks.quality_set import QualitySet
 from rollcast.models.conditioning import Conditions
 from rollcast.models.denoise import FlowSchedule
+from rollcast.models.pocket.autoencoder import Decoded
 from rollcast.models.pocket.conditions import unpack_latents
 from rollcast.models.pocket.config import CACHE, SHIFT, STEPS, STUDENT
 from rollcast.models.pocket.prompt import TokenEmbedding, Vocabulary
@@ -53,7 +55,7 @@ class PocketStudent(nn.Module):
     def forward(
         self, batch: Batch, references: References, noisy: Tensor, timestep: float
     ) -> Tensor:
-        """Samples [B, F, 80, 8, 8] from `noisy` chunks, the reference picture before them."""
+        """Samples [B, F, 112, 8, 8] from `noisy` chunks, the reference picture before them."""
         look = batch.look
         count, chunks = noisy.shape[:2]
         base = references.base[look]
@@ -97,12 +99,12 @@ class Objective:
         references: References,
         autoencoder: Autoencoder,
         norm: Normalisation,
-        meter: MouthMeter | None,
+        meter: MouthMeter,
         steps: int,
     ) -> None:
         self.train, self.test = train, test
         self.references, self.norm = references, norm
-        self.decoder = autoencoder.decoder
+        self.decoder: nn.Module = autoencoder.decoder
         self.meter = meter
         self.steps = steps
         self.schedule = FlowSchedule(SHIFT)
@@ -140,14 +142,18 @@ class Objective:
         return self.schedule.add_noise(sample, fresh, STEPS[1]), STEPS[1]
 
     def decode(self, packed: Tensor, look: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Frames [n, 3, 128, 128] of packed latents [B, F, 80, 8, 8]; `rows` picks frames."""
+        """Frames [n, 3, 192, 192] of packed latents [B, F, 112, 8, 8]; `rows` picks frames."""
+        return self.draw(packed, look, rows).frames
+
+    def draw(self, packed: Tensor, look: Tensor, rows: Tensor | None = None) -> Decoded:
+        """As `decode`, with what the frames were drawn from."""
         frames = packed.shape[1] * 4
         latents = unpack_latents(packed).flatten(0, 1) * self.norm.spread + self.norm.mean
         look = look.repeat_interleave(frames)
         if rows is not None:
             latents, look = latents[rows], look[rows]
         reference = self.references.of(look)
-        return self.decoder(latents, reference, self.references.scale[look]).frames
+        return self.decoder(latents, reference, self.references.scale[look])
 
     def _pixels(self, batch: Batch, made: Tensor) -> Tensor:
         chunks = made.shape[1]
@@ -172,30 +178,39 @@ class Objective:
         return estimates
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Held-out clips with their true and with predicted visemes."""
+        """Held-out clips, heard: latent error of each step, pictures, lip-sync."""
         assert isinstance(model, PocketStudent)
+        batch = self._held_out()
+        estimates = self.sample(model, batch)
+        errors = [(e - batch.latents).square().mean() for e in estimates]
+        report = {f"latent_{k + 1}": float(e) for k, e in enumerate(errors)}
+        report |= self._pictures(estimates[-1], batch)
+        avatars = batch.clip[self.references.is_avatar[batch.look]]
+        return report | self._lip_sync(estimates[-1][: len(avatars)], batch, avatars)
+
+    def reconstruct(self) -> dict[str, float]:
+        """Held-out clips drawn from their true latents: what a perfect student would show."""
+        batch = self._held_out()
+        return self._pictures(batch.latents, batch)
+
+    def _held_out(self) -> Batch:
+        """Every second avatar clip and every third scene clip of the held-out ones, whole."""
         clips = self.test.clips
         avatars = self.references.is_avatar[clips.look].nonzero()[:, 0][::2]
         scenes = (~self.references.is_avatar[clips.look]).nonzero()[:, 0][::3]
         chosen = torch.cat([avatars, scenes])
-        chunks = clips.length // 4
-        batch = self.test.cut(chosen, torch.zeros_like(chosen), chunks, drop=False)
-        estimates = self.sample(model, batch)
-        errors = [(e - batch.latents).square().mean() for e in estimates]
+        return self.test.cut(chosen, torch.zeros_like(chosen), clips.length // 4, drop=False)
+
+    def _pictures(self, latents: Tensor, batch: Batch) -> dict[str, float]:
+        clips = self.test.clips
         time = torch.arange(2, clips.length, 7)
-        rows = (torch.arange(len(chosen))[:, None] * clips.length + time).flatten()
-        made = self.decode(estimates[-1], batch.look, rows).clamp(-1, 1)
-        clip = chosen.repeat_interleave(len(time))
-        real = self.test.frames(clip, time.repeat(len(chosen)))
-        boxes = clips.boxes[clip, time.repeat(len(chosen))]
-        row = quality(real, made, boxes, clips.look[clip], self.references.is_avatar)
-        report = {f"latent_{k + 1}": float(e) for k, e in enumerate(errors)} | row
-        if self.meter is not None:
-            report |= self._lip_sync(estimates[-1][: len(avatars)], batch, avatars)
-        return report
+        rows = (torch.arange(len(batch.clip))[:, None] * clips.length + time).flatten()
+        pieces = [self.decode(latents, batch.look, part).clamp(-1, 1) for part in rows.split(64)]
+        clip, when = batch.clip.repeat_interleave(len(time)), time.repeat(len(batch.clip))
+        real, boxes = self.test.frames(clip, when), clips.boxes[clip, when]
+        return quality(real, torch.cat(pieces), boxes, clips.look[clip], self.references.is_avatar)
 
     def _lip_sync(self, made: Tensor, batch: Batch, avatars: Tensor) -> dict[str, float]:
-        assert self.meter is not None
         scores, amplitude = [], []
         for k, clip in enumerate(avatars.tolist()):
             frames = self.decode(made[k : k + 1], batch.look[k : k + 1]).clamp(-1, 1)
@@ -238,33 +253,38 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=4)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    index = load_index(args.data)
-    looks = load_looks(args.data, index)
-    vocabulary, _ = build_vocabulary(index)
-    autoencoder = load_autoencoder(args.parts / "autoencoder/autoencoder.pt")
-    splits = {name: Clips(args.data, name, index, looks) for name in ("train", "test")}
-    raw_references = References(autoencoder, looks, None)
-    encoded = {k: encode_clips(autoencoder, clips, raw_references) for k, clips in splits.items()}
-    norm = measure(encoded["train"], splits["train"], raw_references)
-    references = References(autoencoder, looks, norm)
-    heard = predicted_visemes(args.parts / "visemes/visemes.pt", splits["test"])
-    shared = (looks, references, norm)
-    train = _sequences(splits["train"], encoded["train"], shared, vocabulary, index, None)
-    test = _sequences(splits["test"], encoded["test"], shared, vocabulary, index, heard)
-    model = PocketStudent(len(vocabulary.tokens))
+    objective, model = prepare(args.data, args.parts, args.steps)
     trainer = Trainer(model, LoopConfig(args.steps, 1.5e-3, weight_decay=0.01), args.out, args.seed)
     if not trainer.resume():
-        share = fit_draft(model, train, references)
+        share = fit_draft(model, objective.train, objective.references)
         trainer.averaged.load_state_dict(model.state_dict())
         print(f"linear draft explains {share:.0%} of the variance")  # noqa: T201
-    meter = MouthMeter()
-    meter.load_state_dict(torch.load(args.parts / "meter/meter.pt", weights_only=True))
-    objective = Objective(train, test, references, autoencoder, norm, meter, args.steps)
     trainer.run(objective.losses, objective.evaluate, evaluate_every=500)
+    norm = objective.norm
     torch.save(
         {"student": trainer.averaged.state_dict(), "mean": norm.mean, "spread": norm.spread},
         args.out / "student.pt",
     )
+
+
+def prepare(data: Path, parts: Path, steps: int) -> tuple[Objective, PocketStudent]:
+    """The data as latents with the losses on them, and a student that has learnt nothing yet."""
+    index = load_index(data)
+    looks = load_looks(data, index)
+    vocabulary, _ = build_vocabulary(index)
+    autoencoder = load_autoencoder(parts / "autoencoder/autoencoder.pt")
+    splits = {name: Clips(data, name, index, looks) for name in ("train", "test")}
+    raw_references = References(autoencoder, looks, None)
+    encoded = {k: encode_clips(autoencoder, clips, raw_references) for k, clips in splits.items()}
+    norm = measure(encoded["train"], splits["train"], raw_references)
+    references = References(autoencoder, looks, norm)
+    heard = predicted_visemes(parts / "visemes/visemes.pt", splits["test"])
+    shared = (looks, references, norm)
+    train = _sequences(splits["train"], encoded["train"], shared, vocabulary, index, None)
+    test = _sequences(splits["test"], encoded["test"], shared, vocabulary, index, heard)
+    mouth = QualitySet.read(parts / "measures/quality.safetensors").mouth
+    objective = Objective(train, test, references, autoencoder, norm, mouth, steps)
+    return objective, PocketStudent(len(vocabulary.tokens))
 
 
 def _sequences(

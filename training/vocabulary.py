@@ -27,7 +27,9 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "sleepy": ("tired", "drowsy", "bored", "weary"),
     "toys": ("toy", "table", "playroom"),
     "sea": ("ocean", "underwater", "aquarium", "water"),
+    "space": ("stars", "universe", "galaxy", "cosmos"),
     "grey": ("gray",),
+    "cropped": ("buzzed",),
     "striped": ("stripes", "stripy"),
     "blonde": ("blond",),
 }
@@ -51,6 +53,8 @@ def _plain(value: str) -> tuple[str, ...]:
 
 def attribute_tokens(entry: Mapping[str, Any]) -> list[Token]:
     """The tokens of one look of the data set's index."""
+    if not entry["ships"]:
+        return []
     if entry["kind"] == "scene":
         things = {thing["word"]: None for thing in entry["things"]}
         names = [entry["name"], *(word for word in things if word not in _SYNONYMS)]

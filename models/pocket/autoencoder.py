@@ -1,12 +1,14 @@
-"""Autoencoder with explicit motion latents and a decoder that warps a layered reference picture.
+"""Autoencoder with explicit motion latents and a decoder that warps pictures of a look.
 
-A look has two pictures: the reference and the plate, which is what lies behind its person or
-things. Their difference is a matte, so what moves takes its own edge along and uncovers the plate.
-A frame's latent is [20, 8, 8]: 8 channels hold the backward flow to the reference picture on a
-16x16 grid (2x2 cells folded into channels), 12 are learned. Flow that is given, not discovered,
-is what makes so small a decoder sharp. The coarse flow is upsampled by a learned convex
-combination of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that two things
-moving apart keep a crisp edge between them.
+A look has three pictures: the reference; the same face with open mouth and closed eyes, which has
+the teeth, tongue and lids that the reference hides; and the plate, which is what lies behind its
+person or things. The difference to the plate is a matte, so what moves takes its own edge along
+and uncovers the plate. A frame's latent is [28, 8, 8]: 8 channels hold the backward flow to the
+reference on a 16x16 grid (2x2 cells folded into channels), 8 what the flow to the open picture
+adds to it, 12 are learned. Flow that is given, not discovered, is what makes so small a decoder
+sharp. The coarse flow is upsampled by a learned convex combination of its 3x3 neighbours (RAFT,
+arXiv 2003.12039, section 3.3), so that two things moving apart keep a crisp edge between them.
+Pictures have twice the size of a frame: sampling between their pixels does not blur.
 """
 
 from __future__ import annotations
@@ -18,12 +20,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOTION_CHANNELS = 8
+OPEN_CHANNELS = 8
 LEARNED_CHANNELS = 12
-LATENT_CHANNELS = MOTION_CHANNELS + LEARNED_CHANNELS
+GIVEN_CHANNELS = MOTION_CHANNELS + OPEN_CHANNELS
+LATENT_CHANNELS = GIVEN_CHANNELS + LEARNED_CHANNELS
 LATENT_SIZE = 8
 FLOW_SIZE = 16
-FRAME_SIZE = 128
-WIDTHS = (48, 96, 128)
+FRAME_SIZE = 192
+PICTURE_SIZE = 2 * FRAME_SIZE
+WIDTHS = (64, 96, 128)
+# pixels of a cell of the finest feature grid, and of the grid of masks and flow details
+_CELL, _DETAIL = 6, 2
+_SUB = _CELL // _DETAIL
 
 
 # a reference pixel is in front where it differs from the plate by more than this (-1..1 scale)
@@ -31,17 +39,18 @@ _MATTE_FROM, _MATTE_TO = 0.03, 0.12
 
 
 class ReferenceFeatures(NamedTuple):
-    """A look's pictures and features of the reference at 1/4, 1/8 and 1/16 of the frame's size.
+    """A look's pictures and features of them on grids of 32, 16 and 8 cells.
 
-    `front` [B, 4, H, W] is the reference times its matte, and the matte.
+    `front` [B, 4, 384, 384] is the reference times its matte, and the matte; `opened` the same of
+    the picture with open mouth. `plate` [B, 3, 192, 192].
     """
 
-    image: Tensor
     front: Tensor
+    opened: Tensor
     plate: Tensor
-    quarter: Tensor
-    eighth: Tensor
-    sixteenth: Tensor
+    fine: Tensor
+    middle: Tensor
+    coarse: Tensor
 
     def select(self, index: Tensor | slice) -> ReferenceFeatures:
         """The features of some batch rows."""
@@ -52,11 +61,29 @@ class ReferenceFeatures(NamedTuple):
         return ReferenceFeatures(*(t.expand(batch, -1, -1, -1) for t in self))
 
 
+class Window(NamedTuple):
+    """The part of a frame that is decoded, in cells of the latent grid."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+WHOLE_FRAME = Window(0, 0, LATENT_SIZE, LATENT_SIZE)
+
+
 class Decoded(NamedTuple):
-    """Frames in -1..1 [B, 3, H, W] and the flow that made them, pixels [B, 2, H, W]."""
+    """Frames in -1..1 [B, 3, H, W] and how they came about, on a grid of 2x2 pixels.
+
+    `flow` and `open_flow` [B, 2, H/2, W/2], pixels, point into the two pictures; `choice`
+    [B, 1, H/2, W/2] is the logit of drawing from the open one.
+    """
 
     frames: Tensor
     flow: Tensor
+    open_flow: Tensor
+    choice: Tensor
 
 
 class Residual(nn.Module):
@@ -81,18 +108,23 @@ def _up(inner: int, outer: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inner, 4 * outer, 1), nn.PixelShuffle(2))
 
 
-def warp(source: Tensor, flow: Tensor) -> Tensor:
-    """`source` [B, C, h, w] sampled at each position plus `flow` [B, 2, h, w] (its own pixels)."""
+def warp(source: Tensor, flow: Tensor, window: Window = WHOLE_FRAME) -> Tensor:
+    """`source` [B, C, s, s], a whole picture, sampled where `flow` [B, 2, h, w] points.
+
+    `flow` is in pixels of a frame and covers `window` of it; each of its cells is sampled at its
+    centre plus its flow.
+    """
     height, width = flow.shape[-2:]
-    ys = torch.arange(height, device=flow.device, dtype=flow.dtype) + 0.5
-    xs = torch.arange(width, device=flow.device, dtype=flow.dtype) + 0.5
-    grid_x = (xs + flow[:, 0]) * (2 / width) - 1
-    grid_y = (ys[:, None] + flow[:, 1]) * (2 / height) - 1
-    grid = torch.stack([grid_x, grid_y], -1)
+    step = FRAME_SIZE // LATENT_SIZE
+    rows = (torch.arange(height, device=flow.device) + 0.5) * (window.rows * step / height)
+    columns = (torch.arange(width, device=flow.device) + 0.5) * (window.columns * step / width)
+    grid_x = (columns + window.left * step + flow[:, 0]) * (2 / FRAME_SIZE) - 1
+    grid_y = (rows[:, None] + window.top * step + flow[:, 1]) * (2 / FRAME_SIZE) - 1
+    grid = torch.stack([grid_x, grid_y], -1).to(source.dtype)
     return F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _resize(x: Tensor, factor: int) -> Tensor:
+def _resize(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
@@ -101,9 +133,12 @@ def fold_motion(flow: Tensor, scale: Tensor) -> Tensor:
     return F.pixel_unshuffle(flow / scale[:, None, None, None], 2)
 
 
-def unfold_motion(latents: Tensor, scale: Tensor) -> Tensor:
-    """The inverse of `fold_motion`, from whole latents [B, 20, h, w]."""
-    return F.pixel_shuffle(latents[:, :MOTION_CHANNELS], 2) * scale[:, None, None, None]
+def unfold_motion(latents: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse flows in pixels to the reference and to the open picture, from whole latents."""
+    motion, opening = latents[:, :GIVEN_CHANNELS].split([MOTION_CHANNELS, OPEN_CHANNELS], 1)
+    to_pixels = scale[:, None, None, None]
+    flow = F.pixel_shuffle(motion, 2) * to_pixels
+    return flow, flow + F.pixel_shuffle(opening, 2) * to_pixels
 
 
 class FrameEncoder(nn.Module):
@@ -113,8 +148,8 @@ class FrameEncoder(nn.Module):
         super().__init__()
         a, b, c = WIDTHS
         self.layers = nn.Sequential(
-            nn.PixelUnshuffle(4),
-            nn.Conv2d(96, a, 3, padding=1),
+            nn.PixelUnshuffle(_CELL),
+            nn.Conv2d(9 * _CELL**2, a, 1),
             Residual(a),
             _down(a, b),
             Residual(b),
@@ -124,63 +159,103 @@ class FrameEncoder(nn.Module):
         )
 
     def forward(
-        self, frames: Tensor, reference: ReferenceFeatures, flow: Tensor, scale: Tensor
+        self,
+        frames: Tensor,
+        reference: ReferenceFeatures,
+        flow: Tensor,
+        open_flow: Tensor,
+        scale: Tensor,
+        window: Window = WHOLE_FRAME,
     ) -> Tensor:
-        """Latents [B, 20, h/16, w/16] of `frames` [B, 3, h, w]; `flow` px [B, 2, h/8, w/8]."""
-        warped = composite(reference, _resize(flow, 8))
-        learned = self.layers(torch.cat([frames, warped], 1))
-        return torch.cat([fold_motion(flow, scale), learned], 1)
+        """Latents [B, 28, h/24, w/24] of `frames` [B, 3, h, w]; flows px [B, 2, h/12, w/12]."""
+        plate = _cut(reference.plate, window)
+        closed = composite(reference.front, plate, _resize(flow, 12), window)
+        opened = composite(reference.opened, plate, _resize(open_flow, 12), window)
+        learned = self.layers(torch.cat([frames, closed, opened], 1))
+        opening = fold_motion(open_flow - flow, scale)
+        return torch.cat([fold_motion(flow, scale), opening, learned], 1)
 
 
 class WarpDecoder(nn.Module):
-    """Latents and a reference picture -> frames."""
+    """Latents and a look's pictures -> frames."""
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c = WIDTHS
-        self.ref_quarter = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, padding=1), Residual(a)
+        self.see_pictures = nn.Sequential(
+            nn.PixelUnshuffle(_CELL), nn.Conv2d(6 * _CELL**2, a, 3, padding=1), Residual(a)
         )
-        self.ref_eighth = nn.Sequential(_down(a, b), Residual(b))
-        self.ref_sixteenth = nn.Sequential(_down(b, c), Residual(c))
+        self.ref_middle = nn.Sequential(_down(a, b), Residual(b))
+        self.ref_coarse = nn.Sequential(_down(b, c), Residual(c))
         self.enter = nn.Conv2d(LATENT_CHANNELS, c, 3, padding=1)
-        self.at_sixteenth = Residual(c)
-        self.to_eighth = _up(c, b)
-        self.at_eighth = Residual(b)
-        self.to_quarter = _up(b, a)
-        self.weights = nn.Conv2d(a, 36, 3, padding=1)
-        self.see_warped = nn.Conv2d(48, a, 1)
-        self.at_quarter = nn.Sequential(Residual(a), Residual(a))
-        # per 4x4 px: 48 residual colour, 16 blend, 32 flow detail
-        self.leave = nn.Conv2d(a, 96, 3, padding=1)
-        for layer in (self.weights, self.leave):
+        self.at_coarse = Residual(c)
+        self.to_middle = _up(c, b)
+        self.at_middle = Residual(b)
+        self.to_fine = _up(b, a)
+        self.weights = nn.Conv2d(a, 72, 3, padding=1)
+        self.see_warped = nn.Conv2d(6 * _SUB**2, a, 1)
+        self.at_fine = nn.Sequential(Residual(a), Residual(a))
+        # per 2x2 px: blend with the residual, blend of the pictures, two flow details; per px:
+        # residual colour
+        self.details = nn.Conv2d(a, 6 * _SUB**2, 3, padding=1)
+        self.colours = nn.Conv2d(a, 3 * _CELL**2, 1)
+        for layer in (self.weights, self.details, self.colours):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
 
-    def encode_reference(self, image: Tensor, plate: Tensor) -> ReferenceFeatures:
-        """Features of reference pictures and plates in -1..1 [B, 3, H, W]; once per look."""
-        quarter = self.ref_quarter(image)
-        eighth = self.ref_eighth(quarter)
-        sixteenth = self.ref_sixteenth(eighth)
-        return ReferenceFeatures(image, cut_out(image, plate), plate, quarter, eighth, sixteenth)
+    def encode_reference(self, image: Tensor, opened: Tensor, plate: Tensor) -> ReferenceFeatures:
+        """Features of a look's pictures in -1..1 [B, 3, 384, 384]; once per look."""
+        small = F.avg_pool2d(torch.cat([image, opened], 1), 2)
+        fine = self.see_pictures(small)
+        middle = self.ref_middle(fine)
+        coarse = self.ref_coarse(middle)
+        behind = F.avg_pool2d(plate, 2)
+        fronts = cut_out(image, plate), cut_out(opened, plate)
+        return ReferenceFeatures(*fronts, behind, fine, middle, coarse)
 
-    def forward(self, latents: Tensor, reference: ReferenceFeatures, scale: Tensor) -> Decoded:
-        """Decode [B, 20, h, w] into frames [B, 3, 16h, 16w]; `scale` px per motion unit [B]."""
-        coarse = unfold_motion(latents, scale)
-        x = self.enter(latents) + warp(reference.sixteenth, F.avg_pool2d(coarse, 2) / 16)
-        x = self.to_eighth(self.at_sixteenth(x)) + warp(reference.eighth, coarse / 8)
-        x = self.to_quarter(self.at_eighth(x))
-        half_flow = convex_upsample(coarse, self.weights(F.relu(x)))
-        full_flow = _resize(half_flow, 2)
-        x = x + warp(reference.quarter, F.avg_pool2d(half_flow, 2) / 4)
-        x = x + self.see_warped(F.pixel_unshuffle(composite(reference, full_flow), 4))
-        colour, blend, detail = self.leave(self.at_quarter(x)).split([48, 16, 32], 1)
-        flow = full_flow + 2 * F.pixel_shuffle(detail, 4)
-        # sigmoid(4)/0.982 = 1: an untrained decoder shows what the flow says
-        keep = torch.sigmoid(4 - 4 * F.pixel_shuffle(blend, 4)) / 0.982
-        layered = composite(reference, flow)
-        frames = reference.plate + (layered - reference.plate) * keep + F.pixel_shuffle(colour, 4)
-        return Decoded(frames, flow)
+    def forward(
+        self,
+        latents: Tensor,
+        reference: ReferenceFeatures,
+        scale: Tensor,
+        window: Window = WHOLE_FRAME,
+    ) -> Decoded:
+        """Decode [B, 28, h, w] into frames [B, 3, 24h, 24w]; `scale` px per motion unit [B]."""
+        coarse, open_coarse = unfold_motion(latents, scale)
+        x = self.enter(latents) + warp(reference.coarse, F.avg_pool2d(coarse, 2), window)
+        x = self.to_middle(self.at_coarse(x)) + warp(reference.middle, coarse, window)
+        x = self.to_fine(self.at_middle(x))
+        weights = self.weights(F.relu(x)).split(36, 1)
+        flow = convex_upsample(coarse, weights[0])
+        open_flow = convex_upsample(open_coarse, weights[1])
+        x = x + warp(reference.fine, F.avg_pool2d(flow, 2), window)
+        plate = _cut(reference.plate, window)
+        behind = F.avg_pool2d(plate, _DETAIL)
+        flow, open_flow = _resize(flow, 1.5), _resize(open_flow, 1.5)
+        seen = [
+            F.pixel_unshuffle(composite(front, behind, f, window), _SUB)
+            for front, f in ((reference.front, flow), (reference.opened, open_flow))
+        ]
+        x = self.at_fine(x + self.see_warped(torch.cat(seen, 1)))
+        fine = F.pixel_shuffle(self.details(x), _SUB)
+        flow, open_flow = flow + 2 * fine[:, 2:4], open_flow + 2 * fine[:, 4:6]
+        # sigmoid(4) = 0.982: an untrained decoder shows what the flow to the reference says
+        keep = torch.sigmoid(_resize(4 - 4 * fine[:, :1], _DETAIL)) / 0.982
+        choice = 4 * fine[:, 1:2] - 4
+        use_open = torch.sigmoid(_resize(choice, _DETAIL))
+        closed = composite(reference.front, plate, _resize(flow, _DETAIL), window)
+        opened = composite(reference.opened, plate, _resize(open_flow, _DETAIL), window)
+        layered = closed + (opened - closed) * use_open
+        colour = F.pixel_shuffle(self.colours(x), _CELL)
+        frames = plate + (layered - plate) * keep + colour
+        return Decoded(frames, flow, open_flow, choice)
+
+
+def _cut(picture: Tensor, window: Window) -> Tensor:
+    """A window of whole pictures [B, C, 192, 192]."""
+    step = FRAME_SIZE // LATENT_SIZE
+    top, left = window.top * step, window.left * step
+    return picture[..., top : top + window.rows * step, left : left + window.columns * step]
 
 
 def cut_out(image: Tensor, plate: Tensor) -> Tensor:
@@ -190,10 +265,10 @@ def cut_out(image: Tensor, plate: Tensor) -> Tensor:
     return torch.cat([image * matte, matte], 1)
 
 
-def composite(reference: ReferenceFeatures, flow: Tensor) -> Tensor:
-    """The front moved by `flow` [B, 2, H, W] over the plate, [B, 3, H, W]."""
-    front = warp(reference.front, flow)
-    return front[:, :3] + (1 - front[:, 3:]) * reference.plate
+def composite(front: Tensor, plate: Tensor, flow: Tensor, window: Window) -> Tensor:
+    """A front moved by `flow` [B, 2, h, w] over the plate of that window, [B, 3, h, w]."""
+    moved = warp(front, flow, window)
+    return moved[:, :3] + (1 - moved[:, 3:]) * plate
 
 
 def convex_upsample(coarse: Tensor, logits: Tensor) -> Tensor:

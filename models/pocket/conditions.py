@@ -11,46 +11,50 @@ from .autoencoder import (
     LATENT_CHANNELS,
     LATENT_SIZE,
     MOTION_CHANNELS,
+    WIDTHS,
     ReferenceFeatures,
     fold_motion,
 )
 from .motion import TRACK_CHANNELS
 
 VISEMES = 16
-# visemes, pose (5), blink, brow, "this is an avatar"
-FRAME_FEATURES = VISEMES + 8
+EXPRESSIONS = ("smiling", "sad", "surprised", "angry", "sleepy")
+# visemes, pose (5), blink, brow, expressions, "this is an avatar"
+FRAME_FEATURES = VISEMES + 7 + len(EXPRESSIONS) + 1
 GROUP = CHUNK_FRAMES + 1
 FRAME_DIM = GROUP * FRAME_FEATURES
 PACKED_CHANNELS = CHUNK_FRAMES * LATENT_CHANNELS
 PACKED_TRACK_CHANNELS = 4 * TRACK_CHANNELS
-REFERENCE_CHANNELS = 128 + LATENT_CHANNELS
+REFERENCE_CHANNELS = WIDTHS[-1] + LATENT_CHANNELS
 _VISEME_GAIN = 3.0
+_EXPRESSION_GAIN = 2.0
 # about one standard deviation each of yaw, pitch, roll, gaze x and y, blink, brow
 _MOTION_SPREAD = (0.13, 0.07, 0.05, 0.17, 0.09, 0.3, 0.25)
 
 
-def frame_features(visemes: Tensor, motion: Tensor) -> Tensor:
-    """Features [..., 24] of avatar frames.
+def frame_features(visemes: Tensor, motion: Tensor, expressions: Tensor) -> Tensor:
+    """Features [..., 29] of avatar frames.
 
-    `visemes` [..., 16]; `motion` [..., 7] as `AvatarMotion.step` gives it. Frames of a scene have
-    features of zero.
+    `visemes` [..., 16]; `motion` [..., 7] as `AvatarMotion.step` gives it; `expressions` [..., 5]
+    levels 0..1 of `EXPRESSIONS`. Frames of a scene have features of zero.
     """
     spread = torch.tensor(_MOTION_SPREAD)
     flag = torch.ones_like(motion[..., :1])
-    return torch.cat([visemes * _VISEME_GAIN, motion / spread, flag], -1)
+    told = (visemes * _VISEME_GAIN, motion / spread, expressions * _EXPRESSION_GAIN, flag)
+    return torch.cat(told, -1)
 
 
 def grouped(features: Tensor, previous: Tensor) -> Tensor:
-    """Frame features [B, T, 24] -> [B, T / 4, 5, 24]: each chunk's frames and the one before.
+    """Frame features [B, T, 29] -> [B, T / 4, 5, 29]: each chunk's frames and the one before.
 
-    `previous` [B, 24] is the frame before the first.
+    `previous` [B, 29] is the frame before the first.
     """
     known = torch.cat([previous[:, None], features], 1)
     return known.unfold(1, GROUP, CHUNK_FRAMES).transpose(-1, -2)
 
 
 def frame_conditions(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Grouped features -> the student's frame conditions [B, F, 120] and speech tokens
+    """Grouped features -> the student's frame conditions [B, F, 145] and speech tokens
     [B, F, 5, 16]."""
     return groups.flatten(2), groups[..., :VISEMES]
 
@@ -61,7 +65,7 @@ def pack_tracks(drawn: Tensor) -> Tensor:
 
 
 def pack_latents(latents: Tensor) -> Tensor:
-    """Frame latents [..., T, 20, 8, 8] -> latent frames [..., T / 4, 80, 8, 8]."""
+    """Frame latents [..., T, 28, 8, 8] -> latent frames [..., T / 4, 112, 8, 8]."""
     return latents.reshape(*latents.shape[:-4], -1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
 
 
@@ -72,22 +76,22 @@ def unpack_latents(packed: Tensor) -> Tensor:
 
 
 def reference_channels(reference: ReferenceFeatures, latent: Tensor) -> Tensor:
-    """What the student sees of the reference picture [B, 1, 148, 8, 8].
+    """What the student sees of the reference picture [B, 1, 156, 8, 8].
 
-    `latent` [B, 20, 8, 8] is the picture's own normalised latent.
+    `latent` [B, 28, 8, 8] is the picture's own normalised latent.
     """
-    return torch.cat([reference.sixteenth, latent], 1)[:, None]
+    return torch.cat([reference.coarse, latent], 1)[:, None]
 
 
 def reference_base(latent: Tensor) -> Tensor:
-    """The reference picture as one packed latent frame [B, 1, 80, 8, 8]: a chunk at rest."""
+    """The reference picture as one packed latent frame [B, 1, 112, 8, 8]: a chunk at rest."""
     return latent.repeat(1, CHUNK_FRAMES, 1, 1)[:, None]
 
 
 def moved_base(base: Tensor, flow: Tensor, scale: Tensor, spread: Tensor) -> Tensor:
-    """`base` [B, 1, 80, 8, 8] with the motion of each chunk drafted into it [B, F, 80, 8, 8].
+    """`base` [B, 1, 112, 8, 8] with the motion of each chunk drafted into it [B, F, 112, 8, 8].
 
-    `flow` px [B, T, 2, 16, 16]; `scale` [B] and `spread` [20, 1, 1] as latents are normalised.
+    `flow` px [B, T, 2, 16, 16]; `scale` [B] and `spread` [28, 1, 1] as latents are normalised.
     """
     batch, frames = flow.shape[:2]
     motion = fold_motion(flow.flatten(0, 1), scale.repeat_interleave(frames))

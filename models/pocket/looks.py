@@ -25,18 +25,17 @@ _THUMBNAIL_QUALITY = 85
 
 @dataclass(frozen=True, slots=True)
 class LookPictures:
-    """A look's reference picture and its plate, RGB."""
+    """A look's reference picture, the one with open mouth, and its plate, RGB."""
 
     reference: Image.Image
+    opened: Image.Image
     plate: Image.Image
 
     @classmethod
     def read(cls, folder: Path, entry: LookEntry) -> LookPictures:
-        """Both pictures of a manifest entry."""
-        reference, plate = (
-            Image.open(folder / name).convert("RGB") for name in (entry.reference, entry.plate)
-        )
-        return cls(reference, plate)
+        """The pictures of a manifest entry."""
+        names = (entry.reference, entry.opened, entry.plate)
+        return cls(*(Image.open(folder / name).convert("RGB") for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,9 @@ class Look:
 def see_look(
     decoder: WarpDecoder, entry: LookEntry, pictures: LookPictures, latent: Tensor
 ) -> Look:
-    """Prepare a look; `latent` [1, 20, 8, 8] is its picture's own normalised latent."""
-    features = decoder.encode_reference(_signed(pictures.reference), _signed(pictures.plate))
+    """Prepare a look; `latent` [1, 28, 8, 8] is its picture's own normalised latent."""
+    shown = (pictures.reference, pictures.opened, pictures.plate)
+    features = decoder.encode_reference(*(_signed(picture) for picture in shown))
     scale = torch.tensor([entry.scale])
     return Look(
         entry, features, scale, reference_base(latent), reference_channels(features, latent)
@@ -90,5 +90,6 @@ def _signed(picture: Image.Image) -> Tensor:
 
 def _thumbnail(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
+    small = picture.resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.LANCZOS)
+    small.save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
     return buffer.getvalue()

@@ -10,14 +10,15 @@ from typing import Any, Literal
 from .motion import SceneObject
 from .prompt import Token, Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class LookEntry:
     """An avatar in one outfit, or a scene.
 
-    `reference` and `plate` are its pictures' files, `tokens` the vocabulary tokens it shows,
+    `reference`, `opened` and `plate` are its pictures' files (a scene's `opened` is its
+    reference), `tokens` the vocabulary tokens it shows,
     `scale` the pixels of one unit of its motion latents.
     """
 
@@ -25,6 +26,7 @@ class LookEntry:
     title: str
     kind: Literal["avatar", "scene"]
     reference: str
+    opened: str
     plate: str
     tokens: tuple[str, ...]
     scale: float
@@ -74,6 +76,7 @@ def _look(entry: dict[str, Any]) -> LookEntry:
         entry["title"],
         entry["kind"],
         entry["reference"],
+        entry["opened"],
         entry["plate"],
         tuple(entry["tokens"]),
         entry["scale"],

@@ -23,6 +23,7 @@ from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
 from .autoencoder import LATENT_SIZE, WarpDecoder
 from .carry import PocketCarry
 from .conditions import (
+    EXPRESSIONS,
     FRAME_DIM,
     FRAME_FEATURES,
     GROUP,
@@ -78,6 +79,7 @@ class PocketModel:
         self._decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._mean, self._spread = weights["latent.mean"], weights["latent.spread"]
         self._vocabulary = manifest.vocabulary()
+        self._expressions = [self._vocabulary.index[name] for name in EXPRESSIONS]
         self._gain = manifest.drag_gain
         self._schedule = FlowSchedule(SHIFT)
         # pure functions of few values: streams that show and ask the same share them
@@ -132,8 +134,9 @@ class PocketModel:
         """Obey, and say what the next chunk's steps and decoder need to know."""
         ignored = self._obey(state, controls)
         carry, look = state.carry, self._looks[state.scene]
+        before = self._expression_levels(carry.words)
         _ease_words(carry)
-        talking, features = self._next_faces(carry, look)
+        talking, features = self._next_faces(carry, before)
         centres = self._next_centres(carry)
         previous = features[:, 0] if carry.previous is None else carry.previous
         frames, speech = frame_conditions(grouped(features, previous))
@@ -319,8 +322,11 @@ class PocketModel:
         state.carry.speech, state.carry.avatar = old.speech, old.avatar
         state.restart = True
 
-    def _next_faces(self, carry: PocketCarry, look: Look) -> tuple[bool, Tensor]:
-        """Whether someone talks, and the frame features [1, 4, 24] of a chunk."""
+    def _next_faces(self, carry: PocketCarry, before: Tensor) -> tuple[bool, Tensor]:
+        """Whether someone talks, and the frame features [1, 4, 29] of a chunk.
+
+        `before` are the expression levels at its beginning.
+        """
         levels = speech_levels(carry.speech)
         now = levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES]
         talking = bool((now > SPEAKING).any())
@@ -331,7 +337,14 @@ class PocketModel:
         motion = np.stack(
             [carry.avatar.step(float(x), dragged) for x in np.clip(now / _LOUD, 0, 1)]
         )
-        return talking, frame_features(visemes, torch.from_numpy(motion).float())[None]
+        share = torch.arange(1, CHUNK_FRAMES + 1)[:, None] / CHUNK_FRAMES
+        levels_now = before + share * (self._expression_levels(carry.words) - before)
+        motion = torch.from_numpy(motion).float()
+        return talking, frame_features(visemes, motion, levels_now)[None]
+
+    def _expression_levels(self, words: Tensor) -> Tensor:
+        """Levels [5] of `EXPRESSIONS` that the words [1, tokens] in force ask for."""
+        return words[0, self._expressions]
 
     def _next_centres(self, carry: PocketCarry) -> np.ndarray:
         """Where a scene's objects are in each frame of a chunk, px [4, K, 2]."""

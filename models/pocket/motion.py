@@ -22,12 +22,12 @@ CELL = FRAME_SIZE // FLOW_SIZE
 TRACK_CHANNELS = 5
 # easing of a dragged object: share of the way per frame, and pixels per frame at most
 _EASE = 0.35
-_MAX_SPEED = 4.5
-_DRIFT = 1.2  # px, standard deviation of an untouched object's idle drift
+_MAX_SPEED = 6.75
+_DRIFT = 1.8  # px, standard deviation of an untouched object's idle drift
 _DRIFT_TIME = 20.0  # frames
 _REACH = 1.35  # radii around an object's centre in which a press takes it
 # px outside of an object's radius: still over it, and far enough that its edge is drawn elsewhere
-_OVER, _EDGE_REACH = 2.0, 11.0
+_OVER, _EDGE_REACH = 3.0, 16.5
 _MAX_YAW = 0.42
 _MAX_PITCH = 0.24
 

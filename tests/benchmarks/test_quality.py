@@ -37,7 +37,7 @@ def reference() -> QualitySet:
 
 
 def picture(name: str) -> Tensor:
-    with Image.open(SET.parent / "looks" / f"{name}.png") as image:
+    with Image.open(SET.parent / "looks" / f"{name}.webp") as image:
         return to_signed(np.asarray(image.convert("RGB")).copy())[None]
 
 

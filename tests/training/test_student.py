@@ -9,8 +9,11 @@ from rollcast.models.conditioning import Conditions
 from rollcast.models.denoise import FlowSchedule, denoise_chunk
 from rollcast.models.pocket.conditions import (
     FRAME_DIM,
+    FRAME_FEATURES,
     GROUP,
+    PACKED_CHANNELS,
     PACKED_TRACK_CHANNELS,
+    REFERENCE_CHANNELS,
     VISEMES,
     frame_conditions,
 )
@@ -33,8 +36,8 @@ class _References:
 
 def _batch() -> Batch:
     return Batch(
-        latents=torch.randn(1, CHUNKS, 80, 8, 8),
-        groups=torch.randn(1, CHUNKS, GROUP, 24),
+        latents=torch.randn(1, CHUNKS, PACKED_CHANNELS, 8, 8),
+        groups=torch.randn(1, CHUNKS, GROUP, FRAME_FEATURES),
         tracks=torch.randn(1, 4 * CHUNKS, PACKED_TRACK_CHANNELS, 8, 8),
         flow=torch.zeros(1, 4 * CHUNKS, 2, 16, 16),
         look=torch.zeros(1, dtype=torch.long),
@@ -51,9 +54,9 @@ def test_parallel_training_pass_equals_streaming_with_a_cache_per_step() -> None
     for parameter in model.parameters():  # zero-initialised parts would hide differences
         parameter.add_(0.02 * torch.randn_like(parameter))
     references = _References(
-        torch.randn(1, 1, 80, 8, 8),
-        torch.randn(1, 1, 148, 8, 8),
-        torch.randn(1, CHUNKS, 80, 8, 8),
+        torch.randn(1, 1, PACKED_CHANNELS, 8, 8),
+        torch.randn(1, 1, REFERENCE_CHANNELS, 8, 8),
+        torch.randn(1, CHUNKS, PACKED_CHANNELS, 8, 8),
     )
     batch = _batch()
     noise = [torch.randn_like(batch.latents) for _ in STEPS]

@@ -157,11 +157,58 @@ def _stage(rng: np.random.Generator) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(9))
 
 
+def _kitchen(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((206, 232, 216), (176, 210, 192))
+    draw = ImageDraw.Draw(image)
+    for k in range(6):
+        draw.line([(0, 60 + 52 * k), (_WORK, 60 + 52 * k)], fill=(190, 220, 204), width=4)
+        draw.line([(90 * k, 0), (90 * k, 330)], fill=(190, 220, 204), width=4)
+    draw.rectangle([0, 330, _WORK, _WORK], fill=(236, 226, 206))
+    for x, colour in ((46, (226, 120, 70)), (104, (240, 196, 90)), (430, (110, 150, 110))):
+        draw.rounded_rectangle([x, 236, x + 44, 330], 12, fill=colour)
+    return image.filter(ImageFilter.GaussianBlur(6))
+
+
+def _curtain(rng: np.random.Generator) -> Image.Image:
+    folds = np.linspace(0, 1, _WORK)[None, :, None]
+    shade = 0.72 + 0.28 * np.sin(2 * np.pi * 7 * folds + 1.4 * np.sin(9 * folds))
+    pixels = np.array([122, 26, 46]) * shade * np.linspace(1.1, 0.7, _WORK)[:, None, None]
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    return _glow(image.filter(ImageFilter.GaussianBlur(6)), 150, 120, 240, 0.35)
+
+
+def _loft(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((176, 100, 78), (140, 78, 62))
+    draw = ImageDraw.Draw(image)
+    for row in range(16):
+        for k in range(9):
+            x, y = 60 * k - 30 * (row % 2), 32 * row
+            tone = int(rng.uniform(-16, 16))
+            draw.rectangle([x + 2, y + 2, x + 57, y + 29], fill=(168 + tone, 92 + tone, 70 + tone))
+    return _glow(image.filter(ImageFilter.GaussianBlur(5)), 390, 130, 220, 0.35)
+
+
+def _harbour(rng: np.random.Generator) -> Image.Image:
+    image = _gradient((150, 206, 222), (60, 130, 156))
+    draw = ImageDraw.Draw(image)
+    for x, height, colour in (
+        (30, 130, (236, 236, 232)), (120, 90, (226, 150, 110)), (400, 150, (240, 220, 170)),
+    ):  # fmt: skip
+        draw.rectangle([x, 300 - height, x + 80, 300], fill=colour)
+    for k in range(7):
+        draw.line([(0, 330 + 26 * k), (_WORK, 322 + 26 * k)], fill=(96, 166, 186), width=5)
+    return image.filter(ImageFilter.GaussianBlur(7))
+
+
 _RECIPES: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "studio-warm": _studio_warm, "city-night": _city_night, "screen-blue": _screen_blue,
     "garden": _garden, "gallery": _gallery, "sky": _sky, "library": _library, "winter": _winter,
     "sunset": _sunset, "office": _office, "workshop": _workshop, "stage": _stage,
+    "kitchen": _kitchen, "curtain": _curtain, "loft": _loft, "harbour": _harbour,
 }  # fmt: skip
+
+
+BACKGROUNDS = tuple(_RECIPES)
 
 
 def paint_background(name: str, size: int, seed: int) -> Floats:

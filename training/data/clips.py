@@ -12,21 +12,24 @@ import numpy.typing as npt
 from training.data.assets import HeadAssets
 from training.data.behaviour import EXPRESSIONS, behave
 from training.data.head import HeadMesh, build_head
-from training.data.identities import IDENTITIES
+from training.data.identities import IDENTITIES, Identity
 from training.data.plan import VERSION, Job
 from training.data.portrait import Portrait
 from training.data.scenes import SCENES, Scene, wander
 from training.data.speech import SAMPLES_PER_FRAME, loudness, speech_clip
+from training.data.strangers import stranger
 from training.data.visemes import CHANNELS
 
 Arrays = dict[str, npt.NDArray[Any]]
-FRAME_KEYS = ("frames", "flow16", "flow64", "flow64_ok", "tracks", "track_vis")
+FRAME_KEYS = ("frames", "flow", "fine", "fine_ok", "tracks", "track_vis")
+OPEN_KEYS = ("open_flow", "open_fine", "open_fine_ok")
 KEYS: dict[str, tuple[str, ...]] = {
     "avatar": (*FRAME_KEYS, "track_ref", "track_object", "visemes", "pose", "blink", "brow",
                "expression", "level", "lip_gap", "boxes", "audio", "version"),
     "audio": ("audio", "visemes", "version"),
 }  # fmt: skip
 KEYS["scene"] = KEYS["avatar"]
+KEYS["avatar"] = (*KEYS["avatar"], *OPEN_KEYS)
 
 
 @lru_cache(maxsize=1)
@@ -36,17 +39,25 @@ def _assets() -> HeadAssets:
 
 @lru_cache(maxsize=8)
 def _mesh(name: str) -> HeadMesh:
-    return build_head(_assets(), next(i for i in IDENTITIES if i.name == name))
+    return build_head(_assets(), person(name))
+
+
+def person(look_name: str) -> Identity:
+    """Who is shown by a look; ValueError when there is no such look."""
+    if look_name.startswith("stranger-"):
+        return stranger(int(look_name.removeprefix("stranger-")))
+    for who in IDENTITIES:
+        if look_name in (who.name, *(look.name for look in who.looks)):
+            return who
+    raise ValueError(f"unknown look {look_name!r}")
 
 
 @lru_cache(maxsize=16)
 def portrait(look_name: str) -> Portrait:
     """The renderer of a named look; ValueError when there is no such look."""
-    for who in IDENTITIES:
-        for look in who.looks:
-            if look.name == look_name:
-                return Portrait(_assets(), who, look, _mesh(who.name))
-    raise ValueError(f"unknown look {look_name!r}")
+    who = person(look_name)
+    look = next(look for look in who.looks if look.name == look_name)
+    return Portrait(_assets(), who, look, _mesh(who.name))
 
 
 @lru_cache(maxsize=4)
@@ -66,7 +77,7 @@ def render_clip(job: Job) -> Arrays:
 
 
 def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
-    clip = speech_clip(rng, job.frames, job.split, espeak_share=0.4)
+    clip = speech_clip(rng, job.frames, job.split, espeak_share=0.55)
     return {
         "audio": clip.audio,
         "visemes": clip.visemes,
@@ -86,6 +97,9 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     ]
     points = renderer.reference_tracks()
     return _stack(frames) | {
+        "open_flow": np.stack([f.open_flow for f in frames]).astype(np.float16),
+        "open_fine": np.stack([f.open_fine for f in frames]).astype(np.float16),
+        "open_fine_ok": np.stack([f.open_fine_ok for f in frames]),
         "track_ref": points,
         "track_object": np.zeros(len(points), np.int64),
         "visemes": speech.visemes,
@@ -109,6 +123,8 @@ def _expression(job: Job) -> int:
     """
     if job.split == "train" and job.number % 2 == 0:
         return 0
+    if job.look.startswith("stranger-"):
+        return 1 + (int(job.look.removeprefix("stranger-")) + job.number) % (len(EXPRESSIONS) - 1)
     names = [(k, n) for k, who in enumerate(IDENTITIES) for n in range(len(who.looks))]
     looks = [look.name for who in IDENTITIES for look in who.looks]
     person, outfit = names[looks.index(job.look)]
@@ -139,9 +155,9 @@ def _scene_clip(job: Job, rng: np.random.Generator) -> Arrays:
 def _stack(frames: list[Any]) -> Arrays:
     return {
         "frames": np.stack([f.pixels for f in frames]),
-        "flow16": np.stack([f.flow16 for f in frames]).astype(np.float16),
-        "flow64": np.stack([f.flow64 for f in frames]).astype(np.float16),
-        "flow64_ok": np.stack([f.flow64_ok for f in frames]),
+        "flow": np.stack([f.flow for f in frames]).astype(np.float16),
+        "fine": np.stack([f.fine for f in frames]).astype(np.float16),
+        "fine_ok": np.stack([f.fine_ok for f in frames]),
         "tracks": np.stack([f.tracks for f in frames]).astype(np.float32),
         "track_vis": np.stack([f.track_vis for f in frames]),
     }

@@ -1,4 +1,4 @@
-"""The six people and their two looks each: shape, hair, colours, clothes, backgrounds, words."""
+"""The people who ship, two looks each: shape, hair, colours, clothes, backgrounds, words."""
 
 from dataclasses import dataclass, field
 
@@ -51,7 +51,7 @@ class Identity:
     hair: Hair
     brow: float
     words: dict[str, str]
-    looks: tuple[Look, Look]
+    looks: tuple[Look, ...]
     blush: float = 0.6
     age_lines: float = 0.0
     liner: float = 0.0
@@ -184,4 +184,39 @@ RAVI = Identity(
     rest={"jawOpen": -0.05, "mouthUpperUpLeft": -0.1, "mouthUpperUpRight": -0.1},
 )  # fmt: skip
 
-IDENTITIES: tuple[Identity, ...] = (FREYA, KOFI, MEI, OSCAR, AMARA, RAVI)
+GRACE = Identity(
+    "grace",
+    _macro("african", "female", old=0.7),
+    {"head/head-round": 0.35, "head/head-age-incr": 0.3, "mouth/mouth-lowerlip-volume-incr": 0.2},
+    (0.50, 0.335, 0.25), (0.58, 0.29, 0.28), (0.22, 0.13, 0.08),
+    Hair((0.50, 0.49, 0.49), 0.13, 7.2, front_y=8.02, sideburn_y=7.2, curl=1.0, shine=0.15),
+    0.7,
+    _words("woman", "old", "dark brown", "silver", "cropped", glasses="yes"),
+    (
+        Look("grace-kitchen", "Grace in the kitchen", (0.20, 0.52, 0.58), (0.9, 0.9, 0.85), 0,
+             "kitchen", 30, {"clothes": "turquoise", "background": "mint"}),
+        Look("grace-theatre", "Grace at the theatre", (0.86, 0.70, 0.36), (0.3, 0.1, 0.15), 1,
+             "curtain", -30, {"clothes": "gold", "background": "burgundy"}),
+    ),
+    liner=0.5, blush=0.35, age_lines=0.6, glasses=True, exposure=1.26,
+    rest={"jawOpen": -0.03},
+)  # fmt: skip
+JUN = Identity(
+    "jun",
+    _macro("asian", "male"),
+    {"head/head-oval": 0.3, "nose/nose-scale-vert-incr": 0.1, "chin/chin-width-incr": 0.15},
+    (0.87, 0.68, 0.54), (0.72, 0.40, 0.37), (0.19, 0.11, 0.07),
+    Hair((0.13, 0.095, 0.08), 0.17, 7.45, front_y=8.0, sideburn_y=7.1, wave=0.025, shine=0.6,
+         parting=-0.3),
+    0.85,
+    _words("man", "young", "golden", "jet black", "short"),
+    (
+        Look("jun-loft", "Jun in the loft", (0.92, 0.46, 0.30), (0.9, 0.9, 0.9), 0,
+             "loft", 32, {"clothes": "coral", "background": "brick"}),
+        Look("jun-harbour", "Jun at the harbour", (0.10, 0.13, 0.16), (0.75, 0.80, 0.86), 2,
+             "harbour", -30, {"clothes": "black", "background": "cyan"}),
+    ),
+    blush=0.4, rest={"jawOpen": -0.05, "mouthUpperUpLeft": -0.1, "mouthUpperUpRight": -0.1},
+)  # fmt: skip
+
+IDENTITIES: tuple[Identity, ...] = (FREYA, KOFI, MEI, OSCAR, AMARA, RAVI, GRACE, JUN)

@@ -11,14 +11,16 @@ from training.data.clips import portrait, scene
 from training.data.head import TRACK_NAMES
 from training.data.identities import IDENTITIES, Identity, Look
 from training.data.plan import BASE_SEED, VERSION, Preset, plan
+from training.data.portrait import SIZE, Portrait
 from training.data.scenes import SCENES, SceneSpec
+from training.data.strangers import stranger
 from training.data.visemes import CHANNELS, FRAME_HZ
 from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FLITE
 
 
 def write_index(folder: Path, preset: Preset) -> None:
     """Write reference pictures and index.json into a data set's folder."""
-    for kind in ("reference", "plate"):
+    for kind in ("reference", "open", "plate"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     looks = [
         _avatar_entry(who, look)
@@ -26,11 +28,17 @@ def write_index(folder: Path, preset: Preset) -> None:
         for look in who.looks
         if look.name in preset.looks
     ] + [_scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
+    for number in range(preset.strangers):
+        who = stranger(number)
+        looks.append(_avatar_entry(who, who.looks[0]))
     for entry in looks:
         name = entry["name"]
         renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
         Image.fromarray(renderer.reference_image()).save(folder / entry["reference"])
         Image.fromarray(renderer.plate_image()).save(folder / entry["plate"])
+        if "open" in entry:
+            assert isinstance(renderer, Portrait)
+            Image.fromarray(renderer.open_image()).save(folder / entry["open"])
     (folder / "index.json").write_text(json.dumps(_index(preset, looks), indent=1) + "\n")
 
 
@@ -44,7 +52,7 @@ def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
         "seed": BASE_SEED,
         "fps": FRAME_HZ,
         "sample_rate": 16000,
-        "size": [128, 128],
+        "size": [SIZE, SIZE],
         "frames_per_clip": preset.frames,
         "clips": counts,
         "looks": looks,
@@ -68,23 +76,26 @@ def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _avatar_entry(who: Identity, look: Look) -> dict[str, Any]:
     details = who.words | look.words
+    entry = {
+        "name": look.name,
+        "title": look.title,
+        "kind": "avatar",
+        "identity": who.name,
+        "ships": bool(details),
+        "reference": f"reference/{look.name}.png",
+        "open": f"open/{look.name}.png",
+        "plate": f"plate/{look.name}.png",
+        "track_ref": portrait(look.name).reference_tracks().round(2).tolist(),
+    }
+    if not details:
+        return entry | {"attributes": [], "details": {}}
     colour, length = details["hair_colour"].replace(" ", "-"), details["hair_length"]
     words = [details["gender"], details["age"], f"{details['skin'].replace(' ', '-')}-skin"]
     words += [f"{colour}-hair", f"{length}-hair"]
     words += [extra for extra in ("glasses", "beard") if details[extra] == "yes"]
     words += [f"{details['clothes'].replace(' ', '-')}-clothes"]
     words += [f"{details['background'].replace(' ', '-')}-background"]
-    return {
-        "name": look.name,
-        "title": look.title,
-        "kind": "avatar",
-        "identity": who.name,
-        "reference": f"reference/{look.name}.png",
-        "plate": f"plate/{look.name}.png",
-        "attributes": [who.name, *words],
-        "details": details,
-        "track_ref": portrait(look.name).reference_tracks().round(2).tolist(),
-    }
+    return entry | {"attributes": [who.name, *words], "details": details}
 
 
 def _scene_entry(spec: SceneSpec) -> dict[str, Any]:
@@ -95,6 +106,7 @@ def _scene_entry(spec: SceneSpec) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "kind": "scene",
+        "ships": True,
         "reference": f"reference/{spec.name}.png",
         "plate": f"plate/{spec.name}.png",
         "attributes": list(dict.fromkeys(words)),

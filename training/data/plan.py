@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from training.data.identities import IDENTITIES
 from training.data.scenes import SCENES
+from training.data.strangers import stranger
 
-VERSION = 1
+VERSION = 2
 BASE_SEED = 20_25
 
 
@@ -25,13 +26,18 @@ class Preset:
     audio_train: int
     audio_test: int
     audio_frames: int = 100
+    strangers: int = 0
+    stranger_train: int = 0
+    """Random people who do not ship, and training clips of each."""
 
 
 _ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
 PRESETS: dict[str, Preset] = {
-    "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 9, 2, 40, 6, 900, 40),
-    "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 16, 1, 1, 1, 1, 2, 1, 25),
-}
+    "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 6, 2, 14, 4,
+                   1600, 40, strangers=16, stranger_train=2),
+    "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 16, 1, 1, 1, 1, 2, 1, 25,
+                    strangers=1, stranger_train=1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Job:
 
 def plan(preset: Preset) -> list[Job]:
     """All clips of a preset; audio clips carry the look name `audio`."""
+    strangers = tuple(stranger(k).name for k in range(preset.strangers))
     counts = {
+        "stranger": (strangers, preset.stranger_train, 0, preset.frames),
         "avatar": (preset.looks, preset.avatar_train, preset.avatar_test, preset.frames),
         "scene": (preset.scenes, preset.scene_train, preset.scene_test, preset.frames),
         "audio": (("audio",), preset.audio_train, preset.audio_test, preset.audio_frames),
@@ -67,5 +75,6 @@ def plan(preset: Preset) -> list[Job]:
     for kind, (looks, train, test, frames) in counts.items():
         for look in looks:
             for split, count in (("train", train), ("test", test)):
-                jobs += [Job(kind, split, look, k, frames) for k in range(count)]
+                shown = "avatar" if kind == "stranger" else kind
+                jobs += [Job(shown, split, look, k, frames) for k in range(count)]
     return jobs

@@ -20,9 +20,17 @@ from training.data.rasteriser import (
 )
 from training.data.skin import BOTTOM_Y, HEIGHT, paint_skin
 
-SIZE = 128
+SIZE = 192
 """Width and height of a frame in pixels."""
 SUPERSAMPLE = 2
+COARSE, FINE = 16, 96
+"""Cells across the coarse and the fine flow."""
+_OPEN = {
+    "jawOpen": 0.62, "mouthLowerDownLeft": 0.35, "mouthLowerDownRight": 0.35,
+    "mouthUpperUpLeft": 0.4, "mouthUpperUpRight": 0.4, "mouthStretchLeft": 0.25,
+    "mouthStretchRight": 0.25, "eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0,
+}  # fmt: skip
+"""The second picture of a look: what the first hides, teeth, tongue and lids."""
 _FRIENDLY = {"mouthSmileLeft": 0.10, "mouthSmileRight": 0.10}
 """The base mesh looks glum at rest."""
 _PIVOT = np.array([0.0, 6.35, 0.25], np.float32)
@@ -33,9 +41,14 @@ class Frame:
     """One rendered frame with its labels."""
 
     pixels: npt.NDArray[np.uint8]
-    flow16: Floats
-    flow64: Floats
-    flow64_ok: Bools
+    flow: Floats
+    """Coarse backward flow [2,16,16] to the reference picture, px."""
+    fine: Floats
+    fine_ok: Bools
+    open_flow: Floats
+    """As `flow` and `fine`, to the picture with open mouth and closed eyes."""
+    open_fine: Floats
+    open_fine_ok: Bools
     tracks: Floats
     track_vis: Bools
     boxes: Floats
@@ -63,14 +76,19 @@ class Portrait:
         self.background = paint_background(look.background, SIZE * SUPERSAMPLE, seed=5)
         self.params = _params(self.mesh, who, look)
         self.reference = self._raster({}, np.zeros(5, np.float32))
+        self.opened = self._raster(_OPEN, np.zeros(5, np.float32))
 
     def reference_image(self) -> npt.NDArray[np.uint8]:
-        """The neutral face, pose 0, as pixels [128,128,3]."""
-        return self._pixels(self.reference, np.zeros(5, np.float32))
+        """The neutral face, pose 0, at twice the size of a frame [384,384,3]."""
+        return to_bytes(self._colours(self.reference, np.zeros(5, np.float32)))
+
+    def open_image(self) -> npt.NDArray[np.uint8]:
+        """As `reference_image`, with open mouth and closed eyes."""
+        return to_bytes(self._colours(self.opened, np.zeros(5, np.float32)))
 
     def plate_image(self) -> npt.NDArray[np.uint8]:
-        """What is behind the person, as pixels [128,128,3]."""
-        return _to_pixels(self.background)
+        """What is behind the person, at twice the size of a frame [384,384,3]."""
+        return to_bytes(self.background)
 
     def reference_tracks(self) -> Floats:
         """Positions [K,2] in px of the trackable points in the reference image."""
@@ -82,17 +100,21 @@ class Portrait:
         weights: ARKit face unit -> 0..1; pose [5]: yaw, pitch, roll, gaze x, gaze y (radians).
         """
         raster = self._raster(weights, pose)
-        flow, state = backward_flow(
-            SUPERSAMPLE, self.mesh.faces, self.mesh.parts, raster.ids, raster.bary,
-            self.reference.screen, self.reference.depth, self.reference.ids,
-        )  # fmt: skip
-        flow16, _ = average_cells(flow, state, 16, background_weight=0.3)
-        flow64, ok = average_cells(flow, state, 64, background_weight=1.0)
         tracks, seen = self._tracks(raster)
         return Frame(
-            self._pixels(raster, pose), flow16.transpose(2, 0, 1), flow64, ok, tracks, seen,
+            downsample(self._colours(raster, pose)), *self._flows(raster, self.reference),
+            *self._flows(raster, self.opened), tracks, seen,
             self._boxes(pose), self._lip_gap(weights),
         )  # fmt: skip
+
+    def _flows(self, raster: _Raster, to: _Raster) -> tuple[Floats, Floats, Bools]:
+        flow, state = backward_flow(
+            SUPERSAMPLE, self.mesh.faces, self.mesh.parts, raster.ids, raster.bary,
+            to.screen, to.depth, to.ids,
+        )  # fmt: skip
+        coarse, _ = average_cells(flow, state, COARSE, background_weight=0.3)
+        fine, ok = average_cells(flow, state, FINE, background_weight=1.0)
+        return coarse.transpose(2, 0, 1), fine, ok
 
     def _raster(self, weights: dict[str, float], pose: Floats) -> _Raster:
         shaped = self._pose(self._deform(weights), pose)
@@ -116,15 +138,14 @@ class Portrait:
         mixed = positions + self.mesh.turning[:, None] * (turned - positions)
         return np.ascontiguousarray(mixed, np.float32)
 
-    def _pixels(self, raster: _Raster, pose: Floats) -> npt.NDArray[np.uint8]:
+    def _colours(self, raster: _Raster, pose: Floats) -> Floats:
         gaze = np.array([np.sin(pose[3]), np.sin(pose[4]), 1.0])
         self.params.set(gaze=gaze / np.linalg.norm(gaze))
         normals = vertex_normals(raster.positions, self.mesh.faces)
-        colours = shade(
+        return shade(
             self.mesh.faces, self.mesh.parts, self.mesh.attributes, normals, raster.ids,
             raster.bary, self.texture, self.background, self.params,
         )  # fmt: skip
-        return _to_pixels(colours)
 
     def _tracks(self, raster: _Raster) -> tuple[Floats, Bools]:
         at = raster.screen[self.mesh.track_points]
@@ -188,6 +209,11 @@ def _params(mesh: HeadMesh, who: Identity, look: Look) -> LookParams:
     return params
 
 
-def _to_pixels(colours: Floats) -> npt.NDArray[np.uint8]:
-    small = colours.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
-    return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)
+def downsample(colours: Floats) -> npt.NDArray[np.uint8]:
+    """Supersampled colours 0..1 as pixels [SIZE,SIZE,3]."""
+    return to_bytes(colours.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3)))
+
+
+def to_bytes(colours: Floats) -> npt.NDArray[np.uint8]:
+    """Colours 0..1 as bytes of the same shape."""
+    return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Two scenes of four moving things with exact tracks and flow to the reference picture."""
+"""Three scenes of four moving things with exact tracks and flow to the reference picture."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,9 @@ import numpy.typing as npt
 
 from training.data.assets import Bools, Floats
 from training.data.flow_cells import average_cells
+from training.data.portrait import COARSE, FINE, SIZE, SUPERSAMPLE, downsample, to_bytes
 from training.data.sprites import SPRITE, SPRITE_RADIUS, draw_background, draw_sprite
 
-SIZE = 128
-SUPERSAMPLE = 2
 _FRAME_HZ = 25
 
 
@@ -39,19 +38,29 @@ class SceneSpec:
 
 TOYS = SceneSpec(
     "toys", "Toys on a table",
-    (Thing("cube", "cube", 14.5, (34, 88), "blue"), Thing("star", "star", 14.5, (94, 34), "green"),
-     Thing("duck", "duck", 14.5, (92, 92), "yellow"), Thing("ball", "ball", 13.0, (34, 34), "red")),
+    (Thing("cube", "cube", 21.75, (51, 132), "blue"),
+     Thing("star", "star", 21.75, (141, 51), "green"),
+     Thing("duck", "duck", 21.75, (138, 138), "yellow"),
+     Thing("ball", "ball", 19.5, (51, 51), "red")),
     0.42, {"place": "table", "background": "wood"},
 )  # fmt: skip
 SEA = SceneSpec(
     "sea", "Under the sea",
-    (Thing("boat", "boat", 15.0, (92, 32), "navy"),
-     Thing("crab", "crab", 13.5, (36, 94), "crimson"),
-     Thing("beach ball", "ball", 12.5, (94, 90), "purple"),
-     Thing("fish", "fish", 14.5, (34, 38), "orange")),
+    (Thing("boat", "boat", 22.5, (138, 48), "navy"),
+     Thing("crab", "crab", 20.25, (54, 141), "crimson"),
+     Thing("beach ball", "ball", 18.75, (141, 135), "purple"),
+     Thing("fish", "fish", 21.75, (51, 57), "orange")),
     0.20, {"place": "sea", "background": "water"},
 )  # fmt: skip
-SCENES: tuple[SceneSpec, ...] = (TOYS, SEA)
+SPACE = SceneSpec(
+    "space", "Out in space",
+    (Thing("rocket", "rocket", 22.5, (138, 50), "white"),
+     Thing("planet", "planet", 22.5, (52, 134), "magenta"),
+     Thing("robot", "robot", 21, (138, 138), "silver"),
+     Thing("saucer", "saucer", 21, (52, 52), "lime")),
+    0.12, {"place": "space", "background": "stars"},
+)  # fmt: skip
+SCENES: tuple[SceneSpec, ...] = (TOYS, SEA, SPACE)
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,9 @@ class SceneFrame:
     """One frame of a scene with its labels."""
 
     pixels: npt.NDArray[np.uint8]
-    flow16: Floats
-    flow64: Floats
-    flow64_ok: Bools
+    flow: Floats
+    fine: Floats
+    fine_ok: Bools
     tracks: Floats
     track_vis: Bools
 
@@ -79,12 +88,12 @@ class Scene:
         self._offsets = np.stack([radius * 0, radius * 0.45, radius * -0.4], 1)
 
     def reference_image(self) -> npt.NDArray[np.uint8]:
-        """All things at home, as pixels [128,128,3]."""
-        return _downsample(self._reference)
+        """All things at home, as pixels [384,384,3]."""
+        return to_bytes(self._reference)
 
     def plate_image(self) -> npt.NDArray[np.uint8]:
-        """The scene without its things, as pixels [128,128,3]."""
-        return _downsample(self.background)
+        """The scene without its things, as pixels [384,384,3]."""
+        return to_bytes(self.background)
 
     def reference_tracks(self) -> Floats:
         """Three points [K,2] in px per thing in the reference picture."""
@@ -98,13 +107,13 @@ class Scene:
         """Draw things at positions [N,2] px, turned by angles [N] radians (clockwise)."""
         image, ids = self._paint(positions, angles)
         flow, state = self._flow(ids, positions, angles)
-        flow16, _ = average_cells(flow, state, 16, background_weight=0.3)
-        flow64, ok = average_cells(flow, state, 64, background_weight=1.0)
+        coarse, _ = average_cells(flow, state, COARSE, background_weight=0.3)
+        fine, ok = average_cells(flow, state, FINE, background_weight=1.0)
         tracks = self._points(positions, angles)
         return SceneFrame(
-            _downsample(image),
-            flow16.transpose(2, 0, 1),
-            flow64,
+            downsample(image),
+            coarse.transpose(2, 0, 1),
+            fine,
             ok,
             tracks,
             self._seen(ids, tracks),
@@ -204,23 +213,18 @@ def _stamp(
     ids[rows, cols][colour[..., 3] > 0.5] = k
 
 
-def _downsample(image: Floats) -> npt.NDArray[np.uint8]:
-    small = image.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
-    return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
 def wander(rng: np.random.Generator, spec: SceneSpec, frames: int) -> tuple[Floats, Floats]:
-    """Random paths [T,N,2] px and angles [T,N]: rests, sudden starts, up to 70 px/s, small tilt."""
+    """Random paths [T,N,2] px, angles [T,N]: rests, sudden starts, up to 105 px/s, small tilt."""
     paths = [_path(rng, thing, frames) for thing in spec.things]
     positions = np.stack(paths, 1)
     speed = np.gradient(positions[..., 0], axis=0) * _FRAME_HZ
     kernel = np.hanning(13) / np.hanning(13).sum()
     tilt = np.stack([np.convolve(np.pad(v, 6, mode="edge"), kernel, "valid") for v in speed.T], 1)
-    return positions.astype(np.float32), (tilt * 0.004).astype(np.float32)
+    return positions.astype(np.float32), (tilt * 0.0027).astype(np.float32)
 
 
 def _path(rng: np.random.Generator, thing: Thing, frames: int) -> Floats:
-    low, high = thing.radius + 2, SIZE - thing.radius - 2
+    low, high = thing.radius + 3, SIZE - thing.radius - 3
     here = np.array(thing.home) if rng.random() < 0.6 else rng.uniform(low, high, 2)
     if rng.random() < 0.2:
         return np.repeat(here[None], frames, 0)
@@ -229,7 +233,7 @@ def _path(rng: np.random.Generator, thing: Thing, frames: int) -> Floats:
         if rng.random() < 0.4 or len(points) == 1:
             points += [here] * int(rng.integers(2, 26))
         target = rng.uniform(low, high, 2)
-        peak = rng.uniform(15, 70)
+        peak = rng.uniform(22, 105)
         distance = float(np.hypot(*(target - here)))
         sudden = rng.random() < 0.4
         # Minimum jerk peaks at 1.875 times its mean speed; a sudden start runs at even speed.

@@ -149,9 +149,50 @@ def _boat(c: _Canvas) -> None:
     c.polygon([(-1.1, 0.26), (1.16, 0.26), (1.06, 0.42), (-1.0, 0.42)], (240, 240, 236))
 
 
+def _rocket(c: _Canvas) -> None:
+    c.polygon([(-0.3, 0.7), (0, 1.3), (0.3, 0.7)], (250, 160, 40))
+    for side in (-1, 1):
+        c.polygon([(side * 0.3, 0.1), (side * 0.86, 0.86), (side * 0.28, 0.72)], (206, 50, 60))
+    c.ellipse(0, -0.1, 0.44, 1.0, (240, 240, 244))
+    c.polygon([(-0.33, -0.72), (0, -1.3), (0.33, -0.72)], (206, 50, 60))
+    c.ellipse(0, -0.26, 0.24, 0.24, (50, 64, 92))
+    c.ellipse(0, -0.26, 0.17, 0.17, (130, 210, 240))
+
+
+def _planet(c: _Canvas) -> None:
+    c.ellipse(0, 0, 0.86, 0.86, (206, 84, 160))
+    c.draw.chord([*c.at(-0.86, -0.86), *c.at(0.86, 0.86)], 160, 260, fill=(230, 130, 190))
+    c.line([(-0.78, 0.3), (0.0, 0.42), (0.8, 0.2)], 0.14, (166, 52, 130))
+    c.line([(-1.28, 0.3), (-0.6, 0.16), (0.6, -0.12), (1.28, -0.36)], 0.13, (248, 220, 150))
+
+
+def _robot(c: _Canvas) -> None:
+    c.line([(0, -0.9), (0, -1.16)], 0.09, (120, 126, 136))
+    c.ellipse(0, -1.18, 0.12, 0.12, (240, 80, 70))
+    for side in (-1, 1):
+        c.line([(side * 0.7, 0.3), (side * 1.06, 0.6)], 0.2, (120, 126, 136))
+        c.box(side * 0.4 - 0.2, 0.82, side * 0.4 + 0.2, 1.12, 0.08, (88, 94, 106))
+    c.box(-0.66, -0.92, 0.66, -0.02, 0.2, (186, 194, 206))
+    c.box(-0.72, 0.04, 0.72, 0.88, 0.16, (160, 168, 182))
+    c.box(-0.5, -0.7, 0.5, -0.26, 0.16, (40, 48, 66))
+    for side in (-1, 1):
+        c.ellipse(side * 0.24, -0.48, 0.13, 0.13, (90, 230, 220))
+    c.ellipse(0, 0.44, 0.18, 0.18, (250, 200, 60))
+
+
+def _saucer(c: _Canvas) -> None:
+    c.ellipse(0, -0.28, 0.56, 0.56, (150, 220, 240))
+    c.ellipse(-0.14, -0.46, 0.16, 0.2, (220, 246, 252))
+    c.ellipse(0, 0.16, 1.2, 0.42, (110, 190, 70))
+    c.ellipse(0, 0.06, 0.9, 0.22, (150, 222, 100))
+    for x in (-0.8, -0.28, 0.28, 0.8):
+        c.ellipse(x, 0.3 - 0.1 * abs(x), 0.11, 0.11, (252, 232, 120))
+
+
 _DRAWINGS: dict[str, Callable[[_Canvas], None]] = {
     "ball": _ball, "cube": _cube, "duck": _duck, "star": _star, "fish": _fish, "crab": _crab,
-    "beach ball": _beach_ball, "boat": _boat,
+    "beach ball": _beach_ball, "boat": _boat, "rocket": _rocket, "planet": _planet,
+    "robot": _robot, "saucer": _saucer,
 }  # fmt: skip
 
 
@@ -165,11 +206,12 @@ def draw_sprite(name: str) -> Floats:
 
 
 def draw_background(name: str, size: int) -> Floats:
-    """Colours 0..1 [size,size,3] of the scene `toys` (a table from above) or `sea`."""
+    """Colours 0..1 [size,size,3] of the scene `toys` (a table from above), `sea` or `space`."""
     large = 512
     rng = np.random.default_rng(4)
     y, x = np.mgrid[:large, :large].astype(np.float32) / large
-    image = _table(rng, x, y) if name == "toys" else _water(rng, x, y)
+    paint = {"toys": _table, "sea": _water, "space": _stars}[name]
+    image = paint(rng, x, y)
     picture = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
     small = picture.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255
@@ -207,4 +249,20 @@ def _water(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
         )
         leaf = (stem * (y < 0.9) * (y > 0.9 - height) * 0.9)[..., None]
         image = image * (1 - leaf) + leaf * np.array([0.10, 0.46 + 0.1 * rng.random(), 0.30])
+    return image
+
+
+def _stars(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
+    image = np.array([0.07, 0.06, 0.17]) * (1.2 - 0.5 * y[..., None])
+    for colour, cx, cy, size in (
+        ((0.30, 0.12, 0.42), 0.25, 0.7, 0.28),
+        ((0.08, 0.26, 0.45), 0.75, 0.35, 0.30),
+        ((0.40, 0.16, 0.25), 0.65, 0.85, 0.16),
+    ):
+        cloud = np.exp(-(((x - cx) / size) ** 2 + ((y - cy) / (0.6 * size)) ** 2))
+        image = image + 0.55 * cloud[..., None] * np.array(colour)
+    for _ in range(90):
+        cx, cy, size = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.0016, 0.0042)
+        star = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size**2)
+        image = image + rng.uniform(0.3, 0.9) * star[..., None]
     return image

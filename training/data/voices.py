@@ -19,7 +19,9 @@ TRAIN_FLITE = ("slt", "rms", "kal", "kal16")
 TEST_FLITE = ("awb",)
 TRAIN_ESPEAK = ("en", "en-us", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-us+f2", "en+f4",
                 "en-us+m3", "en-gb-x-rp+f3", "en-gb-x-gbcwmd+m7", "en-029+f5",
-                "en-us+m5")  # fmt: skip
+                "en-us+m5", "en+m2", "en-gb-x-rp+m4", "en-029+m6", "en+f3", "en-us+m1",
+                "en-gb-x-gbclan+f2",
+                "en-us+klatt3", "en-gb-x-rp+f5", "en+m8", "en-us+f4")  # fmt: skip
 TEST_ESPEAK = ("en-gb-scotland+f1",)
 TIMEOUT_S = 30
 

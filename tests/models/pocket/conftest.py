@@ -10,8 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from rollcast.models.pocket.audio import VisemeNet
-from rollcast.models.pocket.autoencoder import WarpDecoder
+from rollcast.models.pocket.autoencoder import LATENT_CHANNELS, PICTURE_SIZE, WarpDecoder
+from rollcast.models.pocket.conditions import EXPRESSIONS
 from rollcast.models.pocket.config import STUDENT
+from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.pocket.prompt import TokenEmbedding
 from rollcast.models.student import CausalStudent
@@ -22,7 +24,7 @@ LOOKS = [
         "title": "Ann",
         "kind": "avatar",
         "tokens": ["woman", "ann"],
-        "scale": 4.0,
+        "scale": 6.0,
         "objects": [],
     },
     {
@@ -30,15 +32,15 @@ LOOKS = [
         "title": "Toys",
         "kind": "scene",
         "tokens": ["toys"],
-        "scale": 16.0,
-        "objects": [{"name": "ball", "home": [40.0, 40.0], "radius": 12.0}],
+        "scale": 24.0,
+        "objects": [{"name": "ball", "home": [60.0, 60.0], "radius": 18.0}],
     },
 ]
 VOCABULARY = [
     {"name": "woman", "group": "identity", "words": ["woman"]},
     {"name": "ann", "group": "identity", "words": ["ann"]},
     {"name": "toys", "group": "scene", "words": ["toys"]},
-    {"name": "smiling", "group": "expression", "words": ["smiling"]},
+    *({"name": name, "group": "expression", "words": [name]} for name in EXPRESSIONS),
 ]
 
 
@@ -55,9 +57,9 @@ def _weights() -> dict[str, torch.Tensor]:
         for key, value in module.state_dict().items():
             # zero-initialised layers would hide what the conditions do
             tensors[f"{name}.{key}"] = value + 0.02 * torch.randn_like(value)
-    tensors["latent.mean"] = torch.zeros(20, 1, 1)
-    tensors["latent.spread"] = torch.ones(20, 1, 1)
-    tensors["latent.references"] = torch.randn(len(LOOKS), 20, 8, 8) * 0.3
+    tensors["latent.mean"] = torch.zeros(LATENT_CHANNELS, 1, 1)
+    tensors["latent.spread"] = torch.ones(LATENT_CHANNELS, 1, 1)
+    tensors["latent.references"] = torch.randn(len(LOOKS), LATENT_CHANNELS, 8, 8) * 0.3
     return tensors
 
 
@@ -66,18 +68,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pocket")
     rng = np.random.default_rng(0)
     for look in LOOKS:
-        for key in ("reference", "plate"):
+        for key in ("reference", "opened", "plate"):
             look[key] = f"{look['name']}-{key}.png"
             small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
-            small.resize((128, 128)).save(path / str(look[key]))
+            small.resize((PICTURE_SIZE, PICTURE_SIZE)).save(path / str(look[key]))
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "title": "Test",
         "looks": LOOKS,
         "vocabulary": VOCABULARY,
         "fillers": ["a"],
         "presets": ["smiling"],
-        "drag_gain": [22.0, 18.0],
+        "drag_gain": [33.0, 27.0],
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     save_file(_weights(), path / "pocket.safetensors")

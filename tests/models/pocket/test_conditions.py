@@ -2,8 +2,10 @@
 
 import torch
 
+from rollcast.models.pocket.autoencoder import LATENT_CHANNELS
 from rollcast.models.pocket.conditions import (
     FRAME_DIM,
+    FRAME_FEATURES,
     frame_conditions,
     frame_features,
     grouped,
@@ -13,24 +15,24 @@ from rollcast.models.pocket.conditions import (
 
 
 def test_packing_keeps_frames_apart_and_in_order() -> None:
-    latents = torch.randn(2, 12, 20, 8, 8)
+    latents = torch.randn(2, 12, LATENT_CHANNELS, 8, 8)
     packed = pack_latents(latents)
-    assert packed.shape == (2, 3, 80, 8, 8)
-    assert torch.equal(packed[1, 2, 20:40], latents[1, 9])
+    assert packed.shape == (2, 3, 4 * LATENT_CHANNELS, 8, 8)
+    assert torch.equal(packed[1, 2, LATENT_CHANNELS : 2 * LATENT_CHANNELS], latents[1, 9])
     assert torch.equal(unpack_latents(packed), latents)
 
 
 def test_groups_overlap_by_the_frame_before() -> None:
-    features = torch.randn(2, 8, 24)
-    previous = torch.randn(2, 24)
+    features = torch.randn(2, 8, FRAME_FEATURES)
+    previous = torch.randn(2, FRAME_FEATURES)
     groups = grouped(features, previous)
-    assert groups.shape == (2, 2, 5, 24)
+    assert groups.shape == (2, 2, 5, FRAME_FEATURES)
     assert torch.equal(groups[:, 0, 0], previous)
     assert torch.equal(groups[:, 1], features[:, 3:8])
 
 
 def test_grouping_in_chunks_equals_grouping_at_once() -> None:
-    features, previous = torch.randn(1, 12, 24), torch.randn(1, 24)
+    features, previous = torch.randn(1, 12, FRAME_FEATURES), torch.randn(1, FRAME_FEATURES)
     whole = grouped(features, previous)
     parts, last = [], previous
     for chunk in features.split(4, 1):
@@ -40,7 +42,7 @@ def test_grouping_in_chunks_equals_grouping_at_once() -> None:
 
 
 def test_speech_tokens_are_the_viseme_part() -> None:
-    features = frame_features(torch.rand(1, 4, 16), torch.rand(1, 4, 7))
+    features = frame_features(torch.rand(1, 4, 16), torch.rand(1, 4, 7), torch.rand(1, 4, 5))
     frame, speech = frame_conditions(grouped(features, features[:, 0]))
     assert frame.shape == (1, 1, FRAME_DIM)
     assert torch.equal(speech[0, 0, 1:], features[0, :, :16])

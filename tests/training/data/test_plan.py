@@ -11,11 +11,11 @@ def test_full_preset_has_the_promised_clips() -> None:
         for split in ("train", "test")
     }
     assert count == {
-        ("avatar", "train"): 108,
-        ("avatar", "test"): 24,
-        ("scene", "train"): 80,
+        ("avatar", "train"): 128,
+        ("avatar", "test"): 32,
+        ("scene", "train"): 42,
         ("scene", "test"): 12,
-        ("audio", "train"): 900,
+        ("audio", "train"): 1600,
         ("audio", "test"): 40,
     }
 

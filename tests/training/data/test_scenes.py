@@ -15,7 +15,7 @@ def test_things_stay_inside_and_below_the_speed_limit(spec: SceneSpec) -> None:
         assert (positions > radius).all() and (positions < SIZE - radius).all()
         fastest = max(fastest, float(np.hypot(*np.diff(positions, axis=0).T).max() * 25))
         assert np.abs(angles).max() < 0.4
-    assert 45 < fastest < 75
+    assert 67 < fastest < 112
 
 
 def test_later_things_cover_earlier_ones() -> None:
