@@ -36,7 +36,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
 _FILLER_TEXT = """
 a an and the of in on with who is are be please show me make it him her them they she he this that
 to at by person someone somebody look looks looking wearing wears has have having speaking talking
-now then but more some head face portrait avatar scene video neutral calm character people
+now then but more some head face portrait avatar scene video neutral calm character people desk
 """
 FILLERS = tuple(_FILLER_TEXT.split())
 

@@ -10,6 +10,7 @@ import pytest
 
 from rollcast.benchmarks.pipeline import Plan, measure
 from rollcast.benchmarks.staged_model import event_log, fingerprinted
+from rollcast.models.pocket.conditions import PACKED_CHANNELS
 
 
 def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() -> None:
@@ -18,7 +19,9 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     for name in ("prompt", "scene", "tracks", "clear_audio", "reset", "seed"):
         assert any(getattr(controls, name) for controls in log), name
     order = model.front(model.start(seed=1), log[0])
-    noise = np.random.default_rng(0).standard_normal((1, 1, 80, 8, 8)).astype(np.float32)
+    noise = (
+        np.random.default_rng(0).standard_normal((1, 1, PACKED_CHANNELS, 8, 8)).astype(np.float32)
+    )
     import torch
 
     words = [model.decode(order, torch.from_numpy(noise + k)).ignored_words for k in (0, 0, 1)]

@@ -29,7 +29,7 @@ def test_two_viewers_of_the_test_pattern() -> None:
     said: list[str] = []
     report = measure(Plan("test-pattern", (2,), 2.0), said.append).to_json()
     assert set(report) == {"device", "model", "native", "sessions", "soak"}
-    assert report["native"] == {"width": 192, "height": 192, "fps": 25, "chunk_frames": 4}
+    assert report["native"] == {"width": 128, "height": 128, "fps": 25, "chunk_frames": 4}
     assert report["soak"] is None
     (row,) = json.loads(json.dumps(report))["sessions"]
     assert list(row) == [*ROW, "overhead_ratio", "rss_mb"]
