@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from rollcast.benchmarks.quality_signals import laplacian_energy, to_signed
 from rollcast.models.pocket.autoencoder import (
-    FRAME_SIZE,
     GIVEN_CHANNELS,
     LATENT_SIZE,
     WHOLE_FRAME,
@@ -19,25 +18,18 @@ from rollcast.models.pocket.autoencoder import (
     Window,
 )
 
-from .clips import Clips, Look, load_index, load_looks
+from .clips import Clips, Look, load_index, load_looks, pictures_of
 from .loop import LoopConfig, Losses, Trainer
-from .losses import (
-    EYE_BOX,
-    MOUTH_BOX,
-    box_mask,
-    choice_loss,
-    focus,
-    picture_loss,
-    psnr,
-)
+from .losses import EYE_BOX, MOUTH_BOX, box_mask, choice_loss, focus, picture_loss, psnr
+from .tint import Tint
 
 # rows and columns of latent cells; a scene is seen whole, its things come from anywhere
 CROP = (5, 4)
 BATCH, SCENE_BATCH = 16, 5
 SCENE_EVERY = 4
 LOOKS_PER_BATCH = 4
-FINE_SIZE = FRAME_SIZE // 2
-EYE_HALF = (EYE_BOX[0] // 2, EYE_BOX[1] // 2)
+# how often a look must do with its reference picture, as what somebody brings must
+ALONE = 0.25
 CHOICE = 0.03
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
@@ -57,9 +49,7 @@ class Batches:
 
     def __init__(self, clips: Clips, looks: list[Look]) -> None:
         self.clips = clips
-        self.references = torch.stack([look.reference for look in looks])
-        self.opened = torch.stack([look.opened for look in looks])
-        self.plates = torch.stack([look.plate for look in looks])
+        self.pictures = pictures_of(looks)
         self.scales = torch.tensor([look.scale for look in looks])
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
         self.by_look = [(clips.look == k).nonzero()[:, 0] for k in range(len(looks))]
@@ -74,9 +64,13 @@ class Batches:
         is_scene = len(self.scenes) > 0 and step % SCENE_EVERY == 0
         looks = self.scenes if is_scene else self.avatars
         looks = looks[torch.randperm(len(looks))[:LOOKS_PER_BATCH]]
-        features = model.decoder.encode_reference(
-            self.references[looks], self.opened[looks], self.plates[looks]
-        )
+        lone = torch.zeros(len(looks), dtype=torch.bool)
+        if not is_scene:
+            lone = torch.rand(len(looks)) < ALONE
+        pictures = self.pictures.select(looks + lone * len(self.scales))
+        tint = Tint.random(lone)
+        pictures = pictures._replace(reference=tint(pictures.reference))
+        features = model.decoder.encode_reference(pictures)
         pick = torch.randint(len(looks), (SCENE_BATCH if is_scene else BATCH,))
         clip = torch.stack(
             [self.by_look[looks[k]][torch.randint(len(self.by_look[looks[k]]), ())] for k in pick]
@@ -84,25 +78,19 @@ class Batches:
         time = torch.randint(clips.length, (len(pick),))
         look = looks[pick]
         window = WHOLE_FRAME if is_scene else _window()
-        real = to_signed(clips.frames[clip, time])
+        real = tint.select(pick)(to_signed(clips.frames[clip, time]))
         weight = focus(real, clips.boxes[clip, time], self.is_avatar[look])
         real, weight = _cut(real, window), _cut(weight, window)
         reference = features.select(pick)
         scale = self.scales[look]
-        flow, open_flow = (_cut(f[clip, time], window) for f in (clips.flow, clips.open_flow))
+        truth = clips.motion(clip, time, lone[pick])
+        flow, open_flow = _cut(truth.flow, window), _cut(truth.open_flow, window)
         latents = model.encoder(real, reference, flow, open_flow, scale, window)
         made = model.decoder(_disturb(latents), reference, scale, window)
-        seen = [
-            _cut(shown[clip, time][:, None], window)
-            for shown in (clips.fine_known, clips.open_known)
-        ]
-        # a gaze turns the iris, which no vertex of the mesh follows: its flow is left to be found
-        left, right = clips.boxes[clip, time, 1:].div(2).unbind(1)
-        eyes = box_mask(left, EYE_HALF, FINE_SIZE) | box_mask(right, EYE_HALF, FINE_SIZE)
-        known = clips.fine_known[clip, time] & ~eyes
-        miss = self._flow_error(made.flow, clips.fine_flow[clip, time], known, window, scale)
+        seen = [_cut(shown[:, None], window) for shown in (truth.fine_known, truth.open_known)]
+        miss = self._flow_error(made.flow, truth.fine, truth.fine_known, window, scale)
         miss = miss + self._flow_error(
-            made.open_flow, clips.open_fine[clip, time], clips.open_known[clip, time], window, scale
+            made.open_flow, truth.open_fine, truth.open_known, window, scale
         )
         return {
             "picture": picture_loss(real, made.frames.float(), weight),
@@ -118,21 +106,22 @@ class Batches:
         seen = _cut(known[:, None].float(), window)
         return ((drawn - target).abs() * seen / scale[:, None, None, None]).mean()
 
-    def reconstruct(self, model: Autoencoder, clip: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and reconstructed frames [n, 3, 192, 192]."""
+    def reconstruct(
+        self, model: Autoencoder, clip: Tensor, time: Tensor, *, alone: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Real and reconstructed frames [n, 3, 192, 192]; `alone` from one picture of a look."""
         look, clips = self.clips.look[clip], self.clips
         real = to_signed(clips.frames[clip, time])
         made = torch.empty_like(real)
         for k in look.unique().tolist():
             rows = (look == k).nonzero()[:, 0]
-            one = slice(k, k + 1)
-            reference = model.decoder.encode_reference(
-                self.references[one], self.opened[one], self.plates[one]
-            ).expand(len(rows))
+            row = k + alone * len(self.scales)
+            pictures = self.pictures.select(slice(row, row + 1))
+            reference = model.decoder.encode_reference(pictures).expand(len(rows))
             where, when = clip[rows], time[rows]
             scale = self.scales[look[rows]]
-            flows = clips.flow[where, when], clips.open_flow[where, when]
-            latents = model.encoder(real[rows], reference, *flows, scale)
+            truth = clips.motion(where, when, torch.full((len(rows),), alone))
+            latents = model.encoder(real[rows], reference, truth.flow, truth.open_flow, scale)
             made[rows] = model.decoder(latents, reference, scale).frames.clamp(-1, 1)
         return real, made
 
@@ -141,10 +130,14 @@ class Batches:
         assert isinstance(model, Autoencoder)
         clip = torch.arange(len(self.clips)).repeat_interleave(4)
         time = torch.linspace(7, self.clips.length - 5, 4).long().repeat(len(self.clips))
+        boxes, look = self.clips.boxes[clip, time], self.clips.look[clip]
         real, made = self.reconstruct(model, clip, time)
-        return quality(
-            real, made, self.clips.boxes[clip, time], self.clips.look[clip], self.is_avatar
-        )
+        report = quality(real, made, boxes, look, self.is_avatar)
+        face = self.is_avatar[look].nonzero()[:, 0]
+        real, made = self.reconstruct(model, clip[face], time[face], alone=True)
+        lone = quality(real, made, boxes[face], look[face], self.is_avatar)
+        names = ("psnr", "psnr_mouth", "sharp_mouth")
+        return report | {f"alone_{name}": lone[name] for name in names}
 
 
 def quality(

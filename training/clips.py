@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from rollcast.models.pocket.autoencoder import FLOW_SIZE
+from rollcast.models.pocket.autoencoder import FLOW_SIZE, Pictures
 from rollcast.models.pocket.motion import CELL, SceneObject
 
 from .vocabulary import build_vocabulary
@@ -41,6 +41,20 @@ class Look:
     @property
     def is_avatar(self) -> bool:
         return self.kind == "avatar"
+
+
+class Motion(NamedTuple):
+    """Backward flow in pixels of n frames to the two pictures of their looks.
+
+    Coarse [n, 2, 16, 16], fine [n, 96, 96, 2], and where the fine flow is known [n, 96, 96].
+    """
+
+    flow: Tensor
+    fine: Tensor
+    fine_known: Tensor
+    open_flow: Tensor
+    open_fine: Tensor
+    open_known: Tensor
 
 
 class Clips:
@@ -119,6 +133,24 @@ class Clips:
         """Frames of a clip."""
         return self.frames.shape[1]
 
+    def motion(self, clip: Tensor, time: Tensor | slice, lone: Tensor) -> Motion:
+        """How the frames `time` of `clip` have moved.
+
+        For the `lone` ones the reference is the second picture as well.
+        """
+        pairs = (
+            (self.open_flow, self.flow),
+            (self.open_fine, self.fine_flow),
+            (self.open_known, self.fine_known),
+        )
+        to_open = []
+        for opened, own in pairs:
+            known = opened[clip, time]
+            pick = lone.view(-1, *[1] * (known.ndim - 1))
+            to_open.append(torch.where(pick, own[clip, time], known))
+        flow, fine, known = (t[clip, time] for t in (self.flow, self.fine_flow, self.fine_known))
+        return Motion(flow, fine, known, *to_open)
+
 
 def _one_picture(clip: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A scene has no second picture: the flow to it is the flow to the first."""
@@ -186,6 +218,19 @@ def resting_cells(tracks: np.ndarray, reference: np.ndarray, objects: np.ndarray
         close = np.hypot(line[None] - x, line[:, None] - y) < _THING_REACH
         near |= still[:, None, None] & close
     return near
+
+
+def pictures_of(looks: list[Look]) -> Pictures:
+    """The pictures of all looks, and then of all of them again, each of its reference alone.
+
+    Row `len(looks) + k` is look `k` as if somebody had brought nothing but its picture.
+    """
+    reference = torch.stack([look.reference for look in looks])
+    opened = torch.stack([look.opened for look in looks])
+    plates = torch.stack([look.plate for look in looks])
+    known = Pictures(reference, opened, plates, torch.zeros(len(looks), dtype=torch.bool))
+    lone = Pictures.single(reference)
+    return Pictures(*(torch.cat(pair) for pair in zip(known, lone, strict=True)))
 
 
 def load_index(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.audio import CHUNK_FRAMES
-from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures
+from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures, at_rest
 from rollcast.models.pocket.conditions import (
     EXPRESSIONS,
     frame_conditions,
@@ -27,10 +27,12 @@ from rollcast.models.pocket.motion import motion_draft, track_map
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
-from .clips import Clips, Look
+from .clips import Clips, Look, pictures_of
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1
+# share of avatars that are shown by their reference picture alone
+_ALONE = 0.2
 _DROP_WORD = 0.3
 
 
@@ -42,29 +44,20 @@ class Normalisation:
     spread: Tensor
 
 
-def at_rest(
-    model: Autoencoder, images: Tensor, features: ReferenceFeatures, scale: Tensor
-) -> Tensor:
-    """The latents [N, 28, 8, 8] of the reference pictures themselves.
-
-    What the flow to the open picture adds is left at zero: it is a part of the motion.
-    """
-    still = torch.zeros(len(images), 2, FLOW_SIZE, FLOW_SIZE)
-    return model.encoder(F.avg_pool2d(images, 2), features, still, still, scale)
-
-
 class References:
-    """What never changes of each look: features, its own latent, its motion scale."""
+    """What never changes of each look: features, its own latent, its motion scale.
+
+    Rows are as in `pictures_of`: all looks, then all of them with their reference alone.
+    """
 
     def __init__(self, model: Autoencoder, looks: list[Look], norm: Normalisation | None) -> None:
-        images = torch.stack([look.reference for look in looks])
-        self.scale = torch.tensor([look.scale for look in looks])
-        self.is_avatar = torch.tensor([look.is_avatar for look in looks])
+        pictures = pictures_of(looks)
+        self.count = len(looks)
+        self.scale = torch.tensor([look.scale for look in looks]).repeat(2)
+        self.is_avatar = torch.tensor([look.is_avatar for look in looks]).repeat(2)
         with torch.no_grad():
-            plates = torch.stack([look.plate for look in looks])
-            opened = torch.stack([look.opened for look in looks])
-            self.features = model.decoder.encode_reference(images, opened, plates)
-            raw = at_rest(model, images, self.features, self.scale)
+            self.features = model.decoder.encode_reference(pictures)
+            raw = at_rest(model.encoder, pictures.reference, self.features, self.scale)
         self.raw_latent = raw
         if norm is not None:
             self.spread = norm.spread
@@ -83,17 +76,21 @@ class References:
 
 
 @torch.no_grad()
-def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Tensor:
-    """Raw latents of all clips [N, T, 28, 8, 8]."""
+def encode_clips(
+    model: Autoencoder, clips: Clips, references: References, *, alone: bool = False
+) -> Tensor:
+    """Raw latents of all clips [N, T, 28, 8, 8]; `alone`: seen from one picture of each look."""
     latents = []
+    lone = torch.full((clips.length,), alone)
     for n in range(len(clips)):
-        look = int(clips.look[n])
+        look = int(clips.look[n]) + alone * references.count
         reference = references.features.select(slice(look, look + 1)).expand(clips.length)
         scale = references.scale[look].expand(clips.length)
+        truth = clips.motion(torch.full((clips.length,), n), torch.arange(clips.length), lone)
         # the encoder was trained in this precision
         with torch.autocast("cpu", torch.bfloat16):
             made = model.encoder(
-                to_signed(clips.frames[n]), reference, clips.flow[n], clips.open_flow[n], scale
+                to_signed(clips.frames[n]), reference, truth.flow, truth.open_flow, scale
             )
         latents.append(made.float())
     return torch.stack(latents).contiguous()
@@ -101,7 +98,7 @@ def encode_clips(model: Autoencoder, clips: Clips, references: References) -> Te
 
 def measure(latents: Tensor, clips: Clips, references: References) -> Normalisation:
     """Channel statistics of the latents' differences from their references."""
-    mean = references.raw_latent.mean((0, 2, 3))[:, None, None]
+    mean = references.raw_latent[: references.count].mean((0, 2, 3))[:, None, None]
     moved = latents - references.raw_latent[clips.look][:, None]
     return Normalisation(mean, moved.std((0, 1, 3, 4))[:, None, None].clamp(min=1e-3))
 
@@ -114,7 +111,7 @@ class Batch:
     groups: Tensor
     tracks: Tensor  # [B, 4F, 20, 8, 8]
     flow: Tensor  # drafted motion, px [B, 4F, 2, 16, 16]
-    look: Tensor
+    look: Tensor  # rows of `References`
     words: Tensor  # [B, tokens]
     clip: Tensor
     start: Tensor
@@ -139,14 +136,15 @@ class Sequences:
         looks: list[Look],
         references: References,
         norm: Normalisation,
-        latents: Tensor,
+        latents: tuple[Tensor, Tensor],
         vocabulary: Vocabulary,
         expressions: list[str],
         visemes: Tensor | None = None,
     ) -> None:
         self.clips, self.looks, self.references = clips, looks, references
         self.vocabulary, self.expressions = vocabulary, expressions
-        self.latents = (latents - norm.mean) / norm.spread
+        # of all clips as they are, and as seen from one picture of each look
+        self.latents = [(seen - norm.mean) / norm.spread for seen in latents]
         motion = torch.cat([clips.pose, clips.blink[..., None], clips.brow[..., None]], -1)
         seen = clips.visemes if visemes is None else visemes
         features = frame_features(seen, motion, self._expression_levels())
@@ -170,22 +168,38 @@ class Sequences:
                 picks.append(rows[torch.randint(len(rows), (count,))])
         clip = torch.cat(picks)
         last = self.clips.length - CHUNK_FRAMES * chunks
-        return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks)
+        lone = torch.rand(len(clip)) < _ALONE
+        lone &= self.references.is_avatar[self.clips.look[clip]]
+        return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks, lone=lone)
 
-    def cut(self, clip: Tensor, start: Tensor, chunks: int, *, drop: bool = True) -> Batch:
-        """The sequences of these clips from these frames on; `drop` leaves out words."""
+    def cut(
+        self,
+        clip: Tensor,
+        start: Tensor,
+        chunks: int,
+        *,
+        drop: bool = True,
+        lone: Tensor | None = None,
+    ) -> Batch:
+        """The sequences of these clips from these frames on; `drop` leaves out words.
+
+        The `lone` ones have nothing but their reference picture, and no words that describe it.
+        """
+        alone = torch.zeros(len(clip), dtype=torch.bool) if lone is None else lone
         length = CHUNK_FRAMES * chunks
         rows = [slice(s, s + length) for s in start.tolist()]
         pairs = list(zip(clip.tolist(), rows, strict=True))
         features = torch.stack([self.features[n, row] for n, row in pairs])
         before = self.features[clip, (start - 1).clamp(min=0)]
+        shown = [self.latents[int(a)][n, row] for a, (n, row) in zip(alone, pairs, strict=True)]
+        words = [self._words(n, row, drop, bool(a)) for a, (n, row) in zip(alone, pairs, strict=True)]
         return Batch(
-            latents=pack_latents(torch.stack([self.latents[n, row] for n, row in pairs])),
+            latents=pack_latents(torch.stack(shown)),
             groups=grouped(features, before),
             tracks=pack_tracks(torch.stack([self._tracks(n, row) for n, row in pairs])),
             flow=torch.stack([self._draft(n, row) for n, row in pairs]),
-            look=self.clips.look[clip],
-            words=torch.stack([self._words(n, row, drop) for n, row in pairs]),
+            look=self.clips.look[clip] + alone * self.references.count,
+            words=torch.stack(words),
             clip=clip,
             start=start,
         )
@@ -212,9 +226,9 @@ class Sequences:
         first = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
         return self.clips.tracks[clip][row][:, first]
 
-    def _words(self, clip: int, row: slice, drop: bool) -> Tensor:
+    def _words(self, clip: int, row: slice, drop: bool, alone: bool) -> Tensor:
         vector = torch.zeros(len(self.vocabulary.tokens))
-        if drop and torch.rand(()) < _NO_PROMPT:
+        if alone or (drop and torch.rand(()) < _NO_PROMPT):
             names = []
         else:
             names = sorted(self.looks[int(self.clips.look[clip])].tokens)

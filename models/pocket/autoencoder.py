@@ -6,7 +6,8 @@ person or things. The difference to the plate is a matte, so what moves takes it
 and uncovers the plate. A frame's latent is [28, 8, 8]: 8 channels hold the backward flow to the
 reference on a 16x16 grid (2x2 cells folded into channels), 8 what the flow to the open picture
 adds to it, 12 are learned. Flow that is given, not discovered, is what makes so small a decoder
-sharp. The coarse flow is upsampled by a learned convex combination of its 3x3 neighbours (RAFT,
+sharp. A picture that somebody brings has neither of the other two: it is drawn from it alone, all
+of it in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex combination of its 3x3 neighbours (RAFT,
 arXiv 2003.12039, section 3.3), so that two things moving apart keep a crisp edge between them.
 Pictures have twice the size of a frame: sampling between their pixels does not blur.
 """
@@ -36,6 +37,26 @@ _SUB = _CELL // _DETAIL
 
 # a reference pixel is in front where it differs from the plate by more than this (-1..1 scale)
 _MATTE_FROM, _MATTE_TO = 0.03, 0.12
+_BLUR = 48
+
+
+class Pictures(NamedTuple):
+    """A look's pictures in -1..1 [B, 3, 384, 384]; where `alone` [B], only the reference counts."""
+
+    reference: Tensor
+    opened: Tensor
+    plate: Tensor
+    alone: Tensor
+
+    @classmethod
+    def single(cls, reference: Tensor) -> Pictures:
+        """Pictures of looks of which nothing but `reference` is known."""
+        alone = torch.ones(len(reference), dtype=torch.bool, device=reference.device)
+        return cls(reference, reference, reference, alone)
+
+    def select(self, index: Tensor | slice) -> Pictures:
+        """The pictures of some batch rows."""
+        return Pictures(*(t[index] for t in self))
 
 
 class ReferenceFeatures(NamedTuple):
@@ -142,7 +163,10 @@ def unfold_motion(latents: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class FrameEncoder(nn.Module):
-    """Frame and its warped reference -> the learned channels. Used in training only."""
+    """Frame and its warped reference -> the learned channels.
+
+    A stream uses it for one frame of each look: the picture itself, at rest.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,6 +200,17 @@ class FrameEncoder(nn.Module):
         return torch.cat([fold_motion(flow, scale), opening, learned], 1)
 
 
+def at_rest(
+    encoder: FrameEncoder, images: Tensor, features: ReferenceFeatures, scale: Tensor
+) -> Tensor:
+    """The latents [B, 28, 8, 8] of the reference pictures [B, 3, 384, 384] themselves.
+
+    What the flow to the open picture adds is left at zero: it is a part of the motion.
+    """
+    still = images.new_zeros(len(images), 2, FLOW_SIZE, FLOW_SIZE)
+    return encoder(F.avg_pool2d(images, 2), features, still, still, scale)
+
+
 class WarpDecoder(nn.Module):
     """Latents and a look's pictures -> frames."""
 
@@ -203,14 +238,18 @@ class WarpDecoder(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
 
-    def encode_reference(self, image: Tensor, opened: Tensor, plate: Tensor) -> ReferenceFeatures:
-        """Features of a look's pictures in -1..1 [B, 3, 384, 384]; once per look."""
+    def encode_reference(self, pictures: Pictures) -> ReferenceFeatures:
+        """Features of looks' pictures; once per look."""
+        image = pictures.reference
+        alone = pictures.alone[:, None, None, None]
+        opened = torch.where(alone, image, pictures.opened)
+        plate = torch.where(alone, blurred(image), pictures.plate)
         small = F.avg_pool2d(torch.cat([image, opened], 1), 2)
         fine = self.see_pictures(small)
         middle = self.ref_middle(fine)
         coarse = self.ref_coarse(middle)
         behind = F.avg_pool2d(plate, 2)
-        fronts = cut_out(image, plate), cut_out(opened, plate)
+        fronts = cut_out(image, plate, alone), cut_out(opened, plate, alone)
         return ReferenceFeatures(*fronts, behind, fine, middle, coarse)
 
     def forward(
@@ -258,11 +297,20 @@ def _cut(picture: Tensor, window: Window) -> Tensor:
     return picture[..., top : top + window.rows * step, left : left + window.columns * step]
 
 
-def cut_out(image: Tensor, plate: Tensor) -> Tensor:
-    """What stands before the plate, premultiplied, with its matte: [B, 4, H, W]."""
+def cut_out(image: Tensor, plate: Tensor, alone: Tensor) -> Tensor:
+    """What stands before the plate, premultiplied, with its matte: [B, 4, H, W].
+
+    Where `alone` [B, 1, 1, 1], no plate is known and everything stands before it.
+    """
     apart = (image - plate).abs().amax(1, keepdim=True)
     matte = ((apart - _MATTE_FROM) / (_MATTE_TO - _MATTE_FROM)).clamp(0, 1)
+    matte = torch.where(alone, torch.ones_like(matte), matte)
     return torch.cat([image * matte, matte], 1)
+
+
+def blurred(image: Tensor) -> Tensor:
+    """The colours of a picture [B, 3, H, W] without its shapes."""
+    return _resize(F.avg_pool2d(image, _BLUR), _BLUR)
 
 
 def composite(front: Tensor, plate: Tensor, flow: Tensor, window: Window) -> Tensor:

@@ -119,7 +119,8 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
 def _expression(job: Job) -> int:
     """Index into EXPRESSIONS: even training clips are neutral, the others take turns.
 
-    The two looks of a person start at different expressions, so that each person shows all.
+    Ten clips of a look show every expression once: a look tells nothing of an expression, or
+    networks would read the one from the other. The looks of a person begin at different ones.
     """
     if job.split == "train" and job.number % 2 == 0:
         return 0

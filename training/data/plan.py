@@ -7,7 +7,7 @@ from training.data.identities import IDENTITIES
 from training.data.scenes import SCENES
 from training.data.strangers import stranger
 
-VERSION = 2
+VERSION = 3
 BASE_SEED = 20_25
 
 
@@ -33,8 +33,8 @@ class Preset:
 
 _ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
 PRESETS: dict[str, Preset] = {
-    "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 6, 2, 14, 4,
-                   1600, 40, strangers=16, stranger_train=2),
+    "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 10, 3, 18, 4,
+                   2400, 48, strangers=40, stranger_train=2),
     "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 16, 1, 1, 1, 1, 2, 1, 25,
                     strangers=1, stranger_train=1),
 }  # fmt: skip

@@ -255,7 +255,9 @@ void shade_all(const int *tri, const int *part, const float *attr, const float *
 }
 
 /* Backward flow per supersample: where its surface point lies in the reference, minus where it
- * is here, in output pixels; state 0 unknown, 1 surface seen in the reference, 2 background. */
+ * is here, in output pixels; state 0 unknown, 1 surface seen in the reference, 2 background.
+ * Eyes turn without their vertices, so their flow stays unknown. Teeth and tongue lie so close
+ * behind the lips that depth alone cannot tell whether the reference shows them. */
 void backward_flow(int size, int factor, const int *tri, const int *part, const int *ids, const float *bary,
                    const float *ref_screen, const float *ref_depth, const int *ref_ids, float *flow,
                    unsigned char *state) {
@@ -273,7 +275,11 @@ void backward_flow(int size, int factor, const int *tri, const int *part, const 
       int inside = rx >= 0 && ry >= 0 && rx < size && ry < size;
       int seen = inside && r[2] > ref_depth[ry * size + rx] - .08f && ref_depth[ry * size + rx] > -1e8f;
       int p = part[i];
-      state[q] = seen && p != EYE && p != TEETH && p != TONGUE ? 1 : 0;
+      if (seen && (p == TEETH || p == TONGUE)) {
+        int there = ref_ids[ry * size + rx];
+        seen = there >= 0 && part[there] == p;
+      }
+      state[q] = seen && p != EYE ? 1 : 0;
     }
 }
 
