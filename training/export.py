@@ -20,7 +20,6 @@ from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import ASSETS
 
 from .clips import Clips, Look, load_index, load_looks
-from .sequences import References
 from .student import load_autoencoder
 from .vocabulary import FILLERS, build_vocabulary
 
@@ -43,19 +42,18 @@ PRESETS = (
 OPENING_GAIN = 1.12
 
 
-def collect_weights(parts: Path, looks: list[Look]) -> dict[str, Tensor]:
+def collect_weights(parts: Path) -> dict[str, Tensor]:
     """All tensors that a stream needs, float16."""
     student = torch.load(parts / "student/student.pt", weights_only=True)
-    autoencoder = load_autoencoder(parts / "autoencoder/autoencoder.pt")
+    encoder = load_autoencoder(parts / "autoencoder/autoencoder.pt").encoder.state_dict()
     visemes = torch.load(parts / "visemes/visemes.pt", weights_only=True)
     tensors: dict[str, Tensor] = dict(student["student"])
     decoder = torch.load(parts / "polish/decoder.pt", weights_only=True)
     tensors |= {f"decoder.{k}": t for k, t in decoder.items()}
+    tensors |= {f"encoder.{k}": t for k, t in encoder.items()}
     visemes = {k: OPENING_GAIN * t if k.startswith("leave.") else t for k, t in visemes.items()}
     tensors |= {f"visemes.{k}": t for k, t in visemes.items()}
     tensors["latent.mean"], tensors["latent.spread"] = student["mean"], student["spread"]
-    shown = [look for look in looks if look.ships]
-    tensors["latent.references"] = References(autoencoder, shown, None).raw_latent
     return {name: t.half().contiguous() for name, t in tensors.items()}
 
 
@@ -140,7 +138,7 @@ def main() -> None:
     text = json.dumps(manifest, indent=1) + "\n"
     (args.out / "manifest.json").write_text(text, encoding="utf-8")
     shutil.copy(args.parts / "measures" / SET.name, args.out / SET.name)
-    save_file(collect_weights(args.parts, looks), args.out / "pocket.safetensors")
+    save_file(collect_weights(args.parts), args.out / "pocket.safetensors")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from rollcast.models.pocket.autoencoder import FRAME_SIZE, WarpDecoder
 
 from .critic import Critic, contrast_loss, critic_loss, patches_at, persuasion
+from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .losses import choice_loss, focus, picture_loss
+from .pocket_student import PocketStudent
 from .sequences import Batch
-from .student import Objective, PocketStudent, prepare
+from .student import prepare
 
 _AVATARS, _SCENES, _CHUNKS = 5, 1, 3
 _FRAMES = 12
@@ -32,20 +34,20 @@ _NOISE = 0.25
 class Polish:
     """The losses of a decoder on frozen samples."""
 
-    def __init__(self, objective: Objective, student: PocketStudent, share: float) -> None:
-        self.objective, self.student, self.share = objective, student, share
+    def __init__(self, lesson: Lesson, student: PocketStudent, share: float) -> None:
+        self.lesson, self.student, self.share = lesson, student, share
         self.critic = Critic()
         self.optimizer = torch.optim.Adam(self.critic.parameters(), _CRITIC_RATE, betas=(0.5, 0.99))
 
     def losses(self, model: nn.Module, step: int) -> Losses:
         """One batch's losses of a `WarpDecoder`; the critic learns on the way."""
-        o = self.objective
-        batch = o.train.draw(_AVATARS, _SCENES, _CHUNKS)
+        lesson = self.lesson
+        batch = lesson.train.draw(_AVATARS, _SCENES, _CHUNKS)
         made = self._latents(batch, step)
         rows = torch.randperm(len(batch.look) * _CHUNKS * 4)[:_FRAMES]
         real, centres, weight, seen = self._truth(batch, rows)
-        o.decoder = model
-        decoded = o.draw(made, batch.look, rows)
+        lesson.decoder = model
+        decoded = lesson.decoded(made, batch.look, rows)
         drawn = decoded.frames.float()
         places = torch.arange(_FRAMES).repeat(2)
         real_patches = patches_at(real[places], centres)
@@ -64,7 +66,7 @@ class Polish:
     def _latents(self, batch: Batch, step: int) -> Tensor:
         """The student's samples, or the truth with noise that resembles their errors."""
         if torch.rand(()) < self.share:
-            return self.objective.sample(self.student, batch, seed=step)[-1]
+            return self.lesson.sample(self.student, batch, seed=step)[-1]
         return batch.latents + _NOISE * torch.rand(()) * torch.randn_like(batch.latents)
 
     def _teach_critic(self, real: Tensor, made: Tensor) -> None:
@@ -81,19 +83,20 @@ class Polish:
 
         And where each of a look's two pictures shows what the frames show.
         """
-        o = self.objective
+        lesson = self.lesson
         length = 4 * _CHUNKS
         which = rows // length
         clip, time = batch.clip[which], batch.start[which] + rows % length
-        real = o.train.frames(clip, time)
-        boxes = o.train.clips.boxes[clip, time]
-        face = o.references.is_avatar[batch.look[which]]
+        real = lesson.train.frames(clip, time)
+        boxes = lesson.train.clips.boxes[clip, time]
+        look = batch.look[which]
+        face = lesson.references.is_avatar[look]
         anywhere = torch.rand(len(rows), 2) * FRAME_SIZE
         eye = boxes[torch.arange(len(rows)), torch.randint(1, 3, (len(rows),))]
         mouth = torch.where(face[:, None], boxes[:, 0], anywhere.flip(0))
         other = torch.where((face & (torch.rand(len(rows)) < 0.5))[:, None], eye, anywhere)
-        clips = o.train.clips
-        seen = clips.fine_known[clip, time][:, None], clips.open_known[clip, time][:, None]
+        truth = lesson.train.clips.motion(clip, time, look >= lesson.references.count)
+        seen = truth.fine_known[:, None], truth.open_known[:, None]
         return real, torch.cat([mouth, other]), focus(real, boxes, face), seen
 
 
@@ -108,12 +111,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    objective, student = prepare(args.data, args.parts, args.steps)
+    lesson, student = prepare(args.data, args.parts)
     if args.student_share:
         saved = torch.load(args.parts / "student/student.pt", weights_only=True)
         student.load_state_dict(saved["student"])
     student.requires_grad_(False).eval()
-    decoder = objective.decoder.requires_grad_(True)
+    decoder = lesson.decoder.requires_grad_(True)
     assert isinstance(decoder, WarpDecoder)
     # what the student sees of the pictures stays as it is
     for part in (decoder.see_pictures, decoder.ref_middle, decoder.ref_coarse):
@@ -122,10 +125,10 @@ def main() -> None:
     trainer.resume()
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        objective.decoder = model
-        return objective.evaluate(student) if args.student_share else objective.reconstruct()
+        lesson.decoder = model
+        return lesson.evaluate(student) if args.student_share else lesson.reconstruct()
 
-    trainer.run(Polish(objective, student, args.student_share).losses, evaluate, evaluate_every=400)
+    trainer.run(Polish(lesson, student, args.student_share).losses, evaluate, evaluate_every=400)
     torch.save(trainer.averaged.state_dict(), args.out / "decoder.pt")
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rollcast.benchmarks.quality_signals import to_signed
@@ -192,7 +191,9 @@ class Sequences:
         features = torch.stack([self.features[n, row] for n, row in pairs])
         before = self.features[clip, (start - 1).clamp(min=0)]
         shown = [self.latents[int(a)][n, row] for a, (n, row) in zip(alone, pairs, strict=True)]
-        words = [self._words(n, row, drop, bool(a)) for a, (n, row) in zip(alone, pairs, strict=True)]
+        words = [
+            self._words(n, row, drop, bool(a)) for a, (n, row) in zip(alone, pairs, strict=True)
+        ]
         return Batch(
             latents=pack_latents(torch.stack(shown)),
             groups=grouped(features, before),

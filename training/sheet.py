@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rollcast.benchmarks.quality_signals import MOUTH_COLUMNS, MOUTH_ROWS, to_signed
 from rollcast.benchmarks.quality_watch import Watch
-from rollcast.models.pocket.model import PocketModel
+from rollcast.models.pocket.model import ASSETS, PocketModel
 
 from .clips import Clips, load_index, load_looks
 
@@ -55,13 +55,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--out", type=Path, default=Path("var/train"))
+    parser.add_argument("--assets", type=Path, default=ASSETS)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     index = load_index(args.data)
     looks = load_looks(args.data, index)
     names = [look.name for look in looks if look.ships]
-    whole, mouths = draw_sheets(PocketModel(), Clips(args.data, "test", index, looks), names)
+    whole, mouths = draw_sheets(
+        PocketModel(args.assets), Clips(args.data, "test", index, looks), names
+    )
     _save(whole, args.out / "sheet.png")
     _save(mouths, args.out / "mouths.png")
 

@@ -18,8 +18,8 @@ from rollcast.models.pocket.conditions import (
     frame_conditions,
 )
 from rollcast.models.pocket.config import CACHE, SHIFT, STEPS
+from training.pocket_student import PocketStudent
 from training.sequences import Batch
-from training.student import PocketStudent
 
 CHUNKS = 8
 

@@ -35,7 +35,7 @@ _ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
 PRESETS: dict[str, Preset] = {
     "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 10, 3, 18, 4,
                    2400, 48, strangers=40, stranger_train=2),
-    "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 16, 1, 1, 1, 1, 2, 1, 25,
+    "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 28, 2, 1, 1, 1, 12, 2, 28,
                     strangers=1, stranger_train=1),
 }  # fmt: skip
 
