@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..stream import ModelInfo, Scene
 from .audio import CHUNK_FRAMES, LOOKAHEAD_MS, SAMPLE_RATE
-from .autoencoder import FRAME_SIZE, ReferenceFeatures, WarpDecoder
+from .autoencoder import FRAME_SIZE, Pictures, ReferenceFeatures, WarpDecoder
 from .conditions import reference_base, reference_channels
 from .manifest import LookEntry, Manifest
 
@@ -54,7 +54,8 @@ def see_look(
 ) -> Look:
     """Prepare a look; `latent` [1, 28, 8, 8] is its picture's own normalised latent."""
     shown = (pictures.reference, pictures.opened, pictures.plate)
-    features = decoder.encode_reference(*(_signed(picture) for picture in shown))
+    known = Pictures(*(_signed(picture) for picture in shown), alone=torch.tensor([False]))
+    features = decoder.encode_reference(known)
     scale = torch.tensor([entry.scale])
     return Look(
         entry, features, scale, reference_base(latent), reference_channels(features, latent)
