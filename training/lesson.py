@@ -116,6 +116,8 @@ class Lesson:
         estimates = self.sample(model, batch, steps=steps)
         errors = [(e - batch.latents).square().mean() for e in estimates]
         report = {f"latent_{k + 1}": float(e) for k, e in enumerate(errors)}
+        amounts = [change(x).mean() for x in (estimates[-1], batch.latents)]
+        report["motion"] = float(amounts[0] / amounts[1])
         report |= self._pictures(estimates[-1], batch)
         avatars = batch.clip[self.references.is_avatar[batch.look]]
         return report | self._lip_sync(estimates[-1][: len(avatars)], batch, avatars)
@@ -152,3 +154,9 @@ class Lesson:
         worst = min(scores)
         mean = sum(scores) / len(scores)
         return {"lip": mean, "lip_worst": worst, "opening": sum(amplitude) / len(amplitude)}
+
+
+def change(packed: Tensor) -> Tensor:
+    """Mean absolute change [B] from frame to frame of latents [B, F, 112, 8, 8]."""
+    frames = unpack_latents(packed)
+    return (frames[:, 1:] - frames[:, :-1]).abs().mean((1, 2, 3, 4))

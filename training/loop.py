@@ -105,28 +105,35 @@ class Trainer:
         evaluate: Callable[[nn.Module], dict[str, float]],
         evaluate_every: int,
     ) -> None:
-        """Train to the end; `evaluate` sees the averaged weights."""
+        """Train to the end; `evaluate` sees the averaged weights, before the first step as well."""
+        log_every = max(1, min(self.config.log_every, self.config.steps // 5))
+        if self.step == 0:
+            self._evaluate(evaluate)
         sums: dict[str, float] = {}
         started = saved = time.monotonic()
         first = self.step
         while self.step < self.config.steps:
-            for name, value in self._optimise(compute).items():
+            for name, value in self.optimise(compute).items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
-            if self.step % self.config.log_every == 0:
-                row = {name: value / self.config.log_every for name, value in sums.items()}
+            if self.step % log_every == 0:
+                row = {name: value / log_every for name, value in sums.items()}
                 seconds = (time.monotonic() - started) / (self.step - first)
                 self._log("train", row | {"seconds_per_step": seconds})
                 sums = {}
             if self.step % evaluate_every == 0 or self.step == self.config.steps:
-                with torch.no_grad():
-                    self._log("evaluate", evaluate(self.averaged))
+                self._evaluate(evaluate)
             if time.monotonic() - saved > self.config.save_every_s:
                 self.save()
                 saved = time.monotonic()
         self.save()
 
-    def _optimise(self, compute: Callable[[nn.Module, int], Losses]) -> dict[str, float]:
+    def _evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
+        with torch.no_grad():
+            self._log("evaluate", evaluate(self.averaged))
+
+    def optimise(self, compute: Callable[[nn.Module, int], Losses]) -> dict[str, float]:
+        """One step; the losses it was made by."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):

@@ -89,7 +89,7 @@ def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
 def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     espeak_share = 0.0 if job.split == "test" else 0.3
     speech = speech_clip(rng, job.frames, job.split, espeak_share)
-    acting = behave(rng, loudness(speech.audio), _expression(job))
+    acting = behave(rng, loudness(speech.audio), expression_of(job))
     renderer = portrait(job.look)
     frames = [
         renderer.render(acting.weights(t, speech.visemes[t]), acting.pose[t])
@@ -116,7 +116,7 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     }
 
 
-def _expression(job: Job) -> int:
+def expression_of(job: Job) -> int:
     """Index into EXPRESSIONS: even training clips are neutral, the others take turns.
 
     Ten clips of a look show every expression once: a look tells nothing of an expression, or

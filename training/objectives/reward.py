@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rollcast.models.pocket.conditions import unpack_latents
-
+from ..lesson import change
 from ..sequences import Batch
 from .distribution_matching import DistributionMatching
 
@@ -42,10 +41,5 @@ class RewardedMatching(DistributionMatching):
 
     def _lost_motion(self, made: Tensor, batch: Batch) -> Tensor:
         """Share [B] of the truth's change from frame to frame that is missing or too much."""
-        amounts = [_change(x) for x in (made, batch.latents)]
+        amounts = [change(x) for x in (made, batch.latents)]
         return (amounts[0] / amounts[1].clamp(min=1e-3) - 1).abs().clamp(max=1)
-
-
-def _change(packed: Tensor) -> Tensor:
-    frames = unpack_latents(packed)
-    return (frames[:, 1:] - frames[:, :-1]).abs().mean((1, 2, 3, 4))

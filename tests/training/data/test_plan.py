@@ -1,5 +1,7 @@
 """The list of clips: counts, names and seeds."""
 
+from training.data.behaviour import EXPRESSIONS
+from training.data.clips import expression_of
 from training.data.plan import PRESETS, plan
 
 
@@ -11,12 +13,12 @@ def test_full_preset_has_the_promised_clips() -> None:
         for split in ("train", "test")
     }
     assert count == {
-        ("avatar", "train"): 128,
-        ("avatar", "test"): 32,
-        ("scene", "train"): 42,
+        ("avatar", "train"): 240,
+        ("avatar", "test"): 48,
+        ("scene", "train"): 54,
         ("scene", "test"): 12,
-        ("audio", "train"): 1600,
-        ("audio", "test"): 40,
+        ("audio", "train"): 2400,
+        ("audio", "test"): 48,
     }
 
 
@@ -29,3 +31,12 @@ def test_names_and_seeds_are_unique() -> None:
 def test_a_clip_keeps_its_seed_in_any_preset() -> None:
     full = {j.name: j.seed for j in plan(PRESETS["full"])}
     assert all(full[j.name] == j.seed for j in plan(PRESETS["smoke"]))
+
+
+def test_every_look_shows_every_expression_in_training() -> None:
+    shown: dict[str, set[int]] = {}
+    for job in plan(PRESETS["full"]):
+        if job.kind == "avatar" and job.split == "train" and not job.look.startswith("stranger"):
+            shown.setdefault(job.look, set()).add(expression_of(job))
+    assert len(shown) == 16
+    assert all(seen == set(range(len(EXPRESSIONS))) for seen in shown.values())

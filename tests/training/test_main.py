@@ -1,0 +1,56 @@
+"""From nothing to weights in two minutes: every stage runs, learns, and can be taken up again."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rollcast.models.pocket.model import PocketModel
+from rollcast.models.stream import Controls
+from training.__main__ import SMOKE_STEPS, STAGES, Run, command, train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _course(folder: Path, column: str) -> list[float]:
+    with (folder / "evaluate.csv").open() as file:
+        return [float(row[column]) for row in csv.DictReader(file)]
+
+
+def test_a_small_training_improves_and_what_it_makes_streams(
+    smoke_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    shutil.copytree(smoke_folder, tmp_path / "data")
+    run = Run("smoke", SMOKE_STEPS, tmp_path / "data", tmp_path / "train", tmp_path / "assets")
+    train(run, "autoencoder", threads=1)
+
+    psnr = _course(run.parts / "autoencoder", "psnr")
+    assert psnr[-1] > psnr[0] + 0.5
+    visemes = _course(run.parts / "visemes", "visemes")
+    assert visemes[-1] > max(0.2, visemes[0] + 0.1)
+    for column in ("latent_1", "latent_2"):
+        error = _course(run.parts / "student", column)
+        assert error[-1] < 0.97 * error[0]
+    assert (run.parts / "sheet.png").exists()
+
+    model = PocketModel(run.assets)
+    chunk = model.step(model.start(seed=1), Controls())
+    assert chunk.frames.shape == (4, 192, 192, 3) and chunk.frames.std() > 10
+
+
+def test_lanes_hold_every_stage_once_and_data_comes_first(tmp_path: Path) -> None:
+    assert len(set(STAGES)) == len(STAGES) and STAGES[0] == "data"
+    run = Run("smoke", SMOKE_STEPS, tmp_path, tmp_path, tmp_path)
+    for stage in STAGES:
+        assert command(run, stage, 1)[1:3] in (["-m", f"training.{stage}"], ["-m", "training.data"])
+
+
+def test_a_stage_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    run = Run("smoke", SMOKE_STEPS, tmp_path / "none", tmp_path / "train", tmp_path / "assets")
+    with pytest.raises(SystemExit, match=r"stage 'export' failed.*--from export"):
+        train(run, "export", threads=1)
