@@ -7,9 +7,10 @@ and uncovers the plate. A frame's latent is [28, 8, 8]: 8 channels hold the back
 reference on a 16x16 grid (2x2 cells folded into channels), 8 what the flow to the open picture
 adds to it, 12 are learned. Flow that is given, not discovered, is what makes so small a decoder
 sharp. A picture that somebody brings has neither of the other two: it is drawn from it alone, all
-of it in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex combination of its 3x3 neighbours (RAFT,
-arXiv 2003.12039, section 3.3), so that two things moving apart keep a crisp edge between them.
-Pictures have twice the size of a frame: sampling between their pixels does not blur.
+of it in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex
+combination of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that two things moving
+apart keep a crisp edge between them. Pictures have twice the size of a frame: sampling between
+their pixels does not blur.
 """
 
 from __future__ import annotations

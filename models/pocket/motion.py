@@ -1,7 +1,8 @@
 """Pointer events -> where every movable thing should be, frame by frame, and the track map of it.
 
 In a scene a track moves an object; on an avatar it turns the head so that the point under the
-finger goes with it. Both are eased, so that a jump of the pointer never tears a chunk.
+finger goes with it. Both are eased, so that a jump of the pointer never tears a chunk. What is in
+the way of a dragged thing is pushed aside, and stays there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..stream import TrackEvent
 from .autoencoder import FLOW_SIZE, FRAME_SIZE
+from .collisions import push_apart
 from .idle import SmoothNoise, seeded_rng
 
 CELL = FRAME_SIZE // FLOW_SIZE
@@ -208,9 +210,13 @@ class SceneMotion:
         goal = self.rest + _DRIFT * noise.reshape(-1, 2) * ~self.pinned[:, None]
         for grab in self.grabs.values():
             goal[grab.thing] = self._wanted(grab)
-        move = _EASE * (goal - self.position)
-        length = np.hypot(*move.T)[:, None]
-        self.position = self.position + move * np.minimum(1, _MAX_SPEED / np.maximum(length, 1e-9))
+        free = self.position + _limited(_EASE * (goal - self.position))
+        held = np.zeros(len(self.objects), bool)
+        held[[grab.thing for grab in self.grabs.values()]] = True
+        radius = np.array([thing.radius for thing in self.objects])
+        pushed = _limited(push_apart(free, radius, held | self.pinned) - self.position)
+        self.rest += self.position + pushed - free
+        self.position = self.position + pushed
         return self.position.copy()
 
     def save(self) -> dict[str, Any]:
@@ -236,6 +242,12 @@ class SceneMotion:
             SmoothNoise(*(np.array(values) for values in saved["drift"])),
             _load_grabs(saved["grabs"]),
         )
+
+
+def _limited(move: np.ndarray) -> np.ndarray:
+    """Moves [K, 2] of one frame, none faster than things may be."""
+    length = np.hypot(*move.T)[:, None]
+    return move * np.minimum(1, _MAX_SPEED / np.maximum(length, 1e-9))
 
 
 def _save_grabs(grabs: dict[int, Grab]) -> dict[str, Any]:

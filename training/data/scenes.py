@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rollcast.models.pocket.collisions import push_apart
 from training.data.assets import Bools, Floats
 from training.data.flow_cells import average_cells
 from training.data.portrait import COARSE, FINE, SIZE, SUPERSAMPLE, downsample, to_bytes
 from training.data.sprites import SPRITE, SPRITE_RADIUS, draw_background, draw_sprite
 
 _FRAME_HZ = 25
+_MAX_STEP = 6.75
 
 
 @dataclass(frozen=True)
@@ -214,13 +216,30 @@ def _stamp(
 
 
 def wander(rng: np.random.Generator, spec: SceneSpec, frames: int) -> tuple[Floats, Floats]:
-    """Random paths [T,N,2] px, angles [T,N]: rests, sudden starts, up to 105 px/s, small tilt."""
-    paths = [_path(rng, thing, frames) for thing in spec.things]
-    positions = np.stack(paths, 1)
+    """Random paths [T,N,2] px, angles [T,N]: rests, sudden starts, up to 165 px/s, small tilt.
+
+    Things that meet push each other aside, as they do in a stream.
+    """
+    wanted = np.stack([_path(rng, thing, frames) for thing in spec.things], 1)
+    positions = _with_pushes(wanted, np.array([thing.radius for thing in spec.things]))
     speed = np.gradient(positions[..., 0], axis=0) * _FRAME_HZ
     kernel = np.hanning(13) / np.hanning(13).sum()
     tilt = np.stack([np.convolve(np.pad(v, 6, mode="edge"), kernel, "valid") for v in speed.T], 1)
-    return positions.astype(np.float32), (tilt * 0.0027).astype(np.float32)
+    return positions.astype(np.float32), (tilt * 0.0018).astype(np.float32)
+
+
+def _with_pushes(wanted: Floats, radius: Floats) -> Floats:
+    """Paths [T,N,2] that lead along the wanted ones as far as the others let them."""
+    here = wanted[0]
+    nobody = np.zeros(len(radius), bool)
+    paths = []
+    for goal in wanted:
+        step = goal - here
+        length = np.hypot(*step.T)[:, None]
+        step *= np.minimum(1, _MAX_STEP / np.maximum(length, 1e-9))
+        here = push_apart(here + step, radius, nobody)
+        paths.append(here)
+    return np.stack(paths)
 
 
 def _path(rng: np.random.Generator, thing: Thing, frames: int) -> Floats:
@@ -233,7 +252,7 @@ def _path(rng: np.random.Generator, thing: Thing, frames: int) -> Floats:
         if rng.random() < 0.4 or len(points) == 1:
             points += [here] * int(rng.integers(2, 26))
         target = rng.uniform(low, high, 2)
-        peak = rng.uniform(22, 105)
+        peak = rng.uniform(22, 165)
         distance = float(np.hypot(*(target - here)))
         sudden = rng.random() < 0.4
         # Minimum jerk peaks at 1.875 times its mean speed; a sudden start runs at even speed.

@@ -41,6 +41,20 @@ def test_a_dragged_object_reaches_the_finger_and_stays_after_release() -> None:
     assert np.abs(path[:, 1] - OBJECTS[1].home).max() < 12
 
 
+def test_a_thing_in_the_way_is_pushed_aside_and_stays_there() -> None:
+    motion = SceneMotion.seeded(OBJECTS, 1)
+    motion.receive(_at(1, "down", 48, 60))
+    motion.receive(_at(1, "move", 130, 130))
+    for _ in range(60):
+        first, second = motion.step()
+    assert first == pytest.approx([130, 130], abs=0.5)
+    assert np.hypot(*(second - first)) > 35.9
+    motion.receive(_at(1, "up", 130, 130))
+    path = np.array([motion.step() for _ in range(200)])
+    assert np.hypot(*(path[:, 0] - path[:, 1]).T).min() > 35.9
+    assert np.abs(path[:, 0] - [130, 130]).max() < 12
+
+
 def test_a_press_on_nothing_holds_nothing() -> None:
     motion = SceneMotion.seeded(OBJECTS, 1)
     motion.receive(_at(1, "down", 96, 96))
