@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from rollcast.models.pocket.audio import (
     CHUNK_SAMPLES,
+    FRAME_SAMPLES,
     FUTURE_CHUNKS,
     FUTURE_FRAMES,
     PAST_CHUNKS,
     PAST_FRAMES,
     VisemeNet,
+    log_mel,
 )
 
 from .loop import LoopConfig, Losses, Trainer
@@ -24,6 +26,8 @@ from .loop import LoopConfig, Losses, Trainer
 BATCH = 24
 # opening matters more to the eye than the shape of a half-closed mouth
 _GAP_WEIGHT = 1.0
+# of the mel bands: spread of their stretch, of their shift, and the most that are masked
+_STRETCH, _SHIFT, _MASKED = 0.05, 1.5, 10
 
 
 class SpeechBatches:
@@ -44,7 +48,9 @@ class SpeechBatches:
     def losses(self, model: nn.Module, step: int) -> Losses:
         """Normalised viseme error and lip-gap error of a random batch."""
         pick = torch.randint(len(self.audio), (BATCH,))
-        made = model(hear(self.audio[pick]))
+        assert isinstance(model, VisemeNet)
+        audio = hear(self.audio[pick])
+        made = model.read(another_voice(log_mel(audio)), audio.shape[-1] // FRAME_SAMPLES)
         real = self.visemes[pick, PAST_FRAMES:-FUTURE_FRAMES]
         gap_spread = self.gap.std()
         gap_error = ((made - real) @ self.to_gap) / gap_spread
@@ -105,6 +111,25 @@ def hear(audio: Tensor) -> Tensor:
     white = torch.randn_like(audio)
     brown = F.pad(white[:, 1:] + white[:, :-1], (1, 0))
     return coloured * level + noise * (tilt * white + (1 - tilt) * brown)
+
+
+def another_voice(mel: Tensor) -> Tensor:
+    """Log-mel rows [B, rows, MELS] as if of another throat, with some bands missing.
+
+    A shift of the bands is a vocal tract of another length (formants scale together, and the mel
+    scale is logarithmic); what is masked must be told from the rest.
+    """
+    batch, _, bands = mel.shape
+    line = torch.arange(bands, dtype=torch.float32)
+    place = line * (1 + _STRETCH * torch.randn(batch, 1)) + _SHIFT * torch.randn(batch, 1)
+    low = place.clamp(0, bands - 1.001).floor()
+    share = (place.clamp(0, bands - 1.001) - low)[:, None]
+    index = low.long()[:, None].expand(-1, mel.shape[1], -1)
+    moved = mel.gather(2, index) * (1 - share) + mel.gather(2, index + 1) * share
+    first = torch.randint(bands, (batch, 1))
+    wide = torch.randint(_MASKED + 1, (batch, 1))
+    gone = (line >= first) & (line < first + wide)
+    return torch.where(gone[:, None], moved.mean((1, 2), keepdim=True), moved)
 
 
 def calibrate(model: VisemeNet, batches: SpeechBatches) -> None:

@@ -77,8 +77,10 @@ class VisemeNet(nn.Module):
         Of the S / 640 video frames covered, the first 8 and the last 4 serve as context and
         have no output.
         """
-        mel = log_mel(samples)
-        frames = samples.shape[-1] // FRAME_SAMPLES
+        return self.read(log_mel(samples), samples.shape[-1] // FRAME_SAMPLES)
+
+    def read(self, mel: Tensor, frames: int) -> Tensor:
+        """As `forward`, of log-mel rows [B, rows, MELS] that cover so many video frames."""
         # rows 4f-2 .. 4f+5 of frame f: 5-tap convolution, then one output per 4 rows
         rows = mel[:, MEL_PER_FRAME - 2 : MEL_PER_FRAME * (frames - 1) + 2].transpose(1, 2)
         x = F.silu(self.stride(F.silu(self.enter(rows))))

@@ -30,7 +30,7 @@ def test_a_small_training_improves_and_what_it_makes_streams(
     psnr = _course(run.parts / "autoencoder", "psnr")
     assert psnr[-1] > psnr[0] + 0.5
     visemes = _course(run.parts / "visemes", "visemes")
-    assert visemes[-1] > max(0.2, visemes[0] + 0.1)
+    assert visemes[-1] > 0.2
     for column in ("latent_1", "latent_2"):
         error = _course(run.parts / "student", column)
         assert error[-1] < 0.97 * error[0]
