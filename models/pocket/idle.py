@@ -13,7 +13,7 @@ import numpy as np
 POSE = ("yaw", "pitch", "roll", "gaze_x", "gaze_y")
 # standard deviation (radians) and time constant (frames) of each channel when idle
 _SPREAD = np.array([0.085, 0.04, 0.035, 0.10, 0.05])
-_TIME = np.array([14.0, 11.0, 16.0, 7.0, 7.0])
+_TIME = np.array([18.0, 14.0, 20.0, 8.0, 8.0])
 _BLINK = (0.4, 1.0, 0.9, 0.45, 0.1)
 _BLINK_GAP = (50, 140)
 # how fast a dragged pose is approached, share of the remaining way per frame
