@@ -69,35 +69,16 @@ class Clips:
             )
         names = [p.stem.removeprefix(f"{split}_").rsplit("_", 1)[0] for p in paths]
         self.look = torch.tensor([order[name] for name in names])
-        loaded = [dict(np.load(p)) for p in paths]
         avatars = [looks[k].is_avatar for k in self.look.tolist()]
-        frames = len(loaded[0]["frames"])
-        self.frames = torch.from_numpy(np.stack([clip["frames"] for clip in loaded]))
-        self.fine_flow = torch.from_numpy(np.stack([clip["fine"] for clip in loaded]))
-        self.fine_known = torch.from_numpy(np.stack([clip["fine_ok"] for clip in loaded]))
-        self.flow = torch.from_numpy(
-            np.stack(
-                [
-                    clip["flow"]
-                    if avatar
-                    else object_flow(
-                        clip["fine"],
-                        resting_cells(clip["tracks"], clip["track_ref"], clip["track_object"]),
-                    )
-                    for clip, avatar in zip(loaded, avatars, strict=True)
-                ]
-            )
-        ).float()
-        opened = [
-            clip if avatar else clip | _one_picture(clip)
-            for clip, avatar in zip(loaded, avatars, strict=True)
-        ]
-        self.open_flow = self.flow.clone()
-        for n, clip in enumerate(opened):
-            if avatars[n]:
-                self.open_flow[n] = torch.from_numpy(clip["open_flow"]).float()
-        self.open_fine = torch.from_numpy(np.stack([clip["open_fine"] for clip in opened]))
-        self.open_known = torch.from_numpy(np.stack([clip["open_fine_ok"] for clip in opened]))
+        pictures = _Pictures(len(paths))
+        loaded = [pictures.take(n, path, avatars[n]) for n, path in enumerate(paths)]
+        self.frames = pictures.stacks["frames"]
+        self.fine_flow, self.fine_known = pictures.stacks["fine"], pictures.stacks["fine_ok"]
+        self.open_fine = pictures.stacks["open_fine"]
+        self.open_known = pictures.stacks["open_fine_ok"]
+        self.flow = torch.from_numpy(np.stack([clip["flow"] for clip in loaded])).float()
+        self.open_flow = torch.from_numpy(np.stack([clip["open_flow"] for clip in loaded])).float()
+        frames = self.length
 
         def stack(name: str, shape: tuple[int, ...]) -> Tensor:
             rows = [
@@ -152,9 +133,30 @@ class Clips:
         return Motion(flow, fine, known, *to_open)
 
 
-def _one_picture(clip: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A scene has no second picture: the flow to it is the flow to the first."""
-    return {"open_fine": clip["fine"], "open_fine_ok": clip["fine_ok"]}
+_PICTURES = ("frames", "fine", "fine_ok", "open_fine", "open_fine_ok")
+
+
+class _Pictures:
+    """What is large of N clips, each read straight to its place: no second copy is ever held."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.stacks: dict[str, Tensor] = {}
+
+    def take(self, n: int, path: Path, is_avatar: bool) -> dict[str, np.ndarray]:
+        """Read clip `n`; what is small of it. A scene's second picture is its first."""
+        with np.load(path) as file:
+            clip: dict[str, np.ndarray] = dict(file)
+        if not is_avatar:
+            at_rest = resting_cells(clip["tracks"], clip["track_ref"], clip["track_object"])
+            clip["flow"] = clip["open_flow"] = object_flow(clip["fine"], at_rest)
+            clip |= {"open_fine": clip["fine"], "open_fine_ok": clip["fine_ok"]}
+        for name in _PICTURES:
+            part = torch.from_numpy(clip.pop(name))
+            if name not in self.stacks:
+                self.stacks[name] = torch.empty(self.count, *part.shape, dtype=part.dtype)
+            self.stacks[name][n] = part
+        return clip
 
 
 def object_flow(fine: np.ndarray, resting: np.ndarray) -> np.ndarray:
