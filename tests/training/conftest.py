@@ -1,4 +1,4 @@
-"""The smoke data set, rendered once for all tests of training/data."""
+"""The smoke data set and what a short training makes of it, once for all tests of training."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from training.__main__ import SMOKE_STEPS, Run, train
 from training.data.assets import MissingAssetError, asset_folder
 from training.data.clips import Arrays
 from training.data.plan import PRESETS
@@ -32,3 +33,15 @@ def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smoke_clips(smoke_folder: Path) -> dict[str, Arrays]:
     """All clips of the smoke data set by file stem."""
     return {path.stem: dict(np.load(path)) for path in sorted(smoke_folder.glob("*.npz"))}
+
+
+@pytest.fixture(scope="session")
+def smoke_run(smoke_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """From the smoke data to weights: all stages, by the command that users have."""
+    folder = tmp_path_factory.mktemp("trained")
+    run = Run("smoke", SMOKE_STEPS, smoke_folder, folder / "train", folder / "assets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(__file__).resolve().parents[2])
+        patch.setenv("PYTHONSAFEPATH", "")
+        train(run, "autoencoder", threads=1)
+    return run

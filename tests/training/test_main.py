@@ -1,7 +1,6 @@
 """From nothing to weights in two minutes: every stage runs, learns, and can be taken up again."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,9 @@ def _course(folder: Path, column: str) -> list[float]:
         return [float(row[column]) for row in csv.DictReader(file)]
 
 
-def test_a_small_training_improves_and_what_it_makes_streams(
-    smoke_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONSAFEPATH", "")
-    shutil.copytree(smoke_folder, tmp_path / "data")
-    run = Run("smoke", SMOKE_STEPS, tmp_path / "data", tmp_path / "train", tmp_path / "assets")
-    train(run, "autoencoder", threads=1)
-
+@pytest.mark.timeout(400)
+def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> None:
+    run = smoke_run
     psnr = _course(run.parts / "autoencoder", "psnr")
     assert psnr[-1] > psnr[0] + 0.5
     visemes = _course(run.parts / "visemes", "visemes")
