@@ -28,8 +28,8 @@ CROP = (5, 4)
 BATCH, SCENE_BATCH = 16, 5
 SCENE_EVERY = 4
 LOOKS_PER_BATCH = 4
-# how often a look must do with its reference picture, as what somebody brings must
-ALONE = 0.25
+# how often a look must do without its plate, as what somebody brings must
+FLAT = 0.25
 CHOICE = 0.03
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
@@ -64,12 +64,13 @@ class Batches:
         is_scene = len(self.scenes) > 0 and step % SCENE_EVERY == 0
         looks = self.scenes if is_scene else self.avatars
         looks = looks[torch.randperm(len(looks))[:LOOKS_PER_BATCH]]
-        lone = torch.zeros(len(looks), dtype=torch.bool)
+        flat = torch.zeros(len(looks), dtype=torch.bool)
         if not is_scene:
-            lone = torch.rand(len(looks)) < ALONE
-        pictures = self.pictures.select(looks + lone * len(self.scales))
-        tint = Tint.random(lone)
-        pictures = pictures._replace(reference=tint(pictures.reference))
+            flat = torch.rand(len(looks)) < FLAT
+        pictures = self.pictures.select(looks + flat * len(self.scales))
+        tint = Tint.random(flat)
+        tinted = {"reference": tint(pictures.reference), "opened": tint(pictures.opened)}
+        pictures = pictures._replace(**tinted)
         features = model.decoder.encode_reference(pictures)
         pick = torch.randint(len(looks), (SCENE_BATCH if is_scene else BATCH,))
         clip = torch.stack(
@@ -83,7 +84,7 @@ class Batches:
         real, weight = _cut(real, window), _cut(weight, window)
         reference = features.select(pick)
         scale = self.scales[look]
-        truth = clips.motion(clip, time, lone[pick])
+        truth = clips.motion(clip, time)
         flow, open_flow = _cut(truth.flow, window), _cut(truth.open_flow, window)
         latents = model.encoder(real, reference, flow, open_flow, scale, window)
         made = model.decoder(_disturb(latents), reference, scale, window)
@@ -107,20 +108,20 @@ class Batches:
         return ((drawn - target).abs() * seen / scale[:, None, None, None]).mean()
 
     def reconstruct(
-        self, model: Autoencoder, clip: Tensor, time: Tensor, *, alone: bool = False
+        self, model: Autoencoder, clip: Tensor, time: Tensor, *, flat: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Real and reconstructed frames [n, 3, 192, 192]; `alone` from one picture of a look."""
+        """Real and reconstructed frames [n, 3, 192, 192]; `flat` without plates."""
         look, clips = self.clips.look[clip], self.clips
         real = to_signed(clips.frames[clip, time])
         made = torch.empty_like(real)
         for k in look.unique().tolist():
             rows = (look == k).nonzero()[:, 0]
-            row = k + alone * len(self.scales)
+            row = k + flat * len(self.scales)
             pictures = self.pictures.select(slice(row, row + 1))
             reference = model.decoder.encode_reference(pictures).expand(len(rows))
             where, when = clip[rows], time[rows]
             scale = self.scales[look[rows]]
-            truth = clips.motion(where, when, torch.full((len(rows),), alone))
+            truth = clips.motion(where, when)
             latents = model.encoder(real[rows], reference, truth.flow, truth.open_flow, scale)
             made[rows] = model.decoder(latents, reference, scale).frames.clamp(-1, 1)
         return real, made
@@ -134,10 +135,10 @@ class Batches:
         real, made = self.reconstruct(model, clip, time)
         report = quality(real, made, boxes, look, self.is_avatar)
         face = self.is_avatar[look].nonzero()[:, 0]
-        real, made = self.reconstruct(model, clip[face], time[face], alone=True)
-        lone = quality(real, made, boxes[face], look[face], self.is_avatar)
+        real, made = self.reconstruct(model, clip[face], time[face], flat=True)
+        flat = quality(real, made, boxes[face], look[face], self.is_avatar)
         names = ("psnr", "psnr_mouth", "sharp_mouth")
-        return report | {f"alone_{name}": lone[name] for name in names}
+        return report | {f"flat_{name}": flat[name] for name in names}
 
 
 def quality(

@@ -114,23 +114,11 @@ class Clips:
         """Frames of a clip."""
         return self.frames.shape[1]
 
-    def motion(self, clip: Tensor, time: Tensor | slice, lone: Tensor) -> Motion:
-        """How the frames `time` of `clip` have moved.
-
-        For the `lone` ones the reference is the second picture as well.
-        """
-        pairs = (
-            (self.open_flow, self.flow),
-            (self.open_fine, self.fine_flow),
-            (self.open_known, self.fine_known),
-        )
-        to_open = []
-        for opened, own in pairs:
-            known = opened[clip, time]
-            pick = lone.view(-1, *[1] * (known.ndim - 1))
-            to_open.append(torch.where(pick, own[clip, time], known))
-        flow, fine, known = (t[clip, time] for t in (self.flow, self.fine_flow, self.fine_known))
-        return Motion(flow, fine, known, *to_open)
+    def motion(self, clip: Tensor, time: Tensor) -> Motion:
+        """How the frames `time` of `clip` have moved."""
+        maps = (self.flow, self.fine_flow, self.fine_known)
+        opened = (self.open_flow, self.open_fine, self.open_known)
+        return Motion(*(t[clip, time] for t in (*maps, *opened)))
 
 
 _PICTURES = ("frames", "fine", "fine_ok", "open_fine", "open_fine_ok")
@@ -223,16 +211,16 @@ def resting_cells(tracks: np.ndarray, reference: np.ndarray, objects: np.ndarray
 
 
 def pictures_of(looks: list[Look]) -> Pictures:
-    """The pictures of all looks, and then of all of them again, each of its reference alone.
+    """The pictures of all looks, and then of all of them again, each without its plate.
 
-    Row `len(looks) + k` is look `k` as if somebody had brought nothing but its picture.
+    Row `len(looks) + k` is look `k` as if somebody had brought a picture of it.
     """
     reference = torch.stack([look.reference for look in looks])
     opened = torch.stack([look.opened for look in looks])
     plates = torch.stack([look.plate for look in looks])
     known = Pictures(reference, opened, plates, torch.zeros(len(looks), dtype=torch.bool))
-    lone = Pictures.single(reference)
-    return Pictures(*(torch.cat(pair) for pair in zip(known, lone, strict=True)))
+    flat = Pictures.without_plate(reference, opened)
+    return Pictures(*(torch.cat(pair) for pair in zip(known, flat, strict=True)))
 
 
 def load_index(folder: Path) -> dict[str, Any]:

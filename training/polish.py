@@ -95,7 +95,7 @@ class Polish:
         eye = boxes[torch.arange(len(rows)), torch.randint(1, 3, (len(rows),))]
         mouth = torch.where(face[:, None], boxes[:, 0], anywhere.flip(0))
         other = torch.where((face & (torch.rand(len(rows)) < 0.5))[:, None], eye, anywhere)
-        truth = lesson.train.clips.motion(clip, time, look >= lesson.references.count)
+        truth = lesson.train.clips.motion(clip, time)
         seen = truth.fine_known[:, None], truth.open_known[:, None]
         return real, torch.cat([mouth, other]), focus(real, boxes, face), seen
 

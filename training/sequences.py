@@ -30,8 +30,8 @@ from .clips import Clips, Look, pictures_of
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1
-# share of avatars that are shown by their reference picture alone
-_ALONE = 0.2
+# share of avatars that are seen without their plate
+_FLAT = 0.2
 _DROP_WORD = 0.3
 
 
@@ -46,7 +46,7 @@ class Normalisation:
 class References:
     """What never changes of each look: features, its own latent, its motion scale.
 
-    Rows are as in `pictures_of`: all looks, then all of them with their reference alone.
+    Rows are as in `pictures_of`: all looks, then all of them without a plate.
     """
 
     def __init__(self, model: Autoencoder, looks: list[Look], norm: Normalisation | None) -> None:
@@ -76,16 +76,15 @@ class References:
 
 @torch.no_grad()
 def encode_clips(
-    model: Autoencoder, clips: Clips, references: References, *, alone: bool = False
+    model: Autoencoder, clips: Clips, references: References, *, flat: bool = False
 ) -> Tensor:
-    """Raw latents of all clips [N, T, 28, 8, 8]; `alone`: seen from one picture of each look."""
+    """Raw latents of all clips [N, T, 28, 8, 8]; `flat`: of looks without a plate."""
     latents = []
-    lone = torch.full((clips.length,), alone)
     for n in range(len(clips)):
-        look = int(clips.look[n]) + alone * references.count
+        look = int(clips.look[n]) + flat * references.count
         reference = references.features.select(slice(look, look + 1)).expand(clips.length)
         scale = references.scale[look].expand(clips.length)
-        truth = clips.motion(torch.full((clips.length,), n), torch.arange(clips.length), lone)
+        truth = clips.motion(torch.full((clips.length,), n), torch.arange(clips.length))
         # the encoder was trained in this precision
         with torch.autocast("cpu", torch.bfloat16):
             made = model.encoder(
@@ -142,8 +141,8 @@ class Sequences:
     ) -> None:
         self.clips, self.looks, self.references = clips, looks, references
         self.vocabulary, self.expressions = vocabulary, expressions
-        # of all clips as they are, and as seen from one picture of each look
-        self.latents = [(seen - norm.mean) / norm.spread for seen in latents]
+        # of all clips as they are, and of looks without a plate
+        self.latents = [(one - norm.mean) / norm.spread for one in latents]
         motion = torch.cat([clips.pose, clips.blink[..., None], clips.brow[..., None]], -1)
         seen = clips.visemes if visemes is None else visemes
         features = frame_features(seen, motion, self._expression_levels())
@@ -167,9 +166,9 @@ class Sequences:
                 picks.append(rows[torch.randint(len(rows), (count,))])
         clip = torch.cat(picks)
         last = self.clips.length - CHUNK_FRAMES * chunks
-        lone = torch.rand(len(clip)) < _ALONE
-        lone &= self.references.is_avatar[self.clips.look[clip]]
-        return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks, lone=lone)
+        flat = torch.rand(len(clip)) < _FLAT
+        flat &= self.references.is_avatar[self.clips.look[clip]]
+        return self.cut(clip, torch.randint(last + 1, (len(clip),)), chunks, flat=flat)
 
     def cut(
         self,
@@ -178,28 +177,27 @@ class Sequences:
         chunks: int,
         *,
         drop: bool = True,
-        lone: Tensor | None = None,
+        flat: Tensor | None = None,
     ) -> Batch:
         """The sequences of these clips from these frames on; `drop` leaves out words.
 
-        The `lone` ones have nothing but their reference picture, and no words that describe it.
+        The `flat` ones have no plate, and no words that describe them.
         """
-        alone = torch.zeros(len(clip), dtype=torch.bool) if lone is None else lone
+        bare = torch.zeros(len(clip), dtype=torch.bool) if flat is None else flat
         length = CHUNK_FRAMES * chunks
         rows = [slice(s, s + length) for s in start.tolist()]
         pairs = list(zip(clip.tolist(), rows, strict=True))
         features = torch.stack([self.features[n, row] for n, row in pairs])
         before = self.features[clip, (start - 1).clamp(min=0)]
-        shown = [self.latents[int(a)][n, row] for a, (n, row) in zip(alone, pairs, strict=True)]
-        words = [
-            self._words(n, row, drop, bool(a)) for a, (n, row) in zip(alone, pairs, strict=True)
-        ]
+        seen = list(zip(bare.tolist(), pairs, strict=True))
+        shown = [self.latents[is_bare][n, row] for is_bare, (n, row) in seen]
+        words = [self._words(n, row, drop, is_bare) for is_bare, (n, row) in seen]
         return Batch(
             latents=pack_latents(torch.stack(shown)),
             groups=grouped(features, before),
             tracks=pack_tracks(torch.stack([self._tracks(n, row) for n, row in pairs])),
             flow=torch.stack([self._draft(n, row) for n, row in pairs]),
-            look=self.clips.look[clip] + alone * self.references.count,
+            look=self.clips.look[clip] + bare * self.references.count,
             words=torch.stack(words),
             clip=clip,
             start=start,
@@ -227,9 +225,9 @@ class Sequences:
         first = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
         return self.clips.tracks[clip][row][:, first]
 
-    def _words(self, clip: int, row: slice, drop: bool, alone: bool) -> Tensor:
+    def _words(self, clip: int, row: slice, drop: bool, bare: bool) -> Tensor:
         vector = torch.zeros(len(self.vocabulary.tokens))
-        if alone or (drop and torch.rand(()) < _NO_PROMPT):
+        if bare or (drop and torch.rand(()) < _NO_PROMPT):
             names = []
         else:
             names = sorted(self.looks[int(self.clips.look[clip])].tokens)

@@ -72,7 +72,7 @@ def prepare(data: Path, parts: Path) -> tuple[Lesson, PocketStudent]:
     encoded = {
         name: (
             encode_clips(autoencoder, clips, raw_references),
-            encode_clips(autoencoder, clips, raw_references, alone=True),
+            encode_clips(autoencoder, clips, raw_references, flat=True),
         )
         for name, clips in splits.items()
     }

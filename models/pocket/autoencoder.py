@@ -6,11 +6,11 @@ person or things. The difference to the plate is a matte, so what moves takes it
 and uncovers the plate. A frame's latent is [28, 8, 8]: 8 channels hold the backward flow to the
 reference on a 16x16 grid (2x2 cells folded into channels), 8 what the flow to the open picture
 adds to it, 12 are learned. Flow that is given, not discovered, is what makes so small a decoder
-sharp. A picture that somebody brings has neither of the other two: it is drawn from it alone, all
-of it in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex
-combination of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that two things moving
-apart keep a crisp edge between them. Pictures have twice the size of a frame: sampling between
-their pixels does not blur.
+sharp. Nobody knows what lies behind a person on a picture that somebody brings: all of it is drawn
+in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex combination
+of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that two things moving apart keep a
+crisp edge between them. Pictures have twice the size of a frame: sampling between their pixels does
+not blur.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _BLUR = 48
 
 
 class Pictures(NamedTuple):
-    """A look's pictures in -1..1 [B, 3, 384, 384]; where `alone` [B], only the reference counts."""
+    """Looks' pictures in -1..1 [B, 3, 384, 384]; where `flat` [B], the plate is not known."""
 
     reference: Tensor
     opened: Tensor
     plate: Tensor
-    alone: Tensor
+    flat: Tensor
 
     @classmethod
-    def single(cls, reference: Tensor) -> Pictures:
-        """Pictures of looks of which nothing but `reference` is known."""
-        alone = torch.ones(len(reference), dtype=torch.bool, device=reference.device)
-        return cls(reference, reference, reference, alone)
+    def without_plate(cls, reference: Tensor, opened: Tensor) -> Pictures:
+        """Pictures of looks of which nobody knows what is behind them."""
+        flat = torch.ones(len(reference), dtype=torch.bool, device=reference.device)
+        return cls(reference, opened, reference, flat)
 
     def select(self, index: Tensor | slice) -> Pictures:
         """The pictures of some batch rows."""
@@ -242,15 +242,15 @@ class WarpDecoder(nn.Module):
     def encode_reference(self, pictures: Pictures) -> ReferenceFeatures:
         """Features of looks' pictures; once per look."""
         image = pictures.reference
-        alone = pictures.alone[:, None, None, None]
-        opened = torch.where(alone, image, pictures.opened)
-        plate = torch.where(alone, blurred(image), pictures.plate)
+        opened = pictures.opened
+        flat = pictures.flat[:, None, None, None]
+        plate = torch.where(flat, blurred(image), pictures.plate)
         small = F.avg_pool2d(torch.cat([image, opened], 1), 2)
         fine = self.see_pictures(small)
         middle = self.ref_middle(fine)
         coarse = self.ref_coarse(middle)
         behind = F.avg_pool2d(plate, 2)
-        fronts = cut_out(image, plate, alone), cut_out(opened, plate, alone)
+        fronts = cut_out(image, plate, flat), cut_out(opened, plate, flat)
         return ReferenceFeatures(*fronts, behind, fine, middle, coarse)
 
     def forward(
@@ -298,14 +298,14 @@ def _cut(picture: Tensor, window: Window) -> Tensor:
     return picture[..., top : top + window.rows * step, left : left + window.columns * step]
 
 
-def cut_out(image: Tensor, plate: Tensor, alone: Tensor) -> Tensor:
+def cut_out(image: Tensor, plate: Tensor, flat: Tensor) -> Tensor:
     """What stands before the plate, premultiplied, with its matte: [B, 4, H, W].
 
-    Where `alone` [B, 1, 1, 1], no plate is known and everything stands before it.
+    Where `flat` [B, 1, 1, 1], no plate is known and everything stands before it.
     """
     apart = (image - plate).abs().amax(1, keepdim=True)
     matte = ((apart - _MATTE_FROM) / (_MATTE_TO - _MATTE_FROM)).clamp(0, 1)
-    matte = torch.where(alone, torch.ones_like(matte), matte)
+    matte = torch.where(flat, torch.ones_like(matte), matte)
     return torch.cat([image * matte, matte], 1)
 
 

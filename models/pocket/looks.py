@@ -54,7 +54,7 @@ def see_look(
 ) -> Look:
     """Prepare a look; `latent` [1, 28, 8, 8] is its picture's own normalised latent."""
     shown = (pictures.reference, pictures.opened, pictures.plate)
-    known = Pictures(*(_signed(picture) for picture in shown), alone=torch.tensor([False]))
+    known = Pictures(*(_signed(picture) for picture in shown), flat=torch.tensor([False]))
     features = decoder.encode_reference(known)
     scale = torch.tensor([entry.scale])
     return Look(
