@@ -20,6 +20,7 @@ from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import ASSETS
 
 from .clips import Clips, Look, load_index, load_looks
+from .opening import make_opening
 from .student import load_autoencoder
 from .vocabulary import FILLERS, build_vocabulary
 
@@ -53,6 +54,7 @@ def collect_weights(parts: Path) -> dict[str, Tensor]:
     tensors |= {f"encoder.{k}": t for k, t in encoder.items()}
     visemes = {k: OPENING_GAIN * t if k.startswith("leave.") else t for k, t in visemes.items()}
     tensors |= {f"visemes.{k}": t for k, t in visemes.items()}
+    tensors |= {f"opening.{k}": t for k, t in make_opening().tensors().items()}
     tensors["latent.mean"], tensors["latent.spread"] = student["mean"], student["spread"]
     return {name: t.half().contiguous() for name, t in tensors.items()}
 
