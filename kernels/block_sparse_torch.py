@@ -2,21 +2,29 @@
 
 What a CPU runs. Rows with equally many blocks make one batch, in parts small enough that what was
 gathered is still in the cache of the CPU when it is used; on a large grid that is a row at a time.
-A mask would be simpler and no faster than attention to everything. Numbers of blocks are read on
-the host, which on a GPU waits for it: there it is only for machines without Triton.
+A mask would be simpler and no faster than attention to everything. The list is read on the host:
+on small grids dozens of small operations on tensors would take a sixth of the time. On a GPU that
+waits for the device: there it is only for machines without Triton.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise, repeat
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .block_list import BlockList
+from .block_source import BlockSource
 from .global_branch import GlobalBranch
 
-# Of keys and values gathered at a time; about what a core has of the caches.
-_GATHERED_BYTES = 4 << 20
+# Of gathered keys and their scores at a time; about half of what a core has of the caches, which
+# also hold the keys and values of the head, for the next row to gather from.
+_PART_BYTES = 1 << 20
 
 
 def block_sparse_torch(
@@ -31,52 +39,47 @@ def block_sparse_torch(
     """As `block_sparse.block_sparse`."""
     blocks.check(query, key)
     batch, heads, queries, dim = query.shape
-    size, short = blocks.query_block, key.shape[2] % blocks.key_block
+    size, block = blocks.query_block, blocks.key_block
     rows = F.pad(query, (0, 0, 0, -queries % size)) if queries % size else query
     rows = rows.reshape(-1, size, dim)
-    # Of each row: where its list starts, how many blocks are whole, which head's keys it reads.
-    starts = blocks.offsets[:-1].long()
-    named = blocks.offsets.diff()
-    ends = blocks.mask[..., -1].flatten().int() if short else torch.zeros_like(named)
-    own = _own_heads(rows.shape[0], batch, heads, key.shape[1]).to(query.device)
+    factor = dim**-0.5 if scale is None else scale
+    # Of each row: where its list starts, how many of its blocks are whole and whether the short one
+    # follows them, which head's keys it reads.
+    starts, listed = blocks.offsets.tolist(), blocks.blocks.tolist()
+    kinds = _kinds(blocks, starts, short=key.shape[2] % block > 0)
+    own = _own_heads(len(kinds), batch, heads, key.shape[1])
     # Rows alike lie side by side; often they do so already.
-    kinds, order = (2 * (named - ends) + ends).sort(stable=True)
-    mixed_up = not torch.equal(order, torch.arange(len(order), device=order.device))
+    order = sorted(range(len(kinds)), key=kinds.__getitem__)
+    mixed_up = order != list(range(len(kinds)))
     if mixed_up:
-        rows, starts, own = rows[order], starts[order], own[order]
-    out = rows.new_zeros(rows.shape)
-    lse = rows.new_full(rows.shape[:2], -torch.inf, dtype=torch.float32)
-    sources = [(x, _by_block(x, blocks.key_block)) for x in (key, value)]
+        rows = rows[order]
+    out = rows.new_empty(rows.shape)
+    lse = rows.new_empty(rows.shape[:2], dtype=torch.float32)
+    keys, values = (BlockSource.of(x, block) for x in (key, value))
+    per_head = key.shape[2] // block
+    attend = _attend_products if rows.dtype == torch.float32 else _attend_fused
     first = 0
-    for kind, count in zip(
-        *(x.tolist() for x in kinds.unique_consecutive(return_counts=True)), strict=True
-    ):
-        members = slice(first, first + count)
-        first += count
-        whole, with_short = divmod(kind, 2)
-        if not kind:
+    for (whole, with_short), group in groupby(order, key=kinds.__getitem__):
+        members = list(group)
+        these = slice(first, first + len(members))
+        first = these.stop
+        if not whole and not with_short:
+            out[these], lse[these] = 0.0, -torch.inf
             continue
-        length = whole * blocks.key_block + with_short * short
-        at_once = max(1, _GATHERED_BYTES // (2 * length * dim * key.element_size()))
-        listed = starts[members, None] + torch.arange(whole, device=key.device)
-        place = own[members, None] * (key.shape[2] // blocks.key_block) + blocks.blocks[listed]
-        # The same memory for every part: what was just freed would have to be mapped anew.
-        room = [x.new_empty(min(at_once, count) * whole, x.shape[1]) for _, x in sources]
-        for start in range(0, count, at_once):
-            some = slice(members.start + start, members.start + min(start + at_once, count))
-            wanted = place[start : start + at_once].flatten()
-            gathered: list[Tensor] = []
-            for (full, stored), kept in zip(sources, room, strict=True):
-                part = kept[: len(wanted)]
-                torch.index_select(stored, 0, wanted, out=part)
-                part = part.view(some.stop - some.start, -1, dim)
-                if with_short:
-                    last = full[:, :, full.shape[2] - short :].flatten(0, 1)[own[some]]
-                    part = torch.cat((part, last), dim=1)
-                gathered.append(part)
-            out[some], lse[some] = _attend(rows[some], gathered[0], gathered[1], scale)
+        wanted = [
+            own[row] * per_head + listed[place]
+            for row in members
+            for place in range(starts[row], starts[row] + whole)
+        ]
+        asked = _Rows(
+            rows[these],
+            torch.tensor(wanted, device=rows.device, dtype=torch.int64).view(len(members), whole),
+            torch.tensor([own[row] for row in members], device=rows.device) if with_short else None,
+            whole * block + with_short * (key.shape[2] % block),
+        )
+        attend(asked, keys, values, factor, out[these], lse[these])
     if mixed_up:
-        back = order.argsort()
+        back = torch.tensor(order, device=rows.device).argsort()
         out, lse = out[back], lse[back]
     mixed = out.view(batch, heads, -1, dim)[:, :, :queries]
     sums = lse.view(batch, heads, -1)[:, :, :queries]
@@ -94,31 +97,87 @@ def merge(out: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[T
     return mixed.to(out.dtype), both
 
 
-def _by_block(x: Tensor, block: int) -> Tensor:
-    """The whole blocks of all heads as rows, [B * Hkv * blocks, block * D]."""
-    whole = x.shape[2] // block * block
-    return x[:, :, :whole].reshape(-1, block * x.shape[3])
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of queries [R, N, D] that name equally many whole blocks, [R, n], `keys` keys in all.
+
+    `ends` [R] are the heads whose short blocks they name as well; None if they name none.
+    """
+
+    query: Tensor
+    blocks: Tensor
+    ends: Tensor | None
+    keys: int
+
+    def at_once(self) -> int:
+        """How many rows fit the cache."""
+        count, size, dim = self.query.shape
+        row = self.keys * (size + dim) * self.query.element_size()
+        return min(count, max(1, _PART_BYTES // row))
+
+    def parts(self, *beside: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Of `at_once` rows at a time blocks, ends, and what `beside` [R, ...] has of them."""
+        step = self.at_once()
+        ends = repeat(None) if self.ends is None else self.ends.split(step)
+        return zip(self.blocks.split(step), ends, *(x.split(step) for x in beside), strict=False)
 
 
-def _own_heads(rows: int, batch: int, heads: int, shared: int) -> Tensor:
+def _attend_products(
+    rows: _Rows, keys: BlockSource, values: BlockSource, factor: float, out: Tensor, lse: Tensor
+) -> None:
+    """Into `out` [R, N, D] and `lse` [R, N], by matrix products; all is float32.
+
+    Scores lie as [keys, queries], so that keys are used as they lie. All parts use the same memory:
+    what was just freed would have to be mapped anew.
+    """
+    turned = (rows.query.mT * factor).contiguous()
+    total = torch.empty_like(lse)
+    weights = out.new_empty(rows.at_once(), rows.keys, out.shape[1])
+    room = out.new_empty(len(weights) * rows.blocks.shape[1], keys.whole.shape[1])
+    for blocks, ends, query, mixed, peak, weight in rows.parts(
+        turned, out, lse[:, None], total[:, None]
+    ):
+        if len(query) < len(weights):
+            weights, room = weights[: len(query)], room[: blocks.numel()]
+        torch.bmm(keys.gather(blocks, ends, room), query, out=weights)
+        torch.amax(weights, 1, keepdim=True, out=peak)
+        weights.sub_(peak).exp_()
+        torch.sum(weights, 1, keepdim=True, out=weight)
+        torch.bmm(weights.mT, values.gather(blocks, ends, room), out=mixed)
+    out.div_(total[..., None])
+    lse.add_(total.log_())
+
+
+def _attend_fused(
+    rows: _Rows, keys: BlockSource, values: BlockSource, factor: float, out: Tensor, lse: Tensor
+) -> None:
+    """As `_attend_products`, for types other than float32; its scores have float32 at least."""
+    for blocks, ends, query, mixed, sums in rows.parts(rows.query, out, lse):
+        key, value = (x.gather(blocks, ends) for x in (keys, values))
+        if query.device.type == "cpu":
+            fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+            found = fused(query[None], key[None], value[None], scale=factor)
+            mixed.copy_(found[0][0])
+            sums.copy_(found[1][0])
+        else:
+            scores = (query @ key.mT).float() * factor
+            torch.matmul(scores.softmax(-1).to(value.dtype), value, out=mixed)
+            torch.logsumexp(scores, -1, out=sums)
+
+
+def _kinds(blocks: BlockList, starts: list[int], *, short: bool) -> list[tuple[int, bool]]:
+    """Of each row how many whole blocks it names, and whether it names the short one."""
+    named = [end - start for start, end in pairwise(starts)]
+    if not short:
+        return [(count, False) for count in named]
+    ends = blocks.mask[..., -1].flatten().tolist()
+    return [(count - end, end) for count, end in zip(named, ends, strict=True)]
+
+
+def _own_heads(rows: int, batch: int, heads: int, shared: int) -> list[int]:
     """Which of the B * Hkv heads of keys each of the list's rows reads."""
-    head = torch.arange(batch * heads).view(batch, heads)
-    group = heads // shared
-    own = head // heads * shared + head % heads // group
-    return own.flatten().repeat_interleave(rows // (batch * heads))
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """[R, N, D] to [R, M, D] each, and the log-sum-exp [R, N]."""
-    if query.device.type == "cpu":
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        out, lse = fused(query[None], key[None], value[None], scale=scale)
-        return out[0], lse[0]
-    factor = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = (query @ key.transpose(1, 2)).float() * factor
-    return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
+    sharing = rows // (batch * heads) * (heads // shared)
+    return [row // sharing for row in range(rows)]
 
 
 def _attend_means(

@@ -133,6 +133,29 @@ def test_torch_gives_the_same(
     check(made, query, key, value, blocks, branch, scale)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_torch_takes_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Ten rows with four whole blocks each, four of which name the short block too."""
+    torch.manual_seed(9)
+    query = torch.randn(1, 2, 80, 8)
+    key, value = torch.randn(2, 1, 1, 70, 8)
+    whole = torch.ones(1, 2, 5, 4, dtype=torch.bool)
+    short = torch.tensor([0, 1, 1, 0, 0, 1, 0, 0, 1, 0], dtype=torch.bool).view(1, 2, 5, 1)
+    blocks = BlockList.from_mask(torch.cat((whole, short), dim=-1), 16, 16)
+    # Keys and scores of a row: 70 x (16 + 8) numbers of four bytes.
+    monkeypatch.setattr("rollcast.kernels.block_sparse_torch._PART_BYTES", rows * 70 * 24 * 4)
+    check(block_sparse_torch(query, key, value, blocks), query, key, value, blocks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_torch_in_fewer_bits(device: torch.device, dtype: torch.dtype) -> None:
+    torch.manual_seed(10)
+    inputs = problem(
+        device, queries=150, keys=270, blocks=(32, 32), heads=(4, 2), dtype=dtype, poison=True
+    )
+    check(block_sparse_torch(*inputs), *inputs)
+
+
 @pytest.mark.parametrize("blocks", [(128, 64), (128, 128), (64, 64)])
 def test_blocks_of_policies(device: torch.device, blocks: tuple[int, int]) -> None:
     """In full size with the tiles that would be used, the global branch included."""
