@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..conditioning import Conditions, TextContext
+from ..config import CacheConfig
 from ..denoise import FlowSchedule
 from ..kv_cache import StudentCache
 from ..recent import Recent
@@ -56,9 +57,20 @@ PocketState = StreamState[PocketCarry]
 
 
 class PocketModel:
-    """Weights and looks; every stream's state is a `StreamState`."""
+    """Weights and looks; every stream's state is a `StreamState`.
 
-    def __init__(self, folder: Path = ASSETS) -> None:
+    `cache` and `steps` (timesteps of the denoising steps) are what the weights were trained with;
+    others are for comparisons.
+    """
+
+    def __init__(
+        self,
+        folder: Path = ASSETS,
+        *,
+        cache: CacheConfig = CACHE,
+        steps: Sequence[float] = STEPS,
+    ) -> None:
+        self._cache, self._steps = cache, tuple(steps)
         manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         self._student = CausalStudent(STUDENT)
@@ -108,7 +120,7 @@ class PocketModel:
         look = self._known(name)
         words = self._words_of(name, parsed.weights)
         return StreamState(
-            caches=[self.new_cache() for _ in STEPS],
+            caches=[self.new_cache() for _ in self._steps],
             carry=self._carry(look, seed, words),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
@@ -123,11 +135,11 @@ class PocketModel:
     @property
     def steps(self) -> int:
         """Denoising steps of a chunk."""
-        return len(STEPS)
+        return len(self._steps)
 
     def new_cache(self) -> StudentCache:
         """An empty cache of one denoising step."""
-        return self._student.new_cache(CACHE, height=LATENT_SIZE, width=LATENT_SIZE)
+        return self._student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
 
     @torch.inference_mode()
     def front(self, state: PocketState, controls: Controls) -> Order:
@@ -185,7 +197,7 @@ class PocketModel:
         carry = PocketCarry.load(
             saved.part("carry"), saved.plain["carry"], self._gain, look.entry.objects
         )
-        caches = [self.new_cache() for _ in STEPS]
+        caches = [self.new_cache() for _ in self._steps]
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
@@ -237,7 +249,7 @@ class PocketModel:
             sink = self._sink(scene, told["words"])
             row.cache.load(sink.tensors(), sink.metadata())
         return StepInput(
-            timestep=STEPS[row.step],
+            timestep=self._steps[row.step],
             noise=step_noise(row.order, row.step, _LATENT_SHAPE),
             sample=row.latents,
             context=self._context(told["words"]),

@@ -12,6 +12,7 @@ from rich.table import Table
 from ...benchmarks.server_process import ServerDied
 from ...benchmarks.stream import Plan, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
+from .bench_ablation import ablation
 from .bench_attention import attention
 from .bench_output import check_model, counts, give, progress
 from .bench_pipeline import pipeline
@@ -26,6 +27,7 @@ def group() -> None:
     """Measure this machine."""
 
 
+bench.command()(ablation)
 bench.command()(attention)
 bench.command()(pipeline)
 bench.command()(quality)
