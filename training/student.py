@@ -16,11 +16,12 @@ from rollcast.benchmarks.quality_set import QualitySet
 
 from .autoencoder import Autoencoder
 from .clips import Clips, load_index, load_looks
+from .latents import kept_latents
 from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .objectives import OBJECTIVES
 from .pocket_student import PocketStudent, fit_draft
-from .sequences import References, Sequences, encode_clips, measure
+from .sequences import References, Sequences, measure
 from .speech import predicted_visemes
 from .vocabulary import build_vocabulary
 
@@ -69,13 +70,7 @@ def prepare(data: Path, parts: Path) -> tuple[Lesson, PocketStudent]:
     autoencoder = load_autoencoder(parts / "autoencoder/autoencoder.pt")
     splits = {name: Clips(data, name, index, looks) for name in ("train", "test")}
     raw_references = References(autoencoder, looks, None)
-    encoded = {
-        name: (
-            encode_clips(autoencoder, clips, raw_references),
-            encode_clips(autoencoder, clips, raw_references, flat=True),
-        )
-        for name, clips in splits.items()
-    }
+    encoded = kept_latents(parts / "latents.pt", autoencoder, splits, raw_references)
     norm = measure(encoded["train"][0], splits["train"], raw_references)
     references = References(autoencoder, looks, norm)
     heard = predicted_visemes(parts / "visemes/visemes.pt", splits["test"])
