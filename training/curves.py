@@ -35,8 +35,11 @@ def read_log(path: Path) -> tuple[Curves, int]:
 
 
 def panels_of(stage: Path) -> tuple[list[Lines], int]:
-    """A panel for every column that a stage logged, and the rows that are left out."""
-    lines: dict[str, list[Line]] = {}
+    """A panel for every column that a stage logged, and the number of rows that are left out.
+
+    A column of both logs has two: what is trained on may be another measure of the same name.
+    """
+    panels = []
     misfits = 0
     for kind, name in KINDS.items():
         path = stage / f"{kind}.csv"
@@ -46,8 +49,8 @@ def panels_of(stage: Path) -> tuple[list[Lines], int]:
         misfits += left_out
         for column, points in curves.items():
             if points:
-                lines.setdefault(column, []).append(Line(name, tuple(points)))
-    panels = [Lines(c, "step", tuple(group), from_zero=False) for c, group in lines.items()]
+                line = Line(name, tuple(points))
+                panels.append(Lines(column, "step", (line,), from_zero=False))
     return panels, misfits
 
 

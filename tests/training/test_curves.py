@@ -36,7 +36,7 @@ def test_each_stage_is_drawn(
     monkeypatch.setattr(sys, "argv", ["curves", "--parts", str(tmp_path), "--out", str(tmp_path)])
     main()
     root = ElementTree.fromstring((tmp_path / "student.svg").read_text())
-    assert len(root.findall("./{*}g")) == 2, "a panel for each column"
+    assert len(root.findall("./{*}g")) == 3, "a panel for each column"
     assert len(root.findall(".//{*}polyline")) == 3
     assert "student: 1 rows do not fit" in capsys.readouterr().out
 
