@@ -23,7 +23,7 @@ from .pocket_student import PocketStudent
 from .student import prepare
 
 _RATE = 4e-4
-_LOOKS = 5  # examinations on the way
+_LOOKS = 4  # examinations on the way
 # what needs the scores of the data begins with the student that learnt them
 _BEGINS_WITH = {
     "distribution-matching": "flow-matching",

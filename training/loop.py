@@ -152,12 +152,18 @@ class Trainer:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _log(self, kind: str, row: dict[str, float]) -> None:
+        """Append to a CSV file; a new header line goes before a row of other columns."""
         path = self.folder / f"{kind}.csv"
-        is_new = not path.exists()
+        header = ",".join(["step", *row])
+        headers = [line for line in _lines(path) if line.startswith("step,")]
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
-            if is_new:
+            if not headers or headers[-1] != header:
                 writer.writerow(["step", *row])
             writer.writerow([self.step, *(f"{value:.6g}" for value in row.values())])
         text = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
         self._console.print(f"{self.folder.name} {kind} {self.step}: {text}", highlight=False)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

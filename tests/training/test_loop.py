@@ -58,5 +58,20 @@ def test_it_learns_and_logs(tmp_path: Path) -> None:
     assert len((tmp_path / "train.csv").read_text().splitlines()) == 21
 
 
+def test_other_losses_bring_a_header_of_their_own(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, 20)
+
+    def changing(model: nn.Module, step: int) -> Losses:
+        losses = _losses(model, step)
+        return losses if step < 8 else losses | {"late": losses["error"]}
+
+    trainer.run(changing, _evaluate, evaluate_every=20)
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    headers = [row for row in rows if row.startswith("step,")]
+    assert headers == ["step,error,seconds_per_step", "step,error,late,seconds_per_step"]
+    # a loss that came in the middle of a row's steps counts from there on
+    assert all(len(row.split(",")) == 4 for row in rows[rows.index(headers[1]) :])
+
+
 def test_a_fresh_folder_has_nothing_to_resume(tmp_path: Path) -> None:
     assert not _trainer(tmp_path, 10).resume()
