@@ -11,9 +11,10 @@ import torch
 
 from ..models.stream import Stepper
 from .quality_control import Prompts, measure_drags, measure_prompts
+from .quality_human import best_possible, human_lip_sync
 from .quality_length import WINDOWS_S, Length, measure_length
 from .quality_set import QualitySet
-from .quality_speech import human_lip_sync, measure_speech
+from .quality_speech import measure_speech
 from .quality_watch import Watch
 
 # an expression network that reads fewer real expressions than this is no instrument
@@ -92,6 +93,7 @@ def measure(
             "track_error_objects": _mean(drags.objects),
             "track_error_heads": _mean(drags.heads),
             "prompt_attributes": _mean(prompts.attributes),
+            "human_lip_sync_of_true_gaps": best_possible(reference, model.info.fps),
             "prompt_expressions": _mean(prompts.expressions),
             "pauses": len(speech.close_ms),
             "silence_closed_within_160_ms": _mean(t <= 160 for t in speech.close_ms),

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import av
 import numpy as np
-import torch
 from torch import Tensor
 
 from .quality_set import QualitySet
@@ -18,9 +15,6 @@ from .quality_watch import Watch
 # a mouth counts as closed below this share of the way from closed to open
 CLOSED_SHARE = 0.3
 _SILENCE_S = 0.8
-_ENVELOPE_FRAMES = 3
-_HUMAN_FILES, _HUMAN_S = 12, 8
-_TYPES = {".g722", ".wav", ".flac", ".ogg", ".mp3", ".m4a"}
 
 
 @dataclass(slots=True)
@@ -66,43 +60,3 @@ def measure_speech(watch: Watch, reference: QualitySet, looks: Sequence[int]) ->
             level = loudness(audio, info.fps, info.sample_rate)
             result.close_ms += close_times_ms(read, level, closed_below, info.fps)
     return result
-
-
-def human_lip_sync(
-    watch: Watch, reference: QualitySet, looks: Sequence[int], folder: Path
-) -> float | None:
-    """Agreement of the mouth with the loudness of recordings in `folder`; None if it has none.
-
-    There is no true lip gap for a recording: its smoothed loudness in decibels stands in.
-    """
-    info = watch.model.info
-    scores = []
-    paths = sorted(p for p in folder.rglob("*") if p.suffix in _TYPES)
-    for path in paths:
-        audio = decode(path)
-        if len(audio) < 2 * info.sample_rate or len(scores) >= _HUMAN_FILES:
-            continue
-        audio = audio[: _HUMAN_S * info.sample_rate]
-        look = reference.looks[looks[len(scores) % len(looks)]].name
-        level = loudness(audio, info.fps, info.sample_rate)
-        frames = watch.speak(look, audio)[: len(level)]
-        scores.append(agreement(reference.mouth(frames), envelope(level)))
-    return float(np.mean(scores)) if scores else None
-
-
-def envelope(level: np.ndarray) -> Tensor:
-    """Loudness in dB over a floor 35 dB below the loudest, smoothed over three frames."""
-    decibels = 20 * np.log10(np.maximum(level, 1.0))
-    above = np.maximum(decibels - decibels.max() + 35, 0)
-    kernel = np.ones(_ENVELOPE_FRAMES) / _ENVELOPE_FRAMES
-    return torch.from_numpy(np.convolve(above, kernel, "same")).float()
-
-
-def decode(path: Path) -> np.ndarray:
-    """int16 mono samples at 16 kHz of an audio file."""
-    resampler = av.AudioResampler("s16", "mono", 16_000)
-    kind = "g722" if path.suffix == ".g722" else None
-    with av.open(str(path), format=kind) as file:
-        frames = [out for frame in file.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames])

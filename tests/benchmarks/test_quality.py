@@ -8,19 +8,18 @@ from PIL import Image
 from torch import Tensor
 
 from rollcast.benchmarks.quality import measure
+from rollcast.benchmarks.quality_human import follows, openness
 from rollcast.benchmarks.quality_set import SET, QualitySet, compress, expand
 from rollcast.benchmarks.quality_signals import (
     agreement,
     best_lag,
     close_times_ms,
     find,
-    loudness,
     motion,
     patch,
     sharpness,
     to_signed,
 )
-from rollcast.benchmarks.quality_speech import envelope
 from rollcast.models.pocket.model import PocketModel
 
 KEYS = (
@@ -90,11 +89,20 @@ def test_a_moved_thing_is_found() -> None:
     assert (x * 64, y * 64) == (32 - 9, 32 + 5)
 
 
-def test_loudness_is_an_envelope_of_speech() -> None:
-    tone = (8000 * np.sin(np.arange(16_000) * 0.3)).astype(np.int16)
-    level = loudness(np.concatenate([tone, np.zeros(16_000, np.int16)]), 25)
-    shape = envelope(level)
-    assert len(shape) == 50 and shape[1:20].min() > 30 and shape[30:].max() == 0
+def test_openness_is_the_voice_and_neither_hum_nor_hiss() -> None:
+    time_s = np.arange(2 * 16_000) / 16_000
+    loud = (time_s % 0.8 < 0.4).astype(np.float32)
+    voice = 6000 * loud * np.sin(2 * np.pi * 900 * time_s)
+    hum = 9000 * np.sin(2 * np.pi * 120 * time_s)
+    hiss = 3000 * (1 - loud) * np.sin(2 * np.pi * 6000 * time_s)
+    shape = openness((voice + hum + hiss).astype(np.int16), 25)
+    assert len(shape) == 50
+    spoken = torch.from_numpy(loud.reshape(50, 640)[:, 320] > 0)
+    assert shape[spoken].min() > 15 and shape[~spoken].median() < 5
+    # lips that open a frame before the voice agree best
+    early = torch.roll(shape, -1)
+    assert follows(early, shape) == pytest.approx(1, abs=1e-5)
+    assert follows(shape, shape) < 0.95
 
 
 def test_networks_read_held_out_frames(reference: QualitySet) -> None:
