@@ -25,12 +25,12 @@ class Fingerprinted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def decode(self, order: Order, latents: Tensor) -> Chunk:
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         """The chunk with the fingerprint of its latents."""
         if self.latents is not None:
             self.latents.append(latents.clone())
         digest = hashlib.sha256(latents.contiguous().numpy().tobytes()).hexdigest()
-        return replace(self._model.decode(order, latents), ignored_words=(digest,))
+        return replace(self._model.decode(order, latents, kept), ignored_words=(digest,))
 
 
 def fingerprinted(name: str, threads: int) -> Any:

@@ -38,7 +38,8 @@ class StreamState(Generic[C]):
     `caches` has one cache for each denoising step, or a single one with a clean pass. With
     `restart` they start anew at the next chunk. `decoder_memory` holds a causal decoder's features
     of past frames; a decoder that looks at single frames leaves it empty. `returns` holds clean
-    latents of past chunks by the chunk that needs them (`Order.needed_by`).
+    latents of past chunks by the chunk that needs them (`Order.needed_by`). `kept` is what the
+    decoder has by it and can make again; it is not saved.
     """
 
     caches: list[StudentCache]
@@ -51,6 +52,7 @@ class StreamState(Generic[C]):
     restart: bool = True
     decoder_memory: dict[str, Tensor] = field(default_factory=dict)
     returns: dict[int, Tensor] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self, model: str) -> bytes:
         """The whole state; `model` names whose state it is."""

@@ -12,6 +12,10 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 TrackPhase = Literal["down", "move", "up", "anchor"]
+ControlName = Literal["prompt", "audio", "tracks", "scene", "seed", "picture"]
+
+PICTURE = "picture"
+"""The scene that a stream's own picture is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,23 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureGuide:
+    """How a face lies in a picture that a model can work with: a square of `size` pixels a side.
+
+    `eyes`, from left to right, and `mouth` are their middles, x and y in 0..1.
+    """
+
+    size: int
+    eyes: tuple[tuple[float, float], tuple[float, float]]
+    mouth: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a client must know of a model before it opens a stream."""
+    """What a client must know of a model before it opens a stream.
+
+    `picture` is there if a stream may bring a picture of its own.
+    """
 
     name: str
     title: str
@@ -41,7 +60,8 @@ class ModelInfo:
     lookahead_ms: int
     scenes: tuple[Scene, ...]
     prompts: tuple[str, ...]
-    controls: frozenset[Literal["prompt", "audio", "tracks", "scene", "seed"]]
+    controls: frozenset[ControlName]
+    picture: PictureGuide | None = None
 
     @property
     def chunk_us(self) -> int:
@@ -75,12 +95,14 @@ class Controls:
     `audio` is int16 mono at `ModelInfo.sample_rate`, at most `chunk_samples` long (shorter is
     padded with silence). `clear_audio` drops speech that was fed and has not been shown yet;
     `clear_tracks` releases these track ids (an empty tuple: none, None: all). They act before
-    `audio` and `tracks` of the same controls.
+    `audio` and `tracks` of the same controls. `picture`, a JPEG, PNG or WebP file, becomes the
+    stream's own; it is shown, as scene `PICTURE`, unless `scene` asks for another one.
     """
 
     prompt: str | None = None
     transition_chunks: int = 0
     scene: str | None = None
+    picture: bytes | None = None
     audio: np.ndarray = field(default_factory=_silence)
     clear_audio: bool = False
     tracks: tuple[TrackEvent, ...] = ()
@@ -122,8 +144,19 @@ class Stepper(Protocol[State]):
         """What a client must know."""
         ...
 
-    def start(self, *, seed: int, scene: str | None = None, prompt: str | None = None) -> State:
-        """A new stream's state. Raises ValueError for an unknown scene, naming the known ones."""
+    def start(
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
+    ) -> State:
+        """A new stream's state, with a picture of its own if one is given.
+
+        Raises ValueError for an unknown scene, naming the known ones, and for a picture that
+        cannot be read or is not taken.
+        """
         ...
 
     def step(self, state: State, controls: Controls) -> Chunk:

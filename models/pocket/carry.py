@@ -13,14 +13,15 @@ from torch import Tensor
 from .audio import SpeechView
 from .conditions import FRAME_FEATURES
 from .idle import AvatarMotion
+from .looks import OwnPicture, Sight, bytes_tensor, tensor_bytes
 from .motion import HeadDrag, SceneMotion, SceneObject
 
 
 @dataclass(slots=True)
 class PocketCarry:
-    """Speech heard, motion of head or objects, fingers down, words in force.
+    """Speech heard, motion of head or objects, fingers down, words in force, a picture brought.
 
-    `previous` [1, 24] are the features of the last frame, None before the first one. `words`
+    `previous` [1, 29] are the features of the last frame, None before the first one. `words`
     [1, tokens] eases towards `wanted_words` over `easing` chunks.
     """
 
@@ -32,15 +33,24 @@ class PocketCarry:
     wanted_words: Tensor
     easing: int = 0
     previous: Tensor | None = None
+    picture: OwnPicture | None = None
+
+    def ease_words(self) -> None:
+        """Let the words in force come a chunk nearer to those wanted."""
+        if self.easing:
+            self.words = self.words + (self.wanted_words - self.words) / self.easing
+            self.easing -= 1
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors to save."""
         previous = torch.zeros(0, FRAME_FEATURES) if self.previous is None else self.previous
+        square = b"" if self.picture is None else self.picture.square
         return {
             "speech": torch.from_numpy(self.speech.samples.copy()),
             "words": self.words,
             "wanted_words": self.wanted_words,
             "previous": previous,
+            "picture": bytes_tensor(square),
         }
 
     def metadata(self) -> dict[str, Any]:
@@ -59,8 +69,10 @@ class PocketCarry:
         plain: Mapping[str, Any],
         gain: tuple[float, float],
         objects: tuple[SceneObject, ...],
+        sight: Sight,
     ) -> PocketCarry:
         """The inverse of `tensors` and `metadata`, for a scene with these `objects`."""
+        square = tensor_bytes(tensors["picture"])
         speech = SpeechView()
         speech.samples = np.array(tensors["speech"].numpy())
         saved = plain["objects"]
@@ -73,4 +85,5 @@ class PocketCarry:
             wanted_words=tensors["wanted_words"].clone(),
             easing=plain["easing"],
             previous=tensors["previous"].clone() if len(tensors["previous"]) else None,
+            picture=sight.own(square) if square else None,
         )

@@ -1,4 +1,4 @@
-"""What the pocket model can show: pictures of its looks and what the networks see of them."""
+"""What the pocket model can show: its looks and people's own pictures, as the networks see them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,34 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..stream import ModelInfo, Scene
+from .. import picture
+from ..stream import PICTURE, ModelInfo, PictureGuide, Scene
 from .audio import CHUNK_FRAMES, LOOKAHEAD_MS, SAMPLE_RATE
-from .autoencoder import FRAME_SIZE, Pictures, ReferenceFeatures, WarpDecoder
+from .autoencoder import (
+    FRAME_SIZE,
+    PICTURE_SIZE,
+    FrameEncoder,
+    Pictures,
+    ReferenceFeatures,
+    WarpDecoder,
+    at_rest,
+)
 from .conditions import reference_base, reference_channels
 from .manifest import LookEntry, Manifest
 
 NAME = "pocket"
 FPS = 25
+GUIDE = PictureGuide(PICTURE_SIZE, ((0.395, 0.484), (0.602, 0.484)), (0.5, 0.712))
+"""Where the faces of the looks have their eyes and mouths, on average."""
+# a stranger moves as the people of the manifest do
+_AVATAR_SCALE = 6.0
 _THUMBNAIL_QUALITY = 85
 
 
@@ -49,17 +63,82 @@ class Look:
     channels: Tensor
 
 
-def see_look(
-    decoder: WarpDecoder, entry: LookEntry, pictures: LookPictures, latent: Tensor
-) -> Look:
-    """Prepare a look; `latent` [1, 28, 8, 8] is its picture's own normalised latent."""
-    shown = (pictures.reference, pictures.opened, pictures.plate)
-    known = Pictures(*(_signed(picture) for picture in shown), flat=torch.tensor([False]))
-    features = decoder.encode_reference(known)
-    scale = torch.tensor([entry.scale])
-    return Look(
-        entry, features, scale, reference_base(latent), reference_channels(features, latent)
-    )
+@dataclass(frozen=True, slots=True)
+class OwnPicture:
+    """A stream's own picture, as `picture.small_square` gives it, and the look made of it."""
+
+    square: bytes
+    look: Look
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What steps and decoder cannot know, wherever they run; goes into every order."""
+        return {"channels": self.look.channels, "picture": bytes_tensor(self.square)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The networks that see pictures, and how their latents are normalised."""
+
+    decoder: WarpDecoder
+    encoder: FrameEncoder
+    mean: Tensor
+    spread: Tensor
+
+    def look(self, entry: LookEntry, pictures: LookPictures) -> Look:
+        """A look of the manifest."""
+        shown = (pictures.reference, pictures.opened, pictures.plate)
+        known = (_signed(np.asarray(picture)) for picture in shown)
+        return self._look(entry, Pictures(*known, flat=torch.tensor([False])))
+
+    def bring(self, data: bytes) -> OwnPicture:
+        """A picture as somebody sends it. Raises PictureRefused, a ValueError."""
+        return self.own(picture.small_square(data, PICTURE_SIZE))
+
+    def own(self, square: bytes) -> OwnPicture:
+        """A picture as it is kept."""
+        return OwnPicture(square, self._look(_OWN, _alone(square)))
+
+    def kept(self, square: bytes, kept: dict[str, Any]) -> OwnPicture:
+        """The same, looked at once as long as `kept` is one stream's."""
+        own: OwnPicture | None = kept.get(PICTURE)
+        if own is None or own.square != square:
+            own = kept[PICTURE] = self.own(square)
+        return own
+
+    def frames(self, latents: Tensor, look: Look) -> np.ndarray:
+        """uint8 RGB frames [T, H, W, 3] of normalised latents [T, 28, 8, 8]."""
+        count = len(latents)
+        shown = look.features.expand(count)
+        raw = latents * self.spread + self.mean
+        frames = self.decoder(raw, shown, look.scale.expand(count)).frames
+        pixels = frames.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+
+    def _look(self, entry: LookEntry, pictures: Pictures) -> Look:
+        features = self.decoder.encode_reference(pictures)
+        scale = torch.tensor([entry.scale])
+        raw = at_rest(self.encoder, pictures.reference, features, scale)
+        latent = (raw - self.mean) / self.spread
+        channels = reference_channels(features, latent)
+        return Look(entry, features, scale, reference_base(latent), channels)
+
+
+_OWN = LookEntry(PICTURE, "Your picture", "avatar", "", "", "", (), _AVATAR_SCALE, ())
+
+
+def _alone(square: bytes) -> Pictures:
+    image = _signed(picture.pixels(square))
+    return Pictures.without_plate(image, image)
+
+
+def bytes_tensor(data: bytes) -> Tensor:
+    """Bytes as a tensor, uint8 [N]."""
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The inverse of `bytes_tensor`."""
+    return tensor.numpy().tobytes()
 
 
 def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelInfo:
@@ -79,14 +158,15 @@ def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelI
         lookahead_ms=LOOKAHEAD_MS,
         scenes=scenes,
         prompts=manifest.presets,
-        controls=frozenset({"prompt", "audio", "tracks", "scene", "seed"}),
+        controls=frozenset({"prompt", "audio", "tracks", "scene", "seed", "picture"}),
+        picture=GUIDE,
     )
 
 
-def _signed(picture: Image.Image) -> Tensor:
-    """A picture as -1..1 [1, 3, H, W]."""
-    pixels = np.asarray(picture, np.float32) / 127.5 - 1
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+def _signed(pixels: np.ndarray) -> Tensor:
+    """uint8 RGB [H, W, 3] as -1..1 [1, 3, H, W]."""
+    signed = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1)
+    return signed.permute(2, 0, 1)[None]
 
 
 def _thumbnail(picture: Image.Image) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from ..recent import Recent
 from ..stages.contract import Order, Row, draw_seed, run_chunk, step_noise
 from ..stages.rows import StepInput, denoise_rows
 from ..state import SavedState, StreamState
-from ..stream import Chunk, Controls
+from ..stream import PICTURE, Chunk, Controls
 from ..student import CausalStudent
 from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
-from .autoencoder import LATENT_SIZE, WarpDecoder
+from .autoencoder import LATENT_SIZE, FrameEncoder, WarpDecoder
 from .carry import PocketCarry
 from .conditions import (
     EXPRESSIONS,
@@ -40,7 +41,7 @@ from .conditions import (
 )
 from .config import CACHE, SHIFT, STEPS, STUDENT
 from .idle import AvatarMotion
-from .looks import NAME, Look, LookPictures, describe, see_look
+from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
 from .motion import HeadDrag, SceneMotion, motion_draft, track_map
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
@@ -75,12 +76,13 @@ class PocketModel:
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         self._student = CausalStudent(STUDENT)
         self._words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
-        self._decoder = WarpDecoder()
+        self._decoder, encoder = WarpDecoder(), FrameEncoder()
         self._visemes = VisemeNet()
         parts = {
             "student": self._student,
             "words": self._words,
             "decoder": self._decoder,
+            "encoder": encoder,
             "visemes": self._visemes,
         }
         for name, module in parts.items():
@@ -90,6 +92,7 @@ class PocketModel:
             module.eval().requires_grad_(False)
         self._decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._mean, self._spread = weights["latent.mean"], weights["latent.spread"]
+        self._sight = Sight(self._decoder, encoder, self._mean, self._spread)
         self._vocabulary = manifest.vocabulary()
         self._expressions = [self._vocabulary.index[name] for name in EXPRESSIONS]
         self._gain = manifest.drag_gain
@@ -98,30 +101,33 @@ class PocketModel:
         self._contexts: Recent[bytes, TextContext] = Recent(_KEPT)
         self._sinks: Recent[tuple[str, bytes], StudentCache] = Recent(_KEPT)
         pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
-        still = (weights["latent.references"] - self._mean) / self._spread
         with torch.inference_mode():
-            self._looks = {
-                entry.name: see_look(self._decoder, entry, pictures[entry.name], latent[None])
-                for entry, latent in zip(manifest.looks, still, strict=True)
-            }
+            self._looks = {e.name: self._sight.look(e, pictures[e.name]) for e in manifest.looks}
         self._tokens = {e.name: frozenset(e.tokens) for e in manifest.looks}
         self.info = describe(manifest, pictures)
 
     @torch.inference_mode()
     def start(
-        self, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> PocketState:
-        """A new stream. A prompt that names attributes chooses the look, unless `scene` does.
+        """A new stream.
 
-        Raises ValueError for an unknown scene.
+        Without a `scene` it shows its own picture, or without one the look whose attributes the
+        prompt names. Raises ValueError for an unknown scene and for a bad picture.
         """
         parsed = self._vocabulary.parse(prompt or "")
-        name = scene or self._vocabulary.choose(parsed.weights, self._tokens, self._first)
-        look = self._known(name)
+        chosen = self._vocabulary.choose(parsed.weights, self._tokens, self._first)
+        own = None if picture is None else self._sight.bring(picture)
+        name = scene or (chosen if own is None else PICTURE)
         words = self._words_of(name, parsed.weights)
         return StreamState(
             caches=[self.new_cache() for _ in self._steps],
-            carry=self._carry(look, seed, words),
+            carry=self._carry(self._known(name, own), seed, words, own),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             scene=name,
@@ -145,14 +151,15 @@ class PocketModel:
     def front(self, state: PocketState, controls: Controls) -> Order:
         """Obey, and say what the next chunk's steps and decoder need to know."""
         ignored = self._obey(state, controls)
-        carry, look = state.carry, self._looks[state.scene]
+        carry, look = state.carry, self._known(state.scene, state.carry.picture)
         before = self._expression_levels(carry.words)
-        _ease_words(carry)
+        carry.ease_words()
         talking, features = self._next_faces(carry, before)
         centres = self._next_centres(carry)
         previous = features[:, 0] if carry.previous is None else carry.previous
         frames, speech = frame_conditions(grouped(features, previous))
         carry.previous = features[:, -1].clone()
+        own = carry.picture.tensors() if carry.picture and state.scene == PICTURE else {}
         order = Order(
             index=state.chunk_index,
             noise_seed=draw_seed(state.generator),
@@ -165,6 +172,7 @@ class PocketModel:
                 "tracks": self._tracks(centres, look),
                 "base": self._base(centres, look),
                 "heard": torch.from_numpy(carry.speech.current),
+                **own,
             },
         )
         state.chunk_index += 1
@@ -177,10 +185,14 @@ class PocketModel:
         return denoise_rows(self._student, [self._step_input(row) for row in rows], self._schedule)
 
     @torch.inference_mode()
-    def decode(self, order: Order, latents: Tensor) -> Chunk:
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         """The frames of a chunk's latents, with the speech that they show."""
         scene: str = order.plain["scene"]
-        pictures = self._pictures(latents, self._looks[scene])
+        if scene == PICTURE:
+            look = self._sight.kept(tensor_bytes(order.tensors["picture"]), kept).look
+        else:
+            look = self._looks[scene]
+        pictures = self._sight.frames(unpack_latents(latents)[0], look)
         heard = order.tensors["heard"].numpy()
         ignored = tuple(order.plain["ignored_words"])
         return Chunk(order.index, pictures, heard, order.plain["talking"], scene, ignored)
@@ -193,10 +205,12 @@ class PocketModel:
     def restore(self, data: bytes) -> PocketState:
         """The state of a snapshot. Raises ValueError if it is none of this model."""
         saved = SavedState.parse(data, NAME)
-        look = self._known(saved.plain["scene"])
+        scene = saved.plain["scene"]
+        objects = self._looks[scene].entry.objects if scene in self._looks else ()
         carry = PocketCarry.load(
-            saved.part("carry"), saved.plain["carry"], self._gain, look.entry.objects
+            saved.part("carry"), saved.plain["carry"], self._gain, objects, self._sight
         )
+        self._known(scene, carry.picture)
         caches = [self.new_cache() for _ in self._steps]
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
@@ -205,7 +219,7 @@ class PocketModel:
             carry=carry,
             generator=saved.generator(),
             seed=saved.plain["seed"],
-            scene=saved.plain["scene"],
+            scene=scene,
             prompt=saved.plain["prompt"],
             chunk_index=saved.plain["chunk_index"],
             restart=saved.plain["restart"],
@@ -220,12 +234,16 @@ class PocketModel:
     def _first(self) -> str:
         return next(iter(self._looks))
 
-    def _known(self, scene: str) -> Look:
+    def _known(self, scene: str, own: OwnPicture | None) -> Look:
+        if scene == PICTURE and own is not None:
+            return own.look
         if scene not in self._looks:
             raise ValueError(f"unknown scene {scene!r}; this model has {', '.join(self._looks)}")
         return self._looks[scene]
 
-    def _carry(self, look: Look, seed: int, words: Tensor) -> PocketCarry:
+    def _carry(
+        self, look: Look, seed: int, words: Tensor, picture: OwnPicture | None
+    ) -> PocketCarry:
         objects = look.entry.objects
         return PocketCarry(
             speech=SpeechView(),
@@ -234,19 +252,21 @@ class PocketModel:
             objects=SceneMotion.seeded(objects, seed) if objects else None,
             words=words,
             wanted_words=words,
+            picture=picture,
         )
 
     def _words_of(self, look: str, asked: Mapping[str, float]) -> Tensor:
         """The words in force: what the look shows, and the expressions asked for."""
-        weights = dict.fromkeys(self._tokens[look], 1.0)
+        weights = dict.fromkeys(self._tokens.get(look, ()), 1.0)
         weights |= {k: w for k, w in asked.items() if self._vocabulary.group(k) == EXPRESSION}
         return weight_vector(self._vocabulary, weights)
 
     def _step_input(self, row: Row) -> StepInput:
         told = row.order.tensors
         scene: str = row.order.plain["scene"]
+        channels = told["channels"] if scene == PICTURE else self._looks[scene].channels
         if row.order.restart:
-            sink = self._sink(scene, told["words"])
+            sink = self._sink(row.order, channels)
             row.cache.load(sink.tensors(), sink.metadata())
         return StepInput(
             timestep=self._steps[row.step],
@@ -257,7 +277,7 @@ class PocketModel:
                 told["frames"],
                 told["speech"],
                 told["tracks"],
-                self._looks[scene].channels,
+                channels,
                 told["base"],
             ),
             cache=row.cache,
@@ -268,22 +288,26 @@ class PocketModel:
             words.numpy().tobytes(), lambda: self._student.encode_text(self._words(words))
         )
 
-    def _sink(self, scene: str, words: Tensor) -> StudentCache:
+    def _sink(self, order: Order, channels: Tensor) -> StudentCache:
         """A cache with nothing but the look's picture as its sink."""
-        return self._sinks.get(
-            (scene, words.numpy().tobytes()), lambda: self._see_reference(scene, words)
-        )
+        scene, words = order.plain["scene"], order.tensors["words"]
+        if scene == PICTURE:
+            # somebody's own: nobody else can use it, and it must not be kept here
+            return self._see_reference(order.tensors["base"], channels, words)
+        base = self._looks[scene].base
+        key = scene, words.numpy().tobytes()
+        return self._sinks.get(key, lambda: self._see_reference(base, channels, words))
 
-    def _see_reference(self, scene: str, words: Tensor) -> StudentCache:
-        look, cache = self._looks[scene], self.new_cache()
+    def _see_reference(self, base: Tensor, channels: Tensor, words: Tensor) -> StudentCache:
+        cache = self.new_cache()
         conditions = Conditions(
             frames=torch.zeros(1, 1, FRAME_DIM),
             audio=torch.zeros(1, 1, GROUP, VISEMES),
             tracks=torch.zeros(1, CHUNK_FRAMES, PACKED_TRACK_CHANNELS, LATENT_SIZE, LATENT_SIZE),
-            channels=look.channels,
-            base=look.base,
+            channels=channels,
+            base=base,
         )
-        self._student(look.base, torch.zeros(1, 1), self._context(words), cache, conditions)
+        self._student(base, torch.zeros(1, 1), self._context(words), cache, conditions)
         cache.advance(1)
         return cache
 
@@ -294,8 +318,13 @@ class PocketModel:
             self._restart(state, state.seed if controls.seed is None else controls.seed)
         if controls.prompt is not None:
             ignored = self._set_prompt(state, controls.prompt, controls.transition_chunks)
-        if controls.scene is not None and controls.scene != state.scene:
-            self._set_scene(state, controls.scene)
+        scene = controls.scene
+        if controls.picture is not None:
+            state.carry.picture = self._sight.bring(controls.picture)
+            scene = scene or PICTURE
+        another = scene != state.scene or (scene == PICTURE and controls.picture is not None)
+        if scene is not None and another:
+            self._set_scene(state, scene)
         carry = state.carry
         if controls.clear_audio:
             carry.speech.clear_future()
@@ -310,7 +339,9 @@ class PocketModel:
     def _restart(self, state: PocketState, seed: int) -> None:
         state.seed = seed
         state.generator.manual_seed(seed)
-        state.carry = self._carry(self._looks[state.scene], seed, state.carry.wanted_words)
+        old = state.carry
+        look = self._known(state.scene, old.picture)
+        state.carry = self._carry(look, seed, old.wanted_words, old.picture)
         state.restart = True
 
     def _set_prompt(self, state: PocketState, prompt: str, transition: int) -> tuple[str, ...]:
@@ -325,12 +356,12 @@ class PocketModel:
 
     def _set_scene(self, state: PocketState, scene: str) -> None:
         """Cut to another look; speech and expression go on."""
-        look = self._known(scene)
+        old = state.carry
+        look = self._known(scene, old.picture)
         state.scene = scene
         asked = self._vocabulary.parse(state.prompt).weights
         words = self._words_of(scene, asked)
-        old = state.carry
-        state.carry = self._carry(look, state.seed, words)
+        state.carry = self._carry(look, state.seed, words, old.picture)
         state.carry.speech, state.carry.avatar = old.speech, old.avatar
         state.restart = True
 
@@ -374,18 +405,3 @@ class PocketModel:
             return look.base
         flow = motion_draft(centres, look.entry.objects)
         return moved_base(look.base, flow[None], look.scale, self._spread)
-
-    def _pictures(self, latents: Tensor, look: Look) -> np.ndarray:
-        """uint8 RGB frames [4, H, W, 3] of one packed latent frame."""
-        frame_latents = unpack_latents(latents)[0] * self._spread + self._mean
-        reference = look.features.expand(CHUNK_FRAMES)
-        scale = look.scale.expand(CHUNK_FRAMES)
-        frames = self._decoder(frame_latents, reference, scale).frames
-        pixels = frames.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _ease_words(carry: PocketCarry) -> None:
-    if carry.easing:
-        carry.words = carry.words + (carry.wanted_words - carry.words) / carry.easing
-        carry.easing -= 1

@@ -61,10 +61,12 @@ class StagedState(Protocol):
     """A stream's state: its caches, one a step, and whatever `front` keeps.
 
     `returns` are latents that came back, by the chunk that needs them; `front` takes them out.
+    `kept` is the decoder's.
     """
 
     caches: list[StudentCache]
     returns: dict[int, Tensor]
+    kept: dict[str, Any]
 
 
 State = TypeVar("State", bound=StagedState)
@@ -91,8 +93,12 @@ class StagedModel(Stepper[State], Protocol[State]):
         """The latents of each row after its step, as one batch; advances their caches."""
         ...
 
-    def decode(self, order: Order, latents: Tensor) -> Chunk:
-        """The chunk that the last step's latents show."""
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+        """The chunk that the last step's latents show.
+
+        `kept` is this stream's own where it is decoded, for what an order tells and takes long to
+        work out; it may be empty again at any chunk, and is gone with the stream.
+        """
         ...
 
 
@@ -105,9 +111,15 @@ class Executor(Protocol):
         ...
 
     def open(
-        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        stream: str,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> None:
-        """Begin a stream. Raises ValueError for an unknown scene."""
+        """Begin a stream. Raises ValueError for what the model's `start` refuses."""
         ...
 
     def step(self, stream: str, controls: Controls) -> list[Finished]:
@@ -133,7 +145,7 @@ def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Ch
     assert latents is not None, "a model has at least one step"
     if order.needed_by is not None:
         state.returns[order.needed_by] = latents
-    return model.decode(order, latents)
+    return model.decode(order, latents, state.kept)
 
 
 def draw_seed(generator: torch.Generator) -> int:

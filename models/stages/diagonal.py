@@ -37,10 +37,17 @@ class Diagonal:
         return self._model.info
 
     def open(
-        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        stream: str,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> None:
-        """Begin a stream. Raises ValueError for an unknown scene."""
-        self._lines[stream] = _Line(self._model.start(seed=seed, scene=scene, prompt=prompt))
+        """Begin a stream. Raises ValueError for what the model's `start` refuses."""
+        state = self._model.start(seed=seed, scene=scene, prompt=prompt, picture=picture)
+        self._lines[stream] = _Line(state)
 
     def step(self, stream: str, controls: Controls) -> list[Finished]:
         """Admit a chunk and take all chunks of its stream one step further."""
@@ -82,4 +89,4 @@ class Diagonal:
         assert clean is not None
         if order.needed_by is not None:
             line.state.returns[order.needed_by] = clean
-        return [Finished(stream, self._model.decode(order, clean))]
+        return [Finished(stream, self._model.decode(order, clean, line.state.kept))]

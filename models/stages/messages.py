@@ -42,6 +42,7 @@ class Open:
     seed: int
     scene: str | None
     prompt: str | None
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

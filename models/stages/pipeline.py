@@ -121,10 +121,16 @@ class Pipeline:
     # Streams.
 
     def open(
-        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        stream: str,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> None:
-        """Begin a stream; a scene that is unknown comes back as `Lost`."""
-        message = Open(stream, seed, scene, prompt)
+        """Begin a stream; what the model's `start` refuses comes back as `Lost`."""
+        message = Open(stream, seed, scene, prompt, picture)
         self._journals[stream] = Journal(message)
         if self._running:
             self._crew.send(0, message)

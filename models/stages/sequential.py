@@ -22,10 +22,18 @@ class Sequential:
         return self._model.info
 
     def open(
-        self, stream: str, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        stream: str,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> None:
-        """Begin a stream. Raises ValueError for an unknown scene."""
-        self._states[stream] = self._model.start(seed=seed, scene=scene, prompt=prompt)
+        """Begin a stream. Raises ValueError for what the model's `start` refuses."""
+        self._states[stream] = self._model.start(
+            seed=seed, scene=scene, prompt=prompt, picture=picture
+        )
 
     def step(self, stream: str, controls: Controls) -> list[Finished]:
         """Make one chunk."""

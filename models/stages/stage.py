@@ -75,6 +75,8 @@ class Stage:
         self._plan: Plan | None = None
         self._lines: dict[str, _Line] = {}
         self._dropped: dict[str, int] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
+        """What the decoder keeps of each stream."""
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[ToStage | Package] = queue.SimpleQueue()
         self.working_for: str | None = None
@@ -117,6 +119,7 @@ class Stage:
         self._plan = plan
         self._lines.clear()
         self._dropped.clear()
+        self._kept.clear()
         if self._links is not None and self._rank < plan.stages:
             for source in plan.inlets(self._rank):
                 self._links.listen(source, self.receive)
@@ -124,7 +127,12 @@ class Stage:
 
     def _open(self, message: Open) -> None:
         try:
-            state = self._model.start(seed=message.seed, scene=message.scene, prompt=message.prompt)
+            state = self._model.start(
+                seed=message.seed,
+                scene=message.scene,
+                prompt=message.prompt,
+                picture=message.picture,
+            )
         except ValueError as error:
             self._lifeline.send(Refused(message.stream, str(error)))
             return
@@ -236,7 +244,8 @@ class Stage:
             return
         begin_s = time.monotonic()
         with self._lifeline.busy():
-            chunk = self._model.decode(order, package.latents)
+            kept = self._kept.setdefault(package.stream, {})
+            chunk = self._model.decode(order, package.latents, kept)
         span = Span(self._rank, "decode", begin_s, time.monotonic())
         self._lifeline.send(Done(package.stream, order.index, chunk, (*package.spans, span)))
 
@@ -244,6 +253,7 @@ class Stage:
         assert self._plan is not None, "a plan comes first"
         known = self._lines.pop(stream, None) is not None
         self._dropped.pop(stream, None)
+        self._kept.pop(stream, None)
         to = self._plan.outlet(self._rank)
         # A decoder on an earlier stage would send it round for ever.
         if to is not None and self._links is not None and known:
@@ -304,7 +314,7 @@ def _timed_chunks(model: StagedModel[Any], state: Any) -> Iterator[list[float]]:
             (latents,) = model.denoise([Row(order, step, latents, cache)])
             marks.append(time.perf_counter())
         assert latents is not None, "a model has at least one step"
-        model.decode(order, latents)
+        model.decode(order, latents, state.kept)
         marks.append(time.perf_counter())
         yield [end - begin for begin, end in itertools.pairwise(marks)]
 

@@ -24,7 +24,8 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     )
     import torch
 
-    words = [model.decode(order, torch.from_numpy(noise + k)).ignored_words for k in (0, 0, 1)]
+    latents = [torch.from_numpy(noise + k) for k in (0, 0, 1)]
+    words = [model.decode(order, each, {}).ignored_words for each in latents]
     assert words[0] == words[1] != words[2]
 
 

@@ -10,7 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from rollcast.models.pocket.audio import VisemeNet
-from rollcast.models.pocket.autoencoder import LATENT_CHANNELS, PICTURE_SIZE, WarpDecoder
+from rollcast.models.pocket.autoencoder import (
+    LATENT_CHANNELS,
+    PICTURE_SIZE,
+    FrameEncoder,
+    WarpDecoder,
+)
 from rollcast.models.pocket.conditions import EXPRESSIONS
 from rollcast.models.pocket.config import STUDENT
 from rollcast.models.pocket.manifest import FORMAT
@@ -50,6 +55,7 @@ def _weights() -> dict[str, torch.Tensor]:
         "student": CausalStudent(STUDENT),
         "words": TokenEmbedding(len(VOCABULARY), STUDENT.text_len, STUDENT.text_dim),
         "decoder": WarpDecoder(),
+        "encoder": FrameEncoder(),
         "visemes": VisemeNet(),
     }
     tensors = {}
@@ -59,7 +65,6 @@ def _weights() -> dict[str, torch.Tensor]:
             tensors[f"{name}.{key}"] = value + 0.02 * torch.randn_like(value)
     tensors["latent.mean"] = torch.zeros(LATENT_CHANNELS, 1, 1)
     tensors["latent.spread"] = torch.ones(LATENT_CHANNELS, 1, 1)
-    tensors["latent.references"] = torch.randn(len(LOOKS), LATENT_CHANNELS, 8, 8) * 0.3
     return tensors
 
 

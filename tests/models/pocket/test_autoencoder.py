@@ -4,13 +4,16 @@ import torch
 import torch.nn.functional as F
 
 from rollcast.models.pocket.autoencoder import (
+    FLOW_SIZE,
     FRAME_SIZE,
     GIVEN_CHANNELS,
     LATENT_CHANNELS,
     PICTURE_SIZE,
     FrameEncoder,
+    Pictures,
     WarpDecoder,
     Window,
+    at_rest,
     composite,
     cut_out,
     fold_motion,
@@ -68,7 +71,8 @@ def test_what_moves_uncovers_the_plate() -> None:
     plate = torch.zeros(1, 3, PICTURE_SIZE, PICTURE_SIZE)
     picture = plate.clone()
     picture[..., 100:140, 100:140] = 0.8
-    front, behind = cut_out(picture, plate), torch.zeros(1, 3, FRAME_SIZE, FRAME_SIZE)
+    front = cut_out(picture, plate, torch.zeros(1, 1, 1, 1, dtype=torch.bool))
+    behind = torch.zeros(1, 3, FRAME_SIZE, FRAME_SIZE)
     flow = torch.zeros(1, 2, FRAME_SIZE, FRAME_SIZE)
     flow[:, 0] = -50
     moved = composite(front, behind, flow, Window(0, 0, 8, 8))
@@ -80,12 +84,30 @@ def test_what_moves_uncovers_the_plate() -> None:
 def test_an_untrained_decoder_shows_the_reference_at_rest() -> None:
     decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
     picture, opened, plate = _picture(3), _picture(4), torch.full((1, 3, 384, 384), -0.9)
-    reference = decoder.encode_reference(picture, opened, plate)
-    still, scale = torch.zeros(1, 2, 16, 16), torch.tensor([6.0])
+    pictures = Pictures(picture, opened, plate, torch.tensor([False]))
+    reference, scale = decoder.encode_reference(pictures), torch.tensor([6.0])
     frame = F.avg_pool2d(picture, 2)
-    latents = encoder(frame, reference, still, still, scale)
+    latents = at_rest(encoder, picture, reference, scale)
     assert latents.shape == (1, LATENT_CHANNELS, 8, 8)
     made = decoder(latents, reference, scale)
     assert made.frames.shape == (1, 3, FRAME_SIZE, FRAME_SIZE)
     # 1.8% of the open picture shines through until the choice has been learnt
     assert float((made.frames - frame).abs().mean()) < 0.05
+
+
+@torch.no_grad()
+def test_a_picture_that_is_alone_stands_whole_before_a_blurred_copy() -> None:
+    decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
+    picture, other = _picture(5), _picture(6)
+    alone = decoder.encode_reference(Pictures.single(picture))
+    # what the other two pictures would say must not count
+    said = decoder.encode_reference(Pictures(picture, other, other, torch.tensor([True])))
+    assert all(torch.equal(a, b) for a, b in zip(alone, said, strict=True))
+    assert torch.equal(alone.front[:, 3], torch.ones_like(alone.front[:, 3]))
+    assert float(alone.plate.diff().abs().max()) < 0.1 < float(picture.diff().abs().max())
+    scale = torch.tensor([6.0])
+    latents = at_rest(encoder, picture, alone, scale)
+    assert not latents[:, :GIVEN_CHANNELS].any() and latents.shape[-1] == FLOW_SIZE // 2
+    frame = F.avg_pool2d(picture, 2)
+    # nothing else shines through: the open picture is the same one
+    assert float((decoder(latents, alone, scale).frames - frame).abs().mean()) < 0.02

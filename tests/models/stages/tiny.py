@@ -163,7 +163,7 @@ class TinyModel:
         time.sleep(self._step_s * len(rows))
         return denoise_rows(self._student, [self._input(row) for row in rows], self._schedule)
 
-    def decode(self, order: Order, latents: Tensor) -> Chunk:
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         time.sleep(self._decode_s)
         frames = latents.float().contiguous().numpy().view(np.uint8).reshape(4, 8, 4, 3).copy()
         heard = order.tensors["heard"].numpy()

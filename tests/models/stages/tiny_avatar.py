@@ -83,7 +83,12 @@ class TinyAvatar:
         return self._student.new_cache(self._cache, height=8, width=8)
 
     def start(
-        self, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> AvatarState:
         return StreamState(
             caches=[self.new_cache() for _ in range(self.steps)],
@@ -129,7 +134,7 @@ class TinyAvatar:
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         return euler_rows(self._student, [self._row(row) for row in rows], self._schedule)
 
-    def decode(self, order: Order, latents: Tensor) -> Chunk:
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()
         heard = np.zeros(INFO.chunk_samples, np.int16)
         return Chunk(order.index, frames, heard, False, order.plain["scene"])

@@ -1,0 +1,104 @@
+"""Pictures that people bring: read with suspicion, turned upright, cut to one small square.
+
+What comes out has nothing of the file that came in but its colours: no place, no date, no camera.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_BYTES = 512 * 1024
+MIN_SIDE, MAX_SIDE = 64, 4096
+FORMATS = ("JPEG", "PNG", "WEBP")
+_QUALITY = 92
+_BEHIND = (200, 200, 200)
+"""What shows through where a picture is transparent."""
+
+
+class PictureRefused(ValueError):
+    """Bytes that are no picture to work with; `cure` says what to do about it."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        super().__init__(f"{message} {cure}")
+        self.message = message
+        self.cure = cure
+
+
+def small_square(data: bytes, side: int) -> bytes:
+    """A JPEG of `side` x `side` pixels of the middle of a JPEG, PNG or WebP file.
+
+    Raises PictureRefused for anything but one still picture within the limits.
+    """
+    if len(data) > MAX_BYTES:
+        raise PictureRefused(
+            f"the picture has {len(data)} bytes, at most {MAX_BYTES} are taken",
+            "Make it smaller, or save it as a JPEG.",
+        )
+    whole = _opaque(_decoded(data, 2 * side))
+    square = ImageOps.fit(whole, (side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def pixels(square: bytes) -> np.ndarray:
+    """uint8 RGB [side, side, 3] of what `small_square` gave."""
+    return np.asarray(Image.open(io.BytesIO(square)).convert("RGB"))
+
+
+def sample(side: int) -> bytes:
+    """A picture of nothing, for trying things out."""
+    shades = Image.linear_gradient("L").resize((side, side))
+    buffer = io.BytesIO()
+    Image.merge("RGB", [shades, shades.rotate(90), shades.rotate(180)]).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _decoded(data: bytes, wanted: int) -> Image.Image:
+    """The picture upright, checked by its header before any of it is decoded.
+
+    Of a JPEG much larger than `wanted` pixels a side only a fraction is decoded.
+    """
+    # A decoder may say anything of bytes from anywhere; it is all the same to who sent them.
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(f"the picture has far more than {MAX_SIDE} pixels a side") from error
+    except Exception as error:
+        raise PictureRefused(
+            "this is no picture that can be read", "Send a JPEG, PNG or WebP file."
+        ) from error
+    width, height = image.size
+    if max(width, height) > MAX_SIDE:
+        raise _too_large(f"the picture has {width} x {height} pixels")
+    if min(width, height) < MIN_SIDE:
+        raise PictureRefused(
+            f"the picture has {width} x {height} pixels",
+            f"Send one with at least {MIN_SIDE} a side, better 400 or more.",
+        )
+    # Phones put a second view or a small copy into a JPEG: that is no film.
+    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+        raise PictureRefused("the picture is animated", "Send a single picture.")
+    try:
+        image.draft(None, (wanted, wanted))
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise PictureRefused(
+            "the picture is broken: its end or a part of it is missing",
+            "Save it again and send the new file.",
+        ) from error
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    behind = Image.new("RGBA", layer.size, (*_BEHIND, 255))
+    return Image.alpha_composite(behind, layer).convert("RGB")
+
+
+def _too_large(message: str) -> PictureRefused:
+    return PictureRefused(message, f"Make it smaller: at most {MAX_SIDE} pixels a side.")
