@@ -10,6 +10,7 @@ from __future__ import annotations
 from .connection import Stream, connect
 from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
 from .messages import Applied, SessionReady, State, Stats, TrackPoint
+from .picture_file import load_picture
 from .shown import Audio, Frame
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "Stream",
     "TrackPoint",
     "connect",
+    "load_picture",
 ]

@@ -27,6 +27,7 @@ from .messages import (
     State,
     Stats,
 )
+from .picture_file import picture_text
 from .playhead import Pace, Playhead
 from .receiver import Receiver
 from .shown import Audio, Frame
@@ -46,6 +47,7 @@ async def connect(
     token: str | None = None,
     model: str | None = None,
     scene: str | None = None,
+    picture: bytes | None = None,
     prompt: str | None = None,
     seed: int | None = None,
     max_kbps: int | None = None,
@@ -58,6 +60,7 @@ async def connect(
 ) -> AsyncIterator[Stream]:
     """Open a stream on the server at `url` and close it at the end of the block.
 
+    `picture` is one of a face, as `load_picture` reads it, to be the avatar.
     With `pace="clock"` media time runs like a clock, as for a live viewer, and what nobody reads
     is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
     leaves frames without images, for measuring. `tls` replaces the default verification, say
@@ -66,7 +69,14 @@ async def connect(
     Raises Refused with the server's code, reason and cure; OSError when no server is there.
     """
     address = Address(url, token, tls, codecs, audio)
-    request = SessionCreate(model=model, scene=scene, prompt=prompt, seed=seed, max_kbps=max_kbps)
+    request = SessionCreate(
+        model=model,
+        scene=scene,
+        picture=None if picture is None else picture_text(picture),
+        prompt=prompt,
+        seed=seed,
+        max_kbps=max_kbps,
+    )
     channel = await Channel.open(address)
     try:
         ready = await channel.start(request)

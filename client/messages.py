@@ -43,6 +43,7 @@ class SessionCreate(Outgoing):
     type: Literal["session.create"] = "session.create"
     model: str | None = None
     scene: str | None = None
+    picture: str | None = None
     prompt: str | None = None
     seed: int | None = None
     max_kbps: int | None = None
@@ -82,6 +83,13 @@ class SceneChange(Control):
 
     type: Literal["scene"] = "scene"
     scene: str
+
+
+class PictureChange(Control):
+    """Show a picture of one's own, base64 of a JPEG, PNG or WebP file, as an avatar."""
+
+    type: Literal["picture"] = "picture"
+    picture: str
 
 
 class TrackPoint(Outgoing):
@@ -175,6 +183,7 @@ ClientMessage = Annotated[
     | SessionClose
     | Prompt
     | SceneChange
+    | PictureChange
     | Tracks
     | TracksClear
     | AudioEnd
@@ -205,6 +214,14 @@ class SceneInfo(Incoming):
     thumbnail: str | None = None
 
 
+class PictureGuide(Incoming):
+    """How a face lies in a picture that the model can work with; places are x, y in 0..1."""
+
+    size: int
+    eyes: list[list[float]]
+    mouth: list[float]
+
+
 class ModelDescription(Incoming):
     """What a client must know of a model before it opens a stream."""
 
@@ -217,6 +234,7 @@ class ModelDescription(Incoming):
     scenes: list[SceneInfo]
     prompts: list[str]
     controls: list[str]
+    picture: PictureGuide | None = None
 
 
 class ServerHello(Incoming):
@@ -239,6 +257,7 @@ class SessionReady(Incoming):
     scene: str
     prompt: str
     seed: int
+    has_picture: bool = False
     width: int
     height: int
     fps: int

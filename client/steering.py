@@ -17,6 +17,7 @@ from .messages import (
     Control,
     Outgoing,
     Pause,
+    PictureChange,
     Prompt,
     Reset,
     Resume,
@@ -26,6 +27,7 @@ from .messages import (
     Tracks,
     TracksClear,
 )
+from .picture_file import picture_text
 from .speech import SpeechFeed
 from .wire import UPLINK_SAMPLE_RATE
 
@@ -63,6 +65,15 @@ class Steering(ABC):
     async def scene(self, name: str) -> Applied:
         """Show another scene or avatar."""
         return await self._control(SceneChange(event_id=self._id(), scene=name))
+
+    async def picture(self, picture: bytes) -> Applied:
+        """Show this picture of a face, as `load_picture` reads it, as the avatar.
+
+        From here on `scene("picture")` shows it again.
+        """
+        return await self._control(
+            PictureChange(event_id=self._id(), picture=picture_text(picture))
+        )
 
     async def tracks(self, points: Iterable[TrackPoint]) -> Applied:
         """Pointer events in order, as from `drag` points: press, move, release, pin."""

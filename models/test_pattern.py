@@ -6,7 +6,7 @@ without one. What it paints on 128 x 128 pixels, so that a test can read it back
 - rows 0..7: the frame number since start or reset as 16 squares, most significant bit first,
   white for 1 (`read_barcode`);
 - rows 8..23: a flat band in the prompt's colour (`prompt_colour`);
-- below: the scene, moving, with its phase taken from the seed;
+- below: the scene, moving, with its phase taken from the seed, or the stream's own picture;
 - centre (64, 88): a dark bar, 40 wide, 4 to 28 high by the level of the audio of that frame;
 - a disc of radius 7 at each held track, a square at each anchor.
 """
@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import simplejpeg
 
-from .stream import Chunk, Controls, ModelInfo, Scene, TrackEvent
+from . import picture as pictures
+from .stream import PICTURE, Chunk, Controls, ModelInfo, PictureGuide, Scene, TrackEvent
 
 SIZE = 128
 FPS = 25
@@ -63,6 +64,7 @@ class TestPatternState:
     transition_chunks: int = 0
     tracks: dict[int, Track] = field(default_factory=dict)
     pending_audio: np.ndarray = field(default_factory=lambda: np.zeros(CHUNK_SAMPLES, np.int16))
+    picture: bytes | None = None
 
 
 class TestPattern:
@@ -85,18 +87,28 @@ class TestPattern:
                 for name, title, kind in _SCENES
             ),
             prompts=_PROMPTS,
-            controls=frozenset(("prompt", "audio", "tracks", "scene", "seed")),
+            controls=frozenset(("prompt", "audio", "tracks", "scene", "seed", "picture")),
+            picture=PictureGuide(SIZE, ((0.4, 0.45), (0.6, 0.45)), (0.5, 0.7)),
         )
 
     def start(
-        self, *, seed: int, scene: str | None = None, prompt: str | None = None
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
     ) -> TestPatternState:
-        """A new stream's state. Raises ValueError for an unknown scene, naming the known ones."""
-        name = _SCENES[0][0] if scene is None else scene
-        _check_scene(name)
+        """A new stream's state.
+
+        Raises ValueError for an unknown scene, naming the known ones, and for a bad picture.
+        """
+        own = None if picture is None else pictures.small_square(picture, SIZE)
+        name = scene or (_SCENES[0][0] if own is None else PICTURE)
+        _check_scene(name, own)
         text = _PROMPTS[0] if prompt is None else prompt
         colour = prompt_colour(text)
-        return TestPatternState(seed, name, text, colour=colour, target=colour)
+        return TestPatternState(seed, name, text, colour=colour, target=colour, picture=own)
 
     def step(self, state: object, controls: Controls) -> Chunk:
         """Advance `state` by one chunk."""
@@ -120,12 +132,14 @@ class TestPattern:
         assert isinstance(state, TestPatternState), type(state)
         fields = asdict(replace(state, pending_audio=np.zeros(0, np.int16)))
         fields["pending_audio"] = base64.b64encode(state.pending_audio.tobytes()).decode()
+        fields["picture"] = base64.b64encode(state.picture or b"").decode()
         return json.dumps(fields).encode()
 
     def restore(self, data: bytes) -> TestPatternState:
         """The state that `snapshot` saved; going on from it equals never having stopped."""
         fields = json.loads(data)
         fields["pending_audio"] = np.frombuffer(base64.b64decode(fields["pending_audio"]), np.int16)
+        fields["picture"] = base64.b64decode(fields["picture"]) or None
         fields["tracks"] = {int(key): Track(**track) for key, track in fields["tracks"].items()}
         fields["colour"], fields["target"] = tuple(fields["colour"]), tuple(fields["target"])
         return TestPatternState(**fields)
@@ -152,8 +166,8 @@ def _thumbnail(scene: str) -> bytes:
     return simplejpeg.encode_jpeg(frame, quality=80)
 
 
-def _check_scene(name: str) -> None:
-    known = [scene for scene, _, _ in _SCENES]
+def _check_scene(name: str, own: bytes | None) -> None:
+    known = [scene for scene, _, _ in _SCENES] + [PICTURE] * (own is not None)
     if name not in known:
         raise ValueError(f"unknown scene {name!r}: choose one of {', '.join(known)}")
 
@@ -167,8 +181,11 @@ def _apply(state: TestPatternState, controls: Controls) -> None:
         state.pending_audio = np.zeros(CHUNK_SAMPLES, np.int16)
         state.colour = state.target
         state.transition_chunks = 0
+    if controls.picture is not None:
+        state.picture = pictures.small_square(controls.picture, SIZE)
+        state.scene = PICTURE
     if controls.scene is not None:
-        _check_scene(controls.scene)
+        _check_scene(controls.scene, state.picture)
         state.scene = controls.scene
     if controls.prompt is not None:
         state.prompt = controls.prompt
@@ -233,13 +250,8 @@ def _rms(audio: np.ndarray) -> float:
 def _paint(
     frame: np.ndarray, state: TestPatternState, tracks: dict[int, Track], level: float
 ) -> None:
-    phase = state.seed % 16 + state.frame
     colour = np.array(state.colour)
-    if state.scene == "bars":
-        pattern = ((_COLUMNS + phase) // 16) % 2
-    else:
-        pattern = ((_COLUMNS + phase) % 16 < 2) | ((_ROWS + phase) % 16 < 2)
-    frame[:] = np.where(pattern[..., None], colour * 0.7 + 60, colour * 0.5 + 30)
+    frame[:] = _backdrop(state, colour)
     frame[_CELL : 3 * _CELL] = np.round(colour)
     _paint_mouth(frame, level)
     for key, track in tracks.items():
@@ -247,6 +259,17 @@ def _paint(
     for bit in range(16):
         value = 235 if state.frame >> (15 - bit) & 1 else 20
         frame[:_CELL, bit * _CELL : (bit + 1) * _CELL] = value
+
+
+def _backdrop(state: TestPatternState, colour: np.ndarray) -> np.ndarray:
+    if state.scene == PICTURE and state.picture is not None:
+        return pictures.pixels(state.picture)
+    phase = state.seed % 16 + state.frame
+    if state.scene == "bars":
+        pattern = ((_COLUMNS + phase) // 16) % 2
+    else:
+        pattern = ((_COLUMNS + phase) % 16 < 2) | ((_ROWS + phase) % 16 < 2)
+    return np.where(pattern[..., None], colour * 0.7 + 60, colour * 0.5 + 30)
 
 
 def _paint_mouth(frame: np.ndarray, level: float) -> None:

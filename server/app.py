@@ -23,6 +23,7 @@ from .limits import MAX_SOCKET_BYTES
 from .logs import configure_logs, logger
 from .metrics import Metrics
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
+from .pictures import PictureReader
 from .rest import build_router
 from .staged_worker import StagedWorker, staged_model
 from .tls import default_state_dir, own_names, self_signed
@@ -38,6 +39,7 @@ def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
     engine = Engine(config, worker, Metrics())
     encoders = Encoders()
     pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
+    pictures = PictureReader()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,6 +47,7 @@ def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
         yield
         await engine.stop()
         pool.shutdown(cancel_futures=True)
+        pictures.close()
 
     app = FastAPI(
         title="rollcast",
@@ -63,7 +66,7 @@ def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
         socket = ClientSocket(websocket, engine.metrics, config.send_timeout_s)
-        await Connection(socket, engine, encoders, pool).run()
+        await Connection(socket, engine, encoders, pool, pictures).run()
 
     return app
 

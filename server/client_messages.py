@@ -18,7 +18,7 @@ from .limits import (
     MAX_TRANSITION_CHUNKS,
     MIN_KBPS,
 )
-from .message import EventId, Message, Name, Seed, Text, TrackId
+from .message import EventId, Message, Name, PictureText, Seed, Text, TrackId
 
 
 class ClientHello(Message):
@@ -33,11 +33,15 @@ class ClientHello(Message):
 
 
 class SessionCreate(Message):
-    """Open a new stream; what is left out is the server's choice."""
+    """Open a new stream; what is left out is the server's choice.
+
+    `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
+    """
 
     type: Literal["session.create"] = "session.create"
     model: Name | None = None
     scene: Name | None = None
+    picture: PictureText | None = None
     prompt: Text | None = None
     seed: Seed | None = None
     max_kbps: Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS)] | None = None
@@ -73,6 +77,14 @@ class SceneChange(Message):
     type: Literal["scene"] = "scene"
     event_id: EventId
     scene: Name
+
+
+class PictureChange(Message):
+    """Show a picture of the client's own, base64 of a JPEG, PNG or WebP file, as an avatar."""
+
+    type: Literal["picture"] = "picture"
+    event_id: EventId
+    picture: PictureText
 
 
 class TrackPoint(Message):
@@ -170,6 +182,7 @@ class Ping(Message):
 Control = (
     Prompt
     | SceneChange
+    | PictureChange
     | Tracks
     | TracksClear
     | AudioEnd
@@ -186,6 +199,7 @@ ClientMessage = (
     | SessionClose
     | Prompt
     | SceneChange
+    | PictureChange
     | Tracks
     | TracksClear
     | AudioEnd

@@ -6,10 +6,10 @@ from collections import deque
 
 import numpy as np
 
-from ..models.stream import Chunk, Controls, ModelInfo
+from ..models.stream import PICTURE, Chunk, Controls, ModelInfo
 from .client_messages import Reset, SceneChange, TracksClear
 from .errors import NotSupported, UnknownScene
-from .pending import Event, ModelControl, PendingControls
+from .pending import Event, ModelControl, OwnPicture, PendingControls
 from .server_messages import Applied
 
 
@@ -19,7 +19,9 @@ class ControlDesk:
     A step that is not shown after all is dropped in its turn.
     """
 
-    def __init__(self, info: ModelInfo) -> None:
+    def __init__(self, info: ModelInfo, *, has_picture: bool = False) -> None:
+        self.has_picture = has_picture
+        """Whether the stream has a picture of its own, or will have with the next step."""
         self._info = info
         self._pending = PendingControls()
         self._begun: deque[tuple[Controls, list[Event]]] = deque()
@@ -33,10 +35,11 @@ class ControlDesk:
         """Queue a control for the next step. Raises a StreamError for one that cannot be."""
         if not isinstance(control, Reset):
             name = "tracks" if isinstance(control, TracksClear) else control.type
-            self.check_supported(name, control.event_id)
+            check_supported(self._info, name, control.event_id)
         if isinstance(control, SceneChange):
-            check_scene(self._info, control.scene, control.event_id)
+            check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
         self._pending.add(control)
+        self.has_picture |= isinstance(control, OwnPicture)
 
     def clear_audio(self) -> None:
         """Let the model drop the speech that it was fed and has not shown."""
@@ -67,18 +70,26 @@ class ControlDesk:
         heir[:0] = events
         return controls
 
-    def check_supported(self, control: str, event_id: str | None) -> None:
-        """Raise NotSupported unless the model obeys this kind of control."""
-        if control not in self._info.controls:
-            known = ", ".join(sorted(self._info.controls))
-            raise NotSupported(
-                f"{self._info.name} takes no {control}, only {known}", event_id=event_id
-            )
+
+def check_supported(info: ModelInfo, control: str, event_id: str | None) -> None:
+    """Raise NotSupported unless the model obeys this kind of control."""
+    if control not in info.controls:
+        known = ", ".join(sorted(info.controls))
+        raise NotSupported(f"{info.name} takes no {control}, only {known}", event_id=event_id)
 
 
-def check_scene(info: ModelInfo, name: str, event_id: str | None = None) -> None:
-    """Raise UnknownScene, naming the known ones, unless the model has this scene."""
-    known = [scene.name for scene in info.scenes]
+def check_scene(
+    info: ModelInfo, name: str, event_id: str | None = None, *, has_picture: bool = False
+) -> None:
+    """Raise UnknownScene, naming the known ones, unless the stream can show this scene."""
+    known = [scene.name for scene in info.scenes] + [PICTURE] * has_picture
+    if name == PICTURE and name not in known and info.picture is not None:
+        raise UnknownScene(
+            "this stream has no picture of its own",
+            field="scene",
+            cure="Send one with a picture control, then it can be shown.",
+            event_id=event_id,
+        )
     if name not in known:
         raise UnknownScene(
             f"{info.name} has no scene {name!r}, only {', '.join(known)}",
@@ -94,5 +105,5 @@ def _applied(event: Event, chunk: Chunk, index: int, pts_us: float) -> Applied:
         chunk=index,
         pts_us=pts_us,
         ignored_words=words or None,
-        scene=chunk.scene if event.type == "scene" else None,
+        scene=chunk.scene if event.type in ("scene", "picture") else None,
     )

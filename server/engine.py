@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-from ..models.stream import ModelInfo
+from ..models.stream import PICTURE, ModelInfo
 from .client_messages import SessionCreate, SessionResume
 from .config import ServerConfig
 from .control_desk import check_scene
@@ -118,12 +118,14 @@ class Engine:
 
     # Streams.
 
-    def create(self, request: SessionCreate, *, audio: bool) -> Stream:
-        """Open a new stream. Raises a StreamError: engine state, model, scene or capacity."""
-        check_health(self.health, self._restart_s)
-        info = self._model(request.model)
-        scene = info.scenes[0].name if request.scene is None else request.scene
-        check_scene(info, scene)
+    def create(self, request: SessionCreate, *, audio: bool, picture: bytes | None) -> Stream:
+        """Open a new stream; `picture` is the small square of the request's one.
+
+        Raises a StreamError: engine state, model, scene or capacity.
+        """
+        info = self.model(request.model)
+        scene = request.scene or (info.scenes[0].name if picture is None else PICTURE)
+        check_scene(info, scene, has_picture=picture is not None)
         now_s = self.now_s()
         self._admit(info, now_s)
         if self._worker.behind:
@@ -135,6 +137,7 @@ class Engine:
             seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
             scene=scene,
             prompt=request.prompt or "",
+            has_picture=picture is not None,
             audio=audio,
             max_kbps=min(limit, request.max_kbps or limit),
             # while a chunk is under way others are played
@@ -147,7 +150,7 @@ class Engine:
         stream = Stream(Session(info, options, now_s))
         self.streams[options.session_id] = stream
         self._worker.submit(
-            Open(options.session_id, info.name, options.seed, scene, request.prompt)
+            Open(options.session_id, info.name, options.seed, scene, request.prompt, picture)
         )
         self.metrics.sessions_opened.inc()
         self._log.info("session opened", session_id=options.session_id, model=info.name)
@@ -192,6 +195,16 @@ class Engine:
             self._worker.submit(Close(session_id))
         self._expired.append(session_id)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
+
+    def model(self, name: str | None) -> ModelInfo:
+        """The model of a new stream. Raises a StreamError: engine state or model."""
+        check_health(self.health, self._restart_s)
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
+        return self.models[name]
 
     def wake(self) -> None:
         """Look again for something to generate; call after anything a session received."""
@@ -367,14 +380,6 @@ class Engine:
         stream.notify()
         if stream.viewer is None:
             self.close(stream.session.options.session_id)
-
-    def _model(self, name: str | None) -> ModelInfo:
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            known = ", ".join(self.models)
-            raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
-        return self.models[name]
 
     def _admit(self, info: ModelInfo, now_s: float) -> None:
         frees = [stream.session.expires_in_s(now_s) for stream in self.streams.values()]

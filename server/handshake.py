@@ -13,6 +13,7 @@ from .hello import server_hello
 from .limits import PROTOCOL_VERSION
 from .message import Codec
 from .packets import Packet
+from .pictures import PictureReader
 from .security import check_origin, check_token
 from .server_messages import SessionReady
 from .stream import Stream
@@ -28,7 +29,9 @@ class Opening:
     resumed: bool
 
 
-async def shake_hands(socket: ClientSocket, engine: Engine, encoders: Encoders) -> Opening:
+async def shake_hands(
+    socket: ClientSocket, engine: Engine, encoders: Encoders, pictures: PictureReader
+) -> Opening:
     """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
@@ -39,7 +42,7 @@ async def shake_hands(socket: ClientSocket, engine: Engine, encoders: Encoders) 
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         try:
-            return _open(await socket.receive(), hello, codec, engine)
+            return await _open(await socket.receive(), hello, codec, engine, pictures)
         except StreamError as error:
             if error.fatal:
                 raise
@@ -57,6 +60,7 @@ def ready_message(opening: Opening, codec_string: str) -> SessionReady:
         scene=session.scene,
         prompt=session.prompt,
         seed=session.seed,
+        has_picture=session.has_picture,
         width=info.width,
         height=info.height,
         fps=info.fps,
@@ -85,12 +89,20 @@ async def _hello(socket: ClientSocket) -> ClientHello:
             await socket.refuse(error)
 
 
-def _open(
-    message: ClientMessage | Packet, hello: ClientHello, codec: Codec, engine: Engine
+async def _open(
+    message: ClientMessage | Packet,
+    hello: ClientHello,
+    codec: Codec,
+    engine: Engine,
+    pictures: PictureReader,
 ) -> Opening:
     match message:
         case SessionCreate():
-            return Opening(engine.create(message, audio=hello.audio), codec, 0, resumed=False)
+            picture = None
+            if message.picture is not None:
+                picture = await pictures.read(message.picture, engine.model(message.model))
+            stream = engine.create(message, audio=hello.audio, picture=picture)
+            return Opening(stream, codec, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
             return Opening(stream, codec, next_seq, resumed=True)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ..models.stream import ModelInfo
 from . import limits
 from .message import Codec
-from .server_messages import Limits, ModelDescription, SceneInfo, ServerHello
+from .server_messages import Limits, ModelDescription, PictureGuide, SceneInfo, ServerHello
 
 
 def server_version() -> str:
@@ -21,6 +21,7 @@ def server_version() -> str:
 
 def describe(info: ModelInfo) -> ModelDescription:
     """A model as clients see it."""
+    guide = info.picture
     return ModelDescription(
         name=info.name,
         title=info.title,
@@ -41,6 +42,10 @@ def describe(info: ModelInfo) -> ModelDescription:
         ],
         prompts=list(info.prompts),
         controls=sorted(info.controls),
+        picture=guide
+        and PictureGuide(
+            size=guide.size, eyes=[list(eye) for eye in guide.eyes], mouth=list(guide.mouth)
+        ),
     )
 
 
@@ -58,6 +63,7 @@ def server_hello(models: Iterable[ModelInfo], codecs: Sequence[Codec]) -> Server
         codecs=list(codecs),
         limits=Limits(
             max_text_bytes=limits.MAX_TEXT_BYTES,
+            max_picture_bytes=limits.MAX_PICTURE_BYTES,
             max_audio_samples=limits.MAX_AUDIO_SAMPLES,
             max_queued_audio_ms=limits.MAX_QUEUED_AUDIO_MS,
             max_prompt_chars=limits.MAX_PROMPT_CHARS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .client_messages import ClientMessage, Control
 from .errors import RateLimited, StreamError
-from .limits import MESSAGES_PER_S
+from .limits import MESSAGES_PER_S, PICTURES_AT_ONCE, PICTURES_PER_MINUTE
 from .packets import Packet, parse_uplink
-from .protocol import parse_message
+from .protocol import parse_message, picture_of
 from .rates import TokenBucket
 
 TOLERATED = 300
@@ -18,15 +18,25 @@ class Inbox:
 
     def __init__(self, now_s: float) -> None:
         self._bucket = TokenBucket(rate_per_s=MESSAGES_PER_S, burst=2 * MESSAGES_PER_S, now_s=now_s)
+        self._pictures = TokenBucket(
+            rate_per_s=PICTURES_PER_MINUTE / 60, burst=PICTURES_AT_ONCE, now_s=now_s
+        )
         self._patience = TokenBucket(rate_per_s=10, burst=TOLERATED, now_s=now_s)
 
     def text(self, text: str, now_s: float) -> ClientMessage:
         """Read a text message."""
         permitted = self._permit(now_s)
         message = parse_message(text)
+        event_id = message.event_id if isinstance(message, Control) else None
         if not permitted:
-            event_id = message.event_id if isinstance(message, Control) else None
             raise RateLimited(_OVER, event_id=event_id)
+        if picture_of(message) is not None and not self._pictures.take(now_s):
+            raise RateLimited(
+                f"more than {PICTURES_PER_MINUTE} pictures a minute",
+                field="picture",
+                cure="Wait some seconds before the next picture.",
+                event_id=event_id,
+            )
         return message
 
     def binary(self, data: bytes, now_s: float) -> Packet:

@@ -9,18 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from .limits import (
     MAX_EVENT_ID_CHARS,
     MAX_NAME_CHARS,
+    MAX_PICTURE_CHARS,
     MAX_PROMPT_CHARS,
     MAX_SEED,
     MAX_TRACK_ID,
 )
 
 Codec = Literal["h264", "vp8", "jpeg"]
-ControlName = Literal["prompt", "audio", "tracks", "scene", "seed"]
 EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID)]
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
+# its length is checked by the parser, which can say what to do about it
+PictureText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        json_schema_extra={"maxLength": MAX_PICTURE_CHARS, "contentEncoding": "base64"},
+    ),
+]
 
 
 class Message(BaseModel):

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from ..models.stream import Controls, TrackEvent
+from ..models.stream import PICTURE, Controls, TrackEvent
 from .client_messages import Prompt, Reset, SceneChange, SeedChange, TrackPoint, Tracks, TracksClear
 from .errors import InvalidField, RateLimited
 from .limits import MAX_TRACKS
 
-ModelControl = Prompt | SceneChange | Tracks | TracksClear | Reset | SeedChange
 MAX_EVENTS = 256
 MAX_TRACK_EVENTS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPicture:
+    """A `picture` control whose picture was looked at and made a small square."""
+
+    event_id: str
+    square: bytes
+    type: Literal["picture"] = "picture"
+
+
+ModelControl = Prompt | SceneChange | OwnPicture | Tracks | TracksClear | Reset | SeedChange
 
 
 @dataclass(slots=True)
@@ -33,6 +45,7 @@ class PendingControls:
     """Held track ids; True for an anchor."""
     _prompt: Prompt | None = None
     _scene: str | None = None
+    _picture: bytes | None = None
     _tracks: list[TrackEvent] = field(default_factory=list)
     _clear_tracks: tuple[int, ...] | None = ()
     _clear_audio: bool = False
@@ -48,6 +61,9 @@ class PendingControls:
                 self._prompt = control
             case SceneChange():
                 self._scene = control.scene
+                self.release_all()
+            case OwnPicture():
+                self._scene, self._picture = PICTURE, control.square
                 self.release_all()
             case Tracks():
                 self._add_tracks(control)
@@ -82,6 +98,7 @@ class PendingControls:
             prompt=None if prompt is None else prompt.text,
             transition_chunks=0 if prompt is None else prompt.transition_chunks,
             scene=self._scene,
+            picture=self._picture,
             audio=audio,
             clear_audio=self._clear_audio,
             tracks=tuple(self._tracks),

@@ -7,9 +7,15 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from .client_messages import ClientMessage, Control
+from .client_messages import ClientMessage, Control, PictureChange, SessionCreate
 from .errors import BadJson, InvalidField, StreamError, TooLarge, UnknownType
-from .limits import MAX_EVENT_ID_CHARS, MAX_TEXT_BYTES
+from .limits import (
+    MAX_EVENT_ID_CHARS,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURE_CHARS,
+    MAX_SOCKET_BYTES,
+    MAX_TEXT_BYTES,
+)
 from .server_messages import ErrorMessage, Rejected, ServerMessage
 
 CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
@@ -30,13 +36,21 @@ def parse_message(text: str | bytes) -> ClientMessage:
     control whose event_id can be read, so that it can be answered by `rejected`.
     """
     data = _utf8(text)
-    if len(data) > MAX_TEXT_BYTES:
-        raise TooLarge(f"a text message has at most {MAX_TEXT_BYTES} bytes, got {len(data)}")
+    if len(data) > (MAX_SOCKET_BYTES if b'"picture"' in data else MAX_TEXT_BYTES):
+        raise _too_long(len(data))
     try:
-        return CLIENT.validate_json(data)
+        message = CLIENT.validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    else:
+        _check_size(message, len(data))
+        return message
     raise _refusal(first, data)
+
+
+def picture_of(message: ClientMessage) -> str | None:
+    """The picture that a message carries, in base64."""
+    return message.picture if isinstance(message, PictureChange | SessionCreate) else None
 
 
 def encode_message(message: ServerMessage) -> str:
@@ -71,6 +85,26 @@ def _utf8(text: str | bytes) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise BadJson("the text is not valid Unicode") from error
+
+
+def _check_size(message: ClientMessage, byte_count: int) -> None:
+    chars = len(picture_of(message) or "")
+    if byte_count - chars > MAX_TEXT_BYTES:
+        raise _too_long(byte_count - chars)
+    if chars > MAX_PICTURE_CHARS:
+        raise TooLarge(
+            f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {chars * 3 // 4}",
+            field="picture",
+            cure="Make it smaller, or save it as a JPEG.",
+            event_id=message.event_id if isinstance(message, PictureChange) else None,
+        )
+
+
+def _too_long(byte_count: int) -> TooLarge:
+    return TooLarge(
+        f"a text message, but for a picture in it, has at most {MAX_TEXT_BYTES} bytes, "
+        f"got {byte_count}"
+    )
 
 
 def _refusal(detail: ErrorDetails, data: bytes) -> StreamError:

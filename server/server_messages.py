@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .message import Codec, ControlName, Message
+from ..models.stream import ControlName
+from .message import Codec, Message
 
 
 class SceneInfo(Message):
@@ -14,6 +15,14 @@ class SceneInfo(Message):
     title: str
     kind: Literal["avatar", "scene"]
     thumbnail: str | None = None
+
+
+class PictureGuide(Message):
+    """How a face lies in a picture that the model can work with; places are x, y in 0..1."""
+
+    size: int
+    eyes: list[list[float]]
+    mouth: list[float]
 
 
 class ModelDescription(Message):
@@ -30,12 +39,14 @@ class ModelDescription(Message):
     scenes: list[SceneInfo]
     prompts: list[str]
     controls: list[ControlName]
+    picture: PictureGuide | None = None
 
 
 class Limits(Message):
     """The bounds that this server enforces."""
 
     max_text_bytes: int
+    max_picture_bytes: int
     max_audio_samples: int
     max_queued_audio_ms: int
     max_prompt_chars: int
@@ -66,6 +77,7 @@ class SessionReady(Message):
     scene: str
     prompt: str
     seed: int
+    has_picture: bool
     width: int
     height: int
     fps: int

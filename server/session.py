@@ -27,7 +27,7 @@ from .client_messages import (
     Tracks,
     TracksClear,
 )
-from .control_desk import ControlDesk
+from .control_desk import ControlDesk, check_supported
 from .errors import (
     InvalidField,
     OutOfOrder,
@@ -40,6 +40,7 @@ from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .packets import Packet, samples
+from .pending import OwnPicture
 from .protocol import answer
 from .reports import Now, Reports
 from .server_messages import Applied, Pong, ServerMessage, State
@@ -70,7 +71,7 @@ class Session:
         """Whether the next chunk does not continue the one before it."""
         self._key_wanted = True
         self._audio_seq = 0
-        self._desk = ControlDesk(info)
+        self._desk = ControlDesk(info, has_picture=options.has_picture)
         self._audio = AudioQueue(
             sample_rate=info.sample_rate,
             chunk_samples=info.chunk_samples,
@@ -85,7 +86,7 @@ class Session:
 
     # What the client sends.
 
-    def receive(self, message: ClientMessage, now_s: float) -> None:
+    def receive(self, message: ClientMessage | OwnPicture, now_s: float) -> None:
         """Act on a message. Raises a StreamError, to be passed to `refuse`, for a faulty one."""
         self._heard_s = now_s
         match message:
@@ -101,7 +102,7 @@ class Session:
             case Reset():
                 self._desk.add(message)
                 self._audio.clear()
-            case Prompt() | SceneChange() | Tracks() | TracksClear() | SeedChange():
+            case Prompt() | SceneChange() | OwnPicture() | Tracks() | TracksClear() | SeedChange():
                 self._desk.add(message)
             case _:
                 raise OutOfOrder(f"the stream is open already, {message.type} cannot follow")
@@ -110,7 +111,7 @@ class Session:
     def receive_audio(self, packet: Packet, now_s: float) -> None:
         """Queue the client's audio. Raises AudioOverflow or NotSupported."""
         self._heard_s = now_s
-        self._desk.check_supported("audio", None)
+        check_supported(self.info, "audio", None)
         self._audio.push(samples(packet), now_s)
         self._update_state(now_s)
 
@@ -198,6 +199,11 @@ class Session:
         """Whether the frame that is about to be encoded has to be a key frame."""
         wanted, self._key_wanted = self._key_wanted, False
         return wanted
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether the stream has a picture of its own to show."""
+        return self._desk.has_picture
 
     @property
     def queued_audio_ms(self) -> int:
@@ -319,10 +325,10 @@ class Session:
                 self.paused = False
                 self._pacing.resume(now_s)
             case AudioEnd():
-                self._desk.check_supported("audio", control.event_id)
+                check_supported(self.info, "audio", control.event_id)
                 self._audio.end()
             case AudioClear():
-                self._desk.check_supported("audio", control.event_id)
+                check_supported(self.info, "audio", control.event_id)
                 position_us = self.position_us(now_s)
                 self._barge_in(position_us)
         chunk = self.chunks + self._desk.under_way - self.dropping

@@ -19,6 +19,7 @@ class SessionOptions:
     seed: int
     scene: str
     prompt: str
+    has_picture: bool = False
     audio: bool = True
     max_kbps: int = MAX_KBPS
     max_lead_chunks: float = 1.7

@@ -113,7 +113,11 @@ class StagedWorker(JobThread):
             case Open():
                 self._streams.add(job.session_id)
                 self.pipeline.open(
-                    job.session_id, seed=job.seed, scene=job.scene, prompt=job.prompt
+                    job.session_id,
+                    seed=job.seed,
+                    scene=job.scene,
+                    prompt=job.prompt,
+                    picture=job.picture,
                 )
             case Step() if job.session_id in self._streams:
                 self.pipeline.submit(job.session_id, job.controls)

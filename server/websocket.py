@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from starlette.websockets import WebSocketDisconnect
 
-from .client_messages import SessionClose
+from .client_messages import PictureChange, SessionClose
 from .client_socket import ClientSocket
 from .encoder import Encoder, Encoders
 from .engine import Engine
@@ -19,6 +19,7 @@ from .limits import HELLO_TIMEOUT_S
 from .logs import logger
 from .media import AudioPiece, VideoFrame
 from .packets import Flags, Kind, Packet, encode_packet
+from .pictures import PictureReader
 from .stream import Stream
 
 CLOSE_NORMAL = 1000
@@ -28,12 +29,18 @@ class Connection:
     """One socket from its first message to its last; at most one stream."""
 
     def __init__(
-        self, socket: ClientSocket, engine: Engine, encoders: Encoders, pool: ThreadPoolExecutor
+        self,
+        socket: ClientSocket,
+        engine: Engine,
+        encoders: Encoders,
+        pool: ThreadPoolExecutor,
+        pictures: PictureReader,
     ) -> None:
         self._socket = socket
         self._engine = engine
         self._encoders = encoders
         self._pool = pool
+        self._pictures = pictures
         self._output = asyncio.Event()
         self._ended: StreamError | None = None
         self._told = False
@@ -66,7 +73,7 @@ class Connection:
     async def _open(self) -> Opening:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
-                return await shake_hands(self._socket, self._engine, self._encoders)
+                return await shake_hands(self._socket, self._engine, self._encoders, self._pictures)
         except TimeoutError as error:
             raise Timeout(f"no stream was opened in {HELLO_TIMEOUT_S:g} s") from error
 
@@ -123,6 +130,8 @@ class Connection:
         while True:
             try:
                 message = await self._socket.receive()
+                if isinstance(message, PictureChange):
+                    message = await self._pictures.control(message, stream.session.info)
                 if self._ended is not None:
                     continue
                 if isinstance(message, SessionClose):

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..models import picture
 from ..models.stages.events import Restarted, Restarting
 from ..models.stream import Chunk, Controls, ModelInfo, Stepper, TrackEvent
 
@@ -36,6 +37,7 @@ class Open:
     seed: int
     scene: str
     prompt: str | None
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,9 @@ class Worker(JobThread):
         match job:
             case Open():
                 model = models[job.model]
-                state = model.start(seed=job.seed, scene=job.scene, prompt=job.prompt)
+                state = model.start(
+                    seed=job.seed, scene=job.scene, prompt=job.prompt, picture=job.picture
+                )
                 streams[job.session_id] = model, state
             case Step() if job.session_id in streams:
                 model, state = streams[job.session_id]
@@ -289,6 +293,8 @@ def every_control(info: ModelInfo) -> Iterator[Controls]:
     if "tracks" in info.controls:
         yield Controls(tracks=(TrackEvent(0, "down", 0.5, 0.5), TrackEvent(1, "anchor", 0.2, 0.2)))
         yield Controls(clear_tracks=None)
+    if info.picture is not None:
+        yield Controls(picture=picture.sample(info.picture.size))
     if "scene" in info.controls:
         # One of each kind: the others take the same paths, and a start should not wait for them.
         first_of_kind = {scene.kind: scene.name for scene in reversed(info.scenes)}

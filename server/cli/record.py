@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ...client import Frame, Rejected, Stream, connect
+from ...client import Frame, Rejected, Stream, connect, load_picture
 from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TrackScript, load_script
@@ -29,6 +29,9 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.04, help="How long.")] = 10.0,
     model: Annotated[str | None, typer.Option(help="One of the server's models.")] = None,
     scene: Annotated[str | None, typer.Option(help="Avatar or scene to show.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="A picture of a face to show as the avatar.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What to show, in words.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the stream.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Speech: any audio file.")] = None,
@@ -47,6 +50,7 @@ def record(
     with as_failure(url):
         speech = load_speech(audio) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
+        own = load_picture(picture) if picture else None
 
         async def run() -> None:
             async with connect(
@@ -54,6 +58,7 @@ def record(
                 token=token,
                 model=model,
                 scene=scene,
+                picture=own,
                 prompt=prompt,
                 seed=seed,
                 pace="reader",

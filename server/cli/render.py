@@ -14,6 +14,7 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
+from ...client.picture_file import load_picture
 from ...client.track_file import TrackScript, load_script
 from ...models.registry import DEFAULT_MODEL, load_model
 from ...models.stream import Chunk, ModelInfo
@@ -25,6 +26,9 @@ def render(
     out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
     model: Annotated[str, typer.Option(help="A name of `rollcast models`.")] = DEFAULT_MODEL,
     scene: Annotated[str | None, typer.Option(help="Avatar or scene to show.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="A picture of a face to show as the avatar.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What to show, in words.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Speech: any audio file.")] = None,
     tracks: Annotated[
@@ -42,8 +46,9 @@ def render(
     with as_failure():
         speech = load_speech(audio) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
+        own = load_picture(picture) if picture else None
         engine = load_model(model, threads=threads)
-        state = engine.start(seed=seed, scene=scene, prompt=prompt)
+        state = engine.start(seed=seed, scene=scene, prompt=prompt, picture=own)
     chunks = chunk_count(engine.info, seconds, speech)
     start_s = perf_counter()
     _write(out, engine.info, generate(engine, state, chunks, speech, script), chunks)
