@@ -13,6 +13,7 @@ from rollcast.client.channel import stream_url
 from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 
+from ..pictures import BLUE, RED, portrait
 from ..server.running import RunningServer, running
 from ..server.slow_proxy import slow_proxy
 
@@ -104,6 +105,22 @@ async def test_every_control_is_answered(server: RunningServer) -> None:
         await stream.resume()
         await stream.seed(5)
         await stream.reset(seed=6)
+
+
+async def test_pictures_are_shown_from_the_start_or_later(server: RunningServer) -> None:
+    def behind(frame: Frame) -> np.ndarray:
+        return frame.image[40:120, 4:12].mean(axis=(0, 1))
+
+    async with connect(server.http, picture=portrait(RED), pace="reader") as stream:
+        assert stream.ready.scene == "picture" and stream.ready.has_picture
+        assert stream.hello.models[0].picture is not None
+        reading = asyncio.create_task(take(stream, 60))
+        applied = await stream.picture(portrait(BLUE))
+        frames = await reading
+    assert applied.scene == "picture" and applied.chunk < 15
+    for frame in frames:
+        wanted = BLUE if frame.chunk >= applied.chunk else RED
+        assert np.abs(behind(frame) - wanted).max() < 40, frame.seq
 
 
 async def test_rejections_have_code_field_and_cure(server: RunningServer) -> None:

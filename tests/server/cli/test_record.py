@@ -13,6 +13,7 @@ import pytest
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 from rollcast.server.cli.app import main
 
+from ...pictures import RED, portrait
 from ..running import running
 
 
@@ -53,3 +54,12 @@ async def test_a_self_signed_server_needs_insecure(
         assert "--insecure" in capsys.readouterr().err
         frames = await record(server.http, tmp_path / "a.mp4", "--insecure", "--seconds", "0.4")
         assert len(frames) == 10
+
+
+async def test_a_picture_is_the_avatar(tmp_path: Path) -> None:
+    (tmp_path / "me.jpg").write_bytes(portrait(RED))
+    options = ("--picture", str(tmp_path / "me.jpg"), "--seconds", "0.4")
+    async with running() as server:
+        frames = await record(server.http, tmp_path / "a.mp4", *options)
+    for frame in frames:
+        assert np.abs(frame[40:120, 4:12].astype(int) - RED).max() < 40

@@ -13,6 +13,8 @@ from rollcast.client.audio_file import load_speech
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 from rollcast.server.cli.app import main
 
+from ...pictures import RED, portrait
+
 
 def render(path: Path, *options: str) -> list[np.ndarray]:
     with pytest.raises(SystemExit) as end:
@@ -69,3 +71,15 @@ def test_prompts_and_tracks_of_the_script_come_in_time(tmp_path: Path) -> None:
     assert np.abs(band[12] - prompt_colour("a blue wall")).max() < 30
     held = [frame[48:54, 60:67].mean() > 220 for frame in frames]
     assert held == [False] * 8 + [True] * 16
+
+
+def test_a_picture_is_shown_and_a_missing_one_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "me.jpg").write_bytes(portrait(RED, side=1600))
+    options = ("--picture", str(tmp_path / "me.jpg"), "--seconds", "0.2")
+    for frame in render(tmp_path / "a.mp4", *options):
+        assert np.abs(frame[40:120, 4:12].astype(int) - RED).max() < 40
+    with pytest.raises(SystemExit) as end:
+        main(["render", str(tmp_path / "b.mp4"), "--model", "test-pattern", "--picture", "no.jpg"])
+    assert end.value.code == 2 and "no.jpg" in capsys.readouterr().err
