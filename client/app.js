@@ -220,7 +220,8 @@ export class App {
   _applied(applied) {
     const type = this.controls.applied(applied);
     if (type === "audio.clear") this.playback.silenceUntil(applied.pts_us);
-    if (type === "scene") this.tracks.clear(this.nowMs());
+    if (type === "scene" || type === "picture") this.tracks.clear(this.nowMs());
+    if (type === "picture") this.view.pictureApplied();
     if (type === "prompt") this.view.promptApplied(applied.ignored_words ?? []);
   }
 

@@ -11,6 +11,8 @@ export const AUDIO_IN_RATE = 16_000;
 export const MAX_PROMPT_CHARS = 500;
 export const MAX_POINTS_PER_MESSAGE = 64;
 export const MAX_LIVE_TRACKS = 16;
+/** The scene that a stream's own picture is. */
+export const OWN_PICTURE = "picture";
 
 export const KIND = Object.freeze({ video: 1, audioOut: 2, audioIn: 16 });
 export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
@@ -32,6 +34,9 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  *
  * @typedef {{name: string, title: string, kind: "avatar" | "scene", thumbnail?: string | null}} SceneInfo
  *
+ * @typedef {{size: number, eyes: [number, number][], mouth: [number, number]}} PictureGuide
+ *   how a face should lie in a picture of `size` pixels a side; x and y in 0..1
+ *
  * @typedef {object} ModelInfo
  * @property {string} name
  * @property {string} [title]
@@ -43,11 +48,12 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  * @property {SceneInfo[]} scenes
  * @property {string[]} prompts
  * @property {string[]} controls
+ * @property {PictureGuide | null} [picture]  a stream may bring a picture of its own
  *
  * @typedef {{type: "hello", version: number, server: string, models: ModelInfo[], codecs: Codec[],
  *   limits: Record<string, number>}} ServerHello
  * @typedef {{type: "session.ready", session_id: string, resume_token: string, model: string,
- *   scene: string, prompt: string, seed: number, width: number, height: number, fps: number,
+ *   scene: string, prompt: string, seed: number, has_picture?: boolean, width: number, height: number, fps: number,
  *   chunk_frames: number, sample_rate: number, lookahead_ms: number, codec: Codec,
  *   codec_string: string, generation: number, next_seq: number, resumed: boolean,
  *   grace_s: number}} SessionReady

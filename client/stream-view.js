@@ -2,8 +2,10 @@
 
 import { byId, setText } from "./dom.js";
 import { DockView } from "./ui-dock.js";
+import { OWN_PICTURE } from "./protocol.js";
 import { FiguresView } from "./ui-figures.js";
 import { Notices } from "./ui-notices.js";
+import { OwnPictureView } from "./ui-own-picture.js";
 import { PromptView } from "./ui-prompt.js";
 import { SceneView } from "./ui-scenes.js";
 import { SeedView } from "./ui-seed.js";
@@ -38,6 +40,10 @@ export class StreamView {
       },
       onModel: (model) => app.connection.restart({ model }),
     });
+    this.own = new OwnPictureView({
+      onPicture: (picture) => app.control("picture", { picture }),
+      onUnread: (why) => this.notices.show(why, "bad"),
+    });
     this.seed = new SeedView({
       onSeed: (seed) => app.control("seed", { seed }),
       onRestart: (seed) => app.control("reset", { seed }),
@@ -64,6 +70,8 @@ export class StreamView {
     if (model) this._showModel(model);
     this.prompt.setPrompt(ready.prompt);
     this.prompt.note("");
+    if (!ready.has_picture) this.own.square = null;
+    this.scenes.setOwn(ready.has_picture ?? false, this.own.square);
     this.showScene(ready.scene);
     this.seed.setSeed(ready.seed);
   }
@@ -85,6 +93,12 @@ export class StreamView {
   promptApplied(ignoredWords) {
     const words = ignoredWords.map((word) => `“${word}”`).join(", ");
     this.prompt.note(words ? `This model does not know ${words}.` : "");
+  }
+
+  /** The picture that was handed on is shown from here on. */
+  pictureApplied() {
+    this.own.accept();
+    this.scenes.setOwn(true, this.own.square);
   }
 
   /** Bring status and figures up to date. */
@@ -121,12 +135,14 @@ export class StreamView {
   _showModel(model) {
     this.scenes.setModels(this._app.models, model);
     this.prompt.setModel(model);
+    this.own.setGuide(model.picture ?? null);
   }
 
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
     const model = this._app.model();
-    const kind = model?.scenes.find((scene) => scene.name === sceneName)?.kind ?? "scene";
+    const known = model?.scenes.find((scene) => scene.name === sceneName)?.kind ?? "scene";
+    const kind = sceneName === OWN_PICTURE ? "avatar" : known;
     const can = /** @param {string} control */ (control) => model?.controls.includes(control);
     const speak = kind === "avatar" && can("audio") ? "Press Talk and speak: the picture speaks along." : "";
     const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";

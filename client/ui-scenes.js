@@ -1,6 +1,7 @@
 /** The choice of model and scene. */
 
 import { byId, element, setText } from "./dom.js";
+import { OWN_PICTURE } from "./protocol.js";
 
 /**
  * @import { ModelInfo, SceneInfo } from "./protocol.js"
@@ -16,6 +17,9 @@ export class SceneView {
   /** @param {SceneActions} actions */
   constructor({ onScene, onModel }) {
     this._scenes = byId("scenes", HTMLElement);
+    this._list = byId("scene-list", HTMLElement);
+    this._own = byId("own-choice", HTMLElement);
+    this._ownImage = byId("own-image", HTMLImageElement);
     this._modelCard = byId("model-card", HTMLElement);
     this._model = byId("model", HTMLSelectElement);
     this._title = byId("scene-now", HTMLElement);
@@ -24,6 +28,14 @@ export class SceneView {
     this._onScene = onScene;
     this._shown = "";
     this._model.addEventListener("change", () => onModel(this._model.value));
+    this._own.querySelector("input")?.addEventListener("change", () => onScene(OWN_PICTURE));
+  }
+
+  /** Offer the stream's own picture, if it has one. @param {boolean} there @param {string | null} image  null: not known */
+  setOwn(there, image) {
+    this._own.hidden = !there;
+    this._ownImage.hidden = image === null;
+    if (image !== null) this._ownImage.src = image;
   }
 
   /**
@@ -39,7 +51,8 @@ export class SceneView {
       element("option", { text: title ?? name, attributes: { value: name } })));
     this._model.value = current.name;
     this._titles = new Map(current.scenes.map(({ name, title }) => [name, title]));
-    this._scenes.replaceChildren(...this._groups(current));
+    this._titles.set(OWN_PICTURE, "Your picture");
+    this._list.replaceChildren(...this._groups(current));
   }
 
   /** @param {string} name */

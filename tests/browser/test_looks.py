@@ -53,10 +53,8 @@ async def test_on_a_phone_the_chosen_scene_is_in_view(browser: Browser) -> None:
             super().__init__()
             self.info = replace(self.info, scenes=scenes)
 
-        def start(
-            self, *, seed: int, scene: str | None = None, prompt: str | None = None
-        ) -> TestPatternState:
-            return super().start(seed=seed, prompt=prompt)
+        def start(self, *, scene: str | None = None, **options: Any) -> TestPatternState:
+            return super().start(**options)
 
         def step(self, state: TestPatternState, controls: Controls) -> Chunk:
             return replace(super().step(state, replace(controls, scene=None)), scene="s10")
