@@ -104,7 +104,14 @@ class TinyModel:
     def new_cache(self) -> StudentCache:
         return self._student.new_cache(CACHE, height=4, width=4)
 
-    def start(self, *, seed: int, scene: str | None = None, prompt: str | None = None) -> TinyState:
+    def start(
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
+    ) -> TinyState:
         scene = scene or "sun"
         if scene not in ("sun", "moon"):
             raise ValueError(f"unknown scene {scene!r}")
