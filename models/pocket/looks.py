@@ -27,6 +27,7 @@ from .autoencoder import (
 )
 from .conditions import reference_base, reference_channels
 from .manifest import LookEntry, Manifest
+from .opening import Opening
 
 NAME = "pocket"
 FPS = 25
@@ -77,10 +78,11 @@ class OwnPicture:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The networks that see pictures, and how their latents are normalised."""
+    """The networks that see pictures, what opens mouths, and how latents are normalised."""
 
     decoder: WarpDecoder
     encoder: FrameEncoder
+    opening: Opening
     mean: Tensor
     spread: Tensor
 
@@ -96,7 +98,9 @@ class Sight:
 
     def own(self, square: bytes) -> OwnPicture:
         """A picture as it is kept."""
-        return OwnPicture(square, self._look(_OWN, _alone(square)))
+        image = _signed(picture.pixels(square))
+        pictures = Pictures.without_plate(image, self.opening.apply(image))
+        return OwnPicture(square, self._look(_OWN, pictures))
 
     def kept(self, square: bytes, kept: dict[str, Any]) -> OwnPicture:
         """The same, looked at once as long as `kept` is one stream's."""
@@ -124,11 +128,6 @@ class Sight:
 
 
 _OWN = LookEntry(PICTURE, "Your picture", "avatar", "", "", "", (), _AVATAR_SCALE, ())
-
-
-def _alone(square: bytes) -> Pictures:
-    image = _signed(picture.pixels(square))
-    return Pictures.without_plate(image, image)
 
 
 def bytes_tensor(data: bytes) -> Tensor:

@@ -44,6 +44,7 @@ from .idle import AvatarMotion
 from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
 from .motion import HeadDrag, SceneMotion, motion_draft, track_map
+from .opening import Opening
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
 from .speech_gate import SPEAKING, speech_gate, speech_levels
 
@@ -86,13 +87,12 @@ class PocketModel:
             "visemes": self._visemes,
         }
         for name, module in parts.items():
-            prefix = f"{name}."
-            own = {k.removeprefix(prefix): t for k, t in weights.items() if k.startswith(prefix)}
-            module.load_state_dict(own)
+            module.load_state_dict(_part(weights, name))
             module.eval().requires_grad_(False)
         self._decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._mean, self._spread = weights["latent.mean"], weights["latent.spread"]
-        self._sight = Sight(self._decoder, encoder, self._mean, self._spread)
+        opening = Opening.of(_part(weights, "opening"))
+        self._sight = Sight(self._decoder, encoder, opening, self._mean, self._spread)
         self._vocabulary = manifest.vocabulary()
         self._expressions = [self._vocabulary.index[name] for name in EXPRESSIONS]
         self._gain = manifest.drag_gain
@@ -405,3 +405,8 @@ class PocketModel:
             return look.base
         flow = motion_draft(centres, look.entry.objects)
         return moved_base(look.base, flow[None], look.scale, self._spread)
+
+
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): t for k, t in weights.items() if k.startswith(prefix)}

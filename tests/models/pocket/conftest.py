@@ -20,6 +20,7 @@ from rollcast.models.pocket.conditions import EXPRESSIONS
 from rollcast.models.pocket.config import STUDENT
 from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import PocketModel
+from rollcast.models.pocket.opening import Opening
 from rollcast.models.pocket.prompt import TokenEmbedding
 from rollcast.models.student import CausalStudent
 
@@ -63,6 +64,8 @@ def _weights() -> dict[str, torch.Tensor]:
         for key, value in module.state_dict().items():
             # zero-initialised layers would hide what the conditions do
             tensors[f"{name}.{key}"] = value + 0.02 * torch.randn_like(value)
+    opening = Opening(0.3 * torch.randn(1, 2, 96, 96), torch.zeros(1, 4, 384, 384), 186, 273)
+    tensors |= {f"opening.{key}": t.contiguous() for key, t in opening.tensors().items()}
     tensors["latent.mean"] = torch.zeros(LATENT_CHANNELS, 1, 1)
     tensors["latent.spread"] = torch.ones(LATENT_CHANNELS, 1, 1)
     return tensors

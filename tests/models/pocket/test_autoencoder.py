@@ -96,18 +96,18 @@ def test_an_untrained_decoder_shows_the_reference_at_rest() -> None:
 
 
 @torch.no_grad()
-def test_a_picture_that_is_alone_stands_whole_before_a_blurred_copy() -> None:
+def test_a_picture_without_a_plate_stands_whole_before_a_blurred_copy() -> None:
     decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
-    picture, other = _picture(5), _picture(6)
-    alone = decoder.encode_reference(Pictures.single(picture))
-    # what the other two pictures would say must not count
-    said = decoder.encode_reference(Pictures(picture, other, other, torch.tensor([True])))
-    assert all(torch.equal(a, b) for a, b in zip(alone, said, strict=True))
-    assert torch.equal(alone.front[:, 3], torch.ones_like(alone.front[:, 3]))
-    assert float(alone.plate.diff().abs().max()) < 0.1 < float(picture.diff().abs().max())
+    picture, opened, other = _picture(5), _picture(6), _picture(7)
+    brought = decoder.encode_reference(Pictures.without_plate(picture, opened))
+    # what a plate would say must not count
+    said = decoder.encode_reference(Pictures(picture, opened, other, torch.tensor([True])))
+    assert all(torch.equal(a, b) for a, b in zip(brought, said, strict=True))
+    for front in (brought.front, brought.opened):
+        assert torch.equal(front[:, 3], torch.ones_like(front[:, 3]))
+    assert float(brought.plate.diff().abs().max()) < 0.1 < float(picture.diff().abs().max())
     scale = torch.tensor([6.0])
-    latents = at_rest(encoder, picture, alone, scale)
+    latents = at_rest(encoder, picture, brought, scale)
     assert not latents[:, :GIVEN_CHANNELS].any() and latents.shape[-1] == FLOW_SIZE // 2
-    frame = F.avg_pool2d(picture, 2)
-    # nothing else shines through: the open picture is the same one
-    assert float((decoder(latents, alone, scale).frames - frame).abs().mean()) < 0.02
+    made = decoder(latents, brought, scale).frames
+    assert float((made - F.avg_pool2d(picture, 2)).abs().mean()) < 0.05
