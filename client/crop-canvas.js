@@ -6,8 +6,8 @@ import { Crop } from "./crop.js";
 
 const LIGHT = "rgb(255, 255, 255)";
 const SHADE = "rgb(10 14 20 / 0.6)";
-/** What surrounds a picture that is smaller than the window: its own colours, from so few pixels. */
-const BLURRED_SIDE = 6;
+/** What surrounds a picture are the colours of its edges, from so few pixels. */
+const BLURRED_SIDE = 8;
 const JPEG_QUALITY = 0.92;
 
 /** @param {HTMLCanvasElement} canvas */
@@ -32,9 +32,24 @@ export function drawPlaced(canvas, picture, crop) {
   contextOf(blurred).drawImage(picture, 0, 0, BLURRED_SIDE, BLURRED_SIDE);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
-  context.drawImage(blurred, 0, 0, side, side);
   const { x, y, width, height } = crop.place;
+  for (const [fromX, pixelsX, toX, lengthX] of stretches(x * side, width * side, side)) {
+    for (const [fromY, pixelsY, toY, lengthY] of stretches(y * side, height * side, side)) {
+      context.drawImage(blurred, fromX, fromY, pixelsX, pixelsY, toX, toY, lengthX, lengthY);
+    }
+  }
   context.drawImage(picture, x * side, y * side, width * side, height * side);
+}
+
+/**
+ * The parts of a blurred picture along one axis, its two edges drawn out over a whole window each:
+ * first pixel, pixels, and where and how long they are drawn.
+ *
+ * @param {number} start @param {number} length @param {number} side
+ * @returns {[number, number, number, number][]}
+ */
+function stretches(start, length, side) {
+  return [[0, 1, start - side, side], [BLURRED_SIDE - 1, 1, start + length, side], [0, BLURRED_SIDE, start, length]];
 }
 
 /** Where the model expects the face. @param {HTMLCanvasElement} canvas @param {PictureGuide} guide */

@@ -2,7 +2,8 @@
  * Where a picture lies in a square window: moved, zoomed, never out of reach.
  *
  * All in window units: the window is 1 wide and high, the origin is its top left corner. At zoom 1
- * the picture just covers the window; below that it leaves a margin around itself.
+ * the picture just covers the window. A head may be near an edge of its picture, so a margin is
+ * permitted: only the middle of the window has to lie on the picture.
  */
 
 /**
@@ -51,16 +52,16 @@ export class Crop {
     if (spread > 0) this.zoomTo(this.zoom * (reach(after, to) / spread), to);
   }
 
-  /** A picture larger than the window leaves no margin, a smaller one stays inside. @param {number} x @param {number} y */
+  /** @param {number} x @param {number} y */
   _put(x, y) {
     const { width, height } = this.place;
-    this._at = { x: within(x, 1 - width), y: within(y, 1 - height) };
+    this._at = { x: aroundMiddle(x, width), y: aroundMiddle(y, height) };
   }
 }
 
-/** @param {number} value @param {number} rest  what the window has more than the picture; negative: less */
-function within(value, rest) {
-  return Math.max(Math.min(0, rest), Math.min(Math.max(0, rest), value));
+/** @param {number} start @param {number} length */
+function aroundMiddle(start, length) {
+  return Math.max(0.5 - length, Math.min(0.5, start));
 }
 
 /** @param {Point[]} points @returns {Point} */

@@ -158,7 +158,6 @@ async def test_it_is_placed_by_mouse_wheel_and_keys(browser: Browser) -> None:
         assert await zoom(studio) == pytest.approx(0.5)
         await page.locator("#own-zoom").fill("2")
         assert await zoom(studio) == pytest.approx(4)
-        assert np.abs(await pixel(studio, 20, 20) - RED).max() > 40
         await page.keyboard.press("Escape")
         await expect(page.locator("#own-dialog")).to_be_hidden()
         await page.locator("#own-open").click()
@@ -200,10 +199,25 @@ async def test_a_wide_photograph_is_cut_as_it_was_placed(browser: Browser) -> No
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
         await chosen(studio, encoded(canvas, "PNG"))
-        for _ in range(20):
-            await studio.page.keyboard.press("Shift+ArrowLeft")
+        for key, times in (("Shift+ArrowLeft", 16), ("ArrowLeft", 4)):
+            for _ in range(times):
+                await studio.page.keyboard.press(key)
         await studio.page.locator("#own-use").click()
         await studio.until_frame(lambda f: behind(f, RED), "the right third")
+
+
+async def test_a_head_at_the_edge_can_be_placed_and_its_surroundings_go_on(
+    browser: Browser,
+) -> None:
+    async with running() as server, studio_at(browser, server.http) as studio:
+        await studio.until_playing()
+        await chosen(studio, portrait(RED))
+        for _ in range(5):
+            await studio.page.keyboard.press("Shift+ArrowDown")
+        for place in ((20, 20), (320, 20), (620, 150)):
+            red, _, blue = await pixel(studio, *place)
+            assert red > blue + 100, place
+        assert np.abs(await pixel(studio, 320, 620) - RED).max() > 40
 
 
 async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:

@@ -81,6 +81,13 @@ def test_jobs_go_in_and_reports_come_out_in_order() -> None:
     assert not any(alive(pid) for pid in pids)
 
 
+def test_a_picture_is_passed_to_the_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, opened = StagedWorker(SLOW, 2), []
+    monkeypatch.setattr(worker.pipeline, "open", lambda _, **options: opened.append(options))
+    worker._do(Open("a", "tiny", 1, "picture", None, b"square"), lambda _: None)
+    assert opened == [{"seed": 1, "scene": "picture", "prompt": None, "picture": b"square"}]
+
+
 def test_what_is_under_way_can_be_dropped() -> None:
     reports: queue.Queue[Report] = queue.Queue()
     worker = StagedWorker(SLOW, 2)
