@@ -66,6 +66,15 @@ def test_a_stream_may_begin_with_it(model: PocketModel) -> None:
     ]
 
 
+def test_a_new_picture_in_place_of_one_begins_anew(model: PocketModel) -> None:
+    state = model.start(seed=1, picture=portrait(RED))
+    red = model.step(state, Controls())
+    again = model.restore(model.snapshot(state))
+    assert model.front(again, Controls(picture=portrait(BLUE))).restart, "a new sink"
+    blue = model.step(state, Controls(picture=portrait(BLUE)))
+    assert red.frames[..., 2].mean() + 20 < blue.frames[..., 2].mean()
+
+
 def test_the_frames_have_the_colours_of_the_picture(model: PocketModel) -> None:
     red, blue = (
         model.step(model.start(seed=1, picture=portrait(behind)), Controls()).frames.mean((0, 1, 2))
