@@ -92,7 +92,7 @@ class VariantStream:
     def frames(self, made: Made) -> np.ndarray:
         """uint8 RGB [4, H, W, 3] of a chunk."""
         begin = time.process_time()
-        frames = self._model.decode(made.order, made.latents).frames
+        frames = self._model.decode(made.order, made.latents, self.state.kept).frames
         self.decode_s.append(time.process_time() - begin)
         return frames
 

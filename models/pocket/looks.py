@@ -28,6 +28,7 @@ from .autoencoder import (
 from .conditions import reference_base, reference_channels
 from .manifest import LookEntry, Manifest
 from .opening import Opening
+from .weights import filled, part
 
 NAME = "pocket"
 FPS = 25
@@ -85,6 +86,15 @@ class Sight:
     opening: Opening
     mean: Tensor
     spread: Tensor
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Sight:
+        """What the weight file has of them."""
+        decoder = filled(WarpDecoder(), weights, "decoder")
+        decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        encoder = filled(FrameEncoder(), weights, "encoder")
+        opening = Opening.of(part(weights, "opening"))
+        return cls(decoder, encoder, opening, weights["latent.mean"], weights["latent.spread"])
 
     def look(self, entry: LookEntry, pictures: LookPictures) -> Look:
         """A look of the manifest."""

@@ -22,7 +22,7 @@ from ..state import SavedState, StreamState
 from ..stream import PICTURE, Chunk, Controls
 from ..student import CausalStudent
 from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
-from .autoencoder import LATENT_SIZE, FrameEncoder, WarpDecoder
+from .autoencoder import LATENT_SIZE
 from .carry import PocketCarry
 from .conditions import (
     EXPRESSIONS,
@@ -44,9 +44,9 @@ from .idle import AvatarMotion
 from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
 from .motion import HeadDrag, SceneMotion, motion_draft, track_map
-from .opening import Opening
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
 from .speech_gate import SPEAKING, speech_gate, speech_levels
+from .weights import filled
 
 ASSETS = Path(__file__).parent / "assets"
 _LOUD = 0.2
@@ -75,24 +75,11 @@ class PocketModel:
         self._cache, self._steps = cache, tuple(steps)
         manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
-        self._student = CausalStudent(STUDENT)
-        self._words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
-        self._decoder, encoder = WarpDecoder(), FrameEncoder()
-        self._visemes = VisemeNet()
-        parts = {
-            "student": self._student,
-            "words": self._words,
-            "decoder": self._decoder,
-            "encoder": encoder,
-            "visemes": self._visemes,
-        }
-        for name, module in parts.items():
-            module.load_state_dict(_part(weights, name))
-            module.eval().requires_grad_(False)
-        self._decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._mean, self._spread = weights["latent.mean"], weights["latent.spread"]
-        opening = Opening.of(_part(weights, "opening"))
-        self._sight = Sight(self._decoder, encoder, opening, self._mean, self._spread)
+        words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
+        self._student = filled(CausalStudent(STUDENT), weights, "student")
+        self._words = filled(words, weights, "words")
+        self._visemes = filled(VisemeNet(), weights, "visemes")
+        self._sight = Sight.of(weights)
         self._vocabulary = manifest.vocabulary()
         self._expressions = [self._vocabulary.index[name] for name in EXPRESSIONS]
         self._gain = manifest.drag_gain
@@ -404,9 +391,4 @@ class PocketModel:
         if not look.entry.objects:
             return look.base
         flow = motion_draft(centres, look.entry.objects)
-        return moved_base(look.base, flow[None], look.scale, self._spread)
-
-
-def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}."
-    return {k.removeprefix(prefix): t for k, t in weights.items() if k.startswith(prefix)}
+        return moved_base(look.base, flow[None], look.scale, self._sight.spread)
