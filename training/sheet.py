@@ -16,7 +16,7 @@ from rollcast.models.pocket.model import ASSETS, PocketModel
 
 from .clips import Clips, load_index, load_looks
 
-_TIMES = range(8, 80, 6)
+_COLUMNS = 12
 
 
 @torch.inference_mode()
@@ -26,13 +26,14 @@ def draw_sheets(model: PocketModel, clips: Clips, names: list[str]) -> tuple[Ten
     Avatars say held-out speech, scenes idle; what is real turns and blinks otherwise.
     """
     watch, rows, mouths = Watch(model), [], []
+    times = torch.linspace(0.08, 0.8, _COLUMNS).mul(clips.length).long()
     for look, name in enumerate(names):
         clip = int((clips.look == look).nonzero()[0, 0])
         audio = clips.audio[clip]
         said = np.zeros(64_000, np.int16) if audio is None else audio
         made = watch.speak(name, said)[: clips.length]
         real = to_signed(clips.frames[clip])
-        for frames in (real[list(_TIMES)], made[list(_TIMES)]):
+        for frames in (real[times], made[times]):
             rows.append(torch.cat(list(frames), 2))
             if audio is not None:
                 mouths.append(torch.cat(list(_mouths(frames)), 2))
