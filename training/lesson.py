@@ -109,10 +109,15 @@ class Lesson:
             estimates.append(model(batch, self.references, x, timestep))
         return estimates
 
-    def evaluate(self, model: nn.Module, steps: Sequence[float] = STEPS) -> dict[str, float]:
-        """Held-out clips, heard: latent error of each step, pictures, lip-sync."""
+    def evaluate(
+        self, model: nn.Module, steps: Sequence[float] = STEPS, every: int = 3
+    ) -> dict[str, float]:
+        """Held-out clips, heard: latent error of each step, pictures, lip-sync.
+
+        One clip in `every` is looked at.
+        """
         assert isinstance(model, PocketStudent)
-        batch = self._held_out()
+        batch = self._held_out(every)
         estimates = self.sample(model, batch, steps=steps)
         errors = [(e - batch.latents).square().mean() for e in estimates]
         report = {f"latent_{k + 1}": float(e) for k, e in enumerate(errors)}
@@ -124,14 +129,14 @@ class Lesson:
 
     def reconstruct(self) -> dict[str, float]:
         """Held-out clips drawn from their true latents: what a perfect student would show."""
-        batch = self._held_out()
+        batch = self._held_out(3)
         return self._pictures(batch.latents, batch)
 
-    def _held_out(self) -> Batch:
-        """One avatar clip and one scene clip in three of the held-out ones, whole."""
+    def _held_out(self, every: int) -> Batch:
+        """One avatar clip and one scene clip in `every` of the held-out ones, whole."""
         clips = self.test.clips
-        avatars = self.references.is_avatar[clips.look].nonzero()[:, 0][::3]
-        scenes = (~self.references.is_avatar[clips.look]).nonzero()[:, 0][::3]
+        avatars = self.references.is_avatar[clips.look].nonzero()[:, 0][::every]
+        scenes = (~self.references.is_avatar[clips.look]).nonzero()[:, 0][::every]
         chosen = torch.cat([avatars, scenes])
         return self.test.cut(chosen, torch.zeros_like(chosen), clips.length // 4, drop=False)
 

@@ -8,6 +8,7 @@ import pytest
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.stream import Controls
 from training.__main__ import SMOKE_STEPS, STAGES, Run, command, train
+from training.curves import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,9 +25,10 @@ def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> 
     assert psnr[-1] > psnr[0] + 0.5
     visemes = _course(run.parts / "visemes", "visemes")
     assert visemes[-1] > 0.2
-    for column in ("latent_1", "latent_2"):
-        error = _course(run.parts / "student", column)
-        assert error[-1] < 0.97 * error[0]
+    # a linear guess is where it begins, and draws so few clips well: its own lessons tell more;
+    # once pixels count, latents count half
+    error = read_log(run.parts / "student/train.csv")[0]["latent"]
+    assert 2 * error[-1][1] < 0.92 * error[0][1]
     assert (run.parts / "sheet.png").exists()
 
     model = PocketModel(run.assets)
