@@ -31,11 +31,11 @@ class Run:
 
 
 FULL_STEPS = {
-    "autoencoder": 4200,
-    "visemes": 3500,
-    "measures": 1000,
-    "student": 4200,
-    "polish": 900,
+    "autoencoder": 5000,
+    "visemes": 4000,
+    "measures": 1200,
+    "student": 3600,
+    "polish": 700,
 }
 SMOKE_STEPS = {"autoencoder": 30, "visemes": 60, "measures": 30, "student": 20, "polish": 6}
 
