@@ -180,7 +180,7 @@ async def test_scenes_are_chosen_with_the_arrow_keys_too(browser: Browser) -> No
         await studio.until_playing()
         await expect(studio.page.get_by_role("radio")).to_have_count(2)
         await expect(studio.page.get_by_role("radio", name="Moving bars")).to_be_checked()
-        loaded = "[...document.querySelectorAll('#scene-list img')].every((image) => image.naturalWidth)"
+        loaded = "[...document.querySelectorAll('#scene-list img')].every((i) => i.naturalWidth)"
         assert await studio.page.evaluate(loaded)
         await studio.page.get_by_role("radio", name="Moving bars").focus()
         await studio.page.keyboard.press("ArrowRight")
