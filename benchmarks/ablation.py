@@ -105,11 +105,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _chosen(reference: QualitySet, names: Sequence[str]) -> list[str]:
-    known = {look.name: look for look in reference.looks}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown look {name!r}; the set has {', '.join(known)}")
-    if names:
+    if reference.rows(names):
         return list(dict.fromkeys(names))
     people = {look.identity: look.name for look in reversed(reference.looks) if look.is_avatar}
     scenes = [look.name for look in reference.looks if not look.is_avatar]

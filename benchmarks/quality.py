@@ -37,7 +37,8 @@ def measure(
     `names` picks looks, all when empty. Raises ValueError for an unknown look and for a model
     whose frames are not of the set's size.
     """
-    looks = _chosen(reference, list(names))
+    chosen = reference.rows(list(names))
+    looks = sorted(set(chosen)) if chosen else list(range(len(reference.looks)))
     if model.info.width != reference.size:
         raise ValueError(
             f"the model's frames are {model.info.width} px wide, the evaluation set's "
@@ -110,14 +111,6 @@ def _long(length: Length) -> dict[str, Any]:
         "identity_slope": length.slope,
         "identity_margin": length.margin,
     }
-
-
-def _chosen(reference: QualitySet, names: list[str]) -> list[int]:
-    known = [look.name for look in reference.looks]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown look {name!r}; the set has {', '.join(known)}")
-    return [k for k, name in enumerate(known) if not names or name in names]
 
 
 def _means(lists: dict[str, list[float]]) -> dict[str, float]:

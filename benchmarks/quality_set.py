@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ class QualitySet:
             net.load_state_dict({k: t.float() for k, t in own.items()})
             net.eval().requires_grad_(False)
         return made
+
+    def rows(self, names: Sequence[str]) -> list[int]:
+        """Which of `looks` have these names. Raises ValueError for one that none has."""
+        known = [look.name for look in self.looks]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"unknown look {name!r}; the set has {', '.join(known)}")
+        return [known.index(name) for name in names]
 
     def speech_of(self, look: int) -> list[SetClip]:
         """The clips of one look."""

@@ -21,7 +21,10 @@ from rollcast.models.pocket.model import ASSETS
 
 @dataclass(frozen=True)
 class Run:
-    """One go from nothing to weights: the data set's preset, steps of each stage, folders."""
+    """One go from nothing to weights: the data set's preset, folders, and steps.
+
+    A stage that `steps` does not name makes as many as are its own.
+    """
 
     preset: str
     steps: dict[str, int]
@@ -30,13 +33,6 @@ class Run:
     assets: Path
 
 
-FULL_STEPS = {
-    "autoencoder": 5000,
-    "visemes": 4000,
-    "measures": 1200,
-    "student": 3600,
-    "polish": 700,
-}
 SMOKE_STEPS = {"autoencoder": 30, "visemes": 60, "measures": 30, "student": 20, "polish": 6}
 
 # stages of a group need nothing of each other: its lanes run side by side
@@ -63,7 +59,9 @@ def command(run: Run, stage: str, threads: int) -> list[str]:
     start += ["--threads", str(threads)]
     if stage == "sheet":
         return [*start, "--out", str(run.parts), "--assets", str(run.assets)]
-    start += ["--out", str(run.parts / stage), "--steps", str(run.steps[stage])]
+    start += ["--out", str(run.parts / stage)]
+    if stage in run.steps:
+        start += ["--steps", str(run.steps[stage])]
     return [*start, "--parts", str(run.parts)] if stage in ("student", "polish") else start
 
 
@@ -97,7 +95,7 @@ def main() -> None:
     is_full = args.preset == "full"
     run = Run(
         args.preset,
-        FULL_STEPS if is_full else SMOKE_STEPS,
+        {} if is_full else SMOKE_STEPS,
         args.folder / "data",
         args.folder / "train",
         ASSETS if is_full else args.folder / "assets",

@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, Pictures
+from rollcast.models.pocket.looks import AVATAR_SCALE
 from rollcast.models.pocket.motion import CELL, SceneObject
 
 from .vocabulary import build_vocabulary
 
-AVATAR_SCALE = 6.0  # pixels of flow per unit of a motion latent
-SCENE_SCALE = 24.0
+SCENE_SCALE = 24.0  # pixels of flow per unit of a motion latent
 # of the 36 samples of a cell, how many must move for it to move
 _LEAST_PIXELS = 4
 _THING_REACH = 31.5  # pixels around a thing's centre that count as its own

@@ -2,8 +2,7 @@
 
 Every objective begins with the same student and gets the same processor time, in which also its
 own networks learn. What they reach on held-out clips, over time, goes to one CSV file. Distribution
-matching needs a network that knows the score at every time: it begins where flow matching ended,
-and the file says so.
+matching needs a network that knows the score at every time: it begins where flow matching ended.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ def learn(
                 break
         started = time.process_time()
         trainer.optimise(losses)
-        trainer.step += 1
         used += time.process_time() - started
     torch.save(trainer.averaged.state_dict(), out / f"{name}.pt")
 

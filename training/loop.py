@@ -115,7 +115,6 @@ class Trainer:
         while self.step < self.config.steps:
             for name, value in self.optimise(compute).items():
                 sums[name] = sums.get(name, 0.0) + value
-            self.step += 1
             if self.step % log_every == 0:
                 row = {name: value / log_every for name, value in sums.items()}
                 seconds = (time.monotonic() - started) / (self.step - first)
@@ -149,6 +148,7 @@ class Trainer:
                 self.averaged.parameters(), self.model.parameters(), strict=True
             ):
                 mean.lerp_(value, 1 - decay)
+        self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _log(self, kind: str, row: dict[str, float]) -> None:

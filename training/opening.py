@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
 from rollcast.models.pocket.opening import MOUTH, Opening, eye_row, lip_row
 
 from .data.clips import portrait
-from .data.portrait import FINE, SIZE, SUPERSAMPLE, Portrait
-from .data.rasteriser import EYE, LASH, backward_flow
+from .data.portrait import FINE, SIZE, Portrait
+from .data.rasteriser import EYE, LASH
 
 FACE = "freya-studio"
 # rows and columns of a picture in which eyes are
@@ -25,12 +26,10 @@ _EYE_GROWN = (17, 9)
 def make_opening(name: str = FACE) -> Opening:
     """The opening of a rendered look."""
     shown = portrait(name)
-    reference, opened = (_signed(p) for p in (shown.reference_image(), shown.open_image()))
+    both = np.stack([shown.reference_image(), shown.open_image()])
+    reference, opened = to_signed(both).split(1)
     eyes, lips = _middle(reference)
-    flow, state = backward_flow(
-        SUPERSAMPLE, shown.mesh.faces, shown.mesh.parts, shown.opened.ids, shown.opened.bary,
-        shown.reference.screen, shown.reference.depth, shown.reference.ids,
-    )  # fmt: skip
+    flow, state = shown.way(shown.opened, shown.reference)
     known = torch.from_numpy(state > 0).float()[None, None]
     way = torch.from_numpy(flow).permute(2, 0, 1)[None] * (torch.from_numpy(state) == 1)
     lid, closed = _lids(shown, eyes)
@@ -67,7 +66,3 @@ def _within(mask: Tensor, box: tuple[slice, slice]) -> Tensor:
     kept = torch.zeros_like(mask)
     kept[box] = mask[box]
     return kept[None, None]
-
-
-def _signed(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]

@@ -49,7 +49,7 @@ class References:
     Rows are as in `pictures_of`: all looks, then all of them without a plate.
     """
 
-    def __init__(self, model: Autoencoder, looks: list[Look], norm: Normalisation | None) -> None:
+    def __init__(self, model: Autoencoder, looks: list[Look]) -> None:
         pictures = pictures_of(looks)
         self.count = len(looks)
         self.scale = torch.tensor([look.scale for look in looks]).repeat(2)
@@ -58,11 +58,13 @@ class References:
             self.features = model.decoder.encode_reference(pictures)
             raw = at_rest(model.encoder, pictures.reference, self.features, self.scale)
         self.raw_latent = raw
-        if norm is not None:
-            self.spread = norm.spread
-            self.latent = (raw - norm.mean) / norm.spread
-            self.base = reference_base(self.latent)
-            self.channels = reference_channels(self.features, self.latent)
+
+    def normalise(self, norm: Normalisation) -> None:
+        """Add what the student sees, whose latents are normalised."""
+        self.spread = norm.spread
+        self.latent = (self.raw_latent - norm.mean) / norm.spread
+        self.base = reference_base(self.latent)
+        self.channels = reference_channels(self.features, self.latent)
 
     def moved_base(self, batch: Batch) -> Tensor:
         """The base of each chunk [B, F, 112, 8, 8]: the picture, its things where tracks say."""

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--parts", type=Path, default=Path("var/train"))
     parser.add_argument("--out", type=Path, default=Path("var/train/student"))
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--objective", choices=OBJECTIVES, default="self-rollout")
@@ -69,10 +69,10 @@ def prepare(data: Path, parts: Path) -> tuple[Lesson, PocketStudent]:
     vocabulary, _ = build_vocabulary(index)
     autoencoder = load_autoencoder(parts / "autoencoder/autoencoder.pt")
     splits = {name: Clips(data, name, index, looks) for name in ("train", "test")}
-    raw_references = References(autoencoder, looks, None)
-    encoded = kept_latents(parts / "latents.pt", autoencoder, splits, raw_references)
-    norm = measure(encoded["train"][0], splits["train"], raw_references)
-    references = References(autoencoder, looks, norm)
+    references = References(autoencoder, looks)
+    encoded = kept_latents(parts / "latents.pt", autoencoder, splits, references)
+    norm = measure(encoded["train"][0], splits["train"], references)
+    references.normalise(norm)
     heard = predicted_visemes(parts / "visemes/visemes.pt", splits["test"])
     visemes = {"train": None, "test": heard}
     train, test = (

@@ -34,8 +34,8 @@ NAME = "pocket"
 FPS = 25
 GUIDE = PictureGuide(PICTURE_SIZE, ((0.395, 0.484), (0.602, 0.484)), (0.5, 0.712))
 """Where the faces of the looks have their eyes and mouths, on average."""
-# a stranger moves as the people of the manifest do
-_AVATAR_SCALE = 6.0
+AVATAR_SCALE = 6.0
+"""Pixels of flow per unit of a face's motion latent, whoever's it is."""
 _THUMBNAIL_QUALITY = 85
 
 
@@ -137,7 +137,7 @@ class Sight:
         return Look(entry, features, scale, reference_base(latent), channels)
 
 
-_OWN = LookEntry(PICTURE, "Your picture", "avatar", "", "", "", (), _AVATAR_SCALE, ())
+_OWN = LookEntry(PICTURE, "Your picture", "avatar", "", "", "", (), AVATAR_SCALE, ())
 
 
 def bytes_tensor(data: bytes) -> Tensor:

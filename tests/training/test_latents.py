@@ -21,7 +21,7 @@ def test_latents_are_kept_until_the_weights_or_the_clips_change(
     model = Autoencoder()
     for parameter in model.parameters():
         parameter.add_(0.02 * torch.randn_like(parameter))
-    references = References(model, looks, None)
+    references = References(model, looks)
     file = tmp_path / "latents.pt"
     made = kept_latents(file, model, splits, references)["test"]
     with monkeypatch.context() as patch:

@@ -107,11 +107,15 @@ class Portrait:
             self._boxes(pose), self._lip_gap(weights),
         )  # fmt: skip
 
-    def _flows(self, raster: _Raster, to: _Raster) -> tuple[Floats, Floats, Bools]:
-        flow, state = backward_flow(
+    def way(self, raster: _Raster, to: _Raster) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """Flow from one raster to another, as `backward_flow` gives it."""
+        return backward_flow(
             SUPERSAMPLE, self.mesh.faces, self.mesh.parts, raster.ids, raster.bary,
             to.screen, to.depth, to.ids,
         )  # fmt: skip
+
+    def _flows(self, raster: _Raster, to: _Raster) -> tuple[Floats, Floats, Bools]:
+        flow, state = self.way(raster, to)
         coarse, _ = average_cells(flow, state, COARSE, background_weight=0.3)
         fine, ok = average_cells(flow, state, FINE, background_weight=1.0)
         return coarse.transpose(2, 0, 1), fine, ok

@@ -10,6 +10,7 @@ student (two time scales, section 4.2 there).
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -44,13 +45,13 @@ class DistributionMatching(Objective):
 
     def _rollout(self, student: PocketStudent, batch: Batch) -> Tensor:
         """Samples after a random number of steps; the gradient goes through the last one."""
-        last = int(torch.randint(len(STEPS), ()))
+        steps = STEPS[: 1 + int(torch.randint(len(STEPS), ()))]
         x = torch.randn_like(batch.latents)
-        for timestep in STEPS[:last]:
+        for now, then in pairwise(steps):
             with torch.no_grad():
-                sample = self.lesson.estimate(student, batch, x, timestep).float()
-            x = self.lesson.renoise(sample, STEPS[STEPS.index(timestep) + 1])
-        return self.lesson.estimate(student, batch, x, STEPS[last])
+                sample = self.lesson.estimate(student, batch, x, now).float()
+            x = self.lesson.renoise(sample, then)
+        return self.lesson.estimate(student, batch, x, steps[-1])
 
     def _learn_fake(self, student: PocketStudent) -> None:
         batch = self.lesson.draw()
