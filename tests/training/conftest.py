@@ -15,8 +15,8 @@ from training.data.render import render_dataset
 
 
 @pytest.fixture(scope="session")
-def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a rendered smoke data set; skips where a system package is missing."""
+def render_tools() -> None:
+    """Skips where a package or program that rendering needs is missing."""
     try:
         asset_folder()
     except MissingAssetError as error:
@@ -24,6 +24,11 @@ def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for program in ("cc", "flite", "espeak-ng"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture(scope="session")
+def smoke_folder(render_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a rendered smoke data set."""
     folder = tmp_path_factory.mktemp("smoke")
     render_dataset(folder, PRESETS["smoke"], jobs=1, console=Console(quiet=True))
     return folder

@@ -95,6 +95,7 @@ def test_tracks_agree_with_flow(smoke_clips: dict[str, Arrays], job: Job) -> Non
     assert np.median(errors) < 0.8
 
 
+@pytest.mark.usefixtures("render_tools")
 def test_reference_has_no_motion() -> None:
     rest = portrait("mei-gallery").render({}, np.zeros(5, np.float32))
     large = portrait("mei-gallery").reference_image().astype(float)
@@ -106,6 +107,7 @@ def test_reference_has_no_motion() -> None:
     assert np.abs(still.fine).max() < 1e-3 and still.track_vis.all()
 
 
+@pytest.mark.usefixtures("render_tools")
 def test_the_second_picture_shows_what_the_first_hides() -> None:
     head = portrait("mei-gallery")
     shown = head.render({"jawOpen": 0.62, "eyeBlinkLeft": 1, "eyeBlinkRight": 1}, np.zeros(5))
@@ -119,6 +121,7 @@ def test_the_second_picture_shows_what_the_first_hides() -> None:
         assert opened < 0.7 * closed
 
 
+@pytest.mark.usefixtures("render_tools")
 def test_lip_gap_follows_the_jaw_and_lips_close() -> None:
     head = portrait("kofi-news")
     pose = np.zeros(5, np.float32)
