@@ -106,12 +106,15 @@ class Crew:
         self.longest_part_s = max(longest_s, _FORGET * self.longest_part_s)
 
     def lost(self) -> str | None:
-        """Which stage is dead or hung and how that is known; None while all is well."""
+        """Which stage is dead or hung and how that is known; None while all is well.
+
+        Once lost, a stage stays so: it may be heard again, but its streams were told already.
+        """
         now_s = time.monotonic()
         for rank, member in enumerate(self._members):
-            reason = member.reason or self._silence(member, now_s)
-            if reason is not None:
-                return f"stage {rank} {reason}"
+            member.reason = member.reason or self._silence(member, now_s)
+            if member.reason is not None:
+                return f"stage {rank} {member.reason}"
         return None
 
     def stop(self) -> None:

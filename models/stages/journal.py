@@ -34,6 +34,11 @@ class Journal:
     """Behind which chunk, and its parts."""
     _coming: dict[int, dict[str, bytes]] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """The stream's name for the stages."""
+        return self.opened.stream
+
     def add(self, controls: Controls) -> int:
         """Note the controls of the next chunk; its index."""
         index, self.next_index = self.next_index, self.next_index + 1
@@ -62,11 +67,10 @@ class Journal:
     def begin_again(self) -> tuple[Open | Load, list[tuple[int, Controls]]]:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
-        stream = self.opened.stream
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
-        return Load(stream, index + 1, parts), list(self._controls)
+        return Load(self.key, index + 1, parts), list(self._controls)
 
     def _settle(self, steps: int) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.

@@ -1,4 +1,8 @@
-"""What a pipeline's executor and its stages tell each other beside latents; free of torch."""
+"""What a pipeline's executor and its stages tell each other beside latents; free of torch.
+
+`stream` in all of them is a name that no stream had before, see `Journal.key`: what is still on its
+way of a closed stream is not taken for one that was opened since.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """The plan from here on; every stream is forgotten. Answered by `Assigned`."""
+    """The plan from here on; every stream is forgotten. Answered by `Assigned`.
+
+    `era` is another number for each: chunks that still go round under an older plan are forgotten.
+    """
 
     plan: Plan
+    era: int
 
 
 @dataclass(frozen=True, slots=True)

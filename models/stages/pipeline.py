@@ -69,6 +69,10 @@ class Pipeline:
         self._fixed_plan = plan
         self._crew = self._new_crew()
         self._journals: dict[str, Journal] = {}
+        self._lives = itertools.count()
+        self._eras = itertools.count(1)
+        self._known: set[str] = set()
+        """The streams that the stages have, by their keys."""
         self._queue: deque[tuple[str, int, Controls]] = deque()
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
@@ -112,6 +116,10 @@ class Pipeline:
     def assign(self, plan: Plan) -> None:
         """Share the work out anew, between streams: it forgets all of them."""
         assert not self._journals, "close the streams first"
+        assert self.costs is not None, "start comes first"
+        while not self._running:
+            # stages that are started again get the old plan first
+            self._turn(_POLL_S)
         self._fixed_plan = plan
         self._running = False
         self._send_plan(plan)
@@ -130,10 +138,9 @@ class Pipeline:
         picture: bytes | None = None,
     ) -> None:
         """Begin a stream; what the model's `start` refuses comes back as `Lost`."""
-        message = Open(stream, seed, scene, prompt, picture)
-        self._journals[stream] = Journal(message)
-        if self._running:
-            self._crew.send(0, message)
+        key = f"{stream}.{next(self._lives)}"
+        self._journals[stream] = Journal(Open(key, seed, scene, prompt, picture))
+        self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:
         """Admit a chunk as soon as the pace allows."""
@@ -148,7 +155,7 @@ class Pipeline:
         """
         journal = self._journals[stream]
         if self._running and self.plan is not None:
-            self._crew.send(self.plan.decoder, Drop(stream, journal.next_index))
+            self._crew.send(self.plan.decoder, Drop(journal.key, journal.next_index))
         journal.shown_from = journal.next_index
 
     def close(self, stream: str) -> None:
@@ -157,8 +164,7 @@ class Pipeline:
             return
         self._queue = deque(each for each in self._queue if each[0] != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
-        if self._running:
-            self._crew.send(0, Close(stream))
+        self._tell()
 
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
         """What happened; waits up to `timeout_s`, or until any of `others` is readable.
@@ -233,7 +239,25 @@ class Pipeline:
             raise PipelineFailed(f"{reason}; gave up after {_TRIES} tries")
         self._launch()
 
+    def _tell(self) -> None:
+        """Open and close on the stages what was opened and closed here."""
+        if not self._running:
+            return
+        opened = {journal.key: journal.opened for journal in self._journals.values()}
+        for key in self._known - opened.keys():
+            self._crew.send(0, Close(key))
+        for key, message in opened.items():
+            if key not in self._known:
+                self._crew.send(0, message)
+        self._known = set(opened)
+
+    def _named(self, key: str | None) -> str | None:
+        """Whose key this is; None if that stream is closed."""
+        names = (name for name, journal in self._journals.items() if journal.key == key)
+        return next(names, None)
+
     def _handle(self, rank: int, message: FromStage) -> None:
+        name = self._named(getattr(message, "stream", None))
         match message:
             case Ready():
                 self._ready(rank, message)
@@ -242,17 +266,17 @@ class Pipeline:
             case Loaded():
                 self._answered(f"{rank}/{message.stream}")
             case Done():
-                self._done(message)
-            case Part() if message.stream in self._journals and self.costs is not None:
+                self._done(name, message)
+            case Part() if name is not None and self.costs is not None:
                 steps = len(self.costs.step_s)
-                self._journals[message.stream].take_part(message.index, message.parts, steps)
-            case Refused():
-                self.close(message.stream)
-                self._events.append(Lost(message.stream, message.reason))
+                self._journals[name].take_part(message.index, message.parts, steps)
+            case Refused() if name is not None:
+                self.close(name)
+                self._events.append(Lost(name, message.reason))
             case Broken() if self._tries >= _TRIES or self._info is None:
                 raise PipelineFailed(f"stage {rank}: {message.reason}\n{message.detail}")
-            case Broken() if message.stream in self._journals:
-                self._journals[message.stream].failures.append(message.reason)
+            case Broken() if name is not None:
+                self._journals[name].failures.append(message.reason)
             case _:
                 pass
 
@@ -270,8 +294,9 @@ class Pipeline:
         self.plan = plan
         self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
         self._waiting_for = set(range(self._stages))
+        message = Assign(plan, next(self._eras))
         for rank in range(self._stages):
-            self._crew.send(rank, Assign(plan))
+            self._crew.send(rank, message)
 
     def _answered(self, what: int | str) -> None:
         was_assigning = isinstance(what, int)
@@ -298,10 +323,11 @@ class Pipeline:
             if isinstance(start, Load):
                 for rank in range(self.plan.stages):
                     self._crew.send(rank, start)
-                    self._waiting_for.add(f"{rank}/{stream}")
+                    self._waiting_for.add(f"{rank}/{journal.key}")
             else:
                 self._crew.send(0, start)
             replays.append([(stream, index, controls) for index, controls in replay])
+        self._known = {journal.key for journal in self._journals.values()}
         # in turns, so that no stream waits for all of another one's past
         rows = itertools.zip_longest(*replays)
         self._queue.extend(each for row in rows for each in row if each is not None)
@@ -309,6 +335,7 @@ class Pipeline:
 
     def _resume(self) -> None:
         self._running = True
+        self._tell()
         self._tries = 0
         self.start_s = time.monotonic() - self._started_s
         if self._lost_s is not None:
@@ -325,20 +352,23 @@ class Pipeline:
             stream, index, controls = self._queue.popleft()
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
-            self._crew.send(0, Step(stream, controls, Journal.wants_snapshot(index)))
+            key = self._journals[stream].key
+            self._crew.send(0, Step(key, controls, Journal.wants_snapshot(index)))
 
-    def _done(self, message: Done) -> None:
-        begin_s = self._under_way.pop((message.stream, message.index), None)
-        journal = self._journals.get(message.stream)
-        if begin_s is None or journal is None or self.costs is None:
+    def _done(self, name: str | None, message: Done) -> None:
+        if name is None or self.costs is None:
             return
+        begin_s = self._under_way.pop((name, message.index), None)
+        if begin_s is None:
+            return
+        journal = self._journals[name]
         self._crew.worked(max(span.end_s - span.begin_s for span in message.spans))
         if message.chunk is not None:
             self.admission.observed(busy_by_stage(message.spans))
         if not journal.deliver(message.index, len(self.costs.step_s)):
             return
         if message.chunk is None or message.index < journal.shown_from:
-            self._events.append(Dropped(message.stream, message.index))
+            self._events.append(Dropped(name, message.index))
             return
         latency_s = time.monotonic() - begin_s
-        self._events.append(Finished(message.stream, message.chunk, latency_s, message.spans))
+        self._events.append(Finished(name, message.chunk, latency_s, message.spans))

@@ -73,6 +73,7 @@ class Stage:
         self._lifeline = line
         self._links = links
         self._plan: Plan | None = None
+        self._era = 0
         self._lines: dict[str, _Line] = {}
         self._dropped: dict[str, int] = {}
         self._kept: dict[str, dict[str, Any]] = {}
@@ -98,6 +99,9 @@ class Stage:
 
     def _do(self, message: ToStage | Package) -> None:
         match message:
+            case Package() if message.era != self._era:
+                # from a stage that did not know the newer plan yet; its stream is forgotten
+                pass
             case Package() if message.returns is not None:
                 self._take_back(message.stream, message.returns, message.latents)
             case Package():
@@ -111,17 +115,17 @@ class Stage:
             case Load():
                 self._load(message)
             case Assign():
-                self._assign(message.plan)
+                self._assign(message)
             case _:
                 raise AssertionError(message)
 
-    def _assign(self, plan: Plan) -> None:
-        self._plan = plan
+    def _assign(self, message: Assign) -> None:
+        self._plan, self._era = message.plan, message.era
         self._lines.clear()
         self._dropped.clear()
         self._kept.clear()
-        if self._links is not None and self._rank < plan.stages:
-            for source in plan.inlets(self._rank):
+        if self._links is not None and self._rank < message.plan.stages:
+            for source in message.plan.inlets(self._rank):
                 self._links.listen(source, self.receive)
         self._lifeline.send(Assigned())
 
@@ -199,8 +203,7 @@ class Stage:
         if to is None:
             self._decode(package, order)
         else:
-            assert self._links is not None, "more than one stage"
-            self._links.send(to, package)
+            self._send(to, package)
 
     def _denoise(self, package: Package, order: Order) -> Package:
         line = self._lines.setdefault(package.stream, _Line())
@@ -234,8 +237,7 @@ class Stage:
         if self._rank == 0:
             self._take_back(stream, order.needed_by, latents)
         else:
-            assert self._links is not None, "more than one stage"
-            self._links.send(0, Package(stream, None, latents, returns=order.needed_by))
+            self._send(0, Package(stream, None, latents, returns=order.needed_by))
 
     def _decode(self, package: Package, order: Order) -> None:
         assert package.latents is not None, "decoding comes after a step"
@@ -256,8 +258,12 @@ class Stage:
         self._kept.pop(stream, None)
         to = self._plan.outlet(self._rank)
         # A decoder on an earlier stage would send it round for ever.
-        if to is not None and self._links is not None and known:
-            self._links.send(to, Package(stream, None))
+        if to is not None and known:
+            self._send(to, Package(stream, None))
+
+    def _send(self, to: int, package: Package) -> None:
+        assert self._links is not None, "more than one stage"
+        self._links.send(to, replace(package, era=self._era))
 
     def _load(self, message: Load) -> None:
         line = _Line()

@@ -17,7 +17,8 @@ class Package:
     """A chunk under way after its latest step; `order` None: the stream is closed.
 
     `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
-    With `returns` these are clean latents on their way back, for the front of that chunk.
+    With `returns` these are clean latents on their way back, for the front of that chunk. `era` is
+    the number of the plan under which it was sent.
     """
 
     stream: str
@@ -27,6 +28,7 @@ class Package:
     snapshot: bool = False
     steps_done: int = 0
     spans: tuple[Span, ...] = ()
+    era: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def pack(package: Package) -> bytes:
         "returns": package.returns,
         "snapshot": package.snapshot,
         "steps_done": package.steps_done,
+        "era": package.era,
         "spans": [astuple(span) for span in package.spans],
         "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
         "order": None
@@ -92,6 +95,7 @@ def unpack(data: bytes) -> Parcel:
         snapshot=plain["snapshot"],
         steps_done=plain["steps_done"],
         spans=spans,
+        era=plain["era"],
     )
     if plain["latents"] is None:
         return Parcel(package, None)

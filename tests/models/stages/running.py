@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,37 @@ from rollcast.models.stages.sequential import Sequential
 from rollcast.models.stream import Controls
 
 from .tiny import TinyModel
+
+
+class Shared:
+    """Stages that tests share, for starting processes is what takes time.
+
+    What a failed test leaves in the middle of something is started anew: it fails alone.
+    """
+
+    def __init__(self, make: Callable[[], Pipeline]) -> None:
+        self._make = make
+        self._kept: Pipeline | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[Pipeline]:
+        """For one test."""
+        pipeline, self._kept = self._kept, None
+        try:
+            if pipeline is None:
+                pipeline = self._make()
+                pipeline.start()
+            yield pipeline
+            if pipeline._running and not pipeline._journals:
+                self._kept = pipeline
+        finally:
+            if pipeline is not None and self._kept is None:
+                pipeline.stop()
+
+    def stop(self) -> None:
+        """End them."""
+        if self._kept is not None:
+            self._kept.stop()
 
 
 def tiny(name: str = "TinyModel", **arguments: Any) -> ModelSpec:

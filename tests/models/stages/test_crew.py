@@ -51,6 +51,9 @@ def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens() -> Non
     begin_s = time.monotonic()
     assert "stage 0 has been silent" in (listen(crew, 60) or "")
     assert time.monotonic() - begin_s >= SILENT_S - 0.1
+    stage.send(Beat(0.0))
+    crew.receive(1.0)
+    assert "stage 0 has been silent" in (crew.lost() or ""), "once told, it stays lost"
     crew.stop()
 
 

@@ -19,7 +19,7 @@ from rollcast.models.stages.pipeline import Pipeline
 from rollcast.models.stages.plan import Plan
 from rollcast.models.stream import Controls
 
-from .running import alive, same, sequential, tiny
+from .running import Shared, alive, same, sequential, tiny
 from .tiny import BREAK, TinyModel, control_log
 
 CHUNKS = 40
@@ -30,13 +30,16 @@ PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Pipeline]:
-    pipeline = Pipeline(tiny(steps=STEPS), 3, plan=Plan(((0,), (1,), ()), 2))
-    try:
-        pipeline.start()
+def shared() -> Iterator[Shared]:
+    shared = Shared(lambda: Pipeline(tiny(steps=STEPS), 3, plan=Plan(((0,), (1,), ()), 2)))
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def three(shared: Shared) -> Iterator[Pipeline]:
+    with shared.lent() as pipeline:
         yield pipeline
-    finally:
-        pipeline.stop()
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,24 @@ def test_a_lost_stage_is_a_pause_and_nothing_else(
     assert not any(Path(f"/proc/{pid}").exists() for pid in old), "no orphan is left"
 
 
+def test_a_stage_that_comes_back_too_late_is_started_again(
+    three: Pipeline, expected: dict[str, list[np.ndarray]]
+) -> None:
+    """As one that got no processor for a second: its streams were told that they pause."""
+    old, run = three.pids, Run(three)
+    run.submit(0, CHUNKS)
+    run.until(lambda: len(run.done["a"]) >= 9)
+    strike(three, 1, signal.SIGSTOP)
+    run.until(lambda: bool(run.told))
+    strike(three, 1, signal.SIGCONT)
+    time.sleep(0.5)  # it is heard again
+    run.until(lambda: all(len(done) == CHUNKS for done in run.done.values()))
+    run.close()
+    assert [type(event) for event in run.told[:2]] == [Restarting, Restarted]
+    assert all(same(run.done[name], expected[name]) for name in "ab")
+    assert not set(old) & set(three.pids)
+
+
 def test_stages_that_are_lost_while_they_start_are_started_again(
     three: Pipeline,
     expected: dict[str, list[np.ndarray]],
@@ -154,6 +175,26 @@ def test_streams_that_end_or_begin_while_stages_are_started_again(
     three.close("a")
     three.close("c")
     assert same(run.done["a"], expected["a"]) and same(run.done["c"], expected["b"])
+
+
+def test_streams_that_end_or_begin_while_the_others_are_loaded(
+    three: Pipeline, expected: dict[str, list[np.ndarray]]
+) -> None:
+    """The stages have been given all streams of before then, and do not work yet."""
+    run = Run(three)
+    run.submit(0, 20)
+    run.until(lambda: all(len(done) >= 18 for done in run.done.values()))
+    strike(three, 1, signal.SIGKILL)
+    run.until(lambda: any(isinstance(each, str) for each in three._waiting_for))
+    three.close("b")
+    three.open("c", seed=2)
+    run.done["c"] = []
+    for controls in control_log(CHUNKS):
+        three.submit("c", controls)
+    run.until(lambda: len(run.done["a"]) == 20 and len(run.done["c"]) == CHUNKS)
+    three.close("a")
+    three.close("c")
+    assert same(run.done["a"], expected["a"][:20]) and same(run.done["c"], expected["b"])
 
 
 def test_chunks_that_were_dropped_stay_dropped(

@@ -27,11 +27,13 @@ from rollcast.models.stages.plan import Plan, choose_plan
 from rollcast.models.stages.sequential import Sequential
 from rollcast.models.stream import Controls
 
+from .running import Shared
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
 
 CASE = Path(__file__).parents[2] / "fixtures" / "golden" / "liveavatar_tiny.json"
 CHUNKS = 52
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def log_of(chunks: int) -> list[Controls]:
@@ -65,15 +67,17 @@ def expected(model: TinyAvatar) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def stages() -> Iterator[Pipeline]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        pipeline = Pipeline(ModelSpec("tiny_avatar:TinyAvatar", {"case": str(CASE)}), 5)
-        try:
-            pipeline.start()
-            yield pipeline
-        finally:
-            pipeline.stop()
+def shared() -> Iterator[Shared]:
+    spec = ModelSpec("tiny_avatar:TinyAvatar", {"case": str(CASE)})
+    shared = Shared(lambda: Pipeline(spec, 5))
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def stages(shared: Shared) -> Iterator[Pipeline]:
+    with shared.lent() as pipeline:
+        yield pipeline
 
 
 @torch.inference_mode()
@@ -135,7 +139,7 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
         assert time.monotonic() < end_s
         done += [event for event in stages.poll(0.05) if isinstance(event, Finished)]
     stages.close("a")
-    assert stages.restarts == 1
+    assert stages.restarts > 0
     assert all(map(np.array_equal, map(latents, done), expected))
 
 

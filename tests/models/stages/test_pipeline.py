@@ -13,14 +13,15 @@ import pytest
 
 from rollcast.models.stages.events import Dropped, Event, Finished, Lost
 from rollcast.models.stages.pipeline import Pipeline, PipelineFailed
-from rollcast.models.stages.plan import choose_plan, plans
+from rollcast.models.stages.plan import Plan, choose_plan, plans
 from rollcast.models.stages.sequential import Sequential
 from rollcast.models.stream import Controls
 
-from .running import collect, latents_of, same, sequential, tiny
+from .running import Shared, collect, latents_of, same, sequential, tiny
 from .tiny import TinyModel, control_log
 
 CHUNKS = 55
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @contextmanager
@@ -34,9 +35,16 @@ def started(stages: int, steps: int) -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="module")
-def five() -> Iterator[Pipeline]:
-    """Five stages, shared by the tests: starting processes is what takes time."""
-    with started(5, steps=4) as pipeline:
+def shared() -> Iterator[Shared]:
+    shared = Shared(lambda: Pipeline(tiny(steps=4), 5))
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def five(shared: Shared) -> Iterator[Pipeline]:
+    """Five stages."""
+    with shared.lent() as pipeline:
         yield pipeline
 
 
@@ -82,6 +90,20 @@ def test_every_way_to_share_four_steps_out(five: Pipeline, expected: list[np.nda
     for plan in every:
         five.assign(plan)
         assert same(latents_of(five, log), expected[:12]), plan
+
+
+@pytest.mark.parametrize("decoder", [0, 1, 3])
+def test_a_stream_may_have_the_name_of_one_that_was_just_closed(
+    five: Pipeline, expected: list[np.ndarray], decoder: int
+) -> None:
+    """That one's chunks and its end still go round then, back to the decoder too."""
+    five.assign(Plan(((0,), (1,), (2,), (3,)), decoder))
+    log = control_log(12)
+    for _ in range(3):
+        five.open("a", seed=2)
+        five.submit("a", Controls())
+        five.close("a")
+        assert same(latents_of(five, log), expected[:12])
 
 
 def test_streams_share_the_stages_and_cannot_see_each_other(five: Pipeline) -> None:
