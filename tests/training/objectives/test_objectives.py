@@ -41,21 +41,24 @@ def test_losses_are_finite_and_reach_the_student(
     assert any(g.abs().sum() > 0 for g in grads)
 
 
-@pytest.mark.parametrize("name", ["regression", "flow-matching", "self-rollout"])
+@pytest.mark.parametrize(
+    ("name", "updates"), [("regression", 8), ("flow-matching", 16), ("self-rollout", 16)]
+)
 def test_following_them_brings_samples_nearer_to_the_truth(
-    taught: tuple[Lesson, PocketStudent], name: str
+    taught: tuple[Lesson, PocketStudent], name: str, updates: int
 ) -> None:
+    """By a quarter at least for any seed of eight; times and noise that are drawn differ much."""
     torch.manual_seed(4)
     lesson, student = taught[0], copy.deepcopy(taught[1])
     objective = OBJECTIVES[name](lesson)
     batch = lesson.draw()
     optimizer = torch.optim.Adam(student.parameters(), 1e-3)
     before = _error(lesson, student, objective.steps, batch)
-    for _ in range(8):
+    for _ in range(updates):
         optimizer.zero_grad()
         objective.losses(student, batch, pixels=False)["latent"].backward()
         optimizer.step()
-    assert _error(lesson, student, objective.steps, batch) < 0.95 * before
+    assert _error(lesson, student, objective.steps, batch) < 0.9 * before
 
 
 def _error(lesson: Lesson, student: PocketStudent, steps, batch) -> float:
