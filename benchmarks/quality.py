@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..models.stream import Stepper
+from ..models.stages.contract import StagedModel
 from .quality_control import Prompts, measure_drags, measure_prompts
 from .quality_human import best_possible, human_lip_sync
 from .quality_length import WINDOWS_S, Length, measure_length
@@ -24,7 +24,7 @@ _NO_RECORDINGS = "no recordings: name a folder of them with --human"
 
 @torch.inference_mode()
 def measure(
-    model: Stepper[Any],
+    model: StagedModel[Any],
     reference: QualitySet,
     *,
     minutes: float,
@@ -67,7 +67,7 @@ def measure(
     return {
         "lip_sync": _mean(sync.values()),
         "lip_sync_worst": min(sync.values(), default=None),
-        "lip_sync_wrong_audio": speech.wrong_audio() if speech.pairs else None,
+        "lip_sync_wrong_audio": speech.wrong_audio(),
         "lip_lag_frames": speech.lag() if speech.pairs else None,
         "mouth_amplitude": _mean(amplitude.values()),
         "silence_close_ms_p95": _p95(speech.close_ms),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from ..models.stream import Controls, TrackEvent
-from .quality_set import QualitySet
+from .quality_set import EXPRESSION_FRAMES, QualitySet
 from .quality_signals import find, patch, to_signed
 from .quality_watch import Watch
 
@@ -38,8 +39,10 @@ def measure_drags(watch: Watch, reference: QualitySet, looks: Sequence[int]) -> 
                 move = _HEAD_MOVES[(k + n) % len(_HEAD_MOVES)]
                 half, errors = _HEAD_TEMPLATE, result.heads
             else:
-                goal = rng.uniform(0.22, 0.78, 2)
-                move = (float(goal[0] - x), float(goal[1] - y))
+                goal = rng.uniform(0.22, 0.78, 2) - (x, y)
+                if entry.pan is not None and n == len(entry.points) - 1:
+                    goal = rng.uniform(0.5, 1, 2) * rng.choice([-1, 1], 2) * entry.pan
+                move = (float(goal[0]), float(goal[1]))
                 half, errors = max(0.04, 0.7 * radius), result.objects
             error, start = _drag(watch, entry.name, (x, y), move, half)
             errors.append(error)
@@ -91,16 +94,15 @@ def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -
         if reference.looks[k].is_avatar:
             mood = 1 + place % (len(reference.expressions) - 1)
             shown = _after(watch, reference.looks[k].name, reference.expressions[mood])
-            read = int(reference.moods(shown).sum(0).argmax())
-            result.expressions.append(float(read == mood))
+            result.expressions.append(float(reference.expression(shown) == mood))
     return result
 
 
-def _after(watch: Watch, look: str, prompt: str):
-    """The frames two seconds after `prompt`, the first chunk being of before it."""
+def _after(watch: Watch, look: str, prompt: str) -> Tensor:
+    """The frames that end two seconds after `prompt`, the first chunk being of before it."""
     state = watch.model.start(seed=2, scene=look)
     watch.step(state, Controls())
-    chunk = watch.step(state, Controls(prompt=prompt))
+    frames = [watch.step(state, Controls(prompt=prompt)).frames]
     for _ in range(int(_OBEYED_S * 1e6 / watch.model.info.chunk_us) - 1):
-        chunk = watch.step(state, Controls())
-    return to_signed(chunk.frames)
+        frames.append(watch.step(state, Controls()).frames)
+    return to_signed(np.concatenate(frames)[-EXPRESSION_FRAMES:])

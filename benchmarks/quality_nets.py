@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-FACE = (0.22, 0.2, 0.78, 0.95)  # left, top, right, bottom as shares of the frame
+_FACE = (0.22, 0.2, 0.78, 0.95)  # left, top, right, bottom as shares of the frame
 _MOUTH_SIZE = 128
 _MOUTH_ROWS, _MOUTH_COLUMNS = slice(60, 116), slice(32, 96)
 _READER_SIZE = 64
@@ -38,11 +38,10 @@ class MouthMeter(nn.Module):
 
 
 class FrameReader(nn.Module):
-    """Frames -1..1 [B, 3, H, W] of any size -> scores of `classes`, by what `box` shows."""
+    """Frames -1..1 [B, 3, H, W] of any size -> scores of `classes`."""
 
-    def __init__(self, classes: int, box: tuple[float, float, float, float] = WHOLE) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
-        self.box = box
         stages: list[nn.Module] = []
         for before, after in ((3, 24), (24, 48), (48, 64), (64, 64)):
             stages += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -51,11 +50,46 @@ class FrameReader(nn.Module):
 
     def features(self, frames: Tensor) -> Tensor:
         """Unit vectors [B, 48]: near for one person in different poses, far for two people."""
-        height, width = frames.shape[-2:]
-        left, top, right, bottom = self.box
-        rows = slice(round(top * height), round(bottom * height))
-        columns = slice(round(left * width), round(right * width))
-        return F.normalize(self.layers(at_size(frames[..., rows, columns], _READER_SIZE)), dim=1)
+        return F.normalize(self.layers(at_size(frames, _READER_SIZE)), dim=1)
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.head(_SHARPNESS_OF_CHOICE * self.features(frames))
+
+
+class ExpressionReader(nn.Module):
+    """Frames -1..1 [B, 3, H, W] of any size -> scores of `classes`, by what the face shows."""
+
+    SIZE = 96
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        stages: list[nn.Module] = [
+            nn.Conv2d(3, 32, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+        ]
+        for before, after in ((32, 48), (48, 64), (64, 96), (96, 96)):
+            stages += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+        head = [nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 9, 64), nn.ReLU()]
+        self.layers = nn.Sequential(*stages, *head, nn.Linear(64, classes))
+
+    @classmethod
+    def face(cls, frames: Tensor) -> Tensor:
+        """What it looks at: the faces [B, 3, 96, 96] of frames [B, 3, H, W]."""
+        height, width = frames.shape[-2:]
+        left, top, right, bottom = _FACE
+        rows = slice(round(top * height), round(bottom * height))
+        columns = slice(round(left * width), round(right * width))
+        return at_size(frames[..., rows, columns], cls.SIZE)
+
+    def read(self, faces: Tensor) -> Tensor:
+        """Scores [B, classes] of faces that were cut already."""
+        return self.layers(faces.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.read(self.face(frames))

@@ -13,9 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, from_numpy, nn
 
-from .quality_nets import FACE, FrameReader, MouthMeter
+from .quality_nets import ExpressionReader, FrameReader, MouthMeter
 
 SET = Path(__file__).resolve().parents[1] / "models" / "pocket" / "assets" / "quality.safetensors"
+# over so many frames in a row an expression is read: a blink, which hides it, is shorter
+EXPRESSION_FRAMES = 8
 _MU = 255.0
 
 
@@ -23,7 +25,8 @@ _MU = 255.0
 class SetLook:
     """A look and the statistics of its rendered, held-out frames.
 
-    `points` are what can be dragged: (x, y, radius) in shares of the width. `closed` and
+    `points` are what can be dragged: (x, y, radius) in shares of the width. If the camera pans,
+    the last one is of the background, and may be dragged by `pan` (x, y) at most. `closed` and
     `opened` are the mouth meter's readings of closed and of open real mouths.
     """
 
@@ -37,6 +40,7 @@ class SetLook:
     motion: float = 1.0
     closed: float = 0.0
     opened: float = 1.0
+    pan: tuple[float, float] | None = None
 
     @property
     def is_avatar(self) -> bool:
@@ -64,7 +68,7 @@ class QualitySet:
     clips: tuple[SetClip, ...]
     mouth: MouthMeter
     faces: FrameReader
-    moods: FrameReader
+    moods: ExpressionReader
     measures: dict[str, float]
 
     def save(self, path: Path) -> None:
@@ -109,7 +113,7 @@ class QualitySet:
             clips=clips,
             mouth=MouthMeter(),
             faces=FrameReader(len(plain["looks"])),
-            moods=FrameReader(len(plain["expressions"]), FACE),
+            moods=ExpressionReader(len(plain["expressions"])),
             measures=plain["measures"],
         )
         for prefix, net in made._nets().items():
@@ -118,6 +122,10 @@ class QualitySet:
             net.load_state_dict({k: t.float() for k, t in own.items()})
             net.eval().requires_grad_(False)
         return made
+
+    def expression(self, frames: Tensor) -> int:
+        """Which of `expressions` frames in a row, -1..1 [T, 3, H, W], show together."""
+        return int(self.moods(frames).mean(0).argmax())
 
     def rows(self, names: Sequence[str]) -> list[int]:
         """Which of `looks` have these names. Raises ValueError for one that none has."""
@@ -134,7 +142,13 @@ class QualitySet:
 
 def _look(entry: dict[str, Any]) -> SetLook:
     points = tuple((x, y, radius) for x, y, radius in entry["points"])
-    return SetLook(**{**entry, "attributes": tuple(entry["attributes"]), "points": points})
+    pan = entry.get("pan")
+    made = {
+        "attributes": tuple(entry["attributes"]),
+        "points": points,
+        "pan": None if pan is None else tuple(pan),
+    }
+    return SetLook(**{**entry, **made})
 
 
 def compress(audio: np.ndarray) -> np.ndarray:

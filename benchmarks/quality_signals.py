@@ -10,7 +10,7 @@ from torch import Tensor
 # where every avatar's mouth is: rows and columns as shares of the frame
 MOUTH_ROWS, MOUTH_COLUMNS = (0.60, 0.80), (0.36, 0.64)
 LAGS = range(-3, 4)
-_QUIET = 200.0  # root mean square of int16 samples
+QUIET = 200.0  # root mean square of int16 samples
 _PAUSE_FRAMES, _SPEECH_FRAMES = 8, 3
 _OPEN_WITHIN = 5  # frames before a pause
 
@@ -78,7 +78,7 @@ def close_times_ms(read: Tensor, level: np.ndarray, closed_below: float, fps: in
     A mouth that stays open for the whole pause counts with the pause's length. Pauses before
     which it was closed already tell nothing and are left out.
     """
-    quiet = level[: len(read)] < _QUIET
+    quiet = level[: len(read)] < QUIET
     times = []
     for start in range(_SPEECH_FRAMES, len(quiet) - _PAUSE_FRAMES + 1):
         speech = not quiet[start - _SPEECH_FRAMES : start].any()

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .quality_set import QualitySet
-from .quality_signals import agreement, best_lag, close_times_ms, loudness, motion
+from .quality_signals import QUIET, agreement, best_lag, close_times_ms, loudness, motion
 from .quality_watch import Watch
 
 # a mouth counts as closed below this share of the way from closed to open
 CLOSED_SHARE = 0.3
 _SILENCE_S = 0.8
+_SHARED_FRAMES = 20
 
 
 @dataclass(slots=True)
@@ -26,13 +28,21 @@ class Speech:
     motion: dict[str, list[float]] = field(default_factory=dict)
     close_ms: list[float] = field(default_factory=list)
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    speaking: list[Tensor] = field(default_factory=list)
 
-    def wrong_audio(self) -> float:
-        """Agreement of every reading with the truth of other speech."""
-        truths = [true for _, true in self.pairs]
-        turned = truths[3:] + truths[:3]
-        scores = [agreement(read, true) for (read, _), true in zip(self.pairs, turned, strict=True)]
-        return float(np.mean(scores))
+    def wrong_audio(self) -> float | None:
+        """Agreement of every reading with the truth of all other speech, while both are spoken.
+
+        Pauses are left out: clips begin with one, and in it every mouth is closed, so that even
+        the truths agree. None if no two clips speak at once.
+        """
+        scores = []
+        for k, (read, _) in enumerate(self.pairs):
+            for other, (_, true) in enumerate(self.pairs):
+                both = self.speaking[k] & self.speaking[other]
+                if k != other and int(both.sum()) >= _SHARED_FRAMES:
+                    scores.append(agreement(read[both], true[both]))
+        return float(np.mean(scores)) if scores else None
 
     def lag(self) -> int:
         """Frames by which the lips are late."""
@@ -48,15 +58,17 @@ def measure_speech(watch: Watch, reference: QualitySet, looks: Sequence[int]) ->
         for clip in reference.speech_of(look):
             silence = np.zeros(round(_SILENCE_S * info.sample_rate), np.int16)
             audio = np.concatenate([clip.audio, silence])
-            frames = watch.speak(entry.name, audio)
+            # what moves by itself differs from clip to clip, as it does in the real ones
+            frames = watch.speak(entry.name, audio, seed=len(result.pairs))
             read = reference.mouth(frames)
             said = read[: len(clip.gap)]
+            level = loudness(audio, info.fps, info.sample_rate)
             result.pairs.append((said, clip.gap))
+            result.speaking.append(torch.from_numpy(level[: len(said)] >= QUIET))
             result.by_look.setdefault(entry.name, []).append(agreement(said, clip.gap))
             spread = float(said.std()) / clip.spread
             result.amplitude.setdefault(entry.name, []).append(spread)
             moved = motion(frames[: len(clip.gap)]) / entry.motion
             result.motion.setdefault(entry.name, []).append(moved)
-            level = loudness(audio, info.fps, info.sample_rate)
             result.close_ms += close_times_ms(read, level, closed_below, info.fps)
     return result

@@ -33,6 +33,7 @@ class Run:
     assets: Path
 
 
+SMOKE_STILLS = 2
 SMOKE_STEPS = {"autoencoder": 30, "visemes": 60, "measures": 30, "student": 20, "polish": 6}
 
 # stages of a group need nothing of each other: its lanes run side by side
@@ -62,6 +63,8 @@ def command(run: Run, stage: str, threads: int) -> list[str]:
     start += ["--out", str(run.parts / stage)]
     if stage in run.steps:
         start += ["--steps", str(run.steps[stage])]
+    if stage == "measures" and run.preset == "smoke":
+        start += ["--stills", str(SMOKE_STILLS)]
     return [*start, "--parts", str(run.parts)] if stage in ("student", "polish") else start
 
 

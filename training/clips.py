@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, Pictures
 from rollcast.models.pocket.looks import AVATAR_SCALE
-from rollcast.models.pocket.motion import CELL, SceneObject
+from rollcast.models.pocket.motion import CELL, SceneObject, camera_way
 
+from .rigid_flow import rigid_flow
 from .vocabulary import build_vocabulary
 
 SCENE_SCALE = 24.0  # pixels of flow per unit of a motion latent
@@ -26,14 +28,18 @@ _THING_REACH = 31.5  # pixels around a thing's centre that count as its own
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An avatar in one outfit, or a scene; `tokens` of the vocabulary describe it."""
+    """An avatar in one outfit, or a scene; `tokens` of the vocabulary describe it.
+
+    `things` are all that moves in a scene; if its camera pans, the last one is its view.
+    """
 
     name: str
     kind: str
     tokens: frozenset[str]
     things: tuple[SceneObject, ...]
     reference: Tensor  # -1..1 [3, 2H, 2W]
-    opened: Tensor  # with open mouth and closed eyes; a scene has its reference here
+    # with open mouth and closed eyes; a scene has its reference here, or if it pans its plate
+    opened: Tensor
     plate: Tensor  # what is behind its person or things, as `reference`
     scale: float
     ships: bool
@@ -41,6 +47,11 @@ class Look:
     @property
     def is_avatar(self) -> bool:
         return self.kind == "avatar"
+
+    @property
+    def pans(self) -> bool:
+        """Whether its camera moves."""
+        return any(thing.pan is not None for thing in self.things)
 
 
 class Motion(NamedTuple):
@@ -69,9 +80,10 @@ class Clips:
             )
         names = [p.stem.removeprefix(f"{split}_").rsplit("_", 1)[0] for p in paths]
         self.look = torch.tensor([order[name] for name in names])
-        avatars = [looks[k].is_avatar for k in self.look.tolist()]
+        shown = [looks[k] for k in self.look.tolist()]
+        avatars = [look.is_avatar for look in shown]
         pictures = _Pictures(len(paths))
-        loaded = [pictures.take(n, path, avatars[n]) for n, path in enumerate(paths)]
+        loaded = [pictures.take(n, path, shown[n]) for n, path in enumerate(paths)]
         self.frames = pictures.stacks["frames"]
         self.fine_flow, self.fine_known = pictures.stacks["fine"], pictures.stacks["fine_ok"]
         self.open_fine = pictures.stacks["open_fine"]
@@ -131,13 +143,22 @@ class _Pictures:
         self.count = count
         self.stacks: dict[str, Tensor] = {}
 
-    def take(self, n: int, path: Path, is_avatar: bool) -> dict[str, np.ndarray]:
-        """Read clip `n`; what is small of it. A scene's second picture is its first."""
+    def take(self, n: int, path: Path, look: Look) -> dict[str, np.ndarray]:
+        """Read clip `n`; what is small of it.
+
+        A scene's second picture is its first, unless its camera pans: then its motion is that in
+        the world, as any scene's, and the way of the camera.
+        """
         with np.load(path) as file:
             clip: dict[str, np.ndarray] = dict(file)
-        if not is_avatar:
-            at_rest = resting_cells(clip["tracks"], clip["track_ref"], clip["track_object"])
-            clip["flow"] = clip["open_flow"] = object_flow(clip["fine"], at_rest)
+        if look.pans:
+            way = camera_way(centres(clip), look.things).numpy()
+            in_world = rigid_flow(clip["fine"] - way[:, None, None], clip, look.things[:-1], way)
+            clip["fine"] = in_world + way[:, None, None]
+            clip["flow"] = object_flow(in_world, resting_cells(clip, way)) + way[..., None, None]
+        elif not look.is_avatar:
+            clip["fine"] = rigid_flow(clip["fine"], clip, look.things)
+            clip["flow"] = clip["open_flow"] = object_flow(clip["fine"], resting_cells(clip))
             clip |= {"open_fine": clip["fine"], "open_fine_ok": clip["fine_ok"]}
         for name in _PICTURES:
             part = torch.from_numpy(clip.pop(name))
@@ -197,15 +218,32 @@ def _forget_wrapped(take: np.ndarray, step: tuple[int, int]) -> None:
             take[tuple(edge)] = False
 
 
-def resting_cells(tracks: np.ndarray, reference: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Cells [T, 16, 16] near things that are at home, from their track points [T, K, 2]."""
+def centres(clip: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where the objects of a scene's clip are, px [T, K, 2]: the first track point of each."""
+    return clip["tracks"][:, _firsts(clip["track_object"])]
+
+
+def _firsts(objects: np.ndarray) -> list[int]:
+    return [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
+
+
+def resting_cells(clip: Mapping[str, np.ndarray], way: np.ndarray | None = None) -> np.ndarray:
+    """Cells [T, 16, 16] near things that are at home, from a clip's track points.
+
+    `way` [T, 2] is from what a camera that pans sees back to what it sees at home; its view, the
+    last object, is no thing.
+    """
     line = (np.arange(FLOW_SIZE) + 0.5) * CELL
-    near = np.zeros((len(tracks), FLOW_SIZE, FLOW_SIZE), bool)
-    for k in np.unique(objects):
-        first = int(np.flatnonzero(objects == k)[0])
-        still = np.abs(tracks[:, first] - reference[first]).max(-1) < 0.3
-        x, y = reference[first]
-        close = np.hypot(line[None] - x, line[:, None] - y) < _THING_REACH
+    here, reference = centres(clip), clip["track_ref"][_firsts(clip["track_object"])]
+    if way is None:
+        way = np.zeros((len(here), 2))
+    else:
+        here, reference = here[:, :-1], reference[:-1]
+    near = np.zeros((len(here), FLOW_SIZE, FLOW_SIZE), bool)
+    for k, home in enumerate(reference):
+        still = np.abs(here[:, k] + way - home).max(-1) < 0.3
+        x, y = (home - way).T[..., None, None]
+        close = np.hypot(line - x, line[:, None] - y) < _THING_REACH
         near |= still[:, None, None] & close
     return near
 
@@ -218,7 +256,8 @@ def pictures_of(looks: list[Look]) -> Pictures:
     reference = torch.stack([look.reference for look in looks])
     opened = torch.stack([look.opened for look in looks])
     plates = torch.stack([look.plate for look in looks])
-    known = Pictures(reference, opened, plates, torch.zeros(len(looks), dtype=torch.bool))
+    pans = torch.tensor([look.pans for look in looks])
+    known = Pictures(reference, opened, plates, torch.zeros_like(pans), pans)
     flat = Pictures.without_plate(reference, opened)
     return Pictures(*(torch.cat(pair) for pair in zip(known, flat, strict=True)))
 
@@ -234,12 +273,17 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
     _, tokens = build_vocabulary(index)
     for entry in index["looks"]:
         reference, plate = (_picture(folder / entry[key]) for key in ("reference", "plate"))
-        opened = _picture(folder / entry["open"]) if "open" in entry else reference
         scale = AVATAR_SCALE if entry["kind"] == "avatar" else SCENE_SCALE
         things = tuple(
-            SceneObject(t["word"], tuple(t["home"]), t["radius_px"])
+            SceneObject(
+                t["word"],
+                tuple(t["home"]),
+                t["radius_px"],
+                tuple(t["pan"]) if "pan" in t else None,
+            )
             for t in entry.get("things", [])
         )
+        opened = _picture(folder / entry[second_picture(entry)])
         own = tokens[entry["name"]]
         looks.append(
             Look(
@@ -255,6 +299,13 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
             )
         )
     return looks
+
+
+def second_picture(entry: Mapping[str, Any]) -> str:
+    """Which of a look's pictures in the index is its second one."""
+    if any("pan" in thing for thing in entry.get("things", [])):
+        return "plate"
+    return "open" if "open" in entry else "reference"
 
 
 def _picture(path: Path) -> Tensor:

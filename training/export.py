@@ -19,12 +19,12 @@ from rollcast.benchmarks.quality_set import SET
 from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import ASSETS
 
-from .clips import Clips, Look, load_index, load_looks
+from .clips import Clips, Look, load_index, load_looks, second_picture
 from .opening import make_opening
 from .student import load_autoencoder
 from .vocabulary import FILLERS, build_vocabulary
 
-TITLE = "Pocket: eight people and three scenes"
+TITLE = "Pocket: eight people and four scenes"
 PRESETS = (
     "an old man with glasses",
     "a woman with curly hair and a purple jacket",
@@ -36,6 +36,7 @@ PRESETS = (
     "fish in the sea",
     "an elderly woman at the theatre",
     "a rocket in space",
+    "a sheep in the meadow",
 )
 
 
@@ -97,12 +98,13 @@ def look_entries(index: Mapping[str, Any], looks: Sequence[Look]) -> list[dict[s
             "title": entry["title"],
             "kind": entry["kind"],
             "reference": picture_file(entry, "reference"),
-            "opened": picture_file(entry, "open" if "open" in entry else "reference"),
+            "opened": picture_file(entry, second_picture(entry)),
             "plate": picture_file(entry, "plate"),
             "tokens": sorted(look.tokens),
             "scale": look.scale,
             "objects": [
                 {"name": t["word"], "home": t["home"], "radius": t["radius_px"]}
+                | ({"pan": t["pan"]} if "pan" in t else {})
                 for t in entry.get("things", [])
             ],
         }

@@ -14,6 +14,8 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from .grow import grow_checkpoint
+
 Losses = dict[str, Tensor]
 
 
@@ -61,10 +63,10 @@ class Trainer:
         return self.folder / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint, if there is one."""
+        """Go on from the last checkpoint, if there is one; words may have been added since."""
         if not self._checkpoint.exists():
             return False
-        saved = torch.load(self._checkpoint, weights_only=True)
+        saved = grow_checkpoint(torch.load(self._checkpoint, weights_only=True), self.model)
         self.model.load_state_dict(saved["model"])
         self.averaged.load_state_dict(saved["averaged"])
         self.optimizer.load_state_dict(saved["optimizer"])

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rollcast.benchmarks.quality_nets import FACE, FrameReader, MouthMeter
-from rollcast.benchmarks.quality_set import SET, QualitySet, SetClip, SetLook
+from rollcast.benchmarks.quality_nets import ExpressionReader, FrameReader, MouthMeter
+from rollcast.benchmarks.quality_set import EXPRESSION_FRAMES, SET, QualitySet, SetClip, SetLook
 from rollcast.benchmarks.quality_signals import (
     agreement,
     best_lag,
@@ -29,10 +29,14 @@ from rollcast.benchmarks.quality_signals import (
 )
 
 from .clips import load_index
+from .data.stills import cut_faces, load_stills, render_stills
+from .expressions import train_expressions
 
 BATCH = 48
 _EVERY = 6  # of a training clip's frames, one in so many is learnt from
 _SHOWN, _ABSENT = 0.6, 0.1
+_FEWER = 15  # there are fewer stills of each stranger by this, as there are many strangers
+_LONGER = 5 / 3  # expressions take more steps than the other networks
 _NOSE = 0
 _CLOSED, _OPEN = 0.1, 0.9
 
@@ -85,6 +89,24 @@ def mood_rows(clips: list[Clip], every: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.concatenate(moods)), torch.from_numpy(np.concatenate(clear))
 
 
+def learn_moods(
+    index: dict[str, Any], args: argparse.Namespace, clips: list[Clip]
+) -> ExpressionReader:
+    """The reader of expressions, from stills, which are rendered if missing, and clips."""
+    counts = {
+        entry["name"]: args.stills if entry["ships"] else max(1, args.stills // _FEWER)
+        for entry in index["looks"]
+        if entry["kind"] == "avatar"
+    }
+    folder = args.data / "stills"
+    render_stills(folder, counts, args.threads)
+    faces, shown = load_stills(folder, list(counts))
+    mood, clear = mood_rows(clips, _EVERY)
+    seen = cut_faces(np.concatenate([clip["frames"] for clip in clips]))
+    faces, shown = torch.cat([faces, seen[clear]]), torch.cat([shown, mood[clear]])
+    return train_expressions(faces, shown, len(index["expressions"]), round(_LONGER * args.steps))
+
+
 def describe(index: dict[str, Any], size: int) -> list[SetLook]:
     """The looks, with what can be dragged; statistics come later."""
     looks = []
@@ -95,21 +117,38 @@ def describe(index: dict[str, Any], size: int) -> list[SetLook]:
             spots = [(*entry["track_ref"][_NOSE], 0.0)]
         else:
             spots = [(*thing["home"], thing["radius_px"]) for thing in entry["things"]]
+        far = next((t["pan"] for t in entry.get("things", []) if "pan" in t), None)
+        pan = None if far is None else (far[0] / size, far[1] / size)
         points = tuple((x / size, y / size, r / size) for x, y, r in spots)
         who = entry.get("identity", entry["name"])
         attributes = tuple(entry["attributes"])
-        looks.append(SetLook(entry["name"], entry["kind"], who, attributes, points))
+        kind = entry["kind"]
+        looks.append(SetLook(entry["name"], kind, who, attributes, points, pan=pan))
     return looks
 
 
-def with_statistics(look: SetLook, clips: list[Clip], mouth: MouthMeter) -> SetLook:
-    """`look` with what its held-out frames are like."""
+def liveliness(folder: Path, look: str) -> float:
+    """How much frames of a look change, over all its clips without expression.
+
+    Whether these were learnt from does not matter, their number does: heads turn seldom.
+    """
+    moved = []
+    for split in ("train", "said"):
+        for path in sorted(folder.glob(f"{split}_{look}_*.npz")):
+            with np.load(path) as clip:
+                if int(clip["expression"]) == 0:
+                    moved.append(motion(to_signed(clip["frames"])))
+    return float(np.mean(moved))
+
+
+def with_statistics(look: SetLook, clips: list[Clip], mouth: MouthMeter, moved: float) -> SetLook:
+    """`look` with what its held-out frames are like; those of faces are without expression."""
     frames = [to_signed(clip["frames"]) for clip in clips]
     both = np.mean([sharpness(f) for f in frames], 0)
     known = {
         "sharpness": float(both[0]),
         "mouth_sharpness": float(both[1]),
-        "motion": float(np.mean([motion(f) for f in frames])),
+        "motion": moved,
     }
     if look.is_avatar:
         read = torch.cat([mouth(f) for f in frames])
@@ -130,20 +169,32 @@ def validate(made: QualitySet, clips: list[Clip]) -> dict[str, float]:
     scores = [agreement(a, b) for a, b in zip(read, gaps, strict=True)]
     late = [(F.pad(a, (2, 0))[: len(a)], b) for a, b in zip(read, gaps, strict=True)]
     named = [made.faces(to_signed(c["frames"][::5])).argmax(1) == c["look"] for c in clips]
-    mood, clear = mood_rows(faces, 1)
-    told = torch.cat([made.moods(frames).argmax(1) for frames in pictures])
+    told, shown = _expressions(made, faces)
     soft = F.avg_pool2d(pictures[0], 3, 1, 1)
     return {
         "mouth_gap": float(np.mean(scores)),
         "mouth_gap_worst": float(np.min(scores)),
         "look": float(torch.cat(named).float().mean()),
-        "expression": float((told == mood)[clear].float().mean()),
-        "expression_when_shown": float((told == mood)[clear & (mood > 0)].float().mean()),
+        "expression": float((told == shown).float().mean()),
+        "expression_when_shown": float((told == shown)[shown > 0].float().mean()),
         "track_finder_within_2_percent": _finder(made, clips),
         "lag_of_two_frames_reads": float(best_lag(late)),
         "blurred_sharpness_reads": sharpness(soft)[0] / sharpness(pictures[0])[0],
         "frozen_dynamics_reads": motion(pictures[0][:1].expand_as(pictures[0])),
     }
+
+
+def _expressions(made: QualitySet, clips: list[Clip]) -> tuple[Tensor, Tensor]:
+    """What is read from frames in a row, and what all of them clearly show."""
+    told, shown = [], []
+    for clip in clips:
+        mood, clear = mood_rows([clip], 1)
+        for start in range(0, len(mood) - EXPRESSION_FRAMES + 1, EXPRESSION_FRAMES // 2):
+            row = slice(start, start + EXPRESSION_FRAMES)
+            if clear[row].all() and (mood[row] == mood[start]).all():
+                told.append(made.expression(to_signed(clip["frames"][row])))
+                shown.append(int(mood[start]))
+    return torch.tensor(told), torch.tensor(shown)
 
 
 def _finder(made: QualitySet, clips: list[Clip]) -> float:
@@ -175,6 +226,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("var/train/measures"))
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stills", type=int, default=60, help="of every look and expression")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(5)
@@ -189,19 +241,18 @@ def main() -> None:
     frames = torch.from_numpy(np.concatenate([clip["frames"] for clip in spoken]))
     gap = torch.from_numpy(np.concatenate([clip["lip_gap"][::_EVERY] for clip in spoken]))
     gap = (gap - gap.mean()) / gap.std()
-    mood, clear = mood_rows(spoken, _EVERY)
-    # all expressions equally often
-    usual = clear.nonzero()[:, 0]
-    chances = 1 / torch.bincount(mood[usual], minlength=len(index["expressions"])).clamp(min=1)
-    even = usual[torch.multinomial(chances[mood[usual]], 4000, replacement=True)]
     mouth, faces = MouthMeter(), FrameReader(len(looks))
-    moods = FrameReader(len(index["expressions"]), FACE)
     learn(mouth, frames, lambda out, rows: F.smooth_l1_loss(out, gap[rows]), args.steps)
     learn(faces, everything, lambda out, rows: F.cross_entropy(out, which[rows]), args.steps // 2)
-    learn(moods, frames[even], lambda out, rows: F.cross_entropy(out, mood[even][rows]), args.steps)
-    test = load(args.data, "test", names, 1)
+    moods = learn_moods(index, args, spoken)
+    test, said = load(args.data, "test", names, 1), load(args.data, "said", names, 1)
     looks = [
-        with_statistics(look, [c for c in test if c["look"] == k], mouth)
+        with_statistics(
+            look,
+            [c for c in (said if look.is_avatar else test) if c["look"] == k],
+            mouth,
+            liveliness(args.data, look.name),
+        )
         for k, look in enumerate(looks)
     ]
     clips = [
@@ -211,8 +262,7 @@ def main() -> None:
             torch.from_numpy(clip["lip_gap"]),
             float(mouth(to_signed(clip["frames"])).std()),
         )
-        for clip in test
-        if looks[clip["look"]].is_avatar
+        for clip in said
     ]
     shown = tuple(index["expressions"])
     made = QualitySet(size, tuple(looks), shown, tuple(clips), mouth, faces, moods, {})

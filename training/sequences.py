@@ -22,11 +22,11 @@ from rollcast.models.pocket.conditions import (
     reference_base,
     reference_channels,
 )
-from rollcast.models.pocket.motion import motion_draft, track_map
+from rollcast.models.pocket.motion import camera_way, motion_draft, object_tracks
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
-from .clips import Clips, Look, pictures_of
+from .clips import Clips, Look, centres, pictures_of
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1
@@ -69,7 +69,7 @@ class References:
     def moved_base(self, batch: Batch) -> Tensor:
         """The base of each chunk [B, F, 112, 8, 8]: the picture, its things where tracks say."""
         look = batch.look
-        return moved_base(self.base[look], batch.flow, self.scale[look], self.spread)
+        return moved_base(self.base[look], batch.flow, batch.pan, self.scale[look], self.spread)
 
     def of(self, look: Tensor) -> ReferenceFeatures:
         """Features of these looks."""
@@ -111,6 +111,7 @@ class Batch:
     groups: Tensor
     tracks: Tensor  # [B, 4F, 20, 8, 8]
     flow: Tensor  # drafted motion, px [B, 4F, 2, 16, 16]
+    pan: Tensor  # the camera's way back to the plate, px [B, 4F, 2]
     look: Tensor  # rows of `References`
     words: Tensor  # [B, tokens]
     clip: Tensor
@@ -199,6 +200,7 @@ class Sequences:
             groups=grouped(features, before),
             tracks=pack_tracks(torch.stack([self._tracks(n, row) for n, row in pairs])),
             flow=torch.stack([self._draft(n, row) for n, row in pairs]),
+            pan=torch.stack([self._way(n, row) for n, row in pairs]),
             look=self.clips.look[clip] + bare * self.references.count,
             words=torch.stack(words),
             clip=clip,
@@ -207,14 +209,16 @@ class Sequences:
 
     def _tracks(self, clip: int, row: slice) -> Tensor:
         look = self._look(clip)
-        home = np.array([thing.home for thing in look.things]).reshape(-1, 2)
-        return track_map(self._centres(clip, row), home, look.scale)
+        return object_tracks(self._centres(clip, row), look.things, look.scale)
 
     def _draft(self, clip: int, row: slice) -> Tensor:
         things = self._look(clip).things
         if not things:
             return torch.zeros(row.stop - row.start, 2, FLOW_SIZE, FLOW_SIZE)
         return motion_draft(self._centres(clip, row), things)
+
+    def _way(self, clip: int, row: slice) -> Tensor:
+        return camera_way(self._centres(clip, row), self._look(clip).things)
 
     def _look(self, clip: int) -> Look:
         return self.looks[int(self.clips.look[clip])]
@@ -223,9 +227,11 @@ class Sequences:
         """Where the things of a scene are, px [T, K, 2]; K is 0 for an avatar."""
         if self._look(clip).is_avatar:
             return np.zeros((row.stop - row.start, 0, 2))
-        objects = self.clips.track_object[clip]
-        first = [int(np.flatnonzero(objects == k)[0]) for k in np.unique(objects)]
-        return self.clips.tracks[clip][row][:, first]
+        of_clip = {
+            "tracks": self.clips.tracks[clip][row],
+            "track_object": self.clips.track_object[clip],
+        }
+        return centres(of_clip)
 
     def _words(self, clip: int, row: slice, drop: bool, bare: bool) -> Tensor:
         vector = torch.zeros(len(self.vocabulary.tokens))

@@ -28,6 +28,10 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "toys": ("toy", "table", "playroom"),
     "sea": ("ocean", "underwater", "aquarium", "water"),
     "space": ("stars", "universe", "galaxy", "cosmos"),
+    "meadow": ("field", "grass", "countryside", "pasture", "hill", "flower"),
+    "balloon": ("airship",),
+    "sheep": ("lamb",),
+    "butterfly": ("butterflies",),
     "grey": ("gray",),
     "cropped": ("buzzed",),
     "striped": ("stripes", "stripy"),
@@ -38,6 +42,9 @@ a an and the of in on with who is are be please show me make it him her them the
 to at by person someone somebody look looks looking wearing wears has have having speaking talking
 now then but more some head face portrait avatar scene video neutral calm character people desk
 """
+# looks that came when there were trained word tables: their tokens are the last ones, and a table
+# that knew all before them grows by rows
+_ADDED = ("meadow",)
 FILLERS = tuple(_FILLER_TEXT.split())
 
 
@@ -56,8 +63,8 @@ def attribute_tokens(entry: Mapping[str, Any]) -> list[Token]:
     if not entry["ships"]:
         return []
     if entry["kind"] == "scene":
-        things = {thing["word"]: None for thing in entry["things"]}
-        names = [entry["name"], *(word for word in things if word not in _SYNONYMS)]
+        things = [thing["word"] for thing in entry["things"] if "pan" not in thing]
+        names = dict.fromkeys([entry["name"], *things])
         return [Token(name, "scene", _plain(name)) for name in names]
     words: Mapping[str, str] = entry["details"]
     group: Group = "identity"
@@ -87,12 +94,15 @@ def attribute_tokens(entry: Mapping[str, Any]) -> list[Token]:
 def build_vocabulary(index: Mapping[str, Any]) -> tuple[Vocabulary, dict[str, frozenset[str]]]:
     """The vocabulary of a data set, and each look's token names."""
     tokens: dict[str, Token] = {}
+    added: dict[str, Token] = {}
     looks: dict[str, frozenset[str]] = {}
     for entry in index["looks"]:
         own = attribute_tokens(entry)
         looks[entry["name"]] = frozenset(token.name for token in own)
-        tokens |= {token.name: token for token in own if token.name not in tokens}
+        kind = added if entry["name"] in _ADDED else tokens
+        kind |= {token.name: token for token in own if token.name not in kind}
     for name in index["expressions"]:
         if name != "neutral":
             tokens[name] = Token(name, "expression", _plain(name))
+    tokens |= {name: token for name, token in added.items() if name not in tokens}
     return Vocabulary(list(tokens.values()), FILLERS), looks

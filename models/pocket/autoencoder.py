@@ -7,10 +7,11 @@ and uncovers the plate. A frame's latent is [28, 8, 8]: 8 channels hold the back
 reference on a 16x16 grid (2x2 cells folded into channels), 8 what the flow to the open picture
 adds to it, 12 are learned. Flow that is given, not discovered, is what makes so small a decoder
 sharp. Nobody knows what lies behind a person on a picture that somebody brings: all of it is drawn
-in front of a blurred copy of itself. The coarse flow is upsampled by a learned convex combination
-of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that two things moving apart keep a
-crisp edge between them. Pictures have twice the size of a frame: sampling between their pixels does
-not blur.
+in front of a blurred copy of itself. Where the camera pans, the second picture is the plate, and
+the flow to it is one way for all of it: how far the camera has gone. The coarse flow is upsampled
+by a learned convex combination of its 3x3 neighbours (RAFT, arXiv 2003.12039, section 3.3), so that
+two things moving apart keep a crisp edge between them. Pictures have twice the size of a frame:
+sampling between their pixels does not blur.
 """
 
 from __future__ import annotations
@@ -42,18 +43,22 @@ _BLUR = 48
 
 
 class Pictures(NamedTuple):
-    """Looks' pictures in -1..1 [B, 3, 384, 384]; where `flat` [B], the plate is not known."""
+    """Looks' pictures in -1..1 [B, 3, 384, 384]; where `flat` [B], the plate is not known.
+
+    Where the camera `pans` [B], `opened` is the plate.
+    """
 
     reference: Tensor
     opened: Tensor
     plate: Tensor
     flat: Tensor
+    pans: Tensor
 
     @classmethod
     def without_plate(cls, reference: Tensor, opened: Tensor) -> Pictures:
         """Pictures of looks of which nobody knows what is behind them."""
         flat = torch.ones(len(reference), dtype=torch.bool, device=reference.device)
-        return cls(reference, opened, reference, flat)
+        return cls(reference, opened, reference, flat, ~flat)
 
     def select(self, index: Tensor | slice) -> Pictures:
         """The pictures of some batch rows."""
@@ -64,12 +69,14 @@ class ReferenceFeatures(NamedTuple):
     """A look's pictures and features of them on grids of 32, 16 and 8 cells.
 
     `front` [B, 4, 384, 384] is the reference times its matte, and the matte; `opened` the same of
-    the picture with open mouth. `plate` [B, 3, 192, 192].
+    the picture with open mouth. `plate` [B, 3, 192, 192]. Where the camera `pans` [B, 1, 1, 1],
+    `opened` is the plate, all of it.
     """
 
     front: Tensor
     opened: Tensor
     plate: Tensor
+    pans: Tensor
     fine: Tensor
     middle: Tensor
     coarse: Tensor
@@ -155,12 +162,22 @@ def fold_motion(flow: Tensor, scale: Tensor) -> Tensor:
     return F.pixel_unshuffle(flow / scale[:, None, None, None], 2)
 
 
-def unfold_motion(latents: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Coarse flows in pixels to the reference and to the open picture, from whole latents."""
+def fold_opening(flow: Tensor, open_flow: Tensor, scale: Tensor, pans: Tensor) -> Tensor:
+    """What the flow to the open picture adds, as `fold_motion`; all of it where the camera pans."""
+    return fold_motion(torch.where(pans, open_flow, open_flow - flow), scale)
+
+
+def unfold_motion(latents: Tensor, scale: Tensor, pans: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse flows in pixels to the reference and to the open picture, from whole latents.
+
+    A camera moves all of the plate alike: where it pans, the mean of all cells is the way.
+    """
     motion, opening = latents[:, :GIVEN_CHANNELS].split([MOTION_CHANNELS, OPEN_CHANNELS], 1)
     to_pixels = scale[:, None, None, None]
     flow = F.pixel_shuffle(motion, 2) * to_pixels
-    return flow, flow + F.pixel_shuffle(opening, 2) * to_pixels
+    added = F.pixel_shuffle(opening, 2) * to_pixels
+    whole = added.mean((2, 3), keepdim=True).expand_as(added)
+    return flow, torch.where(pans, whole, flow + added)
 
 
 class FrameEncoder(nn.Module):
@@ -194,10 +211,11 @@ class FrameEncoder(nn.Module):
     ) -> Tensor:
         """Latents [B, 28, h/24, w/24] of `frames` [B, 3, h, w]; flows px [B, 2, h/12, w/12]."""
         plate = _cut(reference.plate, window)
-        closed = composite(reference.front, plate, _resize(flow, 12), window)
-        opened = composite(reference.opened, plate, _resize(open_flow, 12), window)
+        closed, opened, _ = _layers(
+            reference, plate, _resize(flow, 12), _resize(open_flow, 12), window
+        )
         learned = self.layers(torch.cat([frames, closed, opened], 1))
-        opening = fold_motion(open_flow - flow, scale)
+        opening = fold_opening(flow, open_flow, scale, reference.pans)
         return torch.cat([fold_motion(flow, scale), opening, learned], 1)
 
 
@@ -250,8 +268,9 @@ class WarpDecoder(nn.Module):
         middle = self.ref_middle(fine)
         coarse = self.ref_coarse(middle)
         behind = F.avg_pool2d(plate, 2)
-        fronts = cut_out(image, plate, flat), cut_out(opened, plate, flat)
-        return ReferenceFeatures(*fronts, behind, fine, middle, coarse)
+        pans = pictures.pans[:, None, None, None]
+        fronts = cut_out(image, plate, flat), cut_out(opened, plate, flat | pans)
+        return ReferenceFeatures(*fronts, behind, pans, fine, middle, coarse)
 
     def forward(
         self,
@@ -261,7 +280,7 @@ class WarpDecoder(nn.Module):
         window: Window = WHOLE_FRAME,
     ) -> Decoded:
         """Decode [B, 28, h, w] into frames [B, 3, 24h, 24w]; `scale` px per motion unit [B]."""
-        coarse, open_coarse = unfold_motion(latents, scale)
+        coarse, open_coarse = unfold_motion(latents, scale, reference.pans)
         x = self.enter(latents) + warp(reference.coarse, F.avg_pool2d(coarse, 2), window)
         x = self.to_middle(self.at_coarse(x)) + warp(reference.middle, coarse, window)
         x = self.to_fine(self.at_middle(x))
@@ -272,22 +291,21 @@ class WarpDecoder(nn.Module):
         plate = _cut(reference.plate, window)
         behind = F.avg_pool2d(plate, _DETAIL)
         flow, open_flow = _resize(flow, 1.5), _resize(open_flow, 1.5)
-        seen = [
-            F.pixel_unshuffle(composite(front, behind, f, window), _SUB)
-            for front, f in ((reference.front, flow), (reference.opened, open_flow))
-        ]
+        shown = _layers(reference, behind, flow, open_flow, window)[:2]
+        seen = [F.pixel_unshuffle(layer, _SUB) for layer in shown]
         x = self.at_fine(x + self.see_warped(torch.cat(seen, 1)))
         fine = F.pixel_shuffle(self.details(x), _SUB)
-        flow, open_flow = flow + 2 * fine[:, 2:4], open_flow + 2 * fine[:, 4:6]
+        flow = flow + 2 * fine[:, 2:4]
+        open_flow = torch.where(reference.pans, open_flow, open_flow + 2 * fine[:, 4:6])
         # sigmoid(4) = 0.982: an untrained decoder shows what the flow to the reference says
         keep = torch.sigmoid(_resize(4 - 4 * fine[:, :1], _DETAIL)) / 0.982
         choice = 4 * fine[:, 1:2] - 4
         use_open = torch.sigmoid(_resize(choice, _DETAIL))
-        closed = composite(reference.front, plate, _resize(flow, _DETAIL), window)
-        opened = composite(reference.opened, plate, _resize(open_flow, _DETAIL), window)
+        flows = _resize(flow, _DETAIL), _resize(open_flow, _DETAIL)
+        closed, opened, behind = _layers(reference, plate, *flows, window)
         layered = closed + (opened - closed) * use_open
         colour = F.pixel_shuffle(self.colours(x), _CELL)
-        frames = plate + (layered - plate) * keep + colour
+        frames = behind + (layered - behind) * keep + colour
         return Decoded(frames, flow, open_flow, choice)
 
 
@@ -318,6 +336,18 @@ def composite(front: Tensor, plate: Tensor, flow: Tensor, window: Window) -> Ten
     """A front moved by `flow` [B, 2, h, w] over the plate of that window, [B, 3, h, w]."""
     moved = warp(front, flow, window)
     return moved[:, :3] + (1 - moved[:, 3:]) * plate
+
+
+def _layers(
+    reference: ReferenceFeatures, plate: Tensor, flow: Tensor, open_flow: Tensor, window: Window
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both pictures moved by their flows, and what is behind them; all [B, 3, h, w].
+
+    Behind is the plate of that window, and where the camera pans it has moved.
+    """
+    opened = composite(reference.opened, plate, open_flow, window)
+    behind = torch.where(reference.pans, opened, plate)
+    return composite(reference.front, behind, flow, window), opened, behind
 
 
 def convex_upsample(coarse: Tensor, logits: Tensor) -> Tensor:

@@ -15,14 +15,20 @@ _ROUNDS = 8
 _INSIDE = 0.5
 
 
-def push_apart(position: np.ndarray, radius: np.ndarray, firm: np.ndarray) -> np.ndarray:
+def push_apart(
+    position: np.ndarray,
+    radius: np.ndarray,
+    firm: np.ndarray,
+    beyond: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
     """Centres [K, 2] px moved until things of these radii [K] px touch at most, within the frame.
 
     `firm` [K] things stay where they are; two firm ones may overlap, and so may things that the
-    frame's border leaves no room.
+    frame's border leaves no room. They may be `beyond` px (x, y) outside of it, which is as far as
+    a camera can pan to see them.
     """
     moved = position.copy()
-    margin = _INSIDE * radius[:, None]
+    low = inside_by(radius, beyond)
     for _ in range(_ROUNDS):
         shifted = False
         for a in range(len(moved)):
@@ -40,8 +46,13 @@ def push_apart(position: np.ndarray, radius: np.ndarray, firm: np.ndarray) -> np
         if not shifted:
             break
         loose = ~firm[:, None]
-        moved = np.where(loose, np.clip(moved, margin, FRAME_SIZE - margin), moved)
+        moved = np.where(loose, np.clip(moved, low, FRAME_SIZE - low), moved)
     return moved
+
+
+def inside_by(radius: np.ndarray, beyond: tuple[float, float]) -> np.ndarray:
+    """How far from the frame's borders centres of things of these radii [K] stay, px [K, 2]."""
+    return _INSIDE * radius[:, None] - np.array(beyond)
 
 
 def _shares(first_is_firm: bool, second_is_firm: bool) -> tuple[float, float] | None:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .audio import CHUNK_FRAMES
 from .autoencoder import (
+    GIVEN_CHANNELS,
     LATENT_CHANNELS,
     LATENT_SIZE,
-    MOTION_CHANNELS,
     WIDTHS,
     ReferenceFeatures,
     fold_motion,
@@ -88,14 +88,17 @@ def reference_base(latent: Tensor) -> Tensor:
     return latent.repeat(1, CHUNK_FRAMES, 1, 1)[:, None]
 
 
-def moved_base(base: Tensor, flow: Tensor, scale: Tensor, spread: Tensor) -> Tensor:
+def moved_base(base: Tensor, flow: Tensor, pan: Tensor, scale: Tensor, spread: Tensor) -> Tensor:
     """`base` [B, 1, 112, 8, 8] with the motion of each chunk drafted into it [B, F, 112, 8, 8].
 
-    `flow` px [B, T, 2, 16, 16]; `scale` [B] and `spread` [28, 1, 1] as latents are normalised.
+    `flow` px [B, T, 2, 16, 16] to the reference; `pan` px [B, T, 2] to the plate, zero where the
+    camera never moves; `scale` [B] and `spread` [28, 1, 1] as latents are normalised.
     """
     batch, frames = flow.shape[:2]
-    motion = fold_motion(flow.flatten(0, 1), scale.repeat_interleave(frames))
-    motion = motion / spread[:MOTION_CHANNELS]
-    learned = LATENT_CHANNELS - MOTION_CHANNELS
+    way = pan[..., None, None].expand_as(flow)
+    scales = scale.repeat_interleave(frames)
+    motion = torch.cat([fold_motion(f.flatten(0, 1), scales) for f in (flow, way)], 1)
+    motion = motion / spread[:GIVEN_CHANNELS]
+    learned = LATENT_CHANNELS - GIVEN_CHANNELS
     latents = F.pad(motion, (0, 0, 0, 0, 0, learned)).unflatten(0, (batch, frames))
     return base + pack_latents(latents)

@@ -99,8 +99,9 @@ class Sight:
     def look(self, entry: LookEntry, pictures: LookPictures) -> Look:
         """A look of the manifest."""
         shown = (pictures.reference, pictures.opened, pictures.plate)
-        known = (_signed(np.asarray(picture)) for picture in shown)
-        return self._look(entry, Pictures(*known, flat=torch.tensor([False])))
+        signed = (_signed(np.asarray(picture)) for picture in shown)
+        known = Pictures(*signed, flat=torch.tensor([False]), pans=torch.tensor([entry.pans]))
+        return self._look(entry, known)
 
     def bring(self, data: bytes) -> OwnPicture:
         """A picture as somebody sends it. Raises PictureRefused, a ValueError."""

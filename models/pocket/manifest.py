@@ -18,7 +18,7 @@ class LookEntry:
     """An avatar in one outfit, or a scene.
 
     `reference`, `opened` and `plate` are its pictures' files (a scene's `opened` is its
-    reference), `tokens` the vocabulary tokens it shows,
+    reference, or its plate if the camera pans), `tokens` the vocabulary tokens it shows,
     `scale` the pixels of one unit of its motion latents.
     """
 
@@ -31,6 +31,11 @@ class LookEntry:
     tokens: tuple[str, ...]
     scale: float
     objects: tuple[SceneObject, ...]
+
+    @property
+    def pans(self) -> bool:
+        """Whether its camera can be moved."""
+        return any(thing.pan is not None for thing in self.objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,12 @@ class Manifest:
 
 def _look(entry: dict[str, Any]) -> LookEntry:
     objects = tuple(
-        SceneObject(thing["name"], tuple(thing["home"]), thing["radius"])
+        SceneObject(
+            thing["name"],
+            tuple(thing["home"]),
+            thing["radius"],
+            tuple(thing["pan"]) if "pan" in thing else None,
+        )
         for thing in entry["objects"]
     )
     return LookEntry(

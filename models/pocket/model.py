@@ -43,7 +43,7 @@ from .config import CACHE, SHIFT, STEPS, STUDENT
 from .idle import AvatarMotion
 from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
-from .motion import HeadDrag, SceneMotion, motion_draft, track_map
+from .motion import HeadDrag, SceneMotion, camera_way, motion_draft, object_tracks
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
 from .speech_gate import SPEAKING, speech_gate, speech_levels
 from .weights import filled
@@ -383,12 +383,12 @@ class PocketModel:
         return np.stack([carry.objects.step() for _ in range(CHUNK_FRAMES)])
 
     def _tracks(self, centres: np.ndarray, look: Look) -> Tensor:
-        home = np.array([thing.home for thing in look.entry.objects]).reshape(-1, 2)
-        return pack_tracks(track_map(centres, home, look.entry.scale))[None]
+        return pack_tracks(object_tracks(centres, look.entry.objects, look.entry.scale))[None]
 
     def _base(self, centres: np.ndarray, look: Look) -> Tensor:
         """The look's picture, its objects moved to where they are now."""
-        if not look.entry.objects:
+        objects = look.entry.objects
+        if not objects:
             return look.base
-        flow = motion_draft(centres, look.entry.objects)
-        return moved_base(look.base, flow[None], look.scale, self._sight.spread)
+        flow, pan = motion_draft(centres, objects), camera_way(centres, objects)
+        return moved_base(look.base, flow[None], pan[None], look.scale, self._sight.spread)

@@ -2,7 +2,8 @@
 
 In a scene a track moves an object; on an avatar it turns the head so that the point under the
 finger goes with it. Both are eased, so that a jump of the pointer never tears a chunk. What is in
-the way of a dragged thing is pushed aside, and stays there.
+the way of a dragged thing is pushed aside, and stays there. A scene whose camera pans has a view
+among its objects: where a point of the background is. Who takes hold of no thing holds the view.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..stream import TrackEvent
 from .autoencoder import FLOW_SIZE, FRAME_SIZE
-from .collisions import push_apart
+from .collisions import inside_by, push_apart
 from .idle import SmoothNoise, seeded_rng
 
 CELL = FRAME_SIZE // FLOW_SIZE
@@ -36,11 +37,15 @@ _MAX_PITCH = 0.24
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """A movable object: name, home position and radius in pixels of the reference picture."""
+    """A movable object: name, home position and radius in pixels of the reference picture.
+
+    A view, the last object of its scene, has a `pan`: how far it may be from home, px (x, y).
+    """
 
     name: str
     home: tuple[float, float]
     radius: float
+    pan: tuple[float, float] | None = None
 
 
 def track_map(current: np.ndarray, reference: np.ndarray, scale: float) -> Tensor:
@@ -63,12 +68,30 @@ def track_map(current: np.ndarray, reference: np.ndarray, scale: float) -> Tenso
     return torch.from_numpy(grid)
 
 
+def object_tracks(current: np.ndarray, objects: Sequence[SceneObject], scale: float) -> Tensor:
+    """`track_map` of the centres of objects; a view is behind all others."""
+    home = np.array([thing.home for thing in objects]).reshape(-1, 2)
+    order = sorted(range(len(objects)), key=lambda k: objects[k].pan is None)
+    return track_map(current[:, order], home[order], scale)
+
+
+def camera_way(current: np.ndarray, objects: Sequence[SceneObject]) -> Tensor:
+    """Backward flow [T, 2], px, of the background; `current` px [T, K, 2] are all centres."""
+    way = np.zeros((len(current), 2))
+    if objects and objects[-1].pan is not None:
+        way = objects[-1].home - current[:, -1]
+    return torch.from_numpy(way.astype(np.float32))
+
+
 def motion_draft(current: np.ndarray, objects: Sequence[SceneObject]) -> Tensor:
     """Coarse backward flow [T, 2, 16, 16], px, of objects whose centres are `current` px [T, K, 2].
 
     A cell goes with the front-most object over it, or else with the one whose edge is nearest,
-    if that is near enough for its edge to be drawn from this cell; elsewhere it is zero.
+    if that is near enough for its edge to be drawn from this cell; elsewhere with the background.
     """
+    way = camera_way(current, objects)
+    objects = [thing for thing in objects if thing.pan is None]
+    current = current[:, : len(objects)]
     line = (np.arange(FLOW_SIZE) + 0.5) * CELL
     home = np.array([thing.home for thing in objects])
     radius = np.array([thing.radius for thing in objects])[:, None, None]
@@ -82,8 +105,8 @@ def motion_draft(current: np.ndarray, objects: Sequence[SceneObject]) -> Tensor:
     near = np.take_along_axis(from_edge, owner[:, None], 1) < _EDGE_REACH
     moved = home - current
     frames = np.arange(len(current))[:, None, None]
-    flow = moved[frames, owner].transpose(0, 3, 1, 2) * near
-    return torch.from_numpy(flow.astype(np.float32))
+    flow = moved[frames, owner].transpose(0, 3, 1, 2).astype(np.float32)
+    return torch.where(torch.from_numpy(near), torch.from_numpy(flow), way[..., None, None])
 
 
 @dataclass(slots=True)
@@ -143,7 +166,11 @@ class HeadDrag:
 
 @dataclass(slots=True)
 class SceneMotion:
-    """The objects of one scene: where they are, where they are going, who holds them."""
+    """The objects of one scene: where they are, where they are going, who holds them.
+
+    `position` and `rest` px are places in the world, which a camera at home sees as they are; that
+    of a view is where its point of the background is seen.
+    """
 
     objects: tuple[SceneObject, ...]
     rng: np.random.Generator
@@ -160,8 +187,45 @@ class SceneMotion:
         drift = SmoothNoise.zeros(2 * len(objects))
         return cls(tuple(objects), seeded_rng(seed), home.copy(), home.copy(), pinned, drift)
 
+    @property
+    def _view(self) -> int | None:
+        """The index of the view, if there is one."""
+        return len(self.objects) - 1 if self.objects[-1].pan is not None else None
+
+    @property
+    def _things(self) -> range:
+        """The indices of all objects but the view."""
+        return range(len(self.objects) if self._view is None else self._view)
+
+    @property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest places [K, 2] px that objects may have."""
+        low = inside_by(self._radius, self._pan)
+        high = FRAME_SIZE - low
+        if self._view is not None:
+            home = np.array(self.objects[-1].home)
+            low[-1], high[-1] = home - self._pan, home + self._pan
+        return low, high
+
+    @property
+    def _radius(self) -> np.ndarray:
+        return np.array([thing.radius for thing in self.objects])
+
+    @property
+    def _pan(self) -> tuple[float, float]:
+        """How far the camera may go, px."""
+        return self.objects[-1].pan or (0.0, 0.0)
+
+    @property
+    def _shift(self) -> np.ndarray:
+        """How far objects are seen from their place in the world [K, 2] px."""
+        shift = np.zeros_like(self.position)
+        if self._view is not None:
+            shift[: self._view] = self.position[-1] - self.objects[-1].home
+        return shift
+
     def receive(self, event: TrackEvent) -> None:
-        """Take one pointer event; a press on nothing holds nothing."""
+        """Take one pointer event; a press on nothing holds the view, or else nothing."""
         point = (event.x * FRAME_SIZE, event.y * FRAME_SIZE)
         grab = self.grabs.get(event.id)
         if event.phase in ("down", "anchor"):
@@ -176,14 +240,18 @@ class SceneMotion:
             del self.grabs[event.id]
 
     def _press(self, track: int, point: tuple[float, float]) -> Grab | None:
-        distance = np.hypot(*(self.position - point).T)
+        seen = self.position + self._shift
+        distance = np.hypot(*(seen - point).T)
         reach = np.array([_REACH * thing.radius for thing in self.objects])
-        # the last object is drawn in front
-        under = [k for k in range(len(self.objects)) if distance[k] < reach[k]]
-        if not under:
+        # the last object is drawn in front, the view behind all
+        under = [k for k in self._things if distance[k] < reach[k]]
+        if under:
+            thing = min(under, key=lambda k: (distance[k] / reach[k] > 0.75, -k))
+        elif self._view is not None:
+            thing = self._view
+        else:
             return None
-        thing = min(under, key=lambda k: (distance[k] / reach[k] > 0.75, -k))
-        offset = self.position[thing] - point
+        offset = seen[thing] - point
         self.grabs[track] = Grab(thing, point, point, (float(offset[0]), float(offset[1])))
         return self.grabs[track]
 
@@ -191,8 +259,9 @@ class SceneMotion:
         self.rest[grab.thing] = self._wanted(grab)
 
     def _wanted(self, grab: Grab) -> np.ndarray:
-        margin = 0.5 * self.objects[grab.thing].radius
-        return np.clip(np.add(grab.now, grab.offset), margin, FRAME_SIZE - margin)
+        goal = np.add(grab.now, grab.offset) - self._shift[grab.thing]
+        low, high = self._bounds
+        return np.clip(goal, low[grab.thing], high[grab.thing])
 
     def release(self, ids: Sequence[int] | None) -> None:
         """Let go of some fingers where they are; None: of all, unpin and send everything home."""
@@ -205,19 +274,25 @@ class SceneMotion:
             self.rest = np.array([thing.home for thing in self.objects], float)
 
     def step(self) -> np.ndarray:
-        """Advance one frame: object positions in pixels [K, 2]."""
+        """Advance one frame: where objects are seen, px [K, 2]."""
         noise = self.drift.step(self.rng, np.full(2 * len(self.objects), _DRIFT_TIME))
         goal = self.rest + _DRIFT * noise.reshape(-1, 2) * ~self.pinned[:, None]
         for grab in self.grabs.values():
             goal[grab.thing] = self._wanted(grab)
+        if self._view is not None:
+            goal[-1] = np.clip(goal[-1], *(bound[-1] for bound in self._bounds))
         free = self.position + _limited(_EASE * (goal - self.position))
         held = np.zeros(len(self.objects), bool)
         held[[grab.thing for grab in self.grabs.values()]] = True
-        radius = np.array([thing.radius for thing in self.objects])
-        pushed = _limited(push_apart(free, radius, held | self.pinned) - self.position)
+        things = slice(len(self._things))
+        aside = free.copy()
+        aside[things] = push_apart(
+            free[things], self._radius[things], (held | self.pinned)[things], self._pan
+        )
+        pushed = _limited(aside - self.position)
         self.rest += self.position + pushed - free
         self.position = self.position + pushed
-        return self.position.copy()
+        return self.position + self._shift
 
     def save(self) -> dict[str, Any]:
         """A JSON-able copy."""

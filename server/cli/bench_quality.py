@@ -30,10 +30,12 @@ def quality(
     from ...benchmarks.quality_set import QualitySet
     from ...benchmarks.rounding import rounded
     from ...models.registry import DEFAULT_MODEL, load_model
+    from ...models.stages.contract import StagedModel
 
     names = [name for name in looks.split(",") if name]
     with as_failure():
         model = load_model(DEFAULT_MODEL, threads=threads)
+        assert isinstance(model, StagedModel), "the embedded model can be taken apart"
         report = measure(
             model,
             QualitySet.read(),

@@ -43,6 +43,12 @@ def test_lanes_hold_every_stage_once_and_data_comes_first(tmp_path: Path) -> Non
         assert command(run, stage, 1)[1:3] in (["-m", f"training.{stage}"], ["-m", "training.data"])
 
 
+def test_only_a_small_training_says_how_few_stills_it_takes(tmp_path: Path) -> None:
+    for preset, said in (("smoke", True), ("full", False)):
+        run = Run(preset, {}, tmp_path, tmp_path, tmp_path)
+        assert ("--stills" in command(run, "measures", 1)) == said
+
+
 def test_a_stage_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONSAFEPATH", "")

@@ -40,6 +40,7 @@ def _batch() -> Batch:
         groups=torch.randn(1, CHUNKS, GROUP, FRAME_FEATURES),
         tracks=torch.randn(1, 4 * CHUNKS, PACKED_TRACK_CHANNELS, 8, 8),
         flow=torch.zeros(1, 4 * CHUNKS, 2, 16, 16),
+        pan=torch.zeros(1, 4 * CHUNKS, 2),
         look=torch.zeros(1, dtype=torch.long),
         words=torch.rand(1, 9),
         clip=torch.zeros(1, dtype=torch.long),

@@ -87,8 +87,9 @@ def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
 
 
 def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
-    espeak_share = 0.0 if job.split == "test" else 0.3
-    speech = speech_clip(rng, job.frames, job.split, espeak_share)
+    espeak_share = 0.3 if job.split == "train" else 0.0
+    spoken = "train" if job.split == "train" else "test"
+    speech = speech_clip(rng, job.frames, spoken, espeak_share)
     acting = behave(rng, loudness(speech.audio), expression_of(job))
     renderer = portrait(job.look)
     frames = [
@@ -97,9 +98,6 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     ]
     points = renderer.reference_tracks()
     return _stack(frames) | {
-        "open_flow": np.stack([f.open_flow for f in frames]).astype(np.float16),
-        "open_fine": np.stack([f.open_fine for f in frames]).astype(np.float16),
-        "open_fine_ok": np.stack([f.open_fine_ok for f in frames]),
         "track_ref": points,
         "track_object": np.zeros(len(points), np.int64),
         "visemes": speech.visemes,
@@ -117,12 +115,12 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
 
 
 def expression_of(job: Job) -> int:
-    """Index into EXPRESSIONS: even training clips are neutral, the others take turns.
+    """Index into EXPRESSIONS: even training and `said` clips are neutral, the others take turns.
 
     Ten clips of a look show every expression once: a look tells nothing of an expression, or
     networks would read the one from the other. The looks of a person begin at different ones.
     """
-    if job.split == "train" and job.number % 2 == 0:
+    if job.split == "said" or (job.split == "train" and job.number % 2 == 0):
         return 0
     if job.look.startswith("stranger-"):
         return 1 + (int(job.look.removeprefix("stranger-")) + job.number) % (len(EXPRESSIONS) - 1)
@@ -154,7 +152,7 @@ def _scene_clip(job: Job, rng: np.random.Generator) -> Arrays:
 
 
 def _stack(frames: list[Any]) -> Arrays:
-    return {
+    arrays = {
         "frames": np.stack([f.pixels for f in frames]),
         "flow": np.stack([f.flow for f in frames]).astype(np.float16),
         "fine": np.stack([f.fine for f in frames]).astype(np.float16),
@@ -162,6 +160,13 @@ def _stack(frames: list[Any]) -> Arrays:
         "tracks": np.stack([f.tracks for f in frames]).astype(np.float32),
         "track_vis": np.stack([f.track_vis for f in frames]),
     }
+    if frames[0].open_flow is not None:
+        arrays |= {
+            "open_flow": np.stack([f.open_flow for f in frames]).astype(np.float16),
+            "open_fine": np.stack([f.open_fine for f in frames]).astype(np.float16),
+            "open_fine_ok": np.stack([f.open_fine_ok for f in frames]),
+        }
+    return arrays
 
 
 def save_clip(path: Path, arrays: Arrays) -> None:

@@ -27,7 +27,7 @@ def write_index(folder: Path, preset: Preset) -> None:
         for who in IDENTITIES
         for look in who.looks
         if look.name in preset.looks
-    ] + [_scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
+    ] + [scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
     for number in range(preset.strangers):
         who = stranger(number)
         looks.append(_avatar_entry(who, who.looks[0]))
@@ -45,7 +45,7 @@ def write_index(folder: Path, preset: Preset) -> None:
 def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
     jobs = plan(preset)
     counts = {f"{k}_{s}": sum(j.kind == k and j.split == s for j in jobs)
-              for k in ("avatar", "scene", "audio") for s in ("train", "test")}  # fmt: skip
+              for k in ("avatar", "scene", "audio") for s in ("train", "test", "said")}  # fmt: skip
     return {
         "version": VERSION,
         "preset": preset.name,
@@ -98,10 +98,14 @@ def _avatar_entry(who: Identity, look: Look) -> dict[str, Any]:
     return entry | {"attributes": [who.name, *words], "details": details}
 
 
-def _scene_entry(spec: SceneSpec) -> dict[str, Any]:
+def scene_entry(spec: SceneSpec) -> dict[str, Any]:
+    """A scene's entry; the view of one whose camera pans is the last of its things."""
     things = [{"name": t.sprite, "word": t.word, "colour": t.colour, "radius_px": t.radius,
                "home": list(t.home)} for t in spec.things]  # fmt: skip
     words = [spec.name, *spec.words.values(), *(t.word for t in spec.things)]
+    if (view := spec.view) is not None:
+        things.append({"name": view.word, "word": view.word, "radius_px": view.radius,
+                       "home": list(view.home), "pan": list(view.pan)})  # fmt: skip
     return {
         "name": spec.name,
         "title": spec.title,

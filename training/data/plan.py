@@ -29,14 +29,17 @@ class Preset:
     strangers: int = 0
     stranger_train: int = 0
     """Random people who do not ship, and training clips of each."""
+    avatar_said: int = 0
+    """Held-out clips of each look that speaks with a neutral face, as a stream does unasked: what
+    the quality bench compares speech with."""
 
 
 _ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
 PRESETS: dict[str, Preset] = {
     "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 10, 3, 18, 4,
-                   2400, 48, strangers=40, stranger_train=2),
+                   2400, 48, strangers=40, stranger_train=2, avatar_said=3),
     "smoke": Preset("smoke", ("kofi-news", "mei-gallery"), ("toys",), 28, 2, 1, 1, 1, 12, 2, 28,
-                    strangers=1, stranger_train=1),
+                    strangers=1, stranger_train=1, avatar_said=1),
 }  # fmt: skip
 
 
@@ -74,7 +77,8 @@ def plan(preset: Preset) -> list[Job]:
     jobs = []
     for kind, (looks, train, test, frames) in counts.items():
         for look in looks:
-            for split, count in (("train", train), ("test", test)):
+            said = preset.avatar_said if kind == "avatar" else 0
+            for split, count in (("train", train), ("test", test), ("said", said)):
                 shown = "avatar" if kind == "stranger" else kind
                 jobs += [Job(shown, split, look, k, frames) for k in range(count)]
     return jobs

@@ -107,6 +107,10 @@ class Portrait:
             self._boxes(pose), self._lip_gap(weights),
         )  # fmt: skip
 
+    def picture(self, weights: dict[str, float], pose: Floats) -> npt.NDArray[np.uint8]:
+        """The pixels of `render` without its labels, in half the time."""
+        return downsample(self._colours(self._raster(weights, pose), pose))
+
     def way(self, raster: _Raster, to: _Raster) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """Flow from one raster to another, as `backward_flow` gives it."""
         return backward_flow(

@@ -189,10 +189,75 @@ def _saucer(c: _Canvas) -> None:
         c.ellipse(x, 0.3 - 0.1 * abs(x), 0.11, 0.11, (252, 232, 120))
 
 
+def _balloon(c: _Canvas) -> None:
+    for side in (-1, 1):
+        c.line([(side * 0.36, 0.5), (side * 0.2, 0.96)], 0.05, (92, 66, 44))
+    c.polygon([(-0.78, 0.12), (0.78, 0.12), (0.3, 0.72), (-0.3, 0.72)], (214, 52, 48))
+    c.ellipse(0, -0.26, 0.86, 0.86, (214, 52, 48))
+    for x, width in ((-0.5, 0.14), (0.5, 0.14), (0.0, 0.2)):
+        low = 0.68 - 0.2 * abs(x)
+        high = -0.26 - 0.83 * float(np.sqrt(1 - (x / 0.86) ** 2))
+        c.polygon([(x - width, -0.26), (x * 0.45 - width * 0.4, low),
+                   (x * 0.45 + width * 0.4, low), (x + width, -0.26)], (252, 236, 190))  # fmt: skip
+        c.polygon([(x - width, -0.26), (x * 0.6 - width * 0.5, high),
+                   (x * 0.6 + width * 0.5, high), (x + width, -0.26)], (252, 236, 190))  # fmt: skip
+    c.box(-0.34, 0.6, 0.34, 0.74, 0.05, (150, 34, 34))
+    c.box(-0.25, 0.9, 0.25, 1.26, 0.07, (158, 112, 66))
+    c.line([(-0.25, 1.0), (0.25, 1.0)], 0.06, (112, 76, 42))
+
+
+def _kite(c: _Canvas) -> None:
+    tail = [(0.0, 0.62), (-0.16, 0.84), (0.12, 1.04), (-0.08, 1.3)]
+    c.line(tail, 0.06, (120, 40, 110))
+    for x, y in tail[1:3]:
+        c.polygon([(x, y), (x - 0.2, y - 0.1), (x - 0.2, y + 0.1)], (250, 206, 60))
+        c.polygon([(x, y), (x + 0.2, y - 0.1), (x + 0.2, y + 0.1)], (250, 206, 60))
+    top, left, right, low = (0.0, -1.2), (-0.84, -0.36), (0.84, -0.36), (0.0, 0.72)
+    middle = (0.0, -0.36)
+    c.polygon([top, left, middle], (236, 78, 150))
+    c.polygon([top, middle, right], (252, 200, 52))
+    c.polygon([left, low, middle], (252, 200, 52))
+    c.polygon([right, middle, low], (236, 78, 150))
+    c.line([left, right], 0.06, (120, 40, 110))
+    c.line([top, low], 0.06, (120, 40, 110))
+
+
+def _sheep(c: _Canvas) -> None:
+    for x in (-0.5, -0.24, 0.22, 0.46):
+        c.line([(x, 0.4), (x, 0.98)], 0.15, (58, 50, 54))
+    wool = (246, 243, 234)
+    for x, y, r in ((-0.72, -0.02, 0.38), (-0.5, -0.36, 0.4), (-0.08, -0.46, 0.42),
+                    (0.34, -0.34, 0.4), (0.56, 0.0, 0.38), (0.34, 0.32, 0.4),
+                    (-0.1, 0.4, 0.42), (-0.52, 0.32, 0.4), (-0.08, 0, 0.6)):  # fmt: skip
+        c.ellipse(x, y, r, r, wool)
+    for x, y in ((-0.42, -0.2), (-0.06, 0.18), (-0.52, 0.24), (0.1, -0.24)):
+        c.line([(x - 0.13, y), (x, y + 0.09), (x + 0.13, y)], 0.06, (206, 200, 190))
+    c.ellipse(0.5, -0.52, 0.2, 0.11, (58, 50, 54))
+    c.ellipse(1.02, -0.5, 0.2, 0.11, (58, 50, 54))
+    c.ellipse(0.78, -0.3, 0.32, 0.4, (70, 62, 66))
+    c.ellipse(0.74, -0.66, 0.28, 0.18, wool)
+    for x in (0.66, 0.9):
+        c.eye(x, -0.38, 0.1)
+
+
+def _butterfly(c: _Canvas) -> None:
+    for side in (-1, 1):
+        c.ellipse(side * 0.56, 0.44, 0.46, 0.44, (70, 44, 140))
+        c.ellipse(side * 0.6, -0.4, 0.62, 0.58, (70, 44, 140))
+        c.ellipse(side * 0.55, 0.42, 0.34, 0.32, (246, 150, 60))
+        c.ellipse(side * 0.6, -0.4, 0.48, 0.44, (120, 92, 226))
+        c.ellipse(side * 0.78, -0.48, 0.2, 0.19, (252, 222, 120))
+        c.ellipse(side * 0.44, -0.2, 0.1, 0.1, (252, 222, 120))
+        c.line([(side * 0.04, -0.6), (side * 0.2, -0.94), (side * 0.36, -1.04)], 0.06, (40, 30, 52))
+    c.ellipse(0, 0.06, 0.14, 0.7, (48, 38, 60))
+    c.ellipse(0, -0.56, 0.17, 0.17, (48, 38, 60))
+
+
 _DRAWINGS: dict[str, Callable[[_Canvas], None]] = {
     "ball": _ball, "cube": _cube, "duck": _duck, "star": _star, "fish": _fish, "crab": _crab,
     "beach ball": _beach_ball, "boat": _boat, "rocket": _rocket, "planet": _planet,
-    "robot": _robot, "saucer": _saucer,
+    "robot": _robot, "saucer": _saucer, "balloon": _balloon, "kite": _kite, "sheep": _sheep,
+    "butterfly": _butterfly,
 }  # fmt: skip
 
 

@@ -41,6 +41,17 @@ LOOKS = [
         "scale": 24.0,
         "objects": [{"name": "ball", "home": [60.0, 60.0], "radius": 18.0}],
     },
+    {
+        "name": "hills",
+        "title": "Hills",
+        "kind": "scene",
+        "tokens": [],
+        "scale": 24.0,
+        "objects": [
+            {"name": "kite", "home": [60.0, 60.0], "radius": 18.0},
+            {"name": "view", "home": [96.0, 96.0], "radius": 18.0, "pan": [24.0, 10.0]},
+        ],
+    },
 ]
 VOCABULARY = [
     {"name": "woman", "group": "identity", "words": ["woman"]},

@@ -17,6 +17,7 @@ from rollcast.models.pocket.autoencoder import (
     composite,
     cut_out,
     fold_motion,
+    fold_opening,
     unfold_motion,
     warp,
 )
@@ -59,10 +60,11 @@ def test_a_window_shows_the_same_as_the_whole_frame() -> None:
 def test_both_flows_come_back_from_the_latents() -> None:
     flow, open_flow = torch.randn(2, 2, 16, 16) * 9, torch.randn(2, 2, 16, 16) * 9
     scale = torch.tensor([6.0, 24.0])
-    opening = fold_motion(open_flow - flow, scale)
+    never = torch.zeros(2, 1, 1, 1, dtype=torch.bool)
+    opening = fold_opening(flow, open_flow, scale, never)
     learned = torch.randn(2, LATENT_CHANNELS - GIVEN_CHANNELS, 8, 8)
     latents = torch.cat([fold_motion(flow, scale), opening, learned], 1)
-    again, open_again = unfold_motion(latents, scale)
+    again, open_again = unfold_motion(latents, scale, never)
     torch.testing.assert_close(again, flow)
     torch.testing.assert_close(open_again, open_flow)
 
@@ -84,7 +86,8 @@ def test_what_moves_uncovers_the_plate() -> None:
 def test_an_untrained_decoder_shows_the_reference_at_rest() -> None:
     decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
     picture, opened, plate = _picture(3), _picture(4), torch.full((1, 3, 384, 384), -0.9)
-    pictures = Pictures(picture, opened, plate, torch.tensor([False]))
+    no = torch.tensor([False])
+    pictures = Pictures(picture, opened, plate, flat=no, pans=no)
     reference, scale = decoder.encode_reference(pictures), torch.tensor([6.0])
     frame = F.avg_pool2d(picture, 2)
     latents = at_rest(encoder, picture, reference, scale)
@@ -101,7 +104,8 @@ def test_a_picture_without_a_plate_stands_whole_before_a_blurred_copy() -> None:
     picture, opened, other = _picture(5), _picture(6), _picture(7)
     brought = decoder.encode_reference(Pictures.without_plate(picture, opened))
     # what a plate would say must not count
-    said = decoder.encode_reference(Pictures(picture, opened, other, torch.tensor([True])))
+    yes = torch.tensor([True])
+    said = decoder.encode_reference(Pictures(picture, opened, other, flat=yes, pans=~yes))
     assert all(torch.equal(a, b) for a, b in zip(brought, said, strict=True))
     for front in (brought.front, brought.opened):
         assert torch.equal(front[:, 3], torch.ones_like(front[:, 3]))
@@ -111,3 +115,31 @@ def test_a_picture_without_a_plate_stands_whole_before_a_blurred_copy() -> None:
     assert not latents[:, :GIVEN_CHANNELS].any() and latents.shape[-1] == FLOW_SIZE // 2
     made = decoder(latents, brought, scale).frames
     assert float((made - F.avg_pool2d(picture, 2)).abs().mean()) < 0.05
+
+
+@torch.no_grad()
+def test_a_camera_moves_the_plate_and_things_go_their_own_way() -> None:
+    decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
+    plate = _picture(8)
+    picture = plate.clone()
+    picture[..., 100:140, 100:140] = torch.tensor([1.0, -1, 1])[:, None, None]
+    yes, scale = torch.tensor([True]), torch.tensor([24.0])
+    reference = decoder.encode_reference(Pictures(picture, plate, plate, flat=~yes, pans=yes))
+    # what was at x is seen at x + 12, but the square has not moved
+    flow, way = torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)
+    way[:, 0] = -12
+    latents = encoder(F.avg_pool2d(picture, 2), reference, flow, way, scale)
+    again, camera = unfold_motion(latents, scale, reference.pans)
+    torch.testing.assert_close(again, flow)
+    torch.testing.assert_close(camera, way)
+    made = decoder(latents, reference, scale).frames[0]
+    expected = F.avg_pool2d(plate, 2)[0].roll(12, 2)
+    expected[:, 50:70, 50:70] = torch.tensor([1.0, -1, 1])[:, None, None]
+    assert float((made - expected)[:, :, 16:].abs().mean()) < 0.02
+
+
+def test_the_camera_goes_one_way_whatever_single_cells_say() -> None:
+    pans, scale = torch.ones(1, 1, 1, 1, dtype=torch.bool), torch.tensor([24.0])
+    latents = torch.randn(1, LATENT_CHANNELS, 8, 8)
+    _, way = unfold_motion(latents, scale, pans)
+    assert float((way - way[..., :1, :1]).abs().max()) == 0

@@ -41,3 +41,12 @@ def test_two_in_one_place_are_parted() -> None:
 def test_held_things_may_overlap() -> None:
     places = np.array([[90.0, 96.0], [100.0, 96.0], [20.0, 20.0]])
     assert np.array_equal(push_apart(places, RADIUS, np.array([True, True, False])), places)
+
+
+def test_they_may_go_as_far_out_as_a_camera_sees() -> None:
+    loose = np.zeros(3, bool)
+    places = np.array([[9.0 - 24, 96.0], [96.0, 192.0 - 11 + 10], [150.0, 30.0]])
+    assert np.array_equal(push_apart(places, RADIUS, loose, (24.0, 10.0)), places)
+    met = np.array([[9.0 - 24, 96.0], [10.0, 96.0], [150.0, 30.0]])
+    moved = push_apart(met, RADIUS, loose, (24.0, 10.0))
+    assert moved[0, 0] == 9 - 24 and np.hypot(*(moved[1] - moved[0])) > 39.9

@@ -2,13 +2,14 @@
 
 import torch
 
-from rollcast.models.pocket.autoencoder import LATENT_CHANNELS
+from rollcast.models.pocket.autoencoder import LATENT_CHANNELS, unfold_motion
 from rollcast.models.pocket.conditions import (
     FRAME_DIM,
     FRAME_FEATURES,
     frame_conditions,
     frame_features,
     grouped,
+    moved_base,
     pack_latents,
     unpack_latents,
 )
@@ -47,3 +48,16 @@ def test_speech_tokens_are_the_viseme_part() -> None:
     assert frame.shape == (1, 1, FRAME_DIM)
     assert torch.equal(speech[0, 0, 1:], features[0, :, :16])
     assert torch.equal(features[..., -1], torch.ones(1, 4))
+
+
+def test_a_draft_says_how_things_and_the_camera_moved() -> None:
+    base = torch.zeros(1, 1, 4 * LATENT_CHANNELS, 8, 8)
+    spread = torch.rand(LATENT_CHANNELS, 1, 1) + 0.5
+    scale, pans = torch.tensor([24.0]), torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    flow, pan = torch.randn(1, 8, 2, 16, 16) * 9, torch.randn(1, 8, 2) * 9
+    drafted = moved_base(base, flow, pan, scale, spread)
+    assert drafted.shape == (1, 2, 4 * LATENT_CHANNELS, 8, 8)
+    latents = unpack_latents(drafted)[0] * spread
+    again, way = unfold_motion(latents, scale.expand(8), pans)
+    torch.testing.assert_close(again, flow[0])
+    torch.testing.assert_close(way, pan[0, ..., None, None].expand_as(way))

@@ -118,6 +118,19 @@ def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> N
     assert not np.array_equal(a.frames, b.frames)
 
 
+def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:
+    still, panned = (model.start(seed=4, scene="hills") for _ in range(2))
+    drag = (TrackEvent(1, "down", 0.8, 0.8), TrackEvent(1, "move", 0.9, 0.8))
+    for k in range(6):
+        model.step(still, Controls())
+        model.step(panned, Controls(tracks=drag if k == 0 else ()))
+    again = model.restore(model.snapshot(panned))
+    here, there = model.step(still, Controls()), model.step(panned, Controls())
+    assert np.abs(here.frames.astype(int) - there.frames).mean() > 5
+    assert _same(there, model.step(again, Controls()))
+    assert panned.carry.objects is not None and panned.carry.objects.grabs[1].thing == 1
+
+
 def test_reset_returns_to_the_start(model: PocketModel) -> None:
     state = model.start(seed=3)
     fresh = model.step(state, Controls())

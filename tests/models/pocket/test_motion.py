@@ -12,7 +12,9 @@ from rollcast.models.pocket.motion import (
     HeadDrag,
     SceneMotion,
     SceneObject,
+    camera_way,
     motion_draft,
+    object_tracks,
     track_map,
 )
 from rollcast.models.stream import TrackEvent
@@ -169,3 +171,97 @@ def test_motion_draft_gives_an_overlap_to_the_object_in_front() -> None:
     both_here = np.array([[[96.0, 96.0], [99.0, 96.0]]])
     drafted = motion_draft(both_here, OBJECTS)
     assert drafted[0, :, 8, 8].tolist() == [36, 39]  # the cube, drawn later
+
+
+WORLD = (*OBJECTS, SceneObject("view", (96.0, 100.0), 18.0, (24.0, 10.0)))
+
+
+def _dragged(motion: SceneMotion, start: tuple[float, float], end: tuple[float, float]):
+    motion.receive(_at(1, "down", *start))
+    motion.receive(_at(1, "move", *end))
+    return np.array([motion.step() for _ in range(40)])
+
+
+def test_who_takes_hold_of_nothing_pans_all_that_rests() -> None:
+    motion = SceneMotion.seeded(WORLD, 1)
+    before = motion.step()
+    seen = _dragged(motion, (20, 180), (38, 174))[-1]
+    assert seen[2] == pytest.approx(before[2] + [18, -6], abs=0.5)
+    # things drift a little in the world, and keep their places there
+    assert np.abs(seen[:2] - before[:2] - [18, -6]).max() < 6
+    motion.receive(_at(1, "up", 38, 174))
+    rest = np.array([motion.step() for _ in range(100)])[:, 2]
+    assert np.abs(rest - WORLD[2].home - [18, -6]).max() < 8
+
+
+def test_the_camera_goes_no_further_than_it_can() -> None:
+    motion = SceneMotion.seeded(WORLD, 2)
+    seen = _dragged(motion, (20, 180), (180, 20))
+    assert seen[-1, 2] == pytest.approx([96 + 24, 100 - 10])
+    motion.receive(_at(1, "up", 180, 20))
+    off = np.array([motion.step() for _ in range(300)])[:, 2] - WORLD[2].home
+    assert (np.abs(off) <= [24 + 1e-9, 10 + 1e-9]).all()
+
+
+def test_a_thing_goes_with_the_finger_wherever_the_camera_looks() -> None:
+    motion = SceneMotion.seeded(WORLD, 1)
+    _dragged(motion, (20, 180), (40, 180))
+    motion.receive(_at(1, "up", 40, 180))
+    ball = motion.step()[0]
+    seen = _dragged(motion, tuple(ball), (160, 60))[-1]
+    assert motion.grabs[1].thing == 0
+    assert seen[0] == pytest.approx([160, 60], abs=1.5)
+    assert np.abs(seen[2] - WORLD[2].home - [20, 0]).max() < 8
+
+
+def test_a_held_thing_stays_under_its_finger_while_another_finger_pans() -> None:
+    motion = SceneMotion.seeded(WORLD, 1)
+    motion.receive(_at(7, "down", 48, 60))
+    for x in range(20, 44):
+        motion.receive(_at(1, "down" if x == 20 else "move", x, 180))
+        motion.step()
+    for _ in range(20):
+        seen = motion.step()
+    assert seen[0] == pytest.approx([48, 60], abs=0.5)
+    assert seen[2, 0] > 96 + 20
+
+
+def test_the_view_pushes_nothing_and_is_not_pushed() -> None:
+    motion = SceneMotion.seeded(WORLD, 1)
+    seen = _dragged(motion, (48, 60), (96, 100))[-1]
+    assert motion.grabs[1].thing == 0
+    assert seen[0] == pytest.approx([96, 100], abs=0.5)
+    assert np.abs(seen[2] - WORLD[2].home).max() < 8
+
+
+def test_release_of_all_brings_the_camera_home() -> None:
+    motion = SceneMotion.seeded(WORLD, 1)
+    _dragged(motion, (20, 180), (40, 180))
+    motion.release(None)
+    seen = np.array([motion.step() for _ in range(60)])[-1]
+    assert np.abs(seen - [thing.home for thing in WORLD]).max() < 9
+
+
+def test_saved_panning_goes_on_as_if_never_stopped() -> None:
+    motion = SceneMotion.seeded(WORLD, 5)
+    _dragged(motion, (20, 180), (40, 180))
+    again = SceneMotion.load(json.loads(json.dumps(motion.save())), WORLD)
+    assert np.array_equal(motion.step(), again.step())
+
+
+def test_motion_draft_moves_the_ground_with_the_camera() -> None:
+    # the camera went so far that all is seen 10 px further right, and the ball has moved besides
+    current = np.array([[[93.0, 45.0], [145.0, 135.0], [106.0, 100.0]]])
+    drafted, way = motion_draft(current, WORLD), camera_way(current, WORLD)
+    assert way.tolist() == [[-10, 0]]
+    assert drafted[0, :, 3, 7].tolist() == [-45, 15]
+    for row, column in ((11, 12), (8, 8), (15, 0)):  # the resting cube, the view, the ground
+        assert drafted[0, :, row, column].tolist() == [-10, 0]
+    assert not camera_way(current[:, :2], OBJECTS).any()
+
+
+def test_a_thing_before_the_view_is_what_the_track_map_says() -> None:
+    here = np.array([[[97.0, 101.0], [135.0, 135.0], [96.0, 100.0]]])
+    drawn = object_tracks(here, WORLD, scale=24)
+    assert drawn[0, :2, 8, 8].tolist() == pytest.approx([-49 / 24, -41 / 24])
+    assert drawn[0, 4].sum() == 2

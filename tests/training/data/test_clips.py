@@ -133,7 +133,7 @@ def test_splits_have_their_own_voices_and_words(smoke_clips: dict[str, Arrays]) 
     voices, said = {"train": set(), "test": set()}, {"train": set(), "test": set()}
     for name, clip in smoke_clips.items():
         if "voice" in clip:
-            split = name.split("_")[0]
+            split = "train" if name.startswith("train_") else "test"
             voices[split] |= set(clip["voice"].tolist())
             said[split] |= set(" ".join(clip["text"].tolist()).split())
     assert voices["train"] and voices["test"] and not voices["train"] & voices["test"]
@@ -148,3 +148,10 @@ def test_unfinished_or_foreign_files_are_not_valid(tmp_path: Path) -> None:
     save_clip(path, {"audio": np.zeros(4), "visemes": np.zeros(4), "version": np.array(-1)})
     assert not is_valid(path, "audio")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_bench_hears_is_said_with_a_neutral_face(smoke_clips: dict[str, Arrays]) -> None:
+    said = [clip for name, clip in smoke_clips.items() if name.startswith("said_")]
+    assert said
+    for clip in said:
+        assert int(clip["expression"]) == 0 and not clip["level"].any() and clip["lip_gap"].any()

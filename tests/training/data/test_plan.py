@@ -15,8 +15,8 @@ def test_full_preset_has_the_promised_clips() -> None:
     assert count == {
         ("avatar", "train"): 240,
         ("avatar", "test"): 48,
-        ("scene", "train"): 54,
-        ("scene", "test"): 12,
+        ("scene", "train"): 72,
+        ("scene", "test"): 16,
         ("audio", "train"): 2400,
         ("audio", "test"): 48,
     }
