@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..models.denoise import denoise_chunk
 from ..models.pocket.model import PocketModel, PocketState
-from ..models.stages.contract import Order, Row, step_noise
+from ..models.stages.contract import Order, Row, all_steps, step_noise
 from ..models.stream import Controls
 from .ablation_plan import Variant
+from .quality_signals import said_again
 
 
 class VariantModel(PocketModel):
@@ -35,10 +36,7 @@ class VariantModel(PocketModel):
         """The clean latents of the chunk that `front` ordered."""
         if self._variant.clean_pass:
             return self._with_clean_pass(state, order)
-        sample: Tensor | None = None
-        for step, cache in enumerate(state.caches):
-            (sample,) = self.denoise([Row(order, step, sample, cache)])
-        assert sample is not None, "a variant has at least one step"
+        (sample,) = all_steps(self, [(order, state.caches)])
         return sample
 
     @torch.inference_mode()
@@ -81,9 +79,12 @@ class VariantStream:
 
     def chunks(self, count: int) -> Iterator[Made]:
         """The next `count` chunks; what comes before the speech's first sample is left out."""
+        samples = self._model.info.chunk_samples
         for k in range(count + self._late):
             begin = time.process_time()
-            order = self._model.front(self.state, Controls(audio=self._heard(k)))
+            order = self._model.front(
+                self.state, Controls(audio=said_again(self._audio, k, samples))
+            )
             latents = self._model.latents(self.state, order)
             spent = time.process_time() - begin
             if k >= self._late:
@@ -95,12 +96,6 @@ class VariantStream:
         frames = self._model.decode(made.order, made.latents, self.state.kept).frames
         self.decode_s.append(time.process_time() - begin)
         return frames
-
-    def _heard(self, chunk: int) -> np.ndarray:
-        samples = self._model.info.chunk_samples
-        if not len(self._audio):
-            return self._audio
-        return self._audio[np.arange(chunk * samples, (chunk + 1) * samples) % len(self._audio)]
 
 
 def median_ms(seconds: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ _MU = 255.0
 
 @dataclass(frozen=True, slots=True)
 class SetLook:
-    """A look and the statistics of its rendered, held-out frames.
+    """A look and the statistics of its rendered, held-out frames; `motion` is of learnt ones too.
 
     `points` are what can be dragged: (x, y, radius) in shares of the width. If the camera pans,
     the last one is of the background, and may be dragged by `pan` (x, y) at most. `closed` and

@@ -72,6 +72,13 @@ def loudness(audio: np.ndarray, fps: int, sample_rate: int = 16_000) -> np.ndarr
     return np.sqrt((frames**2).mean(1))
 
 
+def said_again(audio: np.ndarray, chunk: int, samples: int) -> np.ndarray:
+    """What a chunk of so many samples has of `audio` that is said over and over; empty if it is."""
+    if not len(audio):
+        return audio
+    return audio[np.arange(chunk * samples, (chunk + 1) * samples) % len(audio)]
+
+
 def close_times_ms(read: Tensor, level: np.ndarray, closed_below: float, fps: int) -> list[float]:
     """How long the mouth stays open after speech, for each pause of 8 frames or more.
 

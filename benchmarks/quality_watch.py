@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.stages.contract import Row, StagedModel
+from ..models.stages.contract import StagedModel, all_steps
 from ..models.stream import Chunk, Controls
-from .quality_signals import to_signed
+from .quality_signals import said_again, to_signed
 
 
 class Watch:
@@ -38,9 +38,9 @@ class Watch:
 
     def chunks(self, look: str, audio: np.ndarray, count: int, seed: int = 0) -> Iterator[Chunk]:
         """`count` chunks of a look that says `audio` over and over, from its first sample on."""
-        state = self.model.start(seed=seed, scene=look)
+        state, samples = self.model.start(seed=seed, scene=look), self.model.info.chunk_samples
         for k in range(count + self.late_chunks):
-            chunk = self.step(state, Controls(audio=self._heard(audio, k)))
+            chunk = self.step(state, Controls(audio=said_again(audio, k, samples)))
             if k >= self.late_chunks:
                 yield chunk
 
@@ -57,31 +57,18 @@ class Watch:
         Steps of a batch are not timed.
         """
         states = [self.model.start(seed=k, scene=look) for k, look in enumerate(looks)]
+        samples = self.model.info.chunk_samples
         for k in range(count + self.late_chunks):
             orders = [
-                self.model.front(state, Controls(audio=self._heard(audio, k)))
+                self.model.front(state, Controls(audio=said_again(audio, k, samples)))
                 for state, audio in zip(states, speeches, strict=True)
             ]
-            latents: list[Tensor | None] = [None] * len(states)
-            for step in range(self.model.steps):
-                latents[:] = self.model.denoise(
-                    [
-                        Row(order, step, sample, state.caches[step])
-                        for order, sample, state in zip(orders, latents, states, strict=True)
-                    ]
-                )
-            if k >= self.late_chunks and seen(k - self.late_chunks):
+            caches = [state.caches for state in states]
+            latents = all_steps(self.model, list(zip(orders, caches, strict=True)))
+            number = k - self.late_chunks
+            if number >= 0 and seen(number):
                 done = zip(orders, latents, states, strict=True)
-                yield (
-                    k - self.late_chunks,
-                    [self.model.decode(o, x, state.kept) for o, x, state in done if x is not None],
-                )
-
-    def _heard(self, audio: np.ndarray, chunk: int) -> np.ndarray:
-        """A chunk's samples of speech that is said over and over."""
-        samples = self.model.info.chunk_samples
-        place = np.arange(chunk * samples, (chunk + 1) * samples) % max(1, len(audio))
-        return audio[place] if len(audio) else audio
+                yield number, [self.model.decode(o, x, state.kept) for o, x, state in done]
 
     def speak(self, look: str, audio: np.ndarray, seed: int = 0) -> Tensor:
         """Frames -1..1 [T, 3, H, W] of a look that says `audio` once, aligned to it."""

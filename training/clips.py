@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, Pictures
 from rollcast.models.pocket.looks import AVATAR_SCALE
-from rollcast.models.pocket.motion import CELL, SceneObject, camera_way
+from rollcast.models.pocket.motion import CELL, SceneObject, camera_way, pans
 
 from .rigid_flow import rigid_flow
 from .vocabulary import build_vocabulary
@@ -51,7 +51,7 @@ class Look:
     @property
     def pans(self) -> bool:
         """Whether its camera moves."""
-        return any(thing.pan is not None for thing in self.things)
+        return pans(self.things)
 
 
 class Motion(NamedTuple):

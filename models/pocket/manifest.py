@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .motion import SceneObject
+from .motion import SceneObject, pans
 from .prompt import Token, Vocabulary
 
 FORMAT = 2
@@ -35,7 +35,7 @@ class LookEntry:
     @property
     def pans(self) -> bool:
         """Whether its camera can be moved."""
-        return any(thing.pan is not None for thing in self.objects)
+        return pans(self.objects)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class SceneObject:
     pan: tuple[float, float] | None = None
 
 
+def pans(objects: Sequence[SceneObject]) -> bool:
+    """Whether the camera of a scene of these objects can be moved."""
+    return bool(objects) and objects[-1].pan is not None
+
+
 def track_map(current: np.ndarray, reference: np.ndarray, scale: float) -> Tensor:
     """Tracks drawn on the flow grid: [T, 5, 16, 16] with (dx, dy, ref_x, ref_y, visible).
 
@@ -78,7 +83,7 @@ def object_tracks(current: np.ndarray, objects: Sequence[SceneObject], scale: fl
 def camera_way(current: np.ndarray, objects: Sequence[SceneObject]) -> Tensor:
     """Backward flow [T, 2], px, of the background; `current` px [T, K, 2] are all centres."""
     way = np.zeros((len(current), 2))
-    if objects and objects[-1].pan is not None:
+    if pans(objects):
         way = objects[-1].home - current[:, -1]
     return torch.from_numpy(way.astype(np.float32))
 
@@ -190,7 +195,7 @@ class SceneMotion:
     @property
     def _view(self) -> int | None:
         """The index of the view, if there is one."""
-        return len(self.objects) - 1 if self.objects[-1].pan is not None else None
+        return len(self.objects) - 1 if pans(self.objects) else None
 
     @property
     def _things(self) -> range:

@@ -139,13 +139,29 @@ def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Ch
     """One chunk from its controls to its frames, here and now."""
     order = model.front(state, controls)
     order.check(len(state.caches))
-    latents: Tensor | None = None
-    for step, cache in enumerate(state.caches):
-        (latents,) = model.denoise([Row(order, step, latents, cache)])
-    assert latents is not None, "a model has at least one step"
+    (latents,) = all_steps(model, [(order, state.caches)])
     if order.needed_by is not None:
         state.returns[order.needed_by] = latents
     return model.decode(order, latents, state.kept)
+
+
+def all_steps(
+    model: StagedModel[Any], chunks: Sequence[tuple[Order, Sequence[StudentCache]]]
+) -> list[Tensor]:
+    """The clean latents of chunks of different streams, each with its caches, one a step.
+
+    Every step is one batch of all of them.
+    """
+    samples: list[Tensor | None] = [None] * len(chunks)
+    for step in range(len(chunks[0][1])):
+        rows = [
+            Row(order, step, sample, caches[step])
+            for (order, caches), sample in zip(chunks, samples, strict=True)
+        ]
+        samples[:] = model.denoise(rows)
+    clean = [sample for sample in samples if sample is not None]
+    assert len(clean) == len(chunks), "a model has at least one step"
+    return clean
 
 
 def draw_seed(generator: torch.Generator) -> int:

@@ -2,8 +2,9 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +14,8 @@ from training.data.index import write_index
 from training.data.plan import Job, Preset, plan
 from training.data.rasteriser import library
 from training.data.voices import speak
+
+_Work = TypeVar("_Work")
 
 
 def render_dataset(folder: Path, preset: Preset, jobs: int, console: Console) -> None:
@@ -31,7 +34,7 @@ def render_dataset(folder: Path, preset: Preset, jobs: int, console: Console) ->
     todo = [job for job in plan(preset) if not is_valid(folder / f"{job.name}.npz", job.kind)]
     with _progress(console) as bar:
         task = bar.add_task("clips", total=len(todo))
-        for _ in _results(folder, todo, jobs):
+        for _ in in_processes(_render_one, [(folder, job) for job in todo], jobs):
             bar.advance(task)
     size_mb = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
     console.print(
@@ -40,20 +43,19 @@ def render_dataset(folder: Path, preset: Preset, jobs: int, console: Console) ->
     )
 
 
-def _results(folder: Path, todo: list[Job], jobs: int) -> Iterator[str]:
-    work = [(folder, job) for job in todo]
+def in_processes(make: Callable[[_Work], None], todo: Sequence[_Work], jobs: int) -> Iterator[None]:
+    """Call `make` with each piece of work in so many processes; yields as they are done."""
     if jobs <= 1:
-        yield from map(_render_one, work)
+        yield from map(make, todo)
         return
     # Fork would share numpy's and espeak's state; spawned workers start clean.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_render_one, work, chunksize=2)
+        yield from pool.imap_unordered(make, todo, chunksize=2)
 
 
-def _render_one(work: tuple[Path, Job]) -> str:
+def _render_one(work: tuple[Path, Job]) -> None:
     folder, job = work
     save_clip(folder / f"{job.name}.npz", render_clip(job))
-    return job.name
 
 
 def _progress(console: Console) -> Progress:

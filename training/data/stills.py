@@ -3,10 +3,9 @@
 A clip shows one expression in few poses; stills show every look in all of them.
 """
 
-import multiprocessing
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from training.data.assets import Floats
 from training.data.behaviour import EXPRESSIONS, behave
 from training.data.clips import Arrays, portrait, save_clip
 from training.data.plan import BASE_SEED, VERSION
+from training.data.render import in_processes
 from training.data.visemes import FRAME_HZ, Phoneme, viseme_track
 
 _SOUNDS = "p b m f v th t d n k sh s z r aa ay ae eh iy ih ao ow uw w pau".split()
@@ -62,7 +62,7 @@ def render_stills(folder: Path, counts: dict[str, int], jobs: int) -> None:
     """Render what is missing: of each look so many stills of every expression, a file a look."""
     folder.mkdir(parents=True, exist_ok=True)
     todo = [(folder, look, n) for look, n in counts.items() if not _is_there(folder, look, n)]
-    for _ in _results(todo, jobs):
+    for _ in in_processes(_render_look, todo, jobs):
         pass
 
 
@@ -85,15 +85,6 @@ def _is_there(folder: Path, look: str, count: int) -> bool:
             return int(kept["version"]) == VERSION and kept["faces"].shape == shape
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return False
-
-
-def _results(todo: list[tuple[Path, str, int]], jobs: int) -> Iterator[None]:
-    if jobs <= 1:
-        yield from map(_render_look, todo)
-        return
-    # as in render.py: fork would share numpy's state
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_render_look, todo)
 
 
 def _render_look(work: tuple[Path, str, int]) -> None:

@@ -139,7 +139,7 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
         assert time.monotonic() < end_s
         done += [event for event in stages.poll(0.05) if isinstance(event, Finished)]
     stages.close("a")
-    assert stages.restarts > 0
+    assert stages.restarts == 1
     assert all(map(np.array_equal, map(latents, done), expected))
 
 
