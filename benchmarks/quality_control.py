@@ -83,7 +83,7 @@ class Prompts:
 
 
 def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -> Prompts:
-    """Ask every look for another one by its attributes, and every avatar for expressions."""
+    """Ask every look for another one by its attributes, and every avatar for each expression."""
     result = Prompts()
     for place, k in enumerate(looks):
         wanted = reference.looks[looks[(place + 1) % len(looks)]]
@@ -92,9 +92,9 @@ def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -
         seen = reference.looks[int(reference.faces(shown).sum(0).argmax())]
         result.attributes.append(float(np.mean([word in seen.attributes for word in words])))
         if reference.looks[k].is_avatar:
-            mood = 1 + place % (len(reference.expressions) - 1)
-            shown = _after(watch, reference.looks[k].name, reference.expressions[mood])
-            result.expressions.append(float(reference.expression(shown) == mood))
+            for mood, name in enumerate(reference.expressions[1:], 1):
+                shown = _after(watch, reference.looks[k].name, name)
+                result.expressions.append(float(reference.expression(shown) == mood))
     return result
 
 

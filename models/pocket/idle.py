@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 
 POSE = ("yaw", "pitch", "roll", "gaze_x", "gaze_y")
-# standard deviation (radians) and time constant (frames) of each channel when idle
-_SPREAD = np.array([0.085, 0.04, 0.035, 0.10, 0.05])
+# standard deviation (radians) and time constant (frames) of each channel when idle; a little calmer
+# than rendered heads, which also move to speak
+_SPREAD = np.array([0.068, 0.033, 0.029, 0.10, 0.05])
 _TIME = np.array([18.0, 14.0, 20.0, 8.0, 8.0])
 _BLINK = (0.4, 1.0, 0.9, 0.45, 0.1)
 _BLINK_GAP = (50, 140)
+# eyes stay on the viewer: gaze per yaw and per pitch; pitch is positive downwards, gaze upwards
+_GAZE = np.array([-0.5, 0.5])
+# how far a head is lowered (radians) by an expression that is fully shown
+NOD = {"sad": 0.09, "sleepy": 0.07, "angry": 0.04, "surprised": -0.05}
 # how fast a dragged pose is approached, share of the remaining way per frame
 _PULL = 0.3
 
@@ -63,13 +68,17 @@ class AvatarMotion:
     def seeded(cls, seed: int) -> AvatarMotion:
         return cls(seeded_rng(seed))
 
-    def step(self, loudness: float, dragged: tuple[float, float] | None) -> np.ndarray:
+    def step(
+        self, loudness: float, dragged: tuple[float, float] | None, nod: float = 0.0
+    ) -> np.ndarray:
         """One frame: [7] = pose (5, radians), blink 0..1, brow 0..1.
 
-        `loudness` is the speech level 0..1 of the frame; `dragged` a yaw and pitch to go to.
+        `loudness` is the speech level 0..1 of the frame; `dragged` a yaw and pitch to go to, and
+        `nod` the pitch that an expression adds where nobody drags.
         """
         pose = self.noise.step(self.rng, _TIME) * _SPREAD
-        pose[3:] -= 0.5 * pose[:2]
+        pose[1] += nod
+        pose[3:] += _GAZE * pose[:2]
         if dragged is not None:
             self.pull[:2] += _PULL * (np.array(dragged) - self.pull[:2])
         self.pull[2] += _PULL * (float(dragged is not None) - self.pull[2])

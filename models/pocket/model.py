@@ -40,7 +40,7 @@ from .conditions import (
     unpack_latents,
 )
 from .config import CACHE, SHIFT, STEPS, STUDENT
-from .idle import AvatarMotion
+from .idle import NOD, AvatarMotion
 from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
 from .motion import HeadDrag, SceneMotion, camera_way, motion_draft, object_tracks
@@ -52,6 +52,10 @@ ASSETS = Path(__file__).parent / "assets"
 _LOUD = 0.2
 # a change of expression takes at least this many chunks: faces do not jump
 _LEAST_EASING = 2
+# The student was told levels of at most 1. It shows them fainter than its training did; told more,
+# faces still do not bend.
+_EXPRESSION_STRENGTH = 1.5
+_NODS = torch.tensor([NOD.get(name, 0.0) for name in EXPRESSIONS])
 _KEPT = 8
 _LATENT_SHAPE = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
 
@@ -364,13 +368,17 @@ class PocketModel:
             return talking, torch.zeros(1, CHUNK_FRAMES, FRAME_FEATURES)
         visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
         dragged = carry.head.target()
-        motion = np.stack(
-            [carry.avatar.step(float(x), dragged) for x in np.clip(now / _LOUD, 0, 1)]
-        )
         share = torch.arange(1, CHUNK_FRAMES + 1)[:, None] / CHUNK_FRAMES
-        levels_now = before + share * (self._expression_levels(carry.words) - before)
+        shown = before + share * (self._expression_levels(carry.words) - before)
+        loud = np.clip(now / _LOUD, 0, 1)
+        motion = np.stack(
+            [
+                carry.avatar.step(float(x), dragged, float(nod))
+                for x, nod in zip(loud, shown @ _NODS, strict=True)
+            ]
+        )
         motion = torch.from_numpy(motion).float()
-        return talking, frame_features(visemes, motion, levels_now)[None]
+        return talking, frame_features(visemes, motion, _EXPRESSION_STRENGTH * shown)[None]
 
     def _expression_levels(self, words: Tensor) -> Tensor:
         """Levels [5] of `EXPRESSIONS` that the words [1, tokens] in force ask for."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from rollcast.models.pocket.idle import NOD
 from training.data.assets import Floats
 from training.data.visemes import CHANNELS, FRAME_HZ
 
@@ -19,7 +20,6 @@ _UNITS: dict[str, dict[str, float]] = {
               "mouthFrown": 0.35},
     "sleepy": {"eyeBlink": 0.38, "browInnerUp": 0.12, "browDown": 0.12, "mouthFrown": 0.12},
 }  # fmt: skip
-_NOD = {"sad": 0.09, "sleepy": 0.07, "angry": 0.04, "surprised": -0.05}
 _RAMP_S = 0.4
 _BLINK = (0.35, 0.9, 1.0, 0.75, 0.4, 0.12)
 
@@ -127,7 +127,7 @@ def behave(rng: np.random.Generator, loud: Floats, expression: int) -> Behaviour
     if rng.random() < 0.35:
         yaw = np.clip(yaw + _large_turn(rng, frames), -0.46, 0.46)
     pitch = np.clip(_wander(rng, frames, 14, 0.065), -0.2, 0.2) + 0.05 * energy
-    pitch = pitch + _NOD.get(name, 0.0) * level
+    pitch = pitch + NOD.get(name, 0.0) * level
     roll = np.clip(_wander(rng, frames, 20, 0.05), -0.16, 0.16)
     gaze_x = np.clip(_wander(rng, frames, 7, 0.14) - 0.6 * yaw, -0.42, 0.42)
     gaze_y = np.clip(_wander(rng, frames, 8, 0.08) + 0.4 * pitch, -0.25, 0.25)
