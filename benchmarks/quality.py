@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from ..models.stages.contract import StagedModel
+from .quality_clip import SHOWN, write_clip
 from .quality_control import Prompts, measure_drags, measure_prompts
-from .quality_human import best_possible, human_lip_sync
+from .quality_human import Spoken, best_possible, say_recordings
 from .quality_length import WINDOWS_S, Length, measure_length
 from .quality_set import QualitySet
 from .quality_speech import measure_speech
@@ -30,11 +31,13 @@ def measure(
     minutes: float,
     names: Iterable[str] = (),
     human: Path | None = None,
+    clip: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """The report; ratios are generated over real. What was not measured is None.
 
-    `names` picks looks, all when empty. Raises ValueError for an unknown look and for a model
+    `names` picks looks, all when empty. `human` is a folder of recorded speech, of which `clip`
+    becomes a WebP. Raises ValueError for an unknown look and for a model
     whose frames are not of the set's size.
     """
     chosen = reference.rows(list(names))
@@ -59,7 +62,7 @@ def measure(
         notes["human_lip_sync"] = _NO_RECORDINGS
     else:
         say("recordings")
-        spoken = human_lip_sync(watch, reference, avatars, human)
+        spoken = _of_recordings(say_recordings(watch, reference, avatars, human), clip)
         if spoken is None:
             notes["human_lip_sync"] = "the folder has no recording of two seconds or more"
     sync = _means(speech.by_look)
@@ -96,11 +99,24 @@ def measure(
             "prompt_attributes": _mean(prompts.attributes),
             "human_lip_sync_of_true_gaps": best_possible(reference, model.info.fps),
             "prompt_expressions": _mean(prompts.expressions),
+            "prompt_expressions_missed": prompts.missed,
             "pauses": len(speech.close_ms),
             "silence_closed_within_160_ms": _mean(t <= 160 for t in speech.close_ms),
             "notes": notes,
         },
     }
+
+
+def _of_recordings(said: Iterable[Spoken], clip: Path | None) -> float | None:
+    """Their mean agreement; one look of each person is shown in the clip."""
+    scores, shown = [], dict[str, Spoken]()
+    for item in said:
+        scores.append(item.agreement)
+        if clip is not None and len(shown) < SHOWN:
+            shown.setdefault(item.look.split("-")[0], item)
+    if clip is not None and shown:
+        write_clip(list(shown.values()), clip)
+    return _mean(scores)
 
 
 def _long(length: Length) -> dict[str, Any]:

@@ -76,10 +76,11 @@ def _drag(
 
 @dataclass(slots=True)
 class Prompts:
-    """Shares of what was asked for that is seen two seconds later."""
+    """Shares of what was asked for that is seen two seconds later; which expressions are not."""
 
     attributes: list[float] = field(default_factory=list)
     expressions: list[float] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
 
 
 def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -> Prompts:
@@ -94,7 +95,10 @@ def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -
         if reference.looks[k].is_avatar:
             for mood, name in enumerate(reference.expressions[1:], 1):
                 shown = _after(watch, reference.looks[k].name, name)
-                result.expressions.append(float(reference.expression(shown) == mood))
+                obeyed = reference.expression(shown) == mood
+                result.expressions.append(float(obeyed))
+                if not obeyed:
+                    result.missed.append(f"{reference.looks[k].name} {name}")
     return result
 
 

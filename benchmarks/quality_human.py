@@ -8,7 +8,8 @@ of the report, since no mouth can be expected to agree better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .quality_set import QualitySet
-from .quality_signals import agreement
+from .quality_signals import agreement, to_levels
 from .quality_watch import Watch
 
 _BAND_HZ = (500, 3000)
@@ -27,22 +28,39 @@ _FILES, _LONGEST_S = 12, 8
 _TYPES = {".g722", ".wav", ".flac", ".ogg", ".mp3", ".m4a"}
 
 
-def human_lip_sync(
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A look that says a recording: frames uint8 [T, H, W, 3]; how far its lips are open, as read
+    from them [T], and what stands in for the truth [T]."""
+
+    look: str
+    frames: np.ndarray
+    gap: Tensor
+    expected: Tensor
+
+    @property
+    def agreement(self) -> float:
+        """Correlation of the two."""
+        return follows(self.gap, self.expected)
+
+
+def say_recordings(
     watch: Watch, reference: QualitySet, looks: Sequence[int], folder: Path
-) -> float | None:
-    """Agreement of the mouth with recordings in `folder`; None if it has none of two seconds."""
-    info = watch.model.info
-    scores = []
+) -> Iterator[Spoken]:
+    """Recordings of two seconds or more in `folder`, twelve at most, each said by the next look."""
+    info, said = watch.model.info, 0
     for path in sorted(p for p in folder.rglob("*") if p.suffix in _TYPES):
         audio = decode(path)
-        if len(audio) < 2 * info.sample_rate or len(scores) >= _FILES:
+        if len(audio) < 2 * info.sample_rate:
             continue
         audio = audio[: _LONGEST_S * info.sample_rate]
-        look = reference.looks[looks[len(scores) % len(looks)]].name
+        look = reference.looks[looks[said % len(looks)]].name
         expected = openness(audio, info.fps, info.sample_rate)
         frames = watch.speak(look, audio)[: len(expected)]
-        scores.append(follows(reference.mouth(frames), expected))
-    return float(np.mean(scores)) if scores else None
+        yield Spoken(look, to_levels(frames), reference.mouth(frames), expected)
+        said += 1
+        if said == _FILES:
+            return
 
 
 def best_possible(reference: QualitySet, fps: int) -> float:

@@ -20,6 +20,11 @@ def to_signed(frames: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(frames).movedim(-1, -3).float().div(127.5).sub(1)
 
 
+def to_levels(frames: Tensor) -> np.ndarray:
+    """The inverse of `to_signed`."""
+    return ((frames.movedim(-3, -1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+
+
 def laplacian_energy(frames: Tensor) -> Tensor:
     """Squared Laplacian [T, H-2, W-2] of frames [T, 3, H, W], averaged over channels."""
     centre = frames[..., 1:-1, 1:-1]

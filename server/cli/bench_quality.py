@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from .bench_output import give, progress
-from .failure import as_failure
+from .failure import EXIT_USAGE, Failure, as_failure
 
 
 def quality(
@@ -20,6 +20,10 @@ def quality(
     human: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A folder of recorded speech."),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="Write a WebP of three looks saying --human."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -32,6 +36,12 @@ def quality(
     from ...models.registry import DEFAULT_MODEL, load_model
     from ...models.stages.contract import StagedModel
 
+    if clip is not None and human is None:
+        raise Failure(
+            "--clip shows recordings, and there are none",
+            cure="Name a folder of them with --human.",
+            exit_code=EXIT_USAGE,
+        )
     names = [name for name in looks.split(",") if name]
     with as_failure():
         model = load_model(DEFAULT_MODEL, threads=threads)
@@ -42,6 +52,7 @@ def quality(
             minutes=minutes,
             names=names,
             human=human,
+            clip=clip,
             say=progress(),
         )
     found = {key: rounded(value, digits=4) for key, value in report.items()}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from rollcast.benchmarks import ablation
-from rollcast.benchmarks.ablation_clip import fitted, labelled, write_clip
+from rollcast.benchmarks.ablation_clip import write_clip
 from rollcast.benchmarks.ablation_plan import (
     BROAD,
     CLEAN,
@@ -290,16 +290,6 @@ def test_a_clip_shows_streams_side_by_side(report: dict[str, Any], tmp_path: Pat
         write_clip(report, tmp_path / "kept", ["nothing"], ["x"], path)
     with pytest.raises(FileNotFoundError, match="measure again"):
         write_clip(report, tmp_path, keys, ["a", "b"], path)
-
-
-def test_a_clip_is_made_to_fit() -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 48, 3), np.uint8)
-    pictures = labelled([noise], ["noise"])
-    best = fitted(pictures, 10**9)
-    small = fitted(pictures, len(best) // 2)
-    assert len(small) <= len(best) // 2
-    with pytest.raises(ValueError, match="fewer streams"):
-        fitted(pictures, 100)
 
 
 def run(*arguments: str) -> int:

@@ -1,5 +1,6 @@
 """Each measure moves as it should when frames or sound are spoilt; the report has its keys."""
 
+import wave
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,10 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from rollcast.benchmarks import quality
+from rollcast.benchmarks import quality, quality_clip
 from rollcast.benchmarks.quality import measure
 from rollcast.benchmarks.quality_control import Drags, Prompts
-from rollcast.benchmarks.quality_human import follows, openness
+from rollcast.benchmarks.quality_human import follows, openness, say_recordings
 from rollcast.benchmarks.quality_length import Length
 from rollcast.benchmarks.quality_set import EXPRESSION_FRAMES, SET, QualitySet, compress, expand
 from rollcast.benchmarks.quality_signals import (
@@ -31,6 +32,7 @@ from rollcast.benchmarks.quality_signals import (
 )
 from rollcast.benchmarks.quality_speech import Speech
 from rollcast.benchmarks.quality_watch import Watch
+from rollcast.benchmarks.webp import LARGEST_BYTES
 from rollcast.models.pocket.model import PocketModel
 
 KEYS = (
@@ -209,6 +211,23 @@ def test_expressions_that_cannot_be_read_are_left_out(
         assert ("prompt_accuracy" in report["details"]["notes"]) == (read < 0.9)
 
 
+def test_recordings_are_said_and_shown(reference: QualitySet, tmp_path: Path) -> None:
+    one, other = reference.rows(["mei-stripes", "ravi-stage"])
+    for k, seconds in enumerate((2.2, 0.5, 2.4)):
+        samples = expand(compress(reference.clips[k].audio))[: round(16_000 * seconds)]
+        with wave.open(str(tmp_path / f"{k}.wav"), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(samples.tobytes())
+    said = list(say_recordings(Watch(PocketModel()), reference, [one, other], tmp_path))
+    assert [item.look for item in said] == [reference.looks[k].name for k in (one, other)]
+    assert all(item.agreement > 0.3 for item in said)
+    assert [len(item.frames) for item in said] == [55, 60], "the short one is left out"
+    path = tmp_path / "clip.webp"
+    assert quality_clip.write_clip(said, path) == path.stat().st_size <= LARGEST_BYTES
+    with Image.open(path) as clip:
+        assert clip.size[0] == 2 * 192 and clip.size[1] > 192 and clip.n_frames > 25
+
+
 def test_report_of_the_embedded_model(reference: QualitySet) -> None:
     one = [look.name for look in reference.looks if look.is_avatar][:1]
     small = QualitySet(
@@ -227,6 +246,8 @@ def test_report_of_the_embedded_model(reference: QualitySet) -> None:
     assert report["lip_sync"] > 0.4
     parts = [report["details"][f"prompt_{what}"] for what in ("attributes", "expressions")]
     assert report["prompt_accuracy"] == pytest.approx(sum(parts) / 2)
+    missed = len(report["details"]["prompt_expressions_missed"])
+    assert missed == pytest.approx((1 - parts[1]) * (len(reference.expressions) - 1))
     assert "prompt_accuracy" not in report["details"]["notes"]
     with pytest.raises(ValueError, match="unknown look"):
         measure(PocketModel(), reference, minutes=0, names=["nobody"])

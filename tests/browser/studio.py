@@ -25,7 +25,8 @@ READ_FRAME = """() => {
   return { width, height, seq, data: btoa(text) };
 }"""
 
-# At every refresh: the number of a new frame, the number painted into it, and three of its pixels.
+# At every refresh: the number of a new frame, the number painted into it, and the band's colour.
+# The colour is a mean: a lossy codec's single pixel may be some way off.
 WATCH_FRAMES = """async (count) => {
   const seen = [];
   let last = -1;
@@ -40,8 +41,12 @@ WATCH_FRAMES = """async (count) => {
       const [red, green, blue] = pixel(4 + 8 * bit, 4);
       number = number * 2 + (red + green + blue > 381 ? 1 : 0);
     }
+    const band = [0, 0, 0];
+    for (let at = 0; at < 128; at += 1) {
+      pixel(56 + (at % 16), 12 + (at >> 4)).forEach((value, k) => { band[k] += value / 128; });
+    }
     const { playheadUs } = rollcast.snapshot().player;
-    seen.push({ seq, number, atMs: performance.now(), playheadUs, band: pixel(64, 16) });
+    seen.push({ seq, number, atMs: performance.now(), playheadUs, band });
   }
   return seen;
 }"""

@@ -1,8 +1,8 @@
-"""A student small enough for every test, with and without the optional parts."""
+"""A student small enough for every test, with and without the optional parts; time for stages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -74,3 +74,11 @@ def make_conditions() -> ConditionsMaker:
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[None]:
+    """For tests that are not about silence: no stage is lost for want of a processor."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rollcast.models.stages.crew.SILENT_S", 30.0)
+        yield

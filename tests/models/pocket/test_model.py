@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
+from rollcast.models.pocket.conditions import VISEMES
+from rollcast.models.pocket.idle import NOD, POSE
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.stream import Chunk, Controls, Stepper, TrackEvent
+
+PITCH_SPREAD = 0.07  # radians of one unit of what the student is told
 
 
 def _speech(seed: int) -> np.ndarray:
@@ -116,6 +120,16 @@ def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> N
         weights.append(float(told.carry.words[0, 3]))
     assert weights == pytest.approx([0.5, 0.75, 1.0, 1.0])
     assert not np.array_equal(a.frames, b.frames)
+
+
+def test_a_sad_head_sinks(model: PocketModel) -> None:
+    pitch = []
+    for prompt in ("", "sad"):
+        state = model.start(seed=1, prompt=prompt)
+        model.step(state, Controls())
+        assert state.carry.previous is not None
+        pitch.append(float(state.carry.previous[0, VISEMES + POSE.index("pitch")]))
+    assert pitch[1] - pitch[0] == pytest.approx(NOD["sad"] / PITCH_SPREAD, abs=1e-3)
 
 
 def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:

@@ -114,10 +114,6 @@ def test_saved_motion_goes_on_as_if_never_stopped() -> None:
     motion.step()
     again = SceneMotion.load(json.loads(json.dumps(motion.save())), OBJECTS)
     assert np.array_equal(motion.step(), again.step())
-    avatar = AvatarMotion.seeded(5)
-    avatar.step(0.5, (0.2, 0.1))
-    copy = AvatarMotion.load(json.loads(json.dumps(avatar.save())))
-    assert np.array_equal(avatar.step(0.1, None), copy.step(0.1, None))
 
 
 def test_a_head_follows_a_drag_and_returns() -> None:
@@ -139,13 +135,6 @@ def test_head_drag_is_limited_to_poses_the_model_knows() -> None:
     drag.receive(_at(1, "down", 0, 0))
     drag.receive(_at(1, "move", 192, 192))
     assert drag.target() == (0.42, 0.24)
-
-
-def test_blinks_happen_every_few_seconds() -> None:
-    avatar = AvatarMotion.seeded(2)
-    blink = np.array([avatar.step(0, None)[5] for _ in range(25 * 60)])
-    starts = ((blink[1:] > 0) & (blink[:-1] == 0)).sum()
-    assert 10 <= starts <= 30
 
 
 def test_track_map_says_where_from_and_which() -> None:

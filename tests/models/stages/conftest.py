@@ -13,11 +13,3 @@ def _importable() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         yield
-
-
-@pytest.fixture(scope="module")
-def patient() -> Iterator[None]:
-    """For tests that are not about silence: no stage is lost for want of a processor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rollcast.models.stages.crew.SILENT_S", 30.0)
-        yield
