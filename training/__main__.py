@@ -2,8 +2,9 @@
 
 Runs, each as its own process: data; autoencoder, and beside it viseme network and measuring
 networks; student; decoder on the student's samples; export; a sheet to look at. A stage that is
-complete is skipped by its own checkpoint. `--preset smoke` does all of it in two minutes on a few
-clips: that it learns is tested, what it makes is not worth looking at.
+complete is skipped by its own checkpoint. `--steps student=1800 polish=350` makes a shorter run;
+`--preset smoke` does all of it in two minutes on a few clips: that it learns is tested, what it
+makes is not worth looking at.
 """
 
 from __future__ import annotations
@@ -88,17 +89,34 @@ def _run_lane(run: Run, stages: Sequence[str], threads: int) -> str | None:
     return None
 
 
+def stage_steps(text: str) -> tuple[str, int]:
+    """A stage and its steps, from text like "student=1800". Raises ArgumentTypeError."""
+    stage, _, number = text.partition("=")
+    if stage not in SMOKE_STEPS or not number.isdecimal() or int(number) < 1:
+        known = ", ".join(SMOKE_STEPS)
+        raise argparse.ArgumentTypeError(f"{text!r}: write STAGE=N, with a stage of {known}")
+    return stage, int(number)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--from", dest="first", choices=STAGES, default="data")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads in all")
     parser.add_argument("--preset", choices=("full", "smoke"), default="full")
+    parser.add_argument(
+        "--steps",
+        type=stage_steps,
+        nargs="+",
+        default=(),
+        metavar="STAGE=N",
+        help="its own are made else",
+    )
     parser.add_argument("--folder", type=Path, default=Path("var"), help="data and checkpoints")
     args = parser.parse_args()
     is_full = args.preset == "full"
     run = Run(
         args.preset,
-        {} if is_full else SMOKE_STEPS,
+        ({} if is_full else SMOKE_STEPS) | dict(args.steps),
         args.folder / "data",
         args.folder / "train",
         ASSETS if is_full else args.folder / "assets",

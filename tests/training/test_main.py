@@ -1,13 +1,14 @@
 """From nothing to weights in two minutes: every stage runs, learns, and can be taken up again."""
 
 import csv
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.stream import Controls
-from training.__main__ import SMOKE_STEPS, STAGES, Run, command, train
+from training.__main__ import SMOKE_STEPS, STAGES, Run, command, stage_steps, train
 from training.curves import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,16 @@ def test_lanes_hold_every_stage_once_and_data_comes_first(tmp_path: Path) -> Non
     run = Run("smoke", SMOKE_STEPS, tmp_path, tmp_path, tmp_path)
     for stage in STAGES:
         assert command(run, stage, 1)[1:3] in (["-m", f"training.{stage}"], ["-m", "training.data"])
+
+
+def test_steps_of_a_stage_are_read_and_told(tmp_path: Path) -> None:
+    steps = dict([stage_steps("student=1800")])
+    run = Run("full", steps, tmp_path, tmp_path, tmp_path)
+    assert command(run, "student", 1)[-4:-2] == ["--steps", "1800"]
+    assert "--steps" not in command(run, "autoencoder", 1)
+    for wrong in ("data=5", "student", "student=0", "student=many"):
+        with pytest.raises(ArgumentTypeError, match=r"STAGE=N.*autoencoder, visemes"):
+            stage_steps(wrong)
 
 
 def test_only_a_small_training_says_how_few_stills_it_takes(tmp_path: Path) -> None:
