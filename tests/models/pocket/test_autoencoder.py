@@ -99,6 +99,24 @@ def test_an_untrained_decoder_shows_the_reference_at_rest() -> None:
 
 
 @torch.no_grad()
+def test_chunks_show_what_the_whole_clip_shows() -> None:
+    torch.manual_seed(0)
+    decoder = WarpDecoder().eval()
+    for parameter in decoder.parameters():
+        parameter.add_(0.02 * torch.randn_like(parameter))
+    pictures = Pictures.without_plate(_picture(9), _picture(10))
+    reference, scale = decoder.encode_reference(pictures), torch.tensor([6.0])
+    latents = 0.3 * torch.randn(12, LATENT_CHANNELS, 8, 8)
+    whole = decoder(latents, reference.expand(12), scale.expand(12)).frames
+    assert float(whole.diff(dim=0).abs().mean()) > 0.01, "frames differ"
+    chunks = [
+        decoder(part, reference.expand(4), scale.expand(4)).frames for part in latents.split(4)
+    ]
+    # the same sums in batches of another size: only their rounding may differ
+    torch.testing.assert_close(torch.cat(chunks), whole, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_a_picture_without_a_plate_stands_whole_before_a_blurred_copy() -> None:
     decoder, encoder = WarpDecoder().eval(), FrameEncoder().eval()
     picture, opened, other = _picture(5), _picture(6), _picture(7)
