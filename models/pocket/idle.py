@@ -5,6 +5,7 @@ The student takes these as per-frame conditions, so a person's drag simply repla
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +87,13 @@ class AvatarMotion:
         self.loudness += 0.2 * (loudness - self.loudness)
         brow = float(np.clip(1.2 * self.loudness, 0, 0.5))
         return np.concatenate([pose, [self._blink(), brow]])
+
+    def steps(
+        self, loud: Iterable[float], dragged: tuple[float, float] | None, nods: Iterable[float]
+    ) -> np.ndarray:
+        """As many frames [T, 7] as there are loudnesses and nods."""
+        told = zip(loud, nods, strict=True)
+        return np.stack([self.step(float(x), dragged, nod) for x, nod in told])
 
     def _blink(self) -> float:
         self.next_blink -= 1

@@ -371,13 +371,9 @@ class PocketModel:
         share = torch.arange(1, CHUNK_FRAMES + 1)[:, None] / CHUNK_FRAMES
         shown = before + share * (self._expression_levels(carry.words) - before)
         loud = np.clip(now / _LOUD, 0, 1)
-        motion = np.stack(
-            [
-                carry.avatar.step(float(x), dragged, float(nod))
-                for x, nod in zip(loud, shown @ _NODS, strict=True)
-            ]
-        )
-        motion = torch.from_numpy(motion).float()
+        motion = torch.from_numpy(
+            carry.avatar.steps(loud, dragged, (shown @ _NODS).tolist())
+        ).float()
         return talking, frame_features(visemes, motion, _EXPRESSION_STRENGTH * shown)[None]
 
     def _expression_levels(self, words: Tensor) -> Tensor:
