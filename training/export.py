@@ -143,6 +143,9 @@ def main() -> None:
     (args.out / "manifest.json").write_text(text, encoding="utf-8")
     shutil.copy(args.parts / "measures" / SET.name, args.out / SET.name)
     save_file(collect_weights(args.parts), args.out / "pocket.safetensors")
+    for name in (SET.name, "pocket.safetensors"):
+        # safetensors writes for the owner alone; what a container copies, another user reads
+        (args.out / name).chmod(0o644)
 
 
 if __name__ == "__main__":

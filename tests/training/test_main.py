@@ -31,6 +31,7 @@ def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> 
     error = read_log(run.parts / "student/train.csv")[0]["latent"]
     assert 2 * error[-1][1] < 0.92 * error[0][1]
     assert (run.parts / "sheet.png").exists()
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in run.assets.glob("*.safetensors"))
 
     model = PocketModel(run.assets)
     chunk = model.step(model.start(seed=1), Controls())
