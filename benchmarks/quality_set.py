@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, from_numpy, nn
 
+from ..models.weights import write_weights
 from .quality_nets import ExpressionReader, FrameReader, MouthMeter
 
 SET = Path(__file__).resolve().parents[1] / "models" / "pocket" / "assets" / "quality.safetensors"
@@ -87,7 +87,7 @@ class QualitySet:
             "clips": [(clip.look, clip.spread) for clip in self.clips],
             "measures": self.measures,
         }
-        save_file(tensors, path, {"set": json.dumps(plain)})
+        write_weights(tensors, path, {"set": json.dumps(plain)})
 
     def _nets(self) -> dict[str, nn.Module]:
         return {"mouth": self.mouth, "faces": self.faces, "moods": self.moods}

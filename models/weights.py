@@ -45,7 +45,18 @@ def save_student(student: CausalStudent, path: Path, *, dtype: torch.dtype | Non
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in student.state_dict().items()
     }
-    save_file(tensors, path, metadata={CONFIG_KEY: json.dumps(student.config.to_dict())})
+    write_weights(tensors, path, {CONFIG_KEY: json.dumps(student.config.to_dict())})
+
+
+def write_weights(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors to a .safetensors file that whoever serves it may read.
+
+    safetensors writes for the owner alone, and a container runs as another user.
+    """
+    save_file(tensors, path, metadata)
+    path.chmod(0o644)
 
 
 def saved_config(path: Path) -> StudentConfig:

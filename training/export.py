@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rollcast.benchmarks.quality_set import SET
 from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import ASSETS
+from rollcast.models.weights import write_weights
 
 from .clips import Clips, Look, load_index, load_looks, second_picture
 from .opening import make_opening
@@ -142,10 +142,7 @@ def main() -> None:
     text = json.dumps(manifest, indent=1) + "\n"
     (args.out / "manifest.json").write_text(text, encoding="utf-8")
     shutil.copy(args.parts / "measures" / SET.name, args.out / SET.name)
-    save_file(collect_weights(args.parts), args.out / "pocket.safetensors")
-    for name in (SET.name, "pocket.safetensors"):
-        # safetensors writes for the owner alone; what a container copies, another user reads
-        (args.out / name).chmod(0o644)
+    write_weights(collect_weights(args.parts), args.out / "pocket.safetensors")
 
 
 if __name__ == "__main__":

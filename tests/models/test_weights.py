@@ -23,6 +23,7 @@ def same(student: CausalStudent, other: CausalStudent) -> bool:
 def test_saved_with_its_config(make_student: StudentMaker, tmp_path: Path) -> None:
     student = make_student(conditioned=True)
     save_student(student, tmp_path / "student.safetensors")
+    assert (tmp_path / "student.safetensors").stat().st_mode & 0o044 == 0o044
     loaded = load_student(tmp_path / "student.safetensors")
     assert loaded.config == student.config
     assert same(student, loaded)
