@@ -42,12 +42,12 @@ bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" 
 	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
 
 gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed  ## compile every GPU kernel without a GPU and check its machine code
-	$(BIN)/python -m rollcast.benchmarks.gpu_compile --triton $(TRITON_FOLDER) \
-		--out benchmarks/gpu_compile.json $(ARGS)
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) \
+		--out benchmarks/kernels/gpu_compile.json $(ARGS)
 
 # What tiles.py picks and no rivals: a few minutes.
 gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed
-	$(BIN)/python -m rollcast.benchmarks.gpu_compile --triton $(TRITON_FOLDER) --chosen $(ARGS)
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) --chosen $(ARGS)
 
 doctor: $(VENV)/.installed  ## say what this machine can run
 	$(BIN)/rollcast doctor $(ARGS)

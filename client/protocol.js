@@ -1,7 +1,7 @@
 /**
  * Wire protocol v1: the binary media header and the shapes of the JSON messages.
  *
- * This is the page's mirror of server/protocol.py; tests/fixtures/protocol_vectors.json is read by
+ * This is the page's mirror of server/protocol/messages.py; tests/fixtures/protocol_vectors.json is read by
  * the tests of both, so that they cannot drift apart.
  */
 

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .attention_ref import attention_ref
 from .axis_rotations import AxisRotations
-from .block_sparse_ref import block_sparse_ref
-from .block_sparse_torch import block_sparse_torch
-from .choose_blocks import choose_blocks
-from .global_branch import GlobalBranch
+from .block_sparse.block_sparse_torch import block_sparse_torch
+from .block_sparse.choose_blocks import choose_blocks
+from .block_sparse.global_branch import GlobalBranch
+from .block_sparse.reference import block_sparse_ref
+from .block_sparse.sparse_policy import SparsePolicy
+from .dense_attention.reference import attention_ref
 from .ring_plan import FrameWrite, SinkFold, Span
-from .sparse_policy import SparsePolicy
 
 Backend = Literal["triton", "xformers", "sdpa", "reference"]
 _forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
@@ -85,7 +85,7 @@ def attention(
     if backend == "reference":
         return attention_ref(query, key, value, mask=mask, scale=scale)
     if backend == "triton" and mask is None:
-        from .ring_attention import ring_attention
+        from .ring_attention.ring_attention import ring_attention
 
         whole = (Span(0, key.shape[2]),)
         return ring_attention(query, key, value, whole, scale=scale)[0]
@@ -118,7 +118,7 @@ def sparse_attention(
         return _torch_attention(query, key, value, None, scale)
     rest = GlobalBranch.of(key, value, blocks) if policy.global_branch else None
     if backend == "triton":
-        from .block_sparse import block_sparse
+        from .block_sparse.block_sparse import block_sparse
 
         return block_sparse(query, key, value, blocks, rest=rest, scale=scale)[0]
     if backend == "reference":
@@ -149,7 +149,7 @@ def norm_rope_write(
     eps: float,
 ) -> Tensor:
     """As `norm_rope_write.norm_rope_write`, for a backend that is "triton"."""
-    from .norm_rope_write import norm_rope_write as fused
+    from .norm_rope_write.norm_rope_write import norm_rope_write as fused
 
     return fused(
         query, key, value, weight_query, weight_key, cache_key, cache_value,
@@ -161,7 +161,7 @@ def ring_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
     """Attention to raw keys that are turned in the kernel; for a backend that is "triton"."""
-    from .ring_attention import ring_attention as fused
+    from .ring_attention.ring_attention import ring_attention as fused
 
     return fused(query, key, value, spans, rotation=rotation)[0]
 
@@ -179,7 +179,7 @@ def ema_sink(
     shadow_value: Tensor | None,
 ) -> None:
     """As `ema_sink.ema_sink`, for a backend that is "triton"."""
-    from .ema_sink import ema_sink as fused
+    from .ema_sink.ema_sink import ema_sink as fused
 
     fused(
         key, value, new_key, new_value, fold=fold, writes=writes, frame_tokens=frame_tokens,
@@ -190,7 +190,7 @@ def ema_sink(
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """norm(x) * (1 + scale) + shift; `x` [B, F * P, d], the others [B, F, 1, d]."""
     if backend_for(x) == "triton":
-        from .modulation import modulate as fused
+        from .modulation.modulation import modulate as fused
 
         return fused(x, shift, scale, eps)
     normed = F.layer_norm(x, x.shape[-1:], eps=eps).unflatten(1, (shift.shape[1], -1))

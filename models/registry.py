@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .stream import Stepper
+from .contract import Stepper
 
 
 def _pocket(threads: int | None) -> Stepper[Any]:
     import torch
 
+    from .contract import Controls
     from .cpu_threads import choose_threads
     from .pocket.model import PocketModel
-    from .stream import Controls
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .kv_cache import StudentCache
+from .student.kv_cache import StudentCache
 
 _FORMAT = 1
 

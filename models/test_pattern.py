@@ -23,7 +23,15 @@ import numpy as np
 import simplejpeg
 
 from . import picture as pictures
-from .stream import PICTURE, Chunk, Controls, ModelInfo, PictureGuide, Scene, TrackEvent
+from .contract import (
+    PICTURE,
+    Chunk,
+    Controls,
+    ModelInfo,
+    PictureGuide,
+    Scene,
+    TrackEvent,
+)
 
 SIZE = 128
 FPS = 25

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .limits import MAX_KBPS, MIN_KBPS
+from .protocol.limits import MAX_KBPS, MIN_KBPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,10 @@ class ServerConfig:
         for name in ("grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        self._check_access()
+
+    def _check_access(self) -> None:
+        """Raise ValueError for certificates, tokens and addresses that do not go together."""
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
         if self.tls_cert is not None and self.self_signed:

@@ -20,9 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }
-SANS_IO = ("protocol", "session", "scheduler")
+SANS_IO = ("server/protocol", "server/session", "server/engine/scheduler.py")
 NOT_SANS_IO = {"asyncio", "threading", "torch", "fastapi", "time"}
-MAX_LINES = 400
 
 
 def _sources(package: str) -> list[Path]:
@@ -77,15 +76,17 @@ def test_package_imports_itself_relatively(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _all_sources(), ids=_name)
-def test_file_says_what_it_is_for_and_stays_readable(path: Path) -> None:
-    text = path.read_text()
-    assert ast.get_docstring(ast.parse(text)), "a module starts with what it is for"
-    assert len(text.splitlines()) <= MAX_LINES
+def test_file_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), "a module starts with what it is for"
 
 
-@pytest.mark.parametrize("name", SANS_IO)
-def test_core_does_no_io(name: str) -> None:
-    path = ROOT / "server" / f"{name}.py"
+def _sans_io() -> list[Path]:
+    roots = [ROOT / name for name in SANS_IO]
+    return [each for root in roots for each in (root.rglob("*.py") if root.is_dir() else [root])]
+
+
+@pytest.mark.parametrize("path", _sans_io(), ids=_name)
+def test_core_does_no_io(path: Path) -> None:
     assert not {m.split(".")[0] for m in _imports(path)} & NOT_SANS_IO
 
 

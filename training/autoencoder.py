@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rollcast.benchmarks.quality_signals import laplacian_energy, to_signed
 from rollcast.models.pocket.autoencoder import (
     GIVEN_CHANNELS,
     LATENT_SIZE,
@@ -17,10 +16,25 @@ from rollcast.models.pocket.autoencoder import (
     WarpDecoder,
     Window,
 )
+from rollcast.models.pocket.evaluation.signals import laplacian_energy, to_signed
 
-from .clips import Clips, Look, load_index, load_looks, pictures_of
+from .clips import (
+    Clips,
+    Look,
+    load_index,
+    load_looks,
+    pictures_of,
+)
 from .loop import LoopConfig, Losses, Trainer
-from .losses import EYE_BOX, MOUTH_BOX, box_mask, choice_loss, focus, picture_loss, psnr
+from .losses import (
+    EYE_BOX,
+    MOUTH_BOX,
+    box_mask,
+    choice_loss,
+    focus,
+    picture_loss,
+    psnr,
+)
 from .tint import Tint
 
 # rows and columns of latent cells; a scene is seen whole, its things come from anywhere

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rollcast.benchmarks.quality_nets import ExpressionReader
-from rollcast.benchmarks.quality_signals import to_signed
+from rollcast.models.pocket.evaluation.readers import ExpressionReader
+from rollcast.models.pocket.evaluation.signals import to_signed
 
 _BATCH = 48
 _RATE = 2e-3

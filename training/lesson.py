@@ -7,16 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rollcast.benchmarks.quality_nets import MouthMeter
-from rollcast.models.denoise import FlowSchedule
 from rollcast.models.pocket.autoencoder import Decoded
 from rollcast.models.pocket.conditions import unpack_latents
 from rollcast.models.pocket.config import SHIFT, STEPS
+from rollcast.models.pocket.evaluation.readers import MouthMeter
+from rollcast.models.sampling.denoising import FlowSchedule
 
 from .autoencoder import Autoencoder, quality
 from .losses import focus, picture_loss
 from .pocket_student import PocketStudent
-from .sequences import Batch, Normalisation, References, Sequences
+from .sequences import (
+    Batch,
+    Normalisation,
+    References,
+    Sequences,
+)
 from .visemes import correlation
 
 _AVATARS, _SCENES, _CHUNKS = 3, 2, 6

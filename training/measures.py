@@ -16,9 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rollcast.benchmarks.quality_nets import ExpressionReader, FrameReader, MouthMeter
-from rollcast.benchmarks.quality_set import EXPRESSION_FRAMES, SET, QualitySet, SetClip, SetLook
-from rollcast.benchmarks.quality_signals import (
+from rollcast.models.pocket.evaluation.evaluation_set import (
+    EXPRESSION_FRAMES,
+    SET,
+    QualitySet,
+    SetClip,
+    SetLook,
+)
+from rollcast.models.pocket.evaluation.readers import ExpressionReader, FrameReader, MouthMeter
+from rollcast.models.pocket.evaluation.signals import (
     agreement,
     best_lag,
     find,

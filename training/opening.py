@@ -7,9 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
-from rollcast.models.pocket.opening import MOUTH, Opening, eye_row, lip_row
+from rollcast.models.pocket.evaluation.signals import to_signed
+from rollcast.models.pocket.opening import (
+    MOUTH,
+    Opening,
+    eye_row,
+    lip_row,
+)
 
 from .data.clips import portrait
 from .data.portrait import FINE, SIZE, Portrait

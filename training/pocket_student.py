@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rollcast.models.conditioning import Conditions
 from rollcast.models.pocket.config import CACHE, STUDENT
 from rollcast.models.pocket.prompt import TokenEmbedding
-from rollcast.models.student import CausalStudent
+from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.conditioning import Conditions
 
 from .sequences import Batch, References, Sequences
 

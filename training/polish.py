@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import FRAME_SIZE, WarpDecoder
 
-from .critic import Critic, contrast_loss, critic_loss, patches_at, persuasion
+from .critic import (
+    Critic,
+    contrast_loss,
+    critic_loss,
+    patches_at,
+    persuasion,
+)
 from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .losses import choice_loss, focus, picture_loss

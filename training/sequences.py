@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rollcast.benchmarks.quality_signals import to_signed
 from rollcast.models.pocket.audio import CHUNK_FRAMES
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, ReferenceFeatures, at_rest
 from rollcast.models.pocket.conditions import (
@@ -22,11 +21,17 @@ from rollcast.models.pocket.conditions import (
     reference_base,
     reference_channels,
 )
+from rollcast.models.pocket.evaluation.signals import to_signed
 from rollcast.models.pocket.motion import camera_way, motion_draft, object_tracks
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
-from .clips import Clips, Look, centres, pictures_of
+from .clips import (
+    Clips,
+    Look,
+    centres,
+    pictures_of,
+)
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1

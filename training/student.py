@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rollcast.benchmarks.quality_set import QualitySet
+from rollcast.models.pocket.evaluation.evaluation_set import QualitySet
 
 from .autoencoder import Autoencoder
 from .clips import Clips, load_index, load_looks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import CacheConfig, StudentConfig
+from ..student.config import CacheConfig, StudentConfig
 from .autoencoder import LATENT_SIZE
 from .conditions import (
     FRAME_DIM,

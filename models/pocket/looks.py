@@ -14,7 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from .. import picture
-from ..stream import PICTURE, ModelInfo, PictureGuide, Scene
+from ..contract import (
+    PICTURE,
+    ModelInfo,
+    PictureGuide,
+    Scene,
+)
 from .audio import CHUNK_FRAMES, LOOKAHEAD_MS, SAMPLE_RATE
 from .autoencoder import (
     FRAME_SIZE,

@@ -11,19 +11,25 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..conditioning import Conditions, TextContext
-from ..config import CacheConfig
-from ..denoise import FlowSchedule
-from ..kv_cache import StudentCache
+from ..contract import PICTURE, Chunk, Controls
+from ..pipeline.executor import (
+    Order,
+    Row,
+    draw_seed,
+    run_chunk,
+    step_noise,
+)
 from ..recent import Recent
-from ..stages.contract import Order, Row, draw_seed, run_chunk, step_noise
-from ..stages.rows import StepInput, denoise_rows
+from ..sampling.batches import StepInput, denoise_rows
+from ..sampling.denoising import FlowSchedule
 from ..state import SavedState, StreamState
-from ..stream import PICTURE, Chunk, Controls
-from ..student import CausalStudent
+from ..student.causal_student import CausalStudent
+from ..student.conditioning import Conditions, TextContext
+from ..student.config import CacheConfig
+from ..student.kv_cache import StudentCache
 from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
 from .autoencoder import LATENT_SIZE
-from .carry import PocketCarry
+from .conditioning_state import PocketCarry
 from .conditions import (
     EXPRESSIONS,
     FRAME_DIM,
@@ -39,11 +45,30 @@ from .conditions import (
     pack_tracks,
     unpack_latents,
 )
-from .config import CACHE, SHIFT, STEPS, STUDENT
+from .config import (
+    CACHE,
+    SHIFT,
+    STEPS,
+    STUDENT,
+)
 from .idle import NOD, AvatarMotion
-from .looks import NAME, Look, LookPictures, OwnPicture, Sight, describe, tensor_bytes
+from .looks import (
+    NAME,
+    Look,
+    LookPictures,
+    OwnPicture,
+    Sight,
+    describe,
+    tensor_bytes,
+)
 from .manifest import LookEntry, Manifest
-from .motion import HeadDrag, SceneMotion, camera_way, motion_draft, object_tracks
+from .motion import (
+    HeadDrag,
+    SceneMotion,
+    camera_way,
+    motion_draft,
+    object_tracks,
+)
 from .prompt import EXPRESSION, TokenEmbedding, weight_vector
 from .speech_gate import SPEAKING, speech_gate, speech_levels
 from .weights import filled

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..stream import TrackEvent
+from ..contract import TrackEvent
 from .autoencoder import FLOW_SIZE, FRAME_SIZE
 from .collisions import inside_by, push_apart
 from .idle import SmoothNoise, seeded_rng

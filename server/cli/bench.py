@@ -9,12 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...benchmarks.server_process import ServerDied
-from ...benchmarks.stream import Plan, StreamReport, measure
+from ...benchmarks.stream.server_process import ServerDied
+from ...benchmarks.stream.stream import Plan, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attention import attention
-from .bench_output import check_model, counts, give, progress
+from .bench_output import (
+    check_model,
+    counts,
+    give,
+    progress,
+)
 from .bench_pipeline import pipeline
 from .bench_quality import quality
 from .failure import Failure, as_failure

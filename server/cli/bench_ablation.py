@@ -38,7 +38,7 @@ def ablation(
     ] = "",
 ) -> None:
     """Measure the model as it is against variants; --plot, --table and --clip show a report."""
-    from ...benchmarks import ablation as bench
+    from ...benchmarks.ablation import ablation as bench
 
     with as_failure():
         if plot or table or clip:
@@ -56,9 +56,9 @@ def ablation(
 def _measure(minutes: float, names: list[str], threads: int, out: Path, kept: Path) -> None:
     import torch
 
-    from ...benchmarks.ablation import measure
-    from ...benchmarks.ablation_table import tables
-    from ...benchmarks.quality_set import QualitySet
+    from ...benchmarks.ablation.ablation import measure
+    from ...benchmarks.ablation.table import tables
+    from ...models.pocket.evaluation.evaluation_set import QualitySet
 
     torch.set_num_threads(threads)
     reference = QualitySet.read()
@@ -67,20 +67,20 @@ def _measure(minutes: float, names: list[str], threads: int, out: Path, kept: Pa
 
 
 def _plot(report: dict, folder: Path) -> None:
-    from ...benchmarks.ablation_plots import plot
+    from ...benchmarks.ablation.plots import plot
 
     for path in plot(report, folder):
         typer.echo(path)
 
 
 def _table(report: dict, page: Path) -> None:
-    from ...benchmarks.ablation_table import write_tables
+    from ...benchmarks.ablation.table import write_tables
 
     write_tables(report, page)
 
 
 def _clip(report: dict, kept: Path, of: str, path: Path) -> None:
-    from ...benchmarks.ablation_clip import write_clip
+    from ...benchmarks.ablation.clip import write_clip
 
     pairs = [part.partition("=") for part in of.split(",") if part]
     if not pairs:

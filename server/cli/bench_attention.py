@@ -26,7 +26,7 @@ def attention(
     """Measure every attention backend of this machine against dense attention."""
     import torch
 
-    from ...benchmarks.attention import Plan, measure
+    from ...benchmarks.kernels.attention import Plan, measure
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,11 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...models.pipeline.pipeline import PipelineFailed
+from ...models.pipeline.simulator import Forecast, simulate
+from ...models.pipeline.stage_plan import Costs, choose_plan
 from ...models.registry import DEFAULT_MODEL
-from ...models.stages.pipeline import PipelineFailed
-from ...models.stages.plan import Costs, choose_plan
-from ...models.stages.simulate import Forecast, simulate
-from .bench_output import check_model, counts, give, progress
+from .bench_output import (
+    check_model,
+    counts,
+    give,
+    progress,
+)
 from .failure import Failure, as_failure
 
 
@@ -57,7 +62,7 @@ def pipeline(
             _show_forecast(rows)
         return
     check_model(model)
-    from ...benchmarks.pipeline import Plan, measure
+    from ...benchmarks.pipeline.executors import Plan, measure
 
     plan = Plan(
         model,

@@ -30,11 +30,11 @@ def quality(
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Measure the embedded model on held-out speech, drags and prompts."""
-    from ...benchmarks.quality import measure
-    from ...benchmarks.quality_set import QualitySet
+    from ...benchmarks.quality.quality import measure
     from ...benchmarks.rounding import rounded
+    from ...models.pipeline.executor import StagedModel
+    from ...models.pocket.evaluation.evaluation_set import QualitySet
     from ...models.registry import DEFAULT_MODEL, load_model
-    from ...models.stages.contract import StagedModel
 
     if clip is not None and human is None:
         raise Failure(

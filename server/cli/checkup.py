@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from ...models.contract import Controls, Stepper
 from ...models.registry import load_model, model_names
-from ...models.stream import Controls, Stepper
-from ..encoder import Encoders
+from ..media.encoder import Encoders
 
 Status = Literal["ok", "note", "problem"]
 OLDEST_PYTHON = (3, 11)

@@ -8,7 +8,13 @@ from math import ceil
 import numpy as np
 
 from ...client.track_file import TrackScript
-from ...models.stream import Chunk, Controls, ModelInfo, Stepper, TrackEvent
+from ...models.contract import (
+    Chunk,
+    Controls,
+    ModelInfo,
+    Stepper,
+    TrackEvent,
+)
 
 TAIL_S = 0.5
 """How long the picture goes on after the last word, when nothing else says how long."""

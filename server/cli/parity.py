@@ -20,7 +20,7 @@ def parity(
     missing = [str(path) for path in cases if not path.is_file()]
     if missing:
         raise Failure(f"no such case: {', '.join(missing)}", exit_code=EXIT_USAGE)
-    from ...models.parity import report_cases
+    from ...models.parity.cases import report_cases
 
     reports = report_cases(cases)
     if as_json:

@@ -15,6 +15,6 @@ def protocol(
     ] = "schema",
 ) -> None:
     """Print the protocol's JSON Schema or AsyncAPI document."""
-    from ..schema import asyncapi, json_schema
+    from ..protocol.schema import asyncapi, json_schema
 
     typer.echo(json.dumps(json_schema() if form == "schema" else asyncapi(), indent=2))

@@ -16,8 +16,8 @@ from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.picture_file import load_picture
 from ...client.track_file import TrackScript, load_script
+from ...models.contract import Chunk, ModelInfo
 from ...models.registry import DEFAULT_MODEL, load_model
-from ...models.stream import Chunk, ModelInfo
 from .failure import EXIT_USAGE, Failure, as_failure
 from .offline import chunk_count, generate
 

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from ...models.pipeline.agent import keep_stage
+from ...models.pipeline.cluster import Cluster
 from ...models.registry import DEFAULT_MODEL, model_names
-from ...models.stages.agent import keep_stage
-from ...models.stages.cluster import Cluster
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
 from .welcome import Welcome
@@ -89,7 +89,7 @@ def serve(
             keep_stage(cluster.address, cluster.key, cluster.rank)
             return
         # Here, so that the other commands do not wait for the web framework.
-        from ..app import serve as run
+        from ..web.app import serve as run
 
         check_address(config)
         welcome = Welcome(config, open_browser=not no_open)

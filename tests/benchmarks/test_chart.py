@@ -6,7 +6,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from rollcast.benchmarks.chart import Bars, Line, Lines, draw
+from rollcast.benchmarks.chart import (
+    Bars,
+    Line,
+    Lines,
+    draw,
+)
 
 
 def parsed(*panels: Lines | Bars) -> ElementTree.Element:

@@ -9,7 +9,12 @@ from playwright.async_api import Browser, expect
 from rollcast.models.test_pattern import TestPattern, prompt_colour
 
 from ..server.running import running
-from .studio import Studio, band_colour, disc_at, studio_at
+from .studio import (
+    Studio,
+    band_colour,
+    disc_at,
+    studio_at,
+)
 
 
 def near(colour: np.ndarray, prompt: str) -> bool:

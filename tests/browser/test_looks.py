@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
-from rollcast.models.stream import Chunk, Controls, Scene
+from rollcast.models.contract import Chunk, Controls, Scene
 from rollcast.models.test_pattern import TestPattern, TestPatternState
 
 from ..server.running import running

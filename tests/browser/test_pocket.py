@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from playwright.async_api import Browser, async_playwright, expect
 
 from rollcast.models.registry import load_model
-from rollcast.server.packets import Kind, parse_packet
+from rollcast.server.protocol.packets import Kind, parse_packet
 
 from ..server.running import RunningServer, running, until
 from .babble import SILENT_S, SPOKEN_S, babble

@@ -102,7 +102,7 @@ def test_the_command_is_one_of_ours(dockerfile: Path, monkeypatch: pytest.Monkey
     assert json.loads(entry) == ["rollcast"]
     served: list[object] = []
     monkeypatch.setenv("ROLLCAST_TOKEN", "secret")
-    monkeypatch.setattr("rollcast.server.app.serve", served.append)
+    monkeypatch.setattr("rollcast.server.web.app.serve", served.append)
     monkeypatch.setattr("rollcast.server.cli.welcome.Welcome.start", lambda self: None)
     monkeypatch.setattr("rollcast.server.cli.serve.check_address", lambda config: None)
     with pytest.raises(SystemExit) as end:

@@ -15,10 +15,15 @@ from hypothesis import strategies as st
 pytest.importorskip("triton")
 
 from rollcast.kernels import dispatch
-from rollcast.kernels.dispatch import Backend, attention, ring_attention, use_backend
-from rollcast.models.config import CacheConfig
-from rollcast.models.kv_cache import KVCache, StudentCache
-from rollcast.models.rope import RopeTable, rotate
+from rollcast.kernels.dispatch import (
+    Backend,
+    attention,
+    ring_attention,
+    use_backend,
+)
+from rollcast.models.student.config import CacheConfig
+from rollcast.models.student.kv_cache import KVCache, StudentCache
+from rollcast.models.student.rope import RopeTable, rotate
 
 HEADS, DIM, ROWS, COLUMNS = 2, 16, 1, 3
 TOKENS = ROWS * COLUMNS

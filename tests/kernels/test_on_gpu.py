@@ -13,17 +13,17 @@ import torch
 
 pytest.importorskip("triton")
 
-from rollcast.kernels.block_sparse import block_sparse
-from rollcast.kernels.block_sparse_ref import block_sparse_ref
-from rollcast.kernels.choose_blocks import choose_blocks
-from rollcast.kernels.global_branch import GlobalBranch
-from rollcast.kernels.norm_rope_write import norm_rope_write
-from rollcast.kernels.norm_rope_write_ref import norm_rope_write_ref
-from rollcast.kernels.ring_attention import ring_attention
-from rollcast.kernels.ring_attention_ref import ring_attention_ref
+from rollcast.kernels.block_sparse.block_sparse import block_sparse
+from rollcast.kernels.block_sparse.choose_blocks import choose_blocks
+from rollcast.kernels.block_sparse.global_branch import GlobalBranch
+from rollcast.kernels.block_sparse.reference import block_sparse_ref
+from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
+from rollcast.kernels.norm_rope_write.norm_rope_write import norm_rope_write
+from rollcast.kernels.norm_rope_write.reference import norm_rope_write_ref
+from rollcast.kernels.ring_attention.reference import ring_attention_ref
+from rollcast.kernels.ring_attention.ring_attention import ring_attention
 from rollcast.kernels.ring_plan import FrameWrite, Span
-from rollcast.kernels.sparse_policy import SparsePolicy
-from rollcast.models.rope import RopeTable
+from rollcast.models.student.rope import RopeTable
 
 pytestmark = [
     pytest.mark.gpu,

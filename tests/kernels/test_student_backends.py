@@ -15,9 +15,12 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("triton")
 
-from rollcast.kernels import ema_sink, modulation, norm_rope_write, ring_attention
 from rollcast.kernels.dispatch import Backend, use_backend
-from rollcast.models.parity import run_case
+from rollcast.kernels.ema_sink import ema_sink
+from rollcast.kernels.modulation import modulation
+from rollcast.kernels.norm_rope_write import norm_rope_write
+from rollcast.kernels.ring_attention import ring_attention
+from rollcast.models.parity.cases import run_case
 
 
 def shortened(folder: Path, golden: Path, name: str, chunks: int) -> Path:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from rollcast.models.conditioning import Conditions
-from rollcast.models.config import StudentConfig
-from rollcast.models.student import CausalStudent
+from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.conditioning import Conditions
+from rollcast.models.student.config import StudentConfig
 
 WAN: dict[str, Any] = {
     "dim": 48,
@@ -80,5 +80,5 @@ def make_conditions() -> ConditionsMaker:
 def patient() -> Iterator[None]:
     """For tests that are not about silence: no stage is lost for want of a processor."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rollcast.models.stages.crew.SILENT_S", 30.0)
+        patch.setattr("rollcast.models.pipeline.stage_pool.SILENT_S", 30.0)
         yield

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from rollcast.models.stream import Chunk, Controls, Stepper, TrackEvent
+from rollcast.models.contract import (
+    Chunk,
+    Controls,
+    Stepper,
+    TrackEvent,
+)
 from rollcast.models.test_pattern import (
     CHUNK_SAMPLES,
     TestPattern,

@@ -15,13 +15,19 @@ import numpy as np
 import simplejpeg
 from websockets.asyncio.client import ClientConnection, connect
 
-from rollcast.models.stream import Stepper
+from rollcast.models.contract import Stepper
 from rollcast.models.test_pattern import FPS, TestPattern
-from rollcast.server.app import DrainingServer, build_server
 from rollcast.server.config import ServerConfig
-from rollcast.server.engine import Engine
-from rollcast.server.packets import Flags, Kind, Packet, encode_packet, parse_packet
-from rollcast.server.worker import Runner, Worker
+from rollcast.server.engine.engine import Engine
+from rollcast.server.engine.worker import Runner, Worker
+from rollcast.server.protocol.packets import (
+    Flags,
+    Kind,
+    Packet,
+    encode_packet,
+    parse_packet,
+)
+from rollcast.server.web.app import DrainingServer, build_server
 
 WAIT_S = 10.0
 FRAME_US = 1_000_000 / FPS

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from rollcast.models.contract import Controls
 from rollcast.models.pocket.model import PocketModel
-from rollcast.models.stream import Controls
-from training.__main__ import SMOKE_STEPS, STAGES, Run, command, stage_steps, train
+from training.__main__ import (
+    SMOKE_STEPS,
+    STAGES,
+    Run,
+    command,
+    stage_steps,
+    train,
+)
 from training.curves import read_log
 
 ROOT = Path(__file__).resolve().parents[2]

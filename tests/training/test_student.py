@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rollcast.models.conditioning import Conditions
-from rollcast.models.denoise import FlowSchedule, denoise_chunk
 from rollcast.models.pocket.conditions import (
     FRAME_DIM,
     FRAME_FEATURES,
@@ -18,6 +16,8 @@ from rollcast.models.pocket.conditions import (
     frame_conditions,
 )
 from rollcast.models.pocket.config import CACHE, SHIFT, STEPS
+from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk
+from rollcast.models.student.conditioning import Conditions
 from training.pocket_student import PocketStudent
 from training.sequences import Batch
 

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.assets import Bools, Floats, HeadAssets, Ints
-from training.data.hair import Surface, hair_sheet, hairline_distance, measure_skull
+from training.data.assets import (
+    Bools,
+    Floats,
+    HeadAssets,
+    Ints,
+)
+from training.data.hair import (
+    Surface,
+    hair_sheet,
+    hairline_distance,
+    measure_skull,
+)
 from training.data.identities import Identity
 from training.data.rasteriser import (
     ATTRIBUTES,

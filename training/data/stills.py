@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rollcast.benchmarks.quality_nets import ExpressionReader
-from rollcast.benchmarks.quality_signals import to_signed
+from rollcast.models.pocket.evaluation.readers import ExpressionReader
+from rollcast.models.pocket.evaluation.signals import to_signed
 from training.data.assets import Floats
 from training.data.behaviour import EXPRESSIONS, behave
 from training.data.clips import Arrays, portrait, save_clip

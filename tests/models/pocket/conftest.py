@@ -22,7 +22,7 @@ from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import PocketModel
 from rollcast.models.pocket.opening import Opening
 from rollcast.models.pocket.prompt import TokenEmbedding
-from rollcast.models.student import CausalStudent
+from rollcast.models.student.causal_student import CausalStudent
 
 LOOKS = [
     {

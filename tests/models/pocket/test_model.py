@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
+from rollcast.models.contract import (
+    Chunk,
+    Controls,
+    Stepper,
+    TrackEvent,
+)
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.conditions import VISEMES
 from rollcast.models.pocket.idle import NOD, POSE
 from rollcast.models.pocket.model import PocketModel
-from rollcast.models.stream import Chunk, Controls, Stepper, TrackEvent
 
 PITCH_SPREAD = 0.07  # radians of one unit of what the student is told
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcast.models.contract import TrackEvent
 from rollcast.models.pocket.idle import AvatarMotion
 from rollcast.models.pocket.motion import (
     HeadDrag,
@@ -17,7 +18,6 @@ from rollcast.models.pocket.motion import (
     object_tracks,
     track_map,
 )
-from rollcast.models.stream import TrackEvent
 
 OBJECTS = (
     SceneObject("ball", (48.0, 60.0), 18.0),

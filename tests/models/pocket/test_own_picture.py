@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 import torch
 
+from rollcast.models.contract import (
+    PICTURE,
+    Chunk,
+    Controls,
+    TrackEvent,
+)
+from rollcast.models.pipeline.executor import Row
+from rollcast.models.pipeline.messages import ModelSpec
+from rollcast.models.pipeline.pipeline import Pipeline
+from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.pipeline.stage_plan import Plan
+from rollcast.models.pipeline.wire import Package, pack, unpack
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
 from rollcast.models.pocket.model import PocketModel, PocketState
-from rollcast.models.stages.contract import Row
-from rollcast.models.stages.messages import ModelSpec
-from rollcast.models.stages.pipeline import Pipeline
-from rollcast.models.stages.plan import Plan
-from rollcast.models.stages.sequential import Sequential
-from rollcast.models.stages.wire import Package, pack, unpack
-from rollcast.models.stream import PICTURE, Chunk, Controls, TrackEvent
 
 from ...pictures import BLUE, RED, portrait
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rollcast.models.contract import Controls, TrackEvent
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import FRAME_SIZE
 from rollcast.models.pocket.model import ASSETS, PocketModel
-from rollcast.models.stream import Controls, TrackEvent
 
 MAX_BYTES = 40_000_000
 # rows and columns of the frame around every avatar's mouth

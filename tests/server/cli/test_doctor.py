@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rollcast.models.stream import Stepper
+from rollcast.models.contract import Stepper
 from rollcast.models.test_pattern import TestPattern
 from rollcast.server.cli import checkup
 from rollcast.server.cli.app import main

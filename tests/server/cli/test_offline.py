@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rollcast.client.track_file import TimedPoint, TimedPrompt, TrackScript
-from rollcast.models.stream import TrackEvent
+from rollcast.models.contract import TrackEvent
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.cli.offline import chunk_controls, chunk_count, generate
 

@@ -21,7 +21,7 @@ from ..running import running
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
     configs: list[ServerConfig] = []
-    monkeypatch.setattr("rollcast.server.app.serve", configs.append)
+    monkeypatch.setattr("rollcast.server.web.app.serve", configs.append)
     monkeypatch.setattr(serve_command, "check_address", lambda config: None)
     monkeypatch.setattr(serve_command.Welcome, "start", lambda self: None)
     return configs
@@ -111,7 +111,7 @@ def test_a_model_that_does_not_load_stops_the_server(
     stopped = threading.Event()
     monkeypatch.setattr(welcome, "ask", lambda config, path: answers[path])
     monkeypatch.setattr(welcome.os, "kill", lambda pid, signal: stopped.set())
-    monkeypatch.setattr("rollcast.server.app.serve", lambda config: stopped.wait(5))
+    monkeypatch.setattr("rollcast.server.web.app.serve", lambda config: stopped.wait(5))
     monkeypatch.setattr(serve_command, "check_address", lambda config: None)
     with pytest.raises(SystemExit) as end:
         main(["serve"])
@@ -133,7 +133,7 @@ def test_a_taken_port_is_said_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[ServerConfig] = []
-    monkeypatch.setattr("rollcast.server.app.serve", started.append)
+    monkeypatch.setattr("rollcast.server.web.app.serve", started.append)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -150,5 +150,5 @@ def test_stopping_it_by_hand_is_no_failure(
     def interrupted(config: ServerConfig) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rollcast.server.app.serve", interrupted)
+    monkeypatch.setattr("rollcast.server.web.app.serve", interrupted)
     serve()

@@ -1,0 +1,1 @@
+"""The embedded model's weights under other sinks, windows, steps and caches."""

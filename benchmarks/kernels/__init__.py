@@ -1,0 +1,1 @@
+"""Attention timed on this device, and every kernel compiled for GPUs that are not here."""

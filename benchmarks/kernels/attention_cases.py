@@ -1,0 +1,140 @@
+"""Compile cases of the attention kernels: tiles of `tiles.py` and their rivals, on Wan's heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...kernels.block_sparse.block_sparse import block_sparse_kernel
+from ...kernels.ring_attention.ring_attention import ring_attention_kernel
+from .compile_case import ALL_TARGETS, CompileCase
+
+_BIG = (80, 90, 100)
+_TMA = (90, 100)
+
+
+def attention_cases() -> tuple[CompileCase, ...]:
+    """Frames of 480x832, heads of 128 where the name does not say otherwise."""
+    return (
+        _ring("ring-128x128", 128, 128, 128, 8, 2, targets=(90,)),
+        _ring("ring-128x64", 128, 128, 64, 8, 2, targets=_BIG, chosen=(80,)),
+        _ring("ring-128x32", 128, 128, 32, 8, 2, chosen=(120,)),
+        _ring("ring-tma-128x128", 128, 128, 128, 8, 2, tma=True, targets=(90,), chosen=(90,)),
+        _ring("ring-tma-128x64", 128, 128, 64, 8, 2, tma=True, targets=_TMA),
+        _ring("ring-tma-128x64-s3", 128, 128, 64, 8, 3, tma=True, targets=_TMA, chosen=(100,)),
+        _ring("ring-rotate-128x64", 128, 128, 64, 8, 2, rotate=True, targets=(90,), chosen=(90,)),
+        _ring("ring-rotate-128x32", 128, 128, 32, 8, 2, rotate=True, chosen=(80, 100, 120)),
+        _ring("ring-d64-128x128", 64, 128, 128, 8, 2, targets=_BIG),
+        _ring("ring-d96-128x64", 96, 128, 64, 8, 2, targets=_BIG),
+        _sparse("sparse-128x64", 128, 64, 8, targets=_BIG, chosen=(80,)),
+        _sparse("sparse-128x32-of-64", 128, 32, 8, key_tiles=2, chosen=(120,)),
+        _sparse(
+            "sparse-32-of-64x64", 32, 64, 4, query_tiles=2, targets=(80, 120), chosen=(80, 120)
+        ),
+        _sparse("sparse-tma-128x128", 128, 128, 8, tma=True, targets=(90,), chosen=(90,)),
+        _sparse("sparse-tma-128x64", 128, 64, 8, tma=True, targets=_TMA, chosen=_TMA),
+        _sparse("sparse-tma-64x64", 64, 64, 4, tma=True, targets=_TMA, chosen=_TMA),
+        _sparse("sparse-global-128x64", 128, 64, 8, rest=True, targets=(80,)),
+        _sparse("sparse-tma-global-128x64", 128, 64, 8, tma=True, rest=True, targets=_TMA),
+    )
+
+
+def _ring(
+    name: str,
+    dim: int,
+    queries: int,
+    keys: int,
+    warps: int,
+    stages: int,
+    *,
+    tma: bool = False,
+    rotate: bool = False,
+    targets: tuple[int, ...] = ALL_TARGETS,
+    chosen: tuple[int, ...] = (),
+) -> CompileCase:
+    spans = {f"{part}{index}": "i32" for part in ("start", "tokens", "place") for index in range(3)}
+    return _attention(
+        name,
+        ring_attention_kernel,
+        _sizes(dim, queries, keys, tma=tma)
+        | {"ROTATE": rotate, "FRAME_TOKENS": 1560, "COLUMNS": 52}
+        | {"FRAME_PAIRS": dim // 2 - 2 * (dim // 6), "GRID_PAIRS": dim // 6},
+        pointers={"Cos": "*fp32", "Sin": "*fp32"},
+        scalars={"queries": "i32", "slots": "i32", **spans},
+        warps=warps,
+        stages=stages,
+        targets=targets,
+        chosen=chosen,
+    )
+
+
+def _sparse(
+    name: str,
+    queries: int,
+    keys: int,
+    warps: int,
+    *,
+    tma: bool = False,
+    rest: bool = False,
+    query_tiles: int = 1,
+    key_tiles: int = 1,
+    targets: tuple[int, ...] = ALL_TARGETS,
+    chosen: tuple[int, ...] = (),
+) -> CompileCase:
+    integers = ("queries", "keys", "query_blocks", "key_blocks")
+    pointers = dict.fromkeys(("Offsets", "Blocks"), "*i32")
+    pointers |= {"MeanKey": "*bf16", "MeanValue": "*bf16", "Bias": "*fp32"}
+    return _attention(
+        name,
+        block_sparse_kernel,
+        _sizes(128, queries, keys, tma=tma)
+        | {"QUERY_TILES": query_tiles, "KEY_TILES": key_tiles, "GLOBAL": rest},
+        pointers=pointers,
+        scalars=dict.fromkeys(integers, "i32"),
+        warps=warps,
+        stages=2,
+        targets=targets,
+        chosen=chosen,
+    )
+
+
+def _sizes(dim: int, queries: int, keys: int, *, tma: bool) -> dict[str, Any]:
+    return {
+        "HEADS": 12, "GROUP": 1, "DIM": dim, "BLOCK_D": 128 if dim == 96 else dim,
+        "BLOCK_M": queries, "BLOCK_N": keys, "DESCRIPTORS": tma,
+    }  # fmt: skip
+
+
+def _attention(
+    name: str,
+    kernel: Any,
+    constants: dict[str, Any],
+    *,
+    pointers: dict[str, str],
+    scalars: dict[str, str],
+    warps: int,
+    stages: int,
+    targets: tuple[int, ...],
+    chosen: tuple[int, ...],
+) -> CompileCase:
+    """What all kernels over queries, keys and values have in common."""
+    rows = "*bf16"
+    if constants["DESCRIPTORS"]:
+        rows = f"tensordesc<bf16[{constants['BLOCK_N']},{constants['BLOCK_D']}]>"
+    plain = {"Query": "*bf16", "Out": "*bf16", "Lse": "*fp32", **pointers}
+    sources = {"Key": rows, "Value": rows}
+    strides = {
+        f"{part}_{axis}": "i32" for part in ("query", "key", "value", "out") for axis in "bhn"
+    }
+    by_pointer = () if constants["DESCRIPTORS"] else tuple(sources)
+    return CompileCase(
+        name=name,
+        kernel=kernel,
+        signature={**plain, **sources, "scale_log2": "fp32", **scalars, **strides},
+        constants=constants,
+        aligned=(*plain, *by_pointer, *strides),
+        num_warps=warps,
+        num_stages=stages,
+        main_loop_mma=True,
+        targets=targets,
+        chosen=chosen,
+    )

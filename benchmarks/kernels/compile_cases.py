@@ -1,0 +1,89 @@
+"""Which kernels are compiled ahead of time, without a GPU, and in which configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...kernels.ema_sink.ema_sink import ema_sink_kernel
+from ...kernels.modulation.modulation import modulate_kernel
+from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
+from .attention_cases import attention_cases
+from .compile_case import ALL_TARGETS, CompileCase
+
+_WRITES = tuple(f"{part}{index}" for part in ("source", "slot", "frames") for index in range(3))
+
+
+def compile_cases() -> tuple[CompileCase, ...]:
+    """Every case, one group per kernel."""
+    return (*attention_cases(), _ema_sink(), _modulation(), _norm_rope_write())
+
+
+def _ema_sink() -> CompileCase:
+    """In place, in the caches of Wan 1.3B."""
+    pointers: dict[str, str] = dict.fromkeys(("Key", "Value", "NewKey", "NewValue"), "*bf16")
+    new = (f"{part}_{axis}" for part in ("key", "value") for axis in "bhn")
+    return _pass_over_tokens(
+        "ema-sink-shadow",
+        ema_sink_kernel,
+        pointers=pointers | {"ShadowKey": "*fp32", "ShadowValue": "*fp32"},
+        strides=("cache_b", "cache_h", "shadow_b", "shadow_h", *new),
+        scalars={"alpha": "fp32", "beta": "fp32"}
+        | dict.fromkeys(("folds", "gone", "place", "sinks", "window", *_WRITES), "i32"),
+        constants={
+            "HEADS": 12, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 16, "FRAME_TOKENS": 1560,
+            "SHADOW": True,
+        },
+    )  # fmt: skip
+
+
+def _modulation() -> CompileCase:
+    return _pass_over_tokens(
+        "modulate-1536",
+        modulate_kernel,
+        pointers=dict.fromkeys(("X", "Shift", "Scale", "Out"), "*bf16"),
+        strides=("x_b", "x_n", "shift_b", "shift_f", "scale_b", "scale_f", "out_b", "out_n"),
+        scalars={"tokens": "i32", "eps": "fp32"},
+        constants={"FRAME_TOKENS": 1560, "WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
+    )
+
+
+def _norm_rope_write() -> CompileCase:
+    plain = ("Query", "Key", "Value", "WeightQ", "WeightK", "Out", "CacheKey", "CacheValue")
+    rows = (f"{part}_{axis}" for part in ("query", "key", "value", "out") for axis in "bn")
+    return _pass_over_tokens(
+        "norm-rope-write-1536",
+        norm_rope_write_kernel,
+        pointers=dict.fromkeys(plain, "*bf16") | {"Cos": "*fp32", "Sin": "*fp32"},
+        strides=(*rows, "cache_b", "cache_h"),
+        scalars={"eps": "fp32"} | dict.fromkeys(("tokens", "place", *_WRITES), "i32"),
+        constants={
+            "HEADS": 12, "BLOCK_H": 16, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 1,
+            "FRAME_TOKENS": 1560, "COLUMNS": 52, "FRAME_PAIRS": 22, "GRID_PAIRS": 21,
+            "ROTATE_KEY": True,
+        },
+    )  # fmt: skip
+
+
+def _pass_over_tokens(
+    name: str,
+    kernel: Any,
+    *,
+    pointers: dict[str, str],
+    strides: Iterable[str],
+    scalars: dict[str, str],
+    constants: dict[str, Any],
+) -> CompileCase:
+    """A kernel that reads and writes tokens once, without matrix products."""
+    integers = dict.fromkeys(strides, "i32")
+    return CompileCase(
+        name=name,
+        kernel=kernel,
+        signature=pointers | scalars | integers,
+        constants=constants,
+        aligned=(*pointers, *integers),
+        num_warps=4,
+        num_stages=2,
+        main_loop_mma=False,
+        chosen=ALL_TARGETS,
+    )

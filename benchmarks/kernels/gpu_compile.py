@@ -1,0 +1,186 @@
+"""`make gpu-compile`: every kernel compiled for GPUs that are not here, and its machine code held
+to a budget.
+
+`python -m rollcast.benchmarks.kernels.gpu_compile` compiles with the installed Triton and with
+those in the folders that `--triton` names, compares with `gpu_budgets.json` beside this file, and
+writes what it read. Nothing here is a timing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .compile_case import CompileCase
+
+BUDGETS = Path(__file__).with_name("gpu_budgets.json")
+Row = dict[str, Any]
+Budgets = dict[str, dict[str, dict[str, int]]]
+# What a compiler may move without anyone's doing before it counts as a change for the worse.
+_ROOM = {"registers": 8, "spills": 0, "shared_bytes": 0, "loop_instructions": 12}
+_SECONDS = 1800
+
+
+def problems(row: Row, case: CompileCase, budgets: Budgets) -> list[str]:
+    """What is wrong with a row: the compiler gave up, a budget is exceeded, a feature is missing.
+
+    `budgets[configuration][target]` are the highest values allowed.
+    """
+    if "error" in row:
+        return [f"does not compile: {row['error']}"]
+    budget = budgets.get(row["configuration"], {}).get(row["target"])
+    if budget is None:
+        return [f"no budget; add one to {BUDGETS.name} with --write-budgets"]
+    found = [
+        f"{name} {row[name]}, budget {most}" for name, most in budget.items() if row[name] > most
+    ]
+    if row["serialised"]:
+        found.append("wgmma_not_serialised: it waits for every warp group product by itself")
+    if case.main_loop_mma:
+        wanted = {"sm_90": "HGMMA", "sm_100": "UTCHMMA"}.get(row["target"], "HMMA")
+        if row["mma_kind"] != wanted or not row["loop_mma"]:
+            found.append(f"no {wanted} in its loop, but {row['mma_kind']}")
+        if row["target"] != "sm_120" and case.bulk_copies != bool(row["bulk_copies"]):
+            found.append(f"bulk copies: {row['bulk_copies']}; expected {case.bulk_copies}")
+        if row["loop_spills"]:
+            found.append(f"{row['loop_spills']} spills in its loop")
+    return found
+
+
+def shorter_than_others(rows: Iterable[Row]) -> list[str]:
+    """Where a kernel of others has as few instructions in its loop as ours at the same tile."""
+    loops: dict[tuple[str, str, str], int] = {}
+    others: list[tuple[str, tuple[str, str, str], int]] = []
+    for row in rows:
+        name, where = str(row["configuration"]), (row["target"], row["triton"])
+        if "error" in row:
+            continue
+        if name.startswith(("flex-", "tutorial-")):
+            others.append((name, (_tile(name), *where), row["loop_instructions"]))
+        elif name.startswith(("ring-tma", "sparse-tma")):
+            key = (_tile(name), *where)
+            loops[key] = max(loops.get(key, 0), row["loop_instructions"])
+    return [
+        f"{name} {' '.join(key[1:])}: {loop} instructions, ours {loops[key]}"
+        for name, key, loop in others
+        if key in loops and loop <= loops[key]
+    ]
+
+
+def budgets_of(rows: Iterable[Row]) -> Budgets:
+    """Budgets that all these rows keep, with a little room."""
+    made: Budgets = {}
+    for row in rows:
+        if "error" in row or row["configuration"].startswith(("flex-", "tutorial-")):
+            continue
+        budget = made.setdefault(row["configuration"], {}).setdefault(row["target"], {})
+        for name, room in _ROOM.items():
+            limit = 255 if name == "registers" else 1 << 62
+            budget[name] = max(budget.get(name, 0), min(limit, row[name] + room))
+    return made
+
+
+def compile_all(
+    wanted: Sequence[str], triton: Path | None, say: Callable[[str], None], *, first: Sequence[str]
+) -> list[Row]:
+    """Rows of `wanted` (name@target) from a process with the Triton of folder `triton`."""
+    environment = os.environ | {"TRITON_INTERPRET": "0", "PYTHONWARNINGS": "ignore"}
+    if triton is not None:
+        environment["PYTHONPATH"] = str(triton.resolve())
+    command = [sys.executable, "-m", f"{__package__}.compile_ahead", *first, *wanted]
+    rows: list[Row] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            rows.append(json.loads(line))
+            say(_line(rows[-1]))
+    if process.returncode or len(rows) != len(wanted):
+        raise RuntimeError(f"compiling ended with {process.returncode} after {len(rows)} kernels")
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1 for any problem."""
+    parser = argparse.ArgumentParser(prog="gpu_compile", description="See the module's docstring.")
+    parser.add_argument("--triton", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--chosen", action="store_true", help="only what tiles.py picks")
+    parser.add_argument("--only", default="", help="configurations, separated by commas")
+    parser.add_argument("--targets", default="80,90,100,120")
+    parser.add_argument("--tutorial", type=Path, help="a copy of Triton's 06-fused-attention.py")
+    parser.add_argument("--budgets", type=Path, default=BUDGETS)
+    parser.add_argument("--write-budgets", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the rows as JSON")
+    plan = parser.parse_args(arguments)
+    from .compile_cases import compile_cases
+
+    cases = {case.name: case for case in compile_cases()}
+    wanted = _wanted(plan, cases)
+    rows: list[Row] = []
+    for folder in (None, *plan.triton):
+        first = [] if plan.tutorial is None else [str(plan.tutorial)]
+        rows += compile_all(wanted, folder, _say, first=first)
+    if plan.write_budgets:
+        plan.budgets.write_text(json.dumps(budgets_of(rows), indent=1) + "\n")
+    if plan.out:
+        plan.out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    budgets: Budgets = json.loads(plan.budgets.read_text())
+    found = [
+        f"{row['configuration']} {row['target']} triton {row['triton']}: {problem}"
+        for row in rows
+        if row["configuration"] in cases
+        for problem in problems(row, cases[row["configuration"]], budgets)
+    ]
+    found += [f"not shorter than {line}" for line in shorter_than_others(rows)]
+    for line in found:
+        _say(line)
+    _say(f"{len(rows)} compiled, {len(found)} problems")
+    return 1 if found else 0
+
+
+def _wanted(plan: argparse.Namespace, cases: dict[str, CompileCase]) -> list[str]:
+    targets = [int(target) for target in plan.targets.split(",")]
+    only = set(filter(None, plan.only.split(",")))
+    if unknown := only - cases.keys():
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(cases)}")
+    wanted = [
+        f"{case.name}@{target}"
+        for case in cases.values()
+        for target in (case.chosen if plan.chosen else case.targets)
+        if target in targets and (not only or case.name in only)
+    ]
+    if 90 in targets and not only:
+        tiles = ("128x128-s2", "128x64-s3", "128x64-s2")
+        wanted += [f"flex-{tile}@90" for tile in tiles]
+        wanted += [f"tutorial-tma-{tile}@90" for tile in tiles if plan.tutorial]
+    return wanted
+
+
+def _tile(configuration: str) -> str:
+    """Tile and stages at the end of a name, two stages if it does not say."""
+    parts = configuration.split("-")
+    return "-".join(parts[-2:]) if parts[-1].startswith("s") else f"{parts[-1]}-s2"
+
+
+def _line(row: Row) -> str:
+    start = f"{row['configuration']:24} {row['target']:7} {row['triton']:7}"
+    if "error" in row:
+        return f"{start} {row['error']}"
+    return (
+        f"{start} {row['registers']:4} registers, {row['spills']:3} spills, loop of "
+        f"{row['loop_instructions']:4} with {row['loop_mma']:3} {row['mma_kind'] or 'mma'}"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""How good the embedded model is, measured from the pixels it makes."""

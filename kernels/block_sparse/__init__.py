@@ -1,0 +1,1 @@
+"""Block-sparse attention: which blocks, and attention to them alone."""

@@ -1,0 +1,1 @@
+"""Attention to everything: the definition that all others are held against."""

@@ -1,0 +1,1 @@
+"""Reward Forcing's EMA-Sink: evict, blend, write."""

@@ -1,0 +1,1 @@
+"""LayerNorm, scale and shift of a DiT block."""

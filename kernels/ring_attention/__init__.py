@@ -1,0 +1,1 @@
+"""Attention to a ring cache: sink and rolling window in one pass."""

@@ -1,0 +1,1 @@
+"""Live Avatar's inputs: reference, past motion and speech."""

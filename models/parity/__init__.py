@@ -1,0 +1,1 @@
+"""How far this engine is from published implementations, by their golden cases."""

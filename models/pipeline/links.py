@@ -1,0 +1,114 @@
+"""Links between stages over torch.distributed: non-blocking sends, double-buffered.
+
+Orders go through a group of their own on the CPU; latents through another, of NCCL if they are on
+a GPU, there on a stream of its own, so that a transfer never waits for the next chunk's work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .wire import (
+    Latents,
+    Package,
+    pack,
+    unpack,
+)
+
+# An idle pipeline waits in a receive for ever: whether a stage lives is not the links' business.
+_FOR_EVER = timedelta(days=365)
+_BUFFERS = 2
+
+
+class Links:
+    """The links of one stage to all others; made by all stages at once."""
+
+    def __init__(
+        self, rank: int, world: int, rendezvous: str, gpu: torch.device | None = None
+    ) -> None:
+        dist.init_process_group(
+            "gloo", init_method=rendezvous, rank=rank, world_size=world, timeout=_FOR_EVER
+        )
+        self._orders = _group("gloo")
+        self._latents = {"cpu": _group("gloo")}
+        self._gpu = gpu
+        self._side: torch.cuda.Stream | None = None
+        if gpu is not None:
+            self._latents["cuda"] = _group("nccl")
+            self._side = torch.cuda.Stream(gpu)
+        self._sent: deque[tuple[list[Any], list[Tensor]]] = deque()
+        self._heard: set[int] = set()
+
+    def send(self, to: int, package: Package) -> None:
+        """Send without waiting, unless two packages are still on their way."""
+        while len(self._sent) >= _BUFFERS:
+            works, _ = self._sent.popleft()
+            for work in works:
+                work.wait()
+        body = torch.frombuffer(bytearray(pack(package)), dtype=torch.uint8)
+        tensors = [torch.tensor([len(body)]), body]
+        works: list[Any] = [dist.isend(each, to, group=self._orders) for each in tensors]
+        if package.latents is not None:
+            latents = package.latents.contiguous()
+            kind = latents.device.type
+            with self._beside(kind):
+                works.append(dist.isend(latents, to, group=self._latents[kind]))
+            tensors.append(latents)
+        # the tensors must live until they are sent
+        self._sent.append((works, tensors))
+
+    def listen(self, source: int, deliver: Callable[[Package], None]) -> None:
+        """Receive from a stage, in a thread, for as long as the process lives."""
+        if source in self._heard:
+            return
+        self._heard.add(source)
+        name = f"link-from-{source}"
+        threading.Thread(
+            target=self._receive, args=(source, deliver), name=name, daemon=True
+        ).start()
+
+    def _receive(self, source: int, deliver: Callable[[Package], None]) -> None:
+        length = torch.zeros(1, dtype=torch.int64)
+        while True:
+            try:
+                dist.recv(length, source, group=self._orders)
+                body = torch.empty(int(length), dtype=torch.uint8)
+                dist.recv(body, source, group=self._orders)
+                parcel = unpack(body.numpy().tobytes())
+                latents = None if parcel.latents is None else self._take(parcel.latents, source)
+            except RuntimeError:
+                # The other end is gone. The executor sees that too and ends this process.
+                return
+            deliver(replace(parcel.package, latents=latents))
+
+    def _take(self, about: Latents, source: int) -> Tensor:
+        device = torch.device("cpu") if about.device == "cpu" else self._gpu
+        latents = torch.empty(about.shape, dtype=getattr(torch, about.dtype), device=device)
+        with self._beside(about.device):
+            dist.recv(latents, source, group=self._latents[about.device])
+        if self._side is not None and about.device == "cuda":
+            self._side.synchronize()
+        return latents
+
+    def _beside(self, kind: str) -> AbstractContextManager[object]:
+        """The links' own CUDA stream, behind what was computed so far."""
+        if self._side is None or kind == "cpu":
+            return nullcontext()
+        self._side.wait_stream(torch.cuda.current_stream(self._gpu))
+        return torch.cuda.stream(self._side)
+
+
+def _group(backend: str) -> dist.ProcessGroup:
+    group = dist.new_group(backend=backend, timeout=_FOR_EVER)
+    assert isinstance(group, dist.ProcessGroup), group
+    return group

@@ -1,0 +1,46 @@
+"""The process of a stage: it is heard from its first moment on, long before torch is there.
+
+Started by `crew` as `python -m rollcast.models.pipeline.process`, or on another machine by `agent`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+from .agent import KEY_VARIABLE
+from .heartbeat import Lifeline, die_with_parent
+from .launchers import knock
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Be a stage until the connection to the executor closes."""
+    lifeline = Lifeline(_connection(arguments))
+    lifeline.beat()
+    from .stage import serve
+
+    serve(lifeline)
+
+
+def _connection(arguments: Sequence[str]) -> Connection:
+    """The control connection: a socket that was inherited, or the executor's door."""
+    parser = argparse.ArgumentParser(prog="stage")
+    parser.add_argument("--fd", type=int)
+    parser.add_argument("--connect")
+    parser.add_argument("--rank", type=int, default=0)
+    given = parser.parse_args(arguments)
+    if given.fd is not None:
+        return Connection(given.fd)
+    host, _, port = given.connect.rpartition(":")
+    return knock((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    with contextlib.suppress(KeyboardInterrupt):
+        run(sys.argv[1:])
+    os._exit(1)

@@ -1,0 +1,91 @@
+"""What has to be kept of a stream outside of its stages, so that they may be lost at any moment.
+
+A snapshot that all stages took behind the same chunk, and the controls since: replaying them gives
+the same stream bit for bit, so a restart is a pause and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..contract import Controls
+from .messages import Load, Open
+
+SNAPSHOT_CHUNKS = 16
+# "front" and "returns"
+_PARTS_BESIDE_STEPS = 2
+
+
+@dataclass(slots=True)
+class Journal:
+    """One stream: how it began, its latest snapshot, its controls since, what was delivered."""
+
+    opened: Open
+    next_index: int = 0
+    delivered: int = -1
+    shown_from: int = 0
+    """Chunks before this one were dropped."""
+    failures: list[str] = field(default_factory=list)
+    """Why stages broke at work for it, since its latest new chunk."""
+    _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
+    _snapshot: tuple[int, dict[str, bytes]] | None = None
+    """Behind which chunk, and its parts."""
+    _coming: dict[int, dict[str, bytes]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The stream's name for the stages."""
+        return self.opened.stream
+
+    def add(self, controls: Controls) -> int:
+        """Note the controls of the next chunk; its index."""
+        index, self.next_index = self.next_index, self.next_index + 1
+        self._controls.append((index, controls))
+        return index
+
+    @staticmethod
+    def wants_snapshot(index: int) -> bool:
+        """Whether a snapshot should be taken behind this chunk."""
+        return index % SNAPSHOT_CHUNKS == SNAPSHOT_CHUNKS - 1
+
+    def deliver(self, index: int, steps: int) -> bool:
+        """A chunk came out; whether it is new, for a replay repeats some."""
+        new = index > self.delivered
+        if new:
+            self.failures.clear()
+        self.delivered = max(index, self.delivered)
+        self._settle(steps)
+        return new
+
+    def take_part(self, index: int, parts: Mapping[str, bytes], steps: int) -> None:
+        """A stage's parts of the snapshot behind chunk `index`."""
+        self._coming.setdefault(index, {}).update(parts)
+        self._settle(steps)
+
+    def begin_again(self) -> tuple[Open | Load, list[tuple[int, Controls]]]:
+        """How fresh stages take the stream over, and the controls to replay."""
+        self._coming.clear()
+        if self._snapshot is None:
+            return self.opened, list(self._controls)
+        index, parts = self._snapshot
+        return Load(self.key, index + 1, parts), list(self._controls)
+
+    def _settle(self, steps: int) -> None:
+        """Let a snapshot replace the controls before it, once all of it is there.
+
+        Not before its chunk was delivered: that one could not be made again.
+        """
+        complete = [
+            index
+            for index, parts in self._coming.items()
+            if len(parts) == steps + _PARTS_BESIDE_STEPS and index <= self.delivered
+        ]
+        if not complete:
+            return
+        newest = max(complete)
+        self._snapshot = newest, self._coming[newest]
+        self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
+        while self._controls and self._controls[0][0] <= newest:
+            self._controls.popleft()

@@ -1,0 +1,103 @@
+"""What crosses from stage to stage, as bytes: an order, or the end of a stream."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .executor import Order
+from .messages import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A chunk under way after its latest step; `order` None: the stream is closed.
+
+    `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
+    With `returns` these are clean latents on their way back, for the front of that chunk. `era` is
+    the number of the plan under which it was sent.
+    """
+
+    stream: str
+    order: Order | None
+    latents: Tensor | None = None
+    returns: int | None = None
+    snapshot: bool = False
+    steps_done: int = 0
+    spans: tuple[Span, ...] = ()
+    era: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What a stage must know of latents to receive them; `device` is "cpu" or "cuda"."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+
+    @classmethod
+    def of(cls, latents: Tensor) -> Latents:
+        """Of these."""
+        dtype = str(latents.dtype).removeprefix("torch.")
+        return cls(tuple(latents.shape), dtype, latents.device.type)
+
+
+def pack(package: Package) -> bytes:
+    """All of a package but its latents, which cross as they are."""
+    order = package.order
+    plain = {
+        "stream": package.stream,
+        "returns": package.returns,
+        "snapshot": package.snapshot,
+        "steps_done": package.steps_done,
+        "era": package.era,
+        "spans": [astuple(span) for span in package.spans],
+        "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
+        "order": None
+        if order is None
+        else {
+            "index": order.index,
+            "noise_seed": order.noise_seed,
+            "restart": order.restart,
+            "plain": order.plain,
+            "needed_by": order.needed_by,
+        },
+    }
+    head = json.dumps(plain).encode()
+    # copies: the format refuses tensors that share memory
+    tensors = {} if order is None else {k: t.clone() for k, t in order.tensors.items()}
+    return len(head).to_bytes(8, "little") + head + save(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A package whose latents are still to come; None if it has none."""
+
+    package: Package
+    latents: Latents | None
+
+
+def unpack(data: bytes) -> Parcel:
+    """The inverse of `pack`."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    plain = json.loads(data[8:end])
+    about = plain["order"]
+    order = None if about is None else Order(**about, tensors=load(data[end:]))
+    spans = tuple(Span(*each) for each in plain["spans"])
+    package = Package(
+        plain["stream"],
+        order,
+        returns=plain["returns"],
+        snapshot=plain["snapshot"],
+        steps_done=plain["steps_done"],
+        spans=spans,
+        era=plain["era"],
+    )
+    if plain["latents"] is None:
+        return Parcel(package, None)
+    shape, dtype, device = plain["latents"]
+    return Parcel(package, Latents(tuple(shape), dtype, device))

@@ -1,0 +1,94 @@
+"""What a pocket stream carries from chunk to chunk beside its caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .audio import SpeechView
+from .conditions import FRAME_FEATURES
+from .idle import AvatarMotion
+from .looks import (
+    OwnPicture,
+    Sight,
+    bytes_tensor,
+    tensor_bytes,
+)
+from .motion import HeadDrag, SceneMotion, SceneObject
+
+
+@dataclass(slots=True)
+class PocketCarry:
+    """Speech heard, motion of head or objects, fingers down, words in force, a picture brought.
+
+    `previous` [1, 29] are the features of the last frame, None before the first one. `words`
+    [1, tokens] eases towards `wanted_words` over `easing` chunks.
+    """
+
+    speech: SpeechView
+    avatar: AvatarMotion
+    head: HeadDrag
+    objects: SceneMotion | None
+    words: Tensor
+    wanted_words: Tensor
+    easing: int = 0
+    previous: Tensor | None = None
+    picture: OwnPicture | None = None
+
+    def ease_words(self) -> None:
+        """Let the words in force come a chunk nearer to those wanted."""
+        if self.easing:
+            self.words = self.words + (self.wanted_words - self.words) / self.easing
+            self.easing -= 1
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors to save."""
+        previous = torch.zeros(0, FRAME_FEATURES) if self.previous is None else self.previous
+        square = b"" if self.picture is None else self.picture.square
+        return {
+            "speech": torch.from_numpy(self.speech.samples.copy()),
+            "words": self.words,
+            "wanted_words": self.wanted_words,
+            "previous": previous,
+            "picture": bytes_tensor(square),
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """The rest, JSON-able."""
+        return {
+            "avatar": self.avatar.save(),
+            "head": self.head.save(),
+            "objects": None if self.objects is None else self.objects.save(),
+            "easing": self.easing,
+        }
+
+    @classmethod
+    def load(
+        cls,
+        tensors: Mapping[str, Tensor],
+        plain: Mapping[str, Any],
+        gain: tuple[float, float],
+        objects: tuple[SceneObject, ...],
+        sight: Sight,
+    ) -> PocketCarry:
+        """The inverse of `tensors` and `metadata`, for a scene with these `objects`."""
+        square = tensor_bytes(tensors["picture"])
+        speech = SpeechView()
+        speech.samples = np.array(tensors["speech"].numpy())
+        saved = plain["objects"]
+        return cls(
+            speech=speech,
+            avatar=AvatarMotion.load(plain["avatar"]),
+            head=HeadDrag.load(plain["head"], gain),
+            objects=None if saved is None else SceneMotion.load(saved, objects),
+            words=tensors["words"].clone(),
+            wanted_words=tensors["wanted_words"].clone(),
+            easing=plain["easing"],
+            previous=tensors["previous"].clone() if len(tensors["previous"]) else None,
+            picture=sight.own(square) if square else None,
+        )

@@ -1,0 +1,1 @@
+"""From noise to latents: schedules, the steps of a chunk, batches of rows."""

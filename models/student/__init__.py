@@ -1,0 +1,1 @@
+"""The causal student: its shape, blocks, caches, positions, and what steers it."""

@@ -1,0 +1,165 @@
+"""Layers of the Wan causal DiT (Wan 2.1 and Self-Forcing, Apache-2.0), by their published names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.dispatch import attention, modulate
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class FusedAttend(Protocol):
+    """An `Attend` that norms, places and stores what was projected in one kernel."""
+
+    def attend_projected(self, norms: QKVO, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention [B, H, N, D] of projections [B, N, d] before the norms of `norms`."""
+        ...
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last dimension, in float32; the weight is applied after."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float() if x.dtype != torch.float64 else x
+        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
+        return (wide * scale).to(x.dtype) * self.weight
+
+
+class QKVO(nn.Module):
+    """The projections that every attention of the DiT has."""
+
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = RMSNorm(dim, eps)
+        self.norm_k = RMSNorm(dim, eps)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """[B, H, N, D] of `x` [B, N, d]."""
+        return self._split(self.norm_q(self.q(x)))
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, H, N, D] each, of `x` [B, N, d]."""
+        return self._split(self.norm_k(self.k(x))), self._split(self.v(x))
+
+    def merge(self, x: Tensor) -> Tensor:
+        """The output projection of heads [B, H, N, D], [B, N, d]."""
+        return self.o(x.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class SelfAttention(QKVO):
+    """Attention among video tokens; `attend` brings the positions, the past and the mask."""
+
+    def forward(self, x: Tensor, attend: Attend | FusedAttend) -> Tensor:
+        if not callable(attend):
+            return self.merge(attend.attend_projected(self, self.q(x), self.k(x), self.v(x)))
+        key, value = self.keys_values(x)
+        return self.merge(attend(self.queries(x), key, value))
+
+
+class CrossAttention(QKVO):
+    """Attention to keys and values made elsewhere, without positions and without a mask."""
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.merge(attention(self.queries(x), key, value))
+
+
+class Block(nn.Module):
+    """Self-attention, text and audio cross-attention and feed-forward, modulated per frame."""
+
+    def __init__(self, dim: int, ffn_dim: int, heads: int, eps: float, *, audio: bool) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.self_attn = SelfAttention(dim, heads, eps)
+        self.norm3 = nn.LayerNorm(dim, eps)
+        self.cross_attn = CrossAttention(dim, heads, eps)
+        self.norm_audio = nn.LayerNorm(dim, eps) if audio else None
+        self.audio_attn = CrossAttention(dim, heads, eps) if audio else None
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        attend: Attend | FusedAttend,
+        text: tuple[Tensor, Tensor],
+        audio: Tensor | None,
+    ) -> Tensor:
+        """`x` [B, F * P, d], `modulation` [B, F, 6, d], `audio` [B, F, A, d]."""
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
+            (self.modulation + modulation).unsqueeze(3).unbind(2)
+        )
+        h = modulate(x, shift, scale, self.eps)
+        x = gated(x, self.self_attn(h, attend), gate)
+        x = x + self.cross_attn(self.norm3(x), *text)
+        if audio is not None:
+            x = x + self._hear(x, audio)
+        return gated(x, self.ffn(modulate(x, ffn_shift, ffn_scale, self.eps)), ffn_gate)
+
+    def _hear(self, x: Tensor, audio: Tensor) -> Tensor:
+        """Attention of each frame to its own audio tokens."""
+        assert self.audio_attn is not None and self.norm_audio is not None
+        frames = audio.shape[1]
+        per_frame = self.norm_audio(x).unflatten(1, (frames, -1)).flatten(0, 1)
+        key, value = self.audio_attn.keys_values(audio.flatten(0, 1))
+        return self.audio_attn(per_frame, key, value).reshape(x.shape)
+
+
+class Head(nn.Module):
+    """Modulated projection to patches; `kernel` 3 looks at the neighbouring tokens as well."""
+
+    def __init__(self, dim: int, patch_values: int, eps: float, kernel: int) -> None:
+        super().__init__()
+        self.eps = eps
+        self.modulation = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+        self.head = (
+            nn.Linear(dim, patch_values)
+            if kernel == 1
+            else nn.Conv2d(dim, patch_values, kernel, padding=kernel // 2)
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor, rows: int, columns: int) -> Tensor:
+        """`x` [B, F * P, d], `embedding` [B, F, d]; [B, F, rows, columns, patch_values]."""
+        frames = embedding.shape[1]
+        shift, scale = (self.modulation + embedding.unsqueeze(2)).unsqueeze(3).unbind(2)
+        x = modulate(x, shift, scale, self.eps).view(-1, rows, columns, x.shape[-1])
+        if isinstance(self.head, nn.Linear):
+            patches = self.head(x)
+        else:
+            patches = self.head(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return patches.unflatten(0, (-1, frames))
+
+
+def gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
+    """x + gate * branch, `gate` [B, F, 1, d]."""
+    frames = gate.shape[1]
+    split = (frames, -1)
+    return torch.addcmul(x.unflatten(1, split), gate, branch.unflatten(1, split)).flatten(1, 2)
+
+
+def sinusoid(timesteps: Tensor, dim: int) -> Tensor:
+    """Embedding [..., dim] of `timesteps`, cosines first; computed in float64, returned in it."""
+    half = dim // 2
+    exponent = torch.arange(half, dtype=torch.float64, device=timesteps.device) / half
+    angles = timesteps.double().unsqueeze(-1) * 10_000.0**-exponent
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)

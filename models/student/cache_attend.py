@@ -1,0 +1,74 @@
+"""Self-attention of a streaming call: to the caches of its rows, by whatever kernels there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ...kernels.dispatch import attention, ring_attention, sparse_attention
+from .blocks import QKVO, Attend, FusedAttend
+from .call_positions import CachedCall
+from .kv_cache import KVCache
+from .rope import rotate
+
+Rows = Sequence[tuple[KVCache, CachedCall]]
+
+
+def cache_attend(rows: Rows) -> Attend | FusedAttend:
+    """Attention of row b to the past in `rows[b]`, or of a whole batch to that of one."""
+    if all(cache.can_fuse(call) for cache, call in rows):
+        return _FusedCacheAttend(rows)
+    return partial(_attend_rows, rows)
+
+
+def _attend_rows(rows: Rows, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return _by_row(rows, _attend_cache, query, key, value)
+
+
+def _attend_cache(
+    cache: KVCache, call: CachedCall, query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    keys, values = cache.update(call, key, value)
+    return _attend_live(cache, call, rotate(query, call.query), keys, values)
+
+
+class _FusedCacheAttend:
+    """The same by the kernel that norms, turns and stores at once."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def attend_projected(self, norms: QKVO, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        weights = norms.norm_q.weight, norms.norm_k.weight
+        eps = norms.norm_q.eps
+
+        def one(cache: KVCache, call: CachedCall, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            turned = cache.update_projected(call, q, k, v, norms=weights, eps=eps)
+            return _attend_live(cache, call, *turned)
+
+        return _by_row(self._rows, one, query, key, value)
+
+
+def _attend_live(
+    cache: KVCache, call: CachedCall, turned: Tensor, keys: Tensor, values: Tensor
+) -> Tensor:
+    policy = cache.config.sparse
+    if policy is not None:
+        return sparse_attention(turned, keys, values, policy, near=call.near)
+    if call.turns is not None:
+        return ring_attention(turned, keys, values, *call.turns)
+    return attention(turned, keys, values)
+
+
+def _by_row(
+    rows: Rows,
+    attend: Callable[[KVCache, CachedCall, Tensor, Tensor, Tensor], Tensor],
+    *inputs: Tensor,
+) -> Tensor:
+    if len(rows) == 1:
+        return attend(*rows[0], *inputs)
+    parts = [attend(*row, *(x[b : b + 1] for x in inputs)) for b, row in enumerate(rows)]
+    return torch.cat(parts)

@@ -1,0 +1,388 @@
+"""The causal few-step student: a Wan DiT that generates chunk after chunk from a rolling cache.
+
+Architecture and parameter names after Wan 2.1 and Self-Forcing (arXiv 2506.08009, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...kernels.block_sparse.gilbert import inverse_order
+from .audio_injector import AudioInjector
+from .block_causal import BlockCausal
+from .blocks import (
+    QKVO,
+    Attend,
+    Block,
+    FusedAttend,
+    Head,
+    sinusoid,
+)
+from .cache_attend import cache_attend
+from .conditioning import (
+    AudioEmbedding,
+    Conditions,
+    TextContext,
+    TrackHead,
+    for_batch,
+    stack_contexts,
+)
+from .config import CacheConfig, StudentConfig
+from .frame_packer import FramePacker
+from .kv_cache import KVCache, StudentCache
+from .rope import RopeTable
+from .speech_projector import SpeechProjector
+from .token_sink import SinkPlaces, places_of
+
+NO_CONDITIONS = Conditions()
+
+
+class CausalStudent(nn.Module):
+    """Predicts velocity or sample of latents [B, F, C, h, w]; see `StudentConfig.prediction`."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, kernel = config.dim, config.stem_kernel
+        self.patch_embedding = nn.Conv3d(
+            config.stem_channels,
+            dim,
+            config.patch if kernel == 1 else (1, kernel, kernel),
+            stride=config.patch,
+            padding=(0, kernel // 2, kernel // 2),
+        )
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = _silu_mlp(config.freq_dim, dim)
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(
+            Block(dim, config.ffn_dim, config.num_heads, config.eps, audio=config.audio_tokens > 0)
+            for _ in range(config.num_layers)
+        )
+        rows, columns = config.patch[1:]
+        patch_values = config.out_channels * rows * columns
+        self.head = Head(dim, patch_values, config.eps, config.head_kernel)
+        self._add_conditioning(config)
+        self._add_avatar(config)
+        self._rope: dict[tuple[int, int, torch.device], RopeTable] = {}
+        _initialise(self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.patch_embedding.weight.device
+
+    def new_cache(
+        self, config: CacheConfig, *, height: int, width: int, batch: int = 1
+    ) -> StudentCache:
+        """Empty caches for a stream of `height` x `width` latents, in the dtype of the weights.
+
+        Those of an avatar want their sink before the first call (`StudentCache.set_sink`).
+        """
+        rows, columns = self._grid(height, width)
+        shape = self.config
+        weight = self.patch_embedding.weight
+        places = self.sink_places(height, width, config)
+        layers = [
+            KVCache(
+                config,
+                batch,
+                shape.num_heads,
+                rows * columns,
+                shape.head_dim,
+                sink_tokens=0 if places is None else places.tokens,
+                dtype=weight.dtype,
+                device=weight.device,
+            )
+            for _ in range(shape.num_layers)
+        ]
+        return StudentCache(config, layers, self._rope_table(rows, columns), shape.rope, places)
+
+    def sink_places(
+        self, height: int, width: int, cache: CacheConfig | None = None
+    ) -> SinkPlaces | None:
+        """`token_sink.places_of` for latents of `height` x `width`."""
+        rope = self._rope_table(*self._grid(height, width))
+        return places_of(self.config, cache, rope, height, width)
+
+    def encode_text(self, embeddings: Tensor) -> TextContext:
+        """Keys and values of `embeddings` [B, L, text_dim], padded with zero rows to `text_len`.
+
+        The padding is not masked, as published: its rows carry the biases. Raises ValueError for
+        a longer text.
+        """
+        missing = self.config.text_len - embeddings.shape[1]
+        if missing < 0:
+            raise ValueError(
+                f"text of {embeddings.shape[1]} tokens; at most {self.config.text_len} fit"
+            )
+        text = self.text_embedding(F.pad(embeddings, (0, 0, 0, missing)))
+        return TextContext(tuple(block.cross_attn.keys_values(text) for block in self.wan_blocks()))
+
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        context: TextContext,
+        cache: StudentCache,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        start: int | None = None,
+        rewrite_sink: bool = False,
+    ) -> Tensor:
+        """One streaming call on the chunk under way; writes its keys and values into `cache`.
+
+        `latents` [B, F, C, h, w], `timesteps` [B, F] or [B, 1] in 0..1000. Repeated calls on the
+        chunk overwrite; `cache.advance(F)` ends it. `start` and `rewrite_sink` as in
+        `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
+        """
+        call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink)
+        attends = [cache_attend([(layer, call)]) for layer in cache.layers]
+        order = cache.token_order
+        return self._run(latents, timesteps, context, conditions, attends, order)
+
+    def forward_rows(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        contexts: Sequence[TextContext],
+        caches: Sequence[StudentCache],
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Tensor:
+        """`forward` for independent streams or noise levels: row b has `caches[b]`, of batch 1.
+
+        The weights are applied to all rows at once, attention to each row with its own past.
+        """
+        calls = [cache.begin(latents.shape[1]) for cache in caches]
+        attends = [
+            cache_attend(list(zip(layers, calls, strict=True)))
+            for layers in zip(*(cache.layers for cache in caches), strict=True)
+        ]
+        context, order = stack_contexts(contexts), caches[0].token_order
+        return self._run(latents, timesteps, context, conditions, attends, order)
+
+    def forward_sequence(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        context: TextContext,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        cache: CacheConfig,
+        chunk_frames: int,
+    ) -> Tensor:
+        """The same chunks in one differentiable pass, equal to one `forward` per chunk.
+
+        Keys and values of the past are those of this very pass. Shapes as in `forward`, F a
+        multiple of `chunk_frames`; `cache` gives window and sink.
+        """
+        if self.config.avatar is not None:
+            raise ValueError("an avatar has no offline pass: its sink is not part of the sequence")
+        rows, columns = self._grid(*latents.shape[-2:])
+        rope = self._rope_table(rows, columns)
+        plan = BlockCausal(
+            rope, self.config.rope, cache, frames=latents.shape[1], chunk_frames=chunk_frames
+        )
+        attends = [plan.attend] * self.config.num_layers
+        return self._run(latents, timesteps, context, conditions, attends)
+
+    def _run(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        context: TextContext,
+        conditions: Conditions,
+        attends: Sequence[Attend | FusedAttend],
+        order: Tensor | None = None,
+    ) -> Tensor:
+        """`order`: how the caches want the tokens of a frame."""
+        batch, frames, _, height, width = latents.shape
+        conditions.check(self.config, frames)
+        draft = self._draft_latents(conditions, latents)
+        x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
+        if order is not None:
+            x = _reordered(x, order)
+        embedding = self._embed_time(timesteps.expand(batch, frames), conditions)
+        modulation = self.time_projection(embedding).unflatten(2, (6, -1))
+        audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
+        layers = zip(self.wan_blocks(), attends, context.layers, strict=True)
+        for index, (block, attend, text) in enumerate(layers):
+            x = block(x, modulation, attend, for_batch(text, batch), audio)
+            if self.audio_injector is not None and conditions.speech is not None:
+                x = self.audio_injector(x, index, conditions.speech)
+        if order is not None:
+            x = _reordered(x, inverse_order(order))
+        rows, columns = self._grid(height, width)
+        out = self._unpatch(self.head(x, embedding, rows, columns))
+        for added in (draft, conditions.base):
+            out = out if added is None else out + added
+        return out
+
+    def _add_conditioning(self, config: StudentConfig) -> None:
+        dim = config.dim
+        self.audio_embedding = (
+            AudioEmbedding(config.audio_tokens, config.audio_dim, dim)
+            if config.audio_tokens
+            else None
+        )
+        self.track_head = (
+            TrackHead(config.track_channels, config.track_features, config.track_stride)
+            if config.track_channels
+            else None
+        )
+        self.frame_embedding = _silu_mlp(config.frame_dim, dim) if config.frame_dim else None
+        self.draft = None
+        if config.draft and config.grid:
+            rows, columns = config.grid
+            self.draft = nn.Linear(config.frame_dim, config.out_channels * rows * columns)
+
+    def _add_avatar(self, config: StudentConfig) -> None:
+        """The parts of Live Avatar, by the names of its weights."""
+        avatar, dim = config.avatar, config.dim
+        channels = config.in_channels
+        self.cond_encoder = (
+            nn.Conv3d(avatar.pose_channels, dim, config.patch, config.patch) if avatar else None
+        )
+        self.trainable_cond_mask = nn.Embedding(3, dim) if avatar else None
+        self.casual_audio_encoder = (
+            SpeechProjector(avatar.audio_layers, avatar.audio_dim, dim, avatar.audio_tokens)
+            if avatar
+            else None
+        )
+        self.audio_injector = (
+            AudioInjector(dim, config.num_heads, avatar.inject_layers) if avatar else None
+        )
+        self.frame_packer = FramePacker(channels, dim) if avatar else None
+
+    def _mark_noisy(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """An avatar's tokens with their pose and the mark that they are not the sink's."""
+        if self.cond_encoder is None or self.trainable_cond_mask is None:
+            return x
+        # No pose is a pose of zeros, whose bias counts.
+        pose = torch.as_tensor(self.cond_encoder.bias)
+        if conditions.pose is not None:
+            pose = patch_tokens(self.cond_encoder, conditions.pose)
+        return x + pose + self.trainable_cond_mask.weight[0]
+
+    def _draft_latents(self, conditions: Conditions, latents: Tensor) -> Tensor | None:
+        if self.draft is None:
+            return None
+        if self.config.grid != tuple(latents.shape[-2:]):
+            raise ValueError(
+                f"latents of {tuple(latents.shape[-2:])}; this student drafts {self.config.grid}"
+            )
+        shape = (self.config.out_channels, *latents.shape[-2:])
+        return self.draft(conditions.frames).unflatten(2, shape)
+
+    def _embed_patches(
+        self, latents: Tensor, draft: Tensor | None, conditions: Conditions
+    ) -> Tensor:
+        """Tokens [B, F * P, d], ordered frame, row, column."""
+        batch, frames, _, height, width = latents.shape
+        parts = [latents]
+        if draft is not None:
+            parts.append(draft)
+        if conditions.channels is not None:
+            parts.append(conditions.channels.expand(batch, frames, -1, height, width))
+        if self.track_head is not None and conditions.tracks is not None:
+            parts.append(self.track_head(conditions.tracks))
+        stacked = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return patch_tokens(self.patch_embedding, stacked)
+
+    def modulation(self, timesteps: Tensor) -> Tensor:
+        """Modulation [B, F, 6, d] of the blocks at `timesteps` [B, F], without frame conditions."""
+        embedding = self._embed_time(timesteps, NO_CONDITIONS)
+        return self.time_projection(embedding).unflatten(2, (6, -1))
+
+    def _embed_time(self, timesteps: Tensor, conditions: Conditions) -> Tensor:
+        """[B, F, d]: time and, where the student has them, the frame conditions."""
+        waves = sinusoid(timesteps, self.config.freq_dim)
+        embedding = self.time_embedding(waves.to(self.patch_embedding.weight.dtype))
+        if self.frame_embedding is not None and conditions.frames is not None:
+            embedding = embedding + self.frame_embedding(conditions.frames)
+        return embedding
+
+    def _unpatch(self, patches: Tensor) -> Tensor:
+        """[B, F, C, h, w] of `patches` [B, F, rows, columns, patch values]."""
+        high, wide = self.config.patch[1:]
+        split = patches.unflatten(4, (high, wide, -1))
+        return split.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+    def _grid(self, height: int, width: int) -> tuple[int, int]:
+        self.config.tokens_per_frame(height, width)
+        return height // self.config.patch[1], width // self.config.patch[2]
+
+    def _rope_table(self, rows: int, columns: int) -> RopeTable:
+        key = (rows, columns, self.device)
+        if key not in self._rope:
+            avatar = self.config.avatar
+            half = avatar is not None and avatar.half_rope
+            self._rope[key] = RopeTable(
+                self.config.head_dim, rows, columns, device=self.device, half=half
+            )
+        return self._rope[key]
+
+    def wan_blocks(self) -> list[Block]:
+        """The blocks in order."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+
+def patch_tokens(stem: nn.Conv3d, frames: Tensor) -> Tensor:
+    """Tokens [B, F * P, d] of `frames` [B, F, C, h, w], ordered frame, row, column."""
+    # A temporal kernel of 1 is a 2-D convolution of every frame, and that is faster.
+    x = F.conv2d(
+        frames.flatten(0, 1),
+        stem.weight.squeeze(2),
+        stem.bias,
+        stride=(stem.stride[1], stem.stride[2]),
+        padding=(int(stem.padding[1]), int(stem.padding[2])),
+    )
+    return x.flatten(2).transpose(1, 2).reshape(frames.shape[0], -1, x.shape[1])
+
+
+def _reordered(x: Tensor, order: Tensor) -> Tensor:
+    """Tokens `x` [B, F * P, d] with those of each frame in `order` [P]."""
+    return x.unflatten(1, (-1, len(order)))[:, :, order].flatten(1, 2)
+
+
+def _silu_mlp(inputs: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+
+def _silent_parts(student: CausalStudent) -> list[nn.Module]:
+    """The layers that start at zero, so that what they belong to changes nothing yet."""
+    optional = [student.draft, student.cond_encoder, student.trainable_cond_mask]
+    if student.frame_embedding is not None:
+        optional.append(student.frame_embedding[2])
+    if student.audio_injector is not None:
+        modules = student.audio_injector.modules()
+        optional += [module.o for module in modules if isinstance(module, QKVO)]
+    return [student.head.head, *(part for part in optional if part is not None)]
+
+
+def _initialise(student: CausalStudent) -> None:
+    """Wan's initialisation; every optional part starts as a no-op."""
+    for module in student.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(student.patch_embedding.weight.flatten(1))
+    for embedding in (student.text_embedding, student.time_embedding):
+        for layer in embedding:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
+    for part in _silent_parts(student):
+        _zero(part)
+    for block in student.blocks:
+        if isinstance(block, Block) and block.audio_attn is not None:
+            _zero(block.audio_attn.o)
+
+
+def _zero(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)

@@ -1,0 +1,328 @@
+"""Rolling key/value cache of a stream: fixed memory, nothing moved, any number of chunks.
+
+Self-Forcing's cache (arXiv 2506.08009) kept as a ring, with Reward Forcing's EMA-Sink (2512.04678).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write
+from ...kernels.ring_plan import FrameWrite, SinkFold
+from .call_positions import CachedCall, CallPositions
+from .config import CacheConfig, RopeFamily
+from .frame_ring import FrameRing, RingWrite
+from .rope import RopeTable, rotate
+from .token_sink import SinkPlaces, SinkTokens
+
+
+class KVCache:
+    """Keys and values of one layer, [B, H, sink_tokens + slots * tokens_per_frame, D]."""
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        batch: int,
+        heads: int,
+        tokens_per_frame: int,
+        head_dim: int,
+        *,
+        sink_tokens: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.tokens_per_frame = tokens_per_frame
+        self.sink_tokens = sink_tokens
+
+        def buffer(frames: int, kind: torch.dtype, more: int = 0) -> Tensor:
+            shape = (batch, heads, frames * tokens_per_frame + more, head_dim)
+            return torch.zeros(shape, dtype=kind, device=device)
+
+        # Never inference tensors: a cache may be made in inference mode and used outside of it.
+        with torch.inference_mode(False):
+            self.key = buffer(config.capacity_frames, dtype, sink_tokens)
+            self.value = buffer(config.capacity_frames, dtype, sink_tokens)
+            # Before RoPE; the buffer above has them turned for the chunk under way.
+            self.token_key = buffer(0, dtype, sink_tokens) if sink_tokens else None
+            shadow = config.sink == "ema" and config.precision == "shadow"
+            self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
+            self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
+
+    def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
+
+        `key` comes before RoPE, after its norm. The result may be views of the cache: use them
+        before the next update.
+        """
+        if self.config.sink == "ema" and backend_for(key) == "triton":
+            self._fold_and_write(call.ring, key, value, call.ring.segments)
+        else:
+            self._store(call, key, value)
+        return self._live(call)
+
+    def can_fuse(self, call: CachedCall) -> bool:
+        """Whether `update_projected` may take the place of `update`.
+
+        Not while the sink itself is written, if that has a shadow.
+        """
+        in_sink = any(part.slot < self.config.sink_frames for part in call.ring.segments)
+        return call.tables is not None and not (in_sink and self.sink_key is not None)
+
+    def update_projected(
+        self,
+        call: CachedCall,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        norms: tuple[Tensor, Tensor],
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `update` for projections [B, N, H * D] before their norms of weights `norms`.
+
+        Also gives the queries, normed and turned, [B, H, N, D].
+        """
+        assert call.tables is not None
+        if self.config.sink == "ema" and call.ring.evictions:
+            none = self.key[:, :, :0]
+            self._fold_and_write(call.ring, none, none, ())
+        frames = slice(self.sink_tokens, None)
+        turned = norm_rope_write(
+            query,
+            key,
+            value,
+            *norms,
+            self.key[:, :, frames],
+            self.value[:, :, frames],
+            rotation=call.tables[0],
+            place=call.tables[1],
+            writes=call.ring.segments,
+            rotate_key=call.write is not None,
+            eps=eps,
+        )
+        return turned, *self._live(call)
+
+    def _live(self, call: CachedCall) -> tuple[Tensor, Tensor]:
+        """What a call attends to."""
+        if call.sink is not None and self.token_key is not None:
+            self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
+        live = self.sink_tokens + call.ring.live * self.tokens_per_frame
+        keys, values = self.key[:, :, :live], self.value[:, :, :live]
+        if call.read is None:
+            return keys, values
+        turned = call.read.shape[0]
+        first = rotate(keys[:, :, :turned], call.read)
+        return first if turned == live else torch.cat((first, keys[:, :, turned:]), dim=2), values
+
+    def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
+        if self.config.sink == "ema":
+            self._fold_into_sink(call.ring)
+        if call.write is not None:
+            head = key[:, :, : call.write_from]
+            tail = rotate(key[:, :, call.write_from :], call.write)
+            key = torch.cat((head, tail), dim=2) if call.write_from else tail
+        self._write(call.ring, key, value)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a snapshot must keep, by name; the tensors themselves, not copies."""
+        kept = {"key": self.key, "value": self.value}
+        if self.token_key is not None:
+            kept["token_key"] = self.token_key
+        if self.sink_key is not None and self.sink_value is not None:
+            kept |= {"sink_key": self.sink_key, "sink_value": self.sink_value}
+        return kept
+
+    def _write(self, ring: RingWrite, key: Tensor, value: Tensor) -> None:
+        tokens = self.tokens_per_frame
+        for part in ring.segments:
+            source = slice(part.source * tokens, (part.source + part.frames) * tokens)
+            first = self.sink_tokens + part.slot * tokens
+            slots = slice(first, first + part.frames * tokens)
+            self.key[:, :, slots] = key[:, :, source]
+            self.value[:, :, slots] = value[:, :, source]
+            if self.sink_key is not None and self.sink_value is not None:
+                sink = slice(slots.start, min(slots.stop, self.sink_key.shape[2]))
+                self.sink_key[:, :, sink] = self.key[:, :, sink]
+                self.sink_value[:, :, sink] = self.value[:, :, sink]
+
+    def _fold_and_write(
+        self, ring: RingWrite, key: Tensor, value: Tensor, writes: tuple[FrameWrite, ...]
+    ) -> None:
+        """Both in one kernel, for a cache of raw keys."""
+        ema_sink(
+            self.key,
+            self.value,
+            key,
+            value,
+            fold=self._fold(ring),
+            writes=writes,
+            frame_tokens=self.tokens_per_frame,
+            shadow_key=self.sink_key,
+            shadow_value=self.sink_value,
+        )
+
+    def _fold(self, ring: RingWrite) -> SinkFold:
+        """What the frames about to be overwritten do to the sink."""
+        sinks, window, count = (
+            self.config.sink_frames,
+            self.config.window_frames,
+            len(ring.evictions),
+        )
+        published = self.config.ragged == "overwrite"
+        overwrite = published and count != sinks
+        first = ring.evictions[0] if ring.evictions else None
+        return SinkFold(
+            sinks,
+            window,
+            frames=min(count, sinks) if overwrite else count,
+            gone=first.slot - sinks if first else 0,
+            place=first.frame % sinks if first and not published else 0,
+            alpha=0.0 if overwrite else self.config.alpha,
+        )
+
+    def _fold_into_sink(self, ring: RingWrite) -> None:
+        """Average the frames about to be overwritten into the sink."""
+        fold = self._fold(ring)
+        for index in range(fold.frames):
+            place = (fold.place + index) % fold.sink_frames
+            slot = fold.sink_frames + (fold.gone + index) % fold.window_frames
+            self._fold_frame(place, slot, fold.alpha)
+
+    def _fold_frame(self, place: int, slot: int, alpha: float) -> None:
+        tokens = self.tokens_per_frame
+        sink = slice(place * tokens, (place + 1) * tokens)
+        gone = slice(slot * tokens, (slot + 1) * tokens)
+        for kept, shadow in ((self.key, self.sink_key), (self.value, self.sink_value)):
+            if shadow is None:
+                kept[:, :, sink] = alpha * kept[:, :, sink] + (1 - alpha) * kept[:, :, gone]
+            else:
+                mean = alpha * shadow[:, :, sink] + (1 - alpha) * kept[:, :, gone]
+                shadow[:, :, sink] = mean
+                kept[:, :, sink] = mean.to(kept.dtype)
+
+
+class StudentCache:
+    """The caches of all layers of one stream and its place in time.
+
+    `position` is the first frame of the chunk under way; `begin` opens a call on it, `advance`
+    ends the chunk.
+    """
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        layers: Sequence[KVCache],
+        rope: RopeTable,
+        family: RopeFamily,
+        places: SinkPlaces | None = None,
+    ) -> None:
+        if config.bounded_sink and family == "slot":
+            raise ValueError("bounded_sink is for absolute RoPE; slot RoPE is always bounded")
+        if config.sink == "ema" and family == "absolute":
+            raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
+        self.config = config
+        self.layers = list(layers)
+        self.position = 0
+        self._places = places
+        self._has_sink = False
+        self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
+        self._positions = CallPositions(config, rope, family, places, self.layers[0].key)
+
+    @property
+    def token_order(self) -> Tensor | None:
+        """Tokens of a frame in the order in which they are cached; None: as they come."""
+        return self._positions.token_order
+
+    @property
+    def end(self) -> int:
+        """Frames of the stream that were written, those of the chunk under way included."""
+        return self._ring.end
+
+    def begin(
+        self, frames: int, *, start: int | None = None, rewrite_sink: bool = False
+    ) -> CachedCall:
+        """Open a call on `frames` frames from `position`, or from `start` to write the past anew.
+
+        `rewrite_sink` lifts `CacheConfig.guard_sink`. Raises ValueError as `FrameRing.write` does.
+        """
+        start = self.position if start is None else start
+        if self._places is not None and not self._has_sink:
+            raise ValueError("this cache has no sink yet; call set_sink first")
+        again = start + frames <= self._ring.end and start > 0
+        keep_sink = self.config.guard_sink and again and not rewrite_sink
+        ring = self._ring.write(start, frames, keep_sink=keep_sink)
+        if self.config.zero_start and ring.live < self.config.sink_frames:
+            sinks = self.config.sink_frames
+            ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
+        return self._positions.call(ring, start, frames, self._ring.end)
+
+    def set_sink(self, sink: SinkTokens) -> None:
+        """Attend to these tokens from the next call on, whatever chunk that is.
+
+        Raises ValueError if this cache has no room for just that many.
+        """
+        for layer, (key, value) in zip(self.layers, sink.layers, strict=True):
+            if layer.token_key is None or layer.token_key.shape[1:] != key.shape[1:]:
+                raise ValueError(
+                    f"a sink of {tuple(key.shape[1:])}; this cache has room for "
+                    f"{None if layer.token_key is None else tuple(layer.token_key.shape[1:])}"
+                )
+            layer.token_key.copy_(key.expand_as(layer.token_key))
+            layer.value[:, :, : layer.sink_tokens] = value
+        self._has_sink = True
+
+    def advance(self, frames: int) -> None:
+        """The chunk of `frames` frames is done; the next call is on the frames behind it."""
+        self.position += frames
+        assert self.position == self._ring.end, (self.position, self._ring.end)
+
+    def reset(self) -> None:
+        """Back to the start of a stream; memory stays where it is."""
+        self.position = 0
+        self._ring.end = 0
+        self._has_sink = False
+        for tensor in self.tensors().values():
+            tensor.zero_()
+
+    def poison(self, fill: float = float("nan")) -> None:
+        """Fill the slots that are not live, so that a test sees whether anything reads them."""
+        for layer in self.layers:
+            live = layer.sink_tokens + self._ring.live * self.layers[0].tokens_per_frame
+            layer.key[:, :, live:] = fill
+            layer.value[:, :, live:] = fill
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of a snapshot by name, `<layer>.<name>`; not copies."""
+        return {
+            f"{index}.{name}": tensor
+            for index, layer in enumerate(self.layers)
+            for name, tensor in layer.tensors().items()
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """The rest of a snapshot, JSON-able."""
+        return {"position": self.position, "end": self._ring.end, "sink": self._has_sink}
+
+    def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Take over the `tensors` and `metadata` of a cache of the same shape.
+
+        Raises ValueError, and changes nothing, if names or shapes differ.
+        """
+        own = self.tensors()
+        wrong = [
+            name
+            for name in own.keys() | tensors.keys()
+            if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        self.position = int(metadata["position"])
+        self._ring.end = int(metadata["end"])
+        self._has_sink = bool(metadata.get("sink", False))

@@ -1,0 +1,1 @@
+"""What comes with Wan's checkpoints: decoder, weights, adapters, track maps."""

@@ -1,0 +1,1 @@
+"""Who generates next, and whoever makes the chunks."""

@@ -1,0 +1,43 @@
+"""A session and whoever shows it, as the engine holds them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..metrics import Metrics
+from ..protocol.errors import StreamError
+from ..session.session import Session
+
+
+class Viewer(Protocol):
+    """A connection, as the engine sees it."""
+
+    def notify(self) -> None:
+        """There may be something to send."""
+        ...
+
+    def end(self, error: StreamError) -> None:
+        """Say so and close, without touching the session any more."""
+        ...
+
+
+class Stream:
+    """A session and the connection that shows it, if there is one."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.viewer: Viewer | None = None
+        self._counted_skips = 0
+        self._counted_underruns = 0
+
+    def count(self, metrics: Metrics) -> None:
+        """Bring the session's own counts into the metrics."""
+        skips, underruns = self.session.skipped_frames, self.session.underruns
+        metrics.frames_skipped.inc(skips - self._counted_skips)
+        metrics.audio_underruns.inc(underruns - self._counted_underruns)
+        self._counted_skips, self._counted_underruns = skips, underruns
+
+    def notify(self) -> None:
+        """Tell the connection to look for output."""
+        if self.viewer is not None:
+            self.viewer.notify()

@@ -1,0 +1,1 @@
+"""Frames to packets, and pictures that clients bring."""

@@ -1,0 +1,257 @@
+"""Raw frames to packets of H.264, VP8 or JPEG, one encoder per stream, without any look-ahead.
+
+Colour is limited-range BT.601, tagged smpte170m. Encoders are not thread-safe: one call at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Protocol
+
+import av
+import numpy as np
+import simplejpeg
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+from av.video.reformatter import Colorspace, VideoReformatter
+
+from ..protocol.errors import UnsupportedCodec
+from ..protocol.fields import Codec
+
+SMPTE170M = 6
+LIMITED = 1
+ONE_US = Fraction(1, 1_000_000)
+KEY_EVERY_S = 10
+H264_CANDIDATES = ("h264_nvenc", "libx264")
+
+
+class Encoder(Protocol):
+    """Frames of one size in, one packet out per frame, at once."""
+
+    codec: Codec
+    codec_string: str
+    """What a browser's decoder is configured with; "jpeg" for JPEG."""
+
+    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+        """The packet of a frame, uint8 [H, W, 3], and whether it is a key frame."""
+        ...
+
+    def set_kbps(self, kbps: int) -> None:
+        """Aim for another bitrate from the next frame on."""
+        ...
+
+
+class H264Encoder:
+    """H.264 constrained baseline in Annex B, parameter sets in band at every key frame."""
+
+    codec: Codec = "h264"
+
+    def __init__(self, backend: str, width: int, height: int, fps: int, kbps: int) -> None:
+        self._context = _h264_context(backend, width, height, fps, kbps)
+        self._converter = _Converter(width, height)
+        self._kbps = kbps
+        probe = _h264_context(backend, width, height, fps, kbps)
+        black = np.zeros((height, width, 3), np.uint8)
+        first = self._converter.frame(black, 0, key=True)
+        self.codec_string = h264_codec_string(b"".join(map(bytes, probe.encode(first))))
+
+    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+        """See `Encoder`."""
+        packets = self._context.encode(self._converter.frame(rgb, pts_us, key=key))
+        return _one(packets)
+
+    def set_kbps(self, kbps: int) -> None:
+        """See `Encoder`; takes a few frames to show."""
+        if kbps != self._kbps:
+            self._context.bit_rate = kbps * 1000
+            self._kbps = kbps
+
+
+class Vp8Encoder:
+    """VP8 in real-time mode; a new bitrate needs a new encoder and so a key frame."""
+
+    codec: Codec = "vp8"
+    codec_string = "vp8"
+
+    def __init__(self, width: int, height: int, fps: int, kbps: int) -> None:
+        self._size = width, height, fps
+        self._converter = _Converter(width, height)
+        self._kbps = kbps
+        self._context = _vp8_context(width, height, fps, kbps)
+
+    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+        """See `Encoder`."""
+        return _one(self._context.encode(self._converter.frame(rgb, pts_us, key=key)))
+
+    def set_kbps(self, kbps: int) -> None:
+        """See `Encoder`; small changes are left out, since each costs a key frame."""
+        if abs(kbps - self._kbps) > 0.2 * self._kbps:
+            self._context = _vp8_context(*self._size, kbps)
+            self._kbps = kbps
+
+
+class JpegEncoder:
+    """A JPEG per frame: every frame is a key frame; the quality follows the bitrate."""
+
+    codec: Codec = "jpeg"
+    codec_string = "jpeg"
+
+    def __init__(self, width: int, height: int, fps: int, kbps: int) -> None:
+        self._top_kbps = kbps
+        self._quality = 85
+
+    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+        """See `Encoder`."""
+        frame = np.ascontiguousarray(rgb)
+        return simplejpeg.encode_jpeg(frame, quality=self._quality, colorsubsampling="420"), True
+
+    def set_kbps(self, kbps: int) -> None:
+        """See `Encoder`; quality 85 at the highest bitrate, 25 at a tenth of it."""
+        share = min(1.0, kbps / self._top_kbps)
+        self._quality = round(max(25, 85 + 60 * np.log10(max(share, 1e-3))))
+
+
+class Encoders:
+    """The codecs that this machine can encode, found by opening each once."""
+
+    def __init__(self, h264_backends: Sequence[str] = H264_CANDIDATES) -> None:
+        self.h264_backends = tuple(name for name in h264_backends if _opens(name))
+        self.codecs: tuple[Codec, ...] = (
+            *(("h264",) if self.h264_backends else ()),
+            *(("vp8",) if _opens("libvpx") else ()),
+            "jpeg",
+        )
+
+    def choose(self, offered: Sequence[str]) -> Codec:
+        """The first codec of the client's list that can be encoded here.
+
+        Raises UnsupportedCodec when there is none.
+        """
+        for name in offered:
+            if name in self.codecs:
+                return next(codec for codec in self.codecs if codec == name)
+        raise UnsupportedCodec(
+            f"none of {', '.join(offered)} can be sent, only {', '.join(self.codecs)}",
+            field="codecs",
+        )
+
+    def open(self, codec: Codec, width: int, height: int, fps: int, kbps: int) -> Encoder:
+        """A new encoder for one stream; the next backend if one has no more to give.
+
+        Graphics cards permit only so many encoders at a time. Raises FFmpegError when no
+        backend opens.
+        """
+        if codec == "jpeg":
+            return JpegEncoder(width, height, fps, kbps)
+        if codec == "vp8":
+            return Vp8Encoder(width, height, fps, kbps)
+        assert self.h264_backends, "h264 was not offered"
+        *preferred, last = self.h264_backends
+        for backend in preferred:
+            with contextlib.suppress(FFmpegError):
+                return H264Encoder(backend, width, height, fps, kbps)
+        return H264Encoder(last, width, height, fps, kbps)
+
+
+def h264_codec_string(annex_b: bytes) -> str:
+    """`avc1.PPCCLL` from the profile, constraint and level bytes of the SPS."""
+    start = 0
+    while (start := annex_b.find(b"\x00\x00\x01", start)) >= 0:
+        start += 3
+        if annex_b[start] & 31 == 7:
+            return f"avc1.{annex_b[start + 1 : start + 4].hex()}"
+    raise ValueError(f"no SPS in {len(annex_b)} bytes: they do not start with a key frame")
+
+
+class _Converter:
+    """RGB to even-sized limited BT.601 yuv420p, with one scaler for all frames."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._pad = (0, height % 2), (0, width % 2), (0, 0)
+        self._odd = bool(width % 2 or height % 2)
+        self._reformatter = VideoReformatter()
+
+    def frame(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> av.VideoFrame:
+        if self._odd:
+            rgb = np.pad(rgb, self._pad, mode="edge")
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=LIMITED,
+            threads=1,
+        )
+        frame.pts = round(pts_us)
+        frame.time_base = ONE_US
+        # A frame carries the type of its last use, so both cases are set.
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        return frame
+
+
+def _context(name: str, width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, VideoCodecContext), name
+    context.width, context.height = width + width % 2, height + height % 2
+    context.pix_fmt = "yuv420p"
+    context.time_base = ONE_US
+    context.framerate = Fraction(fps, 1)
+    context.bit_rate = kbps * 1000
+    context.gop_size = fps * KEY_EVERY_S
+    context.max_b_frames = 0
+    context.colorspace = context.color_primaries = context.color_trc = SMPTE170M
+    context.color_range = LIMITED
+    return context
+
+
+def _h264_context(backend: str, width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:
+    context = _context(backend, width, height, fps, kbps)
+    # libx264 follows a new bit_rate only when it was opened with a buffer model.
+    buffer = {"maxrate": str(kbps * 1000), "bufsize": str(kbps * 250)}
+    if backend == "libx264":
+        context.thread_count = 1 if width * height <= 512 * 512 else 2
+        context.options = {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "profile": "baseline",
+            **buffer,
+        }
+    else:
+        context.options = {
+            "preset": "p1",
+            "tune": "ull",
+            "profile": "baseline",
+            "zerolatency": "1",
+            "delay": "0",
+            "forced-idr": "1",
+            **buffer,
+        }
+    context.open()
+    return context
+
+
+def _vp8_context(width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:
+    context = _context("libvpx", width, height, fps, kbps)
+    context.thread_count = 1
+    context.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
+    context.open()
+    return context
+
+
+def _opens(name: str) -> bool:
+    """Whether this encoder really works here; being listed says little about hardware ones."""
+    try:
+        if name == "libvpx":
+            _vp8_context(256, 256, 25, 500)
+        else:
+            H264Encoder(name, 256, 256, 25, 500)
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _one(packets: Sequence[av.Packet]) -> tuple[bytes, bool]:
+    assert len(packets) == 1, f"one frame gave {len(packets)} packets"
+    return bytes(packets[0]), packets[0].is_keyframe

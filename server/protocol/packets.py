@@ -1,0 +1,126 @@
+"""Binary media packets: a fixed 32-byte little-endian header, then the payload."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+import numpy as np
+
+from .errors import (
+    InvalidField,
+    TooLarge,
+    UnknownType,
+    UnsupportedVersion,
+)
+from .limits import MAX_AUDIO_SAMPLES, PROTOCOL_VERSION
+
+HEADER = struct.Struct("<BBHIdIId")
+"""version u8, kind u8, flags u16, seq u32, pts_us f64, chunk u32, generation u32, server_ms f64."""
+
+
+class Kind(IntEnum):
+    """What a packet carries."""
+
+    VIDEO = 1
+    AUDIO_OUT = 2
+    AUDIO_IN = 16
+
+
+class Flags(IntFlag):
+    """Properties of one packet."""
+
+    NONE = 0
+    KEY = 1
+    DISCONTINUITY = 2
+    LAST_OF_CHUNK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One media packet; `pts_us` is media time, `server_ms` the server's clock when generated."""
+
+    kind: Kind
+    flags: Flags
+    seq: int
+    pts_us: float
+    chunk: int
+    generation: int
+    server_ms: float
+    payload: bytes
+
+
+def encode_packet(packet: Packet) -> bytes:
+    """The packet as bytes for one binary message."""
+    header = HEADER.pack(
+        PROTOCOL_VERSION,
+        packet.kind,
+        packet.flags,
+        packet.seq,
+        packet.pts_us,
+        packet.chunk,
+        packet.generation,
+        packet.server_ms,
+    )
+    return header + packet.payload
+
+
+def parse_packet(data: bytes) -> Packet:
+    """Read any packet. Raises a StreamError for bytes that are none."""
+    if len(data) < HEADER.size:
+        raise InvalidField(
+            f"a packet starts with a {HEADER.size}-byte header, got {len(data)} bytes",
+            field="header",
+        )
+    version, kind, flags, seq, pts_us, chunk, generation, server_ms = HEADER.unpack_from(data)
+    if version != PROTOCOL_VERSION:
+        raise UnsupportedVersion(
+            f"packet version must be {PROTOCOL_VERSION}, got {version}",
+            field="version",
+            cure="Write 1 in the first byte of the header.",
+            fatal=False,
+        )
+    if kind not in _KINDS:
+        raise UnknownType(f"unknown packet kind {kind}", field="kind")
+    if flags & ~_ALL_FLAGS:
+        raise InvalidField(f"unknown flag bits {flags:#x}", field="flags")
+    if not math.isfinite(pts_us):
+        raise InvalidField("pts_us must be finite", field="pts_us")
+    if not math.isfinite(server_ms):
+        raise InvalidField("server_ms must be finite", field="server_ms")
+    payload = data[HEADER.size :]
+    return Packet(Kind(kind), Flags(flags), seq, pts_us, chunk, generation, server_ms, payload)
+
+
+def parse_uplink(data: bytes) -> Packet:
+    """Read a client's packet: only audio, of a permitted length. Raises a StreamError."""
+    packet = parse_packet(data)
+    if packet.kind is not Kind.AUDIO_IN:
+        raise UnknownType(
+            f"a client sends only packets of kind {int(Kind.AUDIO_IN)}, got {int(packet.kind)}",
+            field="kind",
+        )
+    if not packet.payload or len(packet.payload) % 2:
+        raise InvalidField(
+            f"audio is 16-bit samples: the payload must have an even length over 0, "
+            f"got {len(packet.payload)} bytes",
+            field="payload",
+        )
+    if len(packet.payload) > 2 * MAX_AUDIO_SAMPLES:
+        raise TooLarge(
+            f"at most {MAX_AUDIO_SAMPLES} samples per packet, got {len(packet.payload) // 2}",
+            field="payload",
+            cure="Split the audio into packets of 320 samples (20 ms).",
+        )
+    return packet
+
+
+def samples(packet: Packet) -> np.ndarray:
+    """An audio packet's samples, int16 [n]."""
+    return np.frombuffer(packet.payload, dtype="<i2").astype(np.int16, copy=False)
+
+
+_KINDS = frozenset(int(kind) for kind in Kind)
+_ALL_FLAGS = int(Flags.KEY | Flags.DISCONTINUITY | Flags.LAST_OF_CHUNK)

@@ -1,0 +1,1 @@
+"""One viewer's stream as a state machine; free of I/O."""

@@ -1,0 +1,108 @@
+"""The jitter buffer between a client's audio and the model: whole chunks out, silence when dry."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..protocol.errors import AudioOverflow
+
+FLUSH_AFTER_S = 0.5
+ARRIVING_S = 0.3
+LIVE_AHEAD_S = 0.3
+SILENT_PEAK = 300
+
+
+class AudioQueue:
+    """Samples in, one chunk per step out.
+
+    Speaking starts when a chunk is queued or the utterance has ended; when it runs dry the model
+    is fed silence until a chunk is queued again. A sender that falls silent without saying so
+    ends its utterance after `FLUSH_AFTER_S`. Audio that comes no faster than real time is live:
+    when a stall has left more than three chunks of it waiting, silent stretches are skipped, so
+    that a conversation does not stay late for ever.
+    """
+
+    def __init__(self, *, sample_rate: int, chunk_samples: int, max_queued_ms: int) -> None:
+        self._sample_rate = sample_rate
+        self._chunk_samples = chunk_samples
+        self._max_samples = max_queued_ms * sample_rate // 1000
+        self._samples = np.zeros(0, np.int16)
+        self._speaking = False
+        self._ended = False
+        self._first_s = 0.0
+        self._last_s: float | None = None
+        self._pushed_samples = 0
+        self.underruns = 0
+        self.skipped_samples = 0
+
+    @property
+    def queued_ms(self) -> int:
+        """How much audio waits for the model."""
+        return len(self._samples) * 1000 // self._sample_rate
+
+    def receiving(self, now_s: float) -> bool:
+        """Whether audio waits or keeps arriving."""
+        arriving = self._last_s is not None and now_s - self._last_s < ARRIVING_S
+        return len(self._samples) > 0 or arriving
+
+    def push(self, samples: np.ndarray, now_s: float) -> None:
+        """Append int16 [n]. Raises AudioOverflow, and takes nothing, when it does not fit."""
+        if len(self._samples) + len(samples) > self._max_samples:
+            raise AudioOverflow(
+                f"{self.queued_ms} ms of audio wait already and "
+                f"at most {self._max_samples * 1000 // self._sample_rate} ms may",
+                field="payload",
+            )
+        if not len(self._samples) and not self._speaking:
+            self._first_s, self._pushed_samples = now_s, 0
+        self._samples = np.concatenate((self._samples, samples))
+        self._pushed_samples += len(samples)
+        self._last_s = now_s
+        self._ended = False
+
+    def end(self) -> None:
+        """No more of this utterance will come: play out what is here without waiting."""
+        self._ended = len(self._samples) > 0
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._samples = self._samples[:0]
+        self._speaking = self._ended = False
+        self._last_s = None
+
+    def take(self, now_s: float) -> np.ndarray:
+        """What the next step is fed: int16 [at most a chunk], empty for silence."""
+        if self._live(now_s):
+            self._skip_silence()
+        ended = self._ended or self._quiet(now_s)
+        if len(self._samples) >= self._chunk_samples or (ended and len(self._samples)):
+            self._speaking = True
+            return self._pop(self._chunk_samples)
+        if self._speaking:
+            self._speaking = False
+            self.underruns += not ended
+        return self._samples[:0]
+
+    def _pop(self, count: int) -> np.ndarray:
+        head, self._samples = self._samples[:count], self._samples[count:]
+        if not len(self._samples) and self._ended:
+            self._speaking = self._ended = False
+        return head
+
+    def _quiet(self, now_s: float) -> bool:
+        return self._last_s is not None and now_s - self._last_s > FLUSH_AFTER_S
+
+    def _live(self, now_s: float) -> bool:
+        allowed_s = now_s - self._first_s + LIVE_AHEAD_S
+        return self._pushed_samples <= allowed_s * self._sample_rate
+
+    def _skip_silence(self) -> None:
+        """Drop 20 ms blocks of silence from the head down to two chunks, if over three wait."""
+        block = self._sample_rate // 50
+        if len(self._samples) <= 3 * self._chunk_samples:
+            return
+        while len(self._samples) > 2 * self._chunk_samples:
+            if np.abs(self._samples[:block].astype(np.int32)).max() > SILENT_PEAK:
+                return
+            self._samples = self._samples[block:]
+            self.skipped_samples += block

@@ -1,0 +1,119 @@
+"""Controls of the model from their message to their answer: checked, queued, applied, answered."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from ...models.contract import (
+    PICTURE,
+    Chunk,
+    Controls,
+    ModelInfo,
+)
+from ..protocol.client_messages import Reset, SceneChange, TracksClear
+from ..protocol.errors import NotSupported, UnknownScene
+from ..protocol.server_messages import Applied
+from .pending import (
+    Event,
+    ModelControl,
+    OwnPicture,
+    PendingControls,
+)
+
+
+class ControlDesk:
+    """`add` any number of controls, `begin` a step with them, `finish` steps in the same order.
+
+    A step that is not shown after all is dropped in its turn.
+    """
+
+    def __init__(self, info: ModelInfo, *, has_picture: bool = False) -> None:
+        self.has_picture = has_picture
+        """Whether the stream has a picture of its own, or will have with the next step."""
+        self._info = info
+        self._pending = PendingControls()
+        self._begun: deque[tuple[Controls, list[Event]]] = deque()
+
+    @property
+    def under_way(self) -> int:
+        """Steps that were begun and not finished."""
+        return len(self._begun)
+
+    def add(self, control: ModelControl) -> None:
+        """Queue a control for the next step. Raises a StreamError for one that cannot be."""
+        if not isinstance(control, Reset):
+            name = "tracks" if isinstance(control, TracksClear) else control.type
+            check_supported(self._info, name, control.event_id)
+        if isinstance(control, SceneChange):
+            check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
+        self._pending.add(control)
+        self.has_picture |= isinstance(control, OwnPicture)
+
+    def clear_audio(self) -> None:
+        """Let the model drop the speech that it was fed and has not shown."""
+        self._pending.clear_audio()
+
+    def release_held(self) -> None:
+        """Let go of what a pointer holds, keeping anchors: the viewer's hand is gone."""
+        self._pending.release_held()
+
+    def begin(self, audio: np.ndarray) -> Controls:
+        """The controls of a step that is fed `audio`."""
+        pending, self._pending = self._pending, self._pending.following()
+        controls = pending.controls(audio)
+        self._begun.append((controls, pending.events))
+        return controls
+
+    def finish(self, chunk: Chunk, index: int, pts_us: float) -> tuple[Controls, list[Applied]]:
+        """What the step was told, and the answers to those who asked for it."""
+        assert self._begun, "no step was begun"
+        controls, events = self._begun.popleft()
+        return controls, [_applied(event, chunk, index, pts_us) for event in events]
+
+    def drop(self) -> Controls:
+        """What the step was told that is not shown; the next one answers for it."""
+        assert self._begun, "no step was begun"
+        controls, events = self._begun.popleft()
+        heir = self._begun[0][1] if self._begun else self._pending.events
+        heir[:0] = events
+        return controls
+
+
+def check_supported(info: ModelInfo, control: str, event_id: str | None) -> None:
+    """Raise NotSupported unless the model obeys this kind of control."""
+    if control not in info.controls:
+        known = ", ".join(sorted(info.controls))
+        raise NotSupported(f"{info.name} takes no {control}, only {known}", event_id=event_id)
+
+
+def check_scene(
+    info: ModelInfo, name: str, event_id: str | None = None, *, has_picture: bool = False
+) -> None:
+    """Raise UnknownScene, naming the known ones, unless the stream can show this scene."""
+    known = [scene.name for scene in info.scenes] + [PICTURE] * has_picture
+    if name == PICTURE and name not in known and info.picture is not None:
+        raise UnknownScene(
+            "this stream has no picture of its own",
+            field="scene",
+            cure="Send one with a picture control, then it can be shown.",
+            event_id=event_id,
+        )
+    if name not in known:
+        raise UnknownScene(
+            f"{info.name} has no scene {name!r}, only {', '.join(known)}",
+            field="scene",
+            event_id=event_id,
+        )
+
+
+def _applied(event: Event, chunk: Chunk, index: int, pts_us: float) -> Applied:
+    words = list(chunk.ignored_words) if event.type == "prompt" else []
+    return Applied(
+        event_id=event.event_id,
+        chunk=index,
+        pts_us=pts_us,
+        ignored_words=words or None,
+        scene=chunk.scene if event.type in ("scene", "picture") else None,
+    )

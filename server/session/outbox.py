@@ -1,0 +1,59 @@
+"""What waits to be sent to one client: messages first, then media in order, all bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from ..protocol.server_messages import Applied, Rejected, ServerMessage
+from .media import AudioPiece, VideoFrame
+
+MAX_MESSAGES = 512
+
+Output = ServerMessage | AudioPiece | VideoFrame
+
+
+class Outbox:
+    """Messages overtake media, so an `applied` always comes before the chunk it names."""
+
+    def __init__(self) -> None:
+        self._messages: deque[ServerMessage] = deque()
+        self._media: deque[AudioPiece | VideoFrame] = deque()
+
+    @property
+    def frames(self) -> int:
+        """Video frames that wait."""
+        return sum(isinstance(item, VideoFrame) for item in self._media)
+
+    def say(self, message: ServerMessage) -> bool:
+        """Queue a message; false when the client has left too many unread."""
+        if len(self._messages) >= MAX_MESSAGES:
+            return False
+        self._messages.append(message)
+        return True
+
+    def show(self, media: Iterable[AudioPiece | VideoFrame]) -> None:
+        """Queue generated media; the caller bounds how much it generates."""
+        self._media.extend(media)
+
+    def pop(self) -> Output | None:
+        """The next thing to send, or None."""
+        if self._messages:
+            return self._messages.popleft()
+        return self._media.popleft() if self._media else None
+
+    def mute(self) -> None:
+        """Replace waiting sound by silence."""
+        for place, item in enumerate(self._media):
+            if isinstance(item, AudioPiece):
+                silence = np.zeros_like(item.samples)
+                self._media[place] = replace(item, samples=silence, discontinuity=True)
+
+    def drop_connection(self) -> None:
+        """Keep only the answers that the next connection still wants."""
+        self._media.clear()
+        answers = [each for each in self._messages if isinstance(each, Applied | Rejected)]
+        self._messages = deque(answers)

@@ -1,0 +1,104 @@
+"""When one stream generates, and which of its frames are worth encoding."""
+
+from __future__ import annotations
+
+from ...models.contract import ModelInfo
+from ..protocol.client_messages import Ack
+from .link import Link, default_kbps
+from .playhead import Playhead
+
+LATE_SHARE = 0.25
+
+
+class Pacing:
+    """Media time of one stream: generated, sent, and on the viewer's screen."""
+
+    def __init__(self, info: ModelInfo, *, max_lead_chunks: float, max_kbps: int) -> None:
+        self._info = info
+        self._max_kbps = min(default_kbps(info.width, info.height, info.fps), max_kbps)
+        self._playhead = Playhead(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
+        self._link = Link(max_kbps=self._max_kbps)
+        self._late = False
+        self.generated_us = 0.0
+        self._end_us = 0.0
+        """Where the media ends that the viewer was or will be sent."""
+        self._leaving_us = 0.0
+        self.skipped_frames = 0
+
+    @property
+    def kbps(self) -> int:
+        """The bitrate that the encoder should aim for."""
+        return self._link.kbps
+
+    def position_us(self, now_s: float) -> float:
+        """Media time on the viewer's screen."""
+        return self._playhead.position_us(now_s, self.generated_us)
+
+    def lead_us(self, now_s: float) -> float:
+        """How much the viewer can show before running dry."""
+        return self._end_us - self.position_us(now_s)
+
+    def next_step_s(self, now_s: float, under_way: int = 0) -> float | None:
+        """When the next chunk may be started, behind those under way; None: not before an ack."""
+        if self._link.congested(self._max_lead_s, now_s):
+            return None
+        return self._playhead.next_step_s(now_s, self._end_us + under_way * self._info.chunk_us)
+
+    def generated(self, now_s: float) -> None:
+        """Another chunk is there."""
+        self._late = self.lead_us(now_s) < LATE_SHARE * self._info.chunk_us
+        self.generated_us += self._info.chunk_us
+        self._end_us = self.generated_us
+
+    def ack(self, ack: Ack, now_s: float) -> None:
+        """The client has said what it shows."""
+        stalls = self._playhead.ack(ack.playhead_us, now_s, self.generated_us)
+        self._link.ack(ack.last_seq, ack.decode_queue, now_s)
+        if stalls and not self._late:
+            self._link.stalled(now_s)
+
+    def admit(self, seq: int, waiting_frames: int, now_s: float) -> bool:
+        """Whether to encode this frame; if not, it is skipped and counted."""
+        if not self._link.skip(self._max_lead_s, self._info.chunk_frames, now_s):
+            self._leaving_us = self.pts_us(seq + 1)
+            return True
+        self.skipped_frames += 1
+        if not waiting_frames:
+            # The viewer cannot play up to a frame that it will never get.
+            self._end_us = self._leaving_us
+        return False
+
+    def sent(self, seq: int, now_s: float) -> None:
+        """A frame was handed to the socket."""
+        self._link.sent(seq, now_s)
+
+    def lost(self) -> None:
+        """The client starts again from a key frame: nothing is under way."""
+        self._link.forget()
+
+    def tick(self, now_s: float) -> None:
+        """Let time pass."""
+        self._link.adapt(self._max_lead_s, now_s)
+
+    def pause(self, now_s: float) -> None:
+        """Media time stands still."""
+        self._playhead.pause(now_s, self.generated_us)
+
+    def resume(self, now_s: float) -> None:
+        """Media time goes on."""
+        self._playhead.resume(now_s)
+        self._link.forget()
+
+    def restart(self, seq: int) -> None:
+        """A new connection shows the stream from this frame on."""
+        self._link = Link(max_kbps=self._max_kbps)
+        self._playhead.restart(self.pts_us(seq))
+        self._leaving_us, self._end_us = self.pts_us(seq), self.generated_us
+
+    def pts_us(self, seq: int) -> float:
+        """Media time of a frame."""
+        return seq * self._info.chunk_us / self._info.chunk_frames
+
+    @property
+    def _max_lead_s(self) -> float:
+        return self._playhead.max_lead_us / 1e6

@@ -1,0 +1,134 @@
+"""The application: one FastAPI app around an engine, and `serve`, which runs it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI, WebSocket
+
+from ...models.pipeline.cluster import Cluster
+from ..config import ServerConfig
+from ..engine.engine import Engine
+from ..engine.staged_worker import StagedWorker, staged_model
+from ..engine.worker import Runner, Worker, load_models
+from ..logs import configure_logs, logger
+from ..media.encoder import Encoders
+from ..media.pictures import PictureReader
+from ..metrics import Metrics
+from ..protocol.hello import server_version
+from ..protocol.limits import MAX_SOCKET_BYTES
+from .client_socket import ClientSocket
+from .draining_protocol import LastWords
+from .page import CLIENT_DIR, PageFiles, SafeHeaders
+from .rest import build_router
+from .tls import default_state_dir, own_names, self_signed
+from .websocket import Connection
+
+CLOSE_TIMEOUT_S = 5
+MAX_CONNECTIONS = 1024
+
+
+def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
+    """The app that serves `worker`'s models; the worker starts and stops with the app."""
+    engine = Engine(config, worker, Metrics())
+    encoders = Encoders()
+    pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
+    pictures = PictureReader()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        await engine.stop()
+        pool.shutdown(cancel_futures=True)
+        pictures.close()
+
+    app = FastAPI(
+        title="rollcast",
+        version=server_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.engine = engine
+    app.add_middleware(SafeHeaders, config=config)
+    app.include_router(build_router(engine))
+    if CLIENT_DIR.is_dir():
+        app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
+
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        socket = ClientSocket(websocket, engine.metrics, config.send_timeout_s)
+        await Connection(socket, engine, encoders, pool, pictures).run()
+
+    return app
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, but clients are told and given time before their sockets are closed."""
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:
+        """Drain the engine, then let uvicorn close what is left."""
+        app = self.config.app
+        assert isinstance(app, FastAPI), type(app)
+        for server in self.servers:
+            server.close()
+        if not self.force_exit:
+            await app.state.engine.drain()
+        await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
+
+
+def build_server(config: ServerConfig, worker: Runner) -> DrainingServer:
+    """A uvicorn server for `config` that has not been started."""
+    cert, key = _certificate(config)
+    return DrainingServer(
+        uvicorn.Config(
+            create_app(config, worker),
+            host=config.host,
+            port=config.port,
+            loop="asyncio",
+            ws=LastWords,
+            ws_per_message_deflate=False,
+            ws_max_size=MAX_SOCKET_BYTES,
+            timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+            limit_concurrency=MAX_CONNECTIONS,
+            log_config=None,
+            server_header=False,
+            ssl_certfile=cert,
+            ssl_keyfile=key,
+            ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        )
+    )
+
+
+def serve(config: ServerConfig) -> None:
+    """Load the models and serve until the process is told to stop."""
+    configure_logs(config.log_format, config.log_level)
+    scheme = "https" if config.tls else "http"
+    logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
+    build_server(config, build_runner(config)).run()
+
+
+def build_runner(config: ServerConfig) -> Runner:
+    """Whoever steps the models: a thread of this process, or stages in processes of their own."""
+    if config.stages is None:
+        return Worker(partial(load_models, config.models, config.threads))
+    model = staged_model(config.models[0], config.threads or 1)
+    return StagedWorker(model, config.stages, Cluster.of_environment(os.environ, config.stages))
+
+
+def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:
+    if config.tls_cert is not None and config.tls_key is not None:
+        return str(config.tls_cert), str(config.tls_key)
+    if not config.self_signed:
+        return None, None
+    names = [*own_names(config.host), *config.allowed_hosts, *config.tls_names]
+    cert, key = self_signed(config.state_dir or default_state_dir(), names)
+    return str(cert), str(key)

@@ -1,0 +1,90 @@
+"""A WebSocket that speaks our messages: parsed, rate limited and counted in, timed out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from ..metrics import Metrics
+from ..protocol.client_messages import ClientMessage
+from ..protocol.errors import StreamError, Timeout
+from ..protocol.messages import answer, encode_message
+from ..protocol.packets import Packet
+from ..protocol.server_messages import ServerMessage
+from .inbox import Inbox
+
+
+class ClientSocket:
+    """One accepted socket; a send that stalls for `send_timeout_s` raises Timeout."""
+
+    def __init__(self, socket: WebSocket, metrics: Metrics, send_timeout_s: float) -> None:
+        self._socket = socket
+        self._metrics = metrics
+        self._send_timeout_s = send_timeout_s
+        self._inbox = Inbox(asyncio.get_running_loop().time())
+
+    @property
+    def origin(self) -> str | None:
+        """The Origin header."""
+        return self._socket.headers.get("origin")
+
+    @property
+    def host(self) -> str | None:
+        """The Host header."""
+        return self._socket.headers.get("host")
+
+    async def receive(self) -> ClientMessage | Packet:
+        """The next message. Raises WebSocketDisconnect, or StreamError for a client's mistake."""
+        event = await self._socket.receive()
+        if event["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
+        now_s = asyncio.get_running_loop().time()
+        try:
+            with self._metrics.time("receive"):
+                if event.get("text") is not None:
+                    message = self._inbox.text(event["text"], now_s)
+                else:
+                    message = self._inbox.binary(event["bytes"], now_s)
+        except StreamError as error:
+            raise self._inbox.mistake(error, now_s) from error
+        self._metrics.messages.labels(_type(message)).inc()
+        return message
+
+    async def say(self, message: ServerMessage) -> None:
+        """Send a message."""
+        async with self._limit():
+            await self._socket.send_text(encode_message(message))
+
+    async def send(self, data: bytes) -> None:
+        """Send a packet."""
+        async with self._limit():
+            await self._socket.send_bytes(data)
+
+    async def refuse(self, error: StreamError) -> None:
+        """Tell the client about an error; close the socket after a fatal one."""
+        self._metrics.errors.labels(error.code).inc()
+        await self.say(answer(error))
+        if error.fatal:
+            await self.close(error.close_code, error.code)
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close the socket, if the client has not."""
+        if self._socket.application_state is WebSocketState.DISCONNECTED:
+            return
+        async with self._limit():
+            await self._socket.close(code, reason)
+
+    @asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                yield
+        except TimeoutError as stalled:
+            raise Timeout(f"the client read nothing for {self._send_timeout_s:g} s") from stalled
+
+
+def _type(message: ClientMessage | Packet) -> str:
+    return "audio" if isinstance(message, Packet) else message.type

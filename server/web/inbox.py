@@ -1,0 +1,60 @@
+"""One client's messages as they arrive: rate limit, parsing, and an answer to every mistake."""
+
+from __future__ import annotations
+
+from ..protocol.client_messages import ClientMessage, Control
+from ..protocol.errors import RateLimited, StreamError
+from ..protocol.limits import MESSAGES_PER_S, PICTURES_AT_ONCE, PICTURES_PER_MINUTE
+from ..protocol.messages import parse_message, picture_of
+from ..protocol.packets import Packet, parse_uplink
+from ..session.rates import TokenBucket
+
+TOLERATED = 300
+"""Messages over the limit that are refused one by one before the connection is closed."""
+
+
+class Inbox:
+    """Turns what a socket received into messages and packets, or raises a StreamError."""
+
+    def __init__(self, now_s: float) -> None:
+        self._bucket = TokenBucket(rate_per_s=MESSAGES_PER_S, burst=2 * MESSAGES_PER_S, now_s=now_s)
+        self._pictures = TokenBucket(
+            rate_per_s=PICTURES_PER_MINUTE / 60, burst=PICTURES_AT_ONCE, now_s=now_s
+        )
+        self._patience = TokenBucket(rate_per_s=10, burst=TOLERATED, now_s=now_s)
+
+    def text(self, text: str, now_s: float) -> ClientMessage:
+        """Read a text message."""
+        permitted = self._permit(now_s)
+        message = parse_message(text)
+        event_id = message.event_id if isinstance(message, Control) else None
+        if not permitted:
+            raise RateLimited(_OVER, event_id=event_id)
+        if picture_of(message) is not None and not self._pictures.take(now_s):
+            raise RateLimited(
+                f"more than {PICTURES_PER_MINUTE} pictures a minute",
+                field="picture",
+                cure="Wait some seconds before the next picture.",
+                event_id=event_id,
+            )
+        return message
+
+    def binary(self, data: bytes, now_s: float) -> Packet:
+        """Read a media packet."""
+        permitted = self._permit(now_s)
+        packet = parse_uplink(data)
+        if not permitted:
+            raise RateLimited(_OVER)
+        return packet
+
+    def mistake(self, error: StreamError, now_s: float) -> StreamError:
+        """`error`, or a fatal one when this client makes nothing but mistakes."""
+        if error.fatal or self._patience.take(now_s):
+            return error
+        return RateLimited("too many messages were refused", fatal=True)
+
+    def _permit(self, now_s: float) -> bool:
+        return self._bucket.take(now_s)
+
+
+_OVER = f"more than {MESSAGES_PER_S} messages per second"

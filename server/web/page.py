@@ -1,0 +1,79 @@
+"""The page over HTTP, with headers that let a browser do nothing but what the page needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..config import ServerConfig
+from .security import host_allowed
+
+CLIENT_DIR = Path(__file__).resolve().parents[2] / "client"
+SERVED_SUFFIXES = frozenset((".html", ".css", ".js", ".mjs", ".svg", ".png", ".ico", ".woff2"))
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "x-frame-options": "DENY",
+}
+
+
+class PageFiles(StaticFiles):
+    """The browser's part of the client folder; Python and package files are not served."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, always revalidated so that a new version of the server is a new page."""
+        if Path(path).suffix not in SERVED_SUFFIXES or "node_modules" in Path(path).parts:
+            raise HTTPException(404)
+        response = await super().get_response(path, scope)
+        stale = "no-store" if path.endswith(".html") else "no-cache"
+        response.headers["cache-control"] = stale
+        return response
+
+
+class SafeHeaders:
+    """ASGI middleware: refuses foreign host names and adds the security headers."""
+
+    def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
+        self._app = app
+        self._config = config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = Headers(scope=scope).get("host", "")
+        if not host_allowed(host, self._config):
+            text = "This server does not answer to that host name.\n"
+            await PlainTextResponse(text, 421)(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers["content-security-policy"] = content_security_policy(host)
+            await send(message)
+
+        await self._app(scope, receive, send_safely)
+
+
+def content_security_policy(host: str) -> str:
+    """Only this server's own files and its own socket (older browsers do not count ws as self)."""
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; "
+        "img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; "
+        f"connect-src 'self'{sockets}; manifest-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

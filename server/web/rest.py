@@ -1,0 +1,142 @@
+"""The HTTP side: health, readiness, metrics, models, sessions and the page."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel
+
+from ..engine.engine import Engine
+from ..engine.health import Health
+from ..engine.stream import Stream
+from ..protocol.errors import Unauthorized
+from ..protocol.hello import describe, server_version
+from ..protocol.server_messages import ModelDescription
+from .page import CLIENT_DIR
+from .security import bearer, check_token
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class HealthReport(BaseModel):
+    """Whether the process works; `reason` says why not."""
+
+    status: Literal["ok", "failed"]
+    engine: Health
+    reason: str | None = None
+    version: str
+
+
+class Readiness(BaseModel):
+    """Whether new streams are accepted, and how many more fit."""
+
+    ready: bool
+    engine: Health
+    sessions: int
+    places: int
+
+
+class SessionReport(BaseModel):
+    """One stream, without anything that would let another client take it over."""
+
+    session_id: str
+    model: str
+    scene: str
+    attached: bool
+    paused: bool
+    chunks: int
+    lead_ms: float
+    queued_audio_ms: int
+    target_kbps: int
+    skipped_frames: int
+    expires_in_s: float | None
+
+
+def build_router(engine: Engine) -> APIRouter:
+    """The routes of one server."""
+    router = APIRouter()
+
+    def allowed(request: Request) -> None:
+        try:
+            check_token(bearer(request.headers.get("authorization")), engine.config)
+        except Unauthorized as error:
+            headers = {"www-authenticate": "Bearer"}
+            raise HTTPException(401, error.message, headers) from error
+
+    @router.get("/health")
+    def health(response: Response) -> HealthReport:
+        """200 while the process can serve or will be able to, 503 after the model failed."""
+        failed = engine.health == "failed"
+        response.status_code = 503 if failed else 200
+        return HealthReport(
+            status="failed" if failed else "ok",
+            engine=engine.health,
+            reason=engine.reason or None,
+            version=server_version(),
+        )
+
+    @router.get("/ready")
+    def ready(response: Response) -> Readiness:
+        """200 once warm-up is over and while new streams are admitted, else 503."""
+        is_ready = engine.health == "ready"
+        response.status_code = 200 if is_ready else 503
+        return Readiness(
+            ready=is_ready,
+            engine=engine.health,
+            sessions=len(engine.streams),
+            places=engine.places(),
+        )
+
+    @router.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(engine.metrics.render(), media_type=PROMETHEUS)
+
+    @router.get("/v1/models")
+    def models() -> list[ModelDescription]:
+        """The models that streams can be opened with."""
+        return [describe(info) for info in engine.models.values()]
+
+    @router.get("/v1/models/{model}/scenes/{scene}/thumbnail")
+    def thumbnail(model: str, scene: str) -> Response:
+        """A small picture of a scene, JPEG or PNG."""
+        info = engine.models.get(model)
+        found = next((each for each in info.scenes if each.name == scene), None) if info else None
+        if found is None or found.thumbnail is None:
+            raise HTTPException(404, "no such thumbnail")
+        kind = "image/png" if found.thumbnail.startswith(b"\x89PNG") else "image/jpeg"
+        cache = {"cache-control": "max-age=3600"}
+        return Response(found.thumbnail, media_type=kind, headers=cache)
+
+    @router.get("/v1/sessions", dependencies=[Depends(allowed)])
+    async def sessions() -> list[SessionReport]:
+        """The streams of this server."""
+        return [_report(stream, engine.now_s()) for stream in engine.streams.values()]
+
+    @router.get("/", include_in_schema=False)
+    def page() -> Response:
+        """The page."""
+        if not (CLIENT_DIR / "index.html").is_file():
+            raise HTTPException(404, "the page is not installed")
+        return FileResponse(CLIENT_DIR / "index.html", headers={"cache-control": "no-store"})
+
+    return router
+
+
+def _report(stream: Stream, now_s: float) -> SessionReport:
+    session = stream.session
+    return SessionReport(
+        session_id=session.options.session_id,
+        model=session.info.name,
+        scene=session.scene,
+        attached=session.attached,
+        paused=session.paused,
+        chunks=session.chunks,
+        lead_ms=round((session.deadline_s(now_s) - now_s) * 1e3, 1),
+        queued_audio_ms=session.queued_audio_ms,
+        target_kbps=session.target_kbps,
+        skipped_frames=session.skipped_frames,
+        expires_in_s=session.expires_in_s(now_s),
+    )

@@ -1,0 +1,91 @@
+"""Norm, rotation and cache write in one kernel against their float64 definition.
+
+float32 within 3e-6 of values around 1 (a sum over the width, a rotation); float16 within 4e-3: it
+rounds the norm, the product and the rotation, 5e-4 relative each, of values up to 4.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("triton")
+
+from rollcast.kernels.axis_rotations import AxisRotations
+from rollcast.kernels.norm_rope_write.norm_rope_write import norm_rope_write
+from rollcast.kernels.norm_rope_write.reference import norm_rope_write_ref
+from rollcast.kernels.ring_plan import FrameWrite
+
+
+def rotations(dim: int, rows: int, columns: int, places: int, device: torch.device):
+    grid = dim // 6
+    frame = dim // 2 - 2 * grid
+    angles = 6.3 * torch.rand((rows + columns) * grid + places * frame, device=device)
+    return AxisRotations(angles.cos(), angles.sin(), rows, columns, frame, grid)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    heads=st.integers(1, 3),
+    dim=st.sampled_from((6, 16, 26)),
+    rows=st.integers(1, 2),
+    columns=st.integers(1, 3),
+    frames=st.integers(1, 3),
+    place=st.integers(0, 2),
+    unwritten=st.booleans(),
+    rotate_key=st.booleans(),
+    dtype=st.sampled_from((torch.float32, torch.float16)),
+    seed=st.integers(0, 999),
+)
+def test_equals_the_definition(
+    device: torch.device,
+    heads: int,
+    dim: int,
+    rows: int,
+    columns: int,
+    frames: int,
+    place: int,
+    unwritten: bool,
+    rotate_key: bool,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    """Written frames wrap around the ring; slots that are not written stay NaN."""
+    torch.manual_seed(seed)
+    width, tokens = heads * dim, rows * columns
+    projected = torch.randn(3, 2, frames * tokens, width, device=device).to(dtype)
+    weights = 1 + 0.3 * torch.randn(2, width, device=device).to(dtype)
+    turns = rotations(dim, rows, columns, place + frames, device)
+    first = 1 if unwritten and frames > 1 else 0
+    writes = (FrameWrite(first, 4, 1), FrameWrite(first + 1, 1, frames - first - 1))
+    results = []
+    for operation in (norm_rope_write, norm_rope_write_ref):
+        shape = (2, 2, heads, 5 * tokens, dim)
+        cache = torch.full(shape, float("nan"), device=device, dtype=dtype)
+        out = operation(
+            *projected, *weights, *cache,
+            rotation=turns, place=place, writes=writes, rotate_key=rotate_key, eps=1e-6,
+        )  # fmt: skip
+        results.append((out.double(), cache))
+    limit = 3e-6 if dtype == torch.float32 else 4e-3
+    (out, cache), (wanted, wanted_cache) = results
+    torch.testing.assert_close(out, wanted, atol=limit, rtol=limit)
+    torch.testing.assert_close(cache, wanted_cache, atol=limit, rtol=limit, equal_nan=True)
+
+
+def test_misfits_are_told(device: torch.device) -> None:
+    turns = rotations(6, 1, 2, 2, device)
+    x, weight, cache = torch.zeros(1, 4, 12), torch.zeros(12), torch.zeros(1, 2, 8, 6)
+
+    def call(x: torch.Tensor, place: int) -> None:
+        norm_rope_write(
+            x, x, x, weight, weight, cache, cache,
+            rotation=turns, place=place, writes=(), rotate_key=True, eps=1e-6,
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match="do not fit"):
+        call(x[:, :3], 0)
+    with pytest.raises(ValueError, match="hold 2 places"):
+        call(x, 1)

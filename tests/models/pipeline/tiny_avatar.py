@@ -1,0 +1,205 @@
+"""Live Avatar's recorded student as a staged model, whose sink becomes its own first latent.
+
+The first blocks of seed 0 are the recorded case; then noise is drawn, and speech may be fed. Its
+frames are the bytes of its latents. Stage processes import it by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rollcast.models.contract import (
+    Chunk,
+    Controls,
+    ModelInfo,
+    Scene,
+)
+from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
+from rollcast.models.parity.avatar import avatar_cache, avatar_config, avatar_schedule
+from rollcast.models.pipeline.executor import (
+    Order,
+    Row,
+    draw_seed,
+    run_chunk,
+    step_noise,
+)
+from rollcast.models.sampling.euler import EulerRow, EulerSchedule, euler_rows
+from rollcast.models.state import SavedState, StreamState
+from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.conditioning import Conditions
+from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.token_sink import SinkTokens
+from rollcast.models.wan.weights import load_weights, plain_names
+
+INFO = ModelInfo(
+    name="tiny-avatar",
+    title="Tiny avatar",
+    width=32,
+    height=32,
+    fps=25,
+    chunk_frames=4,
+    sample_rate=16_000,
+    lookahead_ms=0,
+    scenes=(Scene("recorded", "Recorded", "avatar"), Scene("other", "Other", "avatar")),
+    prompts=("warm",),
+    controls=frozenset({"prompt", "audio", "scene", "seed"}),
+)
+_FEATURES = (1, 25, 32, 12)
+
+
+@dataclass
+class AvatarCarry:
+    """Words, and the chunk whose sink will be the stream's own first latent."""
+
+    words: Tensor
+    own_from: int = -1
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {"words": self.words}
+
+    def metadata(self) -> dict[str, Any]:
+        return {"own_from": self.own_from}
+
+
+AvatarState = StreamState[AvatarCarry]
+
+
+class TinyAvatar:
+    """`case` is the recorded case; with `early` chunks too few the sink would come too soon."""
+
+    def __init__(self, case: str, early: int = 0) -> None:
+        torch.set_num_threads(1)
+        path = Path(case)
+        recorded = json.loads(path.read_text())
+        self._recorded = load_file(path.parent / recorded["inputs"])
+        self._student = CausalStudent(avatar_config(recorded)).eval().requires_grad_(False)
+        load_weights(self._student, plain_names(load_file(path.parent / recorded["weights"])))
+        self._cache = avatar_cache(recorded)
+        self._schedule: EulerSchedule = avatar_schedule(recorded, self._recorded)
+        self.steps = len(self._schedule.timesteps)
+        self._motion = self._recorded["motion"].transpose(1, 2)
+        self._early = early
+        self.info = INFO
+
+    def new_cache(self) -> StudentCache:
+        return self._student.new_cache(self._cache, height=8, width=8)
+
+    def start(
+        self,
+        *,
+        seed: int,
+        scene: str | None = None,
+        prompt: str | None = None,
+        picture: bytes | None = None,
+    ) -> AvatarState:
+        return StreamState(
+            caches=[self.new_cache() for _ in range(self.steps)],
+            carry=AvatarCarry(self._words(prompt or "")),
+            generator=torch.Generator().manual_seed(seed),
+            seed=seed,
+            scene=scene or "recorded",
+            prompt=prompt or "",
+        )
+
+    def step(self, state: AvatarState, controls: Controls) -> Chunk:
+        return run_chunk(self, state, controls)
+
+    def front(self, state: AvatarState, controls: Controls) -> Order:
+        carry, index = state.carry, state.chunk_index
+        if controls.seed is not None or controls.reset:
+            state.seed = state.seed if controls.seed is None else controls.seed
+            state.generator.manual_seed(state.seed)
+            state.restart = True
+        if controls.prompt is not None:
+            state.prompt, carry.words = controls.prompt, self._words(controls.prompt)
+        if controls.scene is not None:
+            state.scene, state.restart = controls.scene, True
+        tensors = {"words": carry.words, "features": self._features(controls, index)}
+        own = state.returns.pop(index, None)
+        if own is not None and index == carry.own_from and not state.restart:
+            tensors["own"] = own[:, :1]
+        if state.restart:
+            carry.own_from = index + self.steps - self._early
+        order = Order(
+            index,
+            draw_seed(state.generator),
+            state.restart,
+            {"scene": state.scene, "recorded": state.seed == 0},
+            tensors,
+            needed_by=carry.own_from if state.restart else None,
+        )
+        state.chunk_index += 1
+        state.restart = False
+        return order
+
+    @torch.inference_mode()
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        return euler_rows(self._student, [self._row(row) for row in rows], self._schedule)
+
+    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+        frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()
+        heard = np.zeros(INFO.chunk_samples, np.int16)
+        return Chunk(order.index, frames, heard, False, order.plain["scene"])
+
+    def snapshot(self, state: AvatarState) -> bytes:
+        return state.to_bytes(INFO.name)
+
+    def restore(self, data: bytes) -> AvatarState:
+        saved = SavedState.parse(data, INFO.name)
+        caches = [self.new_cache() for _ in range(self.steps)]
+        for k, metadata in enumerate(saved.plain["caches"]):
+            caches[k].load(saved.part(f"cache.{k}"), metadata)
+        return StreamState(
+            caches=caches,
+            carry=AvatarCarry(**saved.part("carry"), **saved.plain["carry"]),
+            generator=saved.generator(),
+            returns=saved.returns(),
+            **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
+        )
+
+    def _row(self, row: Row) -> EulerRow:
+        order, told = row.order, row.order.tensors
+        context = self._student.encode_text(told["words"])
+        sink: SinkTokens | None = None
+        if order.restart:
+            row.cache.reset()
+            sink = encode_sink(self._student, self._reference(order), self._motion, context)
+        elif "own" in told:
+            sink = encode_sink(self._student, told["own"], self._motion, context)
+        latents = self._noise(order) if row.latents is None else row.latents
+        conditions = Conditions(speech=speech_tokens(self._student, told["features"]))
+        return EulerRow(latents, row.step, row.cache, context, conditions, sink)
+
+    def _noise(self, order: Order) -> Tensor:
+        recorded = self._recorded["noise"]
+        if order.plain["recorded"] and order.index < len(recorded):
+            return recorded[order.index].transpose(0, 1)[None]
+        return step_noise(order, 0, (1, 3, 16, 8, 8))
+
+    def _reference(self, order: Order) -> Tensor:
+        if order.plain["scene"] == "recorded":
+            return self._recorded["ref"].transpose(1, 2)
+        return torch.randn(1, 1, 16, 8, 8, generator=torch.Generator().manual_seed(5))
+
+    def _words(self, prompt: str) -> Tensor:
+        if not prompt:
+            return self._recorded["text"][None]
+        generator = torch.Generator().manual_seed(sum(map(ord, prompt)))
+        return torch.randn(1, 5, 24, generator=generator)
+
+    def _features(self, controls: Controls, index: int) -> Tensor:
+        """Of the speech that was fed, or else of the recorded speech."""
+        if len(controls.audio):
+            count = int(np.prod(_FEATURES))
+            return torch.from_numpy(np.resize(controls.audio / 3000, count)).float().view(_FEATURES)
+        first = 12 * index % self._recorded["audio"].shape[3]
+        return self._recorded["audio"][..., first : first + 12].clone()

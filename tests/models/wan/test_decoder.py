@@ -1,0 +1,83 @@
+"""Wan's decoder as a stream: any pieces give the frames of one call, from memory that is fixed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig, published_scale
+
+CONFIG = WanDecoderConfig(dim=2, latent_channels=4, residual_blocks=0)
+
+
+@pytest.fixture
+def decoder() -> WanDecoder:
+    torch.manual_seed(0)
+    decoder = WanDecoder(CONFIG).eval()
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return decoder.requires_grad_(False)
+
+
+def latents(frames: int) -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(1, frames, 4, 2, 3)
+
+
+@pytest.mark.parametrize("pieces", [(1, 3, 3), (1,) * 7, (3, 3, 1), (2, 5), (7,)])
+def test_pieces_are_the_whole(decoder: WanDecoder, pieces: tuple[int, ...]) -> None:
+    whole = decoder(latents(7), {})
+    assert whole.shape == (1, 25, 3, 16, 24)
+    memory: dict[str, Tensor] = {}
+    made = [decoder(part, memory) for part in latents(7).split(pieces, dim=1)]
+    assert [part.shape[1] for part in made] == [4 * pieces[0] - 3, *(4 * n for n in pieces[1:])]
+    torch.testing.assert_close(torch.cat(made, dim=1), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_the_future_changes_nothing_and_the_past_does(decoder: WanDecoder) -> None:
+    one, two = latents(4), latents(4)
+    two[:, 3] += 1
+    first, second = decoder(one, {}), decoder(two, {})
+    assert torch.equal(first[:, :9], second[:, :9])
+    assert not torch.allclose(first[:, 9:], second[:, 9:], atol=1e-3)
+    two = latents(4)
+    two[:, 2] += 1
+    assert not torch.allclose(decoder(two, {})[:, 9:], first[:, 9:], atol=1e-3)
+
+
+def test_memory_does_not_grow(decoder: WanDecoder) -> None:
+    memory: dict[str, Tensor] = {}
+    decoder(latents(2), memory)
+    sizes = {name: tensor.shape for name, tensor in memory.items()}
+    held = sum(tensor.untyped_storage().nbytes() for tensor in memory.values())
+    for _ in range(5):
+        decoder(latents(3), memory)
+    assert {name: tensor.shape for name, tensor in memory.items()} == sizes
+    assert sum(tensor.untyped_storage().nbytes() for tensor in memory.values()) == held
+
+
+def test_streams_are_apart_and_go_on_from_a_copy(decoder: WanDecoder) -> None:
+    whole = decoder(latents(6), {})
+    memory: dict[str, Tensor] = {}
+    decoder(latents(6)[:, :3], memory)
+    copy = {name: tensor.clone() for name, tensor in memory.items()}
+    decoder(torch.randn(1, 3, 4, 2, 3), memory)
+    torch.testing.assert_close(decoder(latents(6)[:, 3:], copy), whole[:, 9:], atol=1e-5, rtol=1e-5)
+
+
+def test_a_whole_vae_loads(decoder: WanDecoder) -> None:
+    published = {"encoder.conv1.weight": torch.zeros(1), "conv1.bias": torch.zeros(2)}
+    other = WanDecoder(CONFIG)
+    other.load_published(decoder.state_dict() | published)
+    assert torch.equal(other(latents(2), {}), decoder(latents(2), {}))
+    with pytest.raises(ValueError, match="missing"):
+        other.load_published(published)
+    with pytest.raises(ValueError, match="one less"):
+        WanDecoderConfig(doubles_time=(True,))
+
+
+def test_the_published_scale() -> None:
+    scaled = published_scale(torch.ones(1, 1, 16, 1, 1)).flatten()
+    assert scaled[0].item() == pytest.approx(2.8184 - 0.7571)
+    assert scaled[15].item() == pytest.approx(1.9160 - 0.2921)

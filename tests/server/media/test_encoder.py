@@ -1,0 +1,142 @@
+"""Encoders: colours, codec strings, key frames, bitrates, odd sizes, no delay."""
+
+import av
+import numpy as np
+import pytest
+
+from rollcast.server.media.encoder import (
+    Encoder,
+    Encoders,
+    H264Encoder,
+    JpegEncoder,
+    Vp8Encoder,
+    h264_codec_string,
+)
+from rollcast.server.protocol.errors import UnsupportedCodec
+from rollcast.server.protocol.packets import Flags, Kind, Packet
+
+from ..running import decode
+
+SIZE = 128
+PATCHES = [
+    *((235, 20, 20), (20, 235, 20), (20, 20, 235), (235, 235, 20)),
+    *((20, 235, 235), (235, 20, 235), (128, 128, 128), (245, 245, 245)),
+]
+
+
+def patches(width: int = SIZE, height: int = SIZE) -> np.ndarray:
+    frame = np.zeros((height, width, 3), np.uint8)
+    for number, colour in enumerate(PATCHES):
+        frame[:, number * width // 8 : (number + 1) * width // 8] = colour
+    return frame
+
+
+def noise(number: int) -> np.ndarray:
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def make(codec: str, kbps: int = 800) -> Encoder:
+    match codec:
+        case "h264":
+            return H264Encoder("libx264", SIZE, SIZE, 25, kbps)
+        case "vp8":
+            return Vp8Encoder(SIZE, SIZE, 25, kbps)
+        case _:
+            return JpegEncoder(SIZE, SIZE, 25, kbps)
+
+
+def packet(seq: int, payload: bytes) -> Packet:
+    return Packet(Kind.VIDEO, Flags.NONE, seq, 0.0, 0, 0, 0.0, payload)
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+def test_colours_survive(codec: str) -> None:
+    encoder = make(codec, 3000)
+    packets = [packet(n, encoder.encode(patches(), 40_000 * n, key=False)[0]) for n in range(6)]
+    picture = decode(codec, packets)[5].astype(int)
+    for number, colour in enumerate(PATCHES):
+        middle = picture[40:80, number * 16 + 6 : number * 16 + 10].reshape(-1, 3).mean(0)
+        np.testing.assert_allclose(middle, colour, atol=8)
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+def test_key_frames_come_first_and_when_asked_for(codec: str) -> None:
+    encoder = make(codec)
+    keys = [encoder.encode(noise(n), 40_000 * n, key=n == 7)[1] for n in range(12)]
+    assert [n for n, key in enumerate(keys) if key] == [0, 7]
+
+
+def test_a_forced_key_frame_can_be_decoded_on_its_own() -> None:
+    encoder = make("h264")
+    payloads = [encoder.encode(patches(), 40_000 * n, key=n == 3)[0] for n in range(5)]
+    alone = decode("h264", [packet(n, payloads[n]) for n in (3, 4)])
+    assert set(alone) == {3, 4}
+
+
+def test_h264_is_tagged_with_the_colours_it_has() -> None:
+    encoder = make("h264")
+    decoder = av.VideoCodecContext.create("h264", "r")
+    (frame,) = [
+        *decoder.decode(av.Packet(encoder.encode(patches(), 0, key=True)[0])),
+        *decoder.decode(None),
+    ]
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (6, 6, 6)
+    assert frame.color_range == 1
+
+
+def test_the_codec_string_is_that_of_the_stream() -> None:
+    encoder = make("h264")
+    payload, _ = encoder.encode(patches(), 0, key=True)
+    assert encoder.codec_string == h264_codec_string(payload)
+    assert encoder.codec_string.startswith("avc1.42c0")
+
+
+def test_bytes_without_parameter_sets_have_no_codec_string() -> None:
+    with pytest.raises(ValueError, match="no SPS"):
+        h264_codec_string(b"\x00\x00\x01\x41abc")
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+def test_the_bitrate_can_be_lowered_while_running(codec: str) -> None:
+    encoder = make(codec, 1000)
+
+    def size(start: int) -> int:
+        frames = [
+            encoder.encode(noise(n), 40_000 * n, key=False)[0] for n in range(start, 40 + start)
+        ]
+        return sum(map(len, frames[15:]))
+
+    before = size(0)
+    encoder.set_kbps(250)
+    assert size(40) < 0.6 * before
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+def test_odd_sizes_are_padded(codec: str) -> None:
+    encoder = Encoders(h264_backends=("libx264",)).open(
+        "h264" if codec == "h264" else "vp8" if codec == "vp8" else "jpeg", 131, 97, 25, 800
+    )
+    payload, _ = encoder.encode(patches(131, 97), 0, key=True)
+    height, width, _ = decode(codec, [packet(0, payload)])[0].shape
+    assert (width, height) == ((131, 97) if codec == "jpeg" else (132, 98))
+
+
+def test_the_clients_first_usable_codec_is_chosen() -> None:
+    encoders = Encoders(h264_backends=("libx264",))
+    assert encoders.codecs == ("h264", "vp8", "jpeg")
+    assert encoders.choose(["av1", "jpeg", "h264"]) == "jpeg"
+    with pytest.raises(UnsupportedCodec, match="only h264, vp8, jpeg"):
+        encoders.choose(["av1"])
+
+
+def test_backends_that_do_not_open_are_not_offered() -> None:
+    encoders = Encoders(h264_backends=("no_such_encoder", "libx264"))
+    assert encoders.h264_backends == ("libx264",)
+    assert "h264" not in Encoders(h264_backends=("no_such_encoder",)).codecs
+
+
+def test_a_backend_that_is_used_up_gives_way_to_the_next() -> None:
+    encoders = Encoders(h264_backends=("libx264",))
+    encoders.h264_backends = ("h264_nvenc", "libx264")
+    assert encoders.open("h264", SIZE, SIZE, 25, 800).codec_string.startswith("avc1")

@@ -1,0 +1,80 @@
+"""Packets survive the round trip and every byte string gives a packet or a documented error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollcast.server.protocol.errors import StreamError
+from rollcast.server.protocol.limits import MAX_AUDIO_SAMPLES
+from rollcast.server.protocol.packets import (
+    HEADER,
+    Flags,
+    Kind,
+    Packet,
+    encode_packet,
+    parse_packet,
+    parse_uplink,
+    samples,
+)
+
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "fixtures" / "protocol_vectors.json").read_text()
+)
+
+
+@pytest.mark.parametrize("vector", VECTORS["packets"], ids=lambda vector: vector["name"])
+def test_a_golden_packet_is_read_and_written(vector: dict[str, Any]) -> None:
+    fields = dict(vector["fields"])
+    packet = Packet(
+        Kind(fields["kind"]),
+        Flags(fields["flags"]),
+        fields["seq"],
+        fields["pts_us"],
+        fields["chunk"],
+        fields["generation"],
+        fields["server_ms"],
+        bytes.fromhex(fields["payload_hex"]),
+    )
+    assert encode_packet(packet).hex() == vector["hex"]
+    assert parse_packet(bytes.fromhex(vector["hex"])) == packet
+
+
+@pytest.mark.parametrize(
+    "vector", VECTORS["invalid_uplink_packets"], ids=lambda vector: vector["name"]
+)
+def test_an_invalid_uplink_packet_names_its_code_and_field(vector: dict[str, Any]) -> None:
+    with pytest.raises(StreamError) as caught:
+        parse_uplink(bytes.fromhex(vector["hex"]))
+    assert (caught.value.code, caught.value.field) == (vector["code"], vector["field"])
+    assert not caught.value.fatal
+
+
+def test_the_header_has_32_bytes() -> None:
+    assert VECTORS["header"] == HEADER.format
+    assert HEADER.size == 32
+
+
+def test_more_than_a_second_of_audio_is_too_large() -> None:
+    audio = Packet(Kind.AUDIO_IN, Flags.NONE, 0, 0, 0, 0, 0, bytes(2 * MAX_AUDIO_SAMPLES + 2))
+    with pytest.raises(StreamError) as caught:
+        parse_uplink(encode_packet(audio))
+    assert caught.value.code == "too_large"
+
+
+def test_samples_are_little_endian() -> None:
+    packet = Packet(Kind.AUDIO_IN, Flags.NONE, 0, 0, 0, 0, 0, b"\x01\x00\xfe\xff")
+    np.testing.assert_array_equal(samples(packet), [1, -2])
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x01\x10" + rest))
+def test_parsing_is_total(data: bytes) -> None:
+    try:
+        packet = parse_uplink(data)
+    except StreamError:
+        return
+    assert encode_packet(packet) == data

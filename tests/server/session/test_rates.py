@@ -1,0 +1,24 @@
+"""Figures per second and the token bucket."""
+
+import pytest
+
+from rollcast.server.session.rates import Figures, Rates, TokenBucket
+
+
+def test_figures_are_per_second_since_the_last_look() -> None:
+    rates = Rates(10.0)
+    for _ in range(50):
+        rates.sent(1000, frame=True)
+    rates.sent(2500, frame=False)
+    rates.stepped(0.02)
+    rates.stepped(0.04)
+    figures = rates.figures(12.0)
+    assert figures == Figures(fps=25.0, kbps=210.0, step_s=pytest.approx(0.03))  # pyright: ignore[reportArgumentType]
+    assert rates.following(12.0).figures(13.0) == Figures(0, 0, 0.04)
+
+
+def test_a_bucket_permits_a_burst_then_the_rate() -> None:
+    bucket = TokenBucket(rate_per_s=10, burst=5, now_s=0.0)
+    assert [bucket.take(0.0) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [bucket.take(0.15), bucket.take(0.15)] == [True, False]
+    assert sum(bucket.take(100.0) for _ in range(20)) == 5

@@ -1,0 +1,131 @@
+"""When a session generates, and what it sends over slow links."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollcast.server.protocol.client_messages import (
+    Ack,
+    Pause,
+    Ping,
+    Resume,
+)
+from rollcast.server.session.media import VideoFrame
+
+from .session_bench import CHUNK_US, Bench
+
+
+def test_two_chunks_are_generated_before_the_first_ack_and_no_more() -> None:
+    bench = Bench()
+    while bench.due():
+        bench.step()
+        bench.drain()
+    assert bench.session.chunks == 2
+    bench.now_s += 10
+    assert not bench.due()
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 20])
+def test_generation_keeps_pace_with_the_viewer(seconds: float) -> None:
+    bench = Bench()
+    bench.run(seconds)
+    assert bench.session.chunks * CHUNK_US == pytest.approx(seconds * 1e6, abs=2.5 * CHUNK_US)
+    assert bench.seqs == list(range(len(bench.seqs)))
+
+
+def test_the_lead_never_exceeds_two_chunks() -> None:
+    bench = Bench()
+    for _ in range(40):
+        bench.run(0.12)
+        lead_us = bench.session.chunks * CHUNK_US - bench.session.position_us(bench.now_s)
+        assert lead_us <= 2 * CHUNK_US + 1
+
+
+def test_a_client_that_claims_to_play_too_fast_is_served_in_real_time() -> None:
+    bench = Bench()
+    chunks: list[int] = []
+    for _ in range(500):
+        while bench.due():
+            bench.step()
+            bench.drain()
+        bench.now_s += 0.04
+        bench.say(Ack(playhead_us=2.0**52, last_seq=bench.session.chunks * 4 - 1))
+        chunks.append(bench.session.chunks)
+    assert (chunks[499] - chunks[249]) * CHUNK_US < 10e6 * 1.05
+
+
+def test_a_paused_or_detached_stream_wants_no_step() -> None:
+    bench = Bench()
+    bench.run(1)
+    bench.say(Pause(event_id="p"))
+    bench.now_s += 1
+    assert bench.session.next_step_s(bench.now_s) is None
+    bench.say(Resume(event_id="r"))
+    bench.run(0.4)
+    assert bench.session.chunks * CHUNK_US < 2.2e6
+    bench.session.detach(bench.now_s)
+    assert bench.session.next_step_s(bench.now_s + 1) is None
+
+
+def test_the_deadline_is_when_the_viewer_runs_dry() -> None:
+    bench = Bench()
+    bench.step()
+    bench.drain()
+    bench.now_s += 0.05
+    bench.ack(50_000)
+    assert bench.session.deadline_s(bench.now_s) == pytest.approx(bench.now_s + 0.11)
+
+
+def test_unsent_frames_hold_generation_back() -> None:
+    bench = Bench()
+    bench.step()
+    assert bench.due()
+    bench.step()
+    assert bench.session.next_step_s(bench.now_s) is None
+
+
+def test_a_link_that_acknowledges_nothing_gets_no_more_frames() -> None:
+    bench = Bench()
+    bench.run(2)
+    bench.session.receive(Ping(t_ms=0), bench.now_s)
+    frames = len(bench.seqs)
+    for _ in range(50):
+        if bench.due():
+            bench.step()
+        bench.now_s += 0.1
+        bench.session.tick(bench.now_s, 1)
+        bench.drain()
+    assert len(bench.seqs) - frames <= 16
+    assert bench.session.target_kbps < 648
+
+
+def test_a_viewer_that_recovers_gets_frames_again() -> None:
+    bench = Bench()
+    bench.run(2)
+    bench.step()
+    bench.now_s += 3
+    bench.drain()
+    assert bench.session.skipped_frames == 4
+    assert not bench.due()
+    bench.run(2)
+    lag_us = bench.session.chunks * CHUNK_US - bench.messages(VideoFrame)[-1].pts_us
+    assert lag_us <= CHUNK_US
+
+
+def test_a_viewer_in_slow_motion_gets_fewer_bits_then_fewer_frames() -> None:
+    bench = Bench()
+    bench.run(1)
+    bench.run(6, speed=0.6)
+    assert bench.session.target_kbps < 400
+    assert bench.session.skipped_frames > 10
+
+
+def test_a_decoder_that_cannot_keep_up_gets_every_second_frame() -> None:
+    bench = Bench()
+    bench.run(1)
+    bench.ack(1e6, decode_queue=20)
+    bench.step()
+    bench.step()
+    before = len(bench.seqs)
+    bench.drain()
+    assert len(bench.seqs) - before == 4
