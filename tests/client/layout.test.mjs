@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-const FOLDER = new URL("../../client/", import.meta.url);
+const FOLDER = new URL("../../client/web/", import.meta.url);
 const MODULES = readdirSync(FOLDER).filter((name) => name.endsWith(".js"));
 const MAX_LINES = 270;
 const NO_DOM = [

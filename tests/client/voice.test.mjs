@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BLOCK_SAMPLES, PacedAudio, toPcm16 } from "../../client/audio-file.js";
-import { audioSamples, parsePacket } from "../../client/protocol.js";
-import { Voice } from "../../client/voice.js";
+import { BLOCK_SAMPLES, PacedAudio, toPcm16 } from "../../client/web/audio-file.js";
+import { audioSamples, parsePacket } from "../../client/web/protocol.js";
+import { Voice } from "../../client/web/voice.js";
 
 const RATE = 16_000;
 const seconds = (count) => Int16Array.from({ length: count * RATE }, (_, index) => index % 1000);

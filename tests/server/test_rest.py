@@ -98,7 +98,7 @@ async def test_pages_come_with_safe_headers() -> None:
 
 
 async def test_the_page_is_served_and_nothing_else_of_its_folder() -> None:
-    client = Path(__file__).parents[2] / "client"
+    client = Path(__file__).parents[2] / "client" / "web"
     async with running() as server:
         page = await get(server, "/")
         assert page.status_code == 200 and page.headers["cache-control"] == "no-store"
