@@ -1,24 +1,24 @@
 /** The page's parts, wired: what a message, a click or a tick of the clock leads to. */
 
-import { Connection } from "./connection.js";
-import { Controls } from "./controls.js";
-import { byId } from "./dom.js";
-import { Overlay } from "./overlay.js";
-import { PictureTools } from "./picture-tools.js";
-import { Playback } from "./playback.js";
+import { Controls } from "./input/controls.js";
+import { Tracks } from "./input/tracks.js";
+import { Voice } from "./input/voice.js";
+import { Playback } from "./media/playback.js";
+import { Stage } from "./media/stage.js";
+import { Connection } from "./net/connection.js";
 import { Presence } from "./presence.js";
-import { Speech } from "./speech.js";
-import { Stage } from "./stage.js";
-import { StageInput } from "./stage-input.js";
-import { describeStatus, sentence } from "./status.js";
-import { StreamView } from "./stream-view.js";
-import { Tracks } from "./tracks.js";
-import { Voice } from "./voice.js";
+import { byId } from "./ui/dom.js";
+import { Overlay } from "./ui/overlay.js";
+import { PictureTools } from "./ui/picture-tools.js";
+import { Speech } from "./ui/speech.js";
+import { StageInput } from "./ui/stage-input.js";
+import { describeStatus, sentence } from "./ui/status.js";
+import { StreamView } from "./ui/stream-view.js";
 
 /**
- * @import { ConnectionEnv, SessionWish } from "./connection.js"
- * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, Stats, StreamState } from "./protocol.js"
- * @import { LeftSession, PreferenceStore } from "./storage.js"
+ * @import { ConnectionEnv, SessionWish } from "./net/connection.js"
+ * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, Stats, StreamState } from "./net/protocol.js"
+ * @import { LeftSession, PreferenceStore } from "./net/storage.js"
  *
  * @typedef {object} AppOptions
  * @property {ConnectionEnv} env

@@ -1,14 +1,14 @@
 /** Starts the page. */
 
 import { App } from "./app.js";
-import { supportedCodecs } from "./codec-support.js";
 import { exposeForSupport } from "./debug-handle.js";
-import { button, byId } from "./dom.js";
-import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./page-address.js";
+import { listenForShortcuts } from "./input/shortcuts.js";
+import { supportedCodecs } from "./media/codec-support.js";
+import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
+import { LeftSession, PreferenceStore, SessionStore } from "./net/storage.js";
 import { watchPageLife } from "./page-life.js";
-import { listenForShortcuts } from "./shortcuts.js";
-import { LeftSession, PreferenceStore, SessionStore } from "./storage.js";
-import { applyTheme, toggleTheme } from "./theme.js";
+import { button, byId } from "./ui/dom.js";
+import { applyTheme, toggleTheme } from "./ui/theme.js";
 
 const SLOW_TICK_MS = 100;
 const REMEMBER_EVERY_MS = 1_000;

@@ -2,7 +2,7 @@
 
 /**
  * @import { App } from "./app.js"
- * @import { LeftSession, SessionStore } from "./storage.js"
+ * @import { LeftSession, SessionStore } from "./net/storage.js"
  */
 
 export class Presence {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FrameQueue } from "../../client/web/frame-queue.js";
+import { FrameQueue } from "../../client/web/media/frame-queue.js";
 import { FakePicture } from "./fakes.mjs";
 
 const frame = (seq) => ({ seq, ptsUs: seq * 40_000, chunk: seq >> 2, serverMs: 0, receivedMs: 0, picture: new FakePicture({ seq }) });

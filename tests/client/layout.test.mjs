@@ -5,11 +5,14 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const FOLDER = new URL("../../client/web/", import.meta.url);
-const MODULES = readdirSync(FOLDER).filter((name) => name.endsWith(".js"));
+const FOLDERS = ["", "net/", "media/", "input/", "ui/"];
+const MODULES = FOLDERS.flatMap((folder) => readdirSync(new URL(folder, FOLDER)).map((name) => folder + name))
+  .filter((name) => name.endsWith(".js"));
 const MAX_LINES = 270;
 const NO_DOM = [
-  "audio-file", "backoff", "connection", "controls", "figures", "frame-queue", "media-clock", "player", "protocol",
-  "refusal", "resampler", "server-clock", "status", "stream-socket", "tracks", "voice",
+  "net/backoff", "net/connection", "net/protocol", "net/refusal", "net/server-clock", "net/stream-socket",
+  "media/figures", "media/frame-queue", "media/media-clock", "media/player",
+  "input/audio-file", "input/controls", "input/resampler", "input/tracks", "input/voice", "ui/status",
 ];
 /** Text that becomes markup or code; data from a server or a user must never get there. */
 const UNSAFE = /\.(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\("(on|style)/;
@@ -29,7 +32,7 @@ for (const name of MODULES) {
     assert.doesNotMatch(code(name), UNSAFE);
     assert.doesNotMatch(code(name).replaceAll(SVG_NAMESPACE, ""), /https?:\/\//);
     for (const [, path] of code(name).matchAll(/from "([^"]+)"/g)) {
-      assert.ok(path.startsWith("./") && existsSync(new URL(path, FOLDER)), path);
+      assert.ok(/^\.\.?\//.test(path) && existsSync(new URL(path, new URL(name, FOLDER))), path);
     }
   });
 }
@@ -50,7 +53,7 @@ test("index.html brings everything itself and runs no inline code", () => {
 test("every icon that is used is drawn, and the other way round", () => {
   const drawn = new Set([...read("index.html").matchAll(/symbol id="icon-([a-z]+)"/g)].map(([, name]) => name));
   const used = new Set([...read("index.html").matchAll(/href="#icon-([a-z]+)"/g)].map(([, name]) => name));
-  for (const name of MODULES.filter((each) => each !== "dom.js")) {
+  for (const name of MODULES.filter((each) => each !== "ui/dom.js")) {
     for (const [, call] of code(name).matchAll(/setIcon\(([^;]*)\)/g)) {
       for (const [, icon] of call.matchAll(/"([a-z]+)"/g)) used.add(icon);
     }
@@ -60,7 +63,7 @@ test("every icon that is used is drawn, and the other way round", () => {
 
 test("every element that a module asks for is on the page", () => {
   const ids = new Set([...read("index.html").matchAll(/\sid="([a-z-]+)"/gi)].map(([, id]) => id));
-  for (const name of MODULES.filter((each) => each !== "dom.js")) {
+  for (const name of MODULES.filter((each) => each !== "ui/dom.js")) {
     for (const [, id] of code(name).matchAll(/\b(?:byId|button)\("([a-z-]+)"/gi)) assert.ok(ids.has(id), `${name}: #${id}`);
   }
 });

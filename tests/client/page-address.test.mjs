@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "../../client/web/page-address.js";
+import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "../../client/web/net/page-address.js";
 import { FakeStorage } from "./fakes.mjs";
 
 test("the stream is beside the page, over the page's own kind of transport", () => {

@@ -4,7 +4,7 @@ import { byId, element, setText } from "./dom.js";
 import { Sparkline } from "./sparkline.js";
 
 /**
- * @import { Reading } from "./figures.js"
+ * @import { Reading } from "../media/figures.js"
  * @typedef {keyof Omit<Reading, "skipped" | "realTime">} TileKey
  * @typedef {{title: string, unit: string, digits: number, about: string}} Tile
  */

@@ -1,11 +1,11 @@
 /** The buttons beside the picture: record, save, full screen. */
 
+import { download, Recorder } from "../media/recorder.js";
 import { button, byId, setPressed, setText } from "./dom.js";
-import { download, Recorder } from "./recorder.js";
 
 /**
- * @import { Stage } from "./stage.js"
- * @import { Notices } from "./ui-notices.js"
+ * @import { Stage } from "../media/stage.js"
+ * @import { Notices } from "./notices.js"
  *
  * @typedef {object} PictureParts
  * @property {Stage} stage

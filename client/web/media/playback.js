@@ -1,14 +1,14 @@
 /** The stream on screen and in the ear: packets in, pictures, sound and figures out. */
 
+import { KIND } from "../net/protocol.js";
+import { ServerClock } from "../net/server-clock.js";
 import { AudioOut } from "./audio-out.js";
 import { openDecoder } from "./decoder.js";
 import { Figures } from "./figures.js";
 import { Player } from "./player.js";
-import { KIND } from "./protocol.js";
-import { ServerClock } from "./server-clock.js";
 
 /**
- * @import { Packet, SessionReady } from "./protocol.js"
+ * @import { Packet, SessionReady } from "../net/protocol.js"
  * @import { Stage } from "./stage.js"
  *
  * @typedef {object} PlaybackHooks

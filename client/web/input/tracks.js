@@ -5,10 +5,10 @@
  * knows no DOM and no clock; times come in, in milliseconds.
  */
 
-import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "./protocol.js";
+import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "../net/protocol.js";
 
 /**
- * @import { TrackPoint } from "./protocol.js"
+ * @import { TrackPoint } from "../net/protocol.js"
  *
  * @typedef {{x: number, y: number, ms: number}} TrailPoint
  * @typedef {{id: number, x: number, y: number, trail: TrailPoint[], releasedMs: number | null}} Held

@@ -1,6 +1,6 @@
 /** Speech from a file: decoded and resampled by the browser, sent at the pace it is spoken. */
 
-import { AUDIO_IN_RATE } from "./protocol.js";
+import { AUDIO_IN_RATE } from "../net/protocol.js";
 
 export const BLOCK_SAMPLES = 1600;
 const BLOCK_MS = (BLOCK_SAMPLES / AUDIO_IN_RATE) * 1000;

@@ -1,9 +1,9 @@
 /** Draws tracks over the picture: held points with fading trails, anchors, the keyboard cursor. */
 
-import { Tracks } from "./tracks.js";
+import { Tracks } from "../input/tracks.js";
 
 /**
- * @import { Anchor, Held } from "./tracks.js"
+ * @import { Anchor, Held } from "../input/tracks.js"
  * @typedef {{x: number, y: number, held: boolean}} Cursor
  */
 

@@ -5,15 +5,15 @@
  * once the user has chosen, the choice stays.
  */
 
-import { AudioFileError, readAudioFile } from "./audio-file.js";
-import { Microphone, MicrophoneError, microphoneObstacle } from "./microphone.js";
+import { AudioFileError, readAudioFile } from "../input/audio-file.js";
+import { Microphone, MicrophoneError, microphoneObstacle } from "../input/microphone.js";
 
 /**
- * @import { AudioOut } from "./audio-out.js"
- * @import { MicrophoneProblem } from "./microphone.js"
- * @import { DockView } from "./ui-dock.js"
- * @import { Notices } from "./ui-notices.js"
- * @import { Voice } from "./voice.js"
+ * @import { MicrophoneProblem } from "../input/microphone.js"
+ * @import { Voice } from "../input/voice.js"
+ * @import { AudioOut } from "../media/audio-out.js"
+ * @import { DockView } from "./dock.js"
+ * @import { Notices } from "./notices.js"
  *
  * @typedef {object} SpeechParts
  * @property {Voice} voice

@@ -1,10 +1,10 @@
 /** The choice of model and scene. */
 
+import { OWN_PICTURE } from "../net/protocol.js";
 import { byId, element, setText } from "./dom.js";
-import { OWN_PICTURE } from "./protocol.js";
 
 /**
- * @import { ModelInfo, SceneInfo } from "./protocol.js"
+ * @import { ModelInfo, SceneInfo } from "../net/protocol.js"
  * @typedef {{onScene: (name: string) => void, onModel: (name: string) => void}} SceneActions
  */
 

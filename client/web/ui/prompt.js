@@ -3,8 +3,8 @@
 import { byId, element, setText } from "./dom.js";
 
 /**
- * @import { ModelInfo } from "./protocol.js"
- * @import { PreferenceStore } from "./storage.js"
+ * @import { ModelInfo } from "../net/protocol.js"
+ * @import { PreferenceStore } from "../net/storage.js"
  * @typedef {{onPrompt: (text: string, transitionChunks: number) => boolean, preferences: PreferenceStore}} PromptActions
  */
 

@@ -1,7 +1,7 @@
 /** What to tell the user about the connection: one line for the pill, more when it is not live. */
 
 /**
- * @import { ConnectionState } from "./connection.js"
+ * @import { ConnectionState } from "../net/connection.js"
  *
  * @typedef {"calm" | "live" | "warn" | "bad"} Tone
  * @typedef {"retry" | "start" | "token" | "takeover"} Cure

@@ -1,20 +1,20 @@
 /** Everything on the page that shows the stream or asks something of it, except the picture. */
 
+import { OWN_PICTURE } from "../net/protocol.js";
+import { DockView } from "./dock.js";
 import { byId, setText } from "./dom.js";
-import { DockView } from "./ui-dock.js";
-import { OWN_PICTURE } from "./protocol.js";
-import { FiguresView } from "./ui-figures.js";
-import { Notices } from "./ui-notices.js";
-import { OwnPictureView } from "./ui-own-picture.js";
-import { PromptView } from "./ui-prompt.js";
-import { SceneView } from "./ui-scenes.js";
-import { SeedView } from "./ui-seed.js";
+import { FiguresView } from "./figures.js";
+import { Notices } from "./notices.js";
+import { OwnPictureView } from "./own-picture.js";
+import { PromptView } from "./prompt.js";
+import { SceneView } from "./scenes.js";
+import { SeedView } from "./seed.js";
 import { StatusView } from "./ui-status.js";
 
 /**
- * @import { App } from "./app.js"
- * @import { ModelInfo, SessionReady, StreamState } from "./protocol.js"
- * @import { PreferenceStore } from "./storage.js"
+ * @import { App } from "../app.js"
+ * @import { ModelInfo, SessionReady, StreamState } from "../net/protocol.js"
+ * @import { PreferenceStore } from "../net/storage.js"
  */
 
 const FIGURES_EVERY_MS = 1_000;

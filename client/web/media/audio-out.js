@@ -5,11 +5,11 @@
  * insecure origins; there the same PCM is scheduled with buffer sources (`ScheduledSound`).
  */
 
-import { audioSamples } from "./protocol.js";
+import { audioSamples } from "../net/protocol.js";
 import { ScheduledSound } from "./scheduled-sound.js";
 
 /**
- * @import { Packet } from "./protocol.js"
+ * @import { Packet } from "../net/protocol.js"
  *
  * @typedef {{ptsUs: number, at: number}} Reached  media time at a moment of the audio clock
  * @typedef {object} Sound

@@ -3,8 +3,8 @@
 import { byId, setPressed, setText } from "./dom.js";
 
 /**
+ * @import { Tracks } from "../input/tracks.js"
  * @import { Cursor } from "./overlay.js"
- * @import { Tracks } from "./tracks.js"
  *
  * @typedef {object} StageActions
  * @property {(ids: number[] | null) => void} onClear  these tracks, or all, are let go

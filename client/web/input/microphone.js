@@ -1,6 +1,6 @@
 /** The user's voice as 20 ms blocks of 16 kHz PCM16, or a plain reason why there is none. */
 
-import { AUDIO_IN_RATE } from "./protocol.js";
+import { AUDIO_IN_RATE } from "../net/protocol.js";
 
 /**
  * @typedef {{samples: Int16Array, level: number}} VoiceBlock

@@ -1,12 +1,12 @@
 /** A picture of the viewer's own: chosen, dropped or pasted, placed in a dialog, handed on. */
 
-import { Crop } from "./crop.js";
-import { CropInput } from "./crop-input.js";
-import { cutOut, drawGuide, drawPlaced } from "./crop-canvas.js";
+import { cutOut, drawGuide, drawPlaced } from "../input/crop-canvas.js";
+import { CropInput } from "../input/crop-input.js";
+import { Crop } from "../input/crop.js";
 import { button, byId, setText } from "./dom.js";
 
 /**
- * @import { PictureGuide } from "./protocol.js"
+ * @import { PictureGuide } from "../net/protocol.js"
  * @typedef {{onPicture: (base64: string) => boolean, onUnread: (why: string) => void}} OwnPictureActions
  */
 

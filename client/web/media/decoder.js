@@ -5,11 +5,11 @@
  * them no faster than pictures are needed.
  */
 
+import { FLAG } from "../net/protocol.js";
 import { COLOUR, h264CodecString } from "./codec-support.js";
-import { FLAG } from "./protocol.js";
 
 /**
- * @import { Codec, Packet } from "./protocol.js"
+ * @import { Codec, Packet } from "../net/protocol.js"
  *
  * @typedef {VideoFrame | ImageBitmap} Picture
  *

@@ -1,6 +1,6 @@
 /** Light or dark: as the system says, until the user says otherwise. */
 
-/** @import { PreferenceStore } from "./storage.js" */
+/** @import { PreferenceStore } from "../net/storage.js" */
 
 /** @param {PreferenceStore} preferences */
 export function applyTheme(preferences) {

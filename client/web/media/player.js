@@ -5,14 +5,14 @@
  * pictures to `paint`, and tells the server where the playhead is, which is what bounds the delay.
  */
 
+import { FLAG } from "../net/protocol.js";
 import { FrameQueue } from "./frame-queue.js";
 import { MediaClock } from "./media-clock.js";
-import { FLAG } from "./protocol.js";
 
 /**
+ * @import { Packet, SessionReady } from "../net/protocol.js"
  * @import { Decoder, DecoderEvents, Picture } from "./decoder.js"
  * @import { Frame } from "./frame-queue.js"
- * @import { Packet, SessionReady } from "./protocol.js"
  *
  * @typedef {object} PlayerHooks
  * @property {(ready: SessionReady, events: DecoderEvents) => Decoder} openDecoder

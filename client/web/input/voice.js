@@ -1,7 +1,7 @@
 /** The user's speech on its way to the server: from the microphone or a file, one at a time. */
 
+import { packAudioIn } from "../net/protocol.js";
 import { PacedAudio } from "./audio-file.js";
-import { packAudioIn } from "./protocol.js";
 
 /**
  * @typedef {object} VoiceLink

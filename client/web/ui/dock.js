@@ -1,10 +1,10 @@
 /** The row of buttons for speech and playback, the level meter and the microphone's excuses. */
 
+import { MICROPHONE_HELP } from "../input/microphone.js";
 import { button, byId, setIcon, setLabel, setPressed, setText } from "./dom.js";
-import { MICROPHONE_HELP } from "./microphone.js";
 
 /**
- * @import { MicrophoneProblem } from "./microphone.js"
+ * @import { MicrophoneProblem } from "../input/microphone.js"
  *
  * @typedef {object} DockActions
  * @property {() => void} onTalk
