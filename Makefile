@@ -35,7 +35,7 @@ test-py: $(VENV)/.installed-dev
 	$(BIN)/pytest $(ARGS)
 
 test-js:
-	@if .ci/need node; then node --test tests/client/*.test.mjs; \
+	@if .ci/need node; then node --test tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \
 	elif [ -n "$$CI" ]; then exit 1; else echo "The page's unit tests are skipped." >&2; fi
 
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)

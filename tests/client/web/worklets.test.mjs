@@ -9,8 +9,8 @@ globalThis.AudioWorkletProcessor = class {
   }
 };
 globalThis.registerProcessor = (name, processor) => processors.set(name, processor);
-await import("../../client/web/input/microphone.worklet.js");
-await import("../../client/web/media/audio-out.worklet.js");
+await import("../../../client/web/input/microphone.worklet.js");
+await import("../../../client/web/media/audio-out.worklet.js");
 
 const BLOCK = 128;
 

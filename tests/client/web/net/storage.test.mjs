@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { LeftSession, PreferenceStore, SessionStore } from "../../client/web/net/storage.js";
-import { FakeStorage } from "./fakes.mjs";
+import { LeftSession, PreferenceStore, SessionStore } from "../../../../client/web/net/storage.js";
+import { FakeStorage } from "../fakes.mjs";
 
 const SESSION = { sessionId: "s1", resumeToken: "t1", lastSeq: 7 };
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { h264CodecString, supportedCodecs } from "../../client/web/media/codec-support.js";
-import { openDecoder } from "../../client/web/media/decoder.js";
-import { FLAG, KIND } from "../../client/web/net/protocol.js";
+import { h264CodecString, supportedCodecs } from "../../../../client/web/media/codec-support.js";
+import { openDecoder } from "../../../../client/web/media/decoder.js";
+import { FLAG, KIND } from "../../../../client/web/net/protocol.js";
 
 const SPS = new Uint8Array([0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x14, 0xd9, 0, 0, 0, 1, 0x68, 1]);
 const DELTA = new Uint8Array([0, 0, 0, 1, 0x41, 1, 2]);

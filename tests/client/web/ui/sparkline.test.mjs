@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { sparklinePath } from "../../client/web/ui/sparkline.js";
+import { sparklinePath } from "../../../../client/web/ui/sparkline.js";
 
 test("nothing known draws nothing", () => {
   assert.equal(sparklinePath([]), "");

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "../../client/web/net/page-address.js";
-import { FakeStorage } from "./fakes.mjs";
+import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "../../../../client/web/net/page-address.js";
+import { FakeStorage } from "../fakes.mjs";
 
 test("the stream is beside the page, over the page's own kind of transport", () => {
   assert.equal(streamUrl("http://127.0.0.1:8080/"), "ws://127.0.0.1:8080/v1/stream");

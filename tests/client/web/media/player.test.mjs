@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Player } from "../../client/web/media/player.js";
-import { FLAG, KIND } from "../../client/web/net/protocol.js";
-import { FakePicture } from "./fakes.mjs";
+import { Player } from "../../../../client/web/media/player.js";
+import { FLAG, KIND } from "../../../../client/web/net/protocol.js";
+import { FakePicture } from "../fakes.mjs";
 
 const READY = { fps: 25, resumed: false, codec: "h264", codec_string: "avc1.42c00a" };
 const SOME_BYTES = new Uint8Array(8);

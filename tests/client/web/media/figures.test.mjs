@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Figures, median } from "../../client/web/media/figures.js";
+import { Figures, median } from "../../../../client/web/media/figures.js";
 
 test("the median of nothing is unknown", () => {
   assert.equal(median([]), null);

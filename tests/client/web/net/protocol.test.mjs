@@ -5,9 +5,9 @@ import { test } from "node:test";
 import {
   AUDIO_IN_RATE, audioSamples, HEADER_BYTES, KIND, MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE, MAX_PROMPT_CHARS,
   packAudioIn, packPacket, parseMessage, parsePacket, ProtocolError,
-} from "../../client/web/net/protocol.js";
+} from "../../../../client/web/net/protocol.js";
 
-const vectors = JSON.parse(readFileSync(new URL("../fixtures/protocol_vectors.json", import.meta.url), "utf8"));
+const vectors = JSON.parse(readFileSync(new URL("../../../fixtures/protocol_vectors.json", import.meta.url), "utf8"));
 
 const fromHex = (hex) => Uint8Array.from(Buffer.from(hex, "hex")).buffer;
 const toHex = (buffer) => Buffer.from(buffer).toString("hex");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_ATTEMPTS, retryDelayMs } from "../../client/web/net/backoff.js";
+import { MAX_ATTEMPTS, retryDelayMs } from "../../../../client/web/net/backoff.js";
 
 const always = (value) => () => value;
 

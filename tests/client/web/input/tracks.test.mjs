@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "../../client/web/net/protocol.js";
-import { Tracks } from "../../client/web/input/tracks.js";
+import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "../../../../client/web/net/protocol.js";
+import { Tracks } from "../../../../client/web/input/tracks.js";
 
 const phases = (points) => points.map(({ phase }) => phase);
 

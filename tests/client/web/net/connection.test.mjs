@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_ATTEMPTS, MAX_REFUSALS } from "../../client/web/net/backoff.js";
-import { Connection } from "../../client/web/net/connection.js";
-import { KIND, packPacket } from "../../client/web/net/protocol.js";
-import { SessionStore } from "../../client/web/net/storage.js";
-import { FakeSocket, FakeStorage, FakeTime } from "./fakes.mjs";
+import { MAX_ATTEMPTS, MAX_REFUSALS } from "../../../../client/web/net/backoff.js";
+import { Connection } from "../../../../client/web/net/connection.js";
+import { KIND, packPacket } from "../../../../client/web/net/protocol.js";
+import { SessionStore } from "../../../../client/web/net/storage.js";
+import { FakeSocket, FakeStorage, FakeTime } from "../fakes.mjs";
 
 const HELLO = { type: "hello", version: 1, server: "test/1", models: [], codecs: ["jpeg"], limits: {} };
 const READY = { type: "session.ready", session_id: "s1", resume_token: "t1", resumed: false, next_seq: 0 };

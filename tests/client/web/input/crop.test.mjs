@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Crop, MAX_ZOOM, MIN_ZOOM } from "../../client/web/input/crop.js";
+import { Crop, MAX_ZOOM, MIN_ZOOM } from "../../../../client/web/input/crop.js";
 
 const near = (value, expected, what) => assert.ok(Math.abs(value - expected) < 1e-9, `${what}: ${value}, not ${expected}`);
 

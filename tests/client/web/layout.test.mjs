@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-const FOLDER = new URL("../../client/web/", import.meta.url);
+const FOLDER = new URL("../../../client/web/", import.meta.url);
 const FOLDERS = ["", "net/", "media/", "input/", "ui/"];
 const MODULES = FOLDERS.flatMap((folder) => readdirSync(new URL(folder, FOLDER)).map((name) => folder + name))
   .filter((name) => name.endsWith(".js"));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { describeStatus } from "../../client/web/ui/status.js";
+import { describeStatus } from "../../../../client/web/ui/status.js";
 
 const LIVE = { phase: "live", attempt: 0, retryAtMs: null, code: null, message: null, cure: null };
 const QUIET = { opened: true, paused: false, draining: false, stalled: false };

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BLOCK_SAMPLES, PacedAudio, toPcm16 } from "../../client/web/input/audio-file.js";
-import { audioSamples, parsePacket } from "../../client/web/net/protocol.js";
-import { Voice } from "../../client/web/input/voice.js";
+import { BLOCK_SAMPLES, PacedAudio, toPcm16 } from "../../../../client/web/input/audio-file.js";
+import { audioSamples, parsePacket } from "../../../../client/web/net/protocol.js";
+import { Voice } from "../../../../client/web/input/voice.js";
 
 const RATE = 16_000;
 const seconds = (count) => Int16Array.from({ length: count * RATE }, (_, index) => index % 1000);

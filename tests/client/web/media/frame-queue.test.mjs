@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FrameQueue } from "../../client/web/media/frame-queue.js";
-import { FakePicture } from "./fakes.mjs";
+import { FrameQueue } from "../../../../client/web/media/frame-queue.js";
+import { FakePicture } from "../fakes.mjs";
 
 const frame = (seq) => ({ seq, ptsUs: seq * 40_000, chunk: seq >> 2, serverMs: 0, receivedMs: 0, picture: new FakePicture({ seq }) });
 

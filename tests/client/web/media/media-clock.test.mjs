@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MediaClock } from "../../client/web/media/media-clock.js";
+import { MediaClock } from "../../../../client/web/media/media-clock.js";
 
 const FRAME_US = 40_000;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ServerClock } from "../../client/web/net/server-clock.js";
+import { ServerClock } from "../../../../client/web/net/server-clock.js";
 
 test("without a pong nothing is known", () => {
   assert.equal(new ServerClock().best(), null);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Controls } from "../../client/web/input/controls.js";
+import { Controls } from "../../../../client/web/input/controls.js";
 
 function setUp() {
   const world = { nowMs: 0, sent: [], live: true };
