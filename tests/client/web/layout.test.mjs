@@ -1,12 +1,18 @@
-/** Holds the shape of the page's code: small files that say what they are for, nothing unsafe, no DOM in the core. */
+/**
+ * Holds the shape of the page's code: small files that say what they are for, imports that go one way,
+ * nothing unsafe, no DOM in the core.
+ */
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const FOLDER = new URL("../../../client/web/", import.meta.url);
-const FOLDERS = ["", "net/", "media/", "input/", "ui/"];
-const MODULES = FOLDERS.flatMap((folder) => readdirSync(new URL(folder, FOLDER)).map((name) => folder + name))
+/** By folder; what lies beside them wires them. */
+const MAY_IMPORT = { net: [], media: ["net"], input: ["net"], ui: ["net", "media", "input"] };
+const FOLDERS = Object.keys(MAY_IMPORT);
+const MODULES = ["", ...FOLDERS.map((folder) => `${folder}/`)]
+  .flatMap((folder) => readdirSync(new URL(folder, FOLDER)).map((name) => folder + name))
   .filter((name) => name.endsWith(".js"));
 const MAX_LINES = 270;
 const NO_DOM = [
@@ -20,6 +26,12 @@ const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
 const read = (name) => readFileSync(new URL(name, FOLDER), "utf8");
 const code = (name) => read(name).replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
+const folderOf = (name) => name.slice(0, Math.max(0, name.indexOf("/")));
+
+test("every folder has its rule", () => {
+  const found = readdirSync(FOLDER, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.deepEqual(found.map(({ name }) => name).filter((name) => name !== "node_modules").sort(), [...FOLDERS].sort());
+});
 
 for (const name of MODULES) {
   test(`${name} says what it is for and stays readable`, () => {
@@ -33,6 +45,18 @@ for (const name of MODULES) {
     assert.doesNotMatch(code(name).replaceAll(SVG_NAMESPACE, ""), /https?:\/\//);
     for (const [, path] of code(name).matchAll(/from "([^"]+)"/g)) {
       assert.ok(/^\.\.?\//.test(path) && existsSync(new URL(path, new URL(name, FOLDER))), path);
+    }
+  });
+}
+
+for (const name of MODULES.filter((each) => folderOf(each) !== "")) {
+  test(`${name} imports only what its folder may, types too`, () => {
+    // The type of the app is for the view that is handed one.
+    const text = name.startsWith("ui/") ? read(name).replace(/@import \{ App \} from "[^"]+"/, "") : read(name);
+    const allowed = [folderOf(name), ...MAY_IMPORT[folderOf(name)]];
+    for (const [, path] of text.matchAll(/from "([^"]+)"/g)) {
+      const target = new URL(path, new URL(name, FOLDER)).href.slice(FOLDER.href.length);
+      assert.ok(allowed.includes(folderOf(target)), path);
     }
   });
 }
