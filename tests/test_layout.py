@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rollcast.server.page import SERVED_SUFFIXES
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("kernels", "models", "client", "benchmarks", "server")
 
@@ -96,6 +98,16 @@ def test_every_package_ships() -> None:
     folders = {p.parent for package in PACKAGES for p in _sources(package)}
     dotted = {".".join(["rollcast", *f.relative_to(ROOT).parts]) for f in folders}
     assert dotted == listed
+
+
+def test_every_file_of_the_page_ships_and_none_of_its_tools() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = config["tool"]["setuptools"]["package-data"]["rollcast.client"]
+    client = ROOT / "client"
+    shipped = {path for pattern in patterns for path in client.glob(pattern)}
+    page = {p for p in (client / "web").rglob("*") if p.suffix in SERVED_SUFFIXES}
+    page = {p for p in page if "node_modules" not in p.parts}
+    assert shipped == {client / "py.typed"} | page
 
 
 def test_kernels_cannot_be_taken_for_another_distribution() -> None:

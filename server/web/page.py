@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..config import ServerConfig
 from .security import host_allowed
 
-CLIENT_DIR = Path(__file__).resolve().parents[2] / "client"
+CLIENT_DIR = Path(__file__).resolve().parents[2] / "client" / "web"
 SERVED_SUFFIXES = frozenset((".html", ".css", ".js", ".mjs", ".svg", ".png", ".ico", ".woff2"))
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _HEADERS = {
@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """The browser's part of the client folder; Python and package files are not served."""
+    """The files of the page; what belongs to its tools is not served."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, always revalidated so that a new version of the server is a new page."""

@@ -105,16 +105,16 @@ async def test_pages_come_with_safe_headers() -> None:
 
 
 async def test_the_page_is_served_and_nothing_else_of_its_folder() -> None:
-    client = Path(__file__).parents[3] / "client"
+    client = Path(__file__).parents[3] / "client" / "web"
     async with running() as server:
         page = await get(server, "/")
         assert page.status_code == 200 and page.headers["cache-control"] == "no-store"
-        for name in ("index.html", "main.js", "style.css"):
+        for name in ("index.html", "main.js", "style.css", "media/audio-out.worklet.js"):
             answer = await get(server, f"/client/{name}")
             assert answer.content == (client / name).read_bytes()
         for path in (
-            *("__init__.py", "package.json", "jsconfig.json", "node_modules/x.js"),
-            *("..%2fserver%2fapp.py", "..%2fREADME.html", ""),
+            *("package.json", "jsconfig.json", "worklet-globals.d.ts", "node_modules/x.js"),
+            *("..%2f__init__.py", "..%2f..%2fserver%2fapp.py", "..%2fREADME.html", "", "ui", "ui/"),
         ):
             assert (await get(server, f"/client/{path}")).status_code == 404, path
 

@@ -1,0 +1,99 @@
+/** Starts the page. */
+
+import { App } from "./app.js";
+import { exposeForSupport } from "./debug-handle.js";
+import { listenForShortcuts } from "./input/shortcuts.js";
+import { supportedCodecs } from "./media/codec-support.js";
+import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
+import { LeftSession, PreferenceStore, SessionStore } from "./net/storage.js";
+import { watchPageLife } from "./page-life.js";
+import { button, byId } from "./ui/dom.js";
+import { applyTheme, toggleTheme } from "./ui/theme.js";
+
+const SLOW_TICK_MS = 100;
+const REMEMBER_EVERY_MS = 1_000;
+
+/** @param {PreferenceStore} preferences @returns {Promise<App>} */
+async function openApp(preferences) {
+  const supported = await supportedCodecs();
+  const wish = wishFrom(location.search);
+  const left = new LeftSession();
+  const store = new SessionStore();
+  const own = store.load();
+  const abandoned = left.take(Date.now()); // after a reload it is this page's own
+  if (!own && abandoned && Object.keys(wish).length === 0) store.save(abandoned);
+  return new App({
+    env: {
+      openSocket: () => new WebSocket(streamUrl(document.baseURI)),
+      setTimer: (callback, delayMs) => window.setTimeout(callback, delayMs),
+      clearTimer: (timer) => window.clearTimeout(timer),
+      nowMs: () => performance.now(),
+      random: Math.random,
+      store,
+      clientName: "rollcast-page/1",
+    },
+    preferences,
+    codecs: codecsFrom(location.search, supported),
+    token: takeToken(location, history, sessionStorage),
+    wish,
+    left,
+    keepToken: (token) => keepToken(sessionStorage, token),
+  });
+}
+
+/** @param {App} app */
+function keepTime(app) {
+  const onFrame = () => {
+    app.frame();
+    requestAnimationFrame(onFrame);
+  };
+  requestAnimationFrame(onFrame);
+  setInterval(() => app.slowTick(), SLOW_TICK_MS);
+  setInterval(() => app.presence.remember(), REMEMBER_EVERY_MS);
+  watchPageLife({
+    onHidden: (hidden) => app.presence.setHidden(hidden),
+    onLeave: (forGood) => app.presence.leave(forGood),
+    onReturn: () => app.connection.open(),
+    onOnline: () => {
+      if (app.connection.state.phase === "reconnecting") app.connection.retryNow();
+    },
+  });
+}
+
+/** @param {App} app @param {PreferenceStore} preferences */
+function listen(app, preferences) {
+  const help = byId("help-dialog", HTMLDialogElement);
+  const showHelp = () => help.showModal();
+  button("theme").addEventListener("click", () => toggleTheme(preferences));
+  button("help").addEventListener("click", showHelp);
+  button("end").addEventListener("click", () => app.end());
+  const singleKeys = byId("single-keys", HTMLInputElement);
+  singleKeys.checked = preferences.get().singleKeys;
+  singleKeys.addEventListener("change", () => preferences.update({ singleKeys: singleKeys.checked }));
+  app.view.figures.panel.addEventListener("toggle", () => {
+    preferences.update({ figuresOpen: app.view.figures.panel.open });
+  });
+  listenForShortcuts({
+    t: () => void app.speech.toggleTalk(),
+    i: () => app.interrupt(),
+    u: () => app.view.dock.chooseFile(),
+    m: () => void app.speech.toggleSound(),
+    " ": () => app.setPaused(!app.stream.paused),
+    p: () => app.view.prompt.focus(),
+    r: () => void app.tools.toggleRecording(),
+    s: () => void app.tools.saveScreenshot(),
+    f: () => app.tools.toggleFullScreen(),
+    a: () => app.input.toggleAnchorMode(),
+    Escape: () => app.input.clear(),
+    "?": showHelp,
+  }, () => preferences.get().singleKeys);
+}
+
+const preferences = new PreferenceStore();
+applyTheme(preferences);
+const app = await openApp(preferences);
+app.view.figures.panel.open = preferences.get().figuresOpen ?? matchMedia("(min-width: 900px)").matches;
+listen(app, preferences);
+exposeForSupport(app);
+keepTime(app);
+app.connection.open();

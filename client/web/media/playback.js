@@ -1,0 +1,109 @@
+/** The stream on screen and in the ear: packets in, pictures, sound and figures out. */
+
+import { KIND } from "../net/protocol.js";
+import { ServerClock } from "../net/server-clock.js";
+import { AudioOut } from "./audio-out.js";
+import { openDecoder } from "./decoder.js";
+import { Figures } from "./figures.js";
+import { Player } from "./player.js";
+
+/**
+ * @import { Packet, SessionReady } from "../net/protocol.js"
+ * @import { Stage } from "./stage.js"
+ *
+ * @typedef {object} PlaybackHooks
+ * @property {(message: Record<string, unknown>) => void} send
+ * @property {(chunk: number, nowMs: number) => number[]} onChunkShown  delays of controls seen with it, in ms
+ * @property {() => void} onGiveUpCodec
+ * @property {() => number} nowMs
+ */
+
+const STALLED_MS = 1_500;
+
+export class Playback {
+  /**
+   * @param {Stage} stage
+   * @param {PlaybackHooks} hooks
+   */
+  constructor(stage, hooks) {
+    this._stage = stage;
+    this._hooks = hooks;
+    this.serverClock = new ServerClock();
+    this.figures = new Figures();
+    this.audioOut = new AudioOut();
+    this.player = new Player({
+      openDecoder: (ready, events) => openDecoder(ready.codec, ready.codec_string, events),
+      paint: (picture) => stage.paint(picture),
+      onShown: ({ chunk, serverMs }, nowMs) => this._shown(chunk, serverMs, nowMs),
+      sendAck: (ack) => hooks.send({ type: "ack", ...ack }),
+      askKey: () => hooks.send({ type: "key" }),
+      onGiveUp: hooks.onGiveUpCodec,
+      nowMs: hooks.nowMs,
+    });
+    this._movedMs = 0;
+    /** @type {number | null} media time from which an interrupted voice may sound again */
+    this._duckUntilUs = null;
+  }
+
+  /** Media time on screen. */
+  playheadUs() {
+    return this.player.clock.nowUs(this._hooks.nowMs());
+  }
+
+  /** Whether the picture has stood still for longer than a hiccup. */
+  stalled() {
+    return this.player.shown > 0 && this._hooks.nowMs() - this._movedMs > STALLED_MS;
+  }
+
+  /** @param {SessionReady} ready */
+  start(ready) {
+    this._movedMs = this._hooks.nowMs();
+    this._stage.resize(ready.width, ready.height);
+    this.player.start(ready);
+    this.audioOut.setSampleRate(ready.sample_rate);
+    this.audioOut.clear();
+    this.soundAgain();
+    if (ready.resumed) return;
+    this.serverClock.reset();
+    this.figures.forget();
+  }
+
+  /** @param {Packet} packet */
+  receive(packet) {
+    this.figures.received(packet.payload.byteLength, this._hooks.nowMs());
+    if (packet.kind === KIND.video) this.player.push(packet);
+    else if (packet.kind === KIND.audioOut) this.audioOut.push(packet);
+  }
+
+  /** Show and sound what is due. */
+  tick() {
+    const heardUs = this.audioOut.positionUs();
+    if (heardUs !== null) this.player.clock.follow(heardUs, this._hooks.nowMs());
+    if (this._duckUntilUs !== null && this.playheadUs() >= this._duckUntilUs) this.soundAgain();
+    this.player.tick();
+  }
+
+  /** @param {boolean} held  media time stands still */
+  setHeld(held) {
+    this.player.clock.setPaused(held, this._hooks.nowMs());
+    this.audioOut.setPaused(held);
+    if (!held) this._movedMs = this._hooks.nowMs();
+  }
+
+  /** The interrupted voice is silent from here on in media time. @param {number} ptsUs */
+  silenceUntil(ptsUs) {
+    this._duckUntilUs = ptsUs;
+  }
+
+  soundAgain() {
+    this._duckUntilUs = null;
+    this.audioOut.duck(false);
+  }
+
+  /** @param {number} chunk @param {number} serverMs @param {number} nowMs */
+  _shown(chunk, serverMs, nowMs) {
+    this._movedMs = nowMs;
+    this.figures.shown(nowMs, this.serverClock.ageMs(serverMs, nowMs));
+    this._hooks.onChunkShown(chunk, nowMs).forEach((delayMs) => this.figures.photon(delayMs));
+  }
+}

@@ -1,0 +1,111 @@
+/** What to tell the user about the connection: one line for the pill, more when it is not live. */
+
+/**
+ * @import { ConnectionState } from "../net/connection.js"
+ *
+ * @typedef {"calm" | "live" | "warn" | "bad"} Tone
+ * @typedef {"retry" | "start" | "token" | "takeover"} Cure
+ * @typedef {object} Status
+ * @property {string} state    for tests and styling: connecting, live, paused, ...
+ * @property {Tone} tone
+ * @property {string} label    the pill; it may count seconds
+ * @property {string | null} title   the curtain over the picture; null: no curtain
+ * @property {string | null} detail
+ * @property {Cure | null} cure      what the button on the curtain does
+ *
+ * @typedef {{opened: boolean, paused: boolean, draining: boolean, restarting?: boolean, stalled: boolean}} StreamCondition
+ *   `opened`: there was a stream before
+ */
+
+/** @type {Record<string, {title: string, label: string, cure: Cure | null}>} */
+const REFUSALS = {
+  capacity: { label: "In line", title: "No place is free yet", cure: "retry" },
+  draining: { label: "Restarting", title: "The server is restarting", cure: "retry" },
+  engine_failed: { label: "Model failed", title: "The model stopped", cure: "retry" },
+  timeout: { label: "Timed out", title: "The connection went quiet", cure: "retry" },
+  rate_limited: { label: "Slow down", title: "Too many messages", cure: "retry" },
+  unauthorized: { label: "Token needed", title: "This server wants a token", cure: "token" },
+  forbidden_origin: { label: "Not allowed", title: "This address may not connect", cure: "retry" },
+  replaced: { label: "Open elsewhere", title: "This stream is open in another tab", cure: "takeover" },
+  unreachable: { label: "No server", title: "The server does not answer", cure: "retry" },
+};
+
+/**
+ * @param {ConnectionState} connection
+ * @param {StreamCondition} stream
+ * @param {number} nowMs
+ * @returns {Status}
+ */
+export function describeStatus(connection, stream, nowMs) {
+  const waitS = connection.retryAtMs === null ? null : Math.max(0, Math.ceil((connection.retryAtMs - nowMs) / 1000));
+  if (connection.phase === "live") return describeLive(stream);
+  if (connection.phase === "ended") {
+    return {
+      state: "ended", tone: "calm", label: "Ended", title: "The stream has ended",
+      detail: "Its place on the server is free again.", cure: "start",
+    };
+  }
+  if (connection.phase === "refused") return describeRefused(connection, waitS);
+  if (connection.phase === "connecting") {
+    return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, cure: null };
+  }
+  return describeReconnecting(connection, stream, waitS);
+}
+
+/**
+ * @param {ConnectionState} connection
+ * @param {StreamCondition} stream
+ * @param {number | null} waitS
+ * @returns {Status}
+ */
+function describeReconnecting(connection, { opened }, waitS) {
+  const what = opened ? "Reconnecting" : "Connecting";
+  const attempt = `attempt ${connection.attempt}`;
+  return {
+    state: "reconnecting", tone: "warn",
+    label: waitS ? `${what} in ${waitS} s · ${attempt}` : `${what} · ${attempt}`,
+    title: opened ? "The connection was lost" : "The server does not answer yet",
+    detail: opened ? "Your stream is kept for a while and goes on from here." : "It may still be starting.",
+    cure: "retry",
+  };
+}
+
+/** @param {StreamCondition} stream @returns {Status} */
+function describeLive({ paused, draining, restarting, stalled }) {
+  const plain = { title: null, detail: null, cure: null };
+  if (draining) return { ...plain, state: "draining", tone: "warn", label: "Server restarts soon" };
+  if (paused) return { ...plain, state: "paused", tone: "calm", label: "Paused" };
+  if (stalled && restarting) return { ...plain, state: "restarting", tone: "warn", label: "Model restarts" };
+  if (stalled) return { ...plain, state: "waiting", tone: "warn", label: "Waiting for frames" };
+  return { ...plain, state: "live", tone: "live", label: "Live" };
+}
+
+/**
+ * @param {ConnectionState} connection
+ * @param {number | null} waitS
+ * @returns {Status}
+ */
+function describeRefused({ code, message, cure }, waitS) {
+  const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", cure: "retry" };
+  const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
+  // Who waits wants to know for what: the model to load, or another user to leave.
+  const title = code === "capacity" && message ? sentenceCase(message) : known.title;
+  const reason = code === "replaced" || code === "unauthorized" ? cure : (message ?? cure);
+  return {
+    state: "refused", tone: code === "capacity" ? "warn" : "bad",
+    label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
+    title,
+    detail: [code === "capacity" ? null : reason && sentence(reason), retry].filter(Boolean).join(" ") || null,
+    cure: known.cure,
+  };
+}
+
+/** @param {string} text */
+export function sentenceCase(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** @param {string} text  with a capital and a full stop */
+export function sentence(text) {
+  return sentenceCase(text).replace(/[.?!]?$/, (end) => end || ".");
+}

@@ -1,0 +1,157 @@
+/** Everything on the page that shows the stream or asks something of it, except the picture. */
+
+import { OWN_PICTURE } from "../net/protocol.js";
+import { DockView } from "./dock.js";
+import { byId, setText } from "./dom.js";
+import { FiguresView } from "./figures.js";
+import { Notices } from "./notices.js";
+import { OwnPictureView } from "./own-picture.js";
+import { PromptView } from "./prompt.js";
+import { SceneView } from "./scenes.js";
+import { SeedView } from "./seed.js";
+import { StatusView } from "./ui-status.js";
+
+/**
+ * @import { App } from "../app.js"
+ * @import { ModelInfo, SessionReady, StreamState } from "../net/protocol.js"
+ * @import { PreferenceStore } from "../net/storage.js"
+ */
+
+const FIGURES_EVERY_MS = 1_000;
+
+export class StreamView {
+  /**
+   * @param {App} app
+   * @param {{preferences: PreferenceStore, keepToken: (token: string) => void}} options
+   */
+  constructor(app, { preferences, keepToken }) {
+    this._app = app;
+    this._dragHint = byId("drag-hint", HTMLElement);
+    this._figuresMs = -Infinity;
+    this.notices = new Notices();
+    this.figures = new FiguresView();
+    this.prompt = new PromptView({
+      preferences,
+      onPrompt: (text, chunks) => this._sendPrompt(text, chunks),
+    });
+    this.scenes = new SceneView({
+      onScene: (scene) => {
+        if (!app.control("scene", { scene })) this.showScene(app.stream.scene);
+      },
+      onModel: (model) => app.connection.restart({ model }),
+    });
+    this.own = new OwnPictureView({
+      onPicture: (picture) => app.control("picture", { picture }),
+      onUnread: (why) => this.notices.show(why, "bad"),
+    });
+    this.seed = new SeedView({
+      onSeed: (seed) => app.control("seed", { seed }),
+      onRestart: (seed) => app.control("reset", { seed }),
+    });
+    this.status = new StatusView({
+      onRetry: () => app.connection.retryNow(),
+      onToken: (token) => {
+        keepToken(token);
+        app.connection.useToken(token);
+      },
+    });
+    this.dock = new DockView({
+      onTalk: () => void app.speech.toggleTalk(),
+      onFile: (file) => void app.speech.playFile(file),
+      onInterrupt: () => app.interrupt(),
+      onSound: () => void app.speech.toggleSound(),
+      onPause: () => app.setPaused(!app.stream.paused),
+    });
+  }
+
+  /** @param {SessionReady} ready */
+  start(ready) {
+    const model = this._app.model();
+    if (model) this._showModel(model);
+    this.prompt.setPrompt(ready.prompt);
+    this.prompt.note("");
+    if (!ready.has_picture) this.own.square = null;
+    this.scenes.setOwn(ready.has_picture ?? false, this.own.square);
+    this.showScene(ready.scene);
+    this.seed.setSeed(ready.seed);
+  }
+
+  /** @param {StreamState} state */
+  showStream(state) {
+    this.dock.setSpeech(state);
+    this.dock.setPaused(state.paused);
+    this.showScene(state.scene);
+  }
+
+  /** @param {string} scene */
+  showScene(scene) {
+    this.scenes.setScene(scene);
+    this._showHint(scene);
+  }
+
+  /** @param {string[]} ignoredWords */
+  promptApplied(ignoredWords) {
+    const words = ignoredWords.map((word) => `“${word}”`).join(", ");
+    this.prompt.note(words ? `This model does not know ${words}.` : "");
+  }
+
+  /** The picture that was handed on is shown from here on. */
+  pictureApplied() {
+    this.own.accept();
+    this.scenes.setOwn(true, this.own.square);
+  }
+
+  /** Bring status and figures up to date. */
+  render() {
+    const nowMs = this._app.nowMs();
+    const { phase } = this._app.connection.state;
+    const live = phase === "live";
+    this.status.render(this._app.status());
+    this.dock.setUsable(phase !== "ended" && phase !== "refused", this._app.model()?.controls.includes("audio") ?? true);
+    document.body.classList.toggle("live", live);
+    if (this._app.input) this._app.input.enabled = live && (this._app.model()?.controls.includes("tracks") ?? false);
+    if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
+    this._figuresMs = nowMs;
+    this.figures.render(this._app.playback.figures.read(nowMs), this._facts());
+  }
+
+  /** @returns {Record<string, string>} */
+  _facts() {
+    const { session, playback: { player, serverClock, figures } } = this._app;
+    const reading = figures.read(this._app.nowMs());
+    const best = serverClock.best();
+    return {
+      Dropped: String(player.dropped),
+      Skipped: String(reading.skipped),
+      Stalls: String(player.clock.stalls),
+      "Model / media time": reading.realTime === null ? "–" : reading.realTime.toFixed(2),
+      "Round trip": best ? `${best.rttMs.toFixed(0)} ms` : "–",
+      Codec: session ? `${session.codec} ${session.width}×${session.height}` : "–",
+      Session: session?.session_id ?? "–",
+    };
+  }
+
+  /** @param {ModelInfo} model */
+  _showModel(model) {
+    this.scenes.setModels(this._app.models, model);
+    this.prompt.setModel(model);
+    this.own.setGuide(model.picture ?? null);
+  }
+
+  /** What this picture does, in a line. @param {string} sceneName */
+  _showHint(sceneName) {
+    const model = this._app.model();
+    const known = model?.scenes.find((scene) => scene.name === sceneName)?.kind ?? "scene";
+    const kind = sceneName === OWN_PICTURE ? "avatar" : known;
+    const can = /** @param {string} control */ (control) => model?.controls.includes(control);
+    const speak = kind === "avatar" && can("audio") ? "Press Talk and speak: the picture speaks along." : "";
+    const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";
+    setText(this._dragHint, [speak, can("tracks") ? drag : ""].filter(Boolean).join(" "));
+  }
+
+  /** @param {string} text @param {number} transitionChunks */
+  _sendPrompt(text, transitionChunks) {
+    this.prompt.note("");
+    return this._app.control("prompt", { text, transition_chunks: transitionChunks });
+  }
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { describeStatus } from "../../../../client/web/ui/status.js";
+
+const LIVE = { phase: "live", attempt: 0, retryAtMs: null, code: null, message: null, cure: null };
+const QUIET = { opened: true, paused: false, draining: false, stalled: false };
+
+test("live needs no curtain", () => {
+  const status = describeStatus(LIVE, QUIET, 0);
+  assert.deepEqual([status.state, status.label, status.title], ["live", "Live", null]);
+});
+
+for (const [name, state] of [["draining", "draining"], ["paused", "paused"], ["stalled", "waiting"]]) {
+  test(`${name} is said while live`, () => {
+    const status = describeStatus(LIVE, { ...QUIET, [name]: true }, 0);
+    assert.equal(status.state, state);
+    assert.equal(status.title, null);
+  });
+}
+
+test("a model that restarts is said while nothing comes, and not afterwards", () => {
+  const condition = { ...QUIET, restarting: true };
+  assert.equal(describeStatus(LIVE, { ...condition, stalled: true }, 0).label, "Model restarts");
+  assert.equal(describeStatus(LIVE, condition, 0).label, "Live");
+});
+
+test("reconnecting counts attempts and seconds", () => {
+  const connection = { ...LIVE, phase: "reconnecting", attempt: 3, retryAtMs: 10_000 };
+  assert.equal(describeStatus(connection, QUIET, 7_900).label, "Reconnecting in 3 s · attempt 3");
+  assert.equal(describeStatus({ ...connection, retryAtMs: null }, QUIET, 0).label, "Reconnecting · attempt 3");
+});
+
+test("before the first stream a server is awaited, not lost", () => {
+  const connection = { ...LIVE, phase: "reconnecting", attempt: 1, retryAtMs: 400 };
+  const status = describeStatus(connection, { ...QUIET, opened: false }, 0);
+  assert.equal(status.label, "Connecting in 1 s · attempt 1");
+  assert.equal(status.title, "The server does not answer yet");
+});
+
+test("who stands in line learns for what and for how long", () => {
+  const connection = {
+    ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "capacity", message: "the model is still loading",
+  };
+  const status = describeStatus(connection, QUIET, 0);
+  assert.deepEqual([status.tone, status.label, status.cure], ["warn", "In line · 5 s", "retry"]);
+  assert.deepEqual([status.title, status.detail], ["The model is still loading", "Next attempt in 5 s."]);
+});
+
+test("a refusal says why, when it is tried again, and what to do", () => {
+  const connection = {
+    ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "engine_failed", message: "the model stopped working",
+  };
+  const status = describeStatus(connection, QUIET, 0);
+  assert.deepEqual([status.tone, status.label, status.cure], ["bad", "Model failed · 5 s", "retry"]);
+  assert.equal(status.detail, "The model stopped working. Next attempt in 5 s.");
+});
+
+test("a missing token asks for one, another tab offers to take over", () => {
+  const refused = { ...LIVE, phase: "refused", cure: "Do that." };
+  assert.equal(describeStatus({ ...refused, code: "unauthorized" }, QUIET, 0).cure, "token");
+  assert.equal(describeStatus({ ...refused, code: "replaced" }, QUIET, 0).cure, "takeover");
+});
+
+test("an unknown refusal still shows the server's words", () => {
+  const status = describeStatus({ ...LIVE, phase: "refused", code: "new_code", message: "because" }, QUIET, 0);
+  assert.equal(status.detail, "Because.");
+  assert.equal(status.cure, "retry");
+});
+
+test("an ended stream can be started again", () => {
+  assert.equal(describeStatus({ ...LIVE, phase: "ended" }, QUIET, 0).cure, "start");
+});
