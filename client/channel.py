@@ -115,7 +115,7 @@ class Channel:
 def refusal(notice: ErrorNotice) -> Refused:
     """The exception for a server's error message."""
     return Refused(
-        notice.code, notice.message, cure=notice.cure, retry_after_s=notice.retry_after_s
+        notice.code, notice.message, hint=notice.hint, retry_after_s=notice.retry_after_s
     )
 
 
@@ -133,7 +133,7 @@ async def _connect(address: Address) -> ClientConnection:
     except InvalidStatus as error:
         code = error.response.status_code
         raise Refused(
-            f"http_{code}", f"{url} answered HTTP {code}", cure=None, retry_after_s=None
+            f"http_{code}", f"{url} answered HTTP {code}", hint=None, retry_after_s=None
         ) from error
     except InvalidHandshake as error:
         raise ProtocolError(f"{url} does not speak WebSocket: {error}") from error

@@ -71,7 +71,7 @@ async def connect(
     leaves frames without images, for measuring. `tls` replaces the default verification, say
     for a self-signed certificate.
 
-    Raises Refused with the server's code, reason and cure; OSError when no server is there.
+    Raises Refused with the server's code, reason and hint; OSError when no server is there.
     """
     address = Address(url, token, tls, codecs, audio)
     request = SessionCreate(
@@ -208,7 +208,7 @@ class Stream(Steering):
                 self._settle(message.event_id, message)
             case RejectedNotice():
                 error = Rejected(
-                    message.code, message.message, field=message.field, cure=message.cure
+                    message.code, message.message, field=message.field, hint=message.hint
                 )
                 self._settle(message.event_id, error)
             case State():

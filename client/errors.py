@@ -15,25 +15,25 @@ class Rejected(ClientError):
     """The server refused one control; the stream goes on without it.
 
     `code` is stable and meant for programs, `field` names the part of the message that is wrong,
-    `cure` says what to do instead.
+    `hint` says what to do instead.
     """
 
-    def __init__(self, code: str, message: str, *, field: str | None, cure: str) -> None:
-        super().__init__(f"{message} ({code}). {cure}".strip())
+    def __init__(self, code: str, message: str, *, field: str | None, hint: str) -> None:
+        super().__init__(f"{message} ({code}). {hint}".strip())
         self.code = code
         self.field = field
-        self.cure = cure
+        self.hint = hint
 
 
 class Refused(ClientError):
     """The server ended or never opened the stream; `retry_after_s` says when to come back."""
 
     def __init__(
-        self, code: str, message: str, *, cure: str | None, retry_after_s: float | None
+        self, code: str, message: str, *, hint: str | None, retry_after_s: float | None
     ) -> None:
-        super().__init__(f"{message} ({code}). {cure or ''}".strip())
+        super().__init__(f"{message} ({code}). {hint or ''}".strip())
         self.code = code
-        self.cure = cure
+        self.hint = hint
         self.retry_after_s = retry_after_s
 
 

@@ -292,7 +292,7 @@ class RejectedNotice(Incoming):
     code: str
     field: str | None = None
     message: str
-    cure: str
+    hint: str
 
 
 class State(Incoming):
@@ -351,7 +351,7 @@ class ErrorNotice(Incoming):
     code: str
     message: str
     field: str | None = None
-    cure: str | None = None
+    hint: str | None = None
     fatal: bool
     retry_after_s: float | None = None
 

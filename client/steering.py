@@ -38,7 +38,7 @@ class Steering(ABC):
     """Verbs that wait for the server's answer.
 
     `Applied` says from which chunk and media time a control holds; `Rejected` is raised with
-    code, field and cure; another ClientError when the stream ended before the answer.
+    code, field and hint; another ClientError when the stream ended before the answer.
     """
 
     def __init__(self, answer_timeout_s: float) -> None:

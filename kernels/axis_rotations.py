@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def turn_pairs(x: Tensor, rotations: Tensor) -> Tensor:
+def rotate_pairs_of(x: Tensor, rotations: Tensor) -> Tensor:
     """`x` [..., N, D] with adjacent pairs turned by complex `rotations` [N, D / 2]."""
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
     return torch.view_as_real(pairs * rotations).flatten(-2)

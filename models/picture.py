@@ -19,12 +19,12 @@ _BEHIND = (200, 200, 200)
 
 
 class PictureRefused(ValueError):
-    """Bytes that are no picture to work with; `cure` says what to do about it."""
+    """Bytes that are no picture to work with; `hint` says what to do about it."""
 
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(f"{message} {cure}")
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message} {hint}")
         self.message = message
-        self.cure = cure
+        self.hint = hint
 
 
 def small_square(data: bytes, side: int) -> bytes:

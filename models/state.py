@@ -16,7 +16,7 @@ from .student.kv_cache import StudentCache
 _FORMAT = 1
 
 
-class Carry(Protocol):
+class ConditioningState(Protocol):
     """What a model's conditioning keeps from chunk to chunk."""
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -28,7 +28,7 @@ class Carry(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Carry)
+C = TypeVar("C", bound=ConditioningState)
 
 
 @dataclass(slots=True)
@@ -38,12 +38,12 @@ class StreamState(Generic[C]):
     `caches` has one cache for each denoising step, or a single one with a clean pass. With
     `restart` they start anew at the next chunk. `decoder_memory` holds a causal decoder's features
     of past frames; a decoder that looks at single frames leaves it empty. `returns` holds clean
-    latents of past chunks by the chunk that needs them (`Order.needed_by`). `kept` is what the
+    latents of past chunks by the chunk that needs them (`ChunkPlan.needed_by`). `kept` is what the
     decoder has by it and can make again; it is not saved.
     """
 
     caches: list[StudentCache]
-    carry: C
+    conditioning: C
     generator: torch.Generator
     seed: int
     scene: str
@@ -59,7 +59,7 @@ class StreamState(Generic[C]):
         tensors = {"generator": self.generator.get_state()}
         for k, cache in enumerate(self.caches):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
-        tensors |= {f"carry.{name}": t for name, t in self.carry.tensors().items()}
+        tensors |= {f"conditioning.{name}": t for name, t in self.conditioning.tensors().items()}
         tensors |= {f"decoder.{name}": t for name, t in self.decoder_memory.items()}
         tensors |= {f"returns.{chunk}": t for chunk, t in self.returns.items()}
         plain = {
@@ -71,7 +71,7 @@ class StreamState(Generic[C]):
             "chunk_index": self.chunk_index,
             "restart": self.restart,
             "caches": [cache.metadata() for cache in self.caches],
-            "carry": self.carry.metadata(),
+            "conditioning": self.conditioning.metadata(),
         }
         # copies: the format refuses tensors that share memory
         return save({k: t.clone() for k, t in tensors.items()}, {"state": json.dumps(plain)})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcast.server.page import SERVED_SUFFIXES
+from rollcast.server.web.page import SERVED_SUFFIXES
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("kernels", "models", "client", "benchmarks", "server")

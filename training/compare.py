@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .objectives import OBJECTIVES
 from .pocket_student import PocketStudent
 from .student import prepare
+from .task import TrainingTask
 
 _RATE = 4e-4
 _LOOKS = 3  # examinations on the way
@@ -32,24 +32,24 @@ _BEGINS_WITH = {
 
 
 def learn(
-    lesson: Lesson, student: PocketStudent, name: str, seconds: float, out: Path, log: Path
+    task: TrainingTask, student: PocketStudent, name: str, seconds: float, out: Path, log: Path
 ) -> None:
     """Teach `student` by objective `name` for so much processor time, and write down its course."""
-    objective = OBJECTIVES[name](lesson)
+    objective = OBJECTIVES[name](task)
     objective.begin(student)
     config = LoopConfig(1_000_000, _RATE, decay_from=0.999, weight_decay=0.01, average=0.98)
     trainer = Trainer(student, config, out / name, seed=8)
 
     def losses(model: nn.Module, step: int) -> Losses:
         assert isinstance(model, PocketStudent)
-        return objective.losses(model, lesson.draw(), pixels=False)
+        return objective.losses(model, task.draw(), pixels=False)
 
     used, next_look = 0.0, 0.0
     while True:
         if used >= next_look:
             next_look += seconds / _LOOKS
             with torch.no_grad():
-                report = lesson.evaluate(trainer.averaged, objective.steps, _CLIPS)
+                report = task.evaluate(trainer.averaged, objective.steps, _CLIPS)
             write(log, {"objective": name, "seconds": used, "steps": trainer.step} | report)
             if used >= seconds:
                 break
@@ -85,14 +85,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    lesson, student = prepare(args.data, args.parts)
+    task, student = prepare(args.data, args.parts)
     start = args.student or args.parts / "student/student.pt"
     common = torch.load(start, weights_only=True)["student"]
     for name in args.objectives:
         teacher = _BEGINS_WITH.get(name)
         begin = torch.load(args.out / f"{teacher}.pt", weights_only=True) if teacher else common
         student.load_state_dict(begin)
-        learn(lesson, student, name, args.seconds, args.out, args.out / "compare.csv")
+        learn(task, student, name, args.seconds, args.out, args.out / "compare.csv")
 
 
 if __name__ == "__main__":

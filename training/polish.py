@@ -23,12 +23,12 @@ from .critic import (
     patches_at,
     persuasion,
 )
-from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .losses import choice_loss, focus, picture_loss
 from .pocket_student import PocketStudent
 from .sequences import Batch
 from .student import prepare
+from .task import TrainingTask
 
 _AVATARS, _SCENES, _CHUNKS = 5, 1, 3
 _FRAMES = 12
@@ -40,20 +40,20 @@ _NOISE = 0.25
 class Polish:
     """The losses of a decoder on frozen samples."""
 
-    def __init__(self, lesson: Lesson, student: PocketStudent, share: float) -> None:
-        self.lesson, self.student, self.share = lesson, student, share
+    def __init__(self, task: TrainingTask, student: PocketStudent, share: float) -> None:
+        self.task, self.student, self.share = task, student, share
         self.critic = Critic()
         self.optimizer = torch.optim.Adam(self.critic.parameters(), _CRITIC_RATE, betas=(0.5, 0.99))
 
     def losses(self, model: nn.Module, step: int) -> Losses:
         """One batch's losses of a `WarpDecoder`; the critic learns on the way."""
-        lesson = self.lesson
-        batch = lesson.train.draw(_AVATARS, _SCENES, _CHUNKS)
+        task = self.task
+        batch = task.train.draw(_AVATARS, _SCENES, _CHUNKS)
         made = self._latents(batch, step)
         rows = torch.randperm(len(batch.look) * _CHUNKS * 4)[:_FRAMES]
         real, centres, weight, seen = self._truth(batch, rows)
-        lesson.decoder = model
-        decoded = lesson.decoded(made, batch.look, rows)
+        task.decoder = model
+        decoded = task.decoded(made, batch.look, rows)
         drawn = decoded.frames.float()
         places = torch.arange(_FRAMES).repeat(2)
         real_patches = patches_at(real[places], centres)
@@ -72,7 +72,7 @@ class Polish:
     def _latents(self, batch: Batch, step: int) -> Tensor:
         """The student's samples, or the truth with noise that resembles their errors."""
         if torch.rand(()) < self.share:
-            return self.lesson.sample(self.student, batch, seed=step)[-1]
+            return self.task.sample(self.student, batch, seed=step)[-1]
         return batch.latents + _NOISE * torch.rand(()) * torch.randn_like(batch.latents)
 
     def _teach_critic(self, real: Tensor, made: Tensor) -> None:
@@ -89,19 +89,19 @@ class Polish:
 
         And where each of a look's two pictures shows what the frames show.
         """
-        lesson = self.lesson
+        task = self.task
         length = 4 * _CHUNKS
         which = rows // length
         clip, time = batch.clip[which], batch.start[which] + rows % length
-        real = lesson.train.frames(clip, time)
-        boxes = lesson.train.clips.boxes[clip, time]
+        real = task.train.frames(clip, time)
+        boxes = task.train.clips.boxes[clip, time]
         look = batch.look[which]
-        face = lesson.references.is_avatar[look]
+        face = task.references.is_avatar[look]
         anywhere = torch.rand(len(rows), 2) * FRAME_SIZE
         eye = boxes[torch.arange(len(rows)), torch.randint(1, 3, (len(rows),))]
         mouth = torch.where(face[:, None], boxes[:, 0], anywhere.flip(0))
         other = torch.where((face & (torch.rand(len(rows)) < 0.5))[:, None], eye, anywhere)
-        truth = lesson.train.clips.motion(clip, time)
+        truth = task.train.clips.motion(clip, time)
         seen = truth.fine_known[:, None], truth.open_known[:, None]
         return real, torch.cat([mouth, other]), focus(real, boxes, face), seen
 
@@ -117,12 +117,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    lesson, student = prepare(args.data, args.parts)
+    task, student = prepare(args.data, args.parts)
     if args.student_share:
         saved = torch.load(args.parts / "student/student.pt", weights_only=True)
         student.load_state_dict(saved["student"])
     student.requires_grad_(False).eval()
-    decoder = lesson.decoder.requires_grad_(True)
+    decoder = task.decoder.requires_grad_(True)
     assert isinstance(decoder, WarpDecoder)
     # what the student sees of the pictures stays as it is
     for part in (decoder.see_pictures, decoder.ref_middle, decoder.ref_coarse):
@@ -131,10 +131,10 @@ def main() -> None:
     trainer.resume()
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        lesson.decoder = model
-        return lesson.evaluate(student) if args.student_share else lesson.reconstruct()
+        task.decoder = model
+        return task.evaluate(student) if args.student_share else task.reconstruct()
 
-    trainer.run(Polish(lesson, student, args.student_share).losses, evaluate, evaluate_every=400)
+    trainer.run(Polish(task, student, args.student_share).losses, evaluate, evaluate_every=400)
     torch.save(trainer.averaged.state_dict(), args.out / "decoder.pt")
 
 

@@ -17,12 +17,12 @@ from rollcast.models.pocket.evaluation.evaluation_set import QualitySet
 from .autoencoder import Autoencoder
 from .clips import Clips, load_index, load_looks
 from .latents import kept_latents
-from .lesson import Lesson
 from .loop import LoopConfig, Losses, Trainer
 from .objectives import OBJECTIVES
 from .pocket_student import PocketStudent, fit_draft
 from .sequences import References, Sequences, measure
 from .speech import predicted_visemes
+from .task import TrainingTask
 from .vocabulary import build_vocabulary
 
 # the decoder joins after this share of the steps
@@ -40,29 +40,29 @@ def main() -> None:
     parser.add_argument("--objective", choices=OBJECTIVES, default="self-rollout")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    lesson, model = prepare(args.data, args.parts)
+    task, model = prepare(args.data, args.parts)
     trainer = Trainer(model, LoopConfig(args.steps, 1.5e-3, weight_decay=0.01), args.out, args.seed)
     if not trainer.resume():
-        share = fit_draft(model, lesson.train, lesson.references)
+        share = fit_draft(model, task.train, task.references)
         trainer.averaged.load_state_dict(model.state_dict())
         print(f"linear draft explains {share:.0%} of the variance")  # noqa: T201
-    objective = OBJECTIVES[args.objective](lesson)
+    objective = OBJECTIVES[args.objective](task)
     objective.begin(model)
 
     def losses(student: nn.Module, step: int) -> Losses:
         assert isinstance(student, PocketStudent)
         pixels = step >= _PIXELS_FROM * args.steps
-        return objective.losses(student, lesson.draw(), pixels=pixels)
+        return objective.losses(student, task.draw(), pixels=pixels)
 
-    trainer.run(losses, lesson.evaluate, evaluate_every=500)
-    norm = lesson.norm
+    trainer.run(losses, task.evaluate, evaluate_every=500)
+    norm = task.norm
     torch.save(
         {"student": trainer.averaged.state_dict(), "mean": norm.mean, "spread": norm.spread},
         args.out / "student.pt",
     )
 
 
-def prepare(data: Path, parts: Path) -> tuple[Lesson, PocketStudent]:
+def prepare(data: Path, parts: Path) -> tuple[TrainingTask, PocketStudent]:
     """The data as latents, and a student that has learnt nothing yet."""
     index = load_index(data)
     looks = load_looks(data, index)
@@ -83,8 +83,8 @@ def prepare(data: Path, parts: Path) -> tuple[Lesson, PocketStudent]:
         for name, clips in splits.items()
     )  # fmt: skip
     mouth = QualitySet.read(parts / "measures/quality.safetensors").mouth
-    lesson = Lesson(train, test, references, autoencoder, norm, mouth)
-    return lesson, PocketStudent(len(vocabulary.tokens))
+    task = TrainingTask(train, test, references, autoencoder, norm, mouth)
+    return task, PocketStudent(len(vocabulary.tokens))
 
 
 def load_autoencoder(path: Path) -> Autoencoder:

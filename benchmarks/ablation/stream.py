@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...models.contract import Controls
 from ...models.pipeline.executor import (
-    Order,
+    ChunkPlan,
     Row,
     all_steps,
     step_noise,
@@ -37,17 +37,17 @@ class VariantModel(PocketModel):
             del state.caches[1:]
         return state
 
-    def latents(self, state: PocketState, order: Order) -> Tensor:
-        """The clean latents of the chunk that `front` ordered."""
+    def latents(self, state: PocketState, plan: ChunkPlan) -> Tensor:
+        """The clean latents of the chunk that `prepare` planned."""
         if self._variant.clean_pass:
-            return self._with_clean_pass(state, order)
-        (sample,) = all_steps(self, [(order, state.caches)])
+            return self._with_clean_pass(state, plan)
+        (sample,) = all_steps(self, [(plan, state.caches)])
         return sample
 
     @torch.inference_mode()
-    def _with_clean_pass(self, state: PocketState, order: Order) -> Tensor:
+    def _with_clean_pass(self, state: PocketState, plan: ChunkPlan) -> Tensor:
         (cache,) = state.caches
-        first = self._step_input(Row(order, 0, None, cache))
+        first = self._step_input(Row(plan, 0, None, cache))
         shape, steps = first.noise.shape, iter(range(1, self.steps))
         return denoise_chunk(
             self._student,
@@ -57,7 +57,7 @@ class VariantModel(PocketModel):
             first.context,
             first.conditions,
             schedule=self._schedule,
-            renoise=lambda _: step_noise(order, next(steps), shape),
+            renoise=lambda _: step_noise(plan, next(steps), shape),
         )
 
 
@@ -66,7 +66,7 @@ class Made:
     """Chunk `index`, counted from the first sample of the speech; `student_s` processor time."""
 
     index: int
-    order: Order
+    plan: ChunkPlan
     latents: Tensor
     student_s: float
 
@@ -87,18 +87,18 @@ class VariantStream:
         samples = self._model.info.chunk_samples
         for k in range(count + self._late):
             begin = time.process_time()
-            order = self._model.front(
+            plan = self._model.prepare(
                 self.state, Controls(audio=said_again(self._audio, k, samples))
             )
-            latents = self._model.latents(self.state, order)
+            latents = self._model.latents(self.state, plan)
             spent = time.process_time() - begin
             if k >= self._late:
-                yield Made(k - self._late, order, latents, spent)
+                yield Made(k - self._late, plan, latents, spent)
 
     def frames(self, made: Made) -> np.ndarray:
         """uint8 RGB [4, H, W, 3] of a chunk."""
         begin = time.process_time()
-        frames = self._model.decode(made.order, made.latents, self.state.kept).frames
+        frames = self._model.decode(made.plan, made.latents, self.state.kept).frames
         self.decode_s.append(time.process_time() - begin)
         return frames
 

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StagePlan:
     """What to measure. `stages` are the numbers of stages to try."""
 
     model: str
@@ -98,7 +98,7 @@ class PipelineReport:
         return asdict(self)
 
 
-def measure(plan: Plan, say: Say) -> PipelineReport:
+def measure(plan: StagePlan, say: Say) -> PipelineReport:
     """Run everything. Raises ValueError for a model or a number of stages that cannot be."""
     torch.set_num_threads(plan.threads)
     model = fingerprinted(plan.model, plan.threads)
@@ -119,7 +119,7 @@ def measure(plan: Plan, say: Say) -> PipelineReport:
 class _Comparison:
     """One run: every executor gets the same controls, in turns."""
 
-    def __init__(self, plan: Plan, model: Any, pipeline: Pipeline, say: Say) -> None:
+    def __init__(self, plan: StagePlan, model: Any, pipeline: Pipeline, say: Say) -> None:
         self._plan, self._model, self._pipeline, self._say = plan, model, pipeline, say
         self._log = event_log(model.info, plan.chunks)
         self._chunk_s = model.info.chunk_us / 1e6
@@ -288,7 +288,7 @@ def parts_of(done: Sequence[Finished]) -> dict[str, float]:
 def costs_of(parts_s: Mapping[str, float]) -> Costs:
     """The same for the simulator."""
     steps = tuple(seconds for name, seconds in parts_s.items() if name.startswith("step "))
-    return Costs(parts_s["front"], steps, parts_s["decode"])
+    return Costs(parts_s["prepare"], steps, parts_s["decode"])
 
 
 def link_of(done: Sequence[Finished]) -> float:

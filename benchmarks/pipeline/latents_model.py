@@ -15,7 +15,7 @@ from ...models.contract import (
     ModelInfo,
     TrackEvent,
 )
-from ...models.pipeline.executor import Order, StagedModel
+from ...models.pipeline.executor import ChunkPlan, StagedModel
 from ...models.registry import load_model
 
 
@@ -30,12 +30,12 @@ class Fingerprinted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         """The chunk with the fingerprint of its latents."""
         if self.latents is not None:
             self.latents.append(latents.clone())
         digest = hashlib.sha256(latents.contiguous().numpy().tobytes()).hexdigest()
-        return replace(self._model.decode(order, latents, kept), ignored_words=(digest,))
+        return replace(self._model.decode(plan, latents, kept), ignored_words=(digest,))
 
 
 def fingerprinted(name: str, threads: int) -> Any:

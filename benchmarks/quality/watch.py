@@ -60,7 +60,7 @@ class Watch:
         samples = self.model.info.chunk_samples
         for k in range(count + self.late_chunks):
             orders = [
-                self.model.front(state, Controls(audio=said_again(audio, k, samples)))
+                self.model.prepare(state, Controls(audio=said_again(audio, k, samples)))
                 for state, audio in zip(states, speeches, strict=True)
             ]
             caches = [state.caches for state in states]

@@ -256,8 +256,8 @@ export class App {
 /** The queue can only overflow where voice comes in faster than pictures go out. */
 const OVERFLOW = "The picture cannot keep up with the voice: what was said last is left out.";
 
-/** @param {{code: string, message: string, cure?: string | null}} said */
-function inWords({ code, message, cure }) {
+/** @param {{code: string, message: string, hint?: string | null}} said */
+function inWords({ code, message, hint }) {
   if (code === "audio_overflow") return OVERFLOW;
-  return [sentence(message), cure].filter(Boolean).join(" ");
+  return [sentence(message), hint].filter(Boolean).join(" ");
 }

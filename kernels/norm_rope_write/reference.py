@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..axis_rotations import AxisRotations, turn_pairs
+from ..axis_rotations import AxisRotations, rotate_pairs_of
 from ..ring_plan import FrameWrite
 
 
@@ -34,13 +34,13 @@ def norm_rope_write_ref(
         return x.double().unflatten(2, (heads, -1)).transpose(1, 2)
 
     keys = split(_normed(key, weight_key, eps))
-    stored = turn_pairs(keys, turns) if rotate_key else keys
+    stored = rotate_pairs_of(keys, turns) if rotate_key else keys
     for cache, new in ((cache_key, stored), (cache_value, split(value))):
         for write in writes:
             slots = slice(write.slot * tokens, (write.slot + write.frames) * tokens)
             source = slice(write.source * tokens, (write.source + write.frames) * tokens)
             cache[:, :, slots] = new[:, :, source].to(cache.dtype)
-    return turn_pairs(split(_normed(query, weight_query, eps)), turns)
+    return rotate_pairs_of(split(_normed(query, weight_query, eps)), turns)
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..axis_rotations import AxisRotations, turn_pairs
+from ..axis_rotations import AxisRotations, rotate_pairs_of
 from ..ring_plan import Span
 
 
@@ -41,4 +41,4 @@ def _turn(keys: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tenso
     turns = [
         rotation.expand(range(s.place, s.place + s.tokens // rotation.frame_tokens)) for s in spans
     ]
-    return turn_pairs(keys, torch.cat(turns))
+    return rotate_pairs_of(keys, torch.cat(turns))

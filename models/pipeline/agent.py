@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 
 from .launchers import (
     START,
+    connect,
     end_process,
-    knock,
     stage_process,
 )
 
@@ -27,7 +27,7 @@ def keep_stage(address: tuple[str, int], key: bytes, rank: int) -> None:
 
     Raises OSError when it never comes.
     """
-    connection = _patient_knock(address, key, f"agent {rank}")
+    connection = _connect_patiently(address, key, f"agent {rank}")
     process: subprocess.Popen[bytes] | None = None
     host, port = address
     environment = {**os.environ, KEY_VARIABLE: key.decode()}
@@ -47,12 +47,12 @@ def keep_stage(address: tuple[str, int], key: bytes, rank: int) -> None:
             end_process(process)
 
 
-def _patient_knock(address: tuple[str, int], key: bytes, name: str) -> Connection:
+def _connect_patiently(address: tuple[str, int], key: bytes, name: str) -> Connection:
     """The executor may be a little later than we are."""
     end_s = time.monotonic() + _TRIES_S
     while True:
         try:
-            return knock(address, key, name)
+            return connect(address, key, name)
         except ConnectionError:
             if time.monotonic() > end_s:
                 raise

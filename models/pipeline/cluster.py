@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from .agent import KEY_VARIABLE
 from .launchers import (
-    Door,
-    Here,
-    Place,
-    There,
+    Launcher,
+    Listener,
+    LocalLauncher,
+    RemoteLauncher,
 )
 from .messages import ModelSpec
 from .pipeline import Pipeline
@@ -56,8 +56,8 @@ class Cluster:
     def pipeline(self, model: ModelSpec) -> Pipeline:
         """The pipeline, once all agents have come. Raises OSError if one does not."""
         host, port = self.address
-        door = Door(("", port), self.key)
-        places: list[Place] = [Here(shared=True)]
+        listener = Listener(("", port), self.key)
+        launchers: list[Launcher] = [LocalLauncher(shared=True)]
         for rank in range(1, self.world):
-            places.append(There(door.admit(f"agent {rank}"), door, rank))
-        return Pipeline(model, self.world, places=places, host=host)
+            launchers.append(RemoteLauncher(listener.admit(f"agent {rank}"), listener, rank))
+        return Pipeline(model, self.world, launchers=launchers, host=host)

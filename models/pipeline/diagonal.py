@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..contract import Controls, ModelInfo
 from .events import Finished
-from .executor import Order, Row, StagedModel
+from .executor import ChunkPlan, Row, StagedModel
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Line:
     """One stream: its state, and its chunks under way, oldest first, with their latents."""
 
     state: Any
-    under_way: list[tuple[Order, Tensor | None]] = field(default_factory=list)
+    under_way: list[tuple[ChunkPlan, Tensor | None]] = field(default_factory=list)
 
 
 class Diagonal:
@@ -52,9 +52,9 @@ class Diagonal:
     def step(self, stream: str, controls: Controls) -> list[Finished]:
         """Admit a chunk and take all chunks of its stream one step further."""
         line = self._lines[stream]
-        order = self._model.front(line.state, controls)
-        order.check(self._model.steps)
-        line.under_way.append((order, None))
+        plan = self._model.prepare(line.state, controls)
+        plan.check(self._model.steps)
+        line.under_way.append((plan, None))
         return self._move(stream, newest_step=0)
 
     def finish(self) -> list[Finished]:
@@ -76,17 +76,17 @@ class Diagonal:
         line, last = self._lines[stream], self._model.steps - 1
         count = len(line.under_way)
         rows = [
-            Row(order, step, latents, line.state.caches[step])
-            for (order, latents), step in zip(
+            Row(plan, step, latents, line.state.caches[step])
+            for (plan, latents), step in zip(
                 line.under_way, range(newest_step + count - 1, newest_step - 1, -1), strict=True
             )
         ]
         latents = self._model.denoise(rows)
-        line.under_way = [(row.order, new) for row, new in zip(rows, latents, strict=True)]
+        line.under_way = [(row.plan, new) for row, new in zip(rows, latents, strict=True)]
         if rows[0].step < last:
             return []
-        order, clean = line.under_way.pop(0)
+        plan, clean = line.under_way.pop(0)
         assert clean is not None
-        if order.needed_by is not None:
-            line.state.returns[order.needed_by] = clean
-        return [Finished(stream, self._model.decode(order, clean, line.state.kept))]
+        if plan.needed_by is not None:
+            line.state.returns[plan.needed_by] = clean
+        return [Finished(stream, self._model.decode(plan, clean, line.state.kept))]

@@ -1,8 +1,8 @@
 """What a model offers so that its chunks can be made in stages, and what every executor does.
 
-A chunk is made in three parts: `front` turns controls into an `Order`, `denoise` takes its latents
-through one step after another, `decode` makes frames of them. All that a step remembers is its
-own cache, so any part may run in another process.
+A chunk is made in three parts: `prepare` turns controls into a `ChunkPlan`, `denoise` takes its
+latents through one step after another, `decode` makes frames of them. All that a step remembers is
+its own cache, so any part may run in another process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .events import Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ChunkPlan:
     """All that the steps and the decoder need to know of one chunk, beside its latents.
 
     `noise_seed` is what every step draws its noise from, wherever it runs. With `restart` each
@@ -56,16 +56,16 @@ class Order:
 class Row:
     """One step of one chunk: `latents` are those of the step before, None for the first."""
 
-    order: Order
+    plan: ChunkPlan
     step: int
     latents: Tensor | None
     cache: StudentCache
 
 
 class StagedState(Protocol):
-    """A stream's state: its caches, one a step, and whatever `front` keeps.
+    """A stream's state: its caches, one a step, and whatever `prepare` keeps.
 
-    `returns` are latents that came back, by the chunk that needs them; `front` takes them out.
+    `returns` are latents that came back, by the chunk that needs them; `prepare` takes them out.
     `kept` is the decoder's.
     """
 
@@ -87,10 +87,10 @@ class StagedModel(Stepper[State], Protocol[State]):
         ...
 
     def new_cache(self) -> StudentCache:
-        """An empty cache of one step; an order with `restart` comes before all others."""
+        """An empty cache of one step; a plan with `restart` comes before all others."""
         ...
 
-    def front(self, state: State, controls: Controls) -> Order:
+    def prepare(self, state: State, controls: Controls) -> ChunkPlan:
         """Apply `controls` and advance all of `state` but its caches by one chunk."""
         ...
 
@@ -98,10 +98,10 @@ class StagedModel(Stepper[State], Protocol[State]):
         """The latents of each row after its step, as one batch; advances their caches."""
         ...
 
-    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         """The chunk that the last step's latents show.
 
-        `kept` is this stream's own where it is decoded, for what an order tells and takes long to
+        `kept` is this stream's own where it is decoded, for what a plan tells and takes long to
         work out; it may be empty again at any chunk, and is gone with the stream.
         """
         ...
@@ -142,16 +142,16 @@ class Executor(Protocol):
 
 def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
     """One chunk from its controls to its frames, here and now."""
-    order = model.front(state, controls)
-    order.check(len(state.caches))
-    (latents,) = all_steps(model, [(order, state.caches)])
-    if order.needed_by is not None:
-        state.returns[order.needed_by] = latents
-    return model.decode(order, latents, state.kept)
+    plan = model.prepare(state, controls)
+    plan.check(len(state.caches))
+    (latents,) = all_steps(model, [(plan, state.caches)])
+    if plan.needed_by is not None:
+        state.returns[plan.needed_by] = latents
+    return model.decode(plan, latents, state.kept)
 
 
 def all_steps(
-    model: StagedModel[Any], chunks: Sequence[tuple[Order, Sequence[StudentCache]]]
+    model: StagedModel[Any], chunks: Sequence[tuple[ChunkPlan, Sequence[StudentCache]]]
 ) -> list[Tensor]:
     """The clean latents of chunks of different streams, each with its caches, one a step.
 
@@ -160,8 +160,8 @@ def all_steps(
     samples: list[Tensor | None] = [None] * len(chunks)
     for step in range(len(chunks[0][1])):
         rows = [
-            Row(order, step, sample, caches[step])
-            for (order, caches), sample in zip(chunks, samples, strict=True)
+            Row(plan, step, sample, caches[step])
+            for (plan, caches), sample in zip(chunks, samples, strict=True)
         ]
         samples[:] = model.denoise(rows)
     clean = [sample for sample in samples if sample is not None]
@@ -174,10 +174,10 @@ def draw_seed(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def step_noise(order: Order, step: int, shape: Sequence[int]) -> Tensor:
-    """Noise for a step of a chunk: the same in whatever process, order or batch it is drawn.
+def step_noise(plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
+    """Noise for a step of a chunk: the same in whatever process, plan or batch it is drawn.
 
     Drawn on the CPU, so that it does not depend on the device either.
     """
-    mixed = (order.noise_seed + step * 0x9E3779B97F4A7C15) % 2**63
+    mixed = (plan.noise_seed + step * 0x9E3779B97F4A7C15) % 2**63
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(mixed))

@@ -18,7 +18,7 @@ BEAT_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-class Lifeline:
+class Heartbeat:
     """Both directions of a stage's control connection; any thread may `send`."""
 
     def __init__(self, connection: Connection) -> None:

@@ -23,7 +23,7 @@ _STOP_S = 5.0
 _CONNECT_S = 60.0
 
 
-class Place(Protocol):
+class Launcher(Protocol):
     """Room for one stage process at a time."""
 
     def launch(self) -> None:
@@ -44,7 +44,7 @@ class Place(Protocol):
         ...
 
 
-class Here:
+class LocalLauncher:
     """A process on this machine, over a socket pair; `shared` with stages on other machines."""
 
     def __init__(self, *, shared: bool = False) -> None:
@@ -80,14 +80,14 @@ class Here:
 
 
 @dataclass(slots=True)
-class There:
+class RemoteLauncher:
     """A process on another machine, started by the agent at the other end of `agent`.
 
-    Both connect to `door`, where the executor listens.
+    Both connect to `listener`, where the executor listens.
     """
 
     agent: Connection
-    door: Door
+    listener: Listener
     rank: int
 
     def launch(self) -> None:
@@ -95,8 +95,8 @@ class There:
         self.agent.send(START)
 
     def connect(self) -> Connection:
-        """Wait for the process to come to the door."""
-        return self.door.admit(f"stage {self.rank}")
+        """Wait for the process to come to the listener."""
+        return self.listener.admit(f"stage {self.rank}")
 
     def end(self) -> None:
         """Tell the agent."""
@@ -109,7 +109,7 @@ class There:
         return 0
 
 
-class Door:
+class Listener:
     """A listening socket through which agents and stages come in, if they know the key."""
 
     def __init__(self, address: tuple[str, int], key: bytes) -> None:
@@ -141,8 +141,11 @@ class Door:
         self._socket.close()
 
 
-def knock(address: tuple[str, int], key: bytes, name: str) -> Connection:
-    """Connect to a `Door` under a name. Raises OSError, or AuthenticationError for a wrong key."""
+def connect(address: tuple[str, int], key: bytes, name: str) -> Connection:
+    """Connect to a `Listener` under a name.
+
+    Raises OSError, or AuthenticationError for a wrong key.
+    """
     visitor = socket.create_connection(address, timeout=_CONNECT_S)
     visitor.settimeout(None)
     connection = Connection(visitor.detach())

@@ -1,7 +1,7 @@
 """What a pipeline's executor and its stages tell each other beside latents; free of torch.
 
-`stream` in all of them is a name that no stream had before, see `Journal.key`: what is still on its
-way of a closed stream is not taken for one that was opened since.
+`stream` in all of them is a name that no stream had before, see `ReplayLog.key`: what is still on
+its way of a closed stream is not taken for one that was opened since.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract import Chunk, Controls, ModelInfo
-from .stage_plan import Costs, Plan
+from .stage_plan import Costs, StagePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Assign:
     `era` is another number for each: chunks that still go round under an older plan are forgotten.
     """
 
-    plan: Plan
+    plan: StagePlan
     era: int
 
 

@@ -24,7 +24,7 @@ from .events import (
     Restarting,
     busy_by_stage,
 )
-from .launchers import Here, Place
+from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
     Assigned,
@@ -42,9 +42,9 @@ from .messages import (
     Refused,
     Step,
 )
-from .replay_log import Journal
-from .stage_plan import Costs, Plan, choose_plan
-from .stage_pool import Crew
+from .replay_log import ReplayLog
+from .stage_plan import Costs, StagePlan, choose_plan
+from .stage_pool import StagePool
 
 _POLL_S = 0.1
 _TRIES = 3
@@ -59,7 +59,7 @@ class PipelineFailed(Exception):
 class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
-    `places` None: all on this machine, else `host` is its name for the others.
+    `launchers` None: all on this machine, else `host` is its name for the others.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Pipeline:
         model: ModelSpec,
         stages: int,
         *,
-        plan: Plan | None = None,
-        places: Sequence[Place] | None = None,
+        plan: StagePlan | None = None,
+        launchers: Sequence[Launcher] | None = None,
         host: str | None = None,
     ) -> None:
-        where = [Here() for _ in range(stages)] if places is None else places
-        self._new_crew = lambda: Crew(where, model, host)
+        where = [LocalLauncher() for _ in range(stages)] if launchers is None else launchers
+        self._new_pool = lambda: StagePool(where, model, host)
         self._stages = stages
         self._fixed_plan = plan
-        self._crew = self._new_crew()
-        self._journals: dict[str, Journal] = {}
+        self._pool = self._new_pool()
+        self._logs: dict[str, ReplayLog] = {}
         self._lives = itertools.count()
         self._eras = itertools.count(1)
         self._known: set[str] = set()
@@ -91,7 +91,7 @@ class Pipeline:
         self._tries = 0
         self._info: ModelInfo | None = None
         self.costs: Costs | None = None
-        self.plan: Plan | None = plan
+        self.plan: StagePlan | None = plan
         self.admission = Admission(stages)
         self.restarts = 0
         self.start_s = 10.0
@@ -108,7 +108,7 @@ class Pipeline:
     def stop(self) -> None:
         """End the stages."""
         self._running = False
-        self._crew.stop()
+        self._pool.stop()
 
     @property
     def info(self) -> ModelInfo:
@@ -119,11 +119,11 @@ class Pipeline:
     @property
     def pids(self) -> tuple[int, ...]:
         """The stages' processes by rank."""
-        return self._crew.pids
+        return self._pool.pids
 
-    def assign(self, plan: Plan) -> None:
+    def assign(self, plan: StagePlan) -> None:
         """Share the work out anew, between streams: it forgets all of them."""
-        assert not self._journals, "close the streams first"
+        assert not self._logs, "close the streams first"
         assert self.costs is not None, "start comes first"
         while not self._running:
             # stages that are started again get the old plan first
@@ -147,12 +147,12 @@ class Pipeline:
     ) -> None:
         """Begin a stream; what the model's `start` refuses comes back as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._journals[stream] = Journal(Open(key, seed, scene, prompt, picture))
+        self._logs[stream] = ReplayLog(Open(key, seed, scene, prompt, picture))
         self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:
         """Admit a chunk as soon as the pace allows."""
-        self._queue.append((stream, self._journals[stream].add(controls), controls))
+        self._queue.append((stream, self._logs[stream].add(controls), controls))
         self._pump()
 
     def drop(self, stream: str) -> None:
@@ -161,14 +161,14 @@ class Pipeline:
         They pass all remaining steps, so that every cache has the same past; `Dropped` tells of
         each. This costs no time: a chunk admitted now comes no earlier if others are torn out.
         """
-        journal = self._journals[stream]
+        log = self._logs[stream]
         if self._running and self.plan is not None:
-            self._crew.send(self.plan.decoder, Drop(journal.key, journal.next_index))
-        journal.shown_from = journal.next_index
+            self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))
+        log.shown_from = log.next_index
 
     def close(self, stream: str) -> None:
         """Free a stream on all stages."""
-        if self._journals.pop(stream, None) is None:
+        if self._logs.pop(stream, None) is None:
             return
         self._queue = deque(each for each in self._queue if each[0] != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
@@ -217,9 +217,9 @@ class Pipeline:
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _turn(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
-        for rank, message in self._crew.receive(timeout_s, others):
+        for rank, message in self._pool.receive(timeout_s, others):
             self._handle(rank, message)
-        reason = self._crew.lost()
+        reason = self._pool.lost()
         if reason is not None and self._running:
             # Told at once: to end what is left of the stages takes a while.
             self._lose(reason)
@@ -228,10 +228,10 @@ class Pipeline:
         self._pump()
 
     def _launch(self) -> None:
-        self._crew = self._new_crew()
+        self._pool = self._new_pool()
         self._waiting_for = set(range(self._stages))
         self._started_s = time.monotonic()
-        self._crew.start()
+        self._pool.start()
 
     def _lose(self, reason: str) -> None:
         self._running = False
@@ -241,7 +241,7 @@ class Pipeline:
         self._events.append(Restarting(reason, self.start_s))
 
     def _recover(self, reason: str) -> None:
-        self._crew.stop()
+        self._pool.stop()
         self._tries += 1
         if self._tries > _TRIES:
             raise PipelineFailed(f"{reason}; gave up after {_TRIES} tries")
@@ -251,17 +251,17 @@ class Pipeline:
         """Open and close on the stages what was opened and closed here."""
         if not self._running:
             return
-        opened = {journal.key: journal.opened for journal in self._journals.values()}
+        opened = {log.key: log.opened for log in self._logs.values()}
         for key in self._known - opened.keys():
-            self._crew.send(0, Close(key))
+            self._pool.send(0, Close(key))
         for key, message in opened.items():
             if key not in self._known:
-                self._crew.send(0, message)
+                self._pool.send(0, message)
         self._known = set(opened)
 
     def _named(self, key: str | None) -> str | None:
         """Whose key this is; None if that stream is closed."""
-        names = (name for name, journal in self._journals.items() if journal.key == key)
+        names = (name for name, log in self._logs.items() if log.key == key)
         return next(names, None)
 
     def _handle(self, rank: int, message: FromStage) -> None:
@@ -277,14 +277,14 @@ class Pipeline:
                 self._done(name, message)
             case Part() if name is not None and self.costs is not None:
                 steps = len(self.costs.step_s)
-                self._journals[name].take_part(message.index, message.parts, steps)
+                self._logs[name].take_part(message.index, message.parts, steps)
             case Refused() if name is not None:
                 self.close(name)
                 self._events.append(Lost(name, message.reason))
             case Broken() if self._tries >= _TRIES or self._info is None:
                 raise PipelineFailed(f"stage {rank}: {message.reason}\n{message.detail}")
             case Broken() if name is not None:
-                self._journals[name].failures.append(message.reason)
+                self._logs[name].failures.append(message.reason)
             case _:
                 pass
 
@@ -292,19 +292,19 @@ class Pipeline:
         if message.info is not None and message.costs is not None:
             self._info, self.costs = message.info, message.costs
             costs = message.costs
-            self._crew.longest_part_s = max(costs.front_s, costs.decode_s, *costs.step_s)
+            self._pool.longest_part_s = max(costs.prepare_s, costs.decode_s, *costs.step_s)
         self._waiting_for.discard(rank)
         if not self._waiting_for and self.costs is not None:
             self._send_plan(self._fixed_plan or choose_plan(self._stages, self.costs))
 
-    def _send_plan(self, plan: Plan) -> None:
+    def _send_plan(self, plan: StagePlan) -> None:
         assert self.costs is not None, "stage 0 measured them"
         self.plan = plan
         self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
         self._waiting_for = set(range(self._stages))
         message = Assign(plan, next(self._eras))
         for rank in range(self._stages):
-            self._crew.send(rank, message)
+            self._pool.send(rank, message)
 
     def _answered(self, what: int | str) -> None:
         was_assigning = isinstance(what, int)
@@ -321,21 +321,21 @@ class Pipeline:
         self._queue.clear()
         self._under_way.clear()
         replays: list[list[tuple[str, int, Controls]]] = []
-        for stream, journal in list(self._journals.items()):
-            if len(journal.failures) >= _FAILURES:
+        for stream, log in list(self._logs.items()):
+            if len(log.failures) >= _FAILURES:
                 # or it would break the stages again and again, for all others too
-                del self._journals[stream]
-                self._events.append(Lost(stream, journal.failures[-1]))
+                del self._logs[stream]
+                self._events.append(Lost(stream, log.failures[-1]))
                 continue
-            start, replay = journal.begin_again()
+            start, replay = log.begin_again()
             if isinstance(start, Load):
                 for rank in range(self.plan.stages):
-                    self._crew.send(rank, start)
-                    self._waiting_for.add(f"{rank}/{journal.key}")
+                    self._pool.send(rank, start)
+                    self._waiting_for.add(f"{rank}/{log.key}")
             else:
-                self._crew.send(0, start)
+                self._pool.send(0, start)
             replays.append([(stream, index, controls) for index, controls in replay])
-        self._known = {journal.key for journal in self._journals.values()}
+        self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
         rows = itertools.zip_longest(*replays)
         self._queue.extend(each for row in rows for each in row if each is not None)
@@ -360,8 +360,8 @@ class Pipeline:
             stream, index, controls = self._queue.popleft()
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
-            key = self._journals[stream].key
-            self._crew.send(0, Step(key, controls, Journal.wants_snapshot(index)))
+            key = self._logs[stream].key
+            self._pool.send(0, Step(key, controls, ReplayLog.wants_snapshot(index)))
 
     def _done(self, name: str | None, message: Done) -> None:
         if name is None or self.costs is None:
@@ -369,13 +369,13 @@ class Pipeline:
         begin_s = self._under_way.pop((name, message.index), None)
         if begin_s is None:
             return
-        journal = self._journals[name]
-        self._crew.worked(max(span.end_s - span.begin_s for span in message.spans))
+        log = self._logs[name]
+        self._pool.worked(max(span.end_s - span.begin_s for span in message.spans))
         if message.chunk is not None:
             self.admission.observed(busy_by_stage(message.spans))
-        if not journal.deliver(message.index, len(self.costs.step_s)):
+        if not log.deliver(message.index, len(self.costs.step_s)):
             return
-        if message.chunk is None or message.index < journal.shown_from:
+        if message.chunk is None or message.index < log.shown_from:
             self._events.append(Dropped(name, message.index))
             return
         latency_s = time.monotonic() - begin_s

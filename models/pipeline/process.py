@@ -1,6 +1,6 @@
 """The process of a stage: it is heard from its first moment on, long before torch is there.
 
-Started by `crew` as `python -m rollcast.models.pipeline.process`, or on another machine by `agent`.
+Started by `pool` as `python -m rollcast.models.pipeline.process`, or on another machine by `agent`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from .agent import KEY_VARIABLE
-from .heartbeat import Lifeline, die_with_parent
-from .launchers import knock
+from .heartbeat import Heartbeat, die_with_parent
+from .launchers import connect
 
 
 def run(arguments: Sequence[str]) -> None:
     """Be a stage until the connection to the executor closes."""
-    lifeline = Lifeline(_connection(arguments))
-    lifeline.beat()
+    heartbeat = Heartbeat(_connection(arguments))
+    heartbeat.beat()
     from .stage import serve
 
-    serve(lifeline)
+    serve(heartbeat)
 
 
 def _connection(arguments: Sequence[str]) -> Connection:
-    """The control connection: a socket that was inherited, or the executor's door."""
+    """The control connection: a socket that was inherited, or the executor's listener."""
     parser = argparse.ArgumentParser(prog="stage")
     parser.add_argument("--fd", type=int)
     parser.add_argument("--connect")
@@ -36,7 +36,7 @@ def _connection(arguments: Sequence[str]) -> Connection:
     if given.fd is not None:
         return Connection(given.fd)
     host, _, port = given.connect.rpartition(":")
-    return knock((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
+    return connect((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
 
 
 if __name__ == "__main__":

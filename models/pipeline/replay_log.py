@@ -14,12 +14,12 @@ from ..contract import Controls
 from .messages import Load, Open
 
 SNAPSHOT_CHUNKS = 16
-# "front" and "returns"
+# "prepare" and "returns"
 _PARTS_BESIDE_STEPS = 2
 
 
 @dataclass(slots=True)
-class Journal:
+class ReplayLog:
     """One stream: how it began, its latest snapshot, its controls since, what was delivered."""
 
     opened: Open

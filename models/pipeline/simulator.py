@@ -13,7 +13,7 @@ from functools import partial
 from statistics import median
 
 from .admission import Admission
-from .stage_plan import Costs, Plan
+from .stage_plan import Costs, StagePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Forecast:
 
 def simulate(
     costs: Costs,
-    plan: Plan,
+    plan: StagePlan,
     *,
     chunk_frames: int,
     fps: float,
@@ -86,15 +86,15 @@ class _Station:
 class _Run:
     """Chunks on their way through the stages, event after event; good for one use."""
 
-    def __init__(self, costs: Costs, plan: Plan, link_s: float) -> None:
+    def __init__(self, costs: Costs, plan: StagePlan, link_s: float) -> None:
         self._link_s = link_s
         self._stations = [_Station() for _ in range(plan.stages)]
         # which stage does each part of a chunk, and how long that takes
         self._parts: list[tuple[int, float]] = []
         for rank, steps in enumerate(plan.steps):
             if steps:
-                front_s = costs.front_s if rank == 0 else 0.0
-                self._parts.append((rank, front_s + sum(costs.step_s[step] for step in steps)))
+                prepare_s = costs.prepare_s if rank == 0 else 0.0
+                self._parts.append((rank, prepare_s + sum(costs.step_s[step] for step in steps)))
         self._parts.append((plan.decoder, costs.decode_s))
         self._admission = Admission(plan.stages, plan.bottleneck_s(costs), costs.total_s)
         self._to_admit = 0

@@ -1,7 +1,7 @@
 """A stream's snapshot in parts.
 
-`front`, `step.k` for the cache of each denoising step, and `returns` for clean latents that chunks
-to come need: they may have been on their way back when the front was saved.
+`prepare`, `step.k` for the cache of each denoising step, and `returns` for clean latents that
+chunks to come need: they may have been on their way back when `prepare`'s part was saved.
 """
 
 from __future__ import annotations

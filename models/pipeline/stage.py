@@ -18,8 +18,8 @@ import torch
 
 from ..contract import Controls
 from ..student.kv_cache import StudentCache
-from .executor import Order, Row, StagedModel
-from .heartbeat import Lifeline
+from .executor import ChunkPlan, Row, StagedModel
+from .heartbeat import Heartbeat
 from .links import Links
 from .messages import (
     Assign,
@@ -48,7 +48,7 @@ from .snapshot_parts import (
     returns_part,
     step_part,
 )
-from .stage_plan import Costs, Plan
+from .stage_plan import Costs, StagePlan
 from .wire import Package
 
 _WARM_UP, _TIMED = 3, 5
@@ -74,12 +74,12 @@ class _Line:
 class Stage:
     """The work of one rank under a plan."""
 
-    def __init__(self, rank: int, model: StagedModel[Any], line: Lifeline, links: Links | None):
+    def __init__(self, rank: int, model: StagedModel[Any], line: Heartbeat, links: Links | None):
         self._rank = rank
         self._model = model
-        self._lifeline = line
+        self._heartbeat = line
         self._links = links
-        self._plan: Plan | None = None
+        self._plan: StagePlan | None = None
         self._era = 0
         self._lines: dict[str, _Line] = {}
         self._dropped: dict[str, int] = {}
@@ -134,7 +134,7 @@ class Stage:
         if self._links is not None and self._rank < message.plan.stages:
             for source in message.plan.inlets(self._rank):
                 self._links.listen(source, self.receive)
-        self._lifeline.send(Assigned())
+        self._heartbeat.send(Assigned())
 
     def _open(self, message: Open) -> None:
         try:
@@ -145,7 +145,7 @@ class Stage:
                 picture=message.picture,
             )
         except ValueError as error:
-            self._lifeline.send(Refused(message.stream, str(error)))
+            self._heartbeat.send(Refused(message.stream, str(error)))
             return
         self._lines[message.stream] = self._line_of(state)
 
@@ -181,82 +181,82 @@ class Stage:
     def _admit(self, line: _Line, message: Step) -> None:
         begin_s = time.monotonic()
         try:
-            with self._lifeline.busy():
-                order = self._model.front(line.state, message.controls)
-                order.check(self._model.steps)
+            with self._heartbeat.busy():
+                plan = self._model.prepare(line.state, message.controls)
+                plan.check(self._model.steps)
         except ValueError as error:
-            self._lifeline.send(Refused(message.stream, str(error)))
+            self._heartbeat.send(Refused(message.stream, str(error)))
             return
-        line.next_index = order.index + 1
-        if order.needed_by is not None:
-            line.awaited.add(order.needed_by)
+        line.next_index = plan.index + 1
+        if plan.needed_by is not None:
+            line.awaited.add(plan.needed_by)
         if message.snapshot:
-            parts = {"front": self._model.snapshot(line.state)}
-            self._lifeline.send(Part(message.stream, order.index, parts))
-        span = Span(self._rank, "front", begin_s, time.monotonic())
-        self._pass(Package(message.stream, order, snapshot=message.snapshot, spans=(span,)))
+            parts = {"prepare": self._model.snapshot(line.state)}
+            self._heartbeat.send(Part(message.stream, plan.index, parts))
+        span = Span(self._rank, "prepare", begin_s, time.monotonic())
+        self._pass(Package(message.stream, plan, snapshot=message.snapshot, spans=(span,)))
 
     def _pass(self, package: Package) -> None:
         """Do this stage's part of a chunk and hand it on."""
         assert self._plan is not None, "a plan comes first"
-        order = package.order
-        if order is None:
+        plan = package.plan
+        if plan is None:
             self._close(package.stream)
             return
         clean = package.steps_done == self._model.steps
         if not clean:
-            package = self._denoise(package, order)
+            package = self._denoise(package, plan)
         to = None if clean else self._plan.outlet(self._rank)
         if to is None:
-            self._decode(package, order)
+            self._decode(package, plan)
         else:
             self._send(to, package)
 
-    def _denoise(self, package: Package, order: Order) -> Package:
+    def _denoise(self, package: Package, plan: ChunkPlan) -> Package:
         line = self._lines.setdefault(package.stream, _Line())
         latents, spans = package.latents, list(package.spans)
         for step in self._own_steps:
             if step not in line.caches:
                 line.caches[step] = self._model.new_cache()
             begin_s = time.monotonic()
-            with self._lifeline.busy():
-                (latents,) = self._model.denoise([Row(order, step, latents, line.caches[step])])
+            with self._heartbeat.busy():
+                (latents,) = self._model.denoise([Row(plan, step, latents, line.caches[step])])
             spans.append(Span(self._rank, f"step {step}", begin_s, time.monotonic()))
         done = package.steps_done + len(self._own_steps)
         if done == self._model.steps:
-            self._keep_returns(package.stream, line, order, latents)
+            self._keep_returns(package.stream, line, plan, latents)
         if package.snapshot:
             parts = {step_part(step): cache_part(cache) for step, cache in line.caches.items()}
             if done == self._model.steps:
                 parts[RETURNS] = returns_part(line.returns)
-            self._lifeline.send(Part(package.stream, order.index, parts))
+            self._heartbeat.send(Part(package.stream, plan.index, parts))
         return replace(package, latents=latents, steps_done=done, spans=tuple(spans))
 
     def _keep_returns(
-        self, stream: str, line: _Line, order: Order, latents: torch.Tensor | None
+        self, stream: str, line: _Line, plan: ChunkPlan, latents: torch.Tensor | None
     ) -> None:
         """Behind the last step: send latents back to the front of the chunk that needs them."""
-        for gone in [chunk for chunk in line.returns if chunk <= order.index]:
+        for gone in [chunk for chunk in line.returns if chunk <= plan.index]:
             del line.returns[gone]
-        if order.needed_by is None or latents is None:
+        if plan.needed_by is None or latents is None:
             return
-        line.returns[order.needed_by] = latents
+        line.returns[plan.needed_by] = latents
         if self._rank == 0:
-            self._take_back(stream, order.needed_by, latents)
+            self._take_back(stream, plan.needed_by, latents)
         else:
-            self._send(0, Package(stream, None, latents, returns=order.needed_by))
+            self._send(0, Package(stream, None, latents, returns=plan.needed_by))
 
-    def _decode(self, package: Package, order: Order) -> None:
+    def _decode(self, package: Package, plan: ChunkPlan) -> None:
         assert package.latents is not None, "decoding comes after a step"
-        if order.index < self._dropped.get(package.stream, 0):
-            self._lifeline.send(Done(package.stream, order.index, None, package.spans))
+        if plan.index < self._dropped.get(package.stream, 0):
+            self._heartbeat.send(Done(package.stream, plan.index, None, package.spans))
             return
         begin_s = time.monotonic()
-        with self._lifeline.busy():
+        with self._heartbeat.busy():
             kept = self._kept.setdefault(package.stream, {})
-            chunk = self._model.decode(order, package.latents, kept)
+            chunk = self._model.decode(plan, package.latents, kept)
         span = Span(self._rank, "decode", begin_s, time.monotonic())
-        self._lifeline.send(Done(package.stream, order.index, chunk, (*package.spans, span)))
+        self._heartbeat.send(Done(package.stream, plan.index, chunk, (*package.spans, span)))
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"
@@ -275,7 +275,7 @@ class Stage:
     def _load(self, message: Load) -> None:
         line = _Line()
         if self._rank == 0:
-            line.state = self._model.restore(message.parts["front"])
+            line.state = self._model.restore(message.parts["prepare"])
             line.state.caches = []
             line.next_index = message.next_index
             line.state.returns |= load_returns(message.parts[RETURNS])
@@ -284,7 +284,7 @@ class Stage:
         for step in self._own_steps:
             line.caches[step] = load_cache(self._model.new_cache(), message.parts[step_part(step)])
         self._lines[message.stream] = line
-        self._lifeline.send(Loaded(message.stream))
+        self._heartbeat.send(Loaded(message.stream))
 
 
 def own_gpu(rank: int) -> torch.device | None:
@@ -313,28 +313,28 @@ def measure(model: StagedModel[Any]) -> Costs:
     """Median seconds of the parts of a chunk, here and now."""
     state = model.start(seed=0)
     rounds = list(_timed_chunks(model, state))[_WARM_UP:]
-    front, *steps, decode = (statistics.median(times) for times in zip(*rounds, strict=True))
-    return Costs(front, tuple(steps), decode)
+    prepare, *steps, decode = (statistics.median(times) for times in zip(*rounds, strict=True))
+    return Costs(prepare, tuple(steps), decode)
 
 
 def _timed_chunks(model: StagedModel[Any], state: Any) -> Iterator[list[float]]:
     for _ in range(_WARM_UP + _TIMED):
         marks = [time.perf_counter()]
-        order = model.front(state, Controls())
+        plan = model.prepare(state, Controls())
         marks.append(time.perf_counter())
         latents: torch.Tensor | None = None
         for step, cache in enumerate(state.caches):
-            (latents,) = model.denoise([Row(order, step, latents, cache)])
+            (latents,) = model.denoise([Row(plan, step, latents, cache)])
             marks.append(time.perf_counter())
         assert latents is not None, "a model has at least one step"
-        model.decode(order, latents, state.kept)
+        model.decode(plan, latents, state.kept)
         marks.append(time.perf_counter())
         yield [end - begin for begin, end in itertools.pairwise(marks)]
 
 
-def serve(lifeline: Lifeline) -> None:
+def serve(heartbeat: Heartbeat) -> None:
     """Be a stage of the executor at the other end of this line until it is gone."""
-    setup = lifeline.receive()
+    setup = heartbeat.receive()
     assert isinstance(setup, Setup), setup
     stage: Stage | None = None
     try:
@@ -344,14 +344,14 @@ def serve(lifeline: Lifeline) -> None:
             links = None
             if setup.world > 1:
                 links = Links(setup.rank, setup.world, setup.rendezvous, gpu)
-            stage = Stage(setup.rank, model, lifeline, links)
+            stage = Stage(setup.rank, model, heartbeat, links)
             first = setup.rank == 0
             ready = Ready(model.info, measure(model)) if first else Ready(None, None)
-            lifeline.send(ready)
-            lifeline.listen(stage.receive)
+            heartbeat.send(ready)
+            heartbeat.listen(stage.receive)
             stage.run()
     except Exception as error:
         stream = stage.working_for if stage is not None else None
         reason = f"{type(error).__name__}: {error}"
-        lifeline.send(Broken(reason, traceback.format_exc(), stream))
+        heartbeat.send(Broken(reason, traceback.format_exc(), stream))
         raise

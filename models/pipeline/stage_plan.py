@@ -9,20 +9,20 @@ from itertools import combinations, pairwise
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds that the parts of a chunk take: front, each denoising step, decoder."""
+    """Seconds that the parts of a chunk take: prepare, each denoising step, decoder."""
 
-    front_s: float
+    prepare_s: float
     step_s: tuple[float, ...]
     decode_s: float
 
     @property
     def total_s(self) -> float:
         """One chunk from end to end, without links."""
-        return self.front_s + sum(self.step_s) + self.decode_s
+        return self.prepare_s + sum(self.step_s) + self.decode_s
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StagePlan:
     """`steps[r]` are the denoising steps of stage r, in order; `decoder` is the stage that decodes.
 
     A stage without steps comes last and is the decoder. The front is always on stage 0.
@@ -68,7 +68,7 @@ class Plan:
 
     def load_s(self, rank: int, costs: Costs) -> float:
         """Seconds of work for one chunk on stage `rank`."""
-        front = costs.front_s if rank == 0 else 0.0
+        front = costs.prepare_s if rank == 0 else 0.0
         decode = costs.decode_s if rank == self.decoder else 0.0
         return front + sum(costs.step_s[step] for step in self.steps[rank]) + decode
 
@@ -81,7 +81,7 @@ class Plan:
         return sum(self.outlet(rank) is not None for rank in range(self.stages))
 
 
-def choose_plan(stages: int, costs: Costs) -> Plan:
+def choose_plan(stages: int, costs: Costs) -> StagePlan:
     """The plan with the highest throughput: the decoder alone, or where there is slack.
 
     Raises ValueError unless there are 1 to S + 1 stages.
@@ -99,15 +99,15 @@ def choose_plan(stages: int, costs: Costs) -> Plan:
     )
 
 
-def plans(stages: int, steps: int) -> Iterator[Plan]:
+def plans(stages: int, steps: int) -> Iterator[StagePlan]:
     """Every plan for this many stages and steps."""
     if stages <= steps:
         for split in _splits(stages, steps):
             for decoder in range(stages):
-                yield Plan(split, decoder)
+                yield StagePlan(split, decoder)
     if stages > 1:
         for split in _splits(stages - 1, steps):
-            yield Plan((*split, ()), stages - 1)
+            yield StagePlan((*split, ()), stages - 1)
 
 
 def _splits(parts: int, steps: int) -> Iterator[tuple[tuple[int, ...], ...]]:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .launchers import Place
+from .launchers import Launcher
 from .messages import (
     Beat,
     Broken,
@@ -37,7 +37,7 @@ _FORGET = 0.95
 
 @dataclass(slots=True)
 class _Member:
-    place: Place
+    launcher: Launcher
     connection: Connection
     heard_s: float
     ready: bool = False
@@ -47,13 +47,13 @@ class _Member:
 
 
 @dataclass(slots=True)
-class Crew:
-    """One life of the stage processes at `places`; a restart makes a new one.
+class StagePool:
+    """One life of the stage processes at `launchers`; a restart makes a new one.
 
     `host` is the name of this machine for the others, None: there are none.
     """
 
-    places: Sequence[Place]
+    launchers: Sequence[Launcher]
     model: ModelSpec
     host: str | None = None
     longest_part_s: float = 0.0
@@ -68,18 +68,20 @@ class Crew:
         rendezvous = (Path(self._folder) / "rendezvous").as_uri()
         if self.host is not None:
             rendezvous = f"tcp://{self.host}:{_free_port()}"
-        for place in self.places:
-            place.launch()
-        self._members = [_Member(place, place.connect(), time.monotonic()) for place in self.places]
+        for launcher in self.launchers:
+            launcher.launch()
+        self._members = [
+            _Member(launcher, launcher.connect(), time.monotonic()) for launcher in self.launchers
+        ]
         self._listened_s = time.monotonic()
-        size = len(self.places)
+        size = len(self.launchers)
         for rank in range(size):
             self.send(rank, Setup(rank, size, rendezvous, self.model))
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes by rank; 0 for one on another machine."""
-        return tuple(place.pid for place in self.places)
+        return tuple(launcher.pid for launcher in self.launchers)
 
     def send(self, rank: int, message: ToStage) -> None:
         """Send to a stage; if that cannot be done, the stage is lost."""
@@ -129,8 +131,8 @@ class Crew:
         """End all processes, whatever they do, and wait for that."""
         for member in self._members:
             member.connection.close()
-        for place in self.places:
-            place.end()
+        for launcher in self.launchers:
+            launcher.end()
         self._members = []
         shutil.rmtree(self._folder, ignore_errors=True)
 

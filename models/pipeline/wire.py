@@ -1,4 +1,4 @@
-"""What crosses from stage to stage, as bytes: an order, or the end of a stream."""
+"""What crosses from stage to stage, as bytes: a plan, or the end of a stream."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import astuple, dataclass
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .executor import Order
+from .executor import ChunkPlan
 from .messages import Span
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A chunk under way after its latest step; `order` None: the stream is closed.
+    """A chunk under way after its latest step; `plan` None: the stream is closed.
 
     `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
     With `returns` these are clean latents on their way back, for the front of that chunk. `era` is
@@ -22,7 +22,7 @@ class Package:
     """
 
     stream: str
-    order: Order | None
+    plan: ChunkPlan | None
     latents: Tensor | None = None
     returns: int | None = None
     snapshot: bool = False
@@ -48,7 +48,7 @@ class Latents:
 
 def pack(package: Package) -> bytes:
     """All of a package but its latents, which cross as they are."""
-    order = package.order
+    plan = package.plan
     plain = {
         "stream": package.stream,
         "returns": package.returns,
@@ -57,19 +57,19 @@ def pack(package: Package) -> bytes:
         "era": package.era,
         "spans": [astuple(span) for span in package.spans],
         "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
-        "order": None
-        if order is None
+        "plan": None
+        if plan is None
         else {
-            "index": order.index,
-            "noise_seed": order.noise_seed,
-            "restart": order.restart,
-            "plain": order.plain,
-            "needed_by": order.needed_by,
+            "index": plan.index,
+            "noise_seed": plan.noise_seed,
+            "restart": plan.restart,
+            "plain": plan.plain,
+            "needed_by": plan.needed_by,
         },
     }
     head = json.dumps(plain).encode()
     # copies: the format refuses tensors that share memory
-    tensors = {} if order is None else {k: t.clone() for k, t in order.tensors.items()}
+    tensors = {} if plan is None else {k: t.clone() for k, t in plan.tensors.items()}
     return len(head).to_bytes(8, "little") + head + save(tensors)
 
 
@@ -85,12 +85,12 @@ def unpack(data: bytes) -> Parcel:
     """The inverse of `pack`."""
     end = 8 + int.from_bytes(data[:8], "little")
     plain = json.loads(data[8:end])
-    about = plain["order"]
-    order = None if about is None else Order(**about, tensors=load(data[end:]))
+    about = plain["plan"]
+    plan = None if about is None else ChunkPlan(**about, tensors=load(data[end:]))
     spans = tuple(Span(*each) for each in plain["spans"])
     package = Package(
         plain["stream"],
-        order,
+        plan,
         returns=plain["returns"],
         snapshot=plain["snapshot"],
         steps_done=plain["steps_done"],

@@ -68,7 +68,7 @@ class Pictures(NamedTuple):
 class ReferenceFeatures(NamedTuple):
     """A look's pictures and features of them on grids of 32, 16 and 8 cells.
 
-    `front` [B, 4, 384, 384] is the reference times its matte, and the matte; `opened` the same of
+    `prepare` [B, 4, 384, 384] is the reference times its matte, and the matte; `opened` the same of
     the picture with open mouth. `plate` [B, 3, 192, 192]. Where the camera `pans` [B, 1, 1, 1],
     `opened` is the plate, all of it.
     """

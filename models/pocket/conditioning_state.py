@@ -14,8 +14,8 @@ from .audio import SpeechView
 from .conditions import FRAME_FEATURES
 from .idle import AvatarMotion
 from .looks import (
+    LookEncoder,
     OwnPicture,
-    Sight,
     bytes_tensor,
     tensor_bytes,
 )
@@ -23,7 +23,7 @@ from .motion import HeadDrag, SceneMotion, SceneObject
 
 
 @dataclass(slots=True)
-class PocketCarry:
+class PocketConditioning:
     """Speech heard, motion of head or objects, fingers down, words in force, a picture brought.
 
     `previous` [1, 29] are the features of the last frame, None before the first one. `words`
@@ -74,8 +74,8 @@ class PocketCarry:
         plain: Mapping[str, Any],
         gain: tuple[float, float],
         objects: tuple[SceneObject, ...],
-        sight: Sight,
-    ) -> PocketCarry:
+        look_encoder: LookEncoder,
+    ) -> PocketConditioning:
         """The inverse of `tensors` and `metadata`, for a scene with these `objects`."""
         square = tensor_bytes(tensors["picture"])
         speech = SpeechView()
@@ -90,5 +90,5 @@ class PocketCarry:
             wanted_words=tensors["wanted_words"].clone(),
             easing=plain["easing"],
             previous=tensors["previous"].clone() if len(tensors["previous"]) else None,
-            picture=sight.own(square) if square else None,
+            picture=look_encoder.own(square) if square else None,
         )

@@ -83,7 +83,7 @@ class OwnPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LookEncoder:
     """The networks that see pictures, what opens mouths, and how latents are normalised."""
 
     decoder: WarpDecoder
@@ -93,7 +93,7 @@ class Sight:
     spread: Tensor
 
     @classmethod
-    def of(cls, weights: Mapping[str, Tensor]) -> Sight:
+    def of(cls, weights: Mapping[str, Tensor]) -> LookEncoder:
         """What the weight file has of them."""
         decoder = filled(WarpDecoder(), weights, "decoder")
         decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

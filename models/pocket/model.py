@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..contract import PICTURE, Chunk, Controls
 from ..pipeline.executor import (
-    Order,
+    ChunkPlan,
     Row,
     draw_seed,
     run_chunk,
@@ -29,7 +29,7 @@ from ..student.config import CacheConfig
 from ..student.kv_cache import StudentCache
 from .audio import CHUNK_FRAMES, SpeechView, VisemeNet
 from .autoencoder import LATENT_SIZE
-from .conditioning_state import PocketCarry
+from .conditioning_state import PocketConditioning
 from .conditions import (
     EXPRESSIONS,
     FRAME_DIM,
@@ -55,9 +55,9 @@ from .idle import NOD, AvatarMotion
 from .looks import (
     NAME,
     Look,
+    LookEncoder,
     LookPictures,
     OwnPicture,
-    Sight,
     describe,
     tensor_bytes,
 )
@@ -84,7 +84,7 @@ _NODS = torch.tensor([NOD.get(name, 0.0) for name in EXPRESSIONS])
 _KEPT = 8
 _LATENT_SHAPE = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
 
-PocketState = StreamState[PocketCarry]
+PocketState = StreamState[PocketConditioning]
 
 
 class PocketModel:
@@ -108,7 +108,7 @@ class PocketModel:
         self._student = filled(CausalStudent(STUDENT), weights, "student")
         self._words = filled(words, weights, "words")
         self._visemes = filled(VisemeNet(), weights, "visemes")
-        self._sight = Sight.of(weights)
+        self._look_encoder = LookEncoder.of(weights)
         self._vocabulary = manifest.vocabulary()
         self._expressions = [self._vocabulary.index[name] for name in EXPRESSIONS]
         self._gain = manifest.drag_gain
@@ -118,7 +118,9 @@ class PocketModel:
         self._sinks: Recent[tuple[str, bytes], StudentCache] = Recent(_KEPT)
         pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
         with torch.inference_mode():
-            self._looks = {e.name: self._sight.look(e, pictures[e.name]) for e in manifest.looks}
+            self._looks = {
+                e.name: self._look_encoder.look(e, pictures[e.name]) for e in manifest.looks
+            }
         self._tokens = {e.name: frozenset(e.tokens) for e in manifest.looks}
         self.info = describe(manifest, pictures)
 
@@ -138,12 +140,12 @@ class PocketModel:
         """
         parsed = self._vocabulary.parse(prompt or "")
         chosen = self._vocabulary.choose(parsed.weights, self._tokens, self._first)
-        own = None if picture is None else self._sight.bring(picture)
+        own = None if picture is None else self._look_encoder.bring(picture)
         name = scene or (chosen if own is None else PICTURE)
         words = self._words_of(name, parsed.weights)
         return StreamState(
             caches=[self.new_cache() for _ in self._steps],
-            carry=self._carry(self._known(name, own), seed, words, own),
+            conditioning=self._conditioning(self._known(name, own), seed, words, own),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             scene=name,
@@ -164,36 +166,43 @@ class PocketModel:
         return self._student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
 
     @torch.inference_mode()
-    def front(self, state: PocketState, controls: Controls) -> Order:
+    def prepare(self, state: PocketState, controls: Controls) -> ChunkPlan:
         """Obey, and say what the next chunk's steps and decoder need to know."""
-        ignored = self._obey(state, controls)
-        carry, look = state.carry, self._known(state.scene, state.carry.picture)
-        before = self._expression_levels(carry.words)
-        carry.ease_words()
-        talking, features = self._next_faces(carry, before)
-        centres = self._next_centres(carry)
-        previous = features[:, 0] if carry.previous is None else carry.previous
+        ignored = self._apply_controls(state, controls)
+        conditioning, look = (
+            state.conditioning,
+            self._known(state.scene, state.conditioning.picture),
+        )
+        before = self._expression_levels(conditioning.words)
+        conditioning.ease_words()
+        talking, features = self._next_faces(conditioning, before)
+        centres = self._next_centres(conditioning)
+        previous = features[:, 0] if conditioning.previous is None else conditioning.previous
         frames, speech = frame_conditions(grouped(features, previous))
-        carry.previous = features[:, -1].clone()
-        own = carry.picture.tensors() if carry.picture and state.scene == PICTURE else {}
-        order = Order(
+        conditioning.previous = features[:, -1].clone()
+        own = (
+            conditioning.picture.tensors()
+            if conditioning.picture and state.scene == PICTURE
+            else {}
+        )
+        plan = ChunkPlan(
             index=state.chunk_index,
             noise_seed=draw_seed(state.generator),
             restart=state.restart,
             plain={"scene": state.scene, "talking": talking, "ignored_words": ignored},
             tensors={
-                "words": carry.words,
+                "words": conditioning.words,
                 "frames": frames,
                 "speech": speech,
                 "tracks": self._tracks(centres, look),
                 "base": self._base(centres, look),
-                "heard": torch.from_numpy(carry.speech.current),
+                "heard": torch.from_numpy(conditioning.speech.current),
                 **own,
             },
         )
         state.chunk_index += 1
         state.restart = False
-        return order
+        return plan
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
@@ -201,17 +210,17 @@ class PocketModel:
         return denoise_rows(self._student, [self._step_input(row) for row in rows], self._schedule)
 
     @torch.inference_mode()
-    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         """The frames of a chunk's latents, with the speech that they show."""
-        scene: str = order.plain["scene"]
+        scene: str = plan.plain["scene"]
         if scene == PICTURE:
-            look = self._sight.kept(tensor_bytes(order.tensors["picture"]), kept).look
+            look = self._look_encoder.kept(tensor_bytes(plan.tensors["picture"]), kept).look
         else:
             look = self._looks[scene]
-        pictures = self._sight.frames(unpack_latents(latents)[0], look)
-        heard = order.tensors["heard"].numpy()
-        ignored = tuple(order.plain["ignored_words"])
-        return Chunk(order.index, pictures, heard, order.plain["talking"], scene, ignored)
+        pictures = self._look_encoder.frames(unpack_latents(latents)[0], look)
+        heard = plan.tensors["heard"].numpy()
+        ignored = tuple(plan.plain["ignored_words"])
+        return Chunk(plan.index, pictures, heard, plan.plain["talking"], scene, ignored)
 
     def snapshot(self, state: PocketState) -> bytes:
         """The whole state as bytes."""
@@ -223,16 +232,20 @@ class PocketModel:
         saved = SavedState.parse(data, NAME)
         scene = saved.plain["scene"]
         objects = self._looks[scene].entry.objects if scene in self._looks else ()
-        carry = PocketCarry.load(
-            saved.part("carry"), saved.plain["carry"], self._gain, objects, self._sight
+        conditioning = PocketConditioning.load(
+            saved.part("conditioning"),
+            saved.plain["conditioning"],
+            self._gain,
+            objects,
+            self._look_encoder,
         )
-        self._known(scene, carry.picture)
+        self._known(scene, conditioning.picture)
         caches = [self.new_cache() for _ in self._steps]
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
             caches=caches,
-            carry=carry,
+            conditioning=conditioning,
             generator=saved.generator(),
             seed=saved.plain["seed"],
             scene=scene,
@@ -257,11 +270,11 @@ class PocketModel:
             raise ValueError(f"unknown scene {scene!r}; this model has {', '.join(self._looks)}")
         return self._looks[scene]
 
-    def _carry(
+    def _conditioning(
         self, look: Look, seed: int, words: Tensor, picture: OwnPicture | None
-    ) -> PocketCarry:
+    ) -> PocketConditioning:
         objects = look.entry.objects
-        return PocketCarry(
+        return PocketConditioning(
             speech=SpeechView(),
             avatar=AvatarMotion.seeded(seed),
             head=HeadDrag(self._gain),
@@ -278,15 +291,15 @@ class PocketModel:
         return weight_vector(self._vocabulary, weights)
 
     def _step_input(self, row: Row) -> StepInput:
-        told = row.order.tensors
-        scene: str = row.order.plain["scene"]
+        told = row.plan.tensors
+        scene: str = row.plan.plain["scene"]
         channels = told["channels"] if scene == PICTURE else self._looks[scene].channels
-        if row.order.restart:
-            sink = self._sink(row.order, channels)
+        if row.plan.restart:
+            sink = self._sink(row.plan, channels)
             row.cache.load(sink.tensors(), sink.metadata())
         return StepInput(
             timestep=self._steps[row.step],
-            noise=step_noise(row.order, row.step, _LATENT_SHAPE),
+            noise=step_noise(row.plan, row.step, _LATENT_SHAPE),
             sample=row.latents,
             context=self._context(told["words"]),
             conditions=Conditions(
@@ -304,12 +317,12 @@ class PocketModel:
             words.numpy().tobytes(), lambda: self._student.encode_text(self._words(words))
         )
 
-    def _sink(self, order: Order, channels: Tensor) -> StudentCache:
+    def _sink(self, plan: ChunkPlan, channels: Tensor) -> StudentCache:
         """A cache with nothing but the look's picture as its sink."""
-        scene, words = order.plain["scene"], order.tensors["words"]
+        scene, words = plan.plain["scene"], plan.tensors["words"]
         if scene == PICTURE:
             # somebody's own: nobody else can use it, and it must not be kept here
-            return self._see_reference(order.tensors["base"], channels, words)
+            return self._see_reference(plan.tensors["base"], channels, words)
         base = self._looks[scene].base
         key = scene, words.numpy().tobytes()
         return self._sinks.get(key, lambda: self._see_reference(base, channels, words))
@@ -327,7 +340,7 @@ class PocketModel:
         cache.advance(1)
         return cache
 
-    def _obey(self, state: PocketState, controls: Controls) -> tuple[str, ...]:
+    def _apply_controls(self, state: PocketState, controls: Controls) -> tuple[str, ...]:
         """Apply what changed; the words of a new prompt that mean nothing here."""
         ignored: tuple[str, ...] = ()
         if controls.seed is not None or controls.reset:
@@ -336,16 +349,16 @@ class PocketModel:
             ignored = self._set_prompt(state, controls.prompt, controls.transition_chunks)
         scene = controls.scene
         if controls.picture is not None:
-            state.carry.picture = self._sight.bring(controls.picture)
+            state.conditioning.picture = self._look_encoder.bring(controls.picture)
             scene = scene or PICTURE
         another = scene != state.scene or (scene == PICTURE and controls.picture is not None)
         if scene is not None and another:
             self._set_scene(state, scene)
-        carry = state.carry
+        conditioning = state.conditioning
         if controls.clear_audio:
-            carry.speech.clear_future()
-        carry.speech.push(controls.audio)
-        mover = carry.head if carry.objects is None else carry.objects
+            conditioning.speech.clear_future()
+        conditioning.speech.push(controls.audio)
+        mover = conditioning.head if conditioning.objects is None else conditioning.objects
         if controls.clear_tracks is None or controls.clear_tracks:
             mover.release(controls.clear_tracks)
         for event in controls.tracks:
@@ -355,9 +368,9 @@ class PocketModel:
     def _restart(self, state: PocketState, seed: int) -> None:
         state.seed = seed
         state.generator.manual_seed(seed)
-        old = state.carry
+        old = state.conditioning
         look = self._known(state.scene, old.picture)
-        state.carry = self._carry(look, seed, old.wanted_words, old.picture)
+        state.conditioning = self._conditioning(look, seed, old.wanted_words, old.picture)
         state.restart = True
 
     def _set_prompt(self, state: PocketState, prompt: str, transition: int) -> tuple[str, ...]:
@@ -366,38 +379,38 @@ class PocketModel:
         chosen = self._vocabulary.choose(parsed.weights, self._tokens, state.scene)
         if chosen != state.scene:
             self._set_scene(state, chosen)
-        state.carry.wanted_words = self._words_of(state.scene, parsed.weights)
-        state.carry.easing = max(transition, _LEAST_EASING)
+        state.conditioning.wanted_words = self._words_of(state.scene, parsed.weights)
+        state.conditioning.easing = max(transition, _LEAST_EASING)
         return parsed.ignored_words
 
     def _set_scene(self, state: PocketState, scene: str) -> None:
         """Cut to another look; speech and expression go on."""
-        old = state.carry
+        old = state.conditioning
         look = self._known(scene, old.picture)
         state.scene = scene
         asked = self._vocabulary.parse(state.prompt).weights
         words = self._words_of(scene, asked)
-        state.carry = self._carry(look, state.seed, words, old.picture)
-        state.carry.speech, state.carry.avatar = old.speech, old.avatar
+        state.conditioning = self._conditioning(look, state.seed, words, old.picture)
+        state.conditioning.speech, state.conditioning.avatar = old.speech, old.avatar
         state.restart = True
 
-    def _next_faces(self, carry: PocketCarry, before: Tensor) -> tuple[bool, Tensor]:
+    def _next_faces(self, conditioning: PocketConditioning, before: Tensor) -> tuple[bool, Tensor]:
         """Whether someone talks, and the frame features [1, 4, 29] of a chunk.
 
         `before` are the expression levels at its beginning.
         """
-        levels = speech_levels(carry.speech)
+        levels = speech_levels(conditioning.speech)
         now = levels[CHUNK_FRAMES : 2 * CHUNK_FRAMES]
         talking = bool((now > SPEAKING).any())
-        if carry.objects is not None:
+        if conditioning.objects is not None:
             return talking, torch.zeros(1, CHUNK_FRAMES, FRAME_FEATURES)
-        visemes = carry.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
-        dragged = carry.head.target()
+        visemes = conditioning.speech.visemes(self._visemes).clamp(0, 1) * speech_gate(levels)
+        dragged = conditioning.head.target()
         share = torch.arange(1, CHUNK_FRAMES + 1)[:, None] / CHUNK_FRAMES
-        shown = before + share * (self._expression_levels(carry.words) - before)
+        shown = before + share * (self._expression_levels(conditioning.words) - before)
         loud = np.clip(now / _LOUD, 0, 1)
         motion = torch.from_numpy(
-            carry.avatar.steps(loud, dragged, (shown @ _NODS).tolist())
+            conditioning.avatar.steps(loud, dragged, (shown @ _NODS).tolist())
         ).float()
         return talking, frame_features(visemes, motion, _EXPRESSION_STRENGTH * shown)[None]
 
@@ -405,11 +418,11 @@ class PocketModel:
         """Levels [5] of `EXPRESSIONS` that the words [1, tokens] in force ask for."""
         return words[0, self._expressions]
 
-    def _next_centres(self, carry: PocketCarry) -> np.ndarray:
+    def _next_centres(self, conditioning: PocketConditioning) -> np.ndarray:
         """Where a scene's objects are in each frame of a chunk, px [4, K, 2]."""
-        if carry.objects is None:
+        if conditioning.objects is None:
             return np.zeros((CHUNK_FRAMES, 0, 2))
-        return np.stack([carry.objects.step() for _ in range(CHUNK_FRAMES)])
+        return np.stack([conditioning.objects.step() for _ in range(CHUNK_FRAMES)])
 
     def _tracks(self, centres: np.ndarray, look: Look) -> Tensor:
         return pack_tracks(object_tracks(centres, look.entry.objects, look.entry.scale))[None]
@@ -420,4 +433,4 @@ class PocketModel:
         if not objects:
             return look.base
         flow, pan = motion_draft(centres, objects), camera_way(centres, objects)
-        return moved_base(look.base, flow[None], pan[None], look.scale, self._sight.spread)
+        return moved_base(look.base, flow[None], pan[None], look.scale, self._look_encoder.spread)

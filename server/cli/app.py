@@ -71,6 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Failure as failure:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"error: {failure}", style="red", markup=False)
-        if failure.cure:
-            console.print(failure.cure, markup=False)
+        if failure.hint:
+            console.print(failure.hint, markup=False)
         sys.exit(failure.exit_code)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...benchmarks.stream.server_process import ServerDied
-from ...benchmarks.stream.stream import Plan, StreamReport, measure
+from ...benchmarks.stream.stream import StagePlan, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attention import attention
@@ -53,12 +53,12 @@ def stream(
     """Start the real server and real viewers, and measure what the viewers get."""
     check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
-    plan = Plan(model, numbers, seconds, soak, threads)
+    plan = StagePlan(model, numbers, seconds, soak, threads)
     with as_failure():
         try:
             report = measure(plan, progress())
         except ServerDied as error:
-            raise Failure(str(error), cure="`rollcast doctor` says what is wrong.") from error
+            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
 

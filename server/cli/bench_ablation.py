@@ -86,7 +86,7 @@ def _clip(report: dict, kept: Path, of: str, path: Path) -> None:
     if not pairs:
         raise Failure(
             "--clip does not say of what",
-            cure="Write it like --of 'none-w5-s2=no sink,static-w5-s2=static sink'.",
+            hint="Write it like --of 'none-w5-s2=no sink,static-w5-s2=static sink'.",
             exit_code=EXIT_USAGE,
         )
     first = report["looks"][0]

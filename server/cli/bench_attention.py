@@ -26,16 +26,16 @@ def attention(
     """Measure every attention backend of this machine against dense attention."""
     import torch
 
-    from ...benchmarks.kernels.attention import Plan, measure
+    from ...benchmarks.kernels.attention import StagePlan, measure
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise Failure(
-            f"--device {device} is not here", cure="Use --device cpu, or auto for what there is."
+            f"--device {device} is not here", hint="Use --device cpu, or auto for what there is."
         )
     torch.set_num_threads(threads)
-    plan = Plan(blocks, queries, heads, head_dim, rounds)
+    plan = StagePlan(blocks, queries, heads, head_dim, rounds)
     report = measure(plan, torch.device(device), progress())
     if not give(report, as_json=as_json, out=out):
         _show(report)

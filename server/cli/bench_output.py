@@ -29,7 +29,7 @@ def counts(text: str, *, option: str, of: str, example: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 1:
         raise Failure(
             f"{option} is a list of numbers of {of}, got {text!r}",
-            cure=f"Write it like {option} {example}.",
+            hint=f"Write it like {option} {example}.",
             exit_code=EXIT_USAGE,
         )
     return numbers

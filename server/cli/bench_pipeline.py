@@ -62,9 +62,9 @@ def pipeline(
             _show_forecast(rows)
         return
     check_model(model)
-    from ...benchmarks.pipeline.executors import Plan, measure
+    from ...benchmarks.pipeline.executors import StagePlan, measure
 
-    plan = Plan(
+    plan = StagePlan(
         model,
         counts(stages, option="--stages", of="stages", example="1,2,3"),
         chunks=chunks,
@@ -77,7 +77,7 @@ def pipeline(
         try:
             report = measure(plan, progress())
         except PipelineFailed as error:
-            raise Failure(str(error), cure="`rollcast doctor` says what is wrong.") from error
+            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
     found = report.to_json()
     if not give(found, as_json=as_json, out=out):
         _show(found)

@@ -39,7 +39,7 @@ def quality(
     if clip is not None and human is None:
         raise Failure(
             "--clip shows recordings, and there are none",
-            cure="Name a folder of them with --human.",
+            hint="Name a folder of them with --human.",
             exit_code=EXIT_USAGE,
         )
     names = [name for name in looks.split(",") if name]

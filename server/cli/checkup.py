@@ -27,12 +27,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `cure` says what to do about a note or a problem."""
+    """One thing looked at; `hint` says what to do about a note or a problem."""
 
     name: str
     status: Status
     detail: str
-    cure: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _show(findings: Sequence[Finding], speeds: Sequence[Speed]) -> None:
     for finding in findings:
         colour = _COLOUR[finding.status]
         console.print(f"[{colour}]{finding.status:>7}[/]  {finding.name}: ", end="")
-        console.print(f"{finding.detail} {finding.cure}".rstrip(), markup=False)
+        console.print(f"{finding.detail} {finding.hint}".rstrip(), markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "step p50", "step p95", "chunk lasts", "expected", "at once"):
         table.add_column(heading, justify="left" if heading == "model" else "right")

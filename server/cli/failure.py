@@ -14,11 +14,11 @@ EXIT_UNREACHABLE = 4
 
 
 class Failure(Exception):
-    """Ends a command. `cure` says what the user can do."""
+    """Ends a command. `hint` says what the user can do."""
 
-    def __init__(self, message: str, *, cure: str = "", exit_code: int = EXIT_FAILED) -> None:
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
-        self.cure = cure
+        self.hint = hint
         self.exit_code = exit_code
 
 
@@ -42,7 +42,7 @@ def as_failure(url: str = "") -> Iterator[None]:
             raise Failure(str(error)) from error
         raise Failure(
             f"cannot reach {url}: {error}",
-            cure="Start a server with `rollcast serve`; for a self-signed certificate add "
+            hint="Start a server with `rollcast serve`; for a self-signed certificate add "
             "--insecure.",
             exit_code=EXIT_UNREACHABLE,
         ) from error

@@ -61,7 +61,7 @@ def render(
 def writable(out: Path) -> None:
     """Raise Failure early for a file that could not be written at the end."""
     if out.suffix.lower() != ".mp4":
-        raise Failure(f"{out} is not an .mp4", cure="Name it like out.mp4.", exit_code=EXIT_USAGE)
+        raise Failure(f"{out} is not an .mp4", hint="Name it like out.mp4.", exit_code=EXIT_USAGE)
     if not out.parent.is_dir():
         raise Failure(f"no such folder: {out.parent}", exit_code=EXIT_USAGE)
 

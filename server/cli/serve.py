@@ -100,7 +100,7 @@ def serve(
     if welcome.failure:
         raise Failure(
             f"the model could not be loaded: {welcome.failure}",
-            cure="`rollcast doctor` says more; docs/models.md tells of the weights.",
+            hint="`rollcast doctor` says more; docs/models.md tells of the weights.",
         )
 
 
@@ -114,5 +114,5 @@ def check_address(config: ServerConfig) -> None:
         except OSError as error:
             raise Failure(
                 f"cannot listen on {config.host} port {config.port}: {error.strerror}",
-                cure="Choose another --port, or stop what runs there.",
+                hint="Choose another --port, or stop what runs there.",
             ) from error

@@ -43,7 +43,7 @@ class PictureReader:
             return await work
         except PictureRefused as refused:
             raise InvalidField(
-                refused.message, field="picture", cure=refused.cure, event_id=event_id
+                refused.message, field="picture", hint=refused.hint, event_id=event_id
             ) from refused
 
     def close(self) -> None:

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 
 class StreamError(Exception):
-    """Base of the tree; `code` is the wire code, `cure` what the client can do about it."""
+    """Base of the tree; `code` is the wire code, `hint` what the client can do about it."""
 
     code: ClassVar[str]
-    default_cure: ClassVar[str]
+    default_hint: ClassVar[str]
     fatal_by_default: ClassVar[bool] = False
     close_code: ClassVar[int] = 4400
 
@@ -22,7 +22,7 @@ class StreamError(Exception):
         message: str,
         *,
         field: str | None = None,
-        cure: str | None = None,
+        hint: str | None = None,
         retry_after_s: float | None = None,
         event_id: str | None = None,
         fatal: bool | None = None,
@@ -30,7 +30,7 @@ class StreamError(Exception):
         super().__init__(message)
         self.message = message
         self.field = field
-        self.cure = cure or self.default_cure
+        self.hint = hint or self.default_hint
         self.retry_after_s = retry_after_s
         self.event_id = event_id
         self.fatal = self.fatal_by_default if fatal is None else fatal
@@ -38,127 +38,127 @@ class StreamError(Exception):
 
 class BadJson(StreamError):
     code = "bad_json"
-    default_cure = "Send one JSON object per text message, in UTF-8, without NaN or Infinity."
+    default_hint = "Send one JSON object per text message, in UTF-8, without NaN or Infinity."
 
 
 class UnknownType(StreamError):
     code = "unknown_type"
-    default_cure = "Use one of the message types or packet kinds of protocol version 1."
+    default_hint = "Use one of the message types or packet kinds of protocol version 1."
 
 
 class InvalidField(StreamError):
     code = "invalid_field"
-    default_cure = "Correct the named field; its limits are in the protocol document."
+    default_hint = "Correct the named field; its limits are in the protocol document."
 
 
 class TooLarge(StreamError):
     code = "too_large"
-    default_cure = "Split the message; the limits are in the server's hello."
+    default_hint = "Split the message; the limits are in the server's hello."
 
 
 class UnsupportedVersion(StreamError):
     code = "unsupported_version"
-    default_cure = "Offer protocol version 1 in hello.versions."
+    default_hint = "Offer protocol version 1 in hello.versions."
     fatal_by_default = True
 
 
 class UnsupportedCodec(StreamError):
     code = "unsupported_codec"
-    default_cure = "Offer at least one of the codecs that the message names."
+    default_hint = "Offer at least one of the codecs that the message names."
     fatal_by_default = True
 
 
 class Unauthorized(StreamError):
     code = "unauthorized"
-    default_cure = "Send the server's token in hello.token, or as a Bearer token over HTTP."
+    default_hint = "Send the server's token in hello.token, or as a Bearer token over HTTP."
     fatal_by_default = True
     close_code = 4401
 
 
 class ForbiddenOrigin(StreamError):
     code = "forbidden_origin"
-    default_cure = "Open the page from this server, or add its origin to the allowed ones."
+    default_hint = "Open the page from this server, or add its origin to the allowed ones."
     fatal_by_default = True
     close_code = 4403
 
 
 class OutOfOrder(StreamError):
     code = "out_of_order"
-    default_cure = "Send hello first, then session.create or session.resume, then controls."
+    default_hint = "Send hello first, then session.create or session.resume, then controls."
 
 
 class UnknownModel(StreamError):
     code = "unknown_model"
-    default_cure = "Choose a model named in the server's hello."
+    default_hint = "Choose a model named in the server's hello."
 
 
 class UnknownScene(StreamError):
     code = "unknown_scene"
-    default_cure = "Choose a scene of this model named in the server's hello."
+    default_hint = "Choose a scene of this model named in the server's hello."
 
 
 class UnknownSession(StreamError):
     code = "unknown_session"
-    default_cure = "Send session.create to start a new stream."
+    default_hint = "Send session.create to start a new stream."
 
 
 class WrongResumeToken(StreamError):
     code = "wrong_resume_token"
-    default_cure = "Use the resume_token of the session.ready that opened this stream."
+    default_hint = "Use the resume_token of the session.ready that opened this stream."
 
 
 class SessionExpired(StreamError):
     code = "session_expired"
-    default_cure = "Send session.create to start a new stream."
+    default_hint = "Send session.create to start a new stream."
 
 
 class Capacity(StreamError):
     code = "capacity"
-    default_cure = "Connect again after retry_after_s seconds."
+    default_hint = "Connect again after retry_after_s seconds."
     fatal_by_default = True
     close_code = 4429
 
 
 class RateLimited(StreamError):
     code = "rate_limited"
-    default_cure = "Send fewer messages: merge pointer moves and send audio in longer pieces."
+    default_hint = "Send fewer messages: merge pointer moves and send audio in longer pieces."
     close_code = 4429
 
 
 class AudioOverflow(StreamError):
     code = "audio_overflow"
-    default_cure = "Send audio no further ahead of its playback than limits.max_queued_audio_ms."
+    default_hint = "Send audio no further ahead of its playback than limits.max_queued_audio_ms."
 
 
 class NotSupported(StreamError):
     code = "not_supported"
-    default_cure = "Use only the controls that the model lists in the server's hello."
+    default_hint = "Use only the controls that the model lists in the server's hello."
 
 
 class Replaced(StreamError):
     code = "replaced"
-    default_cure = "Nothing to do: this stream went on over a newer connection."
+    default_hint = "Nothing to do: this stream went on over a newer connection."
     fatal_by_default = True
     close_code = 4409
 
 
 class EngineFailed(StreamError):
     code = "engine_failed"
-    default_cure = "Connect again later; the server's log says what failed."
+    default_hint = "Connect again later; the server's log says what failed."
     fatal_by_default = True
     close_code = 4500
 
 
 class Draining(StreamError):
     code = "draining"
-    default_cure = "The server is shutting down; connect again after retry_after_s seconds."
+    default_hint = "The server is shutting down; connect again after retry_after_s seconds."
     fatal_by_default = True
     close_code = 4503
 
 
 class Timeout(StreamError):
     code = "timeout"
-    default_cure = "Keep sending ack or ping messages, and read what the server sends."
+    default_hint = "Keep sending ack or ping messages, and read what the server sends."
     fatal_by_default = True
     close_code = 4408
 

@@ -37,7 +37,7 @@ SERVER: TypeAdapter[ServerMessage] = TypeAdapter(
 )
 
 CONTROLS = frozenset(cast(str, c.model_fields["type"].default) for c in get_args(Control))
-"""The types that carry an event_id and get exactly one `applied` or `rejected`."""
+"""The types that conditioning an event_id and get exactly one `applied` or `rejected`."""
 
 
 def parse_message(text: str | bytes) -> ClientMessage:
@@ -77,13 +77,13 @@ def answer(error: StreamError) -> ServerMessage:
             code=error.code,
             field=error.field,
             message=error.message,
-            cure=error.cure,
+            hint=error.hint,
         )
     return ErrorMessage(
         code=error.code,
         message=error.message,
         field=error.field,
-        cure=error.cure,
+        hint=error.hint,
         fatal=error.fatal,
         retry_after_s=error.retry_after_s,
     )
@@ -106,7 +106,7 @@ def _check_size(message: ClientMessage, byte_count: int) -> None:
         raise TooLarge(
             f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {chars * 3 // 4}",
             field="picture",
-            cure="Make it smaller, or save it as a JPEG.",
+            hint="Make it smaller, or save it as a JPEG.",
             event_id=message.event_id if isinstance(message, PictureChange) else None,
         )
 

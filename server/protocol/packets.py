@@ -79,7 +79,7 @@ def parse_packet(data: bytes) -> Packet:
         raise UnsupportedVersion(
             f"packet version must be {PROTOCOL_VERSION}, got {version}",
             field="version",
-            cure="Write 1 in the first byte of the header.",
+            hint="Write 1 in the first byte of the header.",
             fatal=False,
         )
     if kind not in _KINDS:
@@ -112,7 +112,7 @@ def parse_uplink(data: bytes) -> Packet:
         raise TooLarge(
             f"at most {MAX_AUDIO_SAMPLES} samples per packet, got {len(packet.payload) // 2}",
             field="payload",
-            cure="Split the audio into packets of 320 samples (20 ms).",
+            hint="Split the audio into packets of 320 samples (20 ms).",
         )
     return packet
 

@@ -63,7 +63,7 @@ def asyncapi() -> dict[str, Any]:
         },
         "x-error-codes": {
             error.code: {
-                "cure": error.default_cure,
+                "hint": error.default_hint,
                 "fatal": error.fatal_by_default,
                 "closeCode": error.close_code,
             }

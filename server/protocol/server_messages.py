@@ -112,7 +112,7 @@ class Rejected(Message):
     code: str
     field: str | None = None
     message: str
-    cure: str
+    hint: str
 
 
 class State(Message):
@@ -172,7 +172,7 @@ class ErrorMessage(Message):
     code: str
     message: str
     field: str | None = None
-    cure: str | None = None
+    hint: str | None = None
     fatal: bool
     retry_after_s: float | None = None
 

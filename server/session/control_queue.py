@@ -23,7 +23,7 @@ from .pending import (
 )
 
 
-class ControlDesk:
+class ControlQueue:
     """`add` any number of controls, `begin` a step with them, `finish` steps in the same order.
 
     A step that is not shown after all is dropped in its turn.
@@ -97,7 +97,7 @@ def check_scene(
         raise UnknownScene(
             "this stream has no picture of its own",
             field="scene",
-            cure="Send one with a picture control, then it can be shown.",
+            hint="Send one with a picture control, then it can be shown.",
             event_id=event_id,
         )
     if name not in known:

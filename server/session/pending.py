@@ -130,7 +130,7 @@ class PendingControls:
                 raise InvalidField(
                     f"at most {MAX_TRACKS} tracks may be held",
                     field=f"points[{number}].id",
-                    cure="Release a track with phase up or tracks.clear first.",
+                    hint="Release a track with phase up or tracks.clear first.",
                     event_id=control.event_id,
                 )
         if len(self._tracks) + len(control.points) > MAX_TRACK_EVENTS:

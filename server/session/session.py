@@ -43,7 +43,7 @@ from ..protocol.server_messages import (
     State,
 )
 from .audio_queue import AudioQueue
-from .control_queue import ControlDesk, check_supported
+from .control_queue import ControlQueue, check_supported
 from .media import (
     AudioPiece,
     ChunkRing,
@@ -82,7 +82,7 @@ class Session:
         """Whether the next chunk does not continue the one before it."""
         self._key_wanted = True
         self._audio_seq = 0
-        self._desk = ControlDesk(info, has_picture=options.has_picture)
+        self._controls = ControlQueue(info, has_picture=options.has_picture)
         self._audio = AudioQueue(
             sample_rate=info.sample_rate,
             chunk_samples=info.chunk_samples,
@@ -111,10 +111,10 @@ class Session:
             case Pause() | Resume() | AudioEnd() | AudioClear():
                 self._control_now(message, now_s)
             case Reset():
-                self._desk.add(message)
+                self._controls.add(message)
                 self._audio.clear()
             case Prompt() | SceneChange() | OwnPicture() | Tracks() | TracksClear() | SeedChange():
-                self._desk.add(message)
+                self._controls.add(message)
             case _:
                 raise OutOfOrder(f"the stream is open already, {message.type} cannot follow")
         self._update_state(now_s)
@@ -137,7 +137,7 @@ class Session:
 
     def next_step_s(self, now_s: float) -> float | None:
         """When the next chunk may be started; None while something else must happen first."""
-        under_way = self._desk.under_way
+        under_way = self._controls.under_way
         if not self.attached or self.paused or self.failure:
             return None
         if under_way >= self.options.max_under_way:
@@ -162,12 +162,12 @@ class Session:
 
     def begin_step(self, now_s: float) -> Controls:
         """The controls of the next chunk. Then comes `finish_step`, or `drop_step`."""
-        return self._desk.begin(self._audio.take(now_s))
+        return self._controls.begin(self._audio.take(now_s))
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
-        controls, answers = self._desk.finish(chunk, media.index, media.pts_us)
+        controls, answers = self._controls.finish(chunk, media.index, media.pts_us)
         if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
@@ -186,7 +186,7 @@ class Session:
 
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
-        self._obeyed(self._desk.drop())
+        self._obeyed(self._controls.drop())
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
 
@@ -214,7 +214,7 @@ class Session:
     @property
     def has_picture(self) -> bool:
         """Whether the stream has a picture of its own to show."""
-        return self._desk.has_picture
+        return self._controls.has_picture
 
     @property
     def queued_audio_ms(self) -> int:
@@ -275,7 +275,7 @@ class Session:
             self.failure = None  # it ended a connection, not the stream
         self._detached_s = now_s
         self._outbox.drop_connection()
-        self._desk.release_held()
+        self._controls.release_held()
 
     def expired(self, now_s: float) -> bool:
         """Whether nobody came back in time."""
@@ -342,7 +342,7 @@ class Session:
                 check_supported(self.info, "audio", control.event_id)
                 position_us = self.position_us(now_s)
                 self._barge_in(position_us)
-        chunk = self.chunks + self._desk.under_way - self.dropping
+        chunk = self.chunks + self._controls.under_way - self.dropping
         self.say(
             Applied(
                 event_id=control.event_id,
@@ -354,10 +354,10 @@ class Session:
 
     def _barge_in(self, position_us: float) -> None:
         self._audio.clear()
-        self._desk.clear_audio()
+        self._controls.clear_audio()
         self._outbox.mute()
         self._ring.mute_from(position_us)
-        self._interrupted = self._desk.under_way
+        self._interrupted = self._controls.under_way
         self._drop_wanted = self._drops and self._interrupted > 0
 
     @property

@@ -24,7 +24,7 @@ from ..metrics import Metrics
 from ..protocol.hello import server_version
 from ..protocol.limits import MAX_SOCKET_BYTES
 from .client_socket import ClientSocket
-from .draining_protocol import LastWords
+from .draining_protocol import DrainingProtocol
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
 from .tls import default_state_dir, own_names, self_signed
@@ -94,7 +94,7 @@ def build_server(config: ServerConfig, worker: Runner) -> DrainingServer:
             host=config.host,
             port=config.port,
             loop="asyncio",
-            ws=LastWords,
+            ws=DrainingProtocol,
             ws_per_message_deflate=False,
             ws_max_size=MAX_SOCKET_BYTES,
             timeout_graceful_shutdown=CLOSE_TIMEOUT_S,

@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 PIECE_BYTES = 65_536
 
 
-class LastWords(WebSocketsSansIOProtocol):
+class DrainingProtocol(WebSocketsSansIOProtocol):
     """Reads what has arrived before it acts on a connection that broke.
 
     asyncio stops reading at the first write that fails, and so would lose the `session.close` of a

@@ -34,7 +34,7 @@ class Inbox:
             raise RateLimited(
                 f"more than {PICTURES_PER_MINUTE} pictures a minute",
                 field="picture",
-                cure="Wait some seconds before the next picture.",
+                hint="Wait some seconds before the next picture.",
                 event_id=event_id,
             )
         return message

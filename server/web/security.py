@@ -38,7 +38,7 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
     if not host_allowed(host, config):
         raise ForbiddenOrigin(
             f"this server does not answer to the host {host!r}",
-            cure="Use the address the server printed, or add the name to the allowed hosts.",
+            hint="Use the address the server printed, or add the name to the allowed hosts.",
         )
     if origin is None or origin in config.allowed_origins:
         return

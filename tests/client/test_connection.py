@@ -136,7 +136,7 @@ async def test_rejections_have_code_field_and_cure(server: RunningServer) -> Non
         with pytest.raises(Rejected, match="nowhere") as caught:
             await stream.scene("nowhere")
         assert (caught.value.code, caught.value.field) == ("unknown_scene", "scene")
-        assert caught.value.cure
+        assert caught.value.hint
         await take(stream, 4)
 
 

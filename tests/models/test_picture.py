@@ -133,11 +133,11 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_refused_is_refused_with_its_reason_and_cure(name: str) -> None:
-    data, reason, cure = BAD[name]
+    data, reason, hint = BAD[name]
     with pytest.raises(PictureRefused) as caught:
         small_square(data, SIDE)
-    assert reason in caught.value.message and cure in caught.value.cure
-    assert caught.value.cure and caught.value.cure in str(caught.value)
+    assert reason in caught.value.message and hint in caught.value.hint
+    assert caught.value.hint and caught.value.hint in str(caught.value)
 
 
 def test_noise_never_gives_another_error() -> None:

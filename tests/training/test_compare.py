@@ -18,10 +18,10 @@ def test_an_objective_learns_for_its_time_and_is_examined_on_the_way(
     smoke_run: Run, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    lesson, student = prepare(smoke_run.data, smoke_run.parts)
+    task, student = prepare(smoke_run.data, smoke_run.parts)
     log = tmp_path / "compare.csv"
     for name in ("regression", "self-rollout"):
-        learn(lesson, student, name, 2.0, tmp_path, log)
+        learn(task, student, name, 2.0, tmp_path, log)
         assert (tmp_path / f"{name}.pt").exists()
     with log.open() as file:
         rows = list(csv.DictReader(file))

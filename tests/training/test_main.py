@@ -33,7 +33,7 @@ def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> 
     assert psnr[-1] > psnr[0] + 0.3
     visemes = _course(run.parts / "visemes", "visemes")
     assert visemes[-1] > 0.2
-    # a linear guess is where it begins, and draws so few clips well: its own lessons tell more;
+    # a linear guess is where it begins, and draws so few clips well: its own tasks tell more;
     # once pixels count, latents count half
     error = read_log(run.parts / "student/train.csv")[0]["latent"]
     assert 2 * error[-1][1] < 0.92 * error[0][1]

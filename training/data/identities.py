@@ -32,7 +32,7 @@ class Look:
     cloth: Colour
     cloth2: Colour
     cloth_kind: int
-    """0 plain crew neck, 1 high collar, 2 jacket over a shirt, 3 striped."""
+    """0 plain pool neck, 1 high collar, 2 jacket over a shirt, 3 striped."""
     background: str
     light_deg: float
     words: dict[str, str]

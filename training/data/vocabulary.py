@@ -13,7 +13,7 @@ bee before begin behind believe bell below bench berry best better big bike bird
 black blanket blue board boat body bone book boot borrow bottle bottom bowl box boy branch brave
 bread break breakfast breath bridge bright bring broken brother brown brush bubble bucket build
 bus busy butter button buy cabbage cabin cake call calm camera camp candle captain car card carpet
-carrot carry castle cat catch chair chalk change cheap cheese cherry child chip choose church
+carrot conditioning castle cat catch chair chalk change cheap cheese cherry child chip choose church
 circle city class clean clear clever climb clock close cloth cloud club coat coffee coin cold
 colour come cook copper corn corner cotton couch count country cousin cover cow cream cross crowd
 cry cup curtain dance dark daughter day deep deer desk dinner dish doctor dog door double down

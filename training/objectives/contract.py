@@ -9,10 +9,10 @@ from torch import Tensor
 
 from rollcast.models.pocket.config import STEPS
 
-from ..lesson import Lesson
 from ..loop import Losses
 from ..pocket_student import PocketStudent
 from ..sequences import Batch
+from ..task import TrainingTask
 
 _PIXEL_WEIGHT = 0.5
 
@@ -23,8 +23,8 @@ class Objective(ABC):
     steps: Sequence[float] = STEPS
     """The denoising steps that a student taught so is sampled with."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        self.lesson = lesson
+    def __init__(self, task: TrainingTask) -> None:
+        self.task = task
 
     def begin(self, student: PocketStudent) -> None:  # noqa: B027 (most have nothing to begin)
         """Called once with the student as it is before its first step."""
@@ -35,8 +35,8 @@ class Objective(ABC):
 
     def errors(self, batch: Batch, made: Tensor, *, pixels: bool) -> Losses:
         """Errors of samples that have a truth."""
-        latent = self.lesson.latent_error(batch, made)
+        latent = self.task.latent_error(batch, made)
         if not pixels:
             return {"latent": latent}
-        error = self.lesson.pixel_error(batch, made)
+        error = self.task.pixel_error(batch, made)
         return {"latent": 0.5 * latent, "pixels": _PIXEL_WEIGHT * error}

@@ -49,16 +49,16 @@ class DistributionMatching(Objective):
         x = torch.randn_like(batch.latents)
         for now, then in pairwise(steps):
             with torch.no_grad():
-                sample = self.lesson.estimate(student, batch, x, now).float()
-            x = self.lesson.renoise(sample, then)
-        return self.lesson.estimate(student, batch, x, steps[-1])
+                sample = self.task.estimate(student, batch, x, now).float()
+            x = self.task.renoise(sample, then)
+        return self.task.estimate(student, batch, x, steps[-1])
 
     def _learn_fake(self, student: PocketStudent) -> None:
-        batch = self.lesson.draw()
+        batch = self.task.draw()
         with torch.no_grad():
             made = self._rollout(student, batch).float()
         timestep = _random_time()
-        seen = self.lesson.estimate(self.fake, batch, self.lesson.renoise(made, timestep), timestep)
+        seen = self.task.estimate(self.fake, batch, self.task.renoise(made, timestep), timestep)
         self.optimizer.zero_grad()
         (seen.float() - made).square().mean().backward()
         torch.nn.utils.clip_grad_norm_(self.fake.parameters(), 1.0)
@@ -67,9 +67,9 @@ class DistributionMatching(Objective):
     def _matching(self, made: Tensor, batch: Batch) -> Tensor:
         timestep = _random_time()
         with torch.no_grad():
-            noisy = self.lesson.renoise(made, timestep)
-            real = self.lesson.estimate(self.real, batch, noisy, timestep).float()
-            fake = self.lesson.estimate(self.fake, batch, noisy, timestep).float()
+            noisy = self.task.renoise(made, timestep)
+            real = self.task.estimate(self.real, batch, noisy, timestep).float()
+            fake = self.task.estimate(self.fake, batch, noisy, timestep).float()
             # equation 8 of DMD (arXiv 2311.18828): steps of like size at every time
             size = (made - real).abs().mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-3)
             wanted = made - (fake - real) / size

@@ -19,6 +19,6 @@ class FlowMatching(Objective):
 
     def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
         timestep = 1000 * float(1 - torch.rand(()))
-        noisy = self.lesson.renoise(batch.latents, timestep)
-        made = self.lesson.estimate(student, batch, noisy, timestep)
+        noisy = self.task.renoise(batch.latents, timestep)
+        made = self.task.estimate(student, batch, noisy, timestep)
         return self.errors(batch, made, pixels=pixels)

@@ -19,5 +19,5 @@ class Regression(Objective):
 
     def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
         noise = torch.randn_like(batch.latents)
-        made = self.lesson.estimate(student, batch, noise, STEPS[0])
+        made = self.task.estimate(student, batch, noise, STEPS[0])
         return self.errors(batch, made, pixels=pixels)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..lesson import change
 from ..sequences import Batch
+from ..task import change
 from .distribution_matching import DistributionMatching
 
 _BETA = 0.5
@@ -28,13 +28,13 @@ class RewardedMatching(DistributionMatching):
 
     def _lip_sync(self, made: Tensor, batch: Batch) -> Tensor:
         """Correlation [B] of the opening read from the pictures with the true one; 0 in scenes."""
-        lesson, length = self.lesson, 4 * made.shape[1]
+        task, length = self.task, 4 * made.shape[1]
         scores = torch.zeros(len(made))
-        for n in lesson.references.is_avatar[batch.look].nonzero()[:, 0].tolist():
+        for n in task.references.is_avatar[batch.look].nonzero()[:, 0].tolist():
             one = slice(n, n + 1)
-            read = lesson.meter(lesson.decode(made[one], batch.look[one]).float())
+            read = task.meter(task.decode(made[one], batch.look[one]).float())
             start = int(batch.start[n])
-            true = lesson.train.clips.lip_gap[batch.clip[n], start : start + length]
+            true = task.train.clips.lip_gap[batch.clip[n], start : start + length]
             if float(true.std()) > 1e-3 and float(read.std()) > 1e-3:
                 scores[n] = torch.corrcoef(torch.stack([read, true]))[0, 1]
         return scores

@@ -24,14 +24,14 @@ class SelfRollout(Objective):
     """One random step of the sampler is trained at a time."""
 
     def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
-        lesson = self.lesson
+        task = self.task
         noisy, timestep = torch.randn_like(batch.latents), STEPS[0]
         if torch.rand(()) < 0.5:
             sample = batch.latents
             if torch.rand(()) < _OWN_ESTIMATE:
                 with torch.no_grad():
-                    sample = lesson.estimate(student, batch, noisy, timestep).float()
+                    sample = task.estimate(student, batch, noisy, timestep).float()
             timestep = STEPS[1]
-            noisy = lesson.renoise(sample, timestep)
-        made = lesson.estimate(student, batch, noisy, timestep)
+            noisy = task.renoise(sample, timestep)
+        made = task.estimate(student, batch, noisy, timestep)
         return self.errors(batch, made, pixels=pixels)

@@ -7,32 +7,32 @@ import { AUDIO_IN_RATE } from "../net/protocol.js";
  * @typedef {"insecure" | "unsupported" | "denied" | "missing" | "busy" | "failed"} MicrophoneProblem
  */
 
-/** @type {Record<MicrophoneProblem, {title: string, cure: string}>} */
+/** @type {Record<MicrophoneProblem, {title: string, hint: string}>} */
 export const MICROPHONE_HELP = {
   insecure: {
     title: "No microphone on a plain http address",
-    cure: "Browsers give the microphone to https and localhost only. Open the page over https or through " +
+    hint: "Browsers give the microphone to https and localhost only. Open the page over https or through " +
       "an ssh tunnel to localhost, or play an audio file instead.",
   },
   unsupported: {
     title: "This browser cannot record",
-    cure: "It has no AudioWorklet. Use a current browser, or play an audio file instead.",
+    hint: "It has no AudioWorklet. Use a current browser, or play an audio file instead.",
   },
   denied: {
     title: "The microphone is blocked",
-    cure: "Allow the microphone for this page in the address bar, then press Talk again. An audio file works without it.",
+    hint: "Allow the microphone for this page in the address bar, then press Talk again. An audio file works without it.",
   },
   missing: {
     title: "No microphone found",
-    cure: "Connect one and press Talk again, or play an audio file instead.",
+    hint: "Connect one and press Talk again, or play an audio file instead.",
   },
   busy: {
     title: "The microphone is in use",
-    cure: "Close the other program that records, then press Talk again.",
+    hint: "Close the other program that records, then press Talk again.",
   },
   failed: {
     title: "The microphone did not start",
-    cure: "Press Talk again, or play an audio file instead.",
+    hint: "Press Talk again, or play an audio file instead.",
   },
 };
 

@@ -24,7 +24,7 @@ import { StreamSocket } from "./stream-socket.js";
  * @property {number | null} retryAtMs   on the page clock; null: no retry is planned
  * @property {string | null} code        why it is not live, a code of the protocol
  * @property {string | null} message
- * @property {string | null} cure
+ * @property {string | null} hint
  *
  * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number}} SessionWish
  * @typedef {SocketEnv & {random: () => number, store: SessionStore, clientName: string}} ConnectionEnv
@@ -39,7 +39,7 @@ import { StreamSocket } from "./stream-socket.js";
 
 /** A session that lived this long was not a failed attempt. */
 const STEADY_MS = 5_000;
-const NO_REASON = { retryAtMs: null, code: null, message: null, cure: null };
+const NO_REASON = { retryAtMs: null, code: null, message: null, hint: null };
 
 export class Connection {
   /**
@@ -214,7 +214,7 @@ export class Connection {
       this._fatal = error;
       return;
     } else {
-      this._fail(error.code, error.message, error.cure ?? null);
+      this._fail(error.code, error.message, error.hint ?? null);
       return;
     }
     if (error.fatal) this.open();
@@ -227,7 +227,7 @@ export class Connection {
     const attempt = (steady ? 0 : this.state.attempt) + 1;
     const loss = explainLoss(this._fatal, closeCode);
     if (loss.code !== null && (!loss.passes || attempt > MAX_REFUSALS)) {
-      this._fail(loss.code, loss.message, loss.cure);
+      this._fail(loss.code, loss.message, loss.hint);
     } else if (loss.code === null && attempt > MAX_ATTEMPTS) {
       this._fail("unreachable", `No answer after ${MAX_ATTEMPTS} attempts.`, "Check that the server runs, then try again.");
     } else {
@@ -236,11 +236,11 @@ export class Connection {
   }
 
   /** @param {number} attempt @param {Loss} loss */
-  _planRetry(attempt, { code, message, cure, refused, retryAfterMs }) {
+  _planRetry(attempt, { code, message, hint, refused, retryAfterMs }) {
     const delayMs = retryDelayMs(attempt, this._env.random, retryAfterMs);
     const phase = refused ? "refused" : "reconnecting";
     this._socket = null;
-    this._setState({ phase, attempt, code, message, cure, retryAtMs: this._env.nowMs() + delayMs });
+    this._setState({ phase, attempt, code, message, hint, retryAtMs: this._env.nowMs() + delayMs });
     this._retryTimer = this._env.setTimer(() => this.open(), delayMs);
   }
 
@@ -249,11 +249,11 @@ export class Connection {
    *
    * @param {string} code
    * @param {string | null} message
-   * @param {string | null} cure
+   * @param {string | null} hint
    */
-  _fail(code, message, cure) {
+  _fail(code, message, hint) {
     this.suspend();
-    this._setState({ phase: "refused", retryAtMs: null, code, message, cure });
+    this._setState({ phase: "refused", retryAtMs: null, code, message, hint });
   }
 
   /** @param {Partial<ConnectionState>} change */

@@ -60,7 +60,7 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  * @typedef {{type: "applied", event_id: string, chunk: number, pts_us: number,
  *   position_us?: number | null, ignored_words?: string[] | null, scene?: string | null}} Applied
  * @typedef {{type: "rejected", event_id: string, code: string, field?: string | null,
- *   message: string, cure?: string | null}} Rejected
+ *   message: string, hint?: string | null}} Rejected
  * @typedef {{type: "state", received: boolean, talking: boolean, paused: boolean,
  *   queued_audio_ms: number, scene: string, pts_us: number}} StreamState
  * @typedef {{type: "stats", chunk: number, fps: number, lead_ms: number, chunk_time_ms: number,
@@ -70,7 +70,7 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  * @typedef {{type: "draining", retry_after_s: number}} Draining
  * @typedef {{type: "engine.restarting", retry_after_s: number}} EngineRestarting
  * @typedef {{type: "error", code: string, message: string, field?: string | null,
- *   cure?: string | null, fatal: boolean, retry_after_s?: number | null}} ErrorMessage
+ *   hint?: string | null, fatal: boolean, retry_after_s?: number | null}} ErrorMessage
  * @typedef {ServerHello | SessionReady | Applied | Rejected | StreamState | Stats | Pong | Draining
  *   | EngineRestarting
  *   | ErrorMessage} ServerMessage

@@ -16,7 +16,7 @@ const CODE_OF_CLOSE = {
  * @typedef {object} Loss
  * @property {string | null} code     a code of the protocol; null when nothing was said
  * @property {string | null} message
- * @property {string | null} cure
+ * @property {string | null} hint
  * @property {boolean} passes         false: only the user can help
  * @property {boolean} refused        the server said no, rather than vanished
  * @property {number} retryAfterMs    0 when the server named no time
@@ -37,7 +37,7 @@ export function explainLoss(fatal, closeCode) {
   return {
     code,
     message: fatal?.message ?? null,
-    cure: fatal?.cure ?? null,
+    hint: fatal?.hint ?? null,
     passes: code === null || PASSES.has(code) || LOST_SESSION.has(code),
     refused: code !== null && !LOST_SESSION.has(code),
     retryAfterMs: (fatal?.retry_after_s ?? 0) * 1000,

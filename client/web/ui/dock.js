@@ -77,7 +77,7 @@ export class DockView {
     this._talk.classList.toggle("unavailable", problem !== null);
     if (problem === null) return;
     setText(byId("mic-help-title", HTMLElement), MICROPHONE_HELP[problem].title);
-    setText(byId("mic-help-cure", HTMLElement), MICROPHONE_HELP[problem].cure);
+    setText(byId("mic-help-hint", HTMLElement), MICROPHONE_HELP[problem].hint);
   }
 
   /** @param {string | null} name @param {number} progress  0..1 */

@@ -4,30 +4,30 @@
  * @import { ConnectionState } from "../net/connection.js"
  *
  * @typedef {"calm" | "live" | "warn" | "bad"} Tone
- * @typedef {"retry" | "start" | "token" | "takeover"} Cure
+ * @typedef {"retry" | "start" | "token" | "takeover"} Hint
  * @typedef {object} Status
  * @property {string} state    for tests and styling: connecting, live, paused, ...
  * @property {Tone} tone
  * @property {string} label    the pill; it may count seconds
  * @property {string | null} title   the curtain over the picture; null: no curtain
  * @property {string | null} detail
- * @property {Cure | null} cure      what the button on the curtain does
+ * @property {Hint | null} hint      what the button on the curtain does
  *
  * @typedef {{opened: boolean, paused: boolean, draining: boolean, restarting?: boolean, stalled: boolean}} StreamCondition
  *   `opened`: there was a stream before
  */
 
-/** @type {Record<string, {title: string, label: string, cure: Cure | null}>} */
+/** @type {Record<string, {title: string, label: string, hint: Hint | null}>} */
 const REFUSALS = {
-  capacity: { label: "In line", title: "No place is free yet", cure: "retry" },
-  draining: { label: "Restarting", title: "The server is restarting", cure: "retry" },
-  engine_failed: { label: "Model failed", title: "The model stopped", cure: "retry" },
-  timeout: { label: "Timed out", title: "The connection went quiet", cure: "retry" },
-  rate_limited: { label: "Slow down", title: "Too many messages", cure: "retry" },
-  unauthorized: { label: "Token needed", title: "This server wants a token", cure: "token" },
-  forbidden_origin: { label: "Not allowed", title: "This address may not connect", cure: "retry" },
-  replaced: { label: "Open elsewhere", title: "This stream is open in another tab", cure: "takeover" },
-  unreachable: { label: "No server", title: "The server does not answer", cure: "retry" },
+  capacity: { label: "In line", title: "No place is free yet", hint: "retry" },
+  draining: { label: "Restarting", title: "The server is restarting", hint: "retry" },
+  engine_failed: { label: "Model failed", title: "The model stopped", hint: "retry" },
+  timeout: { label: "Timed out", title: "The connection went quiet", hint: "retry" },
+  rate_limited: { label: "Slow down", title: "Too many messages", hint: "retry" },
+  unauthorized: { label: "Token needed", title: "This server wants a token", hint: "token" },
+  forbidden_origin: { label: "Not allowed", title: "This address may not connect", hint: "retry" },
+  replaced: { label: "Open elsewhere", title: "This stream is open in another tab", hint: "takeover" },
+  unreachable: { label: "No server", title: "The server does not answer", hint: "retry" },
 };
 
 /**
@@ -42,12 +42,12 @@ export function describeStatus(connection, stream, nowMs) {
   if (connection.phase === "ended") {
     return {
       state: "ended", tone: "calm", label: "Ended", title: "The stream has ended",
-      detail: "Its place on the server is free again.", cure: "start",
+      detail: "Its place on the server is free again.", hint: "start",
     };
   }
   if (connection.phase === "refused") return describeRefused(connection, waitS);
   if (connection.phase === "connecting") {
-    return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, cure: null };
+    return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, hint: null };
   }
   return describeReconnecting(connection, stream, waitS);
 }
@@ -66,13 +66,13 @@ function describeReconnecting(connection, { opened }, waitS) {
     label: waitS ? `${what} in ${waitS} s · ${attempt}` : `${what} · ${attempt}`,
     title: opened ? "The connection was lost" : "The server does not answer yet",
     detail: opened ? "Your stream is kept for a while and goes on from here." : "It may still be starting.",
-    cure: "retry",
+    hint: "retry",
   };
 }
 
 /** @param {StreamCondition} stream @returns {Status} */
 function describeLive({ paused, draining, restarting, stalled }) {
-  const plain = { title: null, detail: null, cure: null };
+  const plain = { title: null, detail: null, hint: null };
   if (draining) return { ...plain, state: "draining", tone: "warn", label: "Server restarts soon" };
   if (paused) return { ...plain, state: "paused", tone: "calm", label: "Paused" };
   if (stalled && restarting) return { ...plain, state: "restarting", tone: "warn", label: "Model restarts" };
@@ -85,18 +85,18 @@ function describeLive({ paused, draining, restarting, stalled }) {
  * @param {number | null} waitS
  * @returns {Status}
  */
-function describeRefused({ code, message, cure }, waitS) {
-  const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", cure: "retry" };
+function describeRefused({ code, message, hint }, waitS) {
+  const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", hint: "retry" };
   const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
   // Who waits wants to know for what: the model to load, or another user to leave.
   const title = code === "capacity" && message ? sentenceCase(message) : known.title;
-  const reason = code === "replaced" || code === "unauthorized" ? cure : (message ?? cure);
+  const reason = code === "replaced" || code === "unauthorized" ? hint : (message ?? hint);
   return {
     state: "refused", tone: code === "capacity" ? "warn" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
     title,
     detail: [code === "capacity" ? null : reason && sentence(reason), retry].filter(Boolean).join(" ") || null,
-    cure: known.cure,
+    hint: known.hint,
   };
 }
 

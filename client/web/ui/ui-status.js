@@ -42,8 +42,8 @@ export class StatusView {
     setText(this._detail, status.detail ?? "");
     this._detail.hidden = status.detail === null;
     this._spinner.hidden = status.tone === "bad" || status.state === "ended";
-    this._tokenForm.hidden = status.cure !== "token";
-    this._action.hidden = status.cure === null || status.cure === "token";
-    setText(this._action, ACTION_LABEL[status.cure ?? ""] ?? "");
+    this._tokenForm.hidden = status.hint !== "token";
+    this._action.hidden = status.hint === null || status.hint === "token";
+    setText(this._action, ACTION_LABEL[status.hint ?? ""] ?? "");
   }
 }

@@ -121,7 +121,7 @@ def test_a_clean_pass_changes_only_what_comes_later() -> None:
     assert [len(state.caches) for state in states] == [len(STEPS), 1]
     chunks = []
     for model, state in zip(models, states, strict=True):
-        chunks.append([model.latents(state, model.front(state, Controls())) for _ in range(2)])
+        chunks.append([model.latents(state, model.prepare(state, Controls())) for _ in range(2)])
         assert all(cache.position == 3 for cache in state.caches), "the picture and two chunks"
     assert torch.equal(chunks[0][0], chunks[1][0])
     assert not torch.equal(chunks[0][1], chunks[1][1])

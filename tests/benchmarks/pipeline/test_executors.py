@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollcast.benchmarks.pipeline.executors import Plan, measure
+from rollcast.benchmarks.pipeline.executors import StagePlan, measure
 from rollcast.benchmarks.pipeline.latents_model import event_log, fingerprinted
 from rollcast.models.pocket.conditions import PACKED_CHANNELS
 
@@ -18,7 +18,7 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     log = event_log(model.info, 50)
     for name in ("prompt", "scene", "tracks", "clear_audio", "reset", "seed"):
         assert any(getattr(controls, name) for controls in log), name
-    order = model.front(model.start(seed=1), log[0])
+    order = model.prepare(model.start(seed=1), log[0])
     noise = (
         np.random.default_rng(0).standard_normal((1, 1, PACKED_CHANNELS, 8, 8)).astype(np.float32)
     )
@@ -32,7 +32,7 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
 @pytest.mark.slow
 def test_a_short_comparison(tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
-    report = measure(Plan("pocket", (2,), chunks=20, rounds=1, trace=trace), lambda _: None)
+    report = measure(StagePlan("pocket", (2,), chunks=20, rounds=1, trace=trace), lambda _: None)
     found = json.loads(json.dumps(report.to_json()))
     assert found["latents_equal"] is True
     assert 0 <= found["diagonal_difference"] < 1e-4

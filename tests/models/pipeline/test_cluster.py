@@ -14,7 +14,7 @@ import pytest
 
 from rollcast.models.pipeline.cluster import Cluster
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.launchers import Door, Here, There
+from rollcast.models.pipeline.launchers import Listener, LocalLauncher, RemoteLauncher
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
@@ -51,15 +51,18 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # as torchrun does
-    door = Door(("127.0.0.1", 0), KEY)
+    listener = Listener(("127.0.0.1", 0), KEY)
     code = (
         "from rollcast.models.pipeline.agent import keep_stage\n"
-        f"keep_stage(('127.0.0.1', {door.port}), {KEY!r}, 1)"
+        f"keep_stage(('127.0.0.1', {listener.port}), {KEY!r}, 1)"
     )
     agent = subprocess.Popen([sys.executable, "-P", "-c", code])
     try:
-        places = [Here(shared=True), There(door.admit("agent 1"), door, 1)]
-        pipeline = Pipeline(ModelSpec("tiny:TinyModel"), 2, places=places, host="127.0.0.1")
+        launchers = [
+            LocalLauncher(shared=True),
+            RemoteLauncher(listener.admit("agent 1"), listener, 1),
+        ]
+        pipeline = Pipeline(ModelSpec("tiny:TinyModel"), 2, launchers=launchers, host="127.0.0.1")
         pipeline.start()
         log = control_log(24)
         pipeline.open("a", seed=1)
@@ -79,31 +82,31 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
         assert all(np.array_equal(f.chunk.frames, x) for f, x in zip(done, frames, strict=True))
         (stage,) = children(agent.pid)
         pipeline.stop()
-        places[1].agent.close()
+        launchers[1].agent.close()
         assert agent.wait(10) == 0
         assert not Path(f"/proc/{stage}").exists()
     finally:
         agent.kill()
         agent.wait()
-        door.close()
+        listener.close()
 
 
 def test_the_door_stays_shut_for_who_does_not_know_the_key() -> None:
-    door = Door(("127.0.0.1", 0), KEY)
+    listener = Listener(("127.0.0.1", 0), KEY)
     code = (
-        "from rollcast.models.pipeline.launchers import knock\n"
-        f"import time\nknock(('127.0.0.1', {door.port}), {KEY!r}, 'agent 1')\ntime.sleep(20)"
+        "from rollcast.models.pipeline.launchers import connect\n"
+        f"import time\nconnect(('127.0.0.1', {listener.port}), {KEY!r}, 'agent 1')\ntime.sleep(20)"
     )
     stranger = (
-        "from rollcast.models.pipeline.launchers import knock\n"
-        f"knock(('127.0.0.1', {door.port}), b'guess', 'agent 1')"
+        "from rollcast.models.pipeline.launchers import connect\n"
+        f"connect(('127.0.0.1', {listener.port}), b'guess', 'agent 1')"
     )
     first = subprocess.Popen([sys.executable, "-P", "-c", stranger], stderr=subprocess.DEVNULL)
     friend: subprocess.Popen[bytes] | None = None
     try:
         time.sleep(0.4)
         friend = subprocess.Popen([sys.executable, "-P", "-c", code])
-        connection = door.admit("agent 1")
+        connection = listener.admit("agent 1")
         assert first.wait(10) != 0
         assert friend.poll() is None
         connection.close()
@@ -112,4 +115,4 @@ def test_the_door_stays_shut_for_who_does_not_know_the_key() -> None:
             if process is not None:
                 process.kill()
                 process.wait()
-        door.close()
+        listener.close()

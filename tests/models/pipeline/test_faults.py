@@ -22,7 +22,7 @@ from rollcast.models.pipeline.events import (
 )
 from rollcast.models.pipeline.messages import Load
 from rollcast.models.pipeline.pipeline import Pipeline
-from rollcast.models.pipeline.stage_plan import Plan
+from rollcast.models.pipeline.stage_plan import StagePlan
 
 from .running import (
     Shared,
@@ -42,7 +42,7 @@ PATIENCE_S = 120.0
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
-    shared = Shared(lambda: Pipeline(tiny(steps=STEPS), 3, plan=Plan(((0,), (1,), ()), 2)))
+    shared = Shared(lambda: Pipeline(tiny(steps=STEPS), 3, plan=StagePlan(((0,), (1,), ()), 2)))
     yield shared
     shared.stop()
 
@@ -249,15 +249,15 @@ def test_a_stream_that_breaks_stages_is_lost_alone(
 
 
 def test_only_what_is_needed_is_kept_of_a_stream(three: Pipeline) -> None:
-    """A snapshot and the controls since: a journal does not grow with its stream."""
+    """A snapshot and the controls since: a log does not grow with its stream."""
     three.open("a", seed=1)
     for controls in control_log(CHUNKS):
         three.step("a", controls)
     three.finish()
-    start, replay = three._journals["a"].begin_again()
+    start, replay = three._logs["a"].begin_again()
     three.close("a")
     assert isinstance(start, Load) and start.next_index == 32
-    assert sorted(start.parts) == ["front", "returns", "step.0", "step.1"]
+    assert sorted(start.parts) == ["prepare", "returns", "step.0", "step.1"]
     assert [index for index, _ in replay] == list(range(32, 40))
 
 

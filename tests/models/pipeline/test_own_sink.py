@@ -25,7 +25,7 @@ from rollcast.models.pipeline.messages import Load, ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.snapshot_parts import load_returns
-from rollcast.models.pipeline.stage_plan import Plan, choose_plan
+from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan
 
 from .running import Shared
 from .tiny import control_log
@@ -124,11 +124,11 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
     """A new seed comes with chunk 44: its latents go to 48, and a snapshot is taken behind 47."""
     log = log_of(CHUNKS)
     assert log[44].seed is not None
-    stages.assign(Plan(((0,), (1, 2), (3,), ()), 3))
+    stages.assign(StagePlan(((0,), (1, 2), (3,), ()), 3))
     stages.open("a", seed=1)
     done = [finished for controls in log[:48] for finished in stages.step("a", controls)]
     done += stages.finish()
-    start, replay = stages._journals["a"].begin_again()
+    start, replay = stages._logs["a"].begin_again()
     assert isinstance(start, Load) and start.next_index == 48 and replay == []
     assert list(load_returns(start.parts["returns"])) == [48]
     os.kill(stages.pids[2], signal.SIGKILL)

@@ -20,7 +20,7 @@ from rollcast.models.pipeline.events import (
 )
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.sequential import Sequential
-from rollcast.models.pipeline.stage_plan import Plan, choose_plan, plans
+from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan, plans
 
 from .running import (
     Shared,
@@ -109,7 +109,7 @@ def test_a_stream_may_have_the_name_of_one_that_was_just_closed(
     five: Pipeline, expected: list[np.ndarray], decoder: int
 ) -> None:
     """That one's chunks and its end still go round then, back to the decoder too."""
-    five.assign(Plan(((0,), (1,), (2,), (3,)), decoder))
+    five.assign(StagePlan(((0,), (1,), (2,), (3,)), decoder))
     log = control_log(12)
     for _ in range(3):
         five.open("a", seed=2)

@@ -17,7 +17,7 @@ from rollcast.models.contract import Controls
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.simulator import simulate
-from rollcast.models.pipeline.stage_plan import Costs, Plan, choose_plan
+from rollcast.models.pipeline.stage_plan import Costs, StagePlan, choose_plan
 from rollcast.models.pipeline.trace import chrome_trace
 
 from .running import tiny
@@ -57,13 +57,13 @@ def test_paced_by_playback_a_chunk_needs_the_sum_of_its_parts() -> None:
 
 def test_at_full_speed_admission_keeps_chunks_from_waiting_between_stages() -> None:
     costs = Costs(0.0, (0.1, 0.3, 0.1), 0.1)
-    plan = Plan(((0,), (1,), (2,), ()), 3)
+    plan = StagePlan(((0,), (1,), (2,), ()), 3)
     forecast = simulate(costs, plan, chunk_frames=4, fps=25)
     assert forecast.period_s == pytest.approx(0.3, rel=0.01)
     assert forecast.latency_max_s < costs.total_s + 1.2 * 0.3
 
 
-PLAN = Plan(((0, 1), (2, 3), ()), 2)
+PLAN = StagePlan(((0, 1), (2, 3), ()), 2)
 CHUNKS, TRIES = 16, 6
 SLOT_S = 0.18
 """Between chunks when they are paced; the slowest stage needs 0.12 s."""
@@ -142,7 +142,7 @@ def test_a_chunk_can_be_followed_through_all_stages(slept: Pipeline) -> None:
     slept.close("a")
     events = chrome_trace([finished])["traceEvents"]
     work = [event for event in events if event["ph"] == "X"]
-    assert [event["cat"] for event in work] == ["front", *["step"] * 4, "decode"]
+    assert [event["cat"] for event in work] == ["prepare", *["step"] * 4, "decode"]
     assert [event["tid"] for event in work] == [0, 0, 0, 1, 1, 2]
     ends = [event["ts"] + event["dur"] for event in work]
     assert all(end <= event["ts"] for end, event in zip(ends, work[1:], strict=False))

@@ -9,16 +9,16 @@ from multiprocessing import Pipe
 import torch
 
 from rollcast.models.contract import Controls
-from rollcast.models.pipeline.heartbeat import Lifeline
+from rollcast.models.pipeline.heartbeat import Heartbeat
 from rollcast.models.pipeline.messages import Assign
 from rollcast.models.pipeline.stage import Stage
-from rollcast.models.pipeline.stage_plan import Plan
+from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.wire import Package, pack, unpack
 
 from .tiny import TinyModel
 
-TWO = Plan(((0, 1), (2, 3)), 0)
-THREE = Plan(((0,), (1, 2), (3,)), 1)
+TWO = StagePlan(((0, 1), (2, 3)), 0)
+THREE = StagePlan(((0,), (1, 2), (3,)), 1)
 
 
 class Recorded:
@@ -38,9 +38,9 @@ def test_what_was_sent_under_an_older_plan_is_forgotten() -> None:
     """It would be given the wrong steps and go round for ever, or end a stream that is new."""
     line, executor = Pipe()
     model, links = TinyModel(), Recorded()
-    stage = Stage(1, model, Lifeline(line), links)  # type: ignore[arg-type]
-    order = model.front(model.start(seed=1), Controls())
-    chunk, end = Package("a.0", order, era=1), Package("a.0", None, era=1)
+    stage = Stage(1, model, Heartbeat(line), links)  # type: ignore[arg-type]
+    plan = model.prepare(model.start(seed=1), Controls())
+    chunk, end = Package("a.0", plan, era=1), Package("a.0", None, era=1)
     stage._do(Assign(TWO, 1))
     stage._do(chunk)
     assert [package.era for _, package in links.sent] == [1]

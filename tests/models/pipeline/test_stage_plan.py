@@ -7,7 +7,7 @@ import pytest
 from rollcast.models.pipeline.admission import Admission
 from rollcast.models.pipeline.stage_plan import (
     Costs,
-    Plan,
+    StagePlan,
     choose_plan,
     plans,
 )
@@ -34,11 +34,11 @@ def test_every_plan_is_a_chain_that_ends_at_the_decoder(stages: int) -> None:
 
 
 def test_the_decoder_goes_where_there_is_slack() -> None:
-    assert choose_plan(5, FOUR) == Plan(((0,), (1,), (2,), (3,), ()), 4)
-    assert choose_plan(2, Costs(0.0, (1.0, 1.0), 2.0)) == Plan(((0, 1), ()), 1)
-    assert choose_plan(2, Costs(0.0, (1.0, 1.0), 0.1)) == Plan(((0,), (1,)), 1)
+    assert choose_plan(5, FOUR) == StagePlan(((0,), (1,), (2,), (3,), ()), 4)
+    assert choose_plan(2, Costs(0.0, (1.0, 1.0), 2.0)) == StagePlan(((0, 1), ()), 1)
+    assert choose_plan(2, Costs(0.0, (1.0, 1.0), 0.1)) == StagePlan(((0,), (1,)), 1)
     # three cheap steps and a dear one: the first stage has room for the decoder
-    assert choose_plan(2, Costs(0.0, (0.2, 0.2, 2.0), 0.5)) == Plan(((0, 1), (2,)), 0)
+    assert choose_plan(2, Costs(0.0, (0.2, 0.2, 2.0), 0.5)) == StagePlan(((0, 1), (2,)), 0)
 
 
 def test_a_number_of_stages_that_makes_no_sense_is_refused() -> None:
@@ -47,7 +47,7 @@ def test_a_number_of_stages_that_makes_no_sense_is_refused() -> None:
             choose_plan(stages, FOUR)
     for steps, decoder in ((((1,), (0,)), 0), (((0,), ()), 0), (((0,),), 1), (((), (0,)), 0)):
         with pytest.raises(ValueError):
-            Plan(steps, decoder)
+            StagePlan(steps, decoder)
 
 
 def test_chunks_enter_once_a_period_of_the_slowest_stage() -> None:

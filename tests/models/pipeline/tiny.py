@@ -23,7 +23,7 @@ from rollcast.models.contract import (
     TrackEvent,
 )
 from rollcast.models.pipeline.executor import (
-    Order,
+    ChunkPlan,
     Row,
     draw_seed,
     run_chunk,
@@ -78,7 +78,7 @@ INFO = ModelInfo(
 
 
 @dataclass
-class TinyCarry:
+class TinyConditioning:
     """Words, the newest pointer, and a trace of the speech."""
 
     words: Tensor
@@ -92,7 +92,7 @@ class TinyCarry:
         return {}
 
 
-TinyState = StreamState[TinyCarry]
+TinyState = StreamState[TinyConditioning]
 
 
 class TinyModel:
@@ -129,7 +129,9 @@ class TinyModel:
             raise ValueError(f"unknown scene {scene!r}")
         return StreamState(
             caches=[self.new_cache() for _ in range(self.steps)],
-            carry=TinyCarry(_drawn(prompt or "", 5, 10), torch.zeros(2), torch.zeros(6)),
+            conditioning=TinyConditioning(
+                _drawn(prompt or "", 5, 10), torch.zeros(2), torch.zeros(6)
+            ),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             scene=scene,
@@ -139,54 +141,58 @@ class TinyModel:
     def step(self, state: TinyState, controls: Controls) -> Chunk:
         return run_chunk(self, state, controls)
 
-    def front(self, state: TinyState, controls: Controls) -> Order:
-        carry = state.carry
+    def prepare(self, state: TinyState, controls: Controls) -> ChunkPlan:
+        conditioning = state.conditioning
         if controls.seed is not None or controls.reset:
             state.seed = state.seed if controls.seed is None else controls.seed
             state.generator.manual_seed(state.seed)
-            carry.speech, carry.point, state.restart = torch.zeros(6), torch.zeros(2), True
+            conditioning.speech, conditioning.point, state.restart = (
+                torch.zeros(6),
+                torch.zeros(2),
+                True,
+            )
         if controls.prompt == BREAK:
             raise RuntimeError("the model broke")
         if controls.prompt is not None:
-            state.prompt, carry.words = controls.prompt, _drawn(controls.prompt, 5, 10)
+            state.prompt, conditioning.words = controls.prompt, _drawn(controls.prompt, 5, 10)
         if controls.scene is not None:
             if controls.scene not in ("sun", "moon"):
                 raise ValueError(f"unknown scene {controls.scene!r}")
             state.scene, state.restart = controls.scene, True
         for event in controls.tracks:
-            carry.point = torch.tensor([event.x, event.y])
+            conditioning.point = torch.tensor([event.x, event.y])
         if controls.clear_audio:
-            carry.speech = torch.zeros(6)
+            conditioning.speech = torch.zeros(6)
         heard = np.zeros(INFO.chunk_samples, np.int16)
         heard[: len(controls.audio)] = controls.audio
         level = float(np.abs(heard).mean()) / 32768
-        carry.speech = torch.cat([carry.speech[1:], torch.tensor([10 * level])])
-        order = Order(
+        conditioning.speech = torch.cat([conditioning.speech[1:], torch.tensor([10 * level])])
+        plan = ChunkPlan(
             state.chunk_index,
             draw_seed(state.generator),
             state.restart,
             {"scene": state.scene, "talking": level > 0},
             {
-                "words": carry.words,
-                "speech": carry.speech.expand(1, 1, 3, 6).clone(),
-                "point": carry.point,
+                "words": conditioning.words,
+                "speech": conditioning.speech.expand(1, 1, 3, 6).clone(),
+                "point": conditioning.point,
                 "heard": torch.from_numpy(heard),
             },
         )
         state.chunk_index += 1
         state.restart = False
-        return order
+        return plan
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         time.sleep(self._step_s * len(rows))
         return denoise_rows(self._student, [self._input(row) for row in rows], self._schedule)
 
-    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         time.sleep(self._decode_s)
         frames = latents.float().contiguous().numpy().view(np.uint8).reshape(4, 8, 4, 3).copy()
-        heard = order.tensors["heard"].numpy()
-        return Chunk(order.index, frames, heard, order.plain["talking"], order.plain["scene"])
+        heard = plan.tensors["heard"].numpy()
+        return Chunk(plan.index, frames, heard, plan.plain["talking"], plan.plain["scene"])
 
     def snapshot(self, state: TinyState) -> bytes:
         return state.to_bytes("tiny")
@@ -195,7 +201,7 @@ class TinyModel:
         saved = SavedState.parse(data, "tiny")
         state = StreamState(
             caches=[self.new_cache() for _ in range(self.steps)],
-            carry=TinyCarry(**saved.part("carry")),
+            conditioning=TinyConditioning(**saved.part("conditioning")),
             generator=saved.generator(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
@@ -204,18 +210,18 @@ class TinyModel:
         return state
 
     def _input(self, row: Row) -> StepInput:
-        told, dtype = row.order.tensors, self._dtype
+        told, dtype = row.plan.tensors, self._dtype
         context = self._student.encode_text(told["words"].to(dtype))
         tracks = told["point"].view(1, 1, 2, 1, 1).expand(1, 4, 2, 4, 4).to(dtype)
         conditions = Conditions(
             torch.full((1, 1, 7), 0.5, dtype=dtype), told["speech"].to(dtype), tracks
         )
-        if row.order.restart:
-            picture = _drawn(row.order.plain["scene"], *SHAPE[1:]).to(dtype)
+        if row.plan.restart:
+            picture = _drawn(row.plan.plain["scene"], *SHAPE[1:]).to(dtype)
             row.cache.reset()
             self._student(picture, torch.zeros(1, 1), context, row.cache, conditions)
             row.cache.advance(1)
-        noise = step_noise(row.order, row.step, SHAPE).to(dtype)
+        noise = step_noise(row.plan, row.step, SHAPE).to(dtype)
         return StepInput(STEPS[row.step], noise, row.latents, context, conditions, row.cache)
 
 

@@ -26,7 +26,7 @@ from rollcast.models.contract import (
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
 from rollcast.models.parity.avatar import avatar_cache, avatar_config, avatar_schedule
 from rollcast.models.pipeline.executor import (
-    Order,
+    ChunkPlan,
     Row,
     draw_seed,
     run_chunk,
@@ -57,7 +57,7 @@ _FEATURES = (1, 25, 32, 12)
 
 
 @dataclass
-class AvatarCarry:
+class AvatarConditioning:
     """Words, and the chunk whose sink will be the stream's own first latent."""
 
     words: Tensor
@@ -70,7 +70,7 @@ class AvatarCarry:
         return {"own_from": self.own_from}
 
 
-AvatarState = StreamState[AvatarCarry]
+AvatarState = StreamState[AvatarConditioning]
 
 
 class TinyAvatar:
@@ -103,7 +103,7 @@ class TinyAvatar:
     ) -> AvatarState:
         return StreamState(
             caches=[self.new_cache() for _ in range(self.steps)],
-            carry=AvatarCarry(self._words(prompt or "")),
+            conditioning=AvatarConditioning(self._words(prompt or "")),
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             scene=scene or "recorded",
@@ -113,42 +113,42 @@ class TinyAvatar:
     def step(self, state: AvatarState, controls: Controls) -> Chunk:
         return run_chunk(self, state, controls)
 
-    def front(self, state: AvatarState, controls: Controls) -> Order:
-        carry, index = state.carry, state.chunk_index
+    def prepare(self, state: AvatarState, controls: Controls) -> ChunkPlan:
+        conditioning, index = state.conditioning, state.chunk_index
         if controls.seed is not None or controls.reset:
             state.seed = state.seed if controls.seed is None else controls.seed
             state.generator.manual_seed(state.seed)
             state.restart = True
         if controls.prompt is not None:
-            state.prompt, carry.words = controls.prompt, self._words(controls.prompt)
+            state.prompt, conditioning.words = controls.prompt, self._words(controls.prompt)
         if controls.scene is not None:
             state.scene, state.restart = controls.scene, True
-        tensors = {"words": carry.words, "features": self._features(controls, index)}
+        tensors = {"words": conditioning.words, "features": self._features(controls, index)}
         own = state.returns.pop(index, None)
-        if own is not None and index == carry.own_from and not state.restart:
+        if own is not None and index == conditioning.own_from and not state.restart:
             tensors["own"] = own[:, :1]
         if state.restart:
-            carry.own_from = index + self.steps - self._early
-        order = Order(
+            conditioning.own_from = index + self.steps - self._early
+        plan = ChunkPlan(
             index,
             draw_seed(state.generator),
             state.restart,
             {"scene": state.scene, "recorded": state.seed == 0},
             tensors,
-            needed_by=carry.own_from if state.restart else None,
+            needed_by=conditioning.own_from if state.restart else None,
         )
         state.chunk_index += 1
         state.restart = False
-        return order
+        return plan
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         return euler_rows(self._student, [self._row(row) for row in rows], self._schedule)
 
-    def decode(self, order: Order, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
         frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()
         heard = np.zeros(INFO.chunk_samples, np.int16)
-        return Chunk(order.index, frames, heard, False, order.plain["scene"])
+        return Chunk(plan.index, frames, heard, False, plan.plain["scene"])
 
     def snapshot(self, state: AvatarState) -> bytes:
         return state.to_bytes(INFO.name)
@@ -160,33 +160,35 @@ class TinyAvatar:
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
             caches=caches,
-            carry=AvatarCarry(**saved.part("carry"), **saved.plain["carry"]),
+            conditioning=AvatarConditioning(
+                **saved.part("conditioning"), **saved.plain["conditioning"]
+            ),
             generator=saved.generator(),
             returns=saved.returns(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
 
     def _row(self, row: Row) -> EulerRow:
-        order, told = row.order, row.order.tensors
+        plan, told = row.plan, row.plan.tensors
         context = self._student.encode_text(told["words"])
         sink: SinkTokens | None = None
-        if order.restart:
+        if plan.restart:
             row.cache.reset()
-            sink = encode_sink(self._student, self._reference(order), self._motion, context)
+            sink = encode_sink(self._student, self._reference(plan), self._motion, context)
         elif "own" in told:
             sink = encode_sink(self._student, told["own"], self._motion, context)
-        latents = self._noise(order) if row.latents is None else row.latents
+        latents = self._noise(plan) if row.latents is None else row.latents
         conditions = Conditions(speech=speech_tokens(self._student, told["features"]))
         return EulerRow(latents, row.step, row.cache, context, conditions, sink)
 
-    def _noise(self, order: Order) -> Tensor:
+    def _noise(self, plan: ChunkPlan) -> Tensor:
         recorded = self._recorded["noise"]
-        if order.plain["recorded"] and order.index < len(recorded):
-            return recorded[order.index].transpose(0, 1)[None]
-        return step_noise(order, 0, (1, 3, 16, 8, 8))
+        if plan.plain["recorded"] and plan.index < len(recorded):
+            return recorded[plan.index].transpose(0, 1)[None]
+        return step_noise(plan, 0, (1, 3, 16, 8, 8))
 
-    def _reference(self, order: Order) -> Tensor:
-        if order.plain["scene"] == "recorded":
+    def _reference(self, plan: ChunkPlan) -> Tensor:
+        if plan.plain["scene"] == "recorded":
             return self._recorded["ref"].transpose(1, 2)
         return torch.randn(1, 1, 16, 8, 8, generator=torch.Generator().manual_seed(5))
 

@@ -122,7 +122,7 @@ def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> N
     weights = []
     for _ in range(4):
         a, b = model.step(plain, Controls()), model.step(told, Controls())
-        weights.append(float(told.carry.words[0, 3]))
+        weights.append(float(told.conditioning.words[0, 3]))
     assert weights == pytest.approx([0.5, 0.75, 1.0, 1.0])
     assert not np.array_equal(a.frames, b.frames)
 
@@ -132,8 +132,8 @@ def test_a_sad_head_sinks(model: PocketModel) -> None:
     for prompt in ("", "sad"):
         state = model.start(seed=1, prompt=prompt)
         model.step(state, Controls())
-        assert state.carry.previous is not None
-        pitch.append(float(state.carry.previous[0, VISEMES + POSE.index("pitch")]))
+        assert state.conditioning.previous is not None
+        pitch.append(float(state.conditioning.previous[0, VISEMES + POSE.index("pitch")]))
     assert pitch[1] - pitch[0] == pytest.approx(NOD["sad"] / PITCH_SPREAD, abs=1e-3)
 
 
@@ -147,7 +147,9 @@ def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:
     here, there = model.step(still, Controls()), model.step(panned, Controls())
     assert np.abs(here.frames.astype(int) - there.frames).mean() > 5
     assert _same(there, model.step(again, Controls()))
-    assert panned.carry.objects is not None and panned.carry.objects.grabs[1].thing == 1
+    assert (
+        panned.conditioning.objects is not None and panned.conditioning.objects.grabs[1].thing == 1
+    )
 
 
 def test_reset_returns_to_the_start(model: PocketModel) -> None:

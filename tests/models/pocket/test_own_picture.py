@@ -23,7 +23,7 @@ from rollcast.models.pipeline.executor import Row
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
-from rollcast.models.pipeline.stage_plan import Plan
+from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.wire import Package, pack, unpack
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
@@ -75,7 +75,7 @@ def test_a_new_picture_in_place_of_one_begins_anew(model: PocketModel) -> None:
     state = model.start(seed=1, picture=portrait(RED))
     red = model.step(state, Controls())
     again = model.restore(model.snapshot(state))
-    assert model.front(again, Controls(picture=portrait(BLUE))).restart, "a new sink"
+    assert model.prepare(again, Controls(picture=portrait(BLUE))).restart, "a new sink"
     blue = model.step(state, Controls(picture=portrait(BLUE)))
     assert red.frames[..., 2].mean() + 20 < blue.frames[..., 2].mean()
 
@@ -126,8 +126,8 @@ def test_it_survives_a_snapshot(model: PocketModel, cut: int) -> None:
 def test_nothing_of_it_is_left_when_the_stream_is_gone(model: PocketModel) -> None:
     state = model.start(seed=1, picture=portrait())
     run(model, state, [Controls(), Controls(scene="toys"), Controls(scene=PICTURE)])
-    assert state.carry.picture is not None
-    seen = [state.carry.picture.look.features.front, state.carry.picture.look.base]
+    assert state.conditioning.picture is not None
+    seen = [state.conditioning.picture.look.features.front, state.conditioning.picture.look.base]
     seen += [state.kept[PICTURE].look.features.front, state.kept[PICTURE].look.channels]
     left = [weakref.ref(tensor) for tensor in seen]
     del state, seen
@@ -153,15 +153,15 @@ def test_another_process_can_make_every_step_and_the_frames(
     caches = [elsewhere.new_cache() for _ in range(model.steps)]
     kept: dict[str, Any] = {}
     for controls, chunk in zip(LOG, expected, strict=True):
-        order = unpack(pack(Package("a", model.front(front, controls)))).package.order
-        assert order is not None
+        plan = unpack(pack(Package("a", model.prepare(front, controls)))).package.plan
+        assert plan is not None
         latents: torch.Tensor | None = None
         for step, cache in enumerate(caches):
-            (latents,) = elsewhere.denoise([Row(order, step, latents, cache)])
+            (latents,) = elsewhere.denoise([Row(plan, step, latents, cache)])
         assert latents is not None
-        assert np.array_equal(elsewhere.decode(order, latents, kept).frames, chunk.frames)
-    size = len(pack(Package("a", model.front(front, Controls()))))
-    assert size < 250_000, "an order is small"
+        assert np.array_equal(elsewhere.decode(plan, latents, kept).frames, chunk.frames)
+    size = len(pack(Package("a", model.prepare(front, Controls()))))
+    assert size < 250_000, "a plan is small"
     assert model.info.picture is not None and model.info.picture.size == PICTURE_SIZE
 
 
@@ -173,7 +173,7 @@ def test_stages_show_the_same_and_go_on_after_a_loss(model: PocketModel, folder:
     executor.open("a", seed=4, picture=portrait(RED))
     expected = [f.chunk for controls in LOG for f in executor.step("a", controls)]
     spec = ModelSpec("rollcast.models.pocket.model:PocketModel", {"folder": folder})
-    pipeline = Pipeline(spec, 3, plan=Plan(((0,), (1,), ()), 2))
+    pipeline = Pipeline(spec, 3, plan=StagePlan(((0,), (1,), ()), 2))
     pipeline.start()
     try:
         pipeline.open("a", seed=4, picture=portrait(RED))

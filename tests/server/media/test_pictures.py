@@ -99,7 +99,7 @@ def test_the_scene_of_a_picture_is_there_once_there_is_one() -> None:
     bench = Bench()
     with pytest.raises(UnknownScene) as caught:
         bench.say(SceneChange(event_id="s", scene=PICTURE))
-    assert caught.value.field == "scene" and "picture control" in caught.value.cure
+    assert caught.value.field == "scene" and "picture control" in caught.value.hint
     bench.say(OwnPicture("p", b"square"))
     bench.say(SceneChange(event_id="s", scene=PICTURE))
     Bench(has_picture=True).say(SceneChange(event_id="s", scene=PICTURE))
@@ -122,7 +122,7 @@ def test_a_picture_of_the_largest_size_is_read_and_a_longer_one_named() -> None:
     parse_message(message(text(bytes(MAX_PICTURE_BYTES))))
     error = refusal(message(text(bytes(MAX_PICTURE_BYTES + 3))))
     assert (error.code, error.field, error.event_id) == ("too_large", "picture", "e")
-    assert "524288" in error.message and "smaller" in error.cure
+    assert "524288" in error.message and "smaller" in error.hint
     opening = json.dumps({"type": "session.create", "picture": text(bytes(MAX_PICTURE_BYTES + 3))})
     assert (refusal(opening).field, refusal(opening).event_id) == ("picture", None)
     assert refusal(message("x" * MAX_SOCKET_BYTES)).code == "too_large"
@@ -208,8 +208,8 @@ async def test_every_bad_picture_is_rejected_by_its_event_and_the_stream_goes_on
         for name, picture in {**bad, "no base64": "*", "no padding": "AAA"}.items():
             rejected = await viewer.control("picture", picture=picture)
             assert (rejected["type"], rejected["code"]) == ("rejected", "invalid_field"), name
-            assert rejected["field"] == "picture" and rejected["cure"], name
-            assert "Correct the named field" not in rejected["cure"], name
+            assert rejected["field"] == "picture" and rejected["hint"], name
+            assert "Correct the named field" not in rejected["hint"], name
         rejected = await viewer.control("picture", picture=text(bytes(MAX_PICTURE_BYTES + 3)))
         assert (rejected["code"], rejected["field"]) == ("too_large", "picture")
         count = len(viewer.video)

@@ -53,7 +53,7 @@ def test_an_invalid_message_names_its_code_field_and_event(vector: dict[str, Any
         vector["field"],
         vector["event_id"],
     )
-    assert error.cure and not error.fatal
+    assert error.hint and not error.fatal
 
 
 def test_every_type_of_client_message_has_a_vector() -> None:

@@ -17,8 +17,8 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 @pytest.mark.parametrize("name", ["protocol.schema.json", "asyncapi.json"])
 def test_the_document_is_up_to_date(name: str) -> None:
-    cure = "write it anew with rollcast.server.protocol.schema.write_documents(Path('docs'))"
-    assert (ROOT / "docs" / name).read_text() == documents()[name], cure
+    hint = "write it anew with rollcast.server.protocol.schema.write_documents(Path('docs'))"
+    assert (ROOT / "docs" / name).read_text() == documents()[name], hint
 
 
 def validator(union: str) -> jsonschema.Draft202012Validator:
@@ -72,6 +72,6 @@ def test_the_specification_names_every_message_field_error_and_close_code() -> N
                 assert f"`{name}`" in PROTOCOL, name
     for error in ERRORS:
         assert f"`{error.code}`" in PROTOCOL
-        assert error.default_cure in PROTOCOL, error.code
+        assert error.default_hint in PROTOCOL, error.code
         if error.fatal_by_default:
             assert str(error.close_code) in PROTOCOL

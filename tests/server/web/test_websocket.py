@@ -65,7 +65,7 @@ async def test_a_mistake_is_answered_and_the_stream_goes_on(
         await viewer.socket.send(message)
         error = await viewer.wait_message(lambda m: m["type"] == "error")
         assert error["code"] == code
-        assert error["cure"] and not error["fatal"]
+        assert error["hint"] and not error["fatal"]
         count = len(viewer.video)
         await viewer.wait_frames(count + 8)
 
@@ -89,7 +89,7 @@ async def test_a_faulty_control_is_rejected_by_its_event(
     async with running() as server, viewing(server.ws) as viewer:
         rejected = await viewer.control(type_, **fields)
         assert (rejected["type"], rejected["code"]) == ("rejected", code)
-        assert rejected["field"] == field and rejected["cure"]
+        assert rejected["field"] == field and rejected["hint"]
 
 
 async def test_audio_beyond_the_queue_is_refused_and_what_is_queued_stays() -> None:

@@ -1,4 +1,4 @@
-"""Rendering of a data set: resuming, the index, and errors that name the cure."""
+"""Rendering of a data set: resuming, the index, and errors that name the hint."""
 
 import json
 import shutil

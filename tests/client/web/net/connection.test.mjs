@@ -37,7 +37,7 @@ function setUp({ wish = {}, token = null, storage = new FakeStorage() } = {}) {
   return world;
 }
 
-const error = (code, more = {}) => ({ type: "error", code, message: `it is ${code}`, cure: "do this", fatal: true, ...more });
+const error = (code, more = {}) => ({ type: "error", code, message: `it is ${code}`, hint: "do this", fatal: true, ...more });
 
 test("hello, create, ready: live", () => {
   const world = setUp({ wish: { scene: "grid" }, token: "secret" });
@@ -355,7 +355,7 @@ test("packets reach the player; a server of another version is refused in words"
   assert.equal(world.packets[0].seq, 5);
   world.socket.sendBinary(new ArrayBuffer(3));
   assert.equal(world.state.code, "bad_server");
-  assert.match(world.state.cure, /reload/);
+  assert.match(world.state.hint, /reload/);
 });
 
 test("media is not piled onto a full socket", () => {

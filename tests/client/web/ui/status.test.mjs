@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { describeStatus } from "../../../../client/web/ui/status.js";
 
-const LIVE = { phase: "live", attempt: 0, retryAtMs: null, code: null, message: null, cure: null };
+const LIVE = { phase: "live", attempt: 0, retryAtMs: null, code: null, message: null, hint: null };
 const QUIET = { opened: true, paused: false, draining: false, stalled: false };
 
 test("live needs no curtain", () => {
@@ -43,7 +43,7 @@ test("who stands in line learns for what and for how long", () => {
     ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "capacity", message: "the model is still loading",
   };
   const status = describeStatus(connection, QUIET, 0);
-  assert.deepEqual([status.tone, status.label, status.cure], ["warn", "In line · 5 s", "retry"]);
+  assert.deepEqual([status.tone, status.label, status.hint], ["warn", "In line · 5 s", "retry"]);
   assert.deepEqual([status.title, status.detail], ["The model is still loading", "Next attempt in 5 s."]);
 });
 
@@ -52,22 +52,22 @@ test("a refusal says why, when it is tried again, and what to do", () => {
     ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "engine_failed", message: "the model stopped working",
   };
   const status = describeStatus(connection, QUIET, 0);
-  assert.deepEqual([status.tone, status.label, status.cure], ["bad", "Model failed · 5 s", "retry"]);
+  assert.deepEqual([status.tone, status.label, status.hint], ["bad", "Model failed · 5 s", "retry"]);
   assert.equal(status.detail, "The model stopped working. Next attempt in 5 s.");
 });
 
 test("a missing token asks for one, another tab offers to take over", () => {
-  const refused = { ...LIVE, phase: "refused", cure: "Do that." };
-  assert.equal(describeStatus({ ...refused, code: "unauthorized" }, QUIET, 0).cure, "token");
-  assert.equal(describeStatus({ ...refused, code: "replaced" }, QUIET, 0).cure, "takeover");
+  const refused = { ...LIVE, phase: "refused", hint: "Do that." };
+  assert.equal(describeStatus({ ...refused, code: "unauthorized" }, QUIET, 0).hint, "token");
+  assert.equal(describeStatus({ ...refused, code: "replaced" }, QUIET, 0).hint, "takeover");
 });
 
 test("an unknown refusal still shows the server's words", () => {
   const status = describeStatus({ ...LIVE, phase: "refused", code: "new_code", message: "because" }, QUIET, 0);
   assert.equal(status.detail, "Because.");
-  assert.equal(status.cure, "retry");
+  assert.equal(status.hint, "retry");
 });
 
 test("an ended stream can be started again", () => {
-  assert.equal(describeStatus({ ...LIVE, phase: "ended" }, QUIET, 0).cure, "start");
+  assert.equal(describeStatus({ ...LIVE, phase: "ended" }, QUIET, 0).hint, "start");
 });

@@ -29,7 +29,7 @@ _PIXEL_FRAMES = 10
 _MOUTH_CELLS, _EYE_CELLS = 3.0, 2.0
 
 
-class Lesson:
+class TrainingTask:
     """What a student is taught with: data, decoder, errors, and held-out measures."""
 
     def __init__(
