@@ -1,7 +1,9 @@
 """The streaming contract: controls in, one chunk of frames out, everything mutable in one state.
 
-A model is weights plus free functions; a stream is a `StreamState`. Feeding the same control log
-to a state started from the same seed gives the same latents bit for bit.
+A model is weights plus free functions; a stream is a state. Feeding the same control log to a state
+started from the same request gives the same latents bit for bit. What a model accepts it says once,
+in `ModelInputs`: the server's hello, the schema, the page, the command line and the warm-up all
+read it there.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 TrackPhase = Literal["down", "move", "up", "anchor"]
-ControlName = Literal["prompt", "audio", "tracks", "scene", "seed", "picture"]
+InputName = Literal[
+    "prompt", "speech", "tracks", "scene", "seed", "picture", "image", "camera", "video"
+]
 
 PICTURE = "picture"
 """The scene that a stream's own picture is."""
@@ -32,6 +36,31 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptInput:
+    """Text that says what to show; `examples` are prompts that the model knows well."""
+
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechInput:
+    """Speech that the model hears, int16 mono at `sample_rate` Hz, and gives back with its frames.
+
+    It is shown `lookahead_ms` after it was fed.
+    """
+
+    sample_rate: int = 16_000
+    lookahead_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TracksInput:
+    """Points that are dragged or held; at most `max_tracks` at a time."""
+
+    max_tracks: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class PictureGuide:
     """How a face lies in a picture that a model can work with: a square of `size` pixels a side.
 
@@ -44,10 +73,72 @@ class PictureGuide:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageInput:
+    """A start or reference picture that is no face; `required`: no stream begins without one."""
+
+    width: int
+    height: int
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CameraInput:
+    """Moves of the camera: free in six degrees, or by keys as in a game."""
+
+    kind: Literal["6dof", "wasd"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInput:
+    """Frames in, at `fps`, of `width` x `height` pixels."""
+
+    width: int
+    height: int
+    fps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInputs:
+    """What a model accepts; None or empty: it takes no such thing.
+
+    `picture` is a face that a stream may bring of its own. With `scenes` one of them is always
+    shown.
+    """
+
+    scenes: tuple[Scene, ...] = ()
+    prompt: PromptInput | None = None
+    speech: SpeechInput | None = None
+    tracks: TracksInput | None = None
+    picture: PictureGuide | None = None
+    image: ImageInput | None = None
+    camera: CameraInput | None = None
+    video: VideoInput | None = None
+    seed: bool = True
+
+    @property
+    def names(self) -> frozenset[InputName]:
+        """The inputs that are taken, by name."""
+        taken: dict[InputName, bool] = {
+            "prompt": self.prompt is not None,
+            "speech": self.speech is not None,
+            "tracks": self.tracks is not None,
+            "scene": bool(self.scenes),
+            "seed": self.seed,
+            "picture": self.picture is not None,
+            "image": self.image is not None,
+            "camera": self.camera is not None,
+            "video": self.video is not None,
+        }
+        return frozenset(name for name, is_taken in taken.items() if is_taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What a client must know of a model before it opens a stream.
 
-    `picture` is there if a stream may bring a picture of its own.
+    `chunk_frames` is how many frames a chunk usually has; the first one after a start or a reset
+    has `first_chunk_frames`, where that is another number (a causal decoder makes one frame of its
+    first latent and several of every other). What counts is how many a chunk really has.
     """
 
     name: str
@@ -56,22 +147,50 @@ class ModelInfo:
     height: int
     fps: int
     chunk_frames: int
-    sample_rate: int
-    lookahead_ms: int
-    scenes: tuple[Scene, ...]
-    prompts: tuple[str, ...]
-    controls: frozenset[ControlName]
-    picture: PictureGuide | None = None
+    inputs: ModelInputs
+    first_chunk_frames: int | None = None
 
     @property
-    def chunk_us(self) -> int:
-        """Media duration of a chunk in microseconds."""
-        return self.chunk_frames * 1_000_000 // self.fps
+    def chunk_us(self) -> float:
+        """Usual media duration of a chunk in microseconds."""
+        return self.media_us(self.chunk_frames)
+
+    def media_us(self, frames: int) -> float:
+        """Media time of so many frames in microseconds."""
+        return frames * 1e6 / self.fps
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Samples per second of the sound in both directions; None: the model has none."""
+        return None if self.inputs.speech is None else self.inputs.speech.sample_rate
+
+    def samples(self, frames: int) -> int:
+        """Audio samples that the first `frames` frames of a stream last; 0 without sound."""
+        return frames * (self.sample_rate or 0) // self.fps
 
     @property
     def chunk_samples(self) -> int:
-        """Audio samples that one chunk lasts."""
-        return self.chunk_frames * self.sample_rate // self.fps
+        """Audio samples that a usual chunk lasts; 0 without sound."""
+        return self.samples(self.chunk_frames)
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The scenes, if there are any."""
+        return self.inputs.scenes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRequest:
+    """What a stream is started with; travels as it is from the client's message to the model.
+
+    `scene` None: the picture, if there is one, else the model's choice. `picture` is a JPEG, PNG or
+    WebP file.
+    """
+
+    seed: int = 0
+    scene: str | None = None
+    prompt: str | None = None
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +211,8 @@ def _silence() -> np.ndarray:
 class Controls:
     """What changed since the previous chunk; the default means "go on".
 
-    `audio` is int16 mono at `ModelInfo.sample_rate`, at most `chunk_samples` long (shorter is
-    padded with silence). `clear_audio` drops speech that was fed and has not been shown yet;
+    `audio` is int16 mono at `ModelInfo.sample_rate`, at most as long as the chunk's frames (shorter
+    is padded with silence). `clear_audio` drops speech that was fed and has not been shown yet;
     `clear_tracks` releases these track ids (an empty tuple: none, None: all). They act before
     `audio` and `tracks` of the same controls. `picture`, a JPEG, PNG or WebP file, becomes the
     stream's own; it is shown, as scene `PICTURE`, unless `scene` asks for another one.
@@ -115,17 +234,18 @@ class Controls:
 class Chunk:
     """One generated chunk.
 
-    `frames` uint8 RGB [T, H, W, 3]; `audio` int16 [chunk_samples], the speech that these frames
-    show (the input of an earlier step, late by the model's look-ahead); `talking` is true when
-    that audio carries speech. `scene` is what is shown now, `ignored_words` the words of a new
-    prompt that mean nothing to this model.
+    `frames` uint8 RGB [T, H, W, 3]; `audio` int16, as long as they last, is the speech that these
+    frames show (the input of an earlier step, late by the model's look-ahead), empty for a model
+    without sound; `talking` is true when it carries speech. `scene` is what is shown now, None for
+    a model without scenes; `ignored_words` are the words of a new prompt that mean nothing to this
+    model.
     """
 
     index: int
     frames: np.ndarray
     audio: np.ndarray
-    talking: bool
-    scene: str
+    talking: bool = False
+    scene: str | None = None
     ignored_words: tuple[str, ...] = ()
 
 
@@ -133,10 +253,10 @@ State = TypeVar("State")
 
 
 @runtime_checkable
-class Stepper(Protocol[State]):
-    """What the server needs of a model; all calls come from one thread.
+class Model(Protocol[State]):
+    """Weights and functions that make chunks; all calls come from one thread.
 
-    `State` is the model's own kind of stream state; whoever drives a model just hands it back.
+    `State` is the model's own kind of stream state; whoever runs a model just hands it back.
     """
 
     @property
@@ -144,15 +264,8 @@ class Stepper(Protocol[State]):
         """What a client must know."""
         ...
 
-    def start(
-        self,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> State:
-        """A new stream's state, with a picture of its own if one is given.
+    def start(self, request: StreamRequest) -> State:
+        """A new stream's state.
 
         Raises ValueError for an unknown scene, naming the known ones, and for a picture that
         cannot be read or is not taken.
@@ -160,7 +273,10 @@ class Stepper(Protocol[State]):
         ...
 
     def step(self, state: State, controls: Controls) -> Chunk:
-        """Advance `state` by one chunk."""
+        """Advance `state` by one chunk.
+
+        Raises ValueError for what this stream asks and the model refuses.
+        """
         ...
 
     def snapshot(self, state: State) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .contract import Stepper
+from .contract import Model, StreamRequest
 
 
-def _pocket(threads: int | None) -> Stepper[Any]:
+def _pocket(threads: int | None) -> Model[Any]:
     import torch
 
     from .contract import Controls
@@ -19,19 +19,19 @@ def _pocket(threads: int | None) -> Stepper[Any]:
         torch.set_num_threads(threads)
     model = PocketModel()
     if threads is None:
-        state = model.start(seed=0)
+        state = model.start(StreamRequest(seed=0))
         choose_threads(lambda: model.step(state, Controls()))
     return model
 
 
-def _test_pattern(threads: int | None) -> Stepper[Any]:
+def _test_pattern(threads: int | None) -> Model[Any]:
     from .test_pattern import TestPattern
 
     return TestPattern()
 
 
 # imports are inside: the test pattern must not cost a torch import
-_MODELS: dict[str, tuple[str, Callable[[int | None], Stepper[Any]]]] = {
+_MODELS: dict[str, tuple[str, Callable[[int | None], Model[Any]]]] = {
     "pocket": ("talking avatars and movable scenes, ships with the project", _pocket),
     "test-pattern": ("a painted pattern without a network, for checks of a set-up", _test_pattern),
 }
@@ -43,7 +43,7 @@ def model_names() -> dict[str, str]:
     return {name: about for name, (about, _) in _MODELS.items()}
 
 
-def load_model(name: str, *, threads: int | None = None) -> Stepper[Any]:
+def load_model(name: str, *, threads: int | None = None) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as

@@ -16,6 +16,23 @@ from .student.kv_cache import StudentCache
 _FORMAT = 1
 
 
+@dataclass(slots=True)
+class DecoderState:
+    """What a stream's decoder remembers.
+
+    `memory` holds a causal decoder's features of past frames: it is part of every snapshot and gone
+    when the stream starts anew. A decoder that looks at single frames leaves it empty. `derived` is
+    what follows from plans and takes long to work out; it can be made again and is not saved.
+    """
+
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    derived: dict[str, Any] = field(default_factory=dict)
+
+    def reset(self) -> None:
+        """The next chunk continues nothing."""
+        self.memory.clear()
+
+
 class ConditioningState(Protocol):
     """What a model's conditioning keeps from chunk to chunk."""
 
@@ -35,11 +52,10 @@ C = TypeVar("C", bound=ConditioningState)
 class StreamState(Generic[C]):
     """One stream. Weights are shared and frozen; nothing that changes lives anywhere else.
 
-    `caches` has one cache for each denoising step, or a single one with a clean pass. With
-    `restart` they start anew at the next chunk. `decoder_memory` holds a causal decoder's features
-    of past frames; a decoder that looks at single frames leaves it empty. `returns` holds clean
-    latents of past chunks by the chunk that needs them (`ChunkPlan.needed_by`). `kept` is what the
-    decoder has by it and can make again; it is not saved.
+    `caches` are those of `ChunkSteps`: one for each denoising step, or a single one with a clean
+    pass. With `restart` they and the decoder start anew at the next chunk. `returns` holds clean
+    latents of past chunks by the chunk that needs them (`ChunkPlan.needed_by`). `scene` is empty for a
+    model without scenes.
     """
 
     caches: list[StudentCache]
@@ -50,9 +66,8 @@ class StreamState(Generic[C]):
     prompt: str
     chunk_index: int = 0
     restart: bool = True
-    decoder_memory: dict[str, Tensor] = field(default_factory=dict)
+    decoder: DecoderState = field(default_factory=DecoderState)
     returns: dict[int, Tensor] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self, model: str) -> bytes:
         """The whole state; `model` names whose state it is."""
@@ -60,7 +75,7 @@ class StreamState(Generic[C]):
         for k, cache in enumerate(self.caches):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
         tensors |= {f"conditioning.{name}": t for name, t in self.conditioning.tensors().items()}
-        tensors |= {f"decoder.{name}": t for name, t in self.decoder_memory.items()}
+        tensors |= {f"decoder.{name}": t for name, t in self.decoder.memory.items()}
         tensors |= {f"returns.{chunk}": t for chunk, t in self.returns.items()}
         plain = {
             "format": _FORMAT,
@@ -106,6 +121,10 @@ class SavedState:
         """The tensors under `prefix`, without it."""
         start = f"{prefix}."
         return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+    def decoder(self) -> DecoderState:
+        """The decoder's state as it was, without what it can work out again."""
+        return DecoderState(self.part("decoder"))
 
     def returns(self) -> dict[int, Tensor]:
         """Latents that chunks to come need, by chunk."""

@@ -28,9 +28,14 @@ from .contract import (
     Chunk,
     Controls,
     ModelInfo,
+    ModelInputs,
     PictureGuide,
+    PromptInput,
     Scene,
+    SpeechInput,
+    StreamRequest,
     TrackEvent,
+    TracksInput,
 )
 
 SIZE = 128
@@ -76,7 +81,7 @@ class TestPatternState:
 
 
 class TestPattern:
-    """A `Stepper` that paints; all its state is in `TestPatternState`."""
+    """A `Model` that paints; all its state is in `TestPatternState`."""
 
     __test__ = False
 
@@ -88,35 +93,29 @@ class TestPattern:
             height=SIZE,
             fps=FPS,
             chunk_frames=CHUNK_FRAMES,
-            sample_rate=SAMPLE_RATE,
-            lookahead_ms=1000 * CHUNK_FRAMES // FPS,
-            scenes=tuple(
-                Scene(name, title, "avatar" if kind == "avatar" else "scene", _thumbnail(name))
-                for name, title, kind in _SCENES
+            inputs=ModelInputs(
+                scenes=tuple(
+                    Scene(name, title, "avatar" if kind == "avatar" else "scene", _thumbnail(name))
+                    for name, title, kind in _SCENES
+                ),
+                prompt=PromptInput(_PROMPTS),
+                speech=SpeechInput(SAMPLE_RATE, lookahead_ms=1000 * CHUNK_FRAMES // FPS),
+                tracks=TracksInput(),
+                picture=PictureGuide(SIZE, ((0.4, 0.45), (0.6, 0.45)), (0.5, 0.7)),
             ),
-            prompts=_PROMPTS,
-            controls=frozenset(("prompt", "audio", "tracks", "scene", "seed", "picture")),
-            picture=PictureGuide(SIZE, ((0.4, 0.45), (0.6, 0.45)), (0.5, 0.7)),
         )
 
-    def start(
-        self,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> TestPatternState:
+    def start(self, request: StreamRequest) -> TestPatternState:
         """A new stream's state.
 
         Raises ValueError for an unknown scene, naming the known ones, and for a bad picture.
         """
-        own = None if picture is None else pictures.small_square(picture, SIZE)
-        name = scene or (_SCENES[0][0] if own is None else PICTURE)
+        own = None if request.picture is None else pictures.small_square(request.picture, SIZE)
+        name = request.scene or (_SCENES[0][0] if own is None else PICTURE)
         _check_scene(name, own)
-        text = _PROMPTS[0] if prompt is None else prompt
+        text = _PROMPTS[0] if request.prompt is None else request.prompt
         colour = prompt_colour(text)
-        return TestPatternState(seed, name, text, colour=colour, target=colour, picture=own)
+        return TestPatternState(request.seed, name, text, colour=colour, target=colour, picture=own)
 
     def step(self, state: object, controls: Controls) -> Chunk:
         """Advance `state` by one chunk."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.contract import Controls
+from ...models.contract import Controls, StreamRequest
 from ...models.pipeline.executor import (
     ChunkPlan,
     Row,
@@ -32,7 +32,7 @@ class VariantModel(PocketModel):
 
     def begin(self, seed: int, look: str) -> PocketState:
         """A new stream with as many caches as the variant has."""
-        state = self.start(seed=seed, scene=look)
+        state = self.start(StreamRequest(seed=seed, scene=look))
         if self._variant.clean_pass:
             del state.caches[1:]
         return state

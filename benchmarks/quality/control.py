@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from ...models.contract import Controls, TrackEvent
+from ...models.contract import Controls, StreamRequest, TrackEvent
 from ...models.pocket.evaluation.evaluation_set import EXPRESSION_FRAMES, QualitySet
 from ...models.pocket.evaluation.signals import find, patch, to_signed
 from .watch import Watch
@@ -57,7 +57,7 @@ def _drag(
     move: tuple[float, float],
     half: float,
 ) -> tuple[float, int]:
-    state = watch.model.start(seed=1, scene=look)
+    state = watch.model.start(StreamRequest(seed=1, scene=look))
     rest = to_signed(watch.step(state, Controls()).frames)[-1]
     template = patch(rest, point, half)
     home = np.array(find(rest, template))
@@ -104,7 +104,7 @@ def measure_prompts(watch: Watch, reference: QualitySet, looks: Sequence[int]) -
 
 def _after(watch: Watch, look: str, prompt: str) -> Tensor:
     """The frames that end two seconds after `prompt`, the first chunk being of before it."""
-    state = watch.model.start(seed=2, scene=look)
+    state = watch.model.start(StreamRequest(seed=2, scene=look))
     watch.step(state, Controls())
     frames = [watch.step(state, Controls(prompt=prompt)).frames]
     for _ in range(int(_OBEYED_S * 1e6 / watch.model.info.chunk_us) - 1):

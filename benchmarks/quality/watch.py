@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.contract import Chunk, Controls
+from ...models.contract import Chunk, Controls, StreamRequest
 from ...models.pipeline.executor import StagedModel, all_steps
 from ...models.pocket.evaluation.signals import said_again, to_signed
 
@@ -38,7 +38,10 @@ class Watch:
 
     def chunks(self, look: str, audio: np.ndarray, count: int, seed: int = 0) -> Iterator[Chunk]:
         """`count` chunks of a look that says `audio` over and over, from its first sample on."""
-        state, samples = self.model.start(seed=seed, scene=look), self.model.info.chunk_samples
+        state, samples = (
+            self.model.start(StreamRequest(seed=seed, scene=look)),
+            self.model.info.chunk_samples,
+        )
         for k in range(count + self.late_chunks):
             chunk = self.step(state, Controls(audio=said_again(audio, k, samples)))
             if k >= self.late_chunks:
@@ -56,7 +59,9 @@ class Watch:
         Chunks that nobody sees are not decoded, which makes half an hour of every look possible.
         Steps of a batch are not timed.
         """
-        states = [self.model.start(seed=k, scene=look) for k, look in enumerate(looks)]
+        states = [
+            self.model.start(StreamRequest(seed=k, scene=look)) for k, look in enumerate(looks)
+        ]
         samples = self.model.info.chunk_samples
         for k in range(count + self.late_chunks):
             orders = [

@@ -26,7 +26,13 @@ class Admission:
         self._last_s = float("-inf")
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
-        """When a chunk may enter; None: not before one has left."""
+        """When a chunk may enter; None: not before one has left.
+
+        A single stage takes the next chunk when it is done with one: nothing is gained by its
+        waiting inside, and its controls would be older.
+        """
+        if self._stages == 1:
+            return None if under_way else now_s
         if under_way >= self._most():
             return None
         return max(now_s, self._last_s + _EAGER * self.period_s)

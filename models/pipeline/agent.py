@@ -15,7 +15,7 @@ from .launchers import (
     START,
     connect,
     end_process,
-    stage_process,
+    start_stage,
 )
 
 KEY_VARIABLE = "ROLLCAST_STAGE_KEY"
@@ -33,13 +33,13 @@ def keep_stage(address: tuple[str, int], key: bytes, rank: int) -> None:
     environment = {**os.environ, KEY_VARIABLE: key.decode()}
     try:
         while True:
-            order = connection.recv()
+            order = connection.recv_bytes(len(START))
             if process is not None:
                 end_process(process)
                 process = None
             if order == START:
                 arguments = ["--connect", f"{host}:{port}", "--rank", str(rank)]
-                process = stage_process(arguments, environment, [])
+                process = start_stage(arguments, environment, [])
     except (EOFError, OSError):
         return
     finally:

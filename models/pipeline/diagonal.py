@@ -1,7 +1,9 @@
 """All S noise levels of S successive chunks as one batch, on one device.
 
 Step k of chunk n runs with step k - 1 of chunk n + 1: a group of S rows shares every weight that
-is read. Throughput is that of batch S; a chunk comes S - 1 admissions later.
+is read. Throughput is that of batch S; a chunk comes S - 1 admissions later. For models with a
+cache for each step: with one cache and a clean pass a chunk's first step needs the clean pass of
+the chunk before.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..contract import Controls, ModelInfo
-from .events import Finished
-from .executor import ChunkPlan, Row, StagedModel
+from ..contract import Controls, StreamRequest
+from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk
+from .events import Dropped, Event, Finished
+from .in_process import InProcess
 
 
 @dataclass(slots=True)
@@ -22,71 +25,70 @@ class _Line:
 
     state: Any
     under_way: list[tuple[ChunkPlan, Tensor | None]] = field(default_factory=list)
+    shown_from: int = 0
+    """Chunks before this one were dropped."""
 
 
-class Diagonal:
-    """An `Executor` whose `step` returns the chunk admitted S - 1 steps of its stream before."""
+class Diagonal(InProcess[_Line]):
+    """An `Executor` that finishes the chunk admitted S - 1 submissions of its stream before."""
 
     def __init__(self, model: StagedModel[Any]) -> None:
+        """Raises ValueError for a model whose calls share a cache."""
+        super().__init__(model.info)
+        calls = model.chunk_steps.calls
+        if len(model.chunk_steps.cuts) != len(calls) - 1:
+            raise ValueError(
+                f"{model.info.name} has {model.chunk_steps.caches} caches for {len(calls)} calls: "
+                "calls of different chunks can be one batch only with a cache for each"
+            )
         self._model = model
-        self._lines: dict[str, _Line] = {}
+        self.depth = len(calls)
 
-    @property
-    def info(self) -> ModelInfo:
-        """What the model makes."""
-        return self._model.info
+    def drop(self, stream: str) -> None:
+        """What is under way passes its remaining calls and is not shown."""
+        line = self._streams[stream]
+        if line.under_way:
+            line.shown_from = line.under_way[-1][0].index + 1
 
-    def open(
-        self,
-        stream: str,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> None:
-        """Begin a stream. Raises ValueError for what the model's `start` refuses."""
-        state = self._model.start(seed=seed, scene=scene, prompt=prompt, picture=picture)
-        self._lines[stream] = _Line(state)
-
-    def step(self, stream: str, controls: Controls) -> list[Finished]:
-        """Admit a chunk and take all chunks of its stream one step further."""
-        line = self._lines[stream]
-        plan = self._model.prepare(line.state, controls)
-        plan.check(self._model.steps)
-        line.under_way.append((plan, None))
-        return self._move(stream, newest_step=0)
-
-    def finish(self) -> list[Finished]:
+    def finish(self) -> list[Event]:
         """Take what is under way to its end."""
-        done: list[Finished] = []
-        for stream, line in self._lines.items():
-            step = 1
+        for stream, line in self._streams.items():
+            call = 1
             while line.under_way:
-                done += self._move(stream, newest_step=step)
-                step += 1
-        return done
+                self._move(stream, line, newest_call=call)
+                call += 1
+        return self.poll(0.0)
 
-    def close(self, stream: str) -> None:
-        """Free a stream; what is under way of it is dropped."""
-        self._lines.pop(stream, None)
+    def _start(self, request: StreamRequest) -> _Line:
+        return _Line(self._model.start(request))
 
-    def _move(self, stream: str, *, newest_step: int) -> list[Finished]:
-        """Run one batch in which the newest chunk is at `newest_step`, older ones further on."""
-        line, last = self._lines[stream], self._model.steps - 1
-        count = len(line.under_way)
+    def _admit(self, stream: str, kept: _Line, controls: Controls) -> None:
+        plan = self._model.prepare(kept.state, controls)
+        plan.check(self.depth)
+        kept.under_way.append((plan, None))
+        self._move(stream, kept, newest_call=0)
+
+    def _move(self, stream: str, line: _Line, *, newest_call: int) -> None:
+        """Run one batch in which the newest chunk is at `newest_call`, older ones further on."""
+        count, calls = len(line.under_way), self._model.chunk_steps.calls
         rows = [
-            Row(plan, step, latents, line.state.caches[step])
-            for (plan, latents), step in zip(
-                line.under_way, range(newest_step + count - 1, newest_step - 1, -1), strict=True
+            Row(plan, call, latents, line.state.caches[calls[call].cache])
+            for (plan, latents), call in zip(
+                line.under_way, range(newest_call + count - 1, newest_call - 1, -1), strict=True
             )
         ]
         latents = self._model.denoise(rows)
         line.under_way = [(row.plan, new) for row, new in zip(rows, latents, strict=True)]
-        if rows[0].step < last:
-            return []
+        if rows[0].call < self.depth - 1:
+            return
         plan, clean = line.under_way.pop(0)
         assert clean is not None
         if plan.needed_by is not None:
             line.state.returns[plan.needed_by] = clean
-        return [Finished(stream, self._model.decode(plan, clean, line.state.kept))]
+        shown = plan.index >= line.shown_from
+        if shown or self._model.decoder_is_causal:
+            chunk = decode_chunk(self._model, plan, clean, line.state.decoder)
+            if shown:
+                self._events.append(Finished(stream, chunk))
+                return
+        self._events.append(Dropped(stream, plan.index))

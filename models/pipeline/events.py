@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..contract import Chunk
-from .messages import Span
+from .messages import WorkSpan
+
+Cause = Literal["died", "hung", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Finished:
     stream: str
     chunk: Chunk
     latency_s: float = 0.0
-    spans: tuple[Span, ...] = ()
+    spans: tuple[WorkSpan, ...] = ()
 
     @property
     def busy_s(self) -> dict[int, float]:
@@ -34,28 +37,34 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A stream asked for what the model refuses, or broke stages twice at a chunk; it is closed."""
+    """A stream is closed: it asked for what the model refuses, or the model failed again and again
+    at one chunk of it. `refused` tells which."""
 
     stream: str
     reason: str
+    refused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Restarting:
-    """A stage died or hung: all are started again, which takes about `estimate_s`."""
+    """The model's processes are started again, which takes about `estimate_s`.
 
-    reason: str
+    `cause` is fit for clients and health checks; `detail` may quote an exception and is for logs.
+    """
+
+    cause: Cause
+    detail: str
     estimate_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The stages work again after `took_s`; every stream goes on where it was."""
+    """The model works again after `took_s`; every stream goes on where it was."""
 
     took_s: float
 
 
-def busy_by_stage(spans: Iterable[Span]) -> dict[int, float]:
+def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
     """Seconds of work by stage."""
     busy_s: dict[int, float] = {}
     for span in spans:

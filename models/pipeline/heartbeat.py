@@ -1,4 +1,4 @@
-"""A stage's line to its executor: messages, a heartbeat, and the end of the process with it."""
+"""A stage's end of its link to the executor: messages, a heartbeat, and the end of the process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
+from .control_link import BadMessage, link_to_executor
 from .messages import Beat, FromStage, ToStage
 
 BEAT_S = 0.1
@@ -22,22 +23,25 @@ class Heartbeat:
     """Both directions of a stage's control connection; any thread may `send`."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._link = link_to_executor(connection)
         self._lock = threading.Lock()
         self._busy_since_s: float | None = None
 
     def receive(self) -> ToStage:
-        """The next message; ends the process when the executor is gone."""
+        """The next message; ends the process when the executor is gone or talks nonsense."""
         try:
-            return self._connection.recv()
+            return self._link.receive()
         except (EOFError, OSError):
             os._exit(0)
+        except BadMessage as error:
+            print(f"rollcast stage: {error}", file=sys.stderr)  # noqa: T201
+            os._exit(1)
 
     def send(self, message: FromStage) -> None:
         """Tell the executor; ends the process when it is gone."""
         try:
             with self._lock:
-                self._connection.send(message)
+                self._link.send(message)
         except OSError:
             os._exit(0)
 

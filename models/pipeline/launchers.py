@@ -12,22 +12,25 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection
 from typing import Protocol
+
+from .control_link import WrongKey, authenticate
 
 IO_S = 0.8
 """In the middle of a message no side waits longer for a stopped one."""
-START = "start"
-STOP = "stop"
+START = b"start"
+STOP = b"stop"
 _STOP_S = 5.0
 _CONNECT_S = 60.0
+_EXECUTOR = "executor"
 
 
 class Launcher(Protocol):
     """Room for one stage process at a time."""
 
-    def launch(self) -> None:
-        """Begin to start a process."""
+    def launch(self, arena_fd: int | None) -> None:
+        """Begin to start a process; on this machine it shares the frame arena."""
         ...
 
     def connect(self) -> Connection:
@@ -52,14 +55,17 @@ class LocalLauncher:
         self._process: subprocess.Popen[bytes] | None = None
         self._ours: socket.socket | None = None
 
-    def launch(self) -> None:
+    def launch(self, arena_fd: int | None) -> None:
         """Start the process."""
         self._ours, theirs = socket.socketpair()
         environment = dict(os.environ)
         if sys.platform == "linux" and not self._shared:
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        arguments = ["--fd", str(theirs.fileno())]
-        self._process = stage_process(arguments, environment, [theirs.fileno()])
+        arguments, inherited = ["--fd", str(theirs.fileno())], [theirs.fileno()]
+        if arena_fd is not None:
+            arguments += ["--arena-fd", str(arena_fd)]
+            inherited.append(arena_fd)
+        self._process = start_stage(arguments, environment, inherited)
         theirs.close()
 
     def connect(self) -> Connection:
@@ -90,9 +96,9 @@ class RemoteLauncher:
     listener: Listener
     rank: int
 
-    def launch(self) -> None:
+    def launch(self, arena_fd: int | None) -> None:
         """Tell the agent; it ends an older process first."""
-        self.agent.send(START)
+        self.agent.send_bytes(START)
 
     def connect(self) -> Connection:
         """Wait for the process to come to the listener."""
@@ -101,7 +107,7 @@ class RemoteLauncher:
     def end(self) -> None:
         """Tell the agent."""
         with contextlib.suppress(OSError):
-            self.agent.send(STOP)
+            self.agent.send_bytes(STOP)
 
     @property
     def pid(self) -> int:
@@ -129,10 +135,8 @@ class Listener:
             visitor, _ = self._socket.accept()
             connection = as_connection(visitor)
             try:
-                deliver_challenge(connection, self._key)  # type: ignore[arg-type]
-                answer_challenge(connection, self._key)  # type: ignore[arg-type]
-                self._inside[connection.recv()] = connection
-            except Exception:  # whatever a stranger sends
+                self._inside[authenticate(connection, self._key, _EXECUTOR)] = connection
+            except (WrongKey, EOFError, OSError):  # a stranger
                 connection.close()
         return self._inside.pop(name)
 
@@ -144,28 +148,26 @@ class Listener:
 def connect(address: tuple[str, int], key: bytes, name: str) -> Connection:
     """Connect to a `Listener` under a name.
 
-    Raises OSError, or AuthenticationError for a wrong key.
+    Raises OSError, or WrongKey.
     """
     visitor = socket.create_connection(address, timeout=_CONNECT_S)
     visitor.settimeout(None)
     connection = Connection(visitor.detach())
-    answer_challenge(connection, key)  # type: ignore[arg-type]
-    deliver_challenge(connection, key)  # type: ignore[arg-type]
-    connection.send(name)
+    authenticate(connection, key, name)
     return connection
 
 
-def stage_process(
+def start_stage(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:
     """Start a stage's process."""
     # The stages meet by themselves: with torchrun's settings nobody would listen for them.
     own = {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", f"{__package__}.process", *arguments],
+        [sys.executable, "-P", "-m", f"{__package__}.stage_process", *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
-        env={"OMP_NUM_THREADS": "1", **own},
+        env=own,
         # Ctrl+C in the terminal is for the server, which then ends its stages.
         start_new_session=True,
     )

@@ -1,126 +1,34 @@
 """What a pipeline's executor and its stages tell each other beside latents; free of torch.
 
-`stream` in all of them is a name that no stream had before, see `ReplayLog.key`: what is still on
-its way of a closed stream is not taken for one that was opened since.
+One set for every kind of model and any number of stages. They cross as MessagePack
+(`control_link`), never as pickles. `stream` in all of them is a name that no stream had before, see
+`ReplayLog.key`: what is still on its way of a closed stream is not taken for one that was opened
+since.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..contract import Chunk, Controls, ModelInfo
+import numpy as np
+from msgspec import Struct
+
+from ..contract import Controls, ModelInfo, StreamRequest
 from .stage_plan import Costs, StagePlan
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class Message(Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Base of all messages: immutable, told apart by their name, strict about their fields."""
+
+
+class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """How a process makes the model: `factory` is "module:callable", called with `arguments`."""
 
     factory: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """First message to a stage. `rendezvous` is a torch.distributed init method."""
-
-    rank: int
-    world: int
-    rendezvous: str
-    model: ModelSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """The plan from here on; every stream is forgotten. Answered by `Assigned`.
-
-    `era` is another number for each: chunks that still go round under an older plan are forgotten.
-    """
-
-    plan: StagePlan
-    era: int
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Begin a stream (to stage 0)."""
-
-    stream: str
-    seed: int
-    scene: str | None
-    prompt: str | None
-    picture: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Admit a chunk (to stage 0); with `snapshot` each stage saves its part behind it."""
-
-    stream: str
-    controls: Controls
-    snapshot: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Free a stream (to stage 0, which passes it on)."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Take over a stream from these parts of a snapshot, behind which chunk `next_index` comes.
-
-    Answered by `Loaded`.
-    """
-
-    stream: str
-    next_index: int
-    parts: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Do not decode chunks of `stream` before `below` (to the decoder)."""
-
-    stream: str
-    below: int
-
-
-ToStage = Setup | Assign | Open | Step | Close | Load | Drop
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model is loaded and the stages know each other; stage 0 has measured `costs`."""
-
-    info: ModelInfo | None
-    costs: Costs | None
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """The plan is in force on this stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A stream was taken over."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """This stage lives; it has been at its present piece of work for `busy_s`."""
-
-    busy_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
+class WorkSpan(Struct, frozen=True, forbid_unknown_fields=True):
     """A piece of work on a chunk, in seconds of the machine's monotonic clock."""
 
     stage: int
@@ -129,40 +37,148 @@ class Span:
     end_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Setup(Message, frozen=True):
+    """First message to a stage. `rendezvous` is a torch.distributed init method.
+
+    With `costs` nothing is measured: the stages are started again.
+    """
+
+    rank: int
+    world: int
+    rendezvous: str
+    model: ModelSpec
+    costs: Costs | None = None
+
+
+class Assign(Message, frozen=True):
+    """The plan from here on; every stream is forgotten. Answered by `Assigned`.
+
+    `era` is another number for each: chunks that still go round under an older plan are forgotten.
+    """
+
+    plan: StagePlan
+    era: int
+    frame_slots: int
+    """How many chunks the frame arena has room for; 0: frames are sent."""
+
+
+class Open(Message, frozen=True):
+    """Begin a stream (to stage 0)."""
+
+    stream: str
+    request: StreamRequest
+
+
+class Step(Message, frozen=True):
+    """Admit a chunk (to stage 0); with `snapshot` each stage saves its part behind it."""
+
+    stream: str
+    controls: Controls
+    snapshot: bool
+
+
+class Close(Message, frozen=True):
+    """Free a stream (to stage 0, which passes it on)."""
+
+    stream: str
+
+
+class Restore(Message, frozen=True):
+    """Take over a stream from these parts of a snapshot, behind which chunk `next_index` comes.
+
+    Answered by `RestoredStream`.
+    """
+
+    stream: str
+    next_index: int
+    parts: dict[str, bytes]
+
+
+class Drop(Message, frozen=True):
+    """Show no chunks of `stream` before `below` (to the decoder)."""
+
+    stream: str
+    below: int
+
+
+ToStage = Setup | Assign | Open | Step | Close | Restore | Drop
+
+
+class Ready(Message, frozen=True):
+    """The model is loaded and the stages know each other; stage 0 has measured `costs`."""
+
+    info: ModelInfo | None = None
+    costs: Costs | None = None
+    cuts: tuple[int, ...] = ()
+    """Calls before which a chunk may go on to another stage."""
+
+
+class Assigned(Message, frozen=True):
+    """The plan is in force on this stage."""
+
+
+class RestoredStream(Message, frozen=True):
+    """A stream was taken over."""
+
+    stream: str
+
+
+class Beat(Message, frozen=True):
+    """This stage lives; it has been at its present piece of work for `busy_s`."""
+
+    busy_s: float
+
+
+class MadeChunk(Struct, frozen=True, forbid_unknown_fields=True):
+    """A chunk but for its frames, which are `frames` uint8 [T, H, W, 3], or lie in the arena."""
+
+    index: int
+    audio: np.ndarray
+    talking: bool
+    scene: str | None
+    ignored_words: tuple[str, ...]
+    shape: tuple[int, ...]
+    frames: np.ndarray | None
+    slot: int | None
+
+
+class Done(Message, frozen=True):
     """A chunk came out; `chunk` is None if it was dropped."""
 
     stream: str
     index: int
-    chunk: Chunk | None
-    spans: tuple[Span, ...]
+    chunk: MadeChunk | None
+    spans: tuple[WorkSpan, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Parts of a stream's snapshot behind chunk `index`."""
+class SnapshotPart(Message, frozen=True):
+    """Parts of a stream's snapshot behind chunk `index`; a whole one has `count` of them."""
 
     stream: str
     index: int
     parts: dict[str, bytes]
+    count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Message, frozen=True):
     """The model refused what a stream asked of it."""
 
     stream: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The stage fails and ends, at work for `stream` if any; `detail` is the traceback."""
+class Broken(Message, frozen=True):
+    """The stage fails and ends, at work for chunk `index` of `stream` if any.
+
+    `detail` is the traceback.
+    """
 
     reason: str
     detail: str
     stream: str | None = None
+    index: int | None = None
+    unusable: bool = False
+    """Whether it never can work: the model could not be made of what it was told."""
 
 
-FromStage = Ready | Assigned | Loaded | Beat | Done | Part | Refused | Broken
+FromStage = Ready | Assigned | RestoredStream | Beat | Done | SnapshotPart | Refused | Broken

@@ -1,8 +1,9 @@
-"""The pipeline executor: stages as processes, each with its denoising steps and their caches.
+"""The pipeline executor: a model in processes of its own, one or several.
 
-Timestep-forcing pipeline parallelism (Live Avatar, arXiv 2512.04677), with any number of stages
-and sessions, paced at its input, and started again when a stage is lost. Free of torch: whoever
-drives it has no model in its process. One thread calls it.
+Several stages share the calls of a chunk, each with the caches of its own (timestep-forcing
+pipeline parallelism, Live Avatar, arXiv 2512.04677); they are paced at the input. Lost processes
+are started again and every stream goes on where it was. Free of torch: whoever drives it has no
+model in its process. One thread calls it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,13 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any
 
-from ..contract import Controls, ModelInfo
+from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from .admission import Admission
-from .events import (
-    Dropped,
-    Event,
-    Finished,
-    Lost,
-    Restarted,
-    Restarting,
-    busy_by_stage,
-)
+from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
 from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
@@ -33,27 +28,41 @@ from .messages import (
     Done,
     Drop,
     FromStage,
-    Load,
-    Loaded,
+    MadeChunk,
     ModelSpec,
     Open,
-    Part,
     Ready,
     Refused,
+    Restore,
+    RestoredStream,
+    SnapshotPart,
     Step,
 )
 from .replay_log import ReplayLog
 from .stage_plan import Costs, StagePlan, choose_plan
-from .stage_pool import StagePool
+from .stage_pool import Loss, Patience, StagePool
 
 _POLL_S = 0.1
-_TRIES = 3
 _FAILURES = 2
-"""So often a stream may break a stage at the same chunk; then it is given up."""
+"""So often the model may raise an exception at one chunk of a stream, which is then given up."""
+_DEATHS = 3
+"""The same for a process that died without a word, which may have been killed for other reasons."""
 
 
 class PipelineFailed(Exception):
-    """The stages could not be started, several times in a row."""
+    """The model cannot be made, or its processes did not come up the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses before one failed start after another: doubled up to `most_s`, without an end."""
+
+    first_s: float = 0.5
+    most_s: float = 30.0
+
+    def pause_s(self, failures: int) -> float:
+        """Before the next try, after so many that failed in a row."""
+        return 0.0 if failures == 0 else min(self.most_s, self.first_s * 2 ** (failures - 1))
 
 
 class Pipeline:
@@ -65,14 +74,17 @@ class Pipeline:
     def __init__(
         self,
         model: ModelSpec,
-        stages: int,
+        stages: int = 1,
         *,
         plan: StagePlan | None = None,
         launchers: Sequence[Launcher] | None = None,
         host: str | None = None,
+        patience: Patience | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         where = [LocalLauncher() for _ in range(stages)] if launchers is None else launchers
-        self._new_pool = lambda: StagePool(where, model, host)
+        self._new_pool = lambda: StagePool(where, model, host, patience or Patience())
+        self._backoff = backoff or Backoff()
         self._stages = stages
         self._fixed_plan = plan
         self._pool = self._new_pool()
@@ -86,10 +98,13 @@ class Pipeline:
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._running = False
+        self._launched = False
         self._started_s = 0.0
+        self._launch_at_s = 0.0
+        self._failed_starts = 0
         self._lost_s: float | None = None
-        self._tries = 0
         self._info: ModelInfo | None = None
+        self._cuts: tuple[int, ...] = ()
         self.costs: Costs | None = None
         self.plan: StagePlan | None = plan
         self.admission = Admission(stages)
@@ -103,12 +118,21 @@ class Pipeline:
         """Start the stages and return when they are ready. Raises PipelineFailed."""
         self._launch()
         while not self._running:
-            self._turn(_POLL_S)
+            self._advance(_POLL_S)
 
     def stop(self) -> None:
         """End the stages."""
-        self._running = False
+        self._running = self._launched = False
         self._pool.stop()
+
+    @property
+    def depth(self) -> int:
+        """A chunk on each stage, and one on its way in; a single stage has one at a time."""
+        return 1 if self._stages == 1 else self._stages + 1
+
+    def next_s(self, now_s: float, under_way: int) -> float | None:
+        """When the pace lets one more chunk in; None while the stages are not there."""
+        return self.admission.next_s(now_s, under_way) if self._running else None
 
     @property
     def info(self) -> ModelInfo:
@@ -127,41 +151,38 @@ class Pipeline:
         assert self.costs is not None, "start comes first"
         while not self._running:
             # stages that are started again get the old plan first
-            self._turn(_POLL_S)
+            self._advance(_POLL_S)
         self._fixed_plan = plan
         self._running = False
         self._send_plan(plan)
         while not self._running:
-            self._turn(_POLL_S)
+            self._advance(_POLL_S)
 
     # Streams.
 
-    def open(
-        self,
-        stream: str,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> None:
-        """Begin a stream; what the model's `start` refuses comes back as `Lost`."""
+    def open(self, stream: str, request: StreamRequest) -> None:
+        """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._logs[stream] = ReplayLog(Open(key, seed, scene, prompt, picture))
+        self._logs[stream] = ReplayLog(Open(key, request))
         self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:
-        """Admit a chunk as soon as the pace allows."""
-        self._queue.append((stream, self._logs[stream].add(controls), controls))
-        self._pump()
+        """Admit a chunk as soon as the pace allows; of a stream that is lost, none."""
+        log = self._logs.get(stream)
+        if log is not None:
+            self._queue.append((stream, log.add(controls), controls))
+            self._pump()
 
     def drop(self, stream: str) -> None:
-        """Barge-in: chunks of `stream` that are under way are not shown, and not decoded.
+        """Barge-in: chunks of `stream` that are under way are not shown.
 
-        They pass all remaining steps, so that every cache has the same past; `Dropped` tells of
-        each. This costs no time: a chunk admitted now comes no earlier if others are torn out.
+        They pass all remaining steps, so that every cache has the same past, and a decoder that
+        needs what went before decodes them; `Dropped` tells of each. This costs no time: a chunk
+        admitted now comes no earlier if others are torn out.
         """
-        log = self._logs[stream]
+        log = self._logs.get(stream)
+        if log is None:
+            return
         if self._running and self.plan is not None:
             self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))
         log.shown_from = log.next_index
@@ -177,38 +198,21 @@ class Pipeline:
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
         """What happened; waits up to `timeout_s`, or until any of `others` is readable.
 
-        To be called all the time, for it is what notices a lost stage. Raises PipelineFailed.
+        To be called all the time, for it is what notices a lost stage.
         """
         if not self._events:
-            self._turn(timeout_s, others)
+            self._advance(timeout_s, others)
         events, self._events = self._events, []
         return events
 
-    # As an `Executor`.
-
-    def step(self, stream: str, controls: Controls) -> list[Finished]:
-        """Admit a chunk; the chunks that are ready. Waits while the pipeline is full."""
-        self.submit(stream, controls)
-        done = self._finished(self.poll(0.0))
-        while self._queue:
-            done += self._finished(self.poll(self._pause_s()))
-        return done
-
-    def finish(self) -> list[Finished]:
+    def finish(self) -> list[Event]:
         """Wait for the chunks under way."""
-        done = self._finished(self._events)
-        self._events = []
+        done, self._events = self._events, []
         while self._under_way or self._queue:
-            done += self._finished(self.poll(self._pause_s()))
+            done += self.poll(self._pause_s())
         return done
 
     # Private.
-
-    def _finished(self, events: list[Event]) -> list[Finished]:
-        for event in events:
-            if isinstance(event, Lost):
-                raise ValueError(event.reason)
-        return [event for event in events if isinstance(event, Finished)]
 
     def _pause_s(self) -> float:
         """How long nothing can be admitted, at most."""
@@ -216,36 +220,77 @@ class Pipeline:
         next_s = self.admission.next_s(now_s, len(self._under_way))
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
-    def _turn(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
+    def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
+        if not self._launched:
+            self._wait_for_launch(timeout_s, others)
+            return
         for rank, message in self._pool.receive(timeout_s, others):
             self._handle(rank, message)
-        reason = self._pool.lost()
-        if reason is not None and self._running:
+        loss = self._pool.lost()
+        if loss is not None and self._running:
             # Told at once: to end what is left of the stages takes a while.
-            self._lose(reason)
-        elif reason is not None:
-            self._recover(reason)
+            self._lose(loss)
+        elif loss is not None:
+            self._recover(loss)
         self._pump()
 
     def _launch(self) -> None:
         self._pool = self._new_pool()
         self._waiting_for = set(range(self._stages))
         self._started_s = time.monotonic()
-        self._pool.start()
+        self._launched = True
+        self._pool.start(self.costs)
 
-    def _lose(self, reason: str) -> None:
+    def _wait_for_launch(self, timeout_s: float, others: Sequence[Any]) -> None:
+        """Between a failed start and the next one."""
+        pause_s = self._launch_at_s - time.monotonic()
+        if pause_s <= 0:
+            self._launch()
+        else:
+            wait(list(others), min(timeout_s, pause_s))
+
+    def _lose(self, loss: Loss) -> None:
         self._running = False
         self._lost_s = time.monotonic()
         self.restarts += 1
-        self._tries = 0
-        self._events.append(Restarting(reason, self.start_s))
+        self._failed_starts = 0
+        self._blame(loss)
+        self._events.append(Restarting(loss.cause, loss.detail, self.start_s))
 
-    def _recover(self, reason: str) -> None:
+    def _blame(self, loss: Loss) -> None:
+        """Note at whose chunk the stages broke: theirs who said so, else the oldest under way."""
+        if loss.broken is not None:
+            name, index = self._named(loss.broken.stream), loss.broken.index
+        else:
+            name, index = next(iter(self._under_way), (None, None))
+        if name in self._logs:
+            self._logs[name].failed(index, loss.detail)
+            log, limit = self._logs[name], _FAILURES if loss.broken is not None else _DEATHS
+            if max(log.failures.values()) >= limit:
+                # or it would break the stages again and again, for all others too
+                del self._logs[name]
+                self._events.append(Lost(name, log.reason, refused=False))
+
+    def _recover(self, loss: Loss) -> None:
+        """The stages are not up, and one of them is lost: end the others and try again."""
         self._pool.stop()
-        self._tries += 1
-        if self._tries > _TRIES:
-            raise PipelineFailed(f"{reason}; gave up after {_TRIES} tries")
-        self._launch()
+        self._launched = False
+        if self._started_s > (self._lost_s or 0.0):
+            # it was lost while it started
+            if self._info is None:
+                raise PipelineFailed(_told(loss))
+            self._failed_starts += 1
+            self._blame_restore(loss)
+            self._events.append(Restarting(loss.cause, loss.detail, self.start_s + self._pause()))
+        self._launch_at_s = time.monotonic() + self._pause()
+
+    def _pause(self) -> float:
+        return self._backoff.pause_s(self._failed_starts)
+
+    def _blame_restore(self, loss: Loss) -> None:
+        """A stream whose restored state breaks the stages is at fault as one whose chunk does."""
+        if loss.broken is not None and loss.broken.stream is not None:
+            self._blame(loss)
 
     def _tell(self) -> None:
         """Open and close on the stages what was opened and closed here."""
@@ -271,38 +316,46 @@ class Pipeline:
                 self._ready(rank, message)
             case Assigned():
                 self._answered(rank)
-            case Loaded():
+            case RestoredStream():
                 self._answered(f"{rank}/{message.stream}")
             case Done():
                 self._done(name, message)
-            case Part() if name is not None and self.costs is not None:
-                steps = len(self.costs.step_s)
-                self._logs[name].take_part(message.index, message.parts, steps)
+            case SnapshotPart() if name is not None:
+                self._logs[name].take_part(message.index, message.parts, message.count)
             case Refused() if name is not None:
                 self.close(name)
                 self._events.append(Lost(name, message.reason))
-            case Broken() if self._tries >= _TRIES or self._info is None:
-                raise PipelineFailed(f"stage {rank}: {message.reason}\n{message.detail}")
-            case Broken() if name is not None:
-                self._logs[name].failures.append(message.reason)
+            case Broken() if self._info is None or message.unusable:
+                if self._info is None:
+                    raise PipelineFailed(f"{message.reason}\n{message.detail}")
             case _:
                 pass
 
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
-            self._info, self.costs = message.info, message.costs
+            self._info, self.costs, self._cuts = message.info, message.costs, message.cuts
             costs = message.costs
             self._pool.longest_part_s = max(costs.prepare_s, costs.decode_s, *costs.step_s)
         self._waiting_for.discard(rank)
         if not self._waiting_for and self.costs is not None:
-            self._send_plan(self._fixed_plan or choose_plan(self._stages, self.costs))
+            try:
+                plan = self._fixed_plan or choose_plan(self._stages, self.costs, self._cuts)
+            except ValueError as error:
+                raise PipelineFailed(str(error)) from error
+            self._send_plan(plan)
 
     def _send_plan(self, plan: StagePlan) -> None:
         assert self.costs is not None, "stage 0 measured them"
         self.plan = plan
         self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
         self._waiting_for = set(range(self._stages))
-        message = Assign(plan, next(self._eras))
+        # one more than can be under way: a chunk is read before another one is admitted
+        slots = 0 if self._pool.arena is None else self.depth + 1
+        if self._pool.arena is not None:
+            info = self.info
+            frames = max(info.chunk_frames, info.first_chunk_frames or 0)
+            self._pool.arena.resize(slots, frames * info.width * info.height * 3)
+        message = Assign(plan, next(self._eras), slots)
         for rank in range(self._stages):
             self._pool.send(rank, message)
 
@@ -321,19 +374,16 @@ class Pipeline:
         self._queue.clear()
         self._under_way.clear()
         replays: list[list[tuple[str, int, Controls]]] = []
-        for stream, log in list(self._logs.items()):
-            if len(log.failures) >= _FAILURES:
-                # or it would break the stages again and again, for all others too
-                del self._logs[stream]
-                self._events.append(Lost(stream, log.failures[-1]))
-                continue
+        for stream, log in self._logs.items():
             start, replay = log.begin_again()
-            if isinstance(start, Load):
+            if isinstance(start, Restore):
                 for rank in range(self.plan.stages):
                     self._pool.send(rank, start)
                     self._waiting_for.add(f"{rank}/{log.key}")
             else:
                 self._pool.send(0, start)
+            if log.shown_from:
+                self._pool.send(self.plan.decoder, Drop(log.key, log.shown_from))
             replays.append([(stream, index, controls) for index, controls in replay])
         self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
@@ -344,7 +394,7 @@ class Pipeline:
     def _resume(self) -> None:
         self._running = True
         self._tell()
-        self._tries = 0
+        self._failed_starts = 0
         self.start_s = time.monotonic() - self._started_s
         if self._lost_s is not None:
             self._events.append(Restarted(time.monotonic() - self._lost_s))
@@ -364,7 +414,7 @@ class Pipeline:
             self._pool.send(0, Step(key, controls, ReplayLog.wants_snapshot(index)))
 
     def _done(self, name: str | None, message: Done) -> None:
-        if name is None or self.costs is None:
+        if name is None:
             return
         begin_s = self._under_way.pop((name, message.index), None)
         if begin_s is None:
@@ -373,10 +423,25 @@ class Pipeline:
         self._pool.worked(max(span.end_s - span.begin_s for span in message.spans))
         if message.chunk is not None:
             self.admission.observed(busy_by_stage(message.spans))
-        if not log.deliver(message.index, len(self.costs.step_s)):
+        if not log.deliver(message.index):
             return
         if message.chunk is None or message.index < log.shown_from:
             self._events.append(Dropped(name, message.index))
             return
         latency_s = time.monotonic() - begin_s
-        self._events.append(Finished(name, message.chunk, latency_s, message.spans))
+        chunk = self._unpacked(message.chunk)
+        self._events.append(Finished(name, chunk, latency_s, message.spans))
+
+    def _unpacked(self, made: MadeChunk) -> Chunk:
+        """The chunk with its frames, copied out of the arena if they are there."""
+        frames = made.frames
+        if made.slot is not None:
+            assert self._pool.arena is not None, "there is a slot"
+            frames = self._pool.arena.read(made.slot, made.shape)
+        assert frames is not None, "frames come with the chunk or lie in the arena"
+        return Chunk(made.index, frames, made.audio, made.talking, made.scene, made.ignored_words)
+
+
+def _told(loss: Loss) -> str:
+    """A loss with its traceback, if it has one."""
+    return loss.detail if loss.broken is None else f"{loss.detail}\n{loss.broken.detail}"

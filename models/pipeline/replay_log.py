@@ -6,16 +6,14 @@ the same stream bit for bit, so a restart is a pause and nothing else.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..contract import Controls
-from .messages import Load, Open
+from .messages import Open, Restore
 
 SNAPSHOT_CHUNKS = 16
-# "prepare" and "returns"
-_PARTS_BESIDE_STEPS = 2
 
 
 @dataclass(slots=True)
@@ -27,12 +25,16 @@ class ReplayLog:
     delivered: int = -1
     shown_from: int = 0
     """Chunks before this one were dropped."""
-    failures: list[str] = field(default_factory=list)
-    """Why stages broke at work for it, since its latest new chunk."""
+    failures: Counter[int] = field(default_factory=Counter)
+    """How often stages broke at work for each chunk that was not delivered yet."""
+    reason: str = ""
+    """Why they did so the last time."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, bytes]] | None = None
     """Behind which chunk, and its parts."""
     _coming: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    _whole: set[int] = field(default_factory=set)
+    """Chunks behind which all parts have come."""
 
     @property
     def key(self) -> str:
@@ -50,42 +52,48 @@ class ReplayLog:
         """Whether a snapshot should be taken behind this chunk."""
         return index % SNAPSHOT_CHUNKS == SNAPSHOT_CHUNKS - 1
 
-    def deliver(self, index: int, steps: int) -> bool:
+    def deliver(self, index: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
         new = index > self.delivered
+        self.delivered = max(index, self.delivered)
         if new:
             self.failures.clear()
-        self.delivered = max(index, self.delivered)
-        self._settle(steps)
+        self._settle()
         return new
 
-    def take_part(self, index: int, parts: Mapping[str, bytes], steps: int) -> None:
-        """A stage's parts of the snapshot behind chunk `index`."""
-        self._coming.setdefault(index, {}).update(parts)
-        self._settle(steps)
+    def take_part(self, index: int, parts: Mapping[str, bytes], count: int) -> None:
+        """A stage's parts of the snapshot behind chunk `index`, of `count` in all."""
+        coming = self._coming.setdefault(index, {})
+        coming.update(parts)
+        if len(coming) == count:
+            self._whole.add(index)
+        self._settle()
 
-    def begin_again(self) -> tuple[Open | Load, list[tuple[int, Controls]]]:
+    def failed(self, index: int | None, reason: str) -> None:
+        """The stages broke at work for a chunk of this stream; None: before any."""
+        self.failures[self.delivered + 1 if index is None else index] += 1
+        self.reason = reason
+
+    def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls]]]:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
+        self._whole.clear()
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
-        return Load(self.key, index + 1, parts), list(self._controls)
+        return Restore(self.key, index + 1, parts), list(self._controls)
 
-    def _settle(self, steps: int) -> None:
+    def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
 
         Not before its chunk was delivered: that one could not be made again.
         """
-        complete = [
-            index
-            for index, parts in self._coming.items()
-            if len(parts) == steps + _PARTS_BESIDE_STEPS and index <= self.delivered
-        ]
+        complete = [index for index in self._whole if index <= self.delivered]
         if not complete:
             return
         newest = max(complete)
         self._snapshot = newest, self._coming[newest]
         self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
+        self._whole = {k for k in self._whole if k > newest}
         while self._controls and self._controls[0][0] <= newest:
             self._controls.popleft()

@@ -1,48 +1,29 @@
-"""Every step of a chunk after the other, on one device: the reference for the other executors."""
+"""Every call of a chunk after the other, here and now: the reference for the other executors."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from ..contract import Controls, ModelInfo
+from ..contract import Controls, Model, StreamRequest
 from .events import Finished
-from .executor import StagedModel, run_chunk
+from .in_process import InProcess
+from .messages import WorkSpan
 
 
-class Sequential:
-    """An `Executor` that finishes each chunk before it returns."""
+class Sequential(InProcess[Any]):
+    """An `Executor` that finishes each chunk as it is submitted, for any kind of model."""
 
-    def __init__(self, model: StagedModel[Any]) -> None:
+    def __init__(self, model: Model[Any]) -> None:
+        super().__init__(model.info)
         self._model = model
-        self._states: dict[str, Any] = {}
 
-    @property
-    def info(self) -> ModelInfo:
-        """What the model makes."""
-        return self._model.info
+    def _start(self, request: StreamRequest) -> Any:
+        return self._model.start(request)
 
-    def open(
-        self,
-        stream: str,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> None:
-        """Begin a stream. Raises ValueError for what the model's `start` refuses."""
-        self._states[stream] = self._model.start(
-            seed=seed, scene=scene, prompt=prompt, picture=picture
-        )
-
-    def step(self, stream: str, controls: Controls) -> list[Finished]:
-        """Make one chunk."""
-        return [Finished(stream, run_chunk(self._model, self._states[stream], controls))]
-
-    def finish(self) -> list[Finished]:
-        """Nothing is ever under way."""
-        return []
-
-    def close(self, stream: str) -> None:
-        """Free a stream."""
-        self._states.pop(stream, None)
+    def _admit(self, stream: str, kept: Any, controls: Controls) -> None:
+        begin_s = time.monotonic()
+        chunk = self._model.step(kept, controls)
+        end_s = time.monotonic()
+        span = WorkSpan(0, "chunk", begin_s, end_s)
+        self._events.append(Finished(stream, chunk, end_s - begin_s, (span,)))

@@ -1,7 +1,7 @@
-"""A stream's snapshot in parts.
+"""A stream's snapshot in parts, each saved by the stage that has it.
 
-`prepare`, `step.k` for the cache of each denoising step, and `returns` for clean latents that
-chunks to come need: they may have been on their way back when `prepare`'s part was saved.
+`prepare`, `cache.k` for each cache, `decoder`, and `returns` for clean latents that chunks to come
+need: they may have been on their way back when `prepare`'s part was saved.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ from collections.abc import Mapping
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..state import read_metadata
+from ..state import DecoderState, read_metadata
 from ..student.kv_cache import StudentCache
 
+PREPARE = "prepare"
 RETURNS = "returns"
+DECODER = "decoder"
 
 
-def step_part(step: int) -> str:
-    """The name of a step's part."""
-    return f"step.{step}"
+def parts_of(caches: int) -> int:
+    """How many parts a whole snapshot has."""
+    return caches + len((PREPARE, RETURNS, DECODER))
+
+
+def snapshot_of_cache(cache: int) -> str:
+    """The name of a cache's part."""
+    return f"cache.{cache}"
 
 
 def cache_part(cache: StudentCache) -> bytes:
@@ -43,3 +50,13 @@ def returns_part(returns: Mapping[int, Tensor]) -> bytes:
 def load_returns(data: bytes) -> dict[int, Tensor]:
     """The inverse of `returns_part`."""
     return {int(chunk): latents for chunk, latents in load(data).items()}
+
+
+def decoder_part(state: DecoderState) -> bytes:
+    """What a causal decoder remembers, as bytes."""
+    return save({name: tensor.clone() for name, tensor in state.memory.items()})
+
+
+def load_decoder(data: bytes) -> DecoderState:
+    """The inverse of `decoder_part`."""
+    return DecoderState(load(data))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds that the parts of a chunk take: prepare, each denoising step, decoder."""
+    """Seconds that the parts of a chunk take: prepare, each call of the student, decoder."""
 
     prepare_s: float
     step_s: tuple[float, ...]
@@ -23,9 +23,9 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """`steps[r]` are the denoising steps of stage r, in order; `decoder` is the stage that decodes.
+    """`steps[r]` are the calls of stage r, in order; `decoder` is the stage that decodes.
 
-    A stage without steps comes last and is the decoder. The front is always on stage 0.
+    A stage without calls comes last and is the decoder. `prepare` is always on stage 0.
     """
 
     steps: tuple[tuple[int, ...], ...]
@@ -81,36 +81,42 @@ class StagePlan:
         return sum(self.outlet(rank) is not None for rank in range(self.stages))
 
 
-def choose_plan(stages: int, costs: Costs) -> StagePlan:
+def choose_plan(stages: int, costs: Costs, cuts: Sequence[int] | None = None) -> StagePlan:
     """The plan with the highest throughput: the decoder alone, or where there is slack.
 
-    Raises ValueError unless there are 1 to S + 1 stages.
+    `cuts` are those of `ChunkSteps`, None: anywhere. Raises ValueError for more stages than can
+    share the work.
     """
-    most = len(costs.step_s) + 1
+    calls = len(costs.step_s)
+    allowed = tuple(range(1, calls)) if cuts is None else tuple(cuts)
+    most = len(allowed) + 2
     if not 1 <= stages <= most:
-        raise ValueError(
-            f"{stages} stages for {most - 1} denoising steps; choose 1 to {most}: one a step and "
-            "one for the decoder"
-        )
+        why = "one a call and one for the decoder"
+        if len(allowed) < calls - 1:
+            why = (
+                f"its {calls} calls of the student share {'a cache' if not allowed else 'caches'}, "
+                "which stays on one device, and the decoder may have one of its own"
+            )
+        raise ValueError(f"{stages} stages; this model can use 1 to {most}: {why}")
     # Among equals the one that decodes late: its chunks cross no link back.
     return min(
-        plans(stages, len(costs.step_s)),
+        plans(stages, calls, allowed),
         key=lambda plan: (plan.bottleneck_s(costs), plan.hops(), -plan.decoder),
     )
 
 
-def plans(stages: int, steps: int) -> Iterator[StagePlan]:
-    """Every plan for this many stages and steps."""
-    if stages <= steps:
-        for split in _splits(stages, steps):
-            for decoder in range(stages):
-                yield StagePlan(split, decoder)
+def plans(stages: int, calls: int, cuts: Sequence[int] | None = None) -> Iterator[StagePlan]:
+    """Every plan for this many stages and calls, cut only at `cuts` (None: anywhere)."""
+    allowed = tuple(range(1, calls)) if cuts is None else tuple(cuts)
+    for split in _splits(stages, calls, allowed):
+        for decoder in range(stages):
+            yield StagePlan(split, decoder)
     if stages > 1:
-        for split in _splits(stages - 1, steps):
+        for split in _splits(stages - 1, calls, allowed):
             yield StagePlan((*split, ()), stages - 1)
 
 
-def _splits(parts: int, steps: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-    for cuts in combinations(range(1, steps), parts - 1):
-        edges = (0, *cuts, steps)
+def _splits(parts: int, calls: int, cuts: Sequence[int]) -> Iterator[tuple[tuple[int, ...], ...]]:
+    for chosen in combinations(cuts, parts - 1):
+        edges = (0, *chosen, calls)
         yield tuple(tuple(range(a, b)) for a, b in pairwise(edges))

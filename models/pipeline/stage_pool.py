@@ -1,4 +1,4 @@
-"""The processes of a pipeline: started, heard, found dead or hung within a second, ended.
+"""The processes of a pipeline: started, heard, found dead or hung, ended.
 
 A process that dies closes its connection, one that is stopped misses its heartbeat, one that
 hangs in a piece of work says so in it. Collective time-outs are not involved.
@@ -6,44 +6,60 @@ hangs in a piece of work says so in it. Collective time-outs are not involved.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from .control_link import BadMessage, ControlLink, link_to_stage
+from .events import Cause
+from .frame_arena import FrameArena
 from .launchers import Launcher
-from .messages import (
-    Beat,
-    Broken,
-    FromStage,
-    ModelSpec,
-    Ready,
-    Setup,
-    ToStage,
-)
+from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage
+from .stage_plan import Costs
 
-SILENT_S = 0.7
-"""A stage that was not heard for so long, or is late with one piece of work by so long, is lost."""
-START_SILENT_S = 30.0
-"""The same while it starts: importing and reading weights may keep its heart from beating."""
 _DEAF_S = 0.1
 _FORGET = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a stage may be silent before it is given up.
+
+    `silent_s` without a heartbeat, `start_silent_s` while it starts: importing and reading weights
+    may keep its heart from beating. `late_s` beyond the longest piece of work seen so far: on a
+    machine that is busy with other things work takes several times as long, and giving up a stage
+    in vain costs more than waiting for one that hangs.
+    """
+
+    silent_s: float = 0.7
+    start_silent_s: float = 30.0
+    late_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Loss:
+    """Why a stage is given up; `broken` is what it said itself, if anything."""
+
+    cause: Cause
+    detail: str
+    broken: Broken | None = None
 
 
 @dataclass(slots=True)
 class _Member:
     launcher: Launcher
-    connection: Connection
+    link: ControlLink[FromStage, ToStage]
     heard_s: float
     ready: bool = False
     busy_s: float = 0.0
-    reason: str | None = None
-    """Why it is lost, once it is."""
+    loss: Loss | None = None
 
 
 @dataclass(slots=True)
@@ -56,27 +72,35 @@ class StagePool:
     launchers: Sequence[Launcher]
     model: ModelSpec
     host: str | None = None
+    patience: Patience = field(default_factory=Patience)
     longest_part_s: float = 0.0
     """The longest piece of work that is normal, once it is known; told by `worked`."""
+    arena: FrameArena | None = None
     _listened_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
     _folder: str = ""
 
-    def start(self) -> None:
-        """Start the processes; each sends `Ready` when it is. Raises OSError if one never comes."""
+    def start(self, costs: Costs | None) -> None:
+        """Start the processes; each sends `Ready` when it is. Raises OSError if one never comes.
+
+        With `costs` they need not measure the model.
+        """
         self._folder = tempfile.mkdtemp(prefix="rollcast-")
         rendezvous = (Path(self._folder) / "rendezvous").as_uri()
-        if self.host is not None:
+        if self.host is None:
+            self.arena = FrameArena.create()
+        else:
             rendezvous = f"tcp://{self.host}:{_free_port()}"
         for launcher in self.launchers:
-            launcher.launch()
+            launcher.launch(None if self.arena is None else self.arena.fd)
         self._members = [
-            _Member(launcher, launcher.connect(), time.monotonic()) for launcher in self.launchers
+            _Member(launcher, link_to_stage(launcher.connect()), time.monotonic())
+            for launcher in self.launchers
         ]
         self._listened_s = time.monotonic()
         size = len(self.launchers)
         for rank in range(size):
-            self.send(rank, Setup(rank, size, rendezvous, self.model))
+            self.send(rank, Setup(rank, size, rendezvous, self.model, costs))
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -86,18 +110,18 @@ class StagePool:
     def send(self, rank: int, message: ToStage) -> None:
         """Send to a stage; if that cannot be done, the stage is lost."""
         member = self._members[rank]
-        if member.reason is None:
+        if member.loss is None:
             try:
-                member.connection.send(message)
+                member.link.send(message)
             except OSError as error:
-                member.reason = f"takes no messages ({error})"
+                member.loss = Loss("hung", f"stage {rank} takes no messages ({error})")
 
     def receive(self, timeout_s: float, others: Sequence[Any] = ()) -> list[tuple[int, FromStage]]:
         """What the stages say within `timeout_s`; at once when any of `others` is readable."""
         open_ones: dict[Any, int] = {
-            member.connection: rank
+            member.link.connection: rank
             for rank, member in enumerate(self._members)
-            if member.reason is None
+            if member.loss is None
         }
         heard: list[tuple[int, FromStage]] = []
         begin_s = time.monotonic()
@@ -106,7 +130,7 @@ class StagePool:
         self._excuse(begin_s - self._listened_s + overslept_s)
         for each in readable:
             if each in open_ones:
-                message = self._hear(self._members[open_ones[each]])
+                message = self._hear(open_ones[each])
                 if message is not None:
                     heard.append((open_ones[each], message))
         return heard
@@ -115,32 +139,39 @@ class StagePool:
         """The longest piece of work on a chunk: on a busy machine it takes longer than at first."""
         self.longest_part_s = max(longest_s, _FORGET * self.longest_part_s)
 
-    def lost(self) -> str | None:
+    def lost(self) -> Loss | None:
         """Which stage is dead or hung and how that is known; None while all is well.
 
         Once lost, a stage stays so: it may be heard again, but its streams were told already.
         """
         now_s = time.monotonic()
         for rank, member in enumerate(self._members):
-            member.reason = member.reason or self._silence(member, now_s)
-            if member.reason is not None:
-                return f"stage {rank} {member.reason}"
+            member.loss = member.loss or self._silence(rank, member, now_s)
+            if member.loss is not None:
+                return member.loss
         return None
 
     def stop(self) -> None:
         """End all processes, whatever they do, and wait for that."""
         for member in self._members:
-            member.connection.close()
+            member.link.close()
         for launcher in self.launchers:
             launcher.end()
         self._members = []
+        if self.arena is not None:
+            self.arena.close()
+            self.arena = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _hear(self, member: _Member) -> FromStage | None:
+    def _hear(self, rank: int) -> FromStage | None:
+        member = self._members[rank]
         try:
-            message: FromStage = member.connection.recv()
+            message = member.link.receive()
         except (EOFError, OSError):
-            member.reason = "died"
+            member.loss = Loss("died", f"stage {rank} died")
+            return None
+        except BadMessage as error:
+            member.loss = Loss("failed", f"stage {rank} sent nonsense: {error}")
             return None
         member.heard_s = time.monotonic()
         match message:
@@ -149,7 +180,7 @@ class StagePool:
             case Beat():
                 member.busy_s = message.busy_s
             case Broken():
-                member.reason = f"failed: {message.reason}"
+                member.loss = Loss("failed", f"stage {rank} failed: {message.reason}", message)
             case _:
                 pass
         return message
@@ -161,16 +192,17 @@ class StagePool:
                 member.heard_s += deaf_s
         self._listened_s = time.monotonic()
 
-    def _silence(self, member: _Member, now_s: float) -> str | None:
+    def _silence(self, rank: int, member: _Member, now_s: float) -> Loss | None:
         silent_s = now_s - member.heard_s
-        if silent_s > (SILENT_S if member.ready else START_SILENT_S):
-            return f"has been silent for {silent_s:.1f} s"
-        if member.busy_s > SILENT_S + self.longest_part_s:
-            return f"hangs in one piece of work since {member.busy_s:.1f} s"
+        limit_s = self.patience.silent_s if member.ready else self.patience.start_silent_s
+        if silent_s > limit_s:
+            return Loss("hung", f"stage {rank} has been silent for {silent_s:.1f} s")
+        if member.busy_s > self.patience.late_s + self.longest_part_s:
+            return Loss("hung", f"stage {rank} hangs in a piece of work for {member.busy_s:.1f} s")
         return None
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
+    with contextlib.closing(socket.socket()) as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]

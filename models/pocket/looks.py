@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,14 @@ from .. import picture
 from ..contract import (
     PICTURE,
     ModelInfo,
+    ModelInputs,
     PictureGuide,
+    PromptInput,
     Scene,
+    SpeechInput,
+    TracksInput,
 )
+from ..state import DecoderState
 from .audio import CHUNK_FRAMES, LOOKAHEAD_MS, SAMPLE_RATE
 from .autoencoder import (
     FRAME_SIZE,
@@ -118,11 +122,11 @@ class LookEncoder:
         pictures = Pictures.without_plate(image, self.opening.apply(image))
         return OwnPicture(square, self._look(_OWN, pictures))
 
-    def kept(self, square: bytes, kept: dict[str, Any]) -> OwnPicture:
-        """The same, looked at once as long as `kept` is one stream's."""
-        own: OwnPicture | None = kept.get(PICTURE)
+    def own_once(self, square: bytes, state: DecoderState) -> OwnPicture:
+        """The same, looked at once as long as a stream's decoder shows it."""
+        own: OwnPicture | None = state.derived.get(PICTURE)
         if own is None or own.square != square:
-            own = kept[PICTURE] = self.own(square)
+            own = state.derived[PICTURE] = self.own(square)
         return own
 
     def frames(self, latents: Tensor, look: Look) -> np.ndarray:
@@ -169,12 +173,13 @@ def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelI
         height=FRAME_SIZE,
         fps=FPS,
         chunk_frames=CHUNK_FRAMES,
-        sample_rate=SAMPLE_RATE,
-        lookahead_ms=LOOKAHEAD_MS,
-        scenes=scenes,
-        prompts=manifest.presets,
-        controls=frozenset({"prompt", "audio", "tracks", "scene", "seed", "picture"}),
-        picture=GUIDE,
+        inputs=ModelInputs(
+            scenes=scenes,
+            prompt=PromptInput(manifest.presets),
+            speech=SpeechInput(SAMPLE_RATE, LOOKAHEAD_MS),
+            tracks=TracksInput(),
+            picture=GUIDE,
+        ),
     )
 
 

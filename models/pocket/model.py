@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..contract import PICTURE, Chunk, Controls
-from ..pipeline.executor import (
-    ChunkPlan,
-    Row,
-    draw_seed,
-    run_chunk,
-    step_noise,
-)
+from ..chunk_steps import ChunkSteps
+from ..contract import PICTURE, Chunk, Controls, StreamRequest
 from ..recent import Recent
 from ..sampling.batches import StepInput, denoise_rows
 from ..sampling.denoising import FlowSchedule
-from ..state import SavedState, StreamState
+from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
+from ..state import DecoderState, SavedState, StreamState
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.config import CacheConfig
@@ -125,31 +119,25 @@ class PocketModel:
         self.info = describe(manifest, pictures)
 
     @torch.inference_mode()
-    def start(
-        self,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> PocketState:
+    def start(self, request: StreamRequest) -> PocketState:
         """A new stream.
 
         Without a `scene` it shows its own picture, or without one the look whose attributes the
         prompt names. Raises ValueError for an unknown scene and for a bad picture.
         """
-        parsed = self._vocabulary.parse(prompt or "")
+        prompt, picture = request.prompt or "", request.picture
+        parsed = self._vocabulary.parse(prompt)
         chosen = self._vocabulary.choose(parsed.weights, self._tokens, self._first)
         own = None if picture is None else self._look_encoder.bring(picture)
-        name = scene or (chosen if own is None else PICTURE)
+        name = request.scene or (chosen if own is None else PICTURE)
         words = self._words_of(name, parsed.weights)
         return StreamState(
             caches=[self.new_cache() for _ in self._steps],
-            conditioning=self._conditioning(self._known(name, own), seed, words, own),
-            generator=torch.Generator().manual_seed(seed),
-            seed=seed,
+            conditioning=self._conditioning(self._known(name, own), request.seed, words, own),
+            generator=torch.Generator().manual_seed(request.seed),
+            seed=request.seed,
             scene=name,
-            prompt=prompt or "",
+            prompt=prompt,
         )
 
     def step(self, state: PocketState, controls: Controls) -> Chunk:
@@ -157,9 +145,14 @@ class PocketModel:
         return run_chunk(self, state, controls)
 
     @property
-    def steps(self) -> int:
-        """Denoising steps of a chunk."""
-        return len(self._steps)
+    def chunk_steps(self) -> ChunkSteps:
+        """A cache for each denoising step, no clean pass."""
+        return ChunkSteps.cache_per_step(self._steps)
+
+    @property
+    def decoder_is_causal(self) -> bool:
+        """Each frame is decoded by itself."""
+        return False
 
     def new_cache(self) -> StudentCache:
         """An empty cache of one denoising step."""
@@ -210,11 +203,11 @@ class PocketModel:
         return denoise_rows(self._student, [self._step_input(row) for row in rows], self._schedule)
 
     @torch.inference_mode()
-    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         """The frames of a chunk's latents, with the speech that they show."""
         scene: str = plan.plain["scene"]
         if scene == PICTURE:
-            look = self._look_encoder.kept(tensor_bytes(plan.tensors["picture"]), kept).look
+            look = self._look_encoder.own_once(tensor_bytes(plan.tensors["picture"]), state).look
         else:
             look = self._looks[scene]
         pictures = self._look_encoder.frames(unpack_latents(latents)[0], look)
@@ -252,6 +245,7 @@ class PocketModel:
             prompt=saved.plain["prompt"],
             chunk_index=saved.plain["chunk_index"],
             restart=saved.plain["restart"],
+            decoder=saved.decoder(),
         )
 
     @property
@@ -298,8 +292,8 @@ class PocketModel:
             sink = self._sink(row.plan, channels)
             row.cache.load(sink.tensors(), sink.metadata())
         return StepInput(
-            timestep=self._steps[row.step],
-            noise=step_noise(row.plan, row.step, _LATENT_SHAPE),
+            timestep=self._steps[row.call],
+            noise=step_noise(row.plan, row.call, _LATENT_SHAPE),
             sample=row.latents,
             context=self._context(told["words"]),
             conditions=Conditions(

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...models.contract import Controls, Stepper
+from ...models.contract import Controls, Model, StreamRequest
 from ...models.registry import load_model, model_names
 from ..media.encoder import Encoders
 
@@ -128,9 +128,9 @@ def _encoders() -> Finding:
     return Finding("encoders", "ok", f"{opened} (h264 by {', '.join(encoders.h264_backends)})")
 
 
-def _speed(name: str, model: Stepper) -> Speed:
+def _speed(name: str, model: Model) -> Speed:
     info = model.info
-    state = model.start(seed=0)
+    state = model.start(StreamRequest(seed=0))
     speech = np.full(info.chunk_samples, 1000, np.int16)
     for _ in range(WARM_UP_STEPS):
         model.step(state, Controls(audio=speech))

@@ -11,8 +11,8 @@ from ...client.track_file import TrackScript
 from ...models.contract import (
     Chunk,
     Controls,
+    Model,
     ModelInfo,
-    Stepper,
     TrackEvent,
 )
 
@@ -46,7 +46,7 @@ def chunk_controls(
 
 
 def generate(
-    model: Stepper, state: object, chunks: int, speech: np.ndarray, script: TrackScript
+    model: Model, state: object, chunks: int, speech: np.ndarray, script: TrackScript
 ) -> Iterator[Chunk]:
     """The stream's chunks, one by one."""
     for number in range(chunks):

@@ -16,7 +16,7 @@ from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.picture_file import load_picture
 from ...client.track_file import TrackScript, load_script
-from ...models.contract import Chunk, ModelInfo
+from ...models.contract import Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
 from .failure import EXIT_USAGE, Failure, as_failure
 from .offline import chunk_count, generate
@@ -48,7 +48,7 @@ def render(
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
         engine = load_model(model, threads=threads)
-        state = engine.start(seed=seed, scene=scene, prompt=prompt, picture=own)
+        state = engine.start(StreamRequest(seed=seed, scene=scene, prompt=prompt, picture=own))
     chunks = chunk_count(engine.info, seconds, speech)
     start_s = perf_counter()
     _write(out, engine.info, generate(engine, state, chunks, speech, script), chunks)

@@ -54,7 +54,7 @@ async def test_on_a_phone_the_chosen_scene_is_in_view(browser: Browser) -> None:
             self.info = replace(self.info, scenes=scenes)
 
         def start(self, *, scene: str | None = None, **options: Any) -> TestPatternState:
-            return super().start(**options)
+            return super().start(request)
 
         def step(self, state: TestPatternState, controls: Controls) -> Chunk:
             return replace(super().step(state, replace(controls, scene=None)), scene="s10")

@@ -6,7 +6,8 @@ import pytest
 from rollcast.models.contract import (
     Chunk,
     Controls,
-    Stepper,
+    Model,
+    StreamRequest,
     TrackEvent,
 )
 from rollcast.models.test_pattern import (
@@ -25,14 +26,14 @@ def run(model: TestPattern, state: object, *controls: Controls) -> list[Chunk]:
 
 def test_it_is_a_stepper() -> None:
     model = TestPattern()
-    assert isinstance(model, Stepper)
+    assert isinstance(model, Model)
     assert model.info.chunk_samples == CHUNK_SAMPLES
     assert all(scene.thumbnail for scene in model.info.scenes)
 
 
 def test_the_barcode_counts_frames() -> None:
     model = TestPattern()
-    chunks = run(model, model.start(seed=1), *[Controls()] * 3)
+    chunks = run(model, model.start(StreamRequest(seed=1)), *[Controls()] * 3)
     assert [read_barcode(frame) for chunk in chunks for frame in chunk.frames] == list(range(12))
     assert [chunk.index for chunk in chunks] == [0, 1, 2]
 
@@ -40,7 +41,7 @@ def test_the_barcode_counts_frames() -> None:
 def test_audio_is_shown_one_chunk_after_it_was_fed() -> None:
     model = TestPattern()
     fed, shown, after = run(
-        model, model.start(seed=1), Controls(audio=LOUD), Controls(), Controls()
+        model, model.start(StreamRequest(seed=1)), Controls(audio=LOUD), Controls(), Controls()
     )
     assert not fed.talking and not fed.audio.any()
     assert shown.talking and (shown.audio == LOUD).all()
@@ -51,13 +52,15 @@ def test_audio_is_shown_one_chunk_after_it_was_fed() -> None:
 
 def test_clear_audio_drops_what_was_not_shown() -> None:
     model = TestPattern()
-    _, shown = run(model, model.start(seed=1), Controls(audio=LOUD), Controls(clear_audio=True))
+    _, shown = run(
+        model, model.start(StreamRequest(seed=1)), Controls(audio=LOUD), Controls(clear_audio=True)
+    )
     assert not shown.talking and not shown.audio.any()
 
 
 def test_a_prompt_changes_the_colour_band_over_its_transition() -> None:
     model = TestPattern()
-    state = model.start(seed=1, prompt="red")
+    state = model.start(StreamRequest(seed=1, prompt="red"))
     chunks = run(model, state, Controls(prompt="blue", transition_chunks=1), Controls())
     bands = [tuple(int(value) for value in chunk.frames[0, 12, 64]) for chunk in chunks]
     assert bands[0] not in (prompt_colour("red"), prompt_colour("blue"))
@@ -66,7 +69,7 @@ def test_a_prompt_changes_the_colour_band_over_its_transition() -> None:
 
 def test_a_dragged_disc_is_where_the_pointer_is() -> None:
     model = TestPattern()
-    state = model.start(seed=1, scene="grid")
+    state = model.start(StreamRequest(seed=1, scene="grid"))
     down, move, up = run(
         model,
         state,
@@ -83,7 +86,7 @@ def test_a_dragged_disc_is_where_the_pointer_is() -> None:
 
 def test_tracks_are_cleared_by_id_or_all_together() -> None:
     model = TestPattern()
-    state = model.start(seed=1)
+    state = model.start(StreamRequest(seed=1))
     points = tuple(TrackEvent(id, "anchor", 0.5, 0.5) for id in range(3))
     run(model, state, Controls(tracks=points), Controls(clear_tracks=(1,)))
     assert set(state.tracks) == {0, 2}
@@ -93,23 +96,23 @@ def test_tracks_are_cleared_by_id_or_all_together() -> None:
 
 def test_reset_with_a_seed_equals_a_new_stream() -> None:
     model = TestPattern()
-    used = model.start(seed=1)
+    used = model.start(StreamRequest(seed=1))
     run(model, used, Controls(audio=LOUD), Controls(tracks=(TrackEvent(0, "down", 0.1, 0.9),)))
     again = run(model, used, Controls(reset=True, seed=5), Controls())
-    fresh = run(model, model.start(seed=5), Controls(), Controls())
+    fresh = run(model, model.start(StreamRequest(seed=5)), Controls(), Controls())
     for a, b in zip(again, fresh, strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
 
 
 def test_seeds_differ() -> None:
     model = TestPattern()
-    a, b = (model.step(model.start(seed=seed), Controls()).frames for seed in (1, 9))
+    a, b = (model.step(model.start(StreamRequest(seed=seed)), Controls()).frames for seed in (1, 9))
     assert (a != b).any()
 
 
 def test_a_restored_stream_goes_on_as_if_never_stopped() -> None:
     model = TestPattern()
-    state = model.start(seed=3, scene="grid", prompt="a green wall")
+    state = model.start(StreamRequest(seed=3, scene="grid", prompt="a green wall"))
     run(
         model,
         state,
@@ -127,4 +130,4 @@ def test_a_restored_stream_goes_on_as_if_never_stopped() -> None:
 
 def test_an_unknown_scene_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="bars, grid"):
-        TestPattern().start(seed=1, scene="moon")
+        TestPattern().start(StreamRequest(seed=1, scene="moon"))

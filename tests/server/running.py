@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from websockets.asyncio.client import ClientConnection, connect
 
-from rollcast.models.contract import Stepper
+from rollcast.models.contract import Model
 from rollcast.models.test_pattern import FPS, TestPattern
 from rollcast.server.config import ServerConfig
 from rollcast.server.engine.engine import Engine
@@ -56,7 +56,7 @@ class RunningServer:
 
 @asynccontextmanager
 async def running(
-    load: Callable[[], Sequence[Stepper]] = lambda: [TestPattern()],
+    load: Callable[[], Sequence[Model]] = lambda: [TestPattern()],
     wait_ready: bool = True,
     runner: Runner | None = None,
     **settings: Any,

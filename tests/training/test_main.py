@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pocket.model import PocketModel
 from training.__main__ import (
     SMOKE_STEPS,
@@ -41,7 +41,7 @@ def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> 
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in run.assets.glob("*.safetensors"))
 
     model = PocketModel(run.assets)
-    chunk = model.step(model.start(seed=1), Controls())
+    chunk = model.step(model.start(StreamRequest(seed=1)), Controls())
     assert chunk.frames.shape == (4, 192, 192, 3) and chunk.frames.std() > 10
 
 

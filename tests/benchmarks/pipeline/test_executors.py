@@ -10,6 +10,7 @@ import pytest
 
 from rollcast.benchmarks.pipeline.executors import StagePlan, measure
 from rollcast.benchmarks.pipeline.latents_model import event_log, fingerprinted
+from rollcast.models.contract import StreamRequest
 from rollcast.models.pocket.conditions import PACKED_CHANNELS
 
 
@@ -18,7 +19,7 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     log = event_log(model.info, 50)
     for name in ("prompt", "scene", "tracks", "clear_audio", "reset", "seed"):
         assert any(getattr(controls, name) for controls in log), name
-    order = model.prepare(model.start(seed=1), log[0])
+    order = model.prepare(model.start(StreamRequest(seed=1)), log[0])
     noise = (
         np.random.default_rng(0).standard_normal((1, 1, PACKED_CHANNELS, 8, 8)).astype(np.float32)
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.executor import Executor, StagedModel
 from rollcast.models.pipeline.sequential import Sequential
@@ -36,7 +36,7 @@ def test_the_tiny_model_is_a_staged_model_and_its_step_is_the_sequence_of_its_pa
 ) -> None:
     model = TinyModel()
     assert isinstance(model, StagedModel)
-    state = model.start(seed=1)
+    state = model.start(StreamRequest(seed=1))
     stepped = [model.step(state, controls).frames.reshape(-1).view(np.float32) for controls in log]
     assert all(map(np.array_equal, stepped, run(Sequential(model), log)))
 

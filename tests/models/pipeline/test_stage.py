@@ -8,7 +8,7 @@ from multiprocessing import Pipe
 
 import torch
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.heartbeat import Heartbeat
 from rollcast.models.pipeline.messages import Assign
 from rollcast.models.pipeline.stage import Stage
@@ -39,7 +39,7 @@ def test_what_was_sent_under_an_older_plan_is_forgotten() -> None:
     line, executor = Pipe()
     model, links = TinyModel(), Recorded()
     stage = Stage(1, model, Heartbeat(line), links)  # type: ignore[arg-type]
-    plan = model.prepare(model.start(seed=1), Controls())
+    plan = model.prepare(model.start(StreamRequest(seed=1)), Controls())
     chunk, end = Package("a.0", plan, era=1), Package("a.0", None, era=1)
     stage._do(Assign(TWO, 1))
     stage._do(chunk)

@@ -6,7 +6,8 @@ import pytest
 from rollcast.models.contract import (
     Chunk,
     Controls,
-    Stepper,
+    Model,
+    StreamRequest,
     TrackEvent,
 )
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
@@ -44,8 +45,8 @@ def _same(a: Chunk, b: Chunk) -> bool:
 
 
 def test_it_is_a_stepper_and_says_what_it_makes(model: PocketModel) -> None:
-    assert isinstance(model, Stepper)
-    chunk = model.step(model.start(seed=1), Controls())
+    assert isinstance(model, Model)
+    chunk = model.step(model.start(StreamRequest(seed=1)), Controls())
     info = model.info
     assert chunk.frames.shape == (info.chunk_frames, info.height, info.width, 3)
     assert chunk.frames.dtype == np.uint8
@@ -54,8 +55,8 @@ def test_it_is_a_stepper_and_says_what_it_makes(model: PocketModel) -> None:
 
 
 def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
-    first, second = model.start(seed=5), model.start(seed=5)
-    other = model.start(seed=6)
+    first, second = model.start(StreamRequest(seed=5)), model.start(StreamRequest(seed=5))
+    other = model.start(StreamRequest(seed=6))
     differs = False
     for controls in LOG:
         a, b = model.step(first, controls), model.step(second, controls)
@@ -65,9 +66,11 @@ def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
 
 
 def test_interleaved_streams_are_each_as_if_alone(model: PocketModel) -> None:
-    alone = [model.step(state, c) for state in [model.start(seed=1)] for c in LOG]
-    reverse = [model.step(state, c) for state in [model.start(seed=2)] for c in LOG[::-1]]
-    one, two = model.start(seed=1), model.start(seed=2)
+    alone = [model.step(state, c) for state in [model.start(StreamRequest(seed=1))] for c in LOG]
+    reverse = [
+        model.step(state, c) for state in [model.start(StreamRequest(seed=2))] for c in LOG[::-1]
+    ]
+    one, two = model.start(StreamRequest(seed=1)), model.start(StreamRequest(seed=2))
     for k, (forward, backward) in enumerate(zip(LOG, LOG[::-1], strict=True)):
         assert _same(model.step(one, forward), alone[k])
         assert _same(model.step(two, backward), reverse[k])
@@ -75,7 +78,7 @@ def test_interleaved_streams_are_each_as_if_alone(model: PocketModel) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 5])
 def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: int) -> None:
-    state = model.start(seed=9)
+    state = model.start(StreamRequest(seed=9))
     for controls in LOG[:cut]:
         model.step(state, controls)
     again = model.restore(model.snapshot(state))
@@ -86,13 +89,15 @@ def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: 
 def test_snapshots_of_something_else_are_refused(model: PocketModel) -> None:
     with pytest.raises(ValueError, match="not a stream snapshot"):
         model.restore(b"hello")
-    data = model.snapshot(model.start(seed=1)).replace(b'\\"pocket\\"', b'\\"packet\\"')
+    data = model.snapshot(model.start(StreamRequest(seed=1))).replace(
+        b'\\"pocket\\"', b'\\"packet\\"'
+    )
     with pytest.raises(ValueError, match="'packet'"):
         model.restore(data)
 
 
 def test_audio_comes_back_with_its_frames_one_chunk_later(model: PocketModel) -> None:
-    state = model.start(seed=1)
+    state = model.start(StreamRequest(seed=1))
     spoken = [_speech(k) for k in range(3)]
     heard = [model.step(state, Controls(audio=piece)) for piece in spoken]
     assert not heard[0].audio.any() and not heard[0].talking
@@ -101,14 +106,14 @@ def test_audio_comes_back_with_its_frames_one_chunk_later(model: PocketModel) ->
 
 
 def test_barge_in_drops_what_was_not_shown(model: PocketModel) -> None:
-    state = model.start(seed=1)
+    state = model.start(StreamRequest(seed=1))
     model.step(state, Controls(audio=_speech(0)))
     chunk = model.step(state, Controls(clear_audio=True))
     assert not chunk.audio.any() and not chunk.talking
 
 
 def test_prompt_chooses_the_look_and_tells_what_it_ignored(model: PocketModel) -> None:
-    state = model.start(seed=1, prompt="toys")
+    state = model.start(StreamRequest(seed=1, prompt="toys"))
     assert model.step(state, Controls()).scene == "toys"
     chunk = model.step(state, Controls(prompt="a woman from zanzibar"))
     assert chunk.scene == "ann-red"
@@ -116,7 +121,7 @@ def test_prompt_chooses_the_look_and_tells_what_it_ignored(model: PocketModel) -
 
 
 def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> None:
-    plain, told = model.start(seed=1), model.start(seed=1)
+    plain, told = model.start(StreamRequest(seed=1)), model.start(StreamRequest(seed=1))
     model.step(plain, Controls())
     model.step(told, Controls(prompt="smiling", transition_chunks=4))
     weights = []
@@ -130,7 +135,7 @@ def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> N
 def test_a_sad_head_sinks(model: PocketModel) -> None:
     pitch = []
     for prompt in ("", "sad"):
-        state = model.start(seed=1, prompt=prompt)
+        state = model.start(StreamRequest(seed=1, prompt=prompt))
         model.step(state, Controls())
         assert state.conditioning.previous is not None
         pitch.append(float(state.conditioning.previous[0, VISEMES + POSE.index("pitch")]))
@@ -138,7 +143,7 @@ def test_a_sad_head_sinks(model: PocketModel) -> None:
 
 
 def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:
-    still, panned = (model.start(seed=4, scene="hills") for _ in range(2))
+    still, panned = (model.start(StreamRequest(seed=4, scene="hills")) for _ in range(2))
     drag = (TrackEvent(1, "down", 0.8, 0.8), TrackEvent(1, "move", 0.9, 0.8))
     for k in range(6):
         model.step(still, Controls())
@@ -153,7 +158,7 @@ def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:
 
 
 def test_reset_returns_to_the_start(model: PocketModel) -> None:
-    state = model.start(seed=3)
+    state = model.start(StreamRequest(seed=3))
     fresh = model.step(state, Controls())
     model.step(state, Controls(audio=_speech(1)))
     again = model.step(state, Controls(reset=True))
@@ -164,11 +169,11 @@ def test_reset_returns_to_the_start(model: PocketModel) -> None:
 
 def test_unknown_scene_names_the_known_ones(model: PocketModel) -> None:
     with pytest.raises(ValueError, match="ann-red, toys"):
-        model.start(seed=0, scene="nowhere")
+        model.start(StreamRequest(seed=0, scene="nowhere"))
 
 
 def test_memory_of_a_stream_does_not_grow(model: PocketModel) -> None:
-    state = model.start(seed=0)
+    state = model.start(StreamRequest(seed=0))
     model.step(state, Controls())
     size = len(model.snapshot(state))
     for _ in range(12):

@@ -17,6 +17,7 @@ from rollcast.models.contract import (
     PICTURE,
     Chunk,
     Controls,
+    StreamRequest,
     TrackEvent,
 )
 from rollcast.models.pipeline.executor import Row
@@ -58,13 +59,13 @@ def same(a: list[Chunk], b: list[Chunk]) -> bool:
 
 
 def test_it_is_shown_at_once_left_and_shown_again(model: PocketModel) -> None:
-    assert [chunk.scene for chunk in run(model, model.start(seed=1), LOG)] == SCENES
+    assert [chunk.scene for chunk in run(model, model.start(StreamRequest(seed=1)), LOG)] == SCENES
 
 
 def test_a_stream_may_begin_with_it(model: PocketModel) -> None:
-    begun = model.start(seed=1, picture=portrait(), prompt="a woman")
+    begun = model.start(StreamRequest(seed=1, picture=portrait(), prompt="a woman"))
     assert model.step(begun, Controls()).scene == PICTURE
-    aside = model.start(seed=1, picture=portrait(), scene="toys")
+    aside = model.start(StreamRequest(seed=1, picture=portrait(), scene="toys"))
     assert [c.scene for c in run(model, aside, [Controls(), Controls(scene=PICTURE)])] == [
         "toys",
         PICTURE,
@@ -72,7 +73,7 @@ def test_a_stream_may_begin_with_it(model: PocketModel) -> None:
 
 
 def test_a_new_picture_in_place_of_one_begins_anew(model: PocketModel) -> None:
-    state = model.start(seed=1, picture=portrait(RED))
+    state = model.start(StreamRequest(seed=1, picture=portrait(RED)))
     red = model.step(state, Controls())
     again = model.restore(model.snapshot(state))
     assert model.prepare(again, Controls(picture=portrait(BLUE))).restart, "a new sink"
@@ -82,7 +83,9 @@ def test_a_new_picture_in_place_of_one_begins_anew(model: PocketModel) -> None:
 
 def test_the_frames_have_the_colours_of_the_picture(model: PocketModel) -> None:
     red, blue = (
-        model.step(model.start(seed=1, picture=portrait(behind)), Controls()).frames.mean((0, 1, 2))
+        model.step(
+            model.start(StreamRequest(seed=1, picture=portrait(behind))), Controls()
+        ).frames.mean((0, 1, 2))
         for behind in (RED, BLUE)
     )
     assert red[0] > blue[0] + 20 and blue[2] > red[2] + 20
@@ -94,37 +97,41 @@ def test_it_obeys_speech_hands_and_expressions(model: PocketModel) -> None:
         Controls(prompt="smiling"),
         Controls(tracks=(TrackEvent(1, "down", 0.5, 0.5), TrackEvent(1, "move", 0.9, 0.5))),
     )
-    still = run(model, model.start(seed=1, picture=portrait()), [Controls()] * 3)
+    still = run(model, model.start(StreamRequest(seed=1, picture=portrait())), [Controls()] * 3)
     for controls in told:
-        moved = run(model, model.start(seed=1, picture=portrait()), [controls, *[Controls()] * 2])
+        moved = run(
+            model,
+            model.start(StreamRequest(seed=1, picture=portrait())),
+            [controls, *[Controls()] * 2],
+        )
         assert moved[-1].scene == PICTURE
         assert not np.array_equal(moved[-1].frames, still[-1].frames), controls
 
 
 def test_no_other_stream_sees_it(model: PocketModel) -> None:
-    alone = run(model, model.start(seed=1), LOG)
+    alone = run(model, model.start(StreamRequest(seed=1)), LOG)
     other = [Controls(picture=portrait(BLUE)), *LOG[2:]]
     log = list(zip(LOG[1:], other, strict=True))
-    one, two = model.start(seed=1), model.start(seed=2)
+    one, two = model.start(StreamRequest(seed=1)), model.start(StreamRequest(seed=2))
     mixed = [model.step(one, LOG[0])]
     for mine, theirs in log:
         mixed.append(model.step(one, mine))
         model.step(two, theirs)
     assert same(mixed, alone)
     with pytest.raises(ValueError, match="unknown scene 'picture'"):
-        model.step(model.start(seed=3), Controls(scene=PICTURE))
+        model.step(model.start(StreamRequest(seed=3)), Controls(scene=PICTURE))
 
 
 @pytest.mark.parametrize("cut", [2, 5, 9])
 def test_it_survives_a_snapshot(model: PocketModel, cut: int) -> None:
-    state = model.start(seed=9)
+    state = model.start(StreamRequest(seed=9))
     run(model, state, LOG[:cut])
     again = model.restore(model.snapshot(state))
     assert same(run(model, again, LOG[cut:]), run(model, state, LOG[cut:]))
 
 
 def test_nothing_of_it_is_left_when_the_stream_is_gone(model: PocketModel) -> None:
-    state = model.start(seed=1, picture=portrait())
+    state = model.start(StreamRequest(seed=1, picture=portrait()))
     run(model, state, [Controls(), Controls(scene="toys"), Controls(scene=PICTURE)])
     assert state.conditioning.picture is not None
     seen = [state.conditioning.picture.look.features.front, state.conditioning.picture.look.base]
@@ -139,17 +146,17 @@ def test_nothing_of_it_is_left_when_the_stream_is_gone(model: PocketModel) -> No
 
 def test_a_bad_picture_is_refused(model: PocketModel) -> None:
     with pytest.raises(ValueError, match="Send a JPEG"):
-        model.start(seed=1, picture=b"no picture")
+        model.start(StreamRequest(seed=1, picture=b"no picture"))
     with pytest.raises(ValueError, match="Send a JPEG"):
-        model.step(model.start(seed=1), Controls(picture=b"no picture"))
+        model.step(model.start(StreamRequest(seed=1)), Controls(picture=b"no picture"))
 
 
 def test_another_process_can_make_every_step_and_the_frames(
     model: PocketModel, folder: Path
 ) -> None:
     """Orders alone are told to a model that has never met the stream."""
-    expected = run(model, model.start(seed=4), LOG)
-    elsewhere, front = PocketModel(folder), model.start(seed=4)
+    expected = run(model, model.start(StreamRequest(seed=4)), LOG)
+    elsewhere, front = PocketModel(folder), model.start(StreamRequest(seed=4))
     caches = [elsewhere.new_cache() for _ in range(model.steps)]
     kept: dict[str, Any] = {}
     for controls, chunk in zip(LOG, expected, strict=True):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rollcast.models.contract import Controls, TrackEvent
+from rollcast.models.contract import Controls, StreamRequest, TrackEvent
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import FRAME_SIZE
 from rollcast.models.pocket.model import ASSETS, PocketModel
@@ -50,7 +50,7 @@ def _vowels(chunks: int) -> np.ndarray:
 
 
 def _frames(model: PocketModel, scene: str, audio: np.ndarray) -> np.ndarray:
-    state = model.start(seed=1, scene=scene)
+    state = model.start(StreamRequest(seed=1, scene=scene))
     pieces = audio.reshape(-1, CHUNK_SAMPLES)
     return np.concatenate([model.step(state, Controls(audio=p)).frames for p in pieces])
 
@@ -88,7 +88,7 @@ def test_a_dragged_thing_goes_where_the_finger_goes(
     entry = next(look for look in shipped.looks if look.name == scene)
     home = np.array(entry.objects[thing].home)
     goal = np.array([96.0, 93.0])
-    state = shipped.start(seed=1, scene=scene)
+    state = shipped.start(StreamRequest(seed=1, scene=scene))
     before = shipped.step(state, Controls()).frames[-1]
     x, y = home.astype(int)
     template = _tensor(before)[:, y - 13 : y + 14, x - 13 : x + 14]
@@ -116,7 +116,7 @@ def _find(frame: torch.Tensor, template: torch.Tensor) -> np.ndarray:
 
 def test_a_dragged_head_turns_with_the_finger(shipped: PocketModel) -> None:
     def dragged(dx: float) -> np.ndarray:
-        state = shipped.start(seed=1, scene="freya-studio")
+        state = shipped.start(StreamRequest(seed=1, scene="freya-studio"))
         events = (TrackEvent(1, "down", 0.5, 0.5), TrackEvent(1, "move", 0.5 + dx, 0.5))
         shipped.step(state, Controls(tracks=events))
         for _ in range(8):
@@ -148,7 +148,7 @@ def test_a_dragged_head_turns_with_the_finger(shipped: PocketModel) -> None:
 def test_prompts_change_the_person_and_the_scene(
     shipped: PocketModel, prompt: str, scene: str
 ) -> None:
-    state = shipped.start(seed=2, scene="mei-gallery")
+    state = shipped.start(StreamRequest(seed=2, scene="mei-gallery"))
     before = shipped.step(state, Controls()).frames[-1].astype(float)
     chunk = shipped.step(state, Controls(prompt=prompt))
     assert chunk.scene == scene
@@ -158,12 +158,12 @@ def test_prompts_change_the_person_and_the_scene(
 
 def test_every_preset_is_understood(shipped: PocketModel) -> None:
     for prompt in shipped.info.prompts:
-        chunk = shipped.step(shipped.start(seed=0), Controls(prompt=prompt))
+        chunk = shipped.step(shipped.start(StreamRequest(seed=0)), Controls(prompt=prompt))
         assert not chunk.ignored_words, prompt
 
 
 def test_a_minute_of_stream_does_not_drift(shipped: PocketModel) -> None:
-    state = shipped.start(seed=3, scene="amara-sunset")
+    state = shipped.start(StreamRequest(seed=3, scene="amara-sunset"))
     colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(120)]
     early, late = np.mean(colours[:40], 0), np.mean(colours[-40:], 0)
     assert np.abs(early - late).max() < 2

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rollcast.models.contract import Stepper
+from rollcast.models.contract import Model
 from rollcast.models.test_pattern import TestPattern
 from rollcast.server.cli import checkup
 from rollcast.server.cli.app import main
@@ -43,7 +43,7 @@ def test_models_are_measured(
 def test_missing_weights_are_a_finding_not_a_crash(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def load(name: str, threads: int | None) -> Stepper:
+    def load(name: str, threads: int | None) -> Model:
         if name == "pocket":
             raise FileNotFoundError("pocket.safetensors is missing")
         return TestPattern()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rollcast.client.track_file import TimedPoint, TimedPrompt, TrackScript
-from rollcast.models.contract import TrackEvent
+from rollcast.models.contract import StreamRequest, TrackEvent
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.cli.offline import chunk_controls, chunk_count, generate
 
@@ -38,5 +38,5 @@ def test_each_chunk_is_told_what_falls_into_it() -> None:
 
 def test_chunks_come_in_order() -> None:
     model = TestPattern()
-    chunks = generate(model, model.start(seed=0), 3, SPEECH, SCRIPT)
+    chunks = generate(model, model.start(StreamRequest(seed=0)), 3, SPEECH, SCRIPT)
     assert [chunk.index for chunk in chunks] == [0, 1, 2]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rollcast.models.contract import Chunk, Controls, Stepper
+from rollcast.models.contract import Chunk, Controls, Model
 from rollcast.models.test_pattern import TestPattern, read_barcode
 from rollcast.server.engine.worker import (
     Close,
@@ -29,7 +29,7 @@ from ..running import FailingPattern
 
 
 @contextmanager
-def started(*models: Stepper) -> Iterator[tuple[Worker, queue.Queue[Report]]]:
+def started(*models: Model) -> Iterator[tuple[Worker, queue.Queue[Report]]]:
     reports: queue.Queue[Report] = queue.Queue()
     worker = Worker(lambda: models)
     worker.start(reports.put)
@@ -127,7 +127,7 @@ def test_a_failing_step_is_reported_with_its_traceback() -> None:
 
 
 def test_a_failing_load_is_reported() -> None:
-    def load() -> list[Stepper]:
+    def load() -> list[Model]:
         raise OSError("no weights")
 
     reports: queue.Queue[Report] = queue.Queue()

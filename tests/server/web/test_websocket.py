@@ -399,7 +399,7 @@ async def test_nothing_remains_of_streams_that_were_closed() -> None:
 
     class Watched(TestPattern):
         def start(self, **options: Any) -> TestPatternState:
-            state = super().start(**options)
+            state = super().start(request)
             states.append(weakref.ref(state))
             return state
 

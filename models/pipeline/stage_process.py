@@ -1,6 +1,7 @@
 """The process of a stage: it is heard from its first moment on, long before torch is there.
 
-Started by `pool` as `python -m rollcast.models.pipeline.process`, or on another machine by `agent`.
+Started by `launchers` as `python -m rollcast.models.pipeline.stage_process`, or on another machine
+by `agent`.
 """
 
 from __future__ import annotations
@@ -13,26 +14,28 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from .agent import KEY_VARIABLE
+from .frame_arena import FrameArena
 from .heartbeat import Heartbeat, die_with_parent
 from .launchers import connect
 
 
 def run(arguments: Sequence[str]) -> None:
     """Be a stage until the connection to the executor closes."""
-    heartbeat = Heartbeat(_connection(arguments))
-    heartbeat.beat()
-    from .stage import serve
-
-    serve(heartbeat)
-
-
-def _connection(arguments: Sequence[str]) -> Connection:
-    """The control connection: a socket that was inherited, or the executor's listener."""
     parser = argparse.ArgumentParser(prog="stage")
     parser.add_argument("--fd", type=int)
+    parser.add_argument("--arena-fd", type=int)
     parser.add_argument("--connect")
     parser.add_argument("--rank", type=int, default=0)
     given = parser.parse_args(arguments)
+    heartbeat = Heartbeat(_connection(given))
+    heartbeat.beat()
+    from .serve_stage import serve
+
+    serve(heartbeat, None if given.arena_fd is None else FrameArena(given.arena_fd))
+
+
+def _connection(given: argparse.Namespace) -> Connection:
+    """The control connection: a socket that was inherited, or the executor's listener."""
     if given.fd is not None:
         return Connection(given.fd)
     host, _, port = given.connect.rpartition(":")

@@ -8,17 +8,17 @@ from dataclasses import astuple, dataclass
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .executor import ChunkPlan
-from .messages import Span
+from ..staged_model import ChunkPlan
+from .messages import WorkSpan
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A chunk under way after its latest step; `plan` None: the stream is closed.
+    """A chunk under way after its latest call; `plan` None: the stream is closed.
 
-    `steps_done` of its denoising steps are behind it; `spans` says where its time went so far.
-    With `returns` these are clean latents on their way back, for the front of that chunk. `era` is
-    the number of the plan under which it was sent.
+    `calls_done` of its calls are behind it; `spans` says where its time went so far.
+    With `returns` these are clean latents on their way back, for the preparation of that chunk.
+    `era` is the number of the plan under which it was sent.
     """
 
     stream: str
@@ -26,8 +26,8 @@ class Package:
     latents: Tensor | None = None
     returns: int | None = None
     snapshot: bool = False
-    steps_done: int = 0
-    spans: tuple[Span, ...] = ()
+    calls_done: int = 0
+    spans: tuple[WorkSpan, ...] = ()
     era: int = 0
 
 
@@ -53,9 +53,9 @@ def pack(package: Package) -> bytes:
         "stream": package.stream,
         "returns": package.returns,
         "snapshot": package.snapshot,
-        "steps_done": package.steps_done,
+        "calls_done": package.calls_done,
         "era": package.era,
-        "spans": [astuple(span) for span in package.spans],
+        "spans": [(span.stage, span.name, span.begin_s, span.end_s) for span in package.spans],
         "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
         "plan": None
         if plan is None
@@ -87,13 +87,13 @@ def unpack(data: bytes) -> Parcel:
     plain = json.loads(data[8:end])
     about = plain["plan"]
     plan = None if about is None else ChunkPlan(**about, tensors=load(data[end:]))
-    spans = tuple(Span(*each) for each in plain["spans"])
+    spans = tuple(WorkSpan(*each) for each in plain["spans"])
     package = Package(
         plain["stream"],
         plan,
         returns=plain["returns"],
         snapshot=plain["snapshot"],
-        steps_done=plain["steps_done"],
+        calls_done=plain["calls_done"],
         spans=spans,
         era=plain["era"],
     )

@@ -1,0 +1,84 @@
+"""What executors in the caller's own process have in common: streams by name, events in a list."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from typing import Any, Generic, TypeVar
+
+from ..contract import Controls, ModelInfo, StreamRequest
+from .events import Event, Lost
+
+S = TypeVar("S")
+
+
+class InProcess(ABC, Generic[S]):
+    """An `Executor` without processes; `S` is what it keeps of a stream.
+
+    Whatever the model raises but ValueError comes out of `submit`, `poll` or `finish`.
+    """
+
+    depth = 1
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+        self._streams: dict[str, S] = {}
+        self._events: list[Event] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model makes."""
+        return self._info
+
+    def open(self, stream: str, request: StreamRequest) -> None:
+        """Begin a stream; what the model's `start` refuses is told as `Lost`."""
+        try:
+            self._streams[stream] = self._start(request)
+        except ValueError as error:
+            self._events.append(Lost(stream, str(error)))
+
+    def submit(self, stream: str, controls: Controls) -> None:
+        """Admit a chunk and do what that makes possible."""
+        if stream not in self._streams:
+            return
+        try:
+            self._admit(stream, self._streams[stream], controls)
+        except ValueError as error:
+            self.close(stream)
+            self._events.append(Lost(stream, str(error)))
+
+    def drop(self, stream: str) -> None:
+        """Show nothing of what is under way; nothing is, between calls, unless chunks wait."""
+        return
+
+    def close(self, stream: str) -> None:
+        """Free a stream; what is under way of it is dropped."""
+        self._streams.pop(stream, None)
+
+    def next_s(self, now_s: float, under_way: int) -> float | None:
+        """Now, unless `depth` chunks are under way."""
+        return now_s if under_way < self.depth else None
+
+    def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
+        """What happened since; waits only for `others`."""
+        if not self._events and timeout_s > 0:
+            if others:
+                wait(list(others), timeout_s)
+            else:
+                time.sleep(timeout_s)
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> list[Event]:
+        """What is still under way."""
+        return self.poll(0.0)
+
+    @abstractmethod
+    def _start(self, request: StreamRequest) -> S:
+        """A new stream."""
+
+    @abstractmethod
+    def _admit(self, stream: str, kept: S, controls: Controls) -> None:
+        """Take a chunk's controls; finished chunks go to `_events`."""

@@ -1,0 +1,144 @@
+"""Turns a process into a stage: makes the model, warms it up, measures it, works until the end.
+
+Free of torch until the model brings it in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import sys
+import time
+import traceback
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from ..contract import Model
+from ..warm_up import every_control, first_request, speech_controls
+from .frame_arena import FrameArena
+from .heartbeat import Heartbeat
+from .messages import Broken, ModelSpec, Ready, Setup
+from .stage_loop import StageLoop
+from .stage_plan import Costs
+
+if TYPE_CHECKING:
+    from ..staged_model import StagedModel
+    from .links import Links
+
+_TIMED = 5
+
+
+def serve(heartbeat: Heartbeat, arena: FrameArena | None) -> None:
+    """Be a stage of the executor at the other end until that is gone."""
+    setup = heartbeat.receive()
+    assert isinstance(setup, Setup), setup
+    loop: StageLoop | None = None
+    loaded = False
+    try:
+        links = _links(setup)
+        model = make_model(setup.model)
+        loaded = True
+        with _inference_mode():
+            loop, ready = _stage(setup, model, links, heartbeat, arena)
+            heartbeat.send(ready)
+            heartbeat.listen(loop.receive)
+            loop.run()
+    except Exception as error:
+        stream, index = (loop and loop.working_for) or (None, None)
+        reason = f"{type(error).__name__}: {error}"
+        unusable = not loaded and isinstance(error, ValueError | OSError | ImportError)
+        heartbeat.send(Broken(reason, traceback.format_exc(), stream, index, unusable))
+        raise
+
+
+def _links(setup: Setup) -> Links | None:
+    """The links to the other stages, if there are any; the model is then made on this one's GPU."""
+    if setup.world == 1:
+        return None
+    # read when torch is imported: stages would fight for the processors
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from .links import Links, OwnGpu
+
+    gpu = OwnGpu.of(setup.rank, setup.world)
+    return Links(setup.rank, setup.world, setup.rendezvous, gpu)
+
+
+def make_model(spec: ModelSpec) -> Model[Any]:
+    """The model that a spec describes. Raises what its factory raises."""
+    module, _, name = spec.factory.partition(":")
+    return getattr(importlib.import_module(module), name)(**spec.arguments)
+
+
+def is_staged(model: Model[Any]) -> TypeGuard[StagedModel[Any]]:
+    """Whether a model can be taken apart."""
+    return hasattr(model, "chunk_steps")
+
+
+def _stage(
+    setup: Setup,
+    model: Model[Any],
+    links: Links | None,
+    heartbeat: Heartbeat,
+    arena: FrameArena | None,
+) -> tuple[StageLoop, Ready]:
+    if not is_staged(model):
+        if setup.world > 1:
+            raise ValueError(f"{model.info.name} is made in one piece: it cannot run in stages")
+        from .whole_stage import WholeStage
+
+        costs = setup.costs or measure_whole(model)
+        return WholeStage(model, heartbeat, arena), Ready(model.info, costs)
+    from .stage import Stage
+
+    stage = Stage(setup.rank, model, heartbeat, links, arena)
+    if setup.rank > 0:
+        return stage, Ready()
+    return stage, Ready(model.info, setup.costs or measure(model), model.chunk_steps.cuts)
+
+
+def measure_whole(model: Model[Any]) -> Costs:
+    """Median seconds of a chunk of a model that is made in one piece, once it is warm."""
+    state = model.start(first_request(model.info))
+    for controls in every_control(model.info):
+        model.step(state, controls)
+    speech, times_s = speech_controls(model.info), list[float]()
+    for _ in range(_TIMED):
+        begin_s = time.perf_counter()
+        model.step(state, speech)
+        times_s.append(time.perf_counter() - begin_s)
+    return Costs(0.0, (statistics.median(times_s),), 0.0)
+
+
+def measure(model: StagedModel[Any]) -> Costs:
+    """Median seconds of the parts of a chunk, once the model has done everything it can."""
+    state = model.start(first_request(model.info))
+    for controls in every_control(model.info):
+        model.step(state, controls)
+    rounds = [_parts_s(model, state) for _ in range(_TIMED)]
+    prepare_s, *calls_s, decode_s = (statistics.median(each) for each in zip(*rounds, strict=True))
+    return Costs(prepare_s, tuple(calls_s), decode_s)
+
+
+def _parts_s(model: StagedModel[Any], state: Any) -> list[float]:
+    """Seconds of the parts of the next chunk."""
+    from ..staged_model import Row, decode_chunk
+
+    marks = [time.perf_counter()]
+    plan = model.prepare(state, speech_controls(model.info))
+    marks.append(time.perf_counter())
+    latents = None
+    for number, call in enumerate(model.chunk_steps.calls):
+        (latents,) = model.denoise([Row(plan, number, latents, state.caches[call.cache])])
+        marks.append(time.perf_counter())
+    assert latents is not None, "a chunk takes at least one call"
+    decode_chunk(model, plan, latents, state.decoder)
+    marks.append(time.perf_counter())
+    return [end - begin for begin, end in pairwise(marks)]
+
+
+def _inference_mode() -> AbstractContextManager[object]:
+    """torch's inference mode in this thread, if the model brought torch in."""
+    torch = sys.modules.get("torch")
+    return nullcontext() if torch is None else torch.inference_mode()

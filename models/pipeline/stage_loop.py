@@ -1,0 +1,128 @@
+"""What every stage does: take one message after another, and never miss that it should drop."""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from ..contract import Chunk
+from .frame_arena import FrameArena
+from .heartbeat import Heartbeat
+from .messages import (
+    Assign,
+    Assigned,
+    Close,
+    Done,
+    Drop,
+    MadeChunk,
+    Open,
+    Refused,
+    Restore,
+    RestoredStream,
+    Step,
+    WorkSpan,
+)
+
+
+class StageLoop(ABC):
+    """The work of one rank: a queue of messages, and chunks on their way out."""
+
+    def __init__(self, heartbeat: Heartbeat, arena: FrameArena | None) -> None:
+        self._heartbeat = heartbeat
+        self._arena = arena
+        self._dropped: dict[str, int] = {}
+        self._made = 0
+        # Bounded by the executor: it admits few more chunks than there are stages.
+        self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.working_for: tuple[str, int | None] | None = None
+        """The stream at work, and its chunk if that is known."""
+
+    def receive(self, message: object) -> None:
+        """Queue a message; called from any thread."""
+        if isinstance(message, Drop):
+            # at once: it is meant for what already waits in the queue
+            self._dropped[message.stream] = message.below
+        else:
+            self._work.put(message)
+
+    def run(self) -> None:
+        """Work until the process ends."""
+        while True:
+            message = self._work.get()
+            stream = getattr(message, "stream", None)
+            self.working_for = None if stream is None else (stream, None)
+            self._do(message)
+
+    def _do(self, message: object) -> None:
+        match message:
+            case Step():
+                self._step(message)
+            case Open():
+                try:
+                    self._open(message)
+                except ValueError as error:
+                    self._heartbeat.send(Refused(message.stream, str(error)))
+            case Close():
+                self._close(message.stream)
+            case Restore():
+                self._restore(message)
+                self._heartbeat.send(RestoredStream(message.stream))
+            case Assign():
+                self._dropped.clear()
+                self._made = 0
+                if self._arena is not None and message.frame_slots:
+                    self._arena.open(message.frame_slots)
+                self._assign(message)
+                self._heartbeat.send(Assigned())
+            case _:
+                raise AssertionError(message)
+
+    def _is_dropped(self, stream: str, index: int) -> bool:
+        return index < self._dropped.get(stream, 0)
+
+    def _tell(
+        self, stream: str, index: int, chunk: Chunk | None, spans: tuple[WorkSpan, ...]
+    ) -> None:
+        """A chunk is done; None: it is not shown."""
+        made = None if chunk is None else self._packed(chunk)
+        self._heartbeat.send(Done(stream, index, made, spans))
+
+    def _packed(self, chunk: Chunk) -> MadeChunk:
+        frames: np.ndarray | None = chunk.frames
+        slot = None
+        if self._arena is not None:
+            slot = self._arena.write(self._made, chunk.frames)
+            self._made += 1
+            frames = chunk.frames if slot is None else None
+        return MadeChunk(
+            index=chunk.index,
+            audio=chunk.audio,
+            talking=bool(chunk.talking),
+            scene=chunk.scene,
+            ignored_words=chunk.ignored_words,
+            shape=chunk.frames.shape,
+            frames=frames,
+            slot=slot,
+        )
+
+    @abstractmethod
+    def _assign(self, message: Assign) -> None:
+        """Take part in another plan; forget every stream."""
+
+    @abstractmethod
+    def _open(self, message: Open) -> None:
+        """Begin a stream. Raises ValueError for what the model refuses."""
+
+    @abstractmethod
+    def _step(self, message: Step) -> None:
+        """Admit a chunk."""
+
+    @abstractmethod
+    def _close(self, stream: str) -> None:
+        """Free a stream."""
+
+    @abstractmethod
+    def _restore(self, message: Restore) -> None:
+        """Take over a stream."""

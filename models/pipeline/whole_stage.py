@@ -1,0 +1,58 @@
+"""The one stage of a model that is not taken apart: it steps whole chunks; free of torch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..contract import Model
+from .frame_arena import FrameArena
+from .heartbeat import Heartbeat
+from .messages import Assign, Open, Refused, Restore, SnapshotPart, Step, WorkSpan
+from .stage_loop import StageLoop
+
+STATE = "state"
+
+
+class WholeStage(StageLoop):
+    """Every stream's whole state, under a plan of one stage and one call."""
+
+    def __init__(self, model: Model[Any], heartbeat: Heartbeat, arena: FrameArena | None) -> None:
+        super().__init__(heartbeat, arena)
+        self._model = model
+        self._states: dict[str, tuple[Any, int]] = {}
+        """Each stream's state, and the index of its next chunk."""
+
+    def _assign(self, message: Assign) -> None:
+        self._states.clear()
+
+    def _open(self, message: Open) -> None:
+        self._states[message.stream] = self._model.start(message.request), 0
+
+    def _step(self, message: Step) -> None:
+        stream = message.stream
+        if stream not in self._states:
+            return
+        state, index = self._states[stream]
+        self.working_for = stream, index
+        begin_s = time.monotonic()
+        try:
+            with self._heartbeat.busy():
+                chunk = self._model.step(state, message.controls)
+        except ValueError as error:
+            self._heartbeat.send(Refused(stream, str(error)))
+            return
+        self._states[stream] = state, index + 1
+        spans = (WorkSpan(0, "chunk", begin_s, time.monotonic()),)
+        self._tell(stream, index, None if self._is_dropped(stream, index) else chunk, spans)
+        if message.snapshot:
+            parts = {STATE: self._model.snapshot(state)}
+            self._heartbeat.send(SnapshotPart(stream, index, parts, len(parts)))
+
+    def _close(self, stream: str) -> None:
+        self._states.pop(stream, None)
+        self._dropped.pop(stream, None)
+
+    def _restore(self, message: Restore) -> None:
+        state = self._model.restore(message.parts[STATE])
+        self._states[message.stream] = state, message.next_index

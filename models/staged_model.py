@@ -1,0 +1,164 @@
+"""What a model offers so that its chunks can be made in stages, wherever those run.
+
+A chunk is made in three parts: `prepare` turns controls into a `ChunkPlan`, `denoise` takes its
+latents through one call of the student after another, `decode` makes frames of them. All that a
+call remembers is in the cache that `ChunkSteps` gives it, and all that the decoder remembers in its
+`DecoderState`, so any part may run in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from .chunk_steps import ChunkSteps
+from .contract import Chunk, Controls, Model
+from .state import DecoderState
+from .student.kv_cache import StudentCache
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlan:
+    """All that the calls and the decoder need to know of one chunk, beside its latents.
+
+    `noise_seed` is what every step draws its noise from, wherever it runs. With `restart` each
+    cache starts anew when this chunk reaches it, and so does the decoder: a new sink needs no
+    drain. `plain` is JSON-able, `tensors` are small; both are the model's own affair. `needed_by`
+    is the chunk whose `prepare` needs this one's clean latents, if any: it finds them in
+    `state.returns`. At least as many chunks lie between them as a chunk has calls, so that nobody
+    waits (Live Avatar's sink is the stream's own first latent, arXiv 2512.04677, section 4.3, for
+    which its pipeline drains).
+    """
+
+    index: int
+    noise_seed: int
+    restart: bool
+    plain: dict[str, Any]
+    tensors: dict[str, Tensor]
+    needed_by: int | None = None
+
+    def check(self, calls: int) -> None:
+        """Raise ValueError if its latents are needed before they are there in every executor."""
+        if self.needed_by is not None and self.needed_by < self.index + calls:
+            raise ValueError(
+                f"chunk {self.index} is needed by {self.needed_by}; with {calls} calls its latents "
+                f"are there for chunk {self.index + calls}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One call on one chunk: `latents` are those of the call before, None for the first.
+
+    `call` counts as in `ChunkSteps.calls`; `cache` is the one that it reads and writes.
+    """
+
+    plan: ChunkPlan
+    call: int
+    latents: Tensor | None
+    cache: StudentCache
+
+
+class StagedState(Protocol):
+    """A stream's state: its caches, its decoder's memory, and whatever `prepare` keeps.
+
+    `returns` are latents that came back, by the chunk that needs them; `prepare` takes them out.
+    """
+
+    caches: list[StudentCache]
+    decoder: DecoderState
+    returns: dict[int, Tensor]
+
+
+State = TypeVar("State", bound=StagedState)
+
+
+@runtime_checkable
+class StagedModel(Model[State], Protocol[State]):
+    """A `Model` that can be taken apart; `run_chunk` of the parts is its `step`."""
+
+    @property
+    def chunk_steps(self) -> ChunkSteps:
+        """The calls of the student that a chunk takes, and their caches."""
+        ...
+
+    @property
+    def decoder_is_causal(self) -> bool:
+        """Whether frames depend on chunks decoded before, so that no chunk may be left out."""
+        ...
+
+    def new_cache(self) -> StudentCache:
+        """An empty cache; a plan with `restart` comes before all others."""
+        ...
+
+    def prepare(self, state: State, controls: Controls) -> ChunkPlan:
+        """Apply `controls` and advance all of `state` but caches and decoder by one chunk."""
+        ...
+
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        """The latents of each row after its call, as one batch.
+
+        The call of a chunk that is the last on its cache advances that cache. A clean pass gives
+        its latents back as they were.
+        """
+        ...
+
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
+        """The chunk that the clean latents show; advances the stream's decoder by it."""
+        ...
+
+
+def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
+    """One chunk from its controls to its frames, here and now."""
+    plan = model.prepare(state, controls)
+    plan.check(len(model.chunk_steps.calls))
+    (latents,) = all_calls(model, [(plan, state.caches)])
+    if plan.needed_by is not None:
+        state.returns[plan.needed_by] = latents
+    return decode_chunk(model, plan, latents, state.decoder)
+
+
+def decode_chunk(
+    model: StagedModel[Any], plan: ChunkPlan, latents: Tensor, state: DecoderState
+) -> Chunk:
+    """`model.decode`, with a decoder that starts anew where the chunk does."""
+    if plan.restart:
+        state.reset()
+    return model.decode(plan, latents, state)
+
+
+def all_calls(
+    model: StagedModel[Any], chunks: Sequence[tuple[ChunkPlan, Sequence[StudentCache]]]
+) -> list[Tensor]:
+    """The clean latents of chunks of different streams, each with its caches.
+
+    Every call is one batch of all of them.
+    """
+    samples: list[Tensor | None] = [None] * len(chunks)
+    for number, call in enumerate(model.chunk_steps.calls):
+        rows = [
+            Row(plan, number, sample, caches[call.cache])
+            for (plan, caches), sample in zip(chunks, samples, strict=True)
+        ]
+        samples[:] = model.denoise(rows)
+    clean = [sample for sample in samples if sample is not None]
+    assert len(clean) == len(chunks), "a chunk takes at least one call"
+    return clean
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """The next chunk's `noise_seed`."""
+    return int(torch.randint(2**62, (), generator=generator))
+
+
+def step_noise(plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
+    """Noise for a step of a chunk: the same in whatever process, order or batch it is drawn.
+
+    Drawn on the CPU, so that it does not depend on the device either.
+    """
+    mixed = (plan.noise_seed + step * 0x9E3779B97F4A7C15) % 2**63
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(mixed))
