@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from ..contract import Controls, ModelInfo, StreamRequest
 from .events import Event, Finished, Lost
 
+_POLL_S = 0.02
+
 
 class Executor(Protocol):
     """Makes the chunks of any number of streams; each stream's chunks come in order.
@@ -27,6 +29,11 @@ class Executor(Protocol):
     @property
     def depth(self) -> int:
         """Chunks that may be under way at once before the first of them is finished."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that were submitted and not admitted yet."""
         ...
 
     def open(self, stream: str, request: StreamRequest) -> None:
@@ -63,10 +70,15 @@ class Executor(Protocol):
 
 
 def make_chunk(executor: Executor, stream: str, controls: Controls) -> list[Finished]:
-    """Submit a chunk and return those of all streams that are ready; waits while it cannot be
-    admitted. Raises ValueError for what the model refuses."""
+    """Submit a chunk, wait until it is admitted, and return those of all streams that are ready.
+
+    Raises ValueError for what the model refuses.
+    """
     executor.submit(stream, controls)
-    return finished(executor.poll(0.0))
+    done = finished(executor.poll(0.0))
+    while executor.waiting:
+        done += finished(executor.poll(_POLL_S))
+    return done
 
 
 def make_rest(executor: Executor) -> list[Finished]:

@@ -21,6 +21,7 @@ class InProcess(ABC, Generic[S]):
     """
 
     depth = 1
+    waiting = 0
 
     def __init__(self, info: ModelInfo) -> None:
         self._info = info

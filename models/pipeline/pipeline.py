@@ -130,6 +130,11 @@ class Pipeline:
         """A chunk on each stage, and one on its way in; a single stage has one at a time."""
         return 1 if self._stages == 1 else self._stages + 1
 
+    @property
+    def waiting(self) -> int:
+        """Chunks that the pace does not let in yet."""
+        return len(self._queue)
+
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
         return self.admission.next_s(now_s, under_way) if self._running else None
