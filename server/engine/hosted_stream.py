@@ -21,7 +21,7 @@ class Viewer(Protocol):
         ...
 
 
-class Stream:
+class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
     def __init__(self, session: Session) -> None:
@@ -29,6 +29,16 @@ class Stream:
         self.viewer: Viewer | None = None
         self._counted_skips = 0
         self._counted_underruns = 0
+
+    @property
+    def session_id(self) -> str:
+        """Its name."""
+        return self.session.options.session_id
+
+    @property
+    def model(self) -> str:
+        """The name of the model that makes it."""
+        return self.session.info.name
 
     def count(self, metrics: Metrics) -> None:
         """Bring the session's own counts into the metrics."""
