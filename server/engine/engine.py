@@ -131,7 +131,7 @@ class Engine:
             grace_s=self.config.grace_s,
             idle_timeout_s=self.config.idle_timeout_s,
         )
-        stream = HostedStream(Session(info, options, now_s))
+        stream = HostedStream(Session(info, options, now_s), model.name)
         self.streams.add(stream)
         model.host.open(options.session_id, request)
         self.metrics.sessions_opened.inc()

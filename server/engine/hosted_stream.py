@@ -24,8 +24,10 @@ class Viewer(Protocol):
 class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, model: str) -> None:
         self.session = session
+        self.model = model
+        """The name of the model that makes it."""
         self.viewer: Viewer | None = None
         self._counted_skips = 0
         self._counted_underruns = 0
@@ -34,11 +36,6 @@ class HostedStream:
     def session_id(self) -> str:
         """Its name."""
         return self.session.options.session_id
-
-    @property
-    def model(self) -> str:
-        """The name of the model that makes it."""
-        return self.session.info.name
 
     def count(self, metrics: Metrics) -> None:
         """Bring the session's own counts into the metrics."""
