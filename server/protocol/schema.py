@@ -95,7 +95,7 @@ _PACKETS: dict[str, Any] = {
     for name, summary in (
         ("VideoPacket", "Kind 1: 32-byte header, then one encoded frame."),
         ("AudioOutPacket", "Kind 2: 32-byte header, then 16-bit mono samples of one chunk."),
-        ("AudioInPacket", "Kind 16: 32-byte header, then 16-bit mono samples at 16 kHz."),
+        ("AudioInPacket", "Kind 16: 32-byte header, then 16-bit mono samples at `audio_rate`."),
     )
 }
 
