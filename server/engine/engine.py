@@ -20,14 +20,14 @@ from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
 from ..protocol.errors import Capacity, Draining, EngineFailed, Replaced, StreamError, UnknownModel
-from ..protocol.limits import MAX_KBPS
+from ..protocol.limits import AUDIO_RATE, MAX_KBPS
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
 from ..session.options import SessionOptions
 from ..session.request import stream_request
 from ..session.session import Session
 from .driver import TICK_S, Driver
 from .health import Health, check_health, health_of
-from .hosted_model import CAUSES, LOADING_RETRY_S, HostedModel
+from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
 from .scheduler import ModelLoad, admit, capacity
@@ -57,7 +57,7 @@ class Engine:
     @property
     def health(self) -> Health:
         """How the server is as a whole."""
-        conditions = (model.condition for model in self.hosted.values())
+        conditions: list[Condition] = [model.condition for model in self.hosted.values()]
         return health_of(conditions, draining=self.draining)
 
     @property
@@ -123,7 +123,7 @@ class Engine:
             resume_token=secrets.token_urlsafe(24),
             request=request,
             audio=audio,
-            audio_rate=message.audio_rate,
+            audio_rate=message.audio_rate or AUDIO_RATE,
             max_kbps=min(limit, message.max_kbps or limit),
             # while a chunk is under way others are played
             max_lead_chunks=self.config.max_lead_chunks + model.latency_s * 1e6 / info.chunk_us,
