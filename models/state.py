@@ -54,8 +54,8 @@ class StreamState(Generic[C]):
 
     `caches` are those of `ChunkSteps`: one for each denoising step, or a single one with a clean
     pass. With `restart` they and the decoder start anew at the next chunk. `returns` holds clean
-    latents of past chunks by the chunk that needs them (`ChunkPlan.needed_by`). `scene` is empty for a
-    model without scenes.
+    latents of past chunks by the chunk that needs them (`ChunkPlan.needed_by`). `scene` is empty
+    for a model without scenes.
     """
 
     caches: list[StudentCache]

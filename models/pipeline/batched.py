@@ -16,7 +16,7 @@ class Batched(InProcess[Any]):
     """An `Executor` that makes up to `rows` submitted chunks, one of each stream, when polled."""
 
     def __init__(self, model: StagedModel[Any], rows: int) -> None:
-        super().__init__(model.info)
+        super().__init__(model)
         self._model = model
         self.depth = rows
         self._waiting: list[tuple[str, Any, ChunkPlan]] = []

@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 from ..contract import Controls, ModelInfo, StreamRequest
 from .events import Event, Finished, Lost
+from .stage_plan import Costs
+
+_POLL_S = 0.02
 
 
 class Executor(Protocol):
@@ -18,6 +21,24 @@ class Executor(Protocol):
 
     One thread calls it.
     """
+
+    def start(self) -> None:
+        """Be ready to make chunks, warm and measured; returns when that is so."""
+        ...
+
+    def stop(self) -> None:
+        """End, with everything that was started."""
+        ...
+
+    @property
+    def costs(self) -> Costs | None:
+        """What the parts of a chunk took in the warm-up; None before."""
+        ...
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between chunks at best, once it was started."""
+        ...
 
     @property
     def info(self) -> ModelInfo:
@@ -27,6 +48,11 @@ class Executor(Protocol):
     @property
     def depth(self) -> int:
         """Chunks that may be under way at once before the first of them is finished."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that were submitted and not admitted yet."""
         ...
 
     def open(self, stream: str, request: StreamRequest) -> None:
@@ -63,10 +89,15 @@ class Executor(Protocol):
 
 
 def make_chunk(executor: Executor, stream: str, controls: Controls) -> list[Finished]:
-    """Submit a chunk and return those of all streams that are ready; waits while it cannot be
-    admitted. Raises ValueError for what the model refuses."""
+    """Submit a chunk, wait until it is admitted, and return those of all streams that are ready.
+
+    Raises ValueError for what the model refuses.
+    """
     executor.submit(stream, controls)
-    return finished(executor.poll(0.0))
+    done = finished(executor.poll(0.0))
+    while executor.waiting:
+        done += finished(executor.poll(_POLL_S))
+    return done
 
 
 def make_rest(executor: Executor) -> list[Finished]:

@@ -17,8 +17,10 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
+from ..warm_up import every_control, first_request
 from .admission import Admission
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
+from .executor import make_chunk
 from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
@@ -43,6 +45,7 @@ from .stage_plan import Costs, StagePlan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
 _POLL_S = 0.1
+_WARM_UP = "warm-up"
 _FAILURES = 2
 """So often the model may raise an exception at one chunk of a stream, which is then given up."""
 _DEATHS = 3
@@ -119,6 +122,9 @@ class Pipeline:
         self._launch()
         while not self._running:
             self._advance(_POLL_S)
+        if self._stages > 1:
+            # the stages behind the first one have not seen a chunk yet
+            self._warm_up()
 
     def stop(self) -> None:
         """End the stages."""
@@ -126,9 +132,19 @@ class Pipeline:
         self._pool.stop()
 
     @property
+    def period_s(self) -> float:
+        """Seconds of the slowest stage's work on a chunk, lately."""
+        return self.admission.period_s
+
+    @property
     def depth(self) -> int:
         """A chunk on each stage, and one on its way in; a single stage has one at a time."""
         return 1 if self._stages == 1 else self._stages + 1
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that the pace does not let in yet."""
+        return len(self._queue)
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
@@ -213,6 +229,14 @@ class Pipeline:
         return done
 
     # Private.
+
+    def _warm_up(self) -> None:
+        """Every kind of control, through all stages."""
+        self.open(_WARM_UP, first_request(self.info))
+        for controls in every_control(self.info):
+            make_chunk(self, _WARM_UP, controls)
+        self.finish()
+        self.close(_WARM_UP)
 
     def _pause_s(self) -> float:
         """How long nothing can be admitted, at most."""

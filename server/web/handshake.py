@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..engine.engine import Engine
-from ..engine.stream import Stream
+from ..engine.hosted_stream import HostedStream
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import (
@@ -28,7 +28,7 @@ from .security import check_origin, check_token
 class Opening:
     """A stream that a client may now show."""
 
-    stream: Stream
+    stream: HostedStream
     codec: Codec
     next_seq: int
     resumed: bool

@@ -10,7 +10,7 @@ import structlog
 from starlette.websockets import WebSocketDisconnect
 
 from ..engine.engine import Engine
-from ..engine.stream import Stream
+from ..engine.hosted_stream import HostedStream
 from ..logs import logger
 from ..media.encoder import Encoder, Encoders
 from ..media.pictures import PictureReader
@@ -130,7 +130,7 @@ class Connection:
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
 
-    async def _read(self, stream: Stream) -> bool:
+    async def _read(self, stream: HostedStream) -> bool:
         """Hand messages to the session; true at session.close."""
         while True:
             try:
@@ -173,7 +173,7 @@ class Connection:
                 await self._socket.say(item)
 
     async def _send_media(
-        self, stream: Stream, encoder: Encoder, item: AudioPiece | VideoFrame
+        self, stream: HostedStream, encoder: Encoder, item: AudioPiece | VideoFrame
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
         if isinstance(item, VideoFrame):
@@ -190,7 +190,7 @@ class Connection:
         if self._ended is None:
             session.sent(item, len(data), self._engine.now_s())
 
-    async def _encode(self, stream: Stream, encoder: Encoder, frame: VideoFrame) -> Packet:
+    async def _encode(self, stream: HostedStream, encoder: Encoder, frame: VideoFrame) -> Packet:
         session = stream.session
         key, kbps = session.take_key_request(), session.target_kbps
         metrics = self._engine.metrics
