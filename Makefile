@@ -19,7 +19,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-js bench gpu-compile gpu-compile-chosen doctor style format types train train-tools clean
+.PHONY: help serve test test-py test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -64,6 +64,9 @@ types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types
 	@mkdir -p typings && ln -sfn .. typings/rollcast
 	$(BIN)/pyright
 	client/web/node_modules/.bin/tsc --project client/web/jsconfig.json
+
+protocol: $(VENV)/.installed  ## write what is made from the messages: schemas, the clients' types
+	$(BIN)/python -m rollcast.server.protocol.generate
 
 train: train-tools  ## train the embedded model from nothing (hours; docs/models.md)
 	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from .errors import ERRORS
@@ -78,12 +77,6 @@ def documents() -> dict[str, str]:
         "protocol.schema.json": _text(json_schema()),
         "asyncapi.json": _text(asyncapi()),
     }
-
-
-def write_documents(directory: Path) -> None:
-    """Write both documents into `directory`."""
-    for name, text in documents().items():
-        (directory / name).write_text(text)
 
 
 _PACKETS: dict[str, Any] = {

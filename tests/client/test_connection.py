@@ -121,7 +121,7 @@ async def test_pictures_are_shown_from_the_start_or_later(server: RunningServer)
 
     async with connect(server.http, picture=portrait(RED), pace="reader") as stream:
         assert stream.ready.scene == "picture" and stream.ready.has_picture
-        assert stream.hello.models[0].picture is not None
+        assert stream.hello.models[0].inputs.picture is not None
         reading = asyncio.create_task(take(stream, 60))
         applied = await stream.picture(portrait(BLUE))
         frames = await reading

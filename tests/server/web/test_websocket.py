@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from rollcast.models.contract import StreamRequest
 from rollcast.models.test_pattern import TestPattern, TestPatternState, read_barcode
 from rollcast.server.engine.engine import TICK_S
 from rollcast.server.protocol.limits import MAX_SOCKET_BYTES
@@ -398,7 +399,7 @@ async def test_nothing_remains_of_streams_that_were_closed() -> None:
     states: list[weakref.ref[object]] = []
 
     class Watched(TestPattern):
-        def start(self, **options: Any) -> TestPatternState:
+        def start(self, request: StreamRequest) -> TestPatternState:
             state = super().start(request)
             states.append(weakref.ref(state))
             return state
