@@ -54,8 +54,8 @@ def push_apart(
         loose = ~firm[:, None]
         moved = np.where(loose, np.clip(moved, low, FRAME_SIZE - low), moved)
     # Pushed along one line, towards the border or from both sides, a thing never gets out sideways.
-    for k in np.flatnonzero(~firm):
-        if _overlap(moved[k], k, moved, radius) > _LEFT_OVER:
+    for k in range(len(moved)):
+        if not firm[k] and _overlap(moved[k], k, moved, radius) > _LEFT_OVER:
             moved[k] = _nearest_room(position[k], k, moved, radius, low[k])
     return moved
 
