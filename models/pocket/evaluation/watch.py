@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.contract import Chunk, Controls
-from ...models.pipeline.executor import StagedModel, all_steps
-from ...models.pocket.evaluation.signals import said_again, to_signed
+from ...contract import Chunk, Controls
+from ...pipeline.executor import StagedModel, all_steps
+from .signals import said_again, to_signed
 
 
 class Watch:
