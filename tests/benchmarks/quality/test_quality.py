@@ -21,7 +21,6 @@ from rollcast.benchmarks.quality.human import follows, openness, say_recordings
 from rollcast.benchmarks.quality.length import Length
 from rollcast.benchmarks.quality.quality import measure
 from rollcast.benchmarks.quality.speech import Speech
-from rollcast.benchmarks.quality.watch import Watch
 from rollcast.benchmarks.webp import LARGEST_BYTES
 from rollcast.models.pocket.evaluation.evaluation_set import (
     EXPRESSION_FRAMES,
@@ -40,6 +39,7 @@ from rollcast.models.pocket.evaluation.signals import (
     sharpness,
     to_signed,
 )
+from rollcast.models.pocket.evaluation.watch import Watch
 from rollcast.models.pocket.model import PocketModel
 
 KEYS = (
