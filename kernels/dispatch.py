@@ -243,9 +243,7 @@ def _torch_attention(
     shared = query.shape[1] != key.shape[1]
     if _forced is None and not training and mask is None and _prefers_cudnn(query):
         with sdpa_kernel(list(_CUDNN_FIRST), set_priority=True):
-            return F.scaled_dot_product_attention(
-                query, key, value, scale=scale, enable_gqa=shared
-            )
+            return F.scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=shared)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )

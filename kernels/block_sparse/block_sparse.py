@@ -148,7 +148,7 @@ def block_sparse(
     batch, heads, queries, dim = query.shape
     shared, keys = key.shape[1], key.shape[2]
     _check(query, key, value)
-    block_d = max(16, triton.next_power_of_2(dim))
+    block_d = max(16, int(triton.next_power_of_2(dim)))
     tile = tile or sparse_tile(key, blocks.query_block, blocks.key_block)
     if blocks.query_block % tile.queries or blocks.key_block % tile.keys:
         raise ValueError(

@@ -171,7 +171,7 @@ def ring_attention(
     _check(query, key, value, spans, rotation)
     batch, heads, queries, dim = query.shape
     shared, slots = key.shape[1], key.shape[2]
-    block_d = max(16, triton.next_power_of_2(dim))
+    block_d = max(16, int(triton.next_power_of_2(dim)))
     tile = tile or attention_tile(key, rotating=rotation is not None)
     factor = dim**-0.5 if scale is None else scale
     out = query.new_empty(batch, queries, heads, dim).transpose(1, 2)

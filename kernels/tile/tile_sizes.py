@@ -44,13 +44,11 @@ def attention_tile(key: Tensor, *, rotating: bool) -> Tile:
         # For comparisons only, and small enough to be launched on every GPU.
         return Tile(32, 32, warps=4)
     capability = torch.cuda.get_device_capability(key.device)
-    if rotating:
-        # Rotating needs the keys in registers, beside the accumulator.
-        return Tile(128, 64 if capability[0] == 9 else 32, warps=8)
-    if _small(capability):
+    # Rotating needs the keys in registers, beside the accumulator.
+    if (rotating and capability[0] != 9) or _small(capability):
         return Tile(128, 32, warps=8)
     # Bulk copies want rows of a multiple of 16 bytes.
-    if capability[0] < 9 or head_dim * key.element_size() % 16:
+    if rotating or capability[0] < 9 or head_dim * key.element_size() % 16:
         return Tile(128, 64, warps=8)
     if capability[0] == 9:
         return Tile(128, 128, warps=8, descriptors=True)
