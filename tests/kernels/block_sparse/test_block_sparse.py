@@ -168,9 +168,11 @@ def test_blocks_of_policies(device: torch.device, blocks: tuple[int, int]) -> No
         check(operation(query, key, value, chosen, rest=rest), query, key, value, chosen, rest)
 
 
-def test_tiles_divide_every_block(device: torch.device) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tiles_divide_every_block(device: torch.device, dtype: torch.dtype) -> None:
+    key = torch.zeros(1, 1, 1, 128, device=device, dtype=dtype)
     for queries, keys in ((128, 64), (128, 128), (64, 64)):
-        tile = sparse_tile(device, 128, queries, keys)
+        tile = sparse_tile(key, queries, keys)
         assert queries % tile.queries == 0 and keys % tile.keys == 0
 
 
