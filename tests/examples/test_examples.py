@@ -42,11 +42,8 @@ async def test_voice_agent_speaks_the_whole_file(tmp_path: Path) -> None:
     assert (loud[-1] - loud[0]) / 16_000 == pytest.approx(0.8, abs=0.05)
 
 
-async def test_drag_and_prompt_records_its_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    example = load("drag_and_prompt")
-    monkeypatch.setattr(example, "SECONDS", 1.6)
+async def test_drag_and_prompt_records_its_time(tmp_path: Path) -> None:
+    run = load("drag_and_prompt").run
     async with running() as server:
-        await example.run(server.http, tmp_path / "drag.mp4", "grid", "a blue wall")
+        await run(server.http, tmp_path / "drag.mp4", "grid", "a blue wall", 1.6)
     assert frames_of(tmp_path / "drag.mp4") == pytest.approx(40, abs=2)

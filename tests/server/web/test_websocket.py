@@ -165,9 +165,8 @@ async def test_controls_before_a_stream_are_out_of_order() -> None:
         assert (answer["type"], answer["code"]) == ("rejected", "out_of_order")
 
 
-async def test_a_silent_socket_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollcast.server.web.websocket.HELLO_TIMEOUT_S", 0.2)
-    async with running() as server, connect(server.ws) as socket:
+async def test_a_silent_socket_is_closed() -> None:
+    async with running(hello_timeout_s=0.2) as server, connect(server.ws) as socket:
         error = json.loads(await socket.recv())
         assert error["code"] == "timeout"
         with pytest.raises(ConnectionClosed):
