@@ -151,7 +151,6 @@ def test_people_are_told_apart(reference: QualitySet, judge: Judge) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_short_stream_is_measured(reference: QualitySet, judge: Judge) -> None:
     names = [look.name for look in reference.looks]
     spoken = watch(judge, VariantModel(SHIPPED), names.index(LOOKS[0]), 0.1)
