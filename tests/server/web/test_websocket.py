@@ -18,6 +18,7 @@ from rollcast.server.protocol.limits import MAX_SOCKET_BYTES
 from rollcast.server.protocol.packets import Kind
 
 from ..running import (
+    WAIT_S,
     FailingPattern,
     SlowPattern,
     resume_message,
@@ -36,10 +37,10 @@ async def first_answer(url: str, *messages: str | bytes, **options: Any) -> dict
     async with connect(url, **options) as socket:
         for message in messages:
             await socket.send(message)
-            answer = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            answer = json.loads(await asyncio.wait_for(socket.recv(), WAIT_S))
         if answer.get("fatal"):
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(socket.recv(), 5)
+                await asyncio.wait_for(socket.recv(), WAIT_S)
         answer["close_code"] = socket.close_code
     return answer
 
