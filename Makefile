@@ -7,7 +7,7 @@ ARGS   ?=
 
 # Tests run in so many processes. Who may run beside whom is in tests/conftest.py.
 WORKERS ?= 2
-PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
 # Kernels are compiled with the Triton that comes with torch, and with the newest.
 TRITON_NEWEST ?= 3.9.0

@@ -59,15 +59,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who starts processes, and sort the tests into groups for the workers."""
-    places: dict[pytest.Item, int] = {}
+    """Mark who starts processes, and sort the tests by their groups."""
     for item in items:
-        path = item.path.relative_to(TESTS).as_posix()
-        if path.startswith(PROCESSES):
+        if item.nodeid.removeprefix("tests/").startswith(PROCESSES):
             item.add_marker(pytest.mark.processes)
-        places[item] = next(k for k, (_, paths) in enumerate(GROUPS) if path.startswith(paths))
-        item.add_marker(pytest.mark.xdist_group(GROUPS[places[item]][0] or path))
-    items.sort(key=places.__getitem__)
+    items.sort(key=lambda item: group(item.nodeid)[0])
+
+
+def group(nodeid: str) -> tuple[int, str]:
+    """Where a test's group is in `GROUPS`, and its name; a file without one is its own."""
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    place = next(k for k, (_, paths) in enumerate(GROUPS) if file.startswith(paths))
+    return place, GROUPS[place][0] or file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers are given groups. (`--dist loadgroup` would need names that pytest 9 hides.)"""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)[1]
+
+    return GroupScheduling(config, log)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
