@@ -21,7 +21,9 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         not torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1",
-        reason="needs CUDA and TRITON_INTERPRET=0",
+        reason="no CUDA device is here"
+        if not torch.cuda.is_available()
+        else "a CUDA device is here, but TRITON_INTERPRET=0 is not set",
     ),
 ]
 KERNELS, MODELS = kernel_checks(), model_checks()
