@@ -85,19 +85,19 @@ def test_streams_that_show_the_same_share_its_words_and_its_sink(
 ) -> None:
     model = PocketModel(folder)
     encoded: list[Tensor] = []
-    encode = model._student.encode_text
+    encode = model.denoiser.student.encode_text
 
     def counted(words: Tensor) -> TextContext:
         encoded.append(words)
         return encode(words)
 
-    monkeypatch.setattr(model._student, "encode_text", counted)
+    monkeypatch.setattr(model.denoiser.student, "encode_text", counted)
     first, second = model.start(seed=1), model.start(seed=2)
     model.step(first, Controls())
     model.step(second, Controls())
-    assert len(encoded) == len(model._sinks) == 1
+    assert len(encoded) == len(model.denoiser._sinks) == 1
     model.step(second, Controls(scene="toys"))
-    assert len(encoded) == len(model._sinks) == 2
+    assert len(encoded) == len(model.denoiser._sinks) == 2
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 5])
