@@ -35,7 +35,9 @@ class PictureReader:
         Raises NotSupported if the model takes none, InvalidField if it is none to work with.
         """
         check_supported(info, "picture", event_id)
-        assert info.inputs.picture is not None, "a model that takes pictures says how they should be"
+        assert info.inputs.picture is not None, (
+            "a model that takes pictures says how they should be"
+        )
         work = asyncio.get_running_loop().run_in_executor(
             self._thread, _square, text, info.inputs.picture.size
         )
