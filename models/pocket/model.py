@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cachedmethod
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..chunk_steps import ChunkSteps
 from ..contract import PICTURE, Chunk, Controls, StreamRequest
-from ..recent import Recent
 from ..sampling.batches import StepInput, denoise_rows
 from ..sampling.denoising import FlowSchedule
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
@@ -108,8 +109,8 @@ class PocketModel:
         self._gain = manifest.drag_gain
         self._schedule = FlowSchedule(SHIFT)
         # pure functions of few values: streams that show and ask the same share them
-        self._contexts: Recent[bytes, TextContext] = Recent(_KEPT)
-        self._sinks: Recent[tuple[str, bytes], StudentCache] = Recent(_KEPT)
+        self._contexts: LRUCache[bytes, TextContext] = LRUCache(_KEPT)
+        self._sinks: LRUCache[tuple[str, bytes], StudentCache] = LRUCache(_KEPT)
         pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
         with torch.inference_mode():
             self._looks = {
@@ -306,10 +307,9 @@ class PocketModel:
             cache=row.cache,
         )
 
+    @cachedmethod(attrgetter("_contexts"), key=lambda _, words: words.numpy().tobytes())
     def _context(self, words: Tensor) -> TextContext:
-        return self._contexts.get(
-            words.numpy().tobytes(), lambda: self._student.encode_text(self._words(words))
-        )
+        return self._student.encode_text(self._words(words))
 
     def _sink(self, plan: ChunkPlan, channels: Tensor) -> StudentCache:
         """A cache with nothing but the look's picture as its sink."""
@@ -317,9 +317,14 @@ class PocketModel:
         if scene == PICTURE:
             # somebody's own: nobody else can use it, and it must not be kept here
             return self._see_reference(plan.tensors["base"], channels, words)
-        base = self._looks[scene].base
-        key = scene, words.numpy().tobytes()
-        return self._sinks.get(key, lambda: self._see_reference(base, channels, words))
+        return self._shared_sink(scene, words)
+
+    @cachedmethod(
+        attrgetter("_sinks"), key=lambda _, scene, words: (scene, words.numpy().tobytes())
+    )
+    def _shared_sink(self, scene: str, words: Tensor) -> StudentCache:
+        look = self._looks[scene]
+        return self._see_reference(look.base, look.channels, words)
 
     def _see_reference(self, base: Tensor, channels: Tensor, words: Tensor) -> StudentCache:
         cache = self.new_cache()

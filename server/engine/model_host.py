@@ -150,6 +150,8 @@ class ModelHost:
                 while True:
                     call = self._calls.get_nowait()
                     if call is None:
+                        for event in executor.poll(0.0):
+                            report(event)
                         return
                     call(executor)
             pause_s = 0.0 if self._calls.qsize() else _POLL_S

@@ -17,7 +17,6 @@ from ..media.packet_encoder import PacketEncoder
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import PictureChange, SessionClose
 from ..protocol.errors import StreamError, Timeout
-from ..protocol.limits import HELLO_TIMEOUT_S
 from ..protocol.packets import Packet
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
@@ -72,11 +71,12 @@ class Connection:
                 await self._socket.close(CLOSE_NORMAL)
 
     async def _open(self) -> OpenedStream:
+        limit_s = self._engine.config.hello_timeout_s
         try:
-            async with asyncio.timeout(HELLO_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 return await shake_hands(self._socket, self._engine, self._encoders, self._pictures)
         except TimeoutError as error:
-            raise Timeout(f"no stream was opened in {HELLO_TIMEOUT_S:g} s") from error
+            raise Timeout(f"no stream was opened in {limit_s:g} s") from error
 
     async def _show(self, opened: OpenedStream) -> None:
         """Show the stream; afterwards it is kept for a resume, or freed if that cannot come."""

@@ -173,7 +173,6 @@ def test_another_process_can_make_every_step_and_the_frames(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("patient")
 def test_stages_show_the_same_and_go_on_after_a_loss(model: PocketModel, folder: Path) -> None:
     executor = Sequential(model)

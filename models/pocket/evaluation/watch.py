@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.contract import Chunk, Controls, StreamRequest
-from ...models.pipeline.executor import StagedModel, all_steps
-from ...models.pocket.evaluation.signals import said_again, to_signed
+from ...contract import Chunk, Controls, StreamRequest
+from ...staged_model import StagedModel, all_calls
+from .signals import said_again, to_signed
 
 
 class Watch:
@@ -69,7 +69,7 @@ class Watch:
                 for state, audio in zip(states, speeches, strict=True)
             ]
             caches = [state.caches for state in states]
-            latents = all_steps(self.model, list(zip(orders, caches, strict=True)))
+            latents = all_calls(self.model, list(zip(orders, caches, strict=True)))
             number = k - self.late_chunks
             if number >= 0 and seen(number):
                 done = zip(orders, latents, states, strict=True)
