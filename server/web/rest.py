@@ -53,10 +53,11 @@ class SessionReport(BaseModel):
 
     session_id: str
     model: str
-    scene: str
+    scene: str | None
     attached: bool
     paused: bool
     chunks: int
+    frames: int
     lead_ms: float
     queued_audio_ms: int
     target_kbps: int
@@ -112,7 +113,7 @@ def build_router(engine: Engine) -> APIRouter:
         """Prometheus metrics."""
         return Response(engine.metrics.render(), media_type=PROMETHEUS)
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", response_model_exclude_none=True)
     def models() -> list[ModelDescription]:
         """The models that streams can be opened with."""
         return [describe(info) for info in engine.models.values()]
@@ -152,6 +153,7 @@ def _report(stream: HostedStream, now_s: float) -> SessionReport:
         attached=session.attached,
         paused=session.paused,
         chunks=session.chunks,
+        frames=session.frames,
         lead_ms=round((session.deadline_s(now_s) - now_s) * 1e3, 1),
         queued_audio_ms=session.queued_audio_ms,
         target_kbps=session.target_kbps,
