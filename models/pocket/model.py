@@ -90,12 +90,13 @@ class PocketModel:
 
     def __init__(
         self,
-        folder: Path = ASSETS,
+        folder: Path | str = ASSETS,
         *,
         cache: CacheConfig = CACHE,
         steps: Sequence[float] = STEPS,
     ) -> None:
         self._cache, self._steps = cache, tuple(steps)
+        folder = Path(folder)
         manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
