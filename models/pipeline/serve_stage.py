@@ -19,8 +19,8 @@ from ..contract import Model
 from ..warm_up import every_control, first_request, speech_controls
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
-from .messages import Broken, ModelSpec, Ready, Setup
-from .stage_loop import StageLoop
+from .messages import Broken, ModelSpec, Ready, Setup, Working
+from .stage_loop import LinkLost, StageLoop
 from .stage_plan import Costs
 
 if TYPE_CHECKING:
@@ -28,28 +28,30 @@ if TYPE_CHECKING:
     from .links import Links
 
 _TIMED = 5
+_LINK_GRACE_S = 5.0
 
 
 def serve(heartbeat: Heartbeat, arena: FrameArena | None) -> None:
     """Be a stage of the executor at the other end until that is gone."""
     setup = heartbeat.receive()
     assert isinstance(setup, Setup), setup
-    loop: StageLoop | None = None
-    loaded = False
     try:
         links = _links(setup)
         model = make_model(setup.model)
-        loaded = True
         with _inference_mode():
             loop, ready = _stage(setup, model, links, heartbeat, arena)
             heartbeat.send(ready)
             heartbeat.listen(loop.receive)
             loop.run()
     except Exception as error:
-        stream, index = (loop and loop.working_for) or (None, None)
+        working = heartbeat.working
+        if isinstance(error, LinkLost):
+            # Most likely the stage at the other end was lost: the executor should blame that one,
+            # and then ends this process.
+            time.sleep(_LINK_GRACE_S)
+            working = Working()
         reason = f"{type(error).__name__}: {error}"
-        unusable = not loaded and isinstance(error, ValueError | OSError | ImportError)
-        heartbeat.send(Broken(reason, traceback.format_exc(), stream, index, unusable))
+        heartbeat.send(Broken(reason, traceback.format_exc(), working.stream, working.index))
         raise
 
 

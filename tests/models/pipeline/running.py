@@ -43,7 +43,7 @@ class Shared:
                 pipeline = self._make()
                 pipeline.start()
             yield pipeline
-            if pipeline._running and not pipeline._logs:
+            if pipeline.running and not pipeline._logs:
                 self._kept = pipeline
         finally:
             if pipeline is not None and self._kept is None:
