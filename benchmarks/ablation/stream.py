@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from ...models.contract import Controls, StreamRequest
-from ...models.pipeline.executor import (
-    ChunkPlan,
-    Row,
-    all_steps,
-    step_noise,
-)
 from ...models.pocket.evaluation.signals import said_again
 from ...models.pocket.model import PocketModel, PocketState
 from ...models.sampling.denoising import denoise_chunk
+from ...models.staged_model import ChunkPlan, Row, all_calls, step_noise
 from .variants import Variant
 
 
@@ -41,22 +36,22 @@ class VariantModel(PocketModel):
         """The clean latents of the chunk that `prepare` planned."""
         if self._variant.clean_pass:
             return self._with_clean_pass(state, plan)
-        (sample,) = all_steps(self, [(plan, state.caches)])
+        (sample,) = all_calls(self, [(plan, state.caches)])
         return sample
 
     @torch.inference_mode()
     def _with_clean_pass(self, state: PocketState, plan: ChunkPlan) -> Tensor:
         (cache,) = state.caches
-        first = self._step_input(Row(plan, 0, None, cache))
-        shape, steps = first.noise.shape, iter(range(1, self.steps))
+        first = self.denoiser.step_input(Row(plan, 0, None, cache))
+        shape, steps = first.noise.shape, iter(range(1, self.chunk_steps.steps))
         return denoise_chunk(
-            self._student,
+            self.denoiser.student,
             cache,
             first.noise,
             self._variant.timesteps,
             first.context,
             first.conditions,
-            schedule=self._schedule,
+            schedule=self.denoiser.schedule,
             renoise=lambda _: step_noise(plan, next(steps), shape),
         )
 
@@ -79,7 +74,9 @@ class VariantStream:
         self.state = model.begin(seed, look)
         self._audio = audio
         info = model.info
-        self._late = max(1, round(info.lookahead_ms * 1000 / info.chunk_us))
+        speech = info.inputs.speech
+        assert speech is not None, "a variant of the pocket model, which hears"
+        self._late = max(1, round(speech.lookahead_ms * 1000 / info.chunk_us))
         self.decode_s: list[float] = []
 
     def chunks(self, count: int) -> Iterator[Made]:
@@ -98,7 +95,7 @@ class VariantStream:
     def frames(self, made: Made) -> np.ndarray:
         """uint8 RGB [4, H, W, 3] of a chunk."""
         begin = time.process_time()
-        frames = self._model.decode(made.plan, made.latents, self.state.kept).frames
+        frames = self._model.decode(made.plan, made.latents, self.state.decoder).frames
         self.decode_s.append(time.process_time() - begin)
         return frames
 

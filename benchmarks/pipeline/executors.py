@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from ...models.contract import Controls
+from ...models.contract import Controls, StreamRequest
 from ...models.pipeline.diagonal import Diagonal
 from ...models.pipeline.events import Finished
-from ...models.pipeline.executor import Executor
-from ...models.pipeline.messages import ModelSpec, Span
+from ...models.pipeline.executor import Executor, make_chunk, make_rest
+from ...models.pipeline.messages import ModelSpec, WorkSpan
 from ...models.pipeline.pipeline import Pipeline
 from ...models.pipeline.sequential import Sequential
 from ...models.pipeline.simulator import simulate
@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
+class PipelineBenchOptions:
     """What to measure. `stages` are the numbers of stages to try."""
 
     model: str
@@ -98,20 +98,20 @@ class PipelineReport:
         return asdict(self)
 
 
-def measure(plan: StagePlan, say: Say) -> PipelineReport:
+def measure(options: PipelineBenchOptions, say: Say) -> PipelineReport:
     """Run everything. Raises ValueError for a model or a number of stages that cannot be."""
-    torch.set_num_threads(plan.threads)
-    model = fingerprinted(plan.model, plan.threads)
+    torch.set_num_threads(options.threads)
+    model = fingerprinted(options.model, options.threads)
     spec = ModelSpec(
         f"{fingerprinted.__module__}:{fingerprinted.__name__}",
-        {"name": plan.model, "threads": plan.threads},
+        {"name": options.model, "threads": options.threads},
     )
-    pipeline = Pipeline(spec, max(plan.stages))
+    pipeline = Pipeline(spec, max(options.stages))
     try:
-        say(f"starting {max(plan.stages)} stages")
+        say(f"starting {max(options.stages)} stages")
         pipeline.start()
         with torch.inference_mode():
-            return _Comparison(plan, model, pipeline, say).run()
+            return _Comparison(options, model, pipeline, say).run()
     finally:
         pipeline.stop()
 
@@ -119,16 +119,18 @@ def measure(plan: StagePlan, say: Say) -> PipelineReport:
 class _Comparison:
     """One run: every executor gets the same controls, in turns."""
 
-    def __init__(self, plan: StagePlan, model: Any, pipeline: Pipeline, say: Say) -> None:
-        self._plan, self._model, self._pipeline, self._say = plan, model, pipeline, say
-        self._log = event_log(model.info, plan.chunks)
+    def __init__(
+        self, options: PipelineBenchOptions, model: Any, pipeline: Pipeline, say: Say
+    ) -> None:
+        self._options, self._model, self._pipeline, self._say = options, model, pipeline, say
+        self._log = event_log(model.info, options.chunks)
         self._chunk_s = model.info.chunk_us / 1e6
         assert pipeline.costs is not None, "the pipeline was started"
-        self._plans = [choose_plan(stages, pipeline.costs) for stages in plan.stages]
+        self._plans = [choose_plan(stages, pipeline.costs) for stages in options.stages]
 
     def run(self) -> PipelineReport:
-        plan, info = self._plan, self._model.info
-        self._say(f"{plan.chunks} chunks with events: latents")
+        options, info = self._options, self._model.info
+        self._say(f"{options.chunks} chunks with events: latents")
         sequential, expected = self._latents(Sequential(self._model))
         diagonal, _ = self._latents(Diagonal(self._model))
         difference = max(
@@ -139,11 +141,11 @@ class _Comparison:
         self._say("speed, in turns")
         base, batch, piped = self._speeds()
         report = PipelineReport(
-            model=plan.model,
+            model=options.model,
             device=f"{platform.machine()}, {os.cpu_count()} processors",
-            threads=plan.threads,
-            chunks=plan.chunks,
-            steps=self._model.steps,
+            threads=options.threads,
+            chunks=options.chunks,
+            steps=self._model.chunk_steps.steps,
             chunk_frames=info.chunk_frames,
             native_fps=info.fps,
             sequential=Measured(base, self._paced_s(Sequential(self._model))),
@@ -171,10 +173,10 @@ class _Comparison:
 
     def _speeds(self) -> tuple[float, float, list[float]]:
         """Frames per second of each executor: the median of rounds in turns."""
-        count = max(10, self._plan.chunks // self._plan.rounds)
+        count = max(10, self._options.chunks // self._options.rounds)
         calm = [Controls(audio=controls.audio) for controls in self._log[:count]]
         rows: list[list[float]] = []
-        for _ in range(self._plan.rounds):
+        for _ in range(self._options.rounds):
             row = [self._fps(Sequential(self._model), calm), self._fps(Diagonal(self._model), calm)]
             for plan in self._plans:
                 self._pipeline.assign(plan)
@@ -185,24 +187,24 @@ class _Comparison:
 
     def _fps(self, executor: Executor, log: Sequence[Controls]) -> float:
         """Between chunks, not counting how the executor fills."""
-        executor.open(STREAM, seed=1)
+        executor.open(STREAM, StreamRequest(seed=1))
         ends_s: list[float] = []
         for controls in log:
-            for finished in executor.step(STREAM, controls):
+            for finished in make_chunk(executor, STREAM, controls):
                 ends_s.append(_end_s(finished))
-        ends_s += [_end_s(finished) for finished in executor.finish() if finished.spans]
+        ends_s += [_end_s(finished) for finished in make_rest(executor) if finished.spans]
         executor.close(STREAM)
         settled = ends_s[2:]
         return self._model.info.chunk_frames * (len(settled) - 1) / (settled[-1] - settled[0])
 
     def _paced_s(self, executor: Executor) -> float:
         """Median latency with a chunk admitted each time one is played."""
-        executor.open(STREAM, seed=1)
+        executor.open(STREAM, StreamRequest(seed=1))
         begun: list[float] = []
         latencies: list[float] = []
         for controls in self._log[:_PACED_CHUNKS]:
             begun.append(time.monotonic())
-            for finished in executor.step(STREAM, Controls(audio=controls.audio)):
+            for finished in make_chunk(executor, STREAM, Controls(audio=controls.audio)):
                 latencies.append(time.monotonic() - begun[finished.chunk.index])
             time.sleep(max(0.0, begun[-1] + self._chunk_s - time.monotonic()))
         executor.close(STREAM)
@@ -211,8 +213,8 @@ class _Comparison:
     def _piped(self, plan: Any, fps: float, base_fps: float) -> MeasuredPipeline:
         self._pipeline.assign(plan)
         done = paced(self._pipeline, self._log[:_PACED_CHUNKS], self._chunk_s)[1:]
-        if self._plan.trace is not None and plan is self._plans[-1]:
-            write_trace(self._plan.trace, done[-1:])
+        if self._options.trace is not None and plan is self._plans[-1]:
+            write_trace(self._options.trace, done[-1:])
         parts_s, link_s = parts_of(done), link_of(done)
         costs = costs_of(parts_s)
         info = self._model.info
@@ -233,22 +235,22 @@ class _Comparison:
         )
 
     def _soak(self) -> Soak | None:
-        if self._plan.soak_minutes is None:
+        if self._options.soak_minutes is None:
             return None
-        self._say(f"soak: {self._plan.soak_minutes:g} min")
-        return try_soak(self._pipeline, self._log, self._chunk_s, self._plan.soak_minutes)
+        self._say(f"soak: {self._options.soak_minutes:g} min")
+        return try_soak(self._pipeline, self._log, self._chunk_s, self._options.soak_minutes)
 
     def _faults(self, expected: Sequence[str]) -> Faults | None:
-        if not self._plan.faults:
+        if not self._options.faults:
             return None
-        self._say(f"{self._plan.faults} lost stages")
-        return try_faults(self._pipeline, self._log, expected, self._plan.faults)
+        self._say(f"{self._options.faults} lost stages")
+        return try_faults(self._pipeline, self._log, expected, self._options.faults)
 
 
 def _play(executor: Executor, log: Sequence[Controls]) -> list[Finished]:
-    executor.open(STREAM, seed=1)
-    done = [finished for controls in log for finished in executor.step(STREAM, controls)]
-    done += executor.finish()
+    executor.open(STREAM, StreamRequest(seed=1))
+    done = [finished for controls in log for finished in make_chunk(executor, STREAM, controls)]
+    done += make_rest(executor)
     executor.close(STREAM)
     return done
 
@@ -259,7 +261,7 @@ def paced(
     """Admit a chunk of each session every time one is played, in turns; the chunks that came."""
     streams = [f"{STREAM}{number}" for number in range(sessions)]
     for stream in streams:
-        pipeline.open(stream, seed=1)
+        pipeline.open(stream, StreamRequest(seed=1))
     done: list[Finished] = []
     next_s = time.monotonic()
     for controls, stream in itertools.product(log, streams):
@@ -267,7 +269,7 @@ def paced(
         pipeline.submit(stream, Controls(audio=controls.audio))
         while (left_s := next_s - time.monotonic()) > 0:
             done += [each for each in pipeline.poll(left_s) if isinstance(each, Finished)]
-    done += pipeline.finish()
+    done += make_rest(pipeline)
     for stream in streams:
         pipeline.close(stream)
     return done
@@ -294,7 +296,7 @@ def costs_of(parts_s: Mapping[str, float]) -> Costs:
 def link_of(done: Sequence[Finished]) -> float:
     """Median seconds from the end of a part to the next one's begin on another stage."""
 
-    def hops(spans: Sequence[Span]) -> list[float]:
+    def hops(spans: Sequence[WorkSpan]) -> list[float]:
         pairs = itertools.pairwise(spans)
         return [b.begin_s - a.end_s for a, b in pairs if a.stage != b.stage]
 

@@ -15,8 +15,9 @@ from ...models.contract import (
     ModelInfo,
     TrackEvent,
 )
-from ...models.pipeline.executor import ChunkPlan, StagedModel
 from ...models.registry import load_model
+from ...models.staged_model import ChunkPlan, StagedModel
+from ...models.state import DecoderState
 
 
 class Fingerprinted:
@@ -30,12 +31,12 @@ class Fingerprinted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         """The chunk with the fingerprint of its latents."""
         if self.latents is not None:
             self.latents.append(latents.clone())
         digest = hashlib.sha256(latents.contiguous().numpy().tobytes()).hexdigest()
-        return replace(self._model.decode(plan, latents, kept), ignored_words=(digest,))
+        return replace(self._model.decode(plan, latents, state), ignored_words=(digest,))
 
 
 def fingerprinted(name: str, threads: int) -> Any:
@@ -49,7 +50,8 @@ def fingerprinted(name: str, threads: int) -> Any:
 def event_log(info: ModelInfo, chunks: int, seed: int = 0) -> list[Controls]:
     """Speech, and now and then a prompt, a track, another scene, a reset: all while it streams."""
     rng = np.random.default_rng(seed)
-    scenes, prompts = [scene.name for scene in info.scenes], info.prompts or ("",)
+    scenes = [scene.name for scene in info.scenes]
+    prompts = () if info.inputs.prompt is None else info.inputs.prompt.examples
     log: list[Controls] = []
     for k in range(chunks):
         speech = (rng.standard_normal(info.chunk_samples) * 3000).astype(np.int16)
@@ -57,9 +59,9 @@ def event_log(info: ModelInfo, chunks: int, seed: int = 0) -> list[Controls]:
         log.append(
             Controls(
                 audio=speech[: 0 if k % 5 == 4 else len(speech)],
-                prompt=prompts[k % len(prompts)] if k % 9 == 3 else None,
+                prompt=prompts[k % len(prompts)] if prompts and k % 9 == 3 else None,
                 transition_chunks=2,
-                scene=scenes[k % len(scenes)] if k % 11 == 5 else None,
+                scene=scenes[k % len(scenes)] if scenes and k % 11 == 5 else None,
                 tracks=(track,) if k % 3 == 1 else (),
                 clear_tracks=None if k % 12 == 11 else (),
                 clear_audio=k % 13 == 8,

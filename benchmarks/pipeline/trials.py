@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from ...models.contract import Controls
+from ...models.contract import Controls, StreamRequest
 from ...models.pipeline.events import (
     Event,
     Finished,
@@ -67,7 +67,7 @@ class Faults:
 
 def try_soak(pipeline: Pipeline, log: Sequence[Controls], chunk_s: float, minutes: float) -> Soak:
     """Stream for so long; the log is repeated."""
-    pipeline.open(STREAM, seed=1)
+    pipeline.open(STREAM, StreamRequest(seed=1))
     begin_s = next_s = time.monotonic()
     memory: list[tuple[float, ...]] = []
     cpu: list[tuple[float, float]] = []
@@ -138,7 +138,7 @@ def _lose_one(
     pipeline: Pipeline, log: Sequence[Controls], chance: random.Random
 ) -> tuple[list[str], tuple[float, float]]:
     """The fingerprints of a run in which a stage is lost; seconds until noticed, until it works."""
-    pipeline.open(STREAM, seed=1)
+    pipeline.open(STREAM, StreamRequest(seed=1))
     for controls in log:
         pipeline.submit(STREAM, controls)
     typical_s = len(log) * pipeline.admission.period_s

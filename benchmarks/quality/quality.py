@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...models.pipeline.executor import StagedModel
 from ...models.pocket.evaluation.evaluation_set import QualitySet
 from ...models.pocket.evaluation.watch import Watch
+from ...models.staged_model import StagedModel
 from .clip import SHOWN, write_clip
 from .control import Prompts, measure_drags, measure_prompts
 from .human import Spoken, best_possible, say_recordings

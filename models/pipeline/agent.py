@@ -53,7 +53,7 @@ def _connect_patiently(address: tuple[str, int], key: bytes, name: str) -> Conne
     while True:
         try:
             return connect(address, key, name)
-        except ConnectionError:
+        except OSError:
             if time.monotonic() > end_s:
                 raise
             time.sleep(0.2)

@@ -8,6 +8,7 @@ them ends the connection. Connections that cross a network begin with a mutual c
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,8 @@ from .messages import FromStage, ToStage
 _MOST_BYTES = 1 << 32
 _CHALLENGE_BYTES = 32
 _MOST_NAME_BYTES = 64
+# frames and sound: all that crosses as arrays
+_KINDS = ("uint8", "int16")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -51,7 +54,7 @@ class ControlLink(Generic[In, Out]):
         data = self.connection.recv_bytes(_MOST_BYTES)
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError, MemoryError) as error:
             raise BadMessage(f"{len(data)} bytes are no message: {error}") from error
 
     def close(self) -> None:
@@ -76,14 +79,17 @@ def authenticate(connection: Connection, key: bytes, name: str) -> str:
 
     Raises WrongKey, or EOFError and OSError when the peer leaves.
     """
-    ours = secrets.token_bytes(_CHALLENGE_BYTES)
-    connection.send_bytes(ours + name.encode())
+    ours, own_name = secrets.token_bytes(_CHALLENGE_BYTES), name.encode()
+    connection.send_bytes(ours + own_name)
     hello = connection.recv_bytes(_CHALLENGE_BYTES + _MOST_NAME_BYTES)
     theirs, peer = hello[:_CHALLENGE_BYTES], hello[_CHALLENGE_BYTES:]
-    # the name is part of the proof: it cannot be exchanged on the way, nor an answer sent back
-    connection.send_bytes(_proof(key, theirs, name.encode()))
+    # The name is part of the proof, and nobody else has ours: so no answer of ours, got on another
+    # connection, is one to our own challenge.
+    if len(theirs) < _CHALLENGE_BYTES or theirs == ours or peer == own_name:
+        raise WrongKey("the peer sent no challenge of its own")
+    connection.send_bytes(_proof(key, theirs, own_name))
     answer = connection.recv_bytes(_CHALLENGE_BYTES)
-    if theirs == ours or not hmac.compare_digest(answer, _proof(key, ours, peer)):
+    if not hmac.compare_digest(answer, _proof(key, ours, peer)):
         raise WrongKey("the peer does not know the key")
     return peer.decode(errors="replace")
 
@@ -94,17 +100,22 @@ def _proof(key: bytes, challenge: bytes, name: bytes) -> bytes:
 
 def _plain(value: Any) -> Any:
     """What MessagePack has no type for."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes()
+    if isinstance(value, np.ndarray) and value.dtype.name in _KINDS:
+        return value.dtype.name, value.shape, value.tobytes()
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(type(value))
+    raise NotImplementedError(f"{type(value)} does not cross; arrays are {' or '.join(_KINDS)}")
 
 
 def _array(kind: type, value: Any) -> Any:
     if kind is not np.ndarray:
         raise NotImplementedError(kind)
-    dtype, shape, data = value
-    if not isinstance(dtype, str) or not isinstance(data, bytes) or "O" in dtype:
-        raise ValueError("no array of numbers")
-    return np.frombuffer(data, np.dtype(dtype)).reshape(shape)
+    name, shape, data = value
+    if name not in _KINDS or not isinstance(data, bytes):
+        raise ValueError(f"no array of {' or '.join(_KINDS)}")
+    if not all(isinstance(length, int) and length >= 0 for length in shape):
+        raise ValueError("no shape of an array")
+    dtype = np.dtype(name)
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{len(data)} bytes for an array {name} {tuple(shape)}")
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -20,7 +20,7 @@ from .in_process import InProcess
 
 
 @dataclass(slots=True)
-class _Line:
+class _Kept:
     """One stream: its state, and its chunks under way, oldest first, with their latents."""
 
     state: Any
@@ -29,7 +29,7 @@ class _Line:
     """Chunks before this one were dropped."""
 
 
-class Diagonal(InProcess[_Line]):
+class Diagonal(InProcess[_Kept]):
     """An `Executor` that finishes the chunk admitted S - 1 submissions of its stream before."""
 
     def __init__(self, model: StagedModel[Any]) -> None:
@@ -46,48 +46,48 @@ class Diagonal(InProcess[_Line]):
 
     def drop(self, stream: str) -> None:
         """What is under way passes its remaining calls and is not shown."""
-        line = self._streams[stream]
-        if line.under_way:
-            line.shown_from = line.under_way[-1][0].index + 1
+        kept = self._streams.get(stream)
+        if kept is not None and kept.under_way:
+            kept.shown_from = kept.under_way[-1][0].index + 1
 
     def finish(self) -> list[Event]:
         """Take what is under way to its end."""
-        for stream, line in self._streams.items():
+        for stream, kept in self._streams.items():
             call = 1
-            while line.under_way:
-                self._move(stream, line, newest_call=call)
+            while kept.under_way:
+                self._move(stream, kept, newest_call=call)
                 call += 1
         return self.poll(0.0)
 
-    def _start(self, request: StreamRequest) -> _Line:
-        return _Line(self._model.start(request))
+    def _start(self, request: StreamRequest) -> _Kept:
+        return _Kept(self._model.start(request))
 
-    def _admit(self, stream: str, kept: _Line, controls: Controls) -> None:
+    def _admit(self, stream: str, kept: _Kept, controls: Controls) -> None:
         plan = self._model.prepare(kept.state, controls)
         plan.check(self.depth)
         kept.under_way.append((plan, None))
         self._move(stream, kept, newest_call=0)
 
-    def _move(self, stream: str, line: _Line, *, newest_call: int) -> None:
+    def _move(self, stream: str, kept: _Kept, *, newest_call: int) -> None:
         """Run one batch in which the newest chunk is at `newest_call`, older ones further on."""
-        count, calls = len(line.under_way), self._model.chunk_steps.calls
+        count, calls = len(kept.under_way), self._model.chunk_steps.calls
         rows = [
-            Row(plan, call, latents, line.state.caches[calls[call].cache])
+            Row(plan, call, latents, kept.state.caches[calls[call].cache])
             for (plan, latents), call in zip(
-                line.under_way, range(newest_call + count - 1, newest_call - 1, -1), strict=True
+                kept.under_way, range(newest_call + count - 1, newest_call - 1, -1), strict=True
             )
         ]
         latents = self._model.denoise(rows)
-        line.under_way = [(row.plan, new) for row, new in zip(rows, latents, strict=True)]
+        kept.under_way = [(row.plan, new) for row, new in zip(rows, latents, strict=True)]
         if rows[0].call < self.depth - 1:
             return
-        plan, clean = line.under_way.pop(0)
+        plan, clean = kept.under_way.pop(0)
         assert clean is not None
         if plan.needed_by is not None:
-            line.state.returns[plan.needed_by] = clean
-        shown = plan.index >= line.shown_from
+            kept.state.returns[plan.needed_by] = clean
+        shown = plan.index >= kept.shown_from
         if shown or self._model.decoder_is_causal:
-            chunk = decode_chunk(self._model, plan, clean, line.state.decoder)
+            chunk = decode_chunk(self._model, plan, clean, kept.state.decoder)
             if shown:
                 self._events.append(Finished(stream, chunk))
                 return

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from .control_link import BadMessage, link_to_executor
-from .messages import Beat, FromStage, ToStage
+from .messages import Beat, FromStage, ToStage, Working
 
 BEAT_S = 0.1
 _PR_SET_PDEATHSIG = 1
@@ -26,6 +26,7 @@ class Heartbeat:
         self._link = link_to_executor(connection)
         self._lock = threading.Lock()
         self._busy_since_s: float | None = None
+        self._working = Working()
 
     def receive(self) -> ToStage:
         """The next message; ends the process when the executor is gone or talks nonsense."""
@@ -52,6 +53,18 @@ class Heartbeat:
     def listen(self, deliver: Callable[[ToStage], None]) -> None:
         """From here on messages are delivered, instead of `receive`."""
         threading.Thread(target=self._listen, args=(deliver,), name="control", daemon=True).start()
+
+    @property
+    def working(self) -> Working:
+        """What this stage is at work for."""
+        return self._working
+
+    def work_for(self, stream: str | None = None, index: int | None = None) -> None:
+        """Say what this stage is at work for from here on; nothing: it waits."""
+        working = Working(stream, index)
+        if working != self._working:
+            self._working = working
+            self.send(working)
 
     @contextmanager
     def busy(self) -> Iterator[None]:

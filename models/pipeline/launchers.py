@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -23,6 +24,8 @@ START = b"start"
 STOP = b"stop"
 _STOP_S = 5.0
 _CONNECT_S = 60.0
+_HANDSHAKE_S = 5.0
+_VISITORS = 64
 _EXECUTOR = "executor"
 
 
@@ -30,11 +33,14 @@ class Launcher(Protocol):
     """Room for one stage process at a time."""
 
     def launch(self, arena_fd: int | None) -> None:
-        """Begin to start a process; on this machine it shares the frame arena."""
+        """Begin to start a process; on this machine it shares the frame arena.
+
+        Raises OSError where that cannot be.
+        """
         ...
 
-    def connect(self) -> Connection:
-        """The connection to the process that was launched. Raises OSError if none comes."""
+    def connect(self) -> Connection | None:
+        """The connection to the process that was launched; None: it has not come yet."""
         ...
 
     def end(self) -> None:
@@ -65,19 +71,22 @@ class LocalLauncher:
         if arena_fd is not None:
             arguments += ["--arena-fd", str(arena_fd)]
             inherited.append(arena_fd)
-        self._process = start_stage(arguments, environment, inherited)
-        theirs.close()
+        with theirs:
+            self._process = start_stage(arguments, environment, inherited)
 
-    def connect(self) -> Connection:
-        """The connection to it."""
-        assert self._ours is not None, "launch comes first"
+    def connect(self) -> Connection | None:
+        """The connection to it, which is there at once."""
         ours, self._ours = self._ours, None
-        return as_connection(ours)
+        return None if ours is None else as_connection(ours)
 
     def end(self) -> None:
         """Kill the process and wait for it."""
+        if self._ours is not None:
+            self._ours.close()
+            self._ours = None
         if self._process is not None:
             end_process(self._process)
+            self._process = None
 
     @property
     def pid(self) -> int:
@@ -98,16 +107,26 @@ class RemoteLauncher:
 
     def launch(self, arena_fd: int | None) -> None:
         """Tell the agent; it ends an older process first."""
+        self.listener.forget(self._name)
+        # an agent that was lost may have been started again
+        newer = self.listener.take(f"agent {self.rank}")
+        if newer is not None:
+            self.agent.close()
+            self.agent = newer
         self.agent.send_bytes(START)
 
-    def connect(self) -> Connection:
-        """Wait for the process to come to the listener."""
-        return self.listener.admit(f"stage {self.rank}")
+    def connect(self) -> Connection | None:
+        """The process that came to the listener, if it has."""
+        return self.listener.take(self._name)
 
     def end(self) -> None:
         """Tell the agent."""
         with contextlib.suppress(OSError):
             self.agent.send_bytes(STOP)
+
+    @property
+    def _name(self) -> str:
+        return f"stage {self.rank}"
 
     @property
     def pid(self) -> int:
@@ -116,33 +135,91 @@ class RemoteLauncher:
 
 
 class Listener:
-    """A listening socket through which agents and stages come in, if they know the key."""
+    """A listening socket through which agents and stages come in, if they know the key.
+
+    A thread of its own lets them in, each visitor beside the others: one that never answers keeps
+    nobody waiting, and is sent away after some seconds.
+    """
 
     def __init__(self, address: tuple[str, int], key: bytes) -> None:
         self._socket = socket.create_server(address)
-        self._socket.settimeout(_CONNECT_S)
         self._key = key
         self._inside: dict[str, Connection] = {}
+        self._changed = threading.Condition()
+        self._places = threading.BoundedSemaphore(_VISITORS)
+        threading.Thread(target=self._accept, name="listener", daemon=True).start()
 
     @property
     def port(self) -> int:
         """Where it listens."""
         return self._socket.getsockname()[1]
 
-    def admit(self, name: str) -> Connection:
-        """The connection of who comes under this name. Raises OSError when nobody does in time."""
-        while name not in self._inside:
-            visitor, _ = self._socket.accept()
-            connection = as_connection(visitor)
-            try:
-                self._inside[authenticate(connection, self._key, _EXECUTOR)] = connection
-            except (WrongKey, EOFError, OSError):  # a stranger
-                connection.close()
-        return self._inside.pop(name)
+    def admit(self, name: str, timeout_s: float = _CONNECT_S) -> Connection:
+        """The connection of who comes under this name. Raises TimeoutError when nobody does."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: name in self._inside, timeout_s):
+                raise TimeoutError(f"{name} did not come within {timeout_s:g} s")
+            return self._inside.pop(name)
+
+    def take(self, name: str) -> Connection | None:
+        """The connection of who came under this name, if anybody did."""
+        with self._changed:
+            return self._inside.pop(name, None)
+
+    def forget(self, name: str) -> None:
+        """Close the connection of who came under this name and was not taken."""
+        connection = self.take(name)
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """Let nobody else in."""
+        # or the thread would go on waiting in it
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        for name in list(self._inside):
+            self.forget(name)
+
+    def _accept(self) -> None:
+        while True:
+            self._places.acquire()
+            try:
+                visitor, _ = self._socket.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._welcome, args=(visitor,), daemon=True).start()
+
+    def _welcome(self, visitor: socket.socket) -> None:
+        """Let a visitor in that proves in time that it knows the key."""
+        # A visitor that sends byte after byte would never be late for a single one of them.
+        sent_away = threading.Timer(_HANDSHAKE_S, _shut, (visitor,))
+        sent_away.daemon = True
+        sent_away.start()
+        connection = as_connection(visitor.dup())
+        try:
+            name = authenticate(connection, self._key, _EXECUTOR)
+        except (WrongKey, EOFError, OSError):
+            connection.close()
+        else:
+            self._let_in(name, connection)
+        finally:
+            sent_away.cancel()
+            visitor.close()
+            self._places.release()
+
+    def _let_in(self, name: str, connection: Connection) -> None:
+        with self._changed:
+            older = self._inside.pop(name, None)
+            self._inside[name] = connection
+            self._changed.notify_all()
+        if older is not None:
+            older.close()
+
+
+def _shut(visitor: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        visitor.shutdown(socket.SHUT_RDWR)
 
 
 def connect(address: tuple[str, int], key: bytes, name: str) -> Connection:

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .package import Latents, Package, pack, unpack
+from .stage_loop import LinkLost
 
 # An idle pipeline waits in a receive for ever: whether a stage lives is not the links' business.
 _FOR_EVER = timedelta(days=365)
@@ -67,7 +68,16 @@ class Links:
         self._heard: set[int] = set()
 
     def send(self, to: int, package: Package) -> None:
-        """Send without waiting, unless two packages are still on their way."""
+        """Send without waiting, unless two packages are still on their way.
+
+        Raises LinkLost when the other end is gone.
+        """
+        try:
+            self._send(to, package)
+        except RuntimeError as error:
+            raise LinkLost(f"no link to stage {to}: {error}") from error
+
+    def _send(self, to: int, package: Package) -> None:
         while len(self._sent) >= _BUFFERS:
             works, _ = self._sent.popleft()
             for work in works:
@@ -86,8 +96,8 @@ class Links:
         # the tensors must live until they are sent
         self._sent.append((works, tensors))
 
-    def listen(self, source: int, deliver: Callable[[Package], None]) -> None:
-        """Receive from a stage, in a thread, for as long as the process lives."""
+    def listen(self, source: int, deliver: Callable[[Package | LinkLost], None]) -> None:
+        """Receive from a stage, in a thread; at last that the other end is gone."""
         if source in self._heard:
             return
         self._heard.add(source)
@@ -96,7 +106,7 @@ class Links:
             target=self._receive, args=(source, deliver), name=name, daemon=True
         ).start()
 
-    def _receive(self, source: int, deliver: Callable[[Package], None]) -> None:
+    def _receive(self, source: int, deliver: Callable[[Package | LinkLost], None]) -> None:
         length = torch.zeros(1, dtype=torch.int64)
         while True:
             try:
@@ -105,8 +115,8 @@ class Links:
                 dist.recv(body, source, group=self._plans)
                 parcel = unpack(body.numpy().tobytes())
                 latents = None if parcel.latents is None else self._take(parcel.latents, source)
-            except RuntimeError:
-                # The other end is gone. The executor sees that too and ends this process.
+            except RuntimeError as error:
+                deliver(LinkLost(f"no link from stage {source}: {error}"))
                 return
             deliver(replace(parcel.package, latents=latents))
 

@@ -53,11 +53,11 @@ class Setup(Message, frozen=True):
 class Assign(Message, frozen=True):
     """The plan from here on; every stream is forgotten. Answered by `Assigned`.
 
-    `era` is another number for each: chunks that still go round under an older plan are forgotten.
+    `number` is another one for each: what still goes round under an older plan is forgotten.
     """
 
     plan: StagePlan
-    era: int
+    number: int
     frame_slots: int
     """How many chunks the frame arena has room for; 0: frames are sent."""
 
@@ -75,6 +75,9 @@ class Step(Message, frozen=True):
     stream: str
     controls: Controls
     snapshot: bool
+
+    def __post_init__(self) -> None:
+        _check_sound(self.controls.audio)
 
 
 class Close(Message, frozen=True):
@@ -129,6 +132,16 @@ class Beat(Message, frozen=True):
     busy_s: float
 
 
+class Working(Message, frozen=True):
+    """This stage begins to work for a stream, on chunk `index` if it is known; None: it waits.
+
+    Whoever dies without a word has said so before.
+    """
+
+    stream: str | None = None
+    index: int | None = None
+
+
 class MadeChunk(Struct, frozen=True, forbid_unknown_fields=True):
     """A chunk but for its frames, which are `frames` uint8 [T, H, W, 3], or lie in the arena."""
 
@@ -137,9 +150,19 @@ class MadeChunk(Struct, frozen=True, forbid_unknown_fields=True):
     talking: bool
     scene: str | None
     ignored_words: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int, int]
     frames: np.ndarray | None
     slot: int | None
+
+    def __post_init__(self) -> None:
+        _check_sound(self.audio)
+        if (self.frames is None) == (self.slot is None):
+            raise ValueError("frames come with the chunk or lie in the arena")
+        if self.frames is not None and (self.frames.dtype, self.frames.shape) != (
+            np.uint8,
+            self.shape,
+        ):
+            raise ValueError(f"frames {self.frames.dtype} {self.frames.shape} for {self.shape}")
 
 
 class Done(Message, frozen=True):
@@ -177,8 +200,13 @@ class Broken(Message, frozen=True):
     detail: str
     stream: str | None = None
     index: int | None = None
-    unusable: bool = False
-    """Whether it never can work: the model could not be made of what it was told."""
 
 
-FromStage = Ready | Assigned | RestoredStream | Beat | Done | SnapshotPart | Refused | Broken
+FromStage = (
+    Ready | Assigned | RestoredStream | Beat | Working | Done | SnapshotPart | Refused | Broken
+)
+
+
+def _check_sound(audio: np.ndarray) -> None:
+    if audio.dtype != np.int16 or audio.ndim != 1:
+        raise ValueError(f"sound {audio.dtype} {audio.shape}; expected int16 of one axis")

@@ -18,7 +18,7 @@ class Package:
 
     `calls_done` of its calls are behind it; `spans` says where its time went so far.
     With `returns` these are clean latents on their way back, for the preparation of that chunk.
-    `era` is the number of the plan under which it was sent.
+    `plan_number` is that of the `Assign` under which it was sent.
     """
 
     stream: str
@@ -28,7 +28,7 @@ class Package:
     snapshot: bool = False
     calls_done: int = 0
     spans: tuple[WorkSpan, ...] = ()
-    era: int = 0
+    plan_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def pack(package: Package) -> bytes:
         "returns": package.returns,
         "snapshot": package.snapshot,
         "calls_done": package.calls_done,
-        "era": package.era,
+        "plan_number": package.plan_number,
         "spans": [(span.stage, span.name, span.begin_s, span.end_s) for span in package.spans],
         "latents": None if package.latents is None else astuple(Latents.of(package.latents)),
         "plan": None
@@ -95,7 +95,7 @@ def unpack(data: bytes) -> Parcel:
         snapshot=plain["snapshot"],
         calls_done=plain["calls_done"],
         spans=spans,
-        era=plain["era"],
+        plan_number=plain["plan_number"],
     )
     if plain["latents"] is None:
         return Parcel(package, None)

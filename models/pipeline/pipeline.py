@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
@@ -25,7 +25,6 @@ from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
     Assigned,
-    Broken,
     Close,
     Done,
     Drop,
@@ -41,15 +40,18 @@ from .messages import (
     Step,
 )
 from .replay_log import ReplayLog
-from .stage_plan import Costs, StagePlan, choose_plan
+from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
 _POLL_S = 0.1
 _WARM_UP = "warm-up"
+# So often the model may raise an exception at one chunk of a stream, which is then given up; and so
+# often a process may be lost there without a word, for which there may be other reasons.
 _FAILURES = 2
-"""So often the model may raise an exception at one chunk of a stream, which is then given up."""
 _DEATHS = 3
-"""The same for a process that died without a word, which may have been killed for other reasons."""
+
+_Phase = Literal["stopped", "pausing", "starting", "running", "lost"]
+"""Pausing before a start; lost: told, and what is left of the stages is still to be ended."""
 
 
 class PipelineFailed(Exception):
@@ -65,7 +67,9 @@ class Backoff:
 
     def pause_s(self, failures: int) -> float:
         """Before the next try, after so many that failed in a row."""
-        return 0.0 if failures == 0 else min(self.most_s, self.first_s * 2 ** (failures - 1))
+        # a power beyond any pause, and within what a float can be
+        doubled = self.first_s * 2.0 ** min(failures - 1, 64)
+        return min(self.most_s, doubled) if failures else 0.0
 
 
 class Pipeline:
@@ -93,16 +97,17 @@ class Pipeline:
         self._pool = self._new_pool()
         self._logs: dict[str, ReplayLog] = {}
         self._lives = itertools.count()
-        self._eras = itertools.count(1)
+        self._plan_numbers = itertools.count(1)
         self._known: set[str] = set()
         """The streams that the stages have, by their keys."""
         self._queue: deque[tuple[str, int, Controls]] = deque()
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
-        self._running = False
-        self._launched = False
-        self._started_s = 0.0
+        self._phase: _Phase = "stopped"
+        self._has_run = False
+        self._launched_s: float | None = None
+        """When the stages that start now were launched."""
         self._launch_at_s = 0.0
         self._failed_starts = 0
         self._lost_s: float | None = None
@@ -119,22 +124,31 @@ class Pipeline:
 
     def start(self) -> None:
         """Start the stages and return when they are ready. Raises PipelineFailed."""
-        self._launch()
-        while not self._running:
-            self._advance(_POLL_S)
-        if self._stages > 1:
-            # the stages behind the first one have not seen a chunk yet
-            self._warm_up()
+        try:
+            self._launch()
+            while not self.running:
+                self._advance(_POLL_S)
+            if self._stages > 1:
+                # the stages behind the first one have not seen a chunk yet
+                self._warm_up()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        """End the stages."""
-        self._running = self._launched = False
+        """End the stages; nothing happens from here on."""
+        self._phase = "stopped"
         self._pool.stop()
 
     @property
     def period_s(self) -> float:
         """Seconds of the slowest stage's work on a chunk, lately."""
         return self.admission.period_s
+
+    @property
+    def running(self) -> bool:
+        """Whether the stages are up and have all streams."""
+        return self._phase == "running"
 
     @property
     def depth(self) -> int:
@@ -148,7 +162,7 @@ class Pipeline:
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
-        return self.admission.next_s(now_s, under_way) if self._running else None
+        return self.admission.next_s(now_s, under_way) if self.running else None
 
     @property
     def info(self) -> ModelInfo:
@@ -162,16 +176,20 @@ class Pipeline:
         return self._pool.pids
 
     def assign(self, plan: StagePlan) -> None:
-        """Share the work out anew, between streams: it forgets all of them."""
+        """Share the work out anew, between streams: it forgets all of them.
+
+        Raises ValueError for a plan that the model or the number of processes does not allow.
+        """
         assert not self._logs, "close the streams first"
         assert self.costs is not None, "start comes first"
-        while not self._running:
+        check_plan(plan, self._stages, self.costs, self._cuts)
+        while not self.running:
             # stages that are started again get the old plan first
             self._advance(_POLL_S)
         self._fixed_plan = plan
-        self._running = False
+        self._phase = "starting"
         self._send_plan(plan)
-        while not self._running:
+        while not self.running:
             self._advance(_POLL_S)
 
     # Streams.
@@ -199,7 +217,7 @@ class Pipeline:
         log = self._logs.get(stream)
         if log is None:
             return
-        if self._running and self.plan is not None:
+        if self.running and self.plan is not None:
             self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))
         log.shown_from = log.next_index
 
@@ -222,7 +240,7 @@ class Pipeline:
         return events
 
     def finish(self) -> list[Event]:
-        """Wait for the chunks under way."""
+        """Wait for the chunks under way, however often the stages are started again."""
         done, self._events = self._events, []
         while self._under_way or self._queue:
             done += self.poll(self._pause_s())
@@ -245,13 +263,16 @@ class Pipeline:
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
-        if not self._launched:
+        if self._phase == "stopped":
+            wait(list(others), timeout_s)
+            return
+        if self._phase == "pausing":
             self._wait_for_launch(timeout_s, others)
             return
         for rank, message in self._pool.receive(timeout_s, others):
             self._handle(rank, message)
         loss = self._pool.lost()
-        if loss is not None and self._running:
+        if loss is not None and self.running:
             # Told at once: to end what is left of the stages takes a while.
             self._lose(loss)
         elif loss is not None:
@@ -261,9 +282,12 @@ class Pipeline:
     def _launch(self) -> None:
         self._pool = self._new_pool()
         self._waiting_for = set(range(self._stages))
-        self._started_s = time.monotonic()
-        self._launched = True
-        self._pool.start(self.costs)
+        self._launched_s = time.monotonic()
+        self._phase = "starting"
+        try:
+            self._pool.start(self.costs)
+        except OSError as error:
+            self._recover(Loss("failed", f"the stages cannot be started: {error}"))
 
     def _wait_for_launch(self, timeout_s: float, others: Sequence[Any]) -> None:
         """Between a failed start and the next one."""
@@ -274,51 +298,46 @@ class Pipeline:
             wait(list(others), min(timeout_s, pause_s))
 
     def _lose(self, loss: Loss) -> None:
-        self._running = False
+        self._phase = "lost"
         self._lost_s = time.monotonic()
         self.restarts += 1
-        self._failed_starts = 0
         self._blame(loss)
         self._events.append(Restarting(loss.cause, loss.detail, self.start_s))
 
     def _blame(self, loss: Loss) -> None:
-        """Note at whose chunk the stages broke: theirs who said so, else the oldest under way."""
-        if loss.broken is not None:
-            name, index = self._named(loss.broken.stream), loss.broken.index
-        else:
-            name, index = next(iter(self._under_way), (None, None))
-        if name in self._logs:
-            self._logs[name].failed(index, loss.detail)
-            log, limit = self._logs[name], _FAILURES if loss.broken is not None else _DEATHS
-            if max(log.failures.values()) >= limit:
-                # or it would break the stages again and again, for all others too
-                del self._logs[name]
-                self._events.append(Lost(name, log.reason, refused=False))
+        """Note at whose chunk the stage was, and give a stream up that is at fault too often.
+
+        It would break the stages again and again, for all others too.
+        """
+        name = self._named(loss.stream)
+        if name is None:
+            return
+        limit = _DEATHS if loss.broken is None else _FAILURES
+        if self._logs[name].failed(loss.index) >= limit:
+            self.close(name)
+            self._events.append(Lost(name, loss.detail, refused=False))
 
     def _recover(self, loss: Loss) -> None:
         """The stages are not up, and one of them is lost: end the others and try again."""
-        self._pool.stop()
-        self._launched = False
-        if self._started_s > (self._lost_s or 0.0):
-            # it was lost while it started
-            if self._info is None:
+        if self._phase == "starting":
+            if not self._has_run:
                 raise PipelineFailed(_told(loss))
             self._failed_starts += 1
-            self._blame_restore(loss)
-            self._events.append(Restarting(loss.cause, loss.detail, self.start_s + self._pause()))
+            self._lost_s = self._lost_s or time.monotonic()
+            # at fault may be a stream whose restored state breaks the stages
+            self._blame(loss)
+            estimate_s = self.start_s + self._pause()
+            self._events.append(Restarting(loss.cause, loss.detail, estimate_s))
+        self._pool.stop()
+        self._phase = "pausing"
         self._launch_at_s = time.monotonic() + self._pause()
 
     def _pause(self) -> float:
         return self._backoff.pause_s(self._failed_starts)
 
-    def _blame_restore(self, loss: Loss) -> None:
-        """A stream whose restored state breaks the stages is at fault as one whose chunk does."""
-        if loss.broken is not None and loss.broken.stream is not None:
-            self._blame(loss)
-
     def _tell(self) -> None:
         """Open and close on the stages what was opened and closed here."""
-        if not self._running:
+        if not self.running:
             return
         opened = {log.key: log.opened for log in self._logs.values()}
         for key in self._known - opened.keys():
@@ -343,15 +362,12 @@ class Pipeline:
             case RestoredStream():
                 self._answered(f"{rank}/{message.stream}")
             case Done():
-                self._done(name, message)
+                self._done(rank, name, message)
             case SnapshotPart() if name is not None:
                 self._logs[name].take_part(message.index, message.parts, message.count)
             case Refused() if name is not None:
                 self.close(name)
                 self._events.append(Lost(name, message.reason))
-            case Broken() if self._info is None or message.unusable:
-                if self._info is None:
-                    raise PipelineFailed(f"{message.reason}\n{message.detail}")
             case _:
                 pass
 
@@ -364,6 +380,7 @@ class Pipeline:
         if not self._waiting_for and self.costs is not None:
             try:
                 plan = self._fixed_plan or choose_plan(self._stages, self.costs, self._cuts)
+                check_plan(plan, self._stages, self.costs, self._cuts)
             except ValueError as error:
                 raise PipelineFailed(str(error)) from error
             self._send_plan(plan)
@@ -379,16 +396,16 @@ class Pipeline:
             info = self.info
             frames = max(info.chunk_frames, info.first_chunk_frames or 0)
             self._pool.arena.resize(slots, frames * info.width * info.height * 3)
-        message = Assign(plan, next(self._eras), slots)
+        message = Assign(plan, next(self._plan_numbers), slots)
         for rank in range(self._stages):
             self._pool.send(rank, message)
 
     def _answered(self, what: int | str) -> None:
-        was_assigning = isinstance(what, int)
-        self._waiting_for.discard(what)
-        if self._waiting_for:
+        if what not in self._waiting_for:
             return
-        if was_assigning and self._restore():
+        self._waiting_for.remove(what)
+        was_assigning = isinstance(what, int)
+        if self._waiting_for or (was_assigning and self._restore()):
             return
         self._resume()
 
@@ -416,17 +433,18 @@ class Pipeline:
         return bool(self._waiting_for)
 
     def _resume(self) -> None:
-        self._running = True
+        self._phase, self._has_run, self._failed_starts = "running", True, 0
         self._tell()
-        self._failed_starts = 0
-        self.start_s = time.monotonic() - self._started_s
+        if self._launched_s is not None:
+            self.start_s = time.monotonic() - self._launched_s
+            self._launched_s = None
         if self._lost_s is not None:
             self._events.append(Restarted(time.monotonic() - self._lost_s))
             self._lost_s = None
 
     def _pump(self) -> None:
         """Admit what is queued, at the pace of the slowest stage."""
-        while self._running and self._queue:
+        while self.running and self._queue:
             now_s = time.monotonic()
             next_s = self.admission.next_s(now_s, len(self._under_way))
             if next_s is None or next_s > now_s:
@@ -437,32 +455,43 @@ class Pipeline:
             key = self._logs[stream].key
             self._pool.send(0, Step(key, controls, ReplayLog.wants_snapshot(index)))
 
-    def _done(self, name: str | None, message: Done) -> None:
-        if name is None:
+    def _done(self, rank: int, name: str | None, message: Done) -> None:
+        if self._phase == "starting":
+            # of a stage that did not know the newer plan yet
             return
-        begin_s = self._under_way.pop((name, message.index), None)
-        if begin_s is None:
+        try:
+            chunk = None if message.chunk is None else self._unpacked(message.chunk)
+        except ValueError as error:
+            self._pool.give_up(rank, Loss("failed", f"stage {rank} sent nonsense: {error}"))
+            return
+        begin_s = self._under_way.pop((name, message.index), None) if name is not None else None
+        if name is None or begin_s is None:
             return
         log = self._logs[name]
-        self._pool.worked(max(span.end_s - span.begin_s for span in message.spans))
-        if message.chunk is not None:
+        self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
+        if chunk is not None and message.spans:
             self.admission.observed(busy_by_stage(message.spans))
         if not log.deliver(message.index):
             return
-        if message.chunk is None or message.index < log.shown_from:
+        if chunk is None or message.index < log.shown_from:
             self._events.append(Dropped(name, message.index))
             return
         latency_s = time.monotonic() - begin_s
-        chunk = self._unpacked(message.chunk)
         self._events.append(Finished(name, chunk, latency_s, message.spans))
 
     def _unpacked(self, made: MadeChunk) -> Chunk:
-        """The chunk with its frames, copied out of the arena if they are there."""
+        """The chunk with its frames, copied out of the arena if they are there.
+
+        Raises ValueError for frames that are not the model's, or not there.
+        """
+        if made.shape[1:] != (self.info.height, self.info.width, 3) or made.shape[0] < 1:
+            raise ValueError(f"frames {made.shape}")
         frames = made.frames
         if made.slot is not None:
-            assert self._pool.arena is not None, "there is a slot"
+            if self._pool.arena is None:
+                raise ValueError(f"slot {made.slot}, and there is no arena")
             frames = self._pool.arena.read(made.slot, made.shape)
-        assert frames is not None, "frames come with the chunk or lie in the arena"
+        assert frames is not None, "MadeChunk has either"
         return Chunk(made.index, frames, made.audio, made.talking, made.scene, made.ignored_words)
 
 

@@ -26,9 +26,7 @@ class ReplayLog:
     shown_from: int = 0
     """Chunks before this one were dropped."""
     failures: Counter[int] = field(default_factory=Counter)
-    """How often stages broke at work for each chunk that was not delivered yet."""
-    reason: str = ""
-    """Why they did so the last time."""
+    """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, bytes]] | None = None
     """Behind which chunk, and its parts."""
@@ -57,7 +55,7 @@ class ReplayLog:
         new = index > self.delivered
         self.delivered = max(index, self.delivered)
         if new:
-            self.failures.clear()
+            self.failures = Counter({k: n for k, n in self.failures.items() if k > index})
         self._settle()
         return new
 
@@ -69,10 +67,11 @@ class ReplayLog:
             self._whole.add(index)
         self._settle()
 
-    def failed(self, index: int | None, reason: str) -> None:
-        """The stages broke at work for a chunk of this stream; None: before any."""
-        self.failures[self.delivered + 1 if index is None else index] += 1
-        self.reason = reason
+    def failed(self, index: int | None) -> int:
+        """A stage was lost at work for a chunk, None: the next one; how often that happened."""
+        chunk = self.delivered + 1 if index is None else index
+        self.failures[chunk] += 1
+        return self.failures[chunk]
 
     def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls]]]:
         """How fresh stages take the stream over, and the controls to replay."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -16,34 +17,37 @@ from ..contract import Model
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .measure import measure_parts, measure_whole
-from .messages import Broken, ModelSpec, Ready, Setup
-from .stage_loop import StageLoop
+from .messages import Broken, ModelSpec, Ready, Setup, Working
+from .stage_loop import LinkLost, StageLoop
 
 if TYPE_CHECKING:
     from ..staged_model import StagedModel
     from .links import Links
+
+_LINK_GRACE_S = 5.0
 
 
 def serve(heartbeat: Heartbeat, arena: FrameArena | None) -> None:
     """Be a stage of the executor at the other end until that is gone."""
     setup = heartbeat.receive()
     assert isinstance(setup, Setup), setup
-    loop: StageLoop | None = None
-    loaded = False
     try:
         links = _links(setup)
         model = make_model(setup.model)
-        loaded = True
         with _inference_mode():
             loop, ready = _stage(setup, model, links, heartbeat, arena)
             heartbeat.send(ready)
             heartbeat.listen(loop.receive)
             loop.run()
     except Exception as error:
-        stream, index = (loop and loop.working_for) or (None, None)
+        working = heartbeat.working
+        if isinstance(error, LinkLost):
+            # Most likely the stage at the other end was lost: the executor should blame that one,
+            # and then ends this process.
+            time.sleep(_LINK_GRACE_S)
+            working = Working()
         reason = f"{type(error).__name__}: {error}"
-        unusable = not loaded and isinstance(error, ValueError | OSError | ImportError)
-        heartbeat.send(Broken(reason, traceback.format_exc(), stream, index, unusable))
+        heartbeat.send(Broken(reason, traceback.format_exc(), working.stream, working.index))
         raise
 
 

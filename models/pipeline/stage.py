@@ -35,7 +35,7 @@ from .stage_plan import StagePlan
 
 
 @dataclass(slots=True)
-class _Line:
+class _Kept:
     """What this stage keeps of a stream: caches of its calls; on stage 0 the model's state.
 
     `returns` are clean latents that chunks to come need, kept where the last step is. On stage 0
@@ -69,12 +69,12 @@ class Stage(StageLoop):
         self._steps = model.chunk_steps
         self._links = links
         self._plan: StagePlan | None = None
-        self._era = 0
-        self._lines: dict[str, _Line] = {}
+        self._plan_number = 0
+        self._streams: dict[str, _Kept] = {}
 
     def _do(self, message: object) -> None:
         match message:
-            case Package() if message.era != self._era:
+            case Package() if message.plan_number != self._plan_number:
                 # from a stage that did not know the newer plan yet; its stream is forgotten
                 pass
             case Package() if message.returns is not None:
@@ -85,8 +85,8 @@ class Stage(StageLoop):
                 super()._do(message)
 
     def _assign(self, message: Assign) -> None:
-        self._plan, self._era = message.plan, message.era
-        self._lines.clear()
+        self._plan, self._plan_number = message.plan, message.number
+        self._streams.clear()
         if self._links is not None and self._rank < message.plan.stages:
             for source in message.plan.inlets(self._rank):
                 self._links.listen(source, self.receive)
@@ -95,7 +95,7 @@ class Stage(StageLoop):
         state = self._model.start(message.request)
         caches = {cache: state.caches[cache] for cache in self._own_caches}
         state.caches = []
-        self._lines[message.stream] = _Line(state, caches)
+        self._streams[message.stream] = _Kept(state, caches)
 
     @property
     def _own_calls(self) -> tuple[int, ...]:
@@ -107,39 +107,40 @@ class Stage(StageLoop):
         return tuple(dict.fromkeys(self._steps.calls[call].cache for call in self._own_calls))
 
     def _step(self, message: Step) -> None:
-        line = self._lines.get(message.stream)
-        if line is not None:
-            line.waiting.append(message)
-            self._admit_waiting(line)
+        kept = self._streams.get(message.stream)
+        if kept is not None:
+            kept.waiting.append(message)
+            self._admit_waiting(kept)
 
-    def _admit_waiting(self, line: _Line) -> None:
+    def _admit_waiting(self, kept: _Kept) -> None:
         """Admit what waits, up to a chunk that needs latents which are still under way."""
-        while line.waiting and line.next_index not in line.awaited:
-            self._admit(line, line.waiting.popleft())
+        while kept.waiting and kept.next_index not in kept.awaited:
+            self._admit(kept, kept.waiting.popleft())
 
     def _take_back(self, stream: str, needed_by: int, latents: Tensor | None) -> None:
         """Clean latents that the preparation of a chunk to come needs."""
-        line = self._lines.get(stream)
-        if line is not None and latents is not None:
-            line.state.returns[needed_by] = latents
-            line.awaited.discard(needed_by)
-            self._admit_waiting(line)
+        kept = self._streams.get(stream)
+        # without a state it was closed, and only its last chunks still come by
+        if kept is not None and kept.state is not None and latents is not None:
+            kept.state.returns[needed_by] = latents
+            kept.awaited.discard(needed_by)
+            self._admit_waiting(kept)
 
-    def _admit(self, line: _Line, message: Step) -> None:
-        self.working_for = message.stream, line.next_index
+    def _admit(self, kept: _Kept, message: Step) -> None:
+        self._heartbeat.work_for(message.stream, kept.next_index)
         begin_s = time.monotonic()
         try:
             with self._heartbeat.busy():
-                plan = self._model.prepare(line.state, message.controls)
+                plan = self._model.prepare(kept.state, message.controls)
                 plan.check(len(self._steps.calls))
         except ValueError as error:
             self._heartbeat.send(Refused(message.stream, str(error)))
             return
-        line.next_index = plan.index + 1
+        kept.next_index = plan.index + 1
         if plan.needed_by is not None:
-            line.awaited.add(plan.needed_by)
+            kept.awaited.add(plan.needed_by)
         if message.snapshot:
-            self._save(message.stream, plan, {PREPARE: self._model.snapshot(line.state)})
+            self._save(message.stream, plan, {PREPARE: self._model.snapshot(kept.state)})
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
         self._pass(Package(message.stream, plan, snapshot=message.snapshot, spans=(span,)))
 
@@ -150,81 +151,81 @@ class Stage(StageLoop):
         if plan is None:
             self._close(package.stream)
             return
-        self.working_for = package.stream, plan.index
-        line = self._lines.setdefault(package.stream, _Line())
+        self._heartbeat.work_for(package.stream, plan.index)
+        kept = self._streams.setdefault(package.stream, _Kept())
         mine = self._own_calls if package.calls_done < len(self._steps.calls) else ()
         clean_pass = [call for call in mine if self._steps.calls[call].clean_pass]
-        package = self._denoise(package, plan, line, mine[: len(mine) - len(clean_pass)])
+        package = self._denoise(package, plan, kept, mine[: len(mine) - len(clean_pass)])
         # Behind the last step the frames need no clean pass: they go before it.
-        self._hand_on(replace(package, calls_done=package.calls_done + len(clean_pass)), plan, line)
+        self._hand_on(replace(package, calls_done=package.calls_done + len(clean_pass)), plan, kept)
         if clean_pass:
-            self._denoise(package, plan, line, clean_pass)
+            self._denoise(package, plan, kept, clean_pass)
         if mine and package.snapshot:
-            self._save_caches(package.stream, plan, line)
+            self._save_caches(package.stream, plan, kept)
 
-    def _hand_on(self, package: Package, plan: ChunkPlan, line: _Line) -> None:
+    def _hand_on(self, package: Package, plan: ChunkPlan, kept: _Kept) -> None:
         """To the next stage, the decoder, or out."""
         assert self._plan is not None, "a plan comes first"
         done = package.calls_done == len(self._steps.calls)
         decodes_here = done and self._rank == self._plan.decoder
         to = None if decodes_here else self._plan.outlet(self._rank)
         if to is None:
-            self._decode(package, plan, line)
+            self._decode(package, plan, kept)
         else:
             self._send(to, package)
 
-    def _denoise(self, package: Package, plan: ChunkPlan, line: _Line, calls: Any) -> Package:
+    def _denoise(self, package: Package, plan: ChunkPlan, kept: _Kept, calls: Any) -> Package:
         """The package behind these calls."""
         latents, spans = package.latents, list(package.spans)
         for number in calls:
             call = self._steps.calls[number]
-            if call.cache not in line.caches:
-                line.caches[call.cache] = self._model.new_cache()
+            if call.cache not in kept.caches:
+                kept.caches[call.cache] = self._model.new_cache()
             begin_s = time.monotonic()
             with self._heartbeat.busy():
-                row = Row(plan, number, latents, line.caches[call.cache])
+                row = Row(plan, number, latents, kept.caches[call.cache])
                 (latents,) = self._model.denoise([row])
             name = "clean pass" if call.clean_pass else f"step {number}"
             spans.append(WorkSpan(self._rank, name, begin_s, time.monotonic()))
             if number == self._steps.steps - 1:
-                self._keep_returns(package.stream, line, plan, latents)
+                self._keep_returns(package.stream, kept, plan, latents)
         done = package.calls_done + len(calls)
         return replace(package, latents=latents, calls_done=done, spans=tuple(spans))
 
     def _keep_returns(
-        self, stream: str, line: _Line, plan: ChunkPlan, latents: Tensor | None
+        self, stream: str, kept: _Kept, plan: ChunkPlan, latents: Tensor | None
     ) -> None:
         """Behind the last step: send latents back for the preparation of the chunk that needs
         them."""
-        for gone in [chunk for chunk in line.returns if chunk <= plan.index]:
-            del line.returns[gone]
+        for gone in [chunk for chunk in kept.returns if chunk <= plan.index]:
+            del kept.returns[gone]
         if plan.needed_by is None or latents is None:
             return
-        line.returns[plan.needed_by] = latents
+        kept.returns[plan.needed_by] = latents
         if self._rank == 0:
             self._take_back(stream, plan.needed_by, latents)
         else:
             self._send(0, Package(stream, None, latents, returns=plan.needed_by))
 
-    def _decode(self, package: Package, plan: ChunkPlan, line: _Line) -> None:
+    def _decode(self, package: Package, plan: ChunkPlan, kept: _Kept) -> None:
         assert package.latents is not None, "decoding comes after a step"
         dropped = self._is_dropped(package.stream, plan.index)
         chunk, spans = None, package.spans
         if not dropped or self._model.decoder_is_causal:
             begin_s = time.monotonic()
             with self._heartbeat.busy():
-                chunk = decode_chunk(self._model, plan, package.latents, line.decoder)
+                chunk = decode_chunk(self._model, plan, package.latents, kept.decoder)
             spans = (*spans, WorkSpan(self._rank, "decode", begin_s, time.monotonic()))
         elif plan.restart:
-            line.decoder.reset()
+            kept.decoder.reset()
         self._tell(package.stream, plan.index, None if dropped else chunk, spans)
         if package.snapshot:
-            self._save(package.stream, plan, {DECODER: decoder_part(line.decoder)})
+            self._save(package.stream, plan, {DECODER: decoder_part(kept.decoder)})
 
-    def _save_caches(self, stream: str, plan: ChunkPlan, line: _Line) -> None:
-        parts = {snapshot_of_cache(k): cache_part(cache) for k, cache in line.caches.items()}
+    def _save_caches(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
+        parts = {snapshot_of_cache(k): cache_part(cache) for k, cache in kept.caches.items()}
         if self._steps.steps - 1 in self._own_calls:
-            parts[RETURNS] = returns_part(line.returns)
+            parts[RETURNS] = returns_part(kept.returns)
         self._save(stream, plan, parts)
 
     def _save(self, stream: str, plan: ChunkPlan, parts: dict[str, bytes]) -> None:
@@ -233,7 +234,7 @@ class Stage(StageLoop):
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"
-        known = self._lines.pop(stream, None) is not None
+        known = self._streams.pop(stream, None) is not None
         self._dropped.pop(stream, None)
         to = self._plan.outlet(self._rank)
         # A decoder on an earlier stage would send it round for ever.
@@ -242,21 +243,21 @@ class Stage(StageLoop):
 
     def _send(self, to: int, package: Package) -> None:
         assert self._links is not None, "more than one stage"
-        self._links.send(to, replace(package, era=self._era))
+        self._links.send(to, replace(package, plan_number=self._plan_number))
 
     def _restore(self, message: Restore) -> None:
         assert self._plan is not None, "a plan comes first"
-        line = _Line()
+        kept = _Kept()
         if self._rank == 0:
-            line.state = self._model.restore(message.parts[PREPARE])
-            line.state.caches = []
-            line.next_index = message.next_index
-            line.state.returns |= load_returns(message.parts[RETURNS])
+            kept.state = self._model.restore(message.parts[PREPARE])
+            kept.state.caches = []
+            kept.next_index = message.next_index
+            kept.state.returns |= load_returns(message.parts[RETURNS])
         if self._steps.steps - 1 in self._own_calls:
-            line.returns = load_returns(message.parts[RETURNS])
+            kept.returns = load_returns(message.parts[RETURNS])
         if self._rank == self._plan.decoder:
-            line.decoder = load_decoder(message.parts[DECODER])
+            kept.decoder = load_decoder(message.parts[DECODER])
         for cache in self._own_caches:
             part = message.parts[snapshot_of_cache(cache)]
-            line.caches[cache] = load_cache(self._model.new_cache(), part)
-        self._lines[message.stream] = line
+            kept.caches[cache] = load_cache(self._model.new_cache(), part)
+        self._streams[message.stream] = kept

@@ -5,8 +5,6 @@ from __future__ import annotations
 import queue
 from abc import ABC, abstractmethod
 
-import numpy as np
-
 from ..contract import Chunk
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
@@ -26,6 +24,10 @@ from .messages import (
 )
 
 
+class LinkLost(Exception):
+    """Another stage cannot be reached."""
+
+
 class StageLoop(ABC):
     """The work of one rank: a queue of messages, and chunks on their way out."""
 
@@ -33,11 +35,8 @@ class StageLoop(ABC):
         self._heartbeat = heartbeat
         self._arena = arena
         self._dropped: dict[str, int] = {}
-        self._made = 0
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.working_for: tuple[str, int | None] | None = None
-        """The stream at work, and its chunk if that is known."""
 
     def receive(self, message: object) -> None:
         """Queue a message; called from any thread."""
@@ -50,16 +49,15 @@ class StageLoop(ABC):
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            message = self._work.get()
-            stream = getattr(message, "stream", None)
-            self.working_for = None if stream is None else (stream, None)
-            self._do(message)
+            self._do(self._work.get())
+            self._heartbeat.work_for()
 
     def _do(self, message: object) -> None:
         match message:
             case Step():
                 self._step(message)
             case Open():
+                self._heartbeat.work_for(message.stream)
                 try:
                     self._open(message)
                 except ValueError as error:
@@ -67,15 +65,17 @@ class StageLoop(ABC):
             case Close():
                 self._close(message.stream)
             case Restore():
+                self._heartbeat.work_for(message.stream)
                 self._restore(message)
                 self._heartbeat.send(RestoredStream(message.stream))
             case Assign():
                 self._dropped.clear()
-                self._made = 0
                 if self._arena is not None and message.frame_slots:
                     self._arena.open(message.frame_slots)
                 self._assign(message)
                 self._heartbeat.send(Assigned())
+            case LinkLost():
+                raise message
             case _:
                 raise AssertionError(message)
 
@@ -90,20 +90,16 @@ class StageLoop(ABC):
         self._heartbeat.send(Done(stream, index, made, spans))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
-        frames: np.ndarray | None = chunk.frames
-        slot = None
-        if self._arena is not None:
-            slot = self._arena.write(self._made, chunk.frames)
-            self._made += 1
-            frames = chunk.frames if slot is None else None
+        slot = None if self._arena is None else self._arena.write(chunk.frames)
+        count, height, width, colours = chunk.frames.shape
         return MadeChunk(
             index=chunk.index,
             audio=chunk.audio,
             talking=bool(chunk.talking),
             scene=chunk.scene,
             ignored_words=chunk.ignored_words,
-            shape=chunk.frames.shape,
-            frames=frames,
+            shape=(count, height, width, colours),
+            frames=chunk.frames if slot is None else None,
             slot=slot,
         )
 

@@ -68,9 +68,9 @@ class StagePlan:
 
     def load_s(self, rank: int, costs: Costs) -> float:
         """Seconds of work for one chunk on stage `rank`."""
-        front = costs.prepare_s if rank == 0 else 0.0
+        prepare = costs.prepare_s if rank == 0 else 0.0
         decode = costs.decode_s if rank == self.decoder else 0.0
-        return front + sum(costs.step_s[step] for step in self.steps[rank]) + decode
+        return prepare + sum(costs.step_s[step] for step in self.steps[rank]) + decode
 
     def bottleneck_s(self, costs: Costs) -> float:
         """Seconds between chunks at best."""
@@ -103,6 +103,21 @@ def choose_plan(stages: int, costs: Costs, cuts: Sequence[int] | None = None) ->
         plans(stages, calls, allowed),
         key=lambda plan: (plan.bottleneck_s(costs), plan.hops(), -plan.decoder),
     )
+
+
+def check_plan(
+    plan: StagePlan, processes: int, costs: Costs, cuts: Sequence[int] | None = None
+) -> None:
+    """Raise ValueError for a plan of other calls, too many stages, or a cut that is not allowed."""
+    calls = len(costs.step_s)
+    allowed = range(1, calls) if cuts is None else cuts
+    begins = [own[0] for own in plan.steps[1:] if own]
+    shared = [call for call in begins if call not in allowed]
+    if plan.stages > processes or sum(map(len, plan.steps)) != calls or shared:
+        why = f"; calls before and from {shared} share a cache" if shared else ""
+        raise ValueError(
+            f"steps {plan.steps} on {processes} processes, of a model with {calls} calls{why}"
+        )
 
 
 def plans(stages: int, calls: int, cuts: Sequence[int] | None = None) -> Iterator[StagePlan]:

@@ -21,10 +21,12 @@ from .control_link import BadMessage, ControlLink, link_to_stage
 from .events import Cause
 from .frame_arena import FrameArena
 from .launchers import Launcher
-from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage
+from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage, Working
 from .stage_plan import Costs
 
 _DEAF_S = 0.1
+# how soon one is seen who comes from another machine
+_ARRIVALS_S = 0.05
 _FORGET = 0.95
 
 
@@ -45,18 +47,27 @@ class Patience:
 
 @dataclass(slots=True)
 class Loss:
-    """Why a stage is given up; `broken` is what it said itself, if anything."""
+    """Why a stage is given up; `broken` is what it said itself, if anything.
+
+    `stream` and chunk `index` are what it was at work for, as far as that is known.
+    """
 
     cause: Cause
     detail: str
     broken: Broken | None = None
+    stream: str | None = None
+    index: int | None = None
 
 
 @dataclass(slots=True)
 class _Member:
+    """`link` is None until the process has come."""
+
     launcher: Launcher
-    link: ControlLink[FromStage, ToStage]
     heard_s: float
+    setup: Setup
+    link: ControlLink[FromStage, ToStage] | None = None
+    working: Working = field(default_factory=Working)
     ready: bool = False
     busy_s: float = 0.0
     loss: Loss | None = None
@@ -81,7 +92,7 @@ class StagePool:
     _folder: str = ""
 
     def start(self, costs: Costs | None) -> None:
-        """Start the processes; each sends `Ready` when it is. Raises OSError if one never comes.
+        """Start the processes; each sends `Ready` when it is. Raises OSError if that cannot be.
 
         With `costs` they need not measure the model.
         """
@@ -93,14 +104,13 @@ class StagePool:
             rendezvous = f"tcp://{self.host}:{_free_port()}"
         for launcher in self.launchers:
             launcher.launch(None if self.arena is None else self.arena.fd)
-        self._members = [
-            _Member(launcher, link_to_stage(launcher.connect()), time.monotonic())
-            for launcher in self.launchers
-        ]
         self._listened_s = time.monotonic()
         size = len(self.launchers)
-        for rank in range(size):
-            self.send(rank, Setup(rank, size, rendezvous, self.model, costs))
+        self._members = [
+            _Member(launcher, self._listened_s, Setup(rank, size, rendezvous, self.model, costs))
+            for rank, launcher in enumerate(self.launchers)
+        ]
+        self._welcome()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -110,18 +120,30 @@ class StagePool:
     def send(self, rank: int, message: ToStage) -> None:
         """Send to a stage; if that cannot be done, the stage is lost."""
         member = self._members[rank]
-        if member.loss is None:
+        if member.loss is None and member.link is not None:
             try:
                 member.link.send(message)
+            except BlockingIOError:
+                self.give_up(rank, Loss("hung", f"stage {rank} takes no messages"))
             except OSError as error:
-                member.loss = Loss("hung", f"stage {rank} takes no messages ({error})")
+                self.give_up(rank, Loss("died", f"stage {rank} died ({error})"))
+
+    def give_up(self, rank: int, loss: Loss) -> None:
+        """A stage is lost, whatever it may say from here on."""
+        member = self._members[rank]
+        if member.loss is None:
+            if loss.broken is None:
+                loss.stream, loss.index = member.working.stream, member.working.index
+            member.loss = loss
 
     def receive(self, timeout_s: float, others: Sequence[Any] = ()) -> list[tuple[int, FromStage]]:
         """What the stages say within `timeout_s`; at once when any of `others` is readable."""
+        if not self._welcome():
+            timeout_s = min(timeout_s, _ARRIVALS_S)
         open_ones: dict[Any, int] = {
             member.link.connection: rank
             for rank, member in enumerate(self._members)
-            if member.loss is None
+            if member.loss is None and member.link is not None
         }
         heard: list[tuple[int, FromStage]] = []
         begin_s = time.monotonic()
@@ -146,7 +168,9 @@ class StagePool:
         """
         now_s = time.monotonic()
         for rank, member in enumerate(self._members):
-            member.loss = member.loss or self._silence(rank, member, now_s)
+            silence = self._silence(rank, member, now_s)
+            if silence is not None:
+                self.give_up(rank, silence)
             if member.loss is not None:
                 return member.loss
         return None
@@ -154,7 +178,8 @@ class StagePool:
     def stop(self) -> None:
         """End all processes, whatever they do, and wait for that."""
         for member in self._members:
-            member.link.close()
+            if member.link is not None:
+                member.link.close()
         for launcher in self.launchers:
             launcher.end()
         self._members = []
@@ -163,15 +188,27 @@ class StagePool:
             self.arena = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _welcome(self) -> bool:
+        """Set up the processes that have come since; whether all have."""
+        for rank, member in enumerate(self._members):
+            if member.link is None and (connection := member.launcher.connect()) is not None:
+                member.link = link_to_stage(connection)
+                self.send(rank, member.setup)
+        return all(member.link is not None for member in self._members)
+
     def _hear(self, rank: int) -> FromStage | None:
         member = self._members[rank]
+        assert member.link is not None, "it can be read"
         try:
             message = member.link.receive()
+        except BlockingIOError:
+            self.give_up(rank, Loss("hung", f"stage {rank} stopped in the middle of a message"))
+            return None
         except (EOFError, OSError):
-            member.loss = Loss("died", f"stage {rank} died")
+            self.give_up(rank, Loss("died", f"stage {rank} died"))
             return None
         except BadMessage as error:
-            member.loss = Loss("failed", f"stage {rank} sent nonsense: {error}")
+            self.give_up(rank, Loss("failed", f"stage {rank} sent nonsense: {error}"))
             return None
         member.heard_s = time.monotonic()
         match message:
@@ -179,8 +216,12 @@ class StagePool:
                 member.ready = True
             case Beat():
                 member.busy_s = message.busy_s
+            case Working():
+                member.working = message
             case Broken():
-                member.loss = Loss("failed", f"stage {rank} failed: {message.reason}", message)
+                detail = f"stage {rank} failed: {message.reason}"
+                loss = Loss("failed", detail, message, message.stream, message.index)
+                self.give_up(rank, loss)
             case _:
                 pass
         return message
@@ -193,8 +234,12 @@ class StagePool:
         self._listened_s = time.monotonic()
 
     def _silence(self, rank: int, member: _Member, now_s: float) -> Loss | None:
+        if member.loss is not None:
+            return None
         silent_s = now_s - member.heard_s
         limit_s = self.patience.silent_s if member.ready else self.patience.start_silent_s
+        if silent_s > limit_s and member.link is None:
+            return Loss("hung", f"stage {rank} did not come within {limit_s:g} s")
         if silent_s > limit_s:
             return Loss("hung", f"stage {rank} has been silent for {silent_s:.1f} s")
         if member.busy_s > self.patience.late_s + self.longest_part_s:

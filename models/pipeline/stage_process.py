@@ -27,6 +27,10 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--connect")
     parser.add_argument("--rank", type=int, default=0)
     given = parser.parse_args(arguments)
+    for inherited in (given.fd, given.arena_fd):
+        # by this process, and by none that the model may start
+        if inherited is not None:
+            os.set_inheritable(inherited, False)
     heartbeat = Heartbeat(_connection(given))
     heartbeat.beat()
     from .serve_stage import serve

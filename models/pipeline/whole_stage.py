@@ -34,7 +34,7 @@ class WholeStage(StageLoop):
         if stream not in self._states:
             return
         state, index = self._states[stream]
-        self.working_for = stream, index
+        self._heartbeat.work_for(stream, index)
         begin_s = time.monotonic()
         try:
             with self._heartbeat.busy():

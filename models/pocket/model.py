@@ -39,11 +39,12 @@ class PocketModel:
 
     def __init__(
         self,
-        folder: Path = ASSETS,
+        folder: Path | str = ASSETS,
         *,
         cache: CacheConfig = CACHE,
         steps: Sequence[float] = STEPS,
     ) -> None:
+        folder = Path(folder)
         manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)

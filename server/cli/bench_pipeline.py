@@ -62,9 +62,9 @@ def pipeline(
             _show_forecast(rows)
         return
     check_model(model)
-    from ...benchmarks.pipeline.executors import StagePlan, measure
+    from ...benchmarks.pipeline.executors import PipelineBenchOptions, measure
 
-    plan = StagePlan(
+    options = PipelineBenchOptions(
         model,
         counts(stages, option="--stages", of="stages", example="1,2,3"),
         chunks=chunks,
@@ -75,7 +75,7 @@ def pipeline(
     )
     with as_failure():
         try:
-            report = measure(plan, progress())
+            report = measure(options, progress())
         except PipelineFailed as error:
             raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
     found = report.to_json()

@@ -32,9 +32,9 @@ def quality(
     """Measure the embedded model on held-out speech, drags and prompts."""
     from ...benchmarks.quality.quality import measure
     from ...benchmarks.rounding import rounded
-    from ...models.pipeline.executor import StagedModel
     from ...models.pocket.evaluation.evaluation_set import QualitySet
     from ...models.registry import DEFAULT_MODEL, load_model
+    from ...models.staged_model import StagedModel
 
     if clip is not None and human is None:
         raise Failure(

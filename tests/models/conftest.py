@@ -1,8 +1,8 @@
-"""A student small enough for every test, with and without the optional parts; time for stages."""
+"""A student small enough for every test, with and without the optional parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,11 +74,3 @@ def make_conditions() -> ConditionsMaker:
         )
 
     return make
-
-
-@pytest.fixture(scope="module")
-def patient() -> Iterator[None]:
-    """For tests that are not about silence: no stage is lost for want of a processor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rollcast.models.pipeline.stage_pool.SILENT_S", 30.0)
-        yield

@@ -23,7 +23,8 @@ class Watch:
         self.step_s: list[float] = []
         info = model.info
         # what is shown is late by the model's look-ahead
-        self.late_chunks = max(1, round(info.lookahead_ms * 1000 / info.chunk_us))
+        late_ms = 0 if info.inputs.speech is None else info.inputs.speech.lookahead_ms
+        self.late_chunks = max(1, round(late_ms * 1000 / info.chunk_us))
 
     def step(self, state: object, controls: Controls) -> Chunk:
         """One step of `state`."""
@@ -64,16 +65,16 @@ class Watch:
         ]
         samples = self.model.info.chunk_samples
         for k in range(count + self.late_chunks):
-            orders = [
+            plans = [
                 self.model.prepare(state, Controls(audio=said_again(audio, k, samples)))
                 for state, audio in zip(states, speeches, strict=True)
             ]
             caches = [state.caches for state in states]
-            latents = all_calls(self.model, list(zip(orders, caches, strict=True)))
+            latents = all_calls(self.model, list(zip(plans, caches, strict=True)))
             number = k - self.late_chunks
             if number >= 0 and seen(number):
-                done = zip(orders, latents, states, strict=True)
-                yield number, [self.model.decode(o, x, state.kept) for o, x, state in done]
+                done = zip(plans, latents, states, strict=True)
+                yield number, [self.model.decode(p, x, state.decoder) for p, x, state in done]
 
     def speak(self, look: str, audio: np.ndarray, seed: int = 0) -> Tensor:
         """Frames -1..1 [T, 3, H, W] of a look that says `audio` once, aligned to it."""

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollcast.benchmarks.pipeline.executors import StagePlan, measure
+from rollcast.benchmarks.pipeline.executors import PipelineBenchOptions, measure
 from rollcast.benchmarks.pipeline.latents_model import event_log, fingerprinted
 from rollcast.models.contract import StreamRequest
 from rollcast.models.pocket.conditions import PACKED_CHANNELS
+from rollcast.models.state import DecoderState
 
 
 def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() -> None:
@@ -19,21 +20,22 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     log = event_log(model.info, 50)
     for name in ("prompt", "scene", "tracks", "clear_audio", "reset", "seed"):
         assert any(getattr(controls, name) for controls in log), name
-    order = model.prepare(model.start(StreamRequest(seed=1)), log[0])
+    plan = model.prepare(model.start(StreamRequest(seed=1)), log[0])
     noise = (
         np.random.default_rng(0).standard_normal((1, 1, PACKED_CHANNELS, 8, 8)).astype(np.float32)
     )
     import torch
 
     latents = [torch.from_numpy(noise + k) for k in (0, 0, 1)]
-    words = [model.decode(order, each, {}).ignored_words for each in latents]
+    words = [model.decode(plan, each, DecoderState()).ignored_words for each in latents]
     assert words[0] == words[1] != words[2]
 
 
 @pytest.mark.slow
 def test_a_short_comparison(tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
-    report = measure(StagePlan("pocket", (2,), chunks=20, rounds=1, trace=trace), lambda _: None)
+    options = PipelineBenchOptions("pocket", (2,), chunks=20, rounds=1, trace=trace)
+    report = measure(options, lambda _: None)
     found = json.loads(json.dumps(report.to_json()))
     assert found["latents_equal"] is True
     assert 0 <= found["diagonal_difference"] < 1e-4

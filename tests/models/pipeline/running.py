@@ -10,13 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, Model, StreamRequest
 from rollcast.models.pipeline.events import Event, Finished
+from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.pipeline.stage_pool import Patience
 
 from .tiny import TinyModel
+
+PATIENT = Patience(silent_s=30.0, late_s=30.0)
+"""For tests that are not about silence: no stage is lost for want of a processor."""
 
 
 class Shared:
@@ -38,7 +43,7 @@ class Shared:
                 pipeline = self._make()
                 pipeline.start()
             yield pipeline
-            if pipeline._running and not pipeline._logs:
+            if pipeline.running and not pipeline._logs:
                 self._kept = pipeline
         finally:
             if pipeline is not None and self._kept is None:
@@ -56,19 +61,19 @@ def tiny(name: str = "TinyModel", **arguments: Any) -> ModelSpec:
 
 
 def sequential(
-    log: Sequence[Controls], seed: int = 1, model: TinyModel | None = None
+    log: Sequence[Controls], seed: int = 1, model: Model[Any] | None = None
 ) -> list[np.ndarray]:
     """The frames of each chunk, made by one process."""
     executor = Sequential(model or TinyModel())
-    executor.open("a", seed=seed)
-    return [f.chunk.frames for controls in log for f in executor.step("a", controls)]
+    return [finished.chunk.frames for finished in chunks_of(executor, log, seed)]
 
 
-def latents_of(pipeline: Pipeline, log: Sequence[Controls]) -> list[Finished]:
-    """A stream of its own through the pipeline."""
-    pipeline.open("a", seed=1)
-    done = [f for controls in log for f in pipeline.step("a", controls)] + pipeline.finish()
-    pipeline.close("a")
+def chunks_of(executor: Executor, log: Sequence[Controls], seed: int = 1) -> list[Finished]:
+    """A stream of its own through an executor."""
+    executor.open("a", StreamRequest(seed=seed))
+    done = [f for controls in log for f in make_chunk(executor, "a", controls)]
+    done += make_rest(executor)
+    executor.close("a")
     return done
 
 

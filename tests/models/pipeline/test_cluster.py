@@ -9,17 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from rollcast.models.contract import StreamRequest
 from rollcast.models.pipeline.cluster import Cluster
 from rollcast.models.pipeline.events import Finished
+from rollcast.models.pipeline.executor import make_chunk
 from rollcast.models.pipeline.launchers import Listener, LocalLauncher, RemoteLauncher
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
-from rollcast.models.pipeline.sequential import Sequential
 
-from .tiny import TinyModel, control_log
+from .running import same, sequential
+from .tiny import control_log
 
 KEY = b"secret"
 TORCHRUN = {
@@ -48,7 +49,7 @@ def test_torchrun_says_who_is_who() -> None:
 
 def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit; it is started again when it is lost; and it ends with the executor."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # as torchrun does
     listener = Listener(("127.0.0.1", 0), KEY)
@@ -65,8 +66,8 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
         pipeline = Pipeline(ModelSpec("tiny:TinyModel"), 2, launchers=launchers, host="127.0.0.1")
         pipeline.start()
         log = control_log(24)
-        pipeline.open("a", seed=1)
-        done = [f for controls in log[:10] for f in pipeline.step("a", controls)]
+        pipeline.open("a", StreamRequest(seed=1))
+        done = [f for controls in log[:10] for f in make_chunk(pipeline, "a", controls)]
         (stage,) = children(agent.pid)
         os.kill(stage, signal.SIGSTOP)
         for controls in log[10:]:
@@ -76,10 +77,7 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
             assert time.monotonic() < end_s
             done += [event for event in pipeline.poll(0.05) if isinstance(event, Finished)]
         assert pipeline.restarts == 1
-        expected = Sequential(TinyModel())
-        expected.open("a", seed=1)
-        frames = [f.chunk.frames for controls in log for f in expected.step("a", controls)]
-        assert all(np.array_equal(f.chunk.frames, x) for f, x in zip(done, frames, strict=True))
+        assert same(done, sequential(log))
         (stage,) = children(agent.pid)
         pipeline.stop()
         launchers[1].agent.close()

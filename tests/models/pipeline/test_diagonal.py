@@ -9,9 +9,11 @@ import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.diagonal import Diagonal
-from rollcast.models.pipeline.executor import Executor, StagedModel
+from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
 from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.staged_model import StagedModel
 
+from .running import chunks_of
 from .tiny import TinyModel, control_log
 
 CHUNKS = 55
@@ -19,9 +21,7 @@ CHUNKS = 55
 
 def run(executor: Executor, log: Sequence[Controls], seed: int = 1) -> list[np.ndarray]:
     """The latents of each chunk."""
-    executor.open("a", seed=seed)
-    done = [finished for controls in log for finished in executor.step("a", controls)]
-    done += executor.finish()
+    done = chunks_of(executor, log, seed)
     assert [finished.chunk.index for finished in done] == list(range(len(log)))
     return [finished.chunk.frames.reshape(-1).view(np.float32) for finished in done]
 
@@ -75,19 +75,21 @@ def test_streams_are_each_as_if_alone(log: list[Controls]) -> None:
         name: run(Diagonal(TinyModel()), log[:12], seed) for name, seed in (("a", 1), ("b", 2))
     }
     for name, seed in (("a", 1), ("b", 2)):
-        executor.open(name, seed=seed)
-    done = [f for controls in log[:12] for name in "ab" for f in executor.step(name, controls)]
-    for finished in done + executor.finish():
+        executor.open(name, StreamRequest(seed=seed))
+    done = [
+        f for controls in log[:12] for name in "ab" for f in make_chunk(executor, name, controls)
+    ]
+    for finished in done + make_rest(executor):
         latents = finished.chunk.frames.reshape(-1).view(np.float32)
         assert np.array_equal(latents, alone[finished.stream][finished.chunk.index])
 
 
 def test_a_chunk_comes_after_as_many_admissions_as_there_are_steps(log: list[Controls]) -> None:
     executor = Diagonal(TinyModel())
-    executor.open("a", seed=1)
-    counts = [len(executor.step("a", controls)) for controls in log[:6]]
+    executor.open("a", StreamRequest(seed=1))
+    counts = [len(make_chunk(executor, "a", controls)) for controls in log[:6]]
     assert counts == [0, 0, 0, 1, 1, 1]
     assert len(executor.finish()) == 3
-    executor.step("a", log[0])
+    make_chunk(executor, "a", log[0])
     executor.close("a")
     assert executor.finish() == []

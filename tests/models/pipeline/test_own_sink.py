@@ -16,24 +16,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.parity.avatar import avatar_blocks
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.executor import Executor
-from rollcast.models.pipeline.messages import Load, ModelSpec
+from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
+from rollcast.models.pipeline.messages import ModelSpec, Restore
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.snapshot_parts import load_returns
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan
 
-from .running import Shared
+from .running import PATIENT, Shared, chunks_of
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
 
 CASE = Path(__file__).parents[2] / "fixtures" / "golden" / "liveavatar_tiny.json"
 CHUNKS = 52
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 def log_of(chunks: int) -> list[Controls]:
@@ -44,10 +43,7 @@ def log_of(chunks: int) -> list[Controls]:
 
 def run(executor: Executor, log: Sequence[Controls], seed: int = 1) -> list[np.ndarray]:
     """The latents of each chunk [1, 3, 16, 8, 8]."""
-    executor.open("a", seed=seed)
-    done = [finished for controls in log for finished in executor.step("a", controls)]
-    done += executor.finish()
-    executor.close("a")
+    done = chunks_of(executor, log, seed)
     assert [finished.chunk.index for finished in done] == list(range(len(log)))
     return [latents(finished) for finished in done]
 
@@ -69,7 +65,7 @@ def expected(model: TinyAvatar) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
     spec = ModelSpec("tiny_avatar:TinyAvatar", {"case": str(CASE)})
-    shared = Shared(lambda: Pipeline(spec, 5))
+    shared = Shared(lambda: Pipeline(spec, 5, patience=PATIENT))
     yield shared
     shared.stop()
 
@@ -125,11 +121,11 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
     log = log_of(CHUNKS)
     assert log[44].seed is not None
     stages.assign(StagePlan(((0,), (1, 2), (3,), ()), 3))
-    stages.open("a", seed=1)
-    done = [finished for controls in log[:48] for finished in stages.step("a", controls)]
-    done += stages.finish()
+    stages.open("a", StreamRequest(seed=1))
+    done = [finished for controls in log[:48] for finished in make_chunk(stages, "a", controls)]
+    done += make_rest(stages)
     start, replay = stages._logs["a"].begin_again()
-    assert isinstance(start, Load) and start.next_index == 48 and replay == []
+    assert isinstance(start, Restore) and start.next_index == 48 and replay == []
     assert list(load_returns(start.parts["returns"])) == [48]
     os.kill(stages.pids[2], signal.SIGKILL)
     for controls in log[48:]:
@@ -145,5 +141,5 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
 
 def test_latents_that_are_needed_too_soon_are_refused() -> None:
     for executor in (Sequential, Diagonal):
-        with pytest.raises(ValueError, match="needed by 3; with 4 steps"):
+        with pytest.raises(ValueError, match="needed by 3; with 4 calls"):
             run(executor(TinyAvatar(str(CASE), early=1)), [Controls()])

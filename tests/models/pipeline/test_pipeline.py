@@ -11,21 +11,23 @@ from statistics import median
 import numpy as np
 import pytest
 
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.events import (
     Dropped,
     Event,
     Finished,
     Lost,
 )
+from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan, plans
 
 from .running import (
+    PATIENT,
     Shared,
+    chunks_of,
     collect,
-    latents_of,
     same,
     sequential,
     tiny,
@@ -33,12 +35,11 @@ from .running import (
 from .tiny import TinyModel, control_log
 
 CHUNKS = 55
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 @contextmanager
 def started(stages: int, steps: int) -> Iterator[Pipeline]:
-    pipeline = Pipeline(tiny(steps=steps), stages)
+    pipeline = Pipeline(tiny(steps=steps), stages, patience=PATIENT)
     try:
         pipeline.start()
         yield pipeline
@@ -48,7 +49,7 @@ def started(stages: int, steps: int) -> Iterator[Pipeline]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
-    shared = Shared(lambda: Pipeline(tiny(steps=4), 5))
+    shared = Shared(lambda: Pipeline(tiny(steps=4), 5, patience=PATIENT))
     yield shared
     shared.stop()
 
@@ -73,10 +74,7 @@ def test_four_steps_on_any_number_of_stages(
     assert five.costs is not None
     plan = choose_plan(stages, five.costs)
     five.assign(plan)
-    five.open("a", seed=1)
-    done = [f for controls in control_log(CHUNKS) for f in five.step("a", controls)]
-    done += five.finish()
-    five.close("a")
+    done = chunks_of(five, control_log(CHUNKS))
     assert same(done, expected)
     assert {span.stage for span in done[0].spans} == set(range(stages))
 
@@ -91,7 +89,7 @@ def test_fewer_steps_on_any_number_of_stages(steps: int) -> None:
         for stages in range(1, steps + 2):
             plan = choose_plan(stages, pipeline.costs)
             pipeline.assign(plan)
-            assert same(latents_of(pipeline, log), frames), plan
+            assert same(chunks_of(pipeline, log), frames), plan
 
 
 def test_every_way_to_share_four_steps_out(five: Pipeline, expected: list[np.ndarray]) -> None:
@@ -101,7 +99,7 @@ def test_every_way_to_share_four_steps_out(five: Pipeline, expected: list[np.nda
     assert len(every) == 28
     for plan in every:
         five.assign(plan)
-        assert same(latents_of(five, log), expected[:12]), plan
+        assert same(chunks_of(five, log), expected[:12]), plan
 
 
 @pytest.mark.parametrize("decoder", [0, 1, 3])
@@ -112,18 +110,18 @@ def test_a_stream_may_have_the_name_of_one_that_was_just_closed(
     five.assign(StagePlan(((0,), (1,), (2,), (3,)), decoder))
     log = control_log(12)
     for _ in range(3):
-        five.open("a", seed=2)
+        five.open("a", StreamRequest(seed=2))
         five.submit("a", Controls())
         five.close("a")
-        assert same(latents_of(five, log), expected[:12])
+        assert same(chunks_of(five, log), expected[:12])
 
 
 def test_streams_share_the_stages_and_cannot_see_each_other(five: Pipeline) -> None:
     log = control_log(20)
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
-        five.open(name, seed=seed)
-    done = [f for controls in log for name in "abc" for f in five.step(name, controls)]
-    done += five.finish()
+        five.open(name, StreamRequest(seed=seed))
+    done = [f for controls in log for name in "abc" for f in make_chunk(five, name, controls)]
+    done += make_rest(five)
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
         assert same([f for f in done if f.stream == name], sequential(log, seed))
         five.close(name)
@@ -131,11 +129,11 @@ def test_streams_share_the_stages_and_cannot_see_each_other(five: Pipeline) -> N
 
 def test_no_slot_stays_empty_while_a_stream_waits() -> None:
     """The slowest stage goes from one stream's chunk to the next one's, whoever asks."""
-    pipeline = Pipeline(tiny(step_s=0.05, steps=2), 2)
+    pipeline = Pipeline(tiny(step_s=0.05, steps=2), 2, patience=PATIENT)
     try:
         pipeline.start()
         for name in "abc":
-            pipeline.open(name, seed=1)
+            pipeline.open(name, StreamRequest(seed=1))
         for _ in range(10):
             for name in "abc":
                 pipeline.submit(name, Controls())
@@ -150,8 +148,8 @@ def test_no_slot_stays_empty_while_a_stream_waits() -> None:
 
 
 def test_a_refused_stream_is_lost_alone(five: Pipeline) -> None:
-    five.open("good", seed=1)
-    five.open("bad", seed=1, scene="mars")
+    five.open("good", StreamRequest(seed=1))
+    five.open("bad", StreamRequest(seed=1, scene="mars"))
     five.submit("good", Controls())
     heard = events_of(five, 2)
     assert [f.stream for f in heard if isinstance(f, Finished)] == ["good"]
@@ -172,8 +170,8 @@ def events_of(pipeline: Pipeline, count: int) -> list[Event]:
 
 def test_dropped_chunks_leave_the_same_past_on_every_stage(five: Pipeline) -> None:
     log = control_log(14)
-    five.open("a", seed=1)
-    done = [f for controls in log[:8] for f in five.step("a", controls)]
+    five.open("a", StreamRequest(seed=1))
+    done = [f for controls in log[:8] for f in make_chunk(five, "a", controls)]
     five.drop("a")
     for controls in log[8:]:
         five.submit("a", controls)
@@ -203,6 +201,6 @@ def test_a_model_that_cannot_be_loaded_is_reported_not_tried_for_ever() -> None:
 
 def test_sequential_holds_nothing_back() -> None:
     executor = Sequential(TinyModel())
-    executor.open("a", seed=1)
-    assert len(executor.step("a", Controls())) == 1
+    executor.open("a", StreamRequest(seed=1))
+    assert len(make_chunk(executor, "a", Controls())) == 1
     assert executor.finish() == []

@@ -13,8 +13,9 @@ from rollcast.benchmarks.pipeline.executors import (
     paced,
     parts_of,
 )
-from rollcast.models.contract import Controls
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.events import Finished
+from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.simulator import simulate
 from rollcast.models.pipeline.stage_plan import Costs, StagePlan, choose_plan
@@ -87,12 +88,12 @@ def full_speed(pipeline: Pipeline, sessions: int) -> list[Finished]:
     """As many chunks as the admission lets in, of the sessions in turns."""
     names = [f"s{k}" for k in range(sessions)]
     for name in names:
-        pipeline.open(name, seed=1)
+        pipeline.open(name, StreamRequest(seed=1))
     done: list[Finished] = []
     for _ in range(CHUNKS // sessions):
         for name in names:
-            done += pipeline.step(name, Controls())
-    done += pipeline.finish()
+            done += make_chunk(pipeline, name, Controls())
+    done += make_rest(pipeline)
     for name in names:
         pipeline.close(name)
     return done
@@ -136,11 +137,11 @@ def test_it_forecasts_the_real_pipeline_within_15_percent(
 
 
 def test_a_chunk_can_be_followed_through_all_stages(slept: Pipeline) -> None:
-    slept.open("a", seed=1)
+    slept.open("a", StreamRequest(seed=1))
     slept.submit("a", Controls())
-    (finished,) = slept.finish()
+    (one,) = make_rest(slept)
     slept.close("a")
-    events = chrome_trace([finished])["traceEvents"]
+    events = chrome_trace([one])["traceEvents"]
     work = [event for event in events if event["ph"] == "X"]
     assert [event["cat"] for event in work] == ["prepare", *["step"] * 4, "decode"]
     assert [event["tid"] for event in work] == [0, 0, 0, 1, 1, 2]

@@ -11,9 +11,9 @@ import torch
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.heartbeat import Heartbeat
 from rollcast.models.pipeline.messages import Assign
+from rollcast.models.pipeline.package import Package, pack, unpack
 from rollcast.models.pipeline.stage import Stage
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.pipeline.wire import Package, pack, unpack
 
 from .tiny import TinyModel
 
@@ -40,20 +40,20 @@ def test_what_was_sent_under_an_older_plan_is_forgotten() -> None:
     model, links = TinyModel(), Recorded()
     stage = Stage(1, model, Heartbeat(line), links)  # type: ignore[arg-type]
     plan = model.prepare(model.start(StreamRequest(seed=1)), Controls())
-    chunk, end = Package("a.0", plan, era=1), Package("a.0", None, era=1)
-    stage._do(Assign(TWO, 1))
+    chunk, end = Package("a.0", plan, plan_number=1), Package("a.0", None, plan_number=1)
+    stage._do(Assign(TWO, 1, 0))
     stage._do(chunk)
-    assert [package.era for _, package in links.sent] == [1]
-    stage._do(Assign(THREE, 2))
+    assert [package.plan_number for _, package in links.sent] == [1]
+    stage._do(Assign(THREE, 2, 0))
     stage._do(chunk)
     assert len(links.sent) == 1
-    stage._do(replace(chunk, era=2))
+    stage._do(replace(chunk, plan_number=2))
     stage._do(end)
-    assert [package.era for _, package in links.sent] == [1, 2]
-    assert list(stage._lines) == ["a.0"]
+    assert [package.plan_number for _, package in links.sent] == [1, 2]
+    assert list(stage._streams) == ["a.0"]
     line.close()
     executor.close()
 
 
 def test_a_package_says_under_which_plan_it_was_sent() -> None:
-    assert unpack(pack(Package("a.0", None, era=7))).package.era == 7
+    assert unpack(pack(Package("a.0", None, plan_number=7))).package.plan_number == 7

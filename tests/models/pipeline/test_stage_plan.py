@@ -43,7 +43,7 @@ def test_the_decoder_goes_where_there_is_slack() -> None:
 
 def test_a_number_of_stages_that_makes_no_sense_is_refused() -> None:
     for stages in (0, 6):
-        with pytest.raises(ValueError, match="choose 1 to 5"):
+        with pytest.raises(ValueError, match="can use 1 to 5: one a call and one for the decoder"):
             choose_plan(stages, FOUR)
     for steps, decoder in ((((1,), (0,)), 0), (((0,), ()), 0), (((0,),), 1), (((), (0,)), 0)):
         with pytest.raises(ValueError):

@@ -2,80 +2,197 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from rollcast.models.pipeline.messages import Beat, ModelSpec, Ready
-from rollcast.models.pipeline.stage_pool import SILENT_S, START_SILENT_S, StagePool
+import pytest
+
+from rollcast.models.pipeline.control_link import ControlLink, link_to_executor
+from rollcast.models.pipeline.launchers import IO_S, as_connection
+from rollcast.models.pipeline.messages import (
+    Beat,
+    Broken,
+    Close,
+    FromStage,
+    ModelSpec,
+    Ready,
+    Restore,
+    Setup,
+    ToStage,
+    Working,
+)
+from rollcast.models.pipeline.stage_pool import Loss, Patience, StagePool
+
+PATIENCE = Patience(silent_s=0.3, start_silent_s=1.2, late_s=0.5)
 
 
 class Beside:
-    """A place whose process is the test."""
+    """A place whose process is the test; it has come unless it is `late`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
         self._ours, self.theirs = Pipe()
+        self.late = late
         self.pid = 0
+        self.arena_fd: int | None = None
 
-    def launch(self) -> None: ...
+    def launch(self, arena_fd: int | None) -> None:
+        self.arena_fd = arena_fd
 
-    def connect(self) -> Connection:
-        return self._ours
+    def connect(self) -> Connection | None:
+        return None if self.late else self._ours
 
     def end(self) -> None: ...
 
 
-def crew_of_one() -> tuple[StagePool, Connection]:
-    place = Beside()
-    pool = StagePool([place], ModelSpec("nothing"))
-    pool.start()
-    return pool, place.theirs
+class One:
+    """A pool of one stage, and that stage's end of the link."""
+
+    def __init__(self, place: Beside) -> None:
+        self.place = place
+        self.pool = StagePool([place], ModelSpec("nothing"), patience=PATIENCE)
+        self.pool.start(None)
+        self.stage: ControlLink[ToStage, FromStage] = link_to_executor(place.theirs)
+
+    def listen(self, for_s: float) -> Loss | None:
+        end_s = time.monotonic() + for_s
+        while time.monotonic() < end_s and self.pool.lost() is None:
+            self.pool.receive(0.02)
+        return self.pool.lost()
+
+    def hear(self, *messages: FromStage) -> Loss | None:
+        for message in messages:
+            self.stage.send(message)
+            self.pool.receive(1.0)
+        return self.pool.lost()
 
 
-def listen(pool: StagePool, for_s: float) -> str | None:
-    end_s = time.monotonic() + for_s
-    while time.monotonic() < end_s and pool.lost() is None:
-        pool.receive(0.02)
-    return pool.lost()
+@pytest.fixture
+def one() -> Iterator[One]:
+    one = One(Beside())
+    yield one
+    one.pool.stop()
+    one.place.theirs.close()
 
 
-def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens() -> None:
-    pool, stage = crew_of_one()
-    assert listen(pool, 2 * SILENT_S) is None, "it may take long to start"
-    assert START_SILENT_S > 10
-    stage.send(Ready(None, None))
-    pool.receive(1.0)
-    time.sleep(2 * SILENT_S)
-    pool.receive(0.0)
-    assert pool.lost() is None, "we were the ones who did not listen"
+def detail(loss: Loss | None) -> str:
+    return "" if loss is None else loss.detail
+
+
+def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens(one: One) -> None:
+    assert one.listen(2 * PATIENCE.silent_s) is None, "it may take long to start"
+    assert Patience().start_silent_s > 10
+    one.hear(Ready())
+    time.sleep(2 * PATIENCE.silent_s)
+    one.pool.receive(0.0)
+    assert one.pool.lost() is None, "we were the ones who did not listen"
     begin_s = time.monotonic()
-    assert "stage 0 has been silent" in (listen(pool, 60) or "")
-    assert time.monotonic() - begin_s >= SILENT_S - 0.1
-    stage.send(Beat(0.0))
-    pool.receive(1.0)
-    assert "stage 0 has been silent" in (pool.lost() or ""), "once told, it stays lost"
-    pool.stop()
+    loss = one.listen(60)
+    assert loss is not None and loss.cause == "hung"
+    assert "stage 0 has been silent" in loss.detail
+    assert time.monotonic() - begin_s >= PATIENCE.silent_s - 0.1
+    assert one.hear(Beat(0.0)) is loss, "once told, it stays lost"
 
 
-def test_a_piece_of_work_may_take_as_long_as_others_did_and_a_little_more() -> None:
-    pool, stage = crew_of_one()
-    stage.send(Ready(None, None))
-    pool.worked(2.0)
-    for busy_s, lost in ((1.0, False), (2.0 + 0.9 * SILENT_S, False), (2.1 + SILENT_S, True)):
-        stage.send(Beat(busy_s))
-        while pool.receive(0.0):
-            pass
-        assert (pool.lost() is not None) == lost, busy_s
-    assert "hangs in one piece of work" in (pool.lost() or "")
+def test_a_piece_of_work_may_take_as_long_as_others_did_and_a_little_more(one: One) -> None:
+    one.hear(Ready())
+    one.pool.worked(2.0)
+    for busy_s, lost in ((1.0, False), (2.45, False), (2.55, True)):
+        assert (one.hear(Beat(busy_s)) is not None) == lost, busy_s
+    assert "hangs in a piece of work" in detail(one.pool.lost())
     for _ in range(100):
-        pool.worked(0.1)
-    assert pool.longest_part_s == 0.1
-    pool.stop()
+        one.pool.worked(0.1)
+    assert one.pool.longest_part_s == 0.1
 
 
-def test_a_stage_that_closes_its_connection_is_dead() -> None:
-    pool, stage = crew_of_one()
-    stage.close()
-    assert listen(pool, 60) == "stage 0 died"
-    pool.send(0, Ready(None, None))  # type: ignore[arg-type]
+def test_a_stage_that_closes_its_connection_is_dead(one: One) -> None:
+    one.place.theirs.close()
+    loss = one.listen(60)
+    assert loss is not None
+    assert (loss.cause, loss.detail) == ("died", "stage 0 died")
+    one.pool.send(0, Close("a.0"))
+
+
+def test_a_loss_names_what_the_stage_was_at_work_for(one: One) -> None:
+    """Whether it said so itself, or died without another word."""
+    one.hear(Ready(), Working("a.0", 3), Working(), Working("b.1", 4))
+    one.place.theirs.close()
+    loss = one.listen(60)
+    assert loss is not None
+    assert (loss.stream, loss.index, loss.broken) == ("b.1", 4, None)
+
+
+def test_a_loss_while_a_stage_waits_is_nobodys_fault(one: One) -> None:
+    one.hear(Ready(), Working("a.0", 3), Working())
+    one.place.theirs.close()
+    loss = one.listen(60)
+    assert loss is not None and loss.stream is None
+
+
+def test_what_a_broken_stage_says_of_itself_counts(one: One) -> None:
+    loss = one.hear(Ready(), Working("a.0", 3), Broken("Error: so", "trace", None, None))
+    assert loss is not None
+    assert (loss.cause, loss.detail) == ("failed", "stage 0 failed: Error: so")
+    assert loss.stream is None, "it does not think that this chunk is at fault"
+
+
+def test_nonsense_is_a_loss(one: One) -> None:
+    one.place.theirs.send_bytes(b"\x80\x04nonsense")
+    one.pool.receive(1.0)
+    loss = one.pool.lost()
+    assert loss is not None and loss.cause == "failed" and "sent nonsense" in loss.detail
+
+
+def test_a_stage_that_takes_no_messages_holds_nobody_up() -> None:
+    """Its end of the socket is full: the executor waits a moment and gives it up."""
+    ours, theirs = socket.socketpair()
+    place = Beside()
+    place._ours = as_connection(ours)
+    one = One(place)
+    begin_s = time.monotonic()
+    with theirs:
+        for _ in range(10):
+            one.pool.send(0, Restore("a.0", 0, {"prepare": bytes(1 << 20)}))
+        loss = one.pool.lost()
+        assert loss is not None
+        assert (loss.cause, loss.detail) == ("hung", "stage 0 takes no messages")
+        assert time.monotonic() - begin_s < 4 * IO_S, "nor is it tried again and again"
+        one.pool.stop()
+
+
+def test_one_that_comes_later_is_set_up_then() -> None:
+    place = Beside(late=True)
+    one = One(place)
+    assert one.listen(0.2) is None
+    assert not place.theirs.poll(0)
+    place.late = False
+    one.pool.receive(0.0)
+    assert isinstance(one.stage.receive(), Setup)
+    assert one.hear(Ready()) is None
+    one.pool.stop()
+
+
+def test_one_that_never_comes_is_lost_and_is_not_waited_for() -> None:
+    one = One(Beside(late=True))
+    begin_s = time.monotonic()
+    one.pool.receive(0.5)
+    assert time.monotonic() - begin_s < 0.4, "whoever polls can do other things meanwhile"
+    assert "did not come within 1.2 s" in detail(one.listen(60))
+    one.pool.stop()
+
+
+def test_stopping_in_the_middle_of_a_start_leaves_nothing() -> None:
+    class Full(Beside):
+        def launch(self, arena_fd: int | None) -> None:
+            raise OSError("no room for another process")
+
+    first = Beside()
+    pool = StagePool([first, Full()], ModelSpec("nothing"))
+    with pytest.raises(OSError, match="no room"):
+        pool.start(None)
+    assert pool.arena is not None
     pool.stop()
+    pool.stop()
+    assert pool.arena is None

@@ -15,23 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rollcast.models.chunk_steps import ChunkSteps
 from rollcast.models.contract import (
     Chunk,
     Controls,
     ModelInfo,
+    ModelInputs,
+    PromptInput,
     Scene,
+    SpeechInput,
+    StreamRequest,
     TrackEvent,
-)
-from rollcast.models.pipeline.executor import (
-    ChunkPlan,
-    Row,
-    draw_seed,
-    run_chunk,
-    step_noise,
+    TracksInput,
 )
 from rollcast.models.sampling.batches import StepInput, denoise_rows
 from rollcast.models.sampling.denoising import FlowSchedule
-from rollcast.models.state import SavedState, StreamState
+from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
+from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig, StudentConfig
@@ -69,11 +69,12 @@ INFO = ModelInfo(
     height=8,
     fps=25,
     chunk_frames=4,
-    sample_rate=16_000,
-    lookahead_ms=0,
-    scenes=(Scene("sun", "Sun", "scene"), Scene("moon", "Moon", "scene")),
-    prompts=("warm",),
-    controls=frozenset({"prompt", "audio", "tracks", "scene", "seed"}),
+    inputs=ModelInputs(
+        scenes=(Scene("sun", "Sun", "scene"), Scene("moon", "Moon", "scene")),
+        prompt=PromptInput(("warm",)),
+        speech=SpeechInput(),
+        tracks=TracksInput(),
+    ),
 )
 
 
@@ -102,7 +103,8 @@ class TinyModel:
         self, dtype: str = "float32", step_s: float = 0.0, decode_s: float = 0.0, steps: int = 4
     ) -> None:
         torch.set_num_threads(1)
-        self.steps = steps
+        self.chunk_steps = ChunkSteps.cache_per_step(STEPS[:steps])
+        self.decoder_is_causal = False
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._step_s, self._decode_s = step_s, decode_s
         torch.manual_seed(0)
@@ -116,26 +118,17 @@ class TinyModel:
     def new_cache(self) -> StudentCache:
         return self._student.new_cache(CACHE, height=4, width=4)
 
-    def start(
-        self,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> TinyState:
-        scene = scene or "sun"
+    def start(self, request: StreamRequest) -> TinyState:
+        scene, prompt = request.scene or "sun", request.prompt or ""
         if scene not in ("sun", "moon"):
             raise ValueError(f"unknown scene {scene!r}")
         return StreamState(
-            caches=[self.new_cache() for _ in range(self.steps)],
-            conditioning=TinyConditioning(
-                _drawn(prompt or "", 5, 10), torch.zeros(2), torch.zeros(6)
-            ),
-            generator=torch.Generator().manual_seed(seed),
-            seed=seed,
+            caches=[self.new_cache() for _ in range(self.chunk_steps.caches)],
+            conditioning=TinyConditioning(_drawn(prompt, 5, 10), torch.zeros(2), torch.zeros(6)),
+            generator=torch.Generator().manual_seed(request.seed),
+            seed=request.seed,
             scene=scene,
-            prompt=prompt or "",
+            prompt=prompt,
         )
 
     def step(self, state: TinyState, controls: Controls) -> Chunk:
@@ -188,7 +181,7 @@ class TinyModel:
         time.sleep(self._step_s * len(rows))
         return denoise_rows(self._student, [self._input(row) for row in rows], self._schedule)
 
-    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         time.sleep(self._decode_s)
         frames = latents.float().contiguous().numpy().view(np.uint8).reshape(4, 8, 4, 3).copy()
         heard = plan.tensors["heard"].numpy()
@@ -200,7 +193,7 @@ class TinyModel:
     def restore(self, data: bytes) -> TinyState:
         saved = SavedState.parse(data, "tiny")
         state = StreamState(
-            caches=[self.new_cache() for _ in range(self.steps)],
+            caches=[self.new_cache() for _ in range(self.chunk_steps.caches)],
             conditioning=TinyConditioning(**saved.part("conditioning")),
             generator=saved.generator(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
@@ -221,8 +214,8 @@ class TinyModel:
             row.cache.reset()
             self._student(picture, torch.zeros(1, 1), context, row.cache, conditions)
             row.cache.advance(1)
-        noise = step_noise(row.plan, row.step, SHAPE).to(dtype)
-        return StepInput(STEPS[row.step], noise, row.latents, context, conditions, row.cache)
+        noise = step_noise(row.plan, row.call, SHAPE).to(dtype)
+        return StepInput(STEPS[row.call], noise, row.latents, context, conditions, row.cache)
 
 
 def _drawn(text: str, *shape: int) -> Tensor:

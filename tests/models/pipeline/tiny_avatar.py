@@ -17,23 +17,22 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from rollcast.models.chunk_steps import ChunkSteps
 from rollcast.models.contract import (
     Chunk,
     Controls,
     ModelInfo,
+    ModelInputs,
+    PromptInput,
     Scene,
+    SpeechInput,
+    StreamRequest,
 )
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
 from rollcast.models.parity.avatar import avatar_cache, avatar_config, avatar_schedule
-from rollcast.models.pipeline.executor import (
-    ChunkPlan,
-    Row,
-    draw_seed,
-    run_chunk,
-    step_noise,
-)
 from rollcast.models.sampling.euler import EulerRow, EulerSchedule, euler_rows
-from rollcast.models.state import SavedState, StreamState
+from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
+from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.kv_cache import StudentCache
@@ -47,11 +46,11 @@ INFO = ModelInfo(
     height=32,
     fps=25,
     chunk_frames=4,
-    sample_rate=16_000,
-    lookahead_ms=0,
-    scenes=(Scene("recorded", "Recorded", "avatar"), Scene("other", "Other", "avatar")),
-    prompts=("warm",),
-    controls=frozenset({"prompt", "audio", "scene", "seed"}),
+    inputs=ModelInputs(
+        scenes=(Scene("recorded", "Recorded", "avatar"), Scene("other", "Other", "avatar")),
+        prompt=PromptInput(("warm",)),
+        speech=SpeechInput(),
+    ),
 )
 _FEATURES = (1, 25, 32, 12)
 
@@ -85,7 +84,8 @@ class TinyAvatar:
         load_weights(self._student, plain_names(load_file(path.parent / recorded["weights"])))
         self._cache = avatar_cache(recorded)
         self._schedule: EulerSchedule = avatar_schedule(recorded, self._recorded)
-        self.steps = len(self._schedule.timesteps)
+        self.chunk_steps = ChunkSteps.cache_per_step(self._schedule.timesteps)
+        self.decoder_is_causal = False
         self._motion = self._recorded["motion"].transpose(1, 2)
         self._early = early
         self.info = INFO
@@ -93,21 +93,15 @@ class TinyAvatar:
     def new_cache(self) -> StudentCache:
         return self._student.new_cache(self._cache, height=8, width=8)
 
-    def start(
-        self,
-        *,
-        seed: int,
-        scene: str | None = None,
-        prompt: str | None = None,
-        picture: bytes | None = None,
-    ) -> AvatarState:
+    def start(self, request: StreamRequest) -> AvatarState:
+        prompt = request.prompt or ""
         return StreamState(
-            caches=[self.new_cache() for _ in range(self.steps)],
-            conditioning=AvatarConditioning(self._words(prompt or "")),
-            generator=torch.Generator().manual_seed(seed),
-            seed=seed,
-            scene=scene or "recorded",
-            prompt=prompt or "",
+            caches=[self.new_cache() for _ in range(self.chunk_steps.caches)],
+            conditioning=AvatarConditioning(self._words(prompt)),
+            generator=torch.Generator().manual_seed(request.seed),
+            seed=request.seed,
+            scene=request.scene or "recorded",
+            prompt=prompt,
         )
 
     def step(self, state: AvatarState, controls: Controls) -> Chunk:
@@ -128,7 +122,7 @@ class TinyAvatar:
         if own is not None and index == conditioning.own_from and not state.restart:
             tensors["own"] = own[:, :1]
         if state.restart:
-            conditioning.own_from = index + self.steps - self._early
+            conditioning.own_from = index + self.chunk_steps.steps - self._early
         plan = ChunkPlan(
             index,
             draw_seed(state.generator),
@@ -145,7 +139,7 @@ class TinyAvatar:
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         return euler_rows(self._student, [self._row(row) for row in rows], self._schedule)
 
-    def decode(self, plan: ChunkPlan, latents: Tensor, kept: dict[str, Any]) -> Chunk:
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()
         heard = np.zeros(INFO.chunk_samples, np.int16)
         return Chunk(plan.index, frames, heard, False, plan.plain["scene"])
@@ -155,7 +149,7 @@ class TinyAvatar:
 
     def restore(self, data: bytes) -> AvatarState:
         saved = SavedState.parse(data, INFO.name)
-        caches = [self.new_cache() for _ in range(self.steps)]
+        caches = [self.new_cache() for _ in range(self.chunk_steps.caches)]
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
@@ -179,7 +173,7 @@ class TinyAvatar:
             sink = encode_sink(self._student, told["own"], self._motion, context)
         latents = self._noise(plan) if row.latents is None else row.latents
         conditions = Conditions(speech=speech_tokens(self._student, told["features"]))
-        return EulerRow(latents, row.step, row.cache, context, conditions, sink)
+        return EulerRow(latents, row.call, row.cache, context, conditions, sink)
 
     def _noise(self, plan: ChunkPlan) -> Tensor:
         recorded = self._recorded["noise"]

@@ -20,15 +20,18 @@ from rollcast.models.contract import (
     StreamRequest,
     TrackEvent,
 )
-from rollcast.models.pipeline.executor import Row
+from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec
+from rollcast.models.pipeline.package import Package, pack, unpack
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.pipeline.wire import Package, pack, unpack
+from rollcast.models.pipeline.stage_pool import Patience
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
 from rollcast.models.pocket.model import PocketModel, PocketState
+from rollcast.models.staged_model import Row
+from rollcast.models.state import DecoderState
 
 from ...pictures import BLUE, RED, portrait
 
@@ -134,10 +137,14 @@ def test_nothing_of_it_is_left_when_the_stream_is_gone(model: PocketModel) -> No
     state = model.start(StreamRequest(seed=1, picture=portrait()))
     run(model, state, [Controls(), Controls(scene="toys"), Controls(scene=PICTURE)])
     assert state.conditioning.picture is not None
+    shown = state.decoder.derived[PICTURE].look
     seen = [state.conditioning.picture.look.features.front, state.conditioning.picture.look.base]
-    seen += [state.kept[PICTURE].look.features.front, state.kept[PICTURE].look.channels]
+    seen += [
+        state.decoder.derived[PICTURE].look.features.front,
+        state.decoder.derived[PICTURE].look.channels,
+    ]
     left = [weakref.ref(tensor) for tensor in seen]
-    del state, seen
+    del state, seen, shown
     gc.collect()
     assert [ref() for ref in left] == [None] * 4
     sinks: Any = vars(model)["_sinks"]
@@ -154,39 +161,41 @@ def test_a_bad_picture_is_refused(model: PocketModel) -> None:
 def test_another_process_can_make_every_step_and_the_frames(
     model: PocketModel, folder: Path
 ) -> None:
-    """Orders alone are told to a model that has never met the stream."""
+    """Plans alone are told to a model that has never met the stream."""
     expected = run(model, model.start(StreamRequest(seed=4)), LOG)
-    elsewhere, front = PocketModel(folder), model.start(StreamRequest(seed=4))
-    caches = [elsewhere.new_cache() for _ in range(model.steps)]
-    kept: dict[str, Any] = {}
+    elsewhere, state = PocketModel(folder), model.start(StreamRequest(seed=4))
+    caches = [elsewhere.new_cache() for _ in range(model.chunk_steps.caches)]
+    decoder = DecoderState()
     for controls, chunk in zip(LOG, expected, strict=True):
-        plan = unpack(pack(Package("a", model.prepare(front, controls)))).package.plan
+        plan = unpack(pack(Package("a", model.prepare(state, controls)))).package.plan
         assert plan is not None
         latents: torch.Tensor | None = None
-        for step, cache in enumerate(caches):
-            (latents,) = elsewhere.denoise([Row(plan, step, latents, cache)])
+        for call, cache in enumerate(caches):
+            (latents,) = elsewhere.denoise([Row(plan, call, latents, cache)])
         assert latents is not None
-        assert np.array_equal(elsewhere.decode(plan, latents, kept).frames, chunk.frames)
-    size = len(pack(Package("a", model.prepare(front, Controls()))))
+        assert np.array_equal(elsewhere.decode(plan, latents, decoder).frames, chunk.frames)
+    size = len(pack(Package("a", model.prepare(state, Controls()))))
     assert size < 250_000, "a plan is small"
-    assert model.info.picture is not None and model.info.picture.size == PICTURE_SIZE
+    assert model.info.inputs.picture is not None and model.info.inputs.picture.size == PICTURE_SIZE
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("patient")
+@pytest.mark.timeout(180)
 def test_stages_show_the_same_and_go_on_after_a_loss(model: PocketModel, folder: Path) -> None:
     executor = Sequential(model)
-    executor.open("a", seed=4, picture=portrait(RED))
-    expected = [f.chunk for controls in LOG for f in executor.step("a", controls)]
-    spec = ModelSpec("rollcast.models.pocket.model:PocketModel", {"folder": folder})
-    pipeline = Pipeline(spec, 3, plan=StagePlan(((0,), (1,), ()), 2))
+    request = StreamRequest(seed=4, picture=portrait(RED))
+    executor.open("a", request)
+    expected = [f.chunk for controls in LOG for f in make_chunk(executor, "a", controls)]
+    spec = ModelSpec("rollcast.models.pocket.model:PocketModel", {"folder": str(folder)})
+    patience = Patience(silent_s=30.0, late_s=30.0)
+    pipeline = Pipeline(spec, 3, plan=StagePlan(((0,), (1,), ()), 2), patience=patience)
     pipeline.start()
     try:
-        pipeline.open("a", seed=4, picture=portrait(RED))
-        done = [f for controls in LOG[:6] for f in pipeline.step("a", controls)]
+        pipeline.open("a", request)
+        done = [f for controls in LOG[:6] for f in make_chunk(pipeline, "a", controls)]
         os.kill(pipeline.pids[2], signal.SIGKILL)
-        done += [f for controls in LOG[6:] for f in pipeline.step("a", controls)]
-        done += pipeline.finish()
+        done += [f for controls in LOG[6:] for f in make_chunk(pipeline, "a", controls)]
+        done += make_rest(pipeline)
         assert pipeline.restarts == 1
     finally:
         pipeline.stop()
