@@ -43,7 +43,8 @@ PROCESSES = (
     "models/pipeline/test_own_sink.py",
     "models/pipeline/test_pipeline.py",
     "models/pipeline/test_simulator.py",
-    "models/pipeline/test_stage",
+    "models/pipeline/test_stage.py",
+    "models/pipeline/test_stage_pool.py",
     "server/engine/test_staged_worker.py",
 )
 
