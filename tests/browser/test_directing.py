@@ -1,7 +1,6 @@
 """Directing the stream: dragging, anchors, prompt, scene, seed, pause, by mouse, touch and keys."""
 
 import asyncio
-from itertools import pairwise
 
 import numpy as np
 from playwright.async_api import Browser, expect
@@ -215,14 +214,13 @@ async def test_restart_begins_anew_from_the_seed(browser: Browser) -> None:
     async with running() as server, studio_at(browser, f"{server.http}/?seed=5") as studio:
         await studio.until_playing(30)
         await expect(studio.page.locator("#seed")).to_have_value("5")
+        before = (await studio.snapshot())["player"]["lastSeq"]
         await studio.page.locator("#seed").fill("9")
         await studio.page.get_by_role("button", name="Restart").click()
         seen = await studio.watch(60)
-        falls = [(a, b) for a, b in pairwise(seen) if b["number"] < a["number"]]
-        assert len(falls) == 1, [frame["number"] for frame in seen]
-        # From 0 on, which on a busy machine may be among the frames that were skipped.
-        ((last, first),) = falls
-        assert first["number"] < first["seq"] - last["seq"]
+        # Painted numbers begin anew with a chunk, once; frames from before may be seen too.
+        (restart,) = {frame["seq"] - frame["number"] for frame in seen} - {0}
+        assert restart > before and restart % 4 == 0
         await studio.page.locator("#seed").fill("-3")
         await studio.page.get_by_role("button", name="Restart").click()
         assert await studio.page.evaluate("!document.getElementById('seed').checkValidity()")
