@@ -46,10 +46,10 @@ _CUDNN_FIRST = (
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
 
-# Turning raw keys inside attention is done again for every block of queries, before it once. By a
-# count of instructions and bytes for an H100 (docs/kernels.md; an estimate, no timing) a pass of
-# torch over the window costs as much as turning it in the kernel for nine blocks of 128 queries.
-_TURN_IN_KERNEL_QUERIES = 1024
+# Up to this many queries raw keys are turned inside of attention, which does it again for every
+# block of queries, and above it by a pass before. Measured on an H100 (docs/kernels.md): the pass
+# wins for the fewest queries that a Wan student has, and one block of them is not worth a kernel.
+_TURN_IN_KERNEL_QUERIES = 0
 
 
 @contextmanager
@@ -164,11 +164,6 @@ def sparse_attention(
     return block_sparse_torch(query, key, value, blocks, rest=rest, scale=scale)[0]
 
 
-def turns_in_kernel(tensor: Tensor, queries: int) -> bool:
-    """Whether attention of so many queries to a cache like `tensor` turns raw keys as it loads."""
-    return attention_backend(tensor) == "triton" and queries <= _TURN_IN_KERNEL_QUERIES
-
-
 def norm_rope_write(
     query: Tensor,
     key: Tensor,
@@ -193,13 +188,17 @@ def norm_rope_write(
     )  # fmt: skip
 
 
-def ring_attention(
+def raw_key_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
-    """Attention to raw keys that are turned in the kernel; for a backend that is "triton"."""
-    from .ring_attention.ring_attention import ring_attention as fused
+    """Attention to raw keys, turned by their place in time; `spans` cover them. For "triton"."""
+    if attention_backend(query) == "triton" and query.shape[2] <= _TURN_IN_KERNEL_QUERIES:
+        from .ring_attention.ring_attention import ring_attention
 
-    return fused(query, key, value, spans, rotation=rotation)[0]
+        return ring_attention(query, key, value, spans, rotation=rotation)[0]
+    from .key_turn.key_turn import turn_keys
+
+    return attention(query, turn_keys(key, spans, rotation), value)
 
 
 def ema_sink(

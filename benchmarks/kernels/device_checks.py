@@ -26,13 +26,15 @@ from ...kernels.dense_attention.reference import attention_ref
 from ...kernels.dispatch import attention
 from ...kernels.ema_sink.ema_sink import ema_sink
 from ...kernels.ema_sink.reference import ema_sink_ref
+from ...kernels.key_turn.key_turn import turn_keys
+from ...kernels.key_turn.reference import turn_keys_ref
 from ...kernels.modulation.modulation import modulate
 from ...kernels.modulation.reference import modulate_ref
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.norm_rope_write.reference import norm_rope_write_ref
 from ...kernels.ring_attention.reference import ring_attention_ref
 from ...kernels.ring_attention.ring_attention import ring_attention
-from ...kernels.ring_plan import FrameWrite, SinkFold, Span
+from ...kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
 
 # Weights, turned keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
 # and less on average: about two such roundings. float32 rounds to 24 bits, but sums up to 20000
@@ -93,6 +95,7 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         for shadow in (False, True):
             kept = ", shadow" if shadow else ""
             checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
+        checks[f"turned keys, {kind}"] = partial(_turn, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
         for turned in (False, True):
             stored = "turned" if turned else "raw"
@@ -110,6 +113,7 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"block sparse, {heads} heads"] = partial(
             _sparse, dtype=half, heads=heads, shared=heads, blocks=(128, 128), rest=True
         )
+        checks[f"turned keys, {heads} heads"] = partial(_turn, dtype=half, heads=heads)
         checks[f"EMA sink, {heads} heads"] = partial(_ema, dtype=half, heads=heads, shadow=True)
         checks[f"modulation, width {width}"] = partial(_modulation, dtype=half, width=width)
         checks[f"norm, RoPE and write, {heads} heads"] = partial(
@@ -273,6 +277,20 @@ def _ema(grid: Grid, *, dtype: torch.dtype, heads: int, shadow: bool) -> Found:
         0.0 if torch.equal(*written) else math.nan,
     ]
     return Found(_worst(errors), LIMITS[dtype])
+
+
+def _turn(grid: Grid, *, dtype: torch.dtype, heads: int) -> Found:
+    """A wrapped ring with a sink, a view of a longer cache."""
+    _fresh()
+    tokens = grid.tokens
+    shape = (1, heads, (grid.frames + 1) * tokens, 128)
+    key = torch.randn(shape, device=grid.device).to(dtype)[:, :, : grid.frames * tokens]
+    new = (grid.frames - 3) // 2
+    order = [*range(3), *range(grid.frames - new, grid.frames), *range(3, grid.frames - new)]
+    spans, turns = spans_of(order, tokens), random_turns(grid, 128, grid.frames)
+    with poisoned_outputs():
+        made = turn_keys(key, spans, turns)
+    return Found(relative(made, turn_keys_ref(key, spans, turns)), LIMITS[dtype])
 
 
 def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
