@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
 from .axis_rotations import AxisRotations
 from .block_sparse.block_sparse_torch import block_sparse_torch
@@ -35,21 +35,8 @@ _XFORMERS = find_spec("xformers") is not None
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
 
-# Others follow for what cuDNN refuses.
-_CUDNN_FIRST = (
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)
-
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
-
-# Up to this many queries raw keys are turned inside of attention, which does it again for every
-# block of queries, and above it by a pass before. Measured on an H100 (docs/kernels.md): the pass
-# wins for the fewest queries that a Wan student has, and one block of them is not worth a kernel.
-_TURN_IN_KERNEL_QUERIES = 0
 
 
 @contextmanager
@@ -83,7 +70,7 @@ def backend_for(tensor: Tensor) -> Backend:
 
 
 def attention_backend(query: Tensor) -> Backend:
-    """The backend for attention of `query` [B, H, N, D] by list, or to keys turned on the way.
+    """The backend for attention of `query` [B, H, N, D] to the blocks of a list.
 
     As `backend_for`, but torch for dtypes and heads that Triton's kernels are not made for.
     """
@@ -191,11 +178,10 @@ def norm_rope_write(
 def raw_key_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
-    """Attention to raw keys, turned by their place in time; `spans` cover them. For "triton"."""
-    if attention_backend(query) == "triton" and query.shape[2] <= _TURN_IN_KERNEL_QUERIES:
-        from .ring_attention.ring_attention import ring_attention
+    """Attention to raw keys, turned by their place in time first; for a backend that is "triton".
 
-        return ring_attention(query, key, value, spans, rotation=rotation)[0]
+    `spans` cover all keys.
+    """
     from .key_turn.key_turn import turn_keys
 
     return attention(query, turn_keys(key, spans, rotation), value)
@@ -240,9 +226,13 @@ def _torch_attention(
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     shared = query.shape[1] != key.shape[1]
-    if _forced is None and not training and mask is None and _prefers_cudnn(query):
-        with sdpa_kernel(list(_CUDNN_FIRST), set_priority=True):
-            return F.scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=shared)
+    if _forced is None and not training and mask is None and not shared and _prefers_cudnn(query):
+        asked = SDPAParams(query, key, value, None, 0.0, False, False)
+        if can_use_cudnn_attention(asked):
+            # What scaled_dot_product_attention calls if cuDNN comes first. Telling it so by
+            # sdpa_kernel takes the host 65 microseconds a call.
+            fused = torch.ops.aten._scaled_dot_product_cudnn_attention
+            return fused(query, key, value, None, False, scale=scale)[0]
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...kernels.axis_rotations import AxisRotations
 from ...kernels.block_sparse.block_list import BlockList, blocks_of
 from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
@@ -123,7 +122,7 @@ def _torch_backend(backend: SDPBackend, query: Tensor, key: Tensor, value: Tenso
 
 
 def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """Nine frames of raw keys: turned inside of attention, by a kernel before it, by torch."""
+    """Attention to nine frames of raw keys that a kernel turns first, or torch."""
     report: dict[str, Any] = {}
     for rows, chunk in ((max(1, shape.rows // 15), 1), (shape.rows, 1), (shape.rows, 3)):
         # Two rows are a small student's frame, about a block of queries.
@@ -137,7 +136,6 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         spans = tuple(Span(slot * part.tokens, 3 * part.tokens, place) for slot, place in thirds)
         inputs = _inputs(part, clock, queries, keys)
         ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
-            "in_attention": partial(_turned_within, spans, axes),
             "by_kernel": partial(_turned_before, lambda key, s=spans, a=axes: turn_keys(key, s, a)),
             "by_torch": partial(_turned_before, lambda key, t=table: rotate(key, t)),
         }
@@ -154,12 +152,6 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         row["pass_alone"] = {name: _rated(times, moved=moved) for name, times in alone.items()}
         report[f"{queries} x {keys}"] = row
     return report
-
-
-def _turned_within(
-    spans: Sequence[Span], axes: AxisRotations, query: Tensor, key: Tensor, value: Tensor
-) -> object:
-    return ring_attention(query, key, value, spans, rotation=axes)
 
 
 def _turned_before(

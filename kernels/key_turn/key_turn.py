@@ -1,8 +1,8 @@
 """Raw keys of a ring cache turned by their place in time, for attention to keys as they lie.
 
 Bytes: one read and one write, where torch's operations on complex numbers read and write three
-times in float32. Turning inside of attention would read nothing more, but does the work again for
-every block of queries: on an H100 that is slower at any number of queries (docs/kernels.md).
+times in float32. Turning inside of attention would save them, but does the work again for every
+block of queries: on an H100 that took many times as long (docs/kernels.md).
 """
 
 # A kernel takes plain values where Triton's stubs say constexpr.
