@@ -71,6 +71,8 @@ class Engine:
         self.metrics = metrics
         self.health: Health = "loading"
         self.reason = ""
+        self.settled = asyncio.Event()
+        """Set once the models are loaded, or could not be."""
         self.models: dict[str, ModelInfo] = {}
         self.streams: dict[str, Stream] = {}
         self._worker = worker
@@ -301,6 +303,8 @@ class Engine:
                 self._restarting(report)
             case Restarted():
                 self._restarted(report)
+        if self.health != "loading":
+            self.settled.set()
         self.wake()
 
     def _ready(self, report: Ready) -> None:

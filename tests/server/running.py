@@ -59,11 +59,14 @@ async def running(
     load: Callable[[], Sequence[Stepper]] = lambda: [TestPattern()],
     wait_ready: bool = True,
     runner: Runner | None = None,
+    on_ready: Callable[[], None] | None = None,
+    on_failed: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Start a server, wait until it is ready, stop it at the end."""
     settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
-    server = build_server(ServerConfig(port=0, **settings), runner or Worker(load))
+    config = ServerConfig(port=0, **settings)
+    server = build_server(config, runner or Worker(load), on_ready=on_ready, on_failed=on_failed)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]
