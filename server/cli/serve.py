@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +16,9 @@ from ...models.pipeline.cluster import Cluster
 from ...models.registry import DEFAULT_MODEL, model_names
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
-from .welcome import Welcome
+from .welcome import greet
+
+_BACKLOG = 2048
 
 
 def serve(
@@ -88,31 +91,39 @@ def serve(
         if cluster is not None and cluster.rank > 0:
             keep_stage(cluster.address, cluster.key, cluster.rank)
             return
-        # Here, so that the other commands do not wait for the web framework.
-        from ..web.app import serve as run
+        _run(config, open_browser=not no_open)
 
-        check_address(config)
-        welcome = Welcome(config, open_browser=not no_open)
-        welcome.start()
-        # Ctrl+C is how one stops it, so it is no failure.
-        with suppress(KeyboardInterrupt):
-            run(config)
-    if welcome.failure:
+
+def _run(config: ServerConfig, *, open_browser: bool) -> None:
+    # Here, so that the other commands do not wait for the web framework.
+    from ..web.app import serve as run
+
+    failures: list[str] = []
+    # Ctrl+C is how one stops it, so it is no failure.
+    with listen(config) as listener, suppress(KeyboardInterrupt):
+        run(
+            config,
+            listener,
+            on_ready=partial(greet, config, open_browser=open_browser),
+            on_failed=failures.append,
+        )
+    if failures:
         raise Failure(
-            f"the model could not be loaded: {welcome.failure}",
+            f"the model could not be loaded: {failures[0]}",
             hint="`rollcast doctor` says more; docs/models.md tells of the weights.",
         )
 
 
-def check_address(config: ServerConfig) -> None:
-    """Raise Failure now if the address cannot be bound, rather than greet another server."""
+def listen(config: ServerConfig) -> socket.socket:
+    """A socket at the server's address, before models are loaded: nobody else can be greeted.
+
+    Raises Failure if the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            raise Failure(
-                f"cannot listen on {config.host} port {config.port}: {error.strerror}",
-                hint="Choose another --port, or stop what runs there.",
-            ) from error
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Failure(
+            f"cannot listen on {config.host} port {config.port}: {error.strerror}",
+            hint="Choose another --port, or stop what runs there.",
+        ) from error

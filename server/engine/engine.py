@@ -44,6 +44,8 @@ class Engine:
         self.metrics = metrics
         self.streams = StreamRegistry()
         self.draining = False
+        self.settled = asyncio.Event()
+        """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
         self._driver = Driver(self.streams)
         self._wake = asyncio.Event()
@@ -59,6 +61,11 @@ class Engine:
         """How the server is as a whole."""
         conditions: list[Condition] = [model.condition for model in self.hosted.values()]
         return health_of(conditions, draining=self.draining)
+
+    @property
+    def reason(self) -> str:
+        """Why models failed, for who runs the server: it may quote an exception."""
+        return "; ".join(each.detail for each in self.hosted.values() if each.detail)
 
     @property
     def models(self) -> dict[str, ModelInfo]:
@@ -256,6 +263,8 @@ class Engine:
                 self._restarting(model, event)
             case Restarted():
                 self._restarted(model, event)
+        if not any(each.condition == "loading" for each in self.hosted.values()):
+            self.settled.set()
         self.metrics.ready.set(self.health == "ready")
         self.wake()
 

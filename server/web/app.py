@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,8 +38,18 @@ CLOSE_TIMEOUT_S = 5
 MAX_CONNECTIONS = 1024
 
 
-def create_app(config: ServerConfig, hosts: Sequence[ModelHost]) -> FastAPI:
-    """The app that serves these hosts' models; they start and stop with the app."""
+def create_app(
+    config: ServerConfig,
+    hosts: Sequence[ModelHost],
+    *,
+    on_ready: Callable[[], None] | None = None,
+    on_failed: Callable[[str], None] | None = None,
+) -> FastAPI:
+    """The app that serves these hosts' models; they start and stop with the app.
+
+    `on_ready` is called once the models are loaded and warm, in a thread of its own, since it may
+    block; `on_failed` with the reason if they cannot be loaded, on the event loop.
+    """
     engine = Engine(config, hosts, Metrics())
     encoders = Encoders()
     pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
@@ -46,7 +58,9 @@ def create_app(config: ServerConfig, hosts: Sequence[ModelHost]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        told = asyncio.create_task(_tell(engine, on_ready, on_failed), name="tell")
         yield
+        told.cancel()
         await engine.stop()
         pool.shutdown(cancel_futures=True)
         pictures.close()
@@ -73,8 +87,22 @@ def create_app(config: ServerConfig, hosts: Sequence[ModelHost]) -> FastAPI:
     return app
 
 
+async def _tell(
+    engine: Engine, on_ready: Callable[[], None] | None, on_failed: Callable[[str], None] | None
+) -> None:
+    """Call whoever wants to know how the loading of the models ended."""
+    await engine.settled.wait()
+    if engine.health == "ready" and on_ready is not None:
+        await asyncio.to_thread(on_ready)
+    elif engine.health == "failed" and on_failed is not None:
+        on_failed(engine.reason)
+
+
 class DrainingServer(uvicorn.Server):
-    """uvicorn, but clients are told and given time before their sockets are closed."""
+    """uvicorn, but clients are told and given time before their sockets are closed.
+
+    The application cannot do that itself: it hears of the end only after its sockets are closed.
+    """
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:
         """Drain the engine, then let uvicorn close what is left."""
@@ -87,12 +115,18 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
 
 
-def build_server(config: ServerConfig, hosts: Sequence[ModelHost]) -> DrainingServer:
-    """A uvicorn server for `config` that has not been started."""
+def build_server(
+    config: ServerConfig,
+    hosts: Sequence[ModelHost],
+    *,
+    on_ready: Callable[[], None] | None = None,
+    on_failed: Callable[[str], None] | None = None,
+) -> DrainingServer:
+    """A uvicorn server for `config` that has not been started; see `create_app` for the calls."""
     cert, key = _certificate(config)
     return DrainingServer(
         uvicorn.Config(
-            create_app(config, hosts),
+            create_app(config, hosts, on_ready=on_ready, on_failed=on_failed),
             host=config.host,
             port=config.port,
             loop="asyncio",
@@ -110,12 +144,28 @@ def build_server(config: ServerConfig, hosts: Sequence[ModelHost]) -> DrainingSe
     )
 
 
-def serve(config: ServerConfig) -> None:
-    """Load the models and serve until the process is told to stop."""
+def serve(
+    config: ServerConfig,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    on_failed: Callable[[str], None],
+) -> None:
+    """Load the models and serve on a listening socket until the process is told to stop.
+
+    A server whose models cannot be loaded stops by itself, after it has called `on_failed`; see
+    `create_app`. The socket is closed at the end.
+    """
+
+    def fail(reason: str) -> None:
+        on_failed(reason)
+        server.should_exit = True
+
     configure_logs(config.log_format, config.log_level)
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
-    build_server(config, build_hosts(config)).run()
+    server = build_server(config, build_hosts(config), on_ready=on_ready, on_failed=fail)
+    server.run(sockets=[listener])
 
 
 def build_hosts(config: ServerConfig) -> list[ModelHost]:

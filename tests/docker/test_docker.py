@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,10 @@ def test_the_command_is_one_of_ours(dockerfile: Path, monkeypatch: pytest.Monkey
     assert json.loads(entry) == ["rollcast"]
     served: list[object] = []
     monkeypatch.setenv("ROLLCAST_TOKEN", "secret")
-    monkeypatch.setattr("rollcast.server.web.app.serve", served.append)
-    monkeypatch.setattr("rollcast.server.cli.welcome.Welcome.start", lambda self: None)
-    monkeypatch.setattr("rollcast.server.cli.serve.check_address", lambda config: None)
+    monkeypatch.setattr(
+        "rollcast.server.web.app.serve", lambda config, *_, **__: served.append(config)
+    )
+    monkeypatch.setattr("rollcast.server.cli.serve.listen", lambda config: nullcontext())
     with pytest.raises(SystemExit) as end:
         main(json.loads(command))
     assert not end.value.code

@@ -63,6 +63,8 @@ async def running(
     load: Callable[[], Sequence[Model]] = lambda: [TestPattern()],
     wait_ready: bool = True,
     hosts: Sequence[ModelHost] | None = None,
+    on_ready: Callable[[], None] | None = None,
+    on_failed: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Start a server, wait until it is ready, stop it at the end.
@@ -70,9 +72,9 @@ async def running(
     Its models are those of `load`, each in the thread of its host, or those of `hosts`.
     """
     settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
-    server = build_server(
-        ServerConfig(port=0, **settings), hosts or in_threads(load, settings["models"])
-    )
+    config = ServerConfig(port=0, **settings)
+    hosts = hosts or in_threads(load, config.models)
+    server = build_server(config, hosts, on_ready=on_ready, on_failed=on_failed)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
+import signal
 import socket
-import threading
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from urllib.request import urlopen
 
 import pytest
 
+from rollcast.models.test_pattern import TestPattern
 from rollcast.server.cli import serve as serve_command
-from rollcast.server.cli import welcome
 from rollcast.server.cli.app import main
-from rollcast.server.cli.welcome import ask, has_desktop, page_address
+from rollcast.server.cli.welcome import greet, has_desktop, page_address
 from rollcast.server.config import ServerConfig
 
-from ..running import running
+from ..running import running, until
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
     configs: list[ServerConfig] = []
-    monkeypatch.setattr("rollcast.server.web.app.serve", configs.append)
-    monkeypatch.setattr(serve_command, "check_address", lambda config: None)
-    monkeypatch.setattr(serve_command.Welcome, "start", lambda self: None)
+
+    def serve(config: ServerConfig, listener: None, **_: object) -> None:
+        configs.append(config)
+
+    def listen(config: ServerConfig) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    monkeypatch.setattr("rollcast.server.web.app.serve", serve)
+    monkeypatch.setattr(serve_command, "listen", listen)
     return configs
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def serve(*options: str) -> None:
@@ -81,13 +93,37 @@ def test_the_address_is_one_a_browser_here_can_open() -> None:
     assert page_address(ServerConfig(host="::1")) == "http://[::1]:8000/"
 
 
-@pytest.mark.parametrize("tls", [False, True])
-async def test_our_own_server_is_asked(tls: bool, tmp_path: Path) -> None:
-    async with running(self_signed=tls, state_dir=tmp_path) as server:
-        config = ServerConfig(port=server.port, self_signed=tls)
-        status, health = await asyncio.to_thread(ask, config, "/health")
-        assert (status, health["engine"]) == (200, "ready")
-    assert await asyncio.to_thread(ask, config, "/health") == (0, {})
+async def test_whoever_asks_is_told_once_the_models_are_warm() -> None:
+    told: list[str] = []
+    async with running(
+        on_ready=lambda: told.append("ready"), on_failed=told.append, wait_ready=False
+    ) as server:
+        await until(lambda: bool(told))
+        assert server.engine.health == "ready"
+    assert told == ["ready"]
+
+
+async def test_whoever_asks_is_told_why_no_model_was_loaded() -> None:
+    def load() -> list[TestPattern]:
+        raise ValueError("no weights")
+
+    told: list[str] = []
+    async with running(load, on_ready=lambda: told.append("ready"), on_failed=told.append):
+        await until(lambda: bool(told))
+    assert told == ["ValueError: no weights"]
+
+
+def test_the_greeting_tells_the_address_but_no_log_the_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("rollcast.server.cli.welcome.has_desktop", lambda: True)
+    greet(ServerConfig(token="hush"), open_browser=True)
+    assert "Rollcast is ready: http://127.0.0.1:8000/ " in capsys.readouterr().err
+    assert opened == ["http://127.0.0.1:8000/#token=hush"]
+    greet(ServerConfig(), open_browser=False)
+    assert len(opened) == 1
 
 
 def test_no_window_is_opened_where_nobody_sits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,16 +143,31 @@ def test_no_window_is_opened_where_nobody_sits(monkeypatch: pytest.MonkeyPatch) 
 def test_a_model_that_does_not_load_stops_the_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = {"/ready": (503, {}), "/health": (503, {"reason": "ValueError: no weights"})}
-    stopped = threading.Event()
-    monkeypatch.setattr(welcome, "ask", lambda config, path: answers[path])
-    monkeypatch.setattr(welcome.os, "kill", lambda pid, signal: stopped.set())
-    monkeypatch.setattr("rollcast.server.web.app.serve", lambda config: stopped.wait(5))
-    monkeypatch.setattr(serve_command, "check_address", lambda config: None)
+    def broken(*_: object) -> None:
+        raise ValueError("no weights")
+
+    monkeypatch.setattr("rollcast.server.web.app.load_models", broken)
     with pytest.raises(SystemExit) as end:
-        main(["serve"])
+        main(["serve", "--port", str(free_port()), "--no-open"])
     assert end.value.code == 1
-    assert "could not be loaded: ValueError: no weights" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "could not be loaded: ValueError: no weights" in error
+    assert "is ready" not in error
+
+
+def test_the_page_can_be_opened_when_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the command to the greeting and Ctrl+C, with nothing replaced but the greeting."""
+    answers: list[int] = []
+
+    def greeted(config: ServerConfig, *, open_browser: bool) -> None:
+        assert not open_browser
+        with urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5) as answer:
+            answers.append(answer.status)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(serve_command, "greet", greeted)
+    serve("--port", str(free_port()), "--no-open", "--model", "test-pattern")
+    assert answers == [200]
 
 
 def test_an_unknown_model_is_refused_before_anything_starts(
@@ -132,8 +183,8 @@ def test_an_unknown_model_is_refused_before_anything_starts(
 def test_a_taken_port_is_said_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started: list[ServerConfig] = []
-    monkeypatch.setattr("rollcast.server.web.app.serve", started.append)
+    started: list[object] = []
+    monkeypatch.setattr("rollcast.server.web.app.serve", lambda *given, **_: started.append(given))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -147,7 +198,7 @@ def test_a_taken_port_is_said_before_anything_starts(
 def test_stopping_it_by_hand_is_no_failure(
     served: list[ServerConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(config: ServerConfig) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("rollcast.server.web.app.serve", interrupted)
