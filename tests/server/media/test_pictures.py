@@ -16,7 +16,7 @@ from PIL import Image
 
 from rollcast.models.contract import PICTURE, Controls
 from rollcast.models.test_pattern import TestPattern
-from rollcast.server.engine.worker import every_control
+from rollcast.models.warm_up import every_control
 from rollcast.server.media import pictures
 from rollcast.server.protocol.client_messages import SceneChange
 from rollcast.server.protocol.errors import NotSupported, StreamError, UnknownScene
@@ -64,7 +64,7 @@ def plain(info_changes: dict[str, Any]) -> TestPattern:
     return model
 
 
-NO_PICTURES = {"controls": INFO.controls - {"picture"}, "picture": None}
+NO_PICTURES = {"inputs": replace(INFO.inputs, picture=None)}
 
 
 # The session, without a socket.
@@ -221,7 +221,7 @@ async def test_every_bad_picture_is_rejected_by_its_event_and_the_stream_goes_on
         assert (rejected["code"], rejected["field"]) == ("too_large", "picture")
         count = len(viewer.video)
         await viewer.wait_frames(count + 4)
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         assert not stream.session.has_picture
 
 
