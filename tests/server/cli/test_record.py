@@ -78,3 +78,14 @@ async def test_a_model_without_sound_gives_a_video_without_a_track_for_it(tmp_pa
     assert len(frames) == 12
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert not container.streams.audio
+
+
+async def test_speech_for_a_model_that_hears_none_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.json").write_text('{"prompts": [{"t_ms": 0, "text": "a wall"}]}')
+    async with running(lambda: [BarePattern()], models=("bare",)) as server:
+        with pytest.raises(SystemExit) as end:
+            options = ["record", server.http, str(tmp_path / "a.mp4")]
+            await asyncio.to_thread(main, [*options, "--tracks", str(tmp_path / "s.json")])
+    assert end.value.code == 2 and "takes no prompt, only seed" in capsys.readouterr().err
