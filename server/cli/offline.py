@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import ceil
 
 import numpy as np
@@ -29,17 +29,19 @@ def frame_count(info: ModelInfo, seconds: float | None, speech: np.ndarray) -> i
     return max(1, ceil((10.0 if seconds is None else seconds) * info.fps))
 
 
-def check_inputs(info: ModelInfo, speech: np.ndarray, script: TrackScript) -> None:
-    """Raise ValueError for speech, tracks or prompts that the model does not take."""
+def check_inputs(
+    model: str, taken: Collection[str], speech: np.ndarray, script: TrackScript
+) -> None:
+    """Raise ValueError for speech, tracks or prompts that are not among the inputs it takes."""
     given = {
         "speech": len(speech) > 0,
         "tracks": bool(script.points),
         "prompt": bool(script.prompts),
     }
     for name in (name for name, is_given in given.items() if is_given):
-        if name not in info.inputs.names:
-            taken = ", ".join(sorted(info.inputs.names)) or "nothing"
-            raise ValueError(f"{info.name} takes no {name}, only {taken}")
+        if name not in taken:
+            instead = f"only {', '.join(sorted(taken))}" if taken else "nor anything else"
+            raise ValueError(f"{model} takes no {name}, {instead}")
 
 
 def generate(

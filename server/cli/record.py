@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TrackScript, load_script
 from .failure import as_failure
+from .offline import check_inputs
 from .render import writable
 
 STEP_MS = 40.0
@@ -70,9 +72,16 @@ def record(
                 pace="reader",
                 tls=_any_certificate() if insecure else None,
             ) as stream:
+                check_inputs(stream.ready.model, _taken(stream), speech, script)
                 await _record(stream, out, seconds, speech, script)
 
         asyncio.run(run())
+
+
+def _taken(stream: Stream) -> set[str]:
+    """The inputs of the stream's model, by name."""
+    model = next(each for each in stream.hello.models if each.name == stream.ready.model)
+    return {each.name for each in fields(model.inputs) if getattr(model.inputs, each.name)}
 
 
 async def _record(

@@ -50,7 +50,7 @@ def render(
         engine = load_model(model, threads=threads)
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate) if audio else np.zeros(0, np.int16)
-        check_inputs(engine.info, speech, script)
+        check_inputs(model, engine.info.inputs.names, speech, script)
         state = engine.start(StreamRequest(seed=seed, scene=scene, prompt=prompt, picture=own))
     frames = frame_count(engine.info, seconds, speech)
     start_s = perf_counter()

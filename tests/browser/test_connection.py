@@ -16,7 +16,7 @@ from .studio import (
 
 
 async def streams(server: Any) -> list[str]:
-    return [stream.session.options.session_id for stream in server.engine.streams.values()]
+    return [stream.session.options.session_id for stream in server.engine.streams]
 
 
 async def streams_become(server: Any, count: int) -> None:
@@ -238,7 +238,7 @@ async def test_a_page_from_the_back_forward_cache_goes_on(browser: Browser) -> N
         before = await studio.until_playing()
         transition = "(type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))"
         await studio.page.evaluate(transition, "pagehide")
-        await until(lambda: not any(s.session.attached for s in server.engine.streams.values()))
+        await until(lambda: not any(s.session.attached for s in server.engine.streams))
         await studio.page.evaluate(transition, "pageshow")
         after = await studio.until(lambda s: s["session"]["resumed"], "the stream again")
         await studio.until_playing()
@@ -266,7 +266,7 @@ async def test_a_hidden_tab_that_nobody_hears_costs_nothing(browser: Browser) ->
         await studio.until_playing()
         await hide(studio, True)
         await studio.until_state("paused")
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         await settled(lambda: stream.session.chunks)
         await hide(studio, False)
         await studio.until_playing()

@@ -1,12 +1,16 @@
 """Directing the stream: dragging, anchors, prompt, scene, seed, pause, by mouse, touch and keys."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from playwright.async_api import Browser, expect
 
+from rollcast.models.contract import ModelInputs, PromptInput
 from rollcast.models.test_pattern import TestPattern, prompt_colour
 
+from ..server.other_models import BarePattern, CausalPattern
 from ..server.running import running
 from .studio import (
     Studio,
@@ -228,14 +232,11 @@ async def test_restart_begins_anew_from_the_seed(browser: Browser) -> None:
 
 async def test_another_model_is_another_stream(browser: Browser) -> None:
     second = TestPattern()
-    second.info = type(second.info)(
-        **{
-            **{name: getattr(second.info, name) for name in second.info.__slots__},
-            "name": "second",
-            "title": "Second pattern",
-            "prompts": ("a cyan wall",),
-            "controls": frozenset(("prompt", "scene")),
-        }
+    second.info = replace(
+        second.info,
+        name="second",
+        title="Second pattern",
+        inputs=ModelInputs(scenes=second.info.scenes, prompt=PromptInput(("a cyan wall",))),
     )
     async with (
         running(lambda: [TestPattern(), second], models=("test-pattern", "second")) as server,
@@ -248,9 +249,38 @@ async def test_another_model_is_another_stream(browser: Browser) -> None:
         assert session["session_id"] != first["session_id"]
         await expect(studio.page.get_by_role("button", name="a cyan wall")).to_be_visible()
         # What this model cannot do is not offered.
-        await expect(studio.page.locator("#talk")).to_be_disabled()
+        await expect(studio.page.locator("#talk")).to_be_hidden()
         await expect(studio.page.locator("#drag-hint")).to_have_text("")
         await sessions_become(studio, server.http, 1)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+async def test_only_what_the_model_takes_is_offered(browser: Browser, seed: bool) -> None:
+    async with (
+        running(lambda: [BarePattern(seed=seed)], models=("bare",)) as server,
+        studio_at(browser, server.http) as studio,
+    ):
+        await studio.until_playing()
+        for gone in ("#scenes", "#prompt-card", "#talk", "#sound", "#chip-talking", "#anchor"):
+            await expect(studio.page.locator(gone)).to_be_hidden()
+        await expect(studio.page.locator("#seed")).to_be_visible(visible=seed)
+        for key in ("t", "i", "m", "a", "Escape"):
+            await studio.page.keyboard.press(key)
+        before = (await studio.snapshot())["player"]["lastChunk"]
+        await studio.page.get_by_role("button", name="Restart").click()
+        await studio.until(lambda s: s["player"]["lastChunk"] > before + 4, "more frames")
+        await expect(studio.page.locator("#notices")).to_have_text("")
+
+
+async def test_chunks_of_several_lengths_are_shown_without_a_gap(browser: Browser) -> None:
+    async with (
+        running(lambda: [CausalPattern()]) as server,
+        studio_at(browser, server.http) as studio,
+    ):
+        await studio.until_playing()
+        await studio.page.get_by_role("button", name="Restart").click()
+        shown = await studio.until(lambda s: s["player"]["shown"] > 60, "frames")
+        assert shown["player"]["lastSeq"] - shown["player"]["shown"] < 5
 
 
 async def sessions_become(studio: Studio, http: str, count: int) -> None:

@@ -230,8 +230,7 @@ async def test_a_head_at_the_edge_can_be_placed_and_its_surroundings_go_on(
 
 async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:
     model = TestPattern()
-    controls = model.info.controls - {"picture"}
-    model.info = replace(model.info, picture=None, controls=controls)
+    model.info = replace(model.info, inputs=replace(model.info.inputs, picture=None))
     async with running(lambda: [model]) as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
         await expect(studio.page.locator("#own-open")).to_be_hidden()

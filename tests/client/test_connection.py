@@ -22,6 +22,7 @@ from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 
 from ..pictures import BLUE, RED, portrait
+from ..server.other_models import FIRST, USUAL, BarePattern, CausalPattern
 from ..server.running import RunningServer, running, until
 from ..server.web.slow_proxy import slow_proxy
 
@@ -214,3 +215,55 @@ def test_addresses(given: str, wanted: str) -> None:
 def test_addresses_that_are_none(given: str) -> None:
     with pytest.raises(ValueError, match="looks like http"):
         stream_url(given)
+
+
+async def test_a_stream_of_chunks_of_several_lengths_is_read_frame_by_frame() -> None:
+    async with (
+        running(lambda: [CausalPattern()]) as server,
+        connect(server.http, pace="reader") as stream,
+    ):
+        frames: list[Frame] = []
+        heard = 0
+        async for media in stream:
+            if isinstance(media, Frame):
+                frames.append(media)
+            else:
+                assert media.pts_us == pytest.approx(heard * 1e6 / 16_000)
+                heard += len(media.samples)
+            if len(frames) == FIRST + 2 * USUAL:
+                break
+        assert [frame.seq for frame in frames] == list(range(len(frames)))
+        assert all(frame.pts_us == frame.seq * 40_000 for frame in frames)
+        ends = [frame.seq for frame in frames if frame.is_last_of_chunk]
+        assert ends == [FIRST - 1, FIRST + USUAL - 1, FIRST + 2 * USUAL - 1]
+
+
+async def test_a_model_that_only_runs_gives_frames_and_refuses_the_rest() -> None:
+    async with (
+        running(lambda: [BarePattern()], models=("bare",)) as server,
+        connect(server.http, pace="reader") as stream,
+    ):
+        assert stream.ready.scene is None and stream.ready.sample_rate is None
+        assert stream.hello.models[0].inputs.prompt is None
+        async for media in stream:
+            assert isinstance(media, Frame)
+            if media.seq == 8:
+                break
+        with pytest.raises(Rejected, match="takes no prompt, only seed"):
+            await stream.prompt("a wall")
+
+
+async def test_speech_at_the_callers_rate_is_heard(server: RunningServer) -> None:
+    tone = (9000 * np.sin(np.arange(12_000) * 0.2)).astype(np.int16)
+    async with connect(server.http, audio_rate=24_000, pace="reader") as stream:
+        assert stream.audio_rate == 24_000
+        saying = asyncio.create_task(stream.say(tone))
+        sound: list[np.ndarray] = []
+        async for media in stream:
+            if not isinstance(media, Frame):
+                sound.append(media.samples)
+            if saying.done() and media.pts_us > 1.5e6:
+                break
+        await saying
+    loud = np.flatnonzero(np.abs(np.concatenate(sound).astype(int)) > 2000)
+    assert loud[-1] - loud[0] == pytest.approx(8_000, abs=60)

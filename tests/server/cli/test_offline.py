@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rollcast.client.track_file import TimedPoint, TimedPrompt, TrackScript
-from rollcast.models.contract import Chunk, Controls, ModelInputs, StreamRequest, TrackEvent
+from rollcast.models.contract import Chunk, Controls, StreamRequest, TrackEvent
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, TestPatternState
 from rollcast.server.cli.offline import check_inputs, frame_count, generate
 
@@ -68,10 +68,11 @@ def test_shorter_chunks_are_told_everything_once_and_at_its_time() -> None:
 
 
 def test_what_the_model_does_not_take_is_said_before_anything_is_made() -> None:
-    check_inputs(INFO, SPEECH, SCRIPT)
-    bare = replace(INFO, inputs=ModelInputs())
-    check_inputs(bare, SPEECH[:0], TrackScript())
-    with pytest.raises(ValueError, match="takes no speech, only seed"):
-        check_inputs(bare, SPEECH, TrackScript())
-    with pytest.raises(ValueError, match="takes no tracks"):
-        check_inputs(bare, SPEECH[:0], SCRIPT)
+    check_inputs("pattern", INFO.inputs.names, SPEECH, SCRIPT)
+    check_inputs("bare", {"seed"}, SPEECH[:0], TrackScript())
+    with pytest.raises(ValueError, match="bare takes no speech, only seed"):
+        check_inputs("bare", {"seed"}, SPEECH, TrackScript())
+    with pytest.raises(ValueError, match="bare takes no tracks"):
+        check_inputs("bare", {"seed"}, SPEECH[:0], SCRIPT)
+    with pytest.raises(ValueError, match="bare takes no tracks, nor anything else"):
+        check_inputs("bare", (), SPEECH[:0], SCRIPT)

@@ -14,6 +14,7 @@ from rollcast.models.test_pattern import prompt_colour, read_barcode
 from rollcast.server.cli.app import main
 
 from ...pictures import RED, portrait
+from ..other_models import BarePattern, CausalPattern
 from ..running import running
 
 
@@ -63,3 +64,28 @@ async def test_a_picture_is_the_avatar(tmp_path: Path) -> None:
         frames = await record(server.http, tmp_path / "a.mp4", *options)
     for frame in frames:
         assert np.abs(frame[40:120, 4:12].astype(int) - RED).max() < 40
+
+
+async def test_chunks_of_several_lengths_are_recorded_frame_by_frame(tmp_path: Path) -> None:
+    async with running(lambda: [CausalPattern()]) as server:
+        frames = await record(server.http, tmp_path / "a.mp4", "--seconds", "1.2")
+    assert [read_barcode(frame) for frame in frames] == list(range(30))
+
+
+async def test_a_model_without_sound_gives_a_video_without_a_track_for_it(tmp_path: Path) -> None:
+    async with running(lambda: [BarePattern()], models=("bare",)) as server:
+        frames = await record(server.http, tmp_path / "a.mp4", "--seconds", "0.6")
+    assert len(frames) == 12
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert not container.streams.audio
+
+
+async def test_speech_for_a_model_that_hears_none_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.json").write_text('{"prompts": [{"t_ms": 0, "text": "a wall"}]}')
+    async with running(lambda: [BarePattern()], models=("bare",)) as server:
+        with pytest.raises(SystemExit) as end:
+            options = ["record", server.http, str(tmp_path / "a.mp4")]
+            await asyncio.to_thread(main, [*options, "--tracks", str(tmp_path / "s.json")])
+    assert end.value.code == 2 and "takes no prompt, only seed" in capsys.readouterr().err

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rollcast.models.contract import PICTURE, Controls
+from rollcast.models.contract import PICTURE, Controls, StreamRequest
 from rollcast.models.test_pattern import TestPattern
-from rollcast.server.engine.worker import every_control
+from rollcast.models.warm_up import every_control
 from rollcast.server.media import pictures
 from rollcast.server.protocol.client_messages import SceneChange
 from rollcast.server.protocol.errors import NotSupported, StreamError, UnknownScene
@@ -64,7 +64,7 @@ def plain(info_changes: dict[str, Any]) -> TestPattern:
     return model
 
 
-NO_PICTURES = {"controls": INFO.controls - {"picture"}, "picture": None}
+NO_PICTURES = {"inputs": replace(INFO.inputs, picture=None)}
 
 
 # The session, without a socket.
@@ -102,7 +102,9 @@ def test_the_scene_of_a_picture_is_there_once_there_is_one() -> None:
     assert caught.value.field == "scene" and "picture control" in caught.value.hint
     bench.say(OwnPicture("p", b"square"))
     bench.say(SceneChange(event_id="s", scene=PICTURE))
-    Bench(has_picture=True).say(SceneChange(event_id="s", scene=PICTURE))
+    Bench(request=StreamRequest(scene=PICTURE, picture=b"square")).say(
+        SceneChange(event_id="s", scene=PICTURE)
+    )
 
 
 # Messages and their limits.
@@ -158,7 +160,7 @@ def test_warm_up_shows_a_picture_to_models_that_take_one() -> None:
 async def test_a_picture_is_shown_from_the_applied_chunk_on_left_and_shown_again() -> None:
     async with running() as server, viewing(server.ws) as viewer:
         assert viewer.hello["limits"]["max_picture_bytes"] == MAX_PICTURE_BYTES
-        assert viewer.hello["models"][0]["picture"]["size"] == 128
+        assert viewer.hello["models"][0]["inputs"]["picture"]["size"] == 128
         assert not viewer.ready["has_picture"]
         applied = await viewer.control("picture", picture=text(portrait(RED)))
         assert applied["scene"] == PICTURE
@@ -221,7 +223,7 @@ async def test_every_bad_picture_is_rejected_by_its_event_and_the_stream_goes_on
         assert (rejected["code"], rejected["field"]) == ("too_large", "picture")
         count = len(viewer.video)
         await viewer.wait_frames(count + 4)
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         assert not stream.session.has_picture
 
 

@@ -68,7 +68,7 @@ async def say_close_and_cut(server: RunningServer) -> None:
     """In the next turn of the loop the writer comes first, and meets a socket that was reset."""
     client = await asyncio.to_thread(BluntClient, server)
     await asyncio.to_thread(client.open_stream)
-    (stream,) = server.engine.streams.values()
+    (stream,) = server.engine.streams
     assert stream.viewer is not None
     stream.session.receive(Ping(t_ms=1), server.engine.now_s())
     stream.viewer.notify()
@@ -91,7 +91,7 @@ async def test_a_connection_that_breaks_without_a_word_leaves_its_stream_to_be_r
     async with running(grace_s=600.0) as server:
         client = await asyncio.to_thread(BluntClient, server)
         await asyncio.to_thread(client.open_stream)
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         client.reset()
         await until(lambda: not stream.session.attached)
-        assert list(server.engine.streams.values()) == [stream]
+        assert list(server.engine.streams) == [stream]

@@ -45,7 +45,8 @@ async def test_health_says_why_it_is_red() -> None:
             await viewer.wait_closed()
         health = await get(server, "/health")
         assert health.status_code == 503
-        assert health.json()["reason"] == "RuntimeError: the model broke"
+        (model,) = health.json()["models"]
+        assert (model["condition"], model["why"]) == ("failed", "the model stopped working")
         assert (await get(server, "/ready")).status_code == 503
 
 
@@ -53,7 +54,8 @@ async def test_models_and_thumbnails() -> None:
     async with running() as server:
         (model,) = (await get(server, "/v1/models")).json()
         assert model["name"] == "test-pattern"
-        picture = await get(server, model["scenes"][1]["thumbnail"])
+        assert "camera" not in model["inputs"], "what is not taken is left out"
+        picture = await get(server, model["inputs"]["scenes"][1]["thumbnail"])
         assert picture.headers["content-type"] == "image/jpeg"
         assert picture.content.startswith(b"\xff\xd8")
         for path in ("x/scenes/bars", "test-pattern/scenes/x"):
@@ -113,7 +115,13 @@ async def test_the_page_is_served_and_nothing_else_of_its_folder() -> None:
             answer = await get(server, f"/client/{name}")
             assert answer.content == (client / name).read_bytes()
         for path in (
-            *("package.json", "jsconfig.json", "worklet-globals.d.ts", "node_modules/x.js"),
+            *(
+                "package.json",
+                "jsconfig.json",
+                "worklet-globals.d.ts",
+                "net/messages.d.ts",
+                "node_modules/x.js",
+            ),
             *("..%2f__init__.py", "..%2f..%2fserver%2fapp.py", "..%2fREADME.html", "", "ui", "ui/"),
         ):
             assert (await get(server, f"/client/{path}")).status_code == 404, path

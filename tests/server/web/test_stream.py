@@ -57,7 +57,11 @@ async def test_hello_describes_models_codecs_and_limits() -> None:
         (model,) = viewer.hello["models"]
         assert model["name"] == "test-pattern"
         assert (model["width"], model["height"], model["fps"]) == (128, 128, 25)
-        assert [scene["name"] for scene in model["scenes"]] == ["bars", "grid"]
+        inputs = model["inputs"]
+        assert [scene["name"] for scene in inputs["scenes"]] == ["bars", "grid"]
+        assert inputs["speech"] == {"sample_rate": 16_000, "lookahead_ms": 160}
+        assert inputs["tracks"] == {"max_tracks": 16}
+        assert "image" not in inputs
         assert viewer.hello["codecs"] == ["h264", "vp8", "jpeg"]
         assert viewer.hello["limits"]["max_points"] == 64
 
@@ -276,7 +280,7 @@ async def test_generation_stops_while_nobody_watches() -> None:
     async with running() as server:
         async with viewing(server.ws) as viewer:
             await viewer.wait_frames(8)
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         await settled(lambda: stream.session.chunks)
 
 

@@ -21,6 +21,7 @@ from rollcast.server.protocol.packets import Kind
 from ..running import (
     WAIT_S,
     FailingPattern,
+    RunningServer,
     SlowPattern,
     resume_message,
     running,
@@ -101,7 +102,7 @@ async def test_audio_beyond_the_queue_is_refused_and_what_is_queued_stays() -> N
         await viewer.speak(np.full(31 * 16_000, 500, np.int16), piece=16_000)
         error = await viewer.wait_message(lambda m: m["type"] == "error")
         assert error["code"] == "audio_overflow"
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         assert 29_000 <= stream.session.queued_audio_ms <= 30_000
 
 
@@ -217,6 +218,12 @@ async def test_clients_wait_while_the_model_loads() -> None:
         assert (answer["code"], answer["retry_after_s"]) == ("capacity", 2)
 
 
+def detail(server: RunningServer) -> str:
+    """What went wrong with its model."""
+    (model,) = server.engine.hosted.values()
+    return model.detail
+
+
 async def test_a_failed_model_ends_every_stream_and_turns_health_red() -> None:
     async with (
         running(lambda: [FailingPattern()]) as server,
@@ -230,7 +237,7 @@ async def test_a_failed_model_ends_every_stream_and_turns_health_red() -> None:
             assert error["code"] == "engine_failed"
             assert await viewer.wait_closed() == 4500
         assert server.engine.health == "failed"
-        assert "the model broke" in server.engine.reason
+        assert "the model broke" in detail(server)
         await until(lambda: not server.engine.streams)
         answer = await first_answer(
             server.ws, json.dumps(HELLO), json.dumps({"type": "session.create"})
@@ -249,7 +256,7 @@ async def test_a_prompt_that_the_model_refuses_ends_only_its_own_stream() -> Non
         count = len(b.video)
         await b.wait_frames(count + 8)
         assert server.engine.health == "ready"
-        assert list(server.engine.streams) == [b.ready["session_id"]]
+        assert [s.session_id for s in server.engine.streams] == [b.ready["session_id"]]
 
 
 async def test_a_broken_invariant_is_a_failure_not_a_silence(
@@ -262,7 +269,7 @@ async def test_a_broken_invariant_is_a_failure_not_a_silence(
         await viewer.wait_frames(4)
         monkeypatch.setattr("rollcast.server.session.session.Session.tick", broken)
         assert await viewer.wait_closed() == 4500
-        assert server.engine.reason == "AssertionError: a broken promise"
+        assert detail(server) == "AssertionError: a broken promise"
 
 
 async def test_a_model_that_cannot_be_loaded_is_a_failure_not_a_silence() -> None:
@@ -271,7 +278,7 @@ async def test_a_model_that_cannot_be_loaded_is_a_failure_not_a_silence() -> Non
 
     async with running(load) as server:
         assert server.engine.health == "failed"
-        assert "weights are missing" in server.engine.reason
+        assert "weights are missing" in detail(server)
 
 
 async def test_shutdown_tells_clients_waits_and_closes() -> None:
@@ -341,7 +348,7 @@ async def test_a_slow_reader_gets_fewer_frames_and_stays_near_live() -> None:
     async with running() as server, slow_proxy(server.port, 50_000) as proxy:
         url = f"ws://127.0.0.1:{proxy.port}/v1/stream"
         async with viewing(url, audio=False) as viewer:
-            (stream,) = server.engine.streams.values()
+            (stream,) = server.engine.streams
             session = stream.session
             await until(lambda: session.skipped_frames > 0 and session.target_kbps < 400, 60)
             # Without skipping, a picture would be 4 s old by then.
@@ -375,7 +382,7 @@ async def test_a_long_path_costs_delay_and_no_frames() -> None:
         url = f"ws://127.0.0.1:{proxy.port}/v1/stream"
         async with viewing(url) as viewer:
             await until(lambda: viewer.playhead_us > 3e6, 60)
-            (stream,) = server.engine.streams.values()
+            (stream,) = server.engine.streams
             # None on an idle machine. Delay that was taken for congestion would skip nearly all.
             assert stream.session.skipped_frames < len(viewer.video) / 2
 
@@ -387,7 +394,7 @@ async def test_a_cut_network_is_resumed_where_it_broke() -> None:
             await viewer.wait_frames(16)
             proxy.cut()
             await viewer.wait_closed()
-        (stream,) = server.engine.streams.values()
+        (stream,) = server.engine.streams
         await until(lambda: not stream.session.attached)
         async with viewing(url, resume=resume_message(viewer)) as again:
             await again.wait_frames(8)
@@ -409,7 +416,7 @@ async def test_nothing_remains_of_streams_that_were_closed() -> None:
         tasks = len(asyncio.all_tasks())
         for number in range(10):
             async with viewing(server.ws, codecs=("h264",)) as viewer:
-                (stream,) = server.engine.streams.values()
+                (stream,) = server.engine.streams
                 sessions.append(weakref.ref(stream.session))
                 del stream
                 await viewer.wait_frames(2)
@@ -446,7 +453,7 @@ async def test_an_abandoned_handshake_leaves_nothing() -> None:
                     await socket.send(json.dumps(message))
                 socket.transport.abort()
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
-        await until(lambda: all(not s.session.attached for s in server.engine.streams.values()))
+        await until(lambda: all(not s.session.attached for s in server.engine.streams))
 
 
 async def test_several_streams_share_the_model_fairly() -> None:

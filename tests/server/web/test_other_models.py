@@ -1,0 +1,119 @@
+"""Over a real socket: chunks of several lengths, models without this or that, other audio rates."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+
+from rollcast.models.test_pattern import CHUNK_SAMPLES, read_barcode
+from rollcast.server.protocol.packets import Flags, Packet
+
+from ..other_models import FIRST, USUAL, BarePattern, CausalPattern
+from ..running import resume_message, running, viewing
+
+
+def lengths(video: list[Packet]) -> list[int]:
+    """Frames of each chunk but the last, which may not be complete."""
+    return [len(list(group)) for _, group in groupby(packet.chunk for packet in video)][:-1]
+
+
+async def test_frames_are_counted_through_chunks_of_several_lengths() -> None:
+    async with running(lambda: [CausalPattern()]) as server, viewing(server.ws) as viewer:
+        assert viewer.ready["chunk_frames"] == USUAL
+        await viewer.wait_frames(FIRST + 2 * USUAL + 1)
+        video = viewer.video
+        assert lengths(video)[:3] == [FIRST, USUAL, USUAL]
+        assert [packet.seq for packet in video] == list(range(len(video)))
+        assert all(packet.pts_us == packet.seq * 40_000 for packet in video)
+        assert all(read_barcode(picture) == seq for seq, picture in viewer.frames().items())
+        sound = [packet for packet in viewer.audio if packet.chunk < 3]
+        assert [len(p.payload) // 2 // (CHUNK_SAMPLES // 4) for p in sound] == [FIRST, USUAL, USUAL]
+        assert [packet.pts_us for packet in sound] == [0, 160_000, 640_000]
+
+
+async def test_a_reset_gives_a_short_chunk_in_the_middle() -> None:
+    async with running(lambda: [CausalPattern()]) as server, viewing(server.ws) as viewer:
+        await viewer.wait_chunk(1)
+        applied = await viewer.control("reset")
+        await viewer.wait_chunk(applied["chunk"] + 2)
+        counted = lengths(viewer.video)
+        assert counted[applied["chunk"]] == FIRST
+        assert counted[applied["chunk"] + 1] == USUAL
+        assert applied["pts_us"] == 40_000 * sum(counted[: applied["chunk"]])
+        first = next(p for p in viewer.video if p.chunk == applied["chunk"])
+        assert Flags.DISCONTINUITY in first.flags
+        assert [packet.seq for packet in viewer.video] == list(range(len(viewer.video)))
+
+
+async def test_a_resume_in_the_middle_of_a_long_chunk_goes_on_with_the_next_frame() -> None:
+    async with running(lambda: [CausalPattern()]) as server:
+        async with viewing(server.ws) as viewer:
+            await viewer.wait_frames(FIRST + 5)
+        last_seq = FIRST + 2
+        message = resume_message(viewer, last_seq)
+        async with viewing(server.ws, resume=message) as again:
+            await again.wait_frames(USUAL)
+            assert again.ready["next_seq"] == last_seq + 1
+            seqs = [packet.seq for packet in again.video]
+            assert seqs == list(range(last_seq + 1, last_seq + 1 + len(seqs)))
+            assert all(read_barcode(image) == seq for seq, image in again.frames().items())
+
+
+async def test_a_model_that_only_runs_is_a_stream_like_any() -> None:
+    async with (
+        running(lambda: [BarePattern()], models=("bare",)) as server,
+        viewing(server.ws) as viewer,
+    ):
+        (model,) = viewer.hello["models"]
+        assert model["inputs"] == {"seed": True} and "sample_rate" not in model
+        assert "scene" not in viewer.ready and "sample_rate" not in viewer.ready
+        await viewer.wait_frames(24)
+        assert not viewer.audio
+        assert all(packet.pts_us == packet.seq * 50_000 for packet in viewer.video)
+        state = next(m for m in viewer.messages if m["type"] == "state")
+        assert "scene" not in state
+        refused = await viewer.control("prompt", text="a wall")
+        assert (refused["code"], refused["message"]) == (
+            "not_supported",
+            "bare takes no prompt, only seed",
+        )
+        assert (await viewer.control("seed", seed=3))["type"] == "applied"
+
+
+async def test_speech_at_another_rate_is_heard_in_time() -> None:
+    async with running() as server, viewing(server.ws, audio_rate=24_000) as viewer:
+        await viewer.wait_chunk(1)
+        tone = (8000 * np.sin(np.arange(24_000) * 2 * np.pi * 400 / 24_000)).astype(np.int16)
+        await viewer.speak(tone)
+        await viewer.control("audio.end")
+        await viewer.wait(lambda: heard(viewer.audio) > 15_900 and not loud(viewer.audio[-1]))
+        # one second of the tone at the model's rate, to within the quiet samples of a sine
+        assert abs(heard(viewer.audio) - 16_000) < 50
+
+
+def loud(packet: Packet) -> bool:
+    return bool(np.frombuffer(packet.payload, "<i2").any())
+
+
+def heard(packets: list[Packet]) -> int:
+    """From the first to the last sample that is not silence."""
+    sound = np.concatenate([np.frombuffer(p.payload, "<i2") for p in packets] or [np.zeros(0)])
+    places = np.flatnonzero(np.abs(sound.astype(int)) > 100)
+    return int(places[-1] - places[0]) if len(places) else 0
+
+
+async def test_a_packet_too_long_for_its_rate_is_refused() -> None:
+    async with running() as server, viewing(server.ws, audio_rate=8_000) as viewer:
+        await viewer.speak(np.zeros(8_001, np.int16), piece=8_001)
+        error = await viewer.wait_message(lambda m: m["type"] == "error")
+        assert (error["code"], error["field"]) == ("too_large", "payload")
+        assert "8000 samples at 8000 Hz" in error["message"]
+
+
+async def test_an_impossible_rate_is_named() -> None:
+    async with running() as server, viewing(server.ws, acks=False, audio_rate=96_000) as viewer:
+        (error,) = viewer.messages
+        assert (error["code"], error["field"], error["fatal"]) == (
+            *("invalid_field", "audio_rate", False),
+        )
