@@ -108,7 +108,7 @@ def test_the_pipeline_is_equal_bit_for_bit(
 def test_three_stages_are_refused_and_why_is_told() -> None:
     pipeline = Pipeline(SPEC, 3, patience=PATIENT)
     try:
-        with pytest.raises(PipelineFailed, match="can use 1 to 2: its 5 calls .* share a cache"):
+        with pytest.raises(PipelineFailed, match=r"can use 1 to 2: its 5 calls .* share a cache"):
             pipeline.start()
     finally:
         pipeline.stop()
@@ -183,7 +183,7 @@ def test_a_snapshot_in_stages_has_the_decoder_and_does_not_grow(two: Pipeline) -
 def test_a_poison_chunk_costs_its_own_stream_and_no_other(
     two: Pipeline, expected: dict[str, list[np.ndarray]], how: str
 ) -> None:
-    """Also when older chunks of the other stream are under way, on the other stage, as it breaks."""
+    """Also when older chunks of the other stream are under way, on the other stage."""
     streams = Streams(two)
     streams.submit(0, 6)
     streams.submit(6, CHUNKS, "a")
@@ -241,7 +241,7 @@ def test_a_stage_that_stands_still_is_noticed_in_time(how: str, tmp_path: Path) 
 def test_a_pipeline_that_cannot_start_tries_again_for_ever(tmp_path: Path) -> None:
     """With pauses that grow up to a limit; a good start makes them short again."""
     broken = tmp_path / "broken"
-    spec = ModelSpec("breakable:BreakableCausal", {"switch": str(broken)})
+    spec = ModelSpec("tiny_causal:TinyCausal", {"broken": str(broken)})
     backoff = Backoff(first_s=0.1, most_s=0.4)
     pipeline = Pipeline(spec, 1, patience=PATIENT, backoff=backoff)
     try:
@@ -280,7 +280,7 @@ def test_pauses_grow_up_to_a_limit_however_long_it_lasts() -> None:
 def test_streams_come_and_go_and_are_dropped_while_a_start_fails(tmp_path: Path) -> None:
     """All that is asked meanwhile is done once the stages are up, and in order."""
     broken = tmp_path / "broken"
-    spec = ModelSpec("breakable:BreakableCausal", {"switch": str(broken)})
+    spec = ModelSpec("tiny_causal:TinyCausal", {"broken": str(broken)})
     pipeline = Pipeline(spec, 2, patience=PATIENT, backoff=Backoff(0.1, 0.2))
     log, model = causal_log(CHUNKS), TinyCausal()
     try:

@@ -85,9 +85,14 @@ CausalState = StreamState[CausalConditioning]
 
 
 class TinyCausal:
-    """`kept` notes every chunk's latents and frames as they were before they became pixels."""
+    """`kept` notes every chunk's latents and frames as they were before they became pixels.
 
-    def __init__(self, dtype: str = "float32", decode_s: float = 0.0) -> None:
+    It cannot be made while there is a file `broken`.
+    """
+
+    def __init__(self, dtype: str = "float32", decode_s: float = 0.0, broken: str = "") -> None:
+        if broken and Path(broken).exists():
+            raise OSError("no weights today")
         torch.set_num_threads(1)
         self.info = INFO
         self.chunk_steps = ChunkSteps.one_cache(STEPS)
