@@ -86,7 +86,6 @@ class LocalLauncher:
             self._ours = None
         if self._process is not None:
             end_process(self._process)
-            self._process = None
 
     @property
     def pid(self) -> int:

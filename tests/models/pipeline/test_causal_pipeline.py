@@ -14,12 +14,12 @@ import pytest
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
-from rollcast.models.pipeline.messages import ModelSpec, Restore
+from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Backoff, Pipeline, PipelineFailed
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 
-from .running import PATIENT, Shared, chunks_of, same, sequential
+from .running import PATIENT, Shared, chunks_of, same, saved, sequential
 from .tiny_causal import POISON, TinyCausal, causal_log, frame_counts
 
 CHUNKS = 24
@@ -147,7 +147,13 @@ def test_dropped_chunks_are_decoded_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("rank", "before"), [(0, 0), (1, 5), (0, 17), (1, 19)], ids="at {}, chunk {}".format
+    ("rank", "before"),
+    [
+        pytest.param(0, 0, id="the student, before any chunk"),
+        pytest.param(1, 5, id="the decoder, before a snapshot"),
+        pytest.param(0, 17, id="the student, behind a snapshot"),
+        pytest.param(1, 19, id="the decoder, behind a snapshot"),
+    ],
 )
 def test_a_killed_stage_is_a_pause_and_nothing_else(
     two: Pipeline, expected: dict[str, list[np.ndarray]], rank: int, before: int
@@ -169,8 +175,7 @@ def test_a_snapshot_in_stages_has_the_decoder_and_does_not_grow(two: Pipeline) -
         for _ in range(16):
             make_chunk(two, "a", Controls())
         make_rest(two)
-        start, replay = two._logs["a"].begin_again()
-        assert isinstance(start, Restore) and replay == []
+        start = saved(two, "a")
         sizes.append({name: len(part) for name, part in start.parts.items()})
     two.close("a")
     assert sorted(sizes[0]) == ["cache.0", "decoder", "prepare", "returns"]
