@@ -51,11 +51,11 @@ def say_recordings(
     info, said = watch.model.info, 0
     for path in sorted(p for p in folder.rglob("*") if p.suffix in _TYPES):
         audio = decode(path)
-        if len(audio) < 2 * info.sample_rate:
+        if len(audio) < 2 * watch.sample_rate:
             continue
-        audio = audio[: _LONGEST_S * info.sample_rate]
+        audio = audio[: _LONGEST_S * watch.sample_rate]
         look = reference.looks[looks[said % len(looks)]].name
-        expected = openness(audio, info.fps, info.sample_rate)
+        expected = openness(audio, info.fps, watch.sample_rate)
         frames = watch.speak(look, audio)[: len(expected)]
         yield Spoken(look, to_levels(frames), reference.mouth(frames), expected)
         said += 1
