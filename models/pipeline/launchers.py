@@ -1,6 +1,6 @@
 """Where a stage's process runs: on this machine, or on another one under an agent.
 
-A place starts a process that connects back, and can end it whatever it does.
+A launcher starts a process that connects back, and can end it whatever it does.
 """
 
 from __future__ import annotations
