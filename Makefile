@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 MODEL  ?= pocket
 ARGS   ?=
 
+# Tests run in so many processes. Who may run beside whom is in tests/conftest.py.
+WORKERS ?= 2
+PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
+
 # Kernels are compiled with the Triton that comes with torch, and with the newest.
 TRITON_NEWEST ?= 3.9.0
 TRITON_FOLDER := build/triton-$(TRITON_NEWEST)
@@ -19,7 +23,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-js bench gpu-compile gpu-compile-chosen doctor style format types train train-tools clean
+.PHONY: help serve test test-py test-quick test-long test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -28,11 +32,17 @@ help:  ## list the targets
 serve: $(VENV)/.installed  ## start the server with the embedded model and open the page
 	$(BIN)/rollcast serve --model $(MODEL) $(ARGS)
 
-test: test-py test-js  ## run all tests (the browser tests need Chromium)
+test: test-py test-js  ## run all tests but those of test-long (the browser tests need Chromium)
 
 test-py: $(VENV)/.installed-dev
 	@.ci/need chromium || echo "The browser tests will be skipped." >&2
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-quick: $(VENV)/.installed-dev  ## run what takes a minute or two: no browser, no processes
+	$(PYTEST) -m "not (browser or long or processes or slow)" $(ARGS)
+
+test-long: gpu-compile-chosen train-tools  ## compile the chosen kernels, train in small, soak
+	$(BIN)/pytest -m long $(ARGS)
 
 test-js:
 	@if .ci/need node; then node --test tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \
@@ -64,6 +74,9 @@ types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types
 	@mkdir -p typings && ln -sfn .. typings/rollcast
 	$(BIN)/pyright
 	client/web/node_modules/.bin/tsc --project client/web/jsconfig.json
+
+protocol: $(VENV)/.installed  ## write what is made from the messages: schemas, the clients' types
+	$(BIN)/python -m rollcast.server.protocol.generate
 
 train: train-tools  ## train the embedded model from nothing (hours; docs/models.md)
 	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)

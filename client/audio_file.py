@@ -9,10 +9,10 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 
-from .wire import UPLINK_SAMPLE_RATE
+from .wire import AUDIO_RATE
 
 
-def load_speech(path: Path | str, *, rate: int = UPLINK_SAMPLE_RATE) -> np.ndarray:
+def load_speech(path: Path | str, *, rate: int = AUDIO_RATE) -> np.ndarray:
     """The first audio stream of a file as int16 mono [n] at `rate` samples per second.
 
     Raises FileNotFoundError, or ValueError for a file without readable audio.

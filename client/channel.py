@@ -25,7 +25,7 @@ from .messages import (
     SessionResume,
     parse_server,
 )
-from .wire import Packet, unpack
+from .wire import PROTOCOL_VERSION, Packet, unpack
 
 STREAM_PATH = "/v1/stream"
 OPEN_TIMEOUT_S = 10.0
@@ -67,6 +67,7 @@ class Channel:
         channel = cls(await _connect(address))
         try:
             greeting = ClientHello(
+                versions=[PROTOCOL_VERSION],
                 client=f"rollcast-python/{_version()}",
                 codecs=list(address.codecs),
                 audio=address.audio,
@@ -100,12 +101,15 @@ class Channel:
             raise _lost(closed) from closed
 
     async def receive(self) -> ServerMessage | Packet:
-        """The next message. Raises Disconnected when the socket is gone."""
-        try:
-            data = await self._socket.recv()
-        except ConnectionClosed as closed:
-            raise _lost(closed) from closed
-        return parse_server(data) if isinstance(data, str) else unpack(data)
+        """The next message that this client knows. Raises Disconnected when the socket is gone."""
+        while True:
+            try:
+                data = await self._socket.recv()
+            except ConnectionClosed as closed:
+                raise _lost(closed) from closed
+            message = parse_server(data) if isinstance(data, str) else unpack(data)
+            if message is not None:
+                return message
 
     async def close(self) -> None:
         """Close the socket; harmless when it is closed."""

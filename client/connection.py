@@ -37,7 +37,7 @@ from .playhead import Pace, Playhead
 from .receiver import Receiver
 from .shown import Audio, Frame
 from .steering import Steering
-from .wire import Packet
+from .wire import AUDIO_RATE, Packet
 
 ACK_EVERY_S = 0.1
 ACK_AT_MOST_EVERY_S = 0.02
@@ -56,6 +56,7 @@ async def connect(
     prompt: str | None = None,
     seed: int | None = None,
     max_kbps: int | None = None,
+    audio_rate: int = AUDIO_RATE,
     codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg"),
     audio: bool = True,
     decode: bool = True,
@@ -65,7 +66,8 @@ async def connect(
 ) -> AsyncIterator[Stream]:
     """Open a stream on the server at `url` and close it at the end of the block.
 
-    `picture` is one of a face, as `load_picture` reads it, to be the avatar.
+    `picture` is one of a face, as `load_picture` reads it, to be the avatar. `audio_rate` is that
+    of the speech you will send, 8000 to 48,000 samples per second, whatever the model hears.
     With `pace="clock"` media time runs like a clock, as for a live viewer, and what nobody reads
     is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
     leaves frames without images, for measuring. `tls` replaces the default verification, say
@@ -81,6 +83,7 @@ async def connect(
         prompt=prompt,
         seed=seed,
         max_kbps=max_kbps,
+        audio_rate=None if audio_rate == AUDIO_RATE else audio_rate,
     )
     channel = await Channel.open(address)
     try:
@@ -88,7 +91,8 @@ async def connect(
     except BaseException:
         await channel.close()
         raise
-    stream = Stream(address, channel, ready, Receiver(ready, decode), pace, answer_timeout_s)
+    receiver = Receiver(ready, decode)
+    stream = Stream(address, channel, ready, receiver, pace, answer_timeout_s, audio_rate)
     stream.start()
     try:
         yield stream
@@ -107,8 +111,9 @@ class Stream(Steering):
         receiver: Receiver,
         pace: Pace,
         answer_timeout_s: float,
+        audio_rate: int,
     ) -> None:
-        super().__init__(answer_timeout_s)
+        super().__init__(answer_timeout_s, audio_rate)
         self._address = address
         self._channel = channel
         self._receiver = receiver
@@ -127,7 +132,7 @@ class Stream(Steering):
 
     @property
     def hello(self) -> ServerHello:
-        """What the server offers: models, scenes, prompts, codecs."""
+        """What the server offers: models, what each of them takes, codecs."""
         assert self._channel.hello is not None
         return self._channel.hello
 

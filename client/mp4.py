@@ -26,21 +26,19 @@ _TICKS = 90_000
 class Mp4Writer:
     """Writes one file, to be used as a context manager; a failed block leaves no file.
 
-    Sizes are rounded down to even numbers, as H.264 needs. Audio is mono at `sample_rate`.
+    Sizes are rounded down to even numbers, as H.264 needs. Audio is mono at `sample_rate`; with
+    None the file has no audio track.
     """
 
     def __init__(
-        self, path: Path, *, width: int, height: int, fps: int, sample_rate: int = 16_000
+        self, path: Path, *, width: int, height: int, fps: int, sample_rate: int | None = 16_000
     ) -> None:
         self._path = path
         self._partial = path.with_name(f".{path.name}.partial")
         self._size = (width // 2 * 2, height // 2 * 2)
-        self._rate = sample_rate
         self._container = av.open(str(self._partial), "w", format="mp4")
         self._video = self._add_video(fps)
-        self._audio: AudioStream = self._container.add_stream("aac", rate=sample_rate)
-        self._audio.layout = "mono"
-        self._audio.bit_rate = 64_000
+        self._audio = None if sample_rate is None else self._add_audio(sample_rate)
         self._reformatter = VideoReformatter()
         self._last_ticks = -1
         self._samples = 0
@@ -75,15 +73,29 @@ class Mp4Writer:
         self._container.mux(self._video.encode(frame))
 
     def write_audio(self, samples: np.ndarray, pts_us: float) -> None:
-        """Add speech, int16 [n], heard from `pts_us` on; a hole before it becomes silence."""
-        hole = round(pts_us * self._rate / 1e6) - self._samples
+        """Add speech, int16 [n], heard from `pts_us` on; a hole before it becomes silence.
+
+        Raises ValueError for a file without an audio track, unless there are no samples.
+        """
+        if not len(samples):
+            return
+        if self._audio is None:
+            raise ValueError(f"{self._path} was opened without a sample_rate for its audio")
+        rate = self._audio.rate
+        hole = round(pts_us * rate / 1e6) - self._samples
         if hole > 0:
             samples = np.concatenate([np.zeros(hole, np.int16), samples])
         frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts = self._rate, self._samples
-        frame.time_base = Fraction(1, self._rate)
+        frame.sample_rate, frame.pts = rate, self._samples
+        frame.time_base = Fraction(1, rate)
         self._samples += len(samples)
         self._container.mux(self._audio.encode(frame))
+
+    def _add_audio(self, sample_rate: int) -> AudioStream:
+        stream: AudioStream = self._container.add_stream("aac", rate=sample_rate)
+        stream.layout = "mono"
+        stream.bit_rate = 64_000
+        return stream
 
     def _add_video(self, fps: int) -> VideoStream:
         stream: VideoStream = self._container.add_stream("libx264", rate=fps)
@@ -101,5 +113,5 @@ class Mp4Writer:
 
     def _flush(self) -> None:
         self._container.mux(self._video.encode(None))
-        if self._samples:
+        if self._audio is not None and self._samples:
             self._container.mux(self._audio.encode(None))

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .wire import PACKET_SAMPLES, speech_packet
+from .wire import speech_packet
+
+PACKETS_PER_S = 50
 
 
 class SpeechFeed:
-    """Numbers the samples of one stream; `block` samples are sent at a time when pacing."""
+    """Numbers the samples of one stream, `rate` a second.
+
+    `block` of them are sent at a time when pacing.
+    """
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -29,8 +34,9 @@ class SpeechFeed:
                 "convert it with load_speech or (32767 * x).astype(numpy.int16)"
             )
         data = np.ascontiguousarray(samples, "<i2")
-        for begin in range(0, len(data), PACKET_SAMPLES):
-            piece = data[begin : begin + PACKET_SAMPLES]
-            yield speech_packet(piece.tobytes(), self._sample, self._seq)
+        length = self.rate // PACKETS_PER_S
+        for begin in range(0, len(data), length):
+            piece = data[begin : begin + length]
+            yield speech_packet(piece.tobytes(), self._sample, self._seq, self.rate)
             self._seq += 1
             self._sample += len(piece)

@@ -29,7 +29,6 @@ from .messages import (
 )
 from .picture_file import picture_text
 from .speech import SpeechFeed
-from .wire import UPLINK_SAMPLE_RATE
 
 LOOK_EVERY_S = 0.02
 
@@ -38,14 +37,20 @@ class Steering(ABC):
     """Verbs that wait for the server's answer.
 
     `Applied` says from which chunk and media time a control holds; `Rejected` is raised with
-    code, field and hint; another ClientError when the stream ended before the answer.
+    code, field and hint; another ClientError when the stream ended before the answer. Speech is
+    int16 mono at `audio_rate` samples per second.
     """
 
-    def __init__(self, answer_timeout_s: float) -> None:
+    def __init__(self, answer_timeout_s: float, audio_rate: int) -> None:
         self._answer_timeout_s = answer_timeout_s
         self._event_ids = count(1)
         self._answers: dict[str, asyncio.Future[Applied]] = {}
-        self._speech = SpeechFeed(UPLINK_SAMPLE_RATE)
+        self._speech = SpeechFeed(audio_rate)
+
+    @property
+    def audio_rate(self) -> int:
+        """Samples per second of the speech that is sent."""
+        return self._speech.rate
 
     @property
     @abstractmethod
@@ -85,12 +90,12 @@ class Steering(ABC):
         return await self._control(TracksClear(event_id=self._id(), ids=chosen))
 
     async def feed(self, samples: np.ndarray) -> None:
-        """Send speech at once: int16 mono 16 kHz, as from a microphone. No answer is awaited."""
+        """Send speech at once, as from a microphone: int16 [n]. No answer is awaited."""
         for packet in self._speech.packets(samples):
             await self._send(packet)
 
     async def say(self, samples: np.ndarray, *, ahead_s: float = 1.0) -> Applied:
-        """Speak a whole utterance (int16 mono 16 kHz), sent at most `ahead_s` before its time."""
+        """Speak a whole utterance, int16 [n], sent at most `ahead_s` before its time."""
         start_us = self.position_us
         for begin in range(0, len(samples), self._speech.block):
             due_us = start_us + 1e6 * (begin / self._speech.rate - ahead_s)

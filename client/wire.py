@@ -10,8 +10,8 @@ from .errors import ProtocolError
 
 PROTOCOL_VERSION = 1
 HEADER = struct.Struct("<BBHIdIId")
-UPLINK_SAMPLE_RATE = 16_000
-PACKET_SAMPLES = 320
+AUDIO_RATE = 16_000
+"""Samples per second of speech for the server, unless another rate was asked for."""
 
 
 class Kind(IntEnum):
@@ -73,7 +73,7 @@ def unpack(data: bytes) -> Packet:
     return Packet(Kind(kind), Flags(flags), seq, pts_us, chunk, generation, server_ms, payload)
 
 
-def speech_packet(samples: bytes, first_sample: int, seq: int) -> bytes:
-    """Speech for the server: s16le mono 16 kHz, with its first sample's index in the speech."""
-    pts_us = first_sample * 1e6 / UPLINK_SAMPLE_RATE
+def speech_packet(samples: bytes, first_sample: int, seq: int, rate: int = AUDIO_RATE) -> bytes:
+    """Speech for the server: s16le mono at `rate`, with its first sample's index in the speech."""
+    pts_us = first_sample * 1e6 / rate
     return pack(Packet(Kind.AUDIO_IN, Flags.NONE, seq, pts_us, 0, 0, 0.0, samples))

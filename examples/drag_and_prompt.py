@@ -14,14 +14,13 @@ from pathlib import Path
 from rollcast.client import Stream, TrackPoint, connect
 from rollcast.client.mp4 import Mp4Writer
 
-SECONDS = 6.0
 STEPS_PER_S = 25
 
 
-async def drag(stream: Stream) -> None:
-    """Press in the middle, go round once, let go."""
+async def drag(stream: Stream, seconds: float) -> None:
+    """Press in the middle, go round once in this time, let go."""
     await stream.tracks([TrackPoint(id=0, phase="down", x=0.5, y=0.5)])
-    steps = int((SECONDS - 1) * STEPS_PER_S)
+    steps = int(seconds * STEPS_PER_S)
     for step in range(steps):
         angle, radius = 2 * pi * step / steps, 0.25 * min(1.0, 4 * step / steps)
         x, y = 0.5 + radius * sin(angle), 0.5 - radius * cos(angle)
@@ -30,23 +29,26 @@ async def drag(stream: Stream) -> None:
     await stream.tracks([TrackPoint(id=0, phase="up", x=0.5, y=0.5)])
 
 
-async def change(stream: Stream, prompt: str) -> None:
-    """Another prompt half-way, blended over four chunks."""
-    while stream.position_us < SECONDS * 1e6 / 2:
+async def change(stream: Stream, prompt: str, at_s: float) -> None:
+    """Another prompt at this time, blended over four chunks."""
+    while stream.position_us < at_s * 1e6:
         await asyncio.sleep(0.02)
     applied = await stream.prompt(prompt, transition_chunks=4)
     if applied.ignored_words:
         print("words the model does not know:", ", ".join(applied.ignored_words))  # noqa: T201
 
 
-async def run(url: str, video: Path, scene: str | None, prompt: str) -> None:
-    """Steer a stream of the server at `url` and write it to `video`."""
+async def run(url: str, video: Path, scene: str | None, prompt: str, seconds: float) -> None:
+    """Steer a stream of the server at `url` for so long and write it to `video`."""
     async with connect(url, scene=scene) as stream, asyncio.TaskGroup() as group:
-        helpers = [group.create_task(drag(stream)), group.create_task(change(stream, prompt))]
+        helpers = [
+            group.create_task(drag(stream, seconds - 1)),
+            group.create_task(change(stream, prompt, seconds / 2)),
+        ]
         ready = stream.ready
         with Mp4Writer(video, width=ready.width, height=ready.height, fps=ready.fps) as writer:
             async for frame in stream.frames():
-                if frame.pts_us >= SECONDS * 1e6:
+                if frame.pts_us >= seconds * 1e6:
                     break
                 writer.write_frame(frame.image, frame.pts_us)
         for helper in helpers:
@@ -60,8 +62,9 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--scene", help="an avatar or scene of the server")
     parser.add_argument("--prompt", default="fish in the sea")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of video")
     given = parser.parse_args()
-    asyncio.run(run(given.url, given.video, given.scene, given.prompt))
+    asyncio.run(run(given.url, given.video, given.scene, given.prompt, given.seconds))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ from rollcast.client.audio_file import load_speech
 from rollcast.client.mp4 import Mp4Writer
 
 TAIL_US = 400_000
+RATE = 24_000
+"""Samples per second, as many speech synthesisers give; the server takes 8000 to 48,000."""
 
 
 async def speak(url: str, sound: Path, video: Path, scene: str | None) -> None:
     """Speak `sound` on the server at `url` and write what is seen and heard to `video`."""
-    speech = load_speech(sound)
-    async with connect(url, scene=scene, pace="reader") as stream:
+    speech = load_speech(sound, rate=RATE)
+    async with connect(url, scene=scene, audio_rate=RATE, pace="reader") as stream:
         ready = stream.ready
         shape = {"width": ready.width, "height": ready.height, "fps": ready.fps}
         with Mp4Writer(video, **shape, sample_rate=ready.sample_rate) as writer:

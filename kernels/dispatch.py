@@ -1,17 +1,16 @@
-"""Which kernels run: one place decides, from where a tensor is and what is installed."""
+"""Which kernels run: one place decides, by device, dtype and head size, and what is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .axis_rotations import AxisRotations
 from .block_sparse.block_sparse_torch import block_sparse_torch
@@ -21,14 +20,28 @@ from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
 from .dense_attention.reference import attention_ref
 from .ring_plan import FrameWrite, SinkFold, Span
+from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 
 Backend = Literal["triton", "xformers", "sdpa", "reference"]
-_forced: ContextVar[Backend | None] = ContextVar("forced_backend", default=None)
+
+# A plain variable and constants, because torch.compile reads these without leaving its graph. Asked
+# for on every call, a context variable or a search for packages would split it.
+_forced: Backend | None = None
+_TRITON = find_spec("triton") is not None
+_XFORMERS = find_spec("xformers") is not None
 
 # Up to this many keys two plain matrix products have the faster backward pass on a CPU: measured in
 # bfloat16 on one thread, 8 ms against 36 ms (448 queries, 16 keys) and 20 ms against 82 ms (seven
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
+
+# Others follow for what cuDNN refuses.
+_CUDNN_FIRST = (
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+)
 
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
@@ -41,31 +54,52 @@ _TURN_IN_KERNEL_QUERIES = 1024
 
 @contextmanager
 def use_backend(backend: Backend) -> Iterator[None]:
-    """Force `backend` within this context, for tests and benchmarks.
+    """Force `backend` in the whole process within this context, for tests and benchmarks.
 
     "triton" on CPU tensors runs in Triton's interpreter, which must be on (TRITON_INTERPRET=1).
     """
-    token = _forced.set(backend)
+    global _forced
+    before, _forced = _forced, backend
     try:
         yield
     finally:
-        _forced.reset(token)
+        _forced = before
 
 
 def backend_for(tensor: Tensor) -> Backend:
-    """The backend for operations on `tensor`: forced, or the best one on its device.
+    """The backend for passes over tokens like `tensor`: forced, or the best one on its device.
 
-    On a CPU that is torch's own fused attention; Triton and xformers are for CUDA. Triton's kernels
-    have no backward pass, so gradients go through torch.
+    On a CPU that is torch; Triton and xformers are for CUDA. Triton's kernels have no backward
+    pass, so gradients go through torch; they compute in float32, so float64 does as well.
     """
-    forced = _forced.get()
-    if forced is not None:
-        return forced
-    if not tensor.is_cuda or (torch.is_grad_enabled() and tensor.requires_grad):
+    if _forced is not None:
+        return _forced
+    training = torch.is_grad_enabled() and tensor.requires_grad
+    if not tensor.is_cuda or training or tensor.dtype == torch.float64:
         return "sdpa"
-    if _installed("triton"):
+    if _TRITON:
         return "triton"
-    return "xformers" if _installed("xformers") else "sdpa"
+    return "xformers" if _XFORMERS else "sdpa"
+
+
+def attention_backend(query: Tensor) -> Backend:
+    """The backend for attention of `query` [B, H, N, D] by list, or to keys turned on the way.
+
+    As `backend_for`, but torch for dtypes and heads that Triton's kernels are not made for.
+    """
+    backend = backend_for(query)
+    fits = query.dtype in TENSOR_CORE_TYPES and query.shape[-1] <= MAX_HEAD_DIM
+    return "sdpa" if backend == "triton" and _forced is None and not fits else backend
+
+
+def plain_attention_backend(query: Tensor) -> Backend:
+    """The backend for attention of `query` [B, H, N, D] to keys as they lie.
+
+    As `attention_backend`, but torch where that has cuDNN's kernel for the device.
+    """
+    backend = attention_backend(query)
+    by_cudnn = backend == "triton" and _forced is None and _prefers_cudnn(query)
+    return "sdpa" if by_cudnn else backend
 
 
 def attention(
@@ -81,7 +115,8 @@ def attention(
     As `attention_ref.attention_ref`, by the backend of `query`. Ring caches need no mask: their
     live keys are one contiguous range and softmax does not care for their order.
     """
-    backend = backend_for(query)
+    backend = plain_attention_backend(query)
+    query, key, value = (_with_whole_rows(x) for x in (query, key, value))
     if backend == "reference":
         return attention_ref(query, key, value, mask=mask, scale=scale)
     if backend == "triton" and mask is None:
@@ -111,7 +146,8 @@ def sparse_attention(
     `query` [B, H, N, D], `key` and `value` [B, Hkv, M, D]. On a CPU, where the policy chooses half
     of the blocks or more, to all of them: that is faster. Raises ValueError as `choose_blocks`.
     """
-    backend = backend_for(query)
+    backend = attention_backend(query)
+    query, key, value = (_with_whole_rows(x) for x in (query, key, value))
     on_cpu = query.device.type == "cpu" and backend in ("sdpa", "xformers")
     blocks = choose_blocks(query, key, policy, scale=scale, near=near)
     if on_cpu and float(blocks.density) >= _DENSE_FROM:
@@ -130,7 +166,7 @@ def sparse_attention(
 
 def turns_in_kernel(tensor: Tensor, queries: int) -> bool:
     """Whether attention of so many queries to a cache like `tensor` turns raw keys as it loads."""
-    return backend_for(tensor) == "triton" and queries <= _TURN_IN_KERNEL_QUERIES
+    return attention_backend(tensor) == "triton" and queries <= _TURN_IN_KERNEL_QUERIES
 
 
 def norm_rope_write(
@@ -205,11 +241,21 @@ def _torch_attention(
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     shared = query.shape[1] != key.shape[1]
+    if _forced is None and not training and mask is None and _prefers_cudnn(query):
+        with sdpa_kernel(list(_CUDNN_FIRST), set_priority=True):
+            return F.scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=shared)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )
 
 
-@cache
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
+def _prefers_cudnn(query: Tensor) -> bool:
+    """Whether cuDNN has a kernel for Hopper's or Blackwell's tensor cores for such queries."""
+    if not query.is_cuda or query.dtype not in TENSOR_CORE_TYPES or query.shape[-1] > MAX_HEAD_DIM:
+        return False
+    return torch.cuda.get_device_capability(query.device)[0] in (9, 10)
+
+
+def _with_whole_rows(x: Tensor) -> Tensor:
+    """`x` with its last dimension contiguous, which every fused kernel wants."""
+    return x if x.stride(-1) == 1 else x.contiguous()

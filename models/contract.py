@@ -164,6 +164,11 @@ class ModelInfo:
         """Samples per second of the sound in both directions; None: the model has none."""
         return None if self.inputs.speech is None else self.inputs.speech.sample_rate
 
+    @property
+    def lookahead_ms(self) -> int:
+        """How much later speech is shown than it was fed; 0 without sound."""
+        return 0 if self.inputs.speech is None else self.inputs.speech.lookahead_ms
+
     def samples(self, frames: int) -> int:
         """Audio samples that the first `frames` frames of a stream last; 0 without sound."""
         return frames * (self.sample_rate or 0) // self.fps

@@ -36,6 +36,8 @@ _MODELS: dict[str, tuple[str, Callable[[int | None], Model[Any]]]] = {
     "test-pattern": ("a painted pattern without a network, for checks of a set-up", _test_pattern),
 }
 DEFAULT_MODEL = "pocket"
+MODEL_FACTORY = f"{__name__}:load_model"
+"""How another process makes a model of this registry."""
 
 
 def model_names() -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .protocol.limits import MAX_KBPS, MIN_KBPS
+from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class ServerConfig:
     max_sessions: int | None = None
     max_kbps: int | None = None
     max_lead_chunks: float = 1.7
+    hello_timeout_s: float = HELLO_TIMEOUT_S
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
     send_timeout_s: float = 5.0
@@ -60,7 +61,7 @@ class ServerConfig:
             raise ValueError(f"max_kbps must be in {MIN_KBPS}..{MAX_KBPS}, got {self.max_kbps}")
         if not 1.5 <= self.max_lead_chunks <= 16:
             raise ValueError(f"max_lead_chunks must be in 1.5..16, got {self.max_lead_chunks}")
-        for name in ("grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"):
+        for name in ("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self._check_access()

@@ -1,10 +1,12 @@
-"""What every test shares: where the fixtures lie and a machine that is not fought over."""
+"""What every test shares: where the fixtures lie, which lane it is in, what it may run beside."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,104 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Read when Triton is imported: kernels run in its interpreter, without a GPU. Tests that compile do
 # it in a process of their own with this unset; `TRITON_INTERPRET=0 pytest` runs kernels on a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+TESTS = Path(__file__).resolve().parent
+
+# Files of a group run one after the other in one worker, all others wherever a worker is free, in
+# this order. What lives by the clock starts first and lasts longest; no two live servers, browsers
+# or sets of stages are ever up side by side, and clips are rendered once. Files that compute for
+# long come before the short ones, or a worker would be left alone with them at the end.
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "clock",
+        ("browser/", "server/web/", "server/media/", "client/", "examples/", "benchmarks/stream/"),
+    ),
+    ("", ("models/pocket/", "benchmarks/quality/")),
+    ("stages", ("models/pipeline/", "server/engine/", "benchmarks/pipeline/")),
+    ("training", ("training/",)),
+    ("", ("benchmarks/", "kernels/", "models/")),
+    ("", ("",)),
+)
+
+# Who starts processes of its own. The quick lane leaves them out.
+PROCESSES = (
+    "benchmarks/kernels/test_gpu_compile.py",
+    "benchmarks/pipeline/",
+    "models/pipeline/test_cluster.py",
+    "models/pipeline/test_faults.py",
+    "models/pipeline/test_own_sink.py",
+    "models/pipeline/test_pipeline.py",
+    "models/pipeline/test_simulator.py",
+    "models/pipeline/test_stage",
+    "server/engine/test_staged_worker.py",
+)
+
+# Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
+REASONS = ("training", "long", "browser", "processes", "slow", "gpu")
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin counting what is left out."""
+    config.stash[LEFT_OUT] = Counter()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark who starts processes, and sort the tests by their groups."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(PROCESSES):
+            item.add_marker(pytest.mark.processes)
+    items.sort(key=lambda item: group(item.nodeid)[0])
+
+
+def group(nodeid: str) -> tuple[int, str]:
+    """Where a test's group is in `GROUPS`, and its name; a file without one is its own."""
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    place = next(k for k, (_, paths) in enumerate(GROUPS) if file.startswith(paths))
+    return place, GROUPS[place][0] or file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers are given groups. (`--dist loadgroup` would need names that pytest 9 hides.)"""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)[1]
+
+    return GroupScheduling(config, log)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count by the reason why."""
+    for item in items:
+        marked = (name for name in REASONS if item.get_closest_marker(name))
+        item.config.stash[LEFT_OUT][next(marked, "other")] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells what it left out; each has collected everything."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear it from a worker that ends."""
+    node.config.stash[LEFT_OUT] |= Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what this lane did not test, and why."""
+    left_out = config.stash[LEFT_OUT]
+    parts = [f"{left_out[name]} {name}" for name in (*REASONS, "other") if left_out[name]]
+    terminalreporter.write_line(f"left out of this lane: {', '.join(parts) or 'nothing'}")
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"skipped here: {count}, {reason}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,10 +131,10 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
-    return Path(__file__).resolve().parent.parent
+    return TESTS.parent
 
 
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     """Golden files shared by several tests."""
-    return Path(__file__).resolve().parent / "fixtures"
+    return TESTS / "fixtures"

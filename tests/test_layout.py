@@ -11,14 +11,15 @@ import pytest
 from rollcast.server.web.page import SERVED_SUFFIXES
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("kernels", "models", "client", "benchmarks", "server")
+PACKAGES = ("kernels", "models", "client", "charts", "benchmarks", "server")
 
 # The command line is the outermost shell: it wires the client and the benchmarks in, too.
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels"},
     "client": set(),
-    "benchmarks": {"client", "models", "kernels"},
+    "charts": set(),
+    "benchmarks": {"charts", "client", "models", "kernels"},
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }
@@ -69,6 +70,12 @@ def _name(path: Path) -> str:
 def test_imports_point_inwards(path: Path) -> None:
     ours = {module.split(".")[0] for module in _imports(path)} & set(PACKAGES)
     assert ours <= _allowed(path)
+
+
+@pytest.mark.parametrize("path", _sources("training"), ids=_name)
+def test_training_imports_models_and_charts_alone(path: Path) -> None:
+    ours = {m.split(".")[1] for m in _imports(path) if m.startswith("rollcast.")}
+    assert ours <= {"models", "charts"}
 
 
 @pytest.mark.parametrize("path", _all_sources(), ids=_name)

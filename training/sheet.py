@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rollcast.benchmarks.quality.watch import Watch
 from rollcast.models.pocket.evaluation.signals import MOUTH_COLUMNS, MOUTH_ROWS, to_signed
+from rollcast.models.pocket.evaluation.watch import Watch
 from rollcast.models.pocket.model import ASSETS, PocketModel
 
 from .clips import Clips, load_index, load_looks

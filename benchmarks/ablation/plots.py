@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..chart import (
+from ...charts.chart import (
     Bars,
     Line,
     Lines,

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...models.contract import Controls, StreamRequest, TrackEvent
 from ...models.pocket.evaluation.evaluation_set import EXPRESSION_FRAMES, QualitySet
 from ...models.pocket.evaluation.signals import find, patch, to_signed
-from .watch import Watch
+from ...models.pocket.evaluation.watch import Watch
 
 _DRAG_CHUNKS = 15
 _MOVED = 0.015  # of the width

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...models.pocket.evaluation.evaluation_set import QualitySet
 from ...models.pocket.evaluation.signals import agreement, to_levels
-from .watch import Watch
+from ...models.pocket.evaluation.watch import Watch
 
 _BAND_HZ = (500, 3000)
 _LEAD_FRAMES = 1

@@ -10,7 +10,7 @@ import torch
 
 from ...models.pocket.evaluation.evaluation_set import QualitySet, SetLook
 from ...models.pocket.evaluation.signals import motion, sharpness, to_signed
-from .watch import Watch
+from ...models.pocket.evaluation.watch import Watch
 
 # As long as the held-out speech of a look, which is said over and over: all of it falls into every
 # window, as it does into the real frames that a window is compared with.

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from ...models.pocket.evaluation.evaluation_set import QualitySet
+from ...models.pocket.evaluation.watch import Watch
 from ...models.staged_model import StagedModel
 from .clip import SHOWN, write_clip
 from .control import Prompts, measure_drags, measure_prompts
 from .human import Spoken, best_possible, say_recordings
 from .length import WINDOWS_S, Length, measure_length
 from .speech import measure_speech
-from .watch import Watch
 
 # an expression network that reads fewer real expressions than this is no instrument
 _LEAST_READ = 0.9

@@ -18,7 +18,7 @@ from ...models.pocket.evaluation.signals import (
     loudness,
     motion,
 )
-from .watch import Watch
+from ...models.pocket.evaluation.watch import Watch
 
 # a mouth counts as closed below this share of the way from closed to open
 CLOSED_SHARE = 0.3

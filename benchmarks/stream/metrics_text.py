@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
 
 MODEL_AND_CODEC = ("step", "encode")
 """Stages that are the model (its decoder included) and the encoder; the others are overhead."""
-
-_LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,14 @@ class Sample:
 
 
 def parse(text: str) -> Sample:
-    """Read the text format; comments are skipped."""
-    found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for name, labels, value in _LINE.findall(text):
-        found[name, frozenset(_LABEL.findall(labels))] = float(value)
-    return Sample(found)
+    """Read the text format; comments are skipped. Raises ValueError for what is none."""
+    return Sample(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)

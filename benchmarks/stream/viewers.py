@@ -17,6 +17,7 @@ from time import monotonic
 import numpy as np
 
 from ...client import Frame, Stream, connect
+from ...client.messages import ModelDescription
 
 PROMPT_EVERY_S = 1.1
 SPEAK_EVERY_S = 0.1
@@ -67,9 +68,10 @@ async def _view(url: str, party: Party) -> Viewer:
         await anext(frames)
         viewer.ttff_s = monotonic() - start_s
         party.first_frame()
+        model = next(m for m in stream.hello.models if m.name == stream.ready.model)
         helpers = [
-            group.create_task(_speak(stream)),
-            group.create_task(_steer(stream, viewer, party.steady)),
+            group.create_task(_speak(stream, model)),
+            group.create_task(_steer(stream, model, viewer, party.steady)),
         ]
         while not party.steady.is_set():
             await anext(frames)
@@ -85,9 +87,11 @@ async def _view(url: str, party: Party) -> Viewer:
     return viewer
 
 
-async def _speak(stream: Stream) -> None:
+async def _speak(stream: Stream, model: ModelDescription) -> None:
     """A hum with pauses, fed as a microphone does."""
-    count = int(SPEAK_EVERY_S * stream.ready.sample_rate)
+    if model.inputs.speech is None:
+        return
+    count = int(SPEAK_EVERY_S * stream.audio_rate)
     hum = (6000 * np.sin(np.arange(count) * 0.1)).astype(np.int16)
     silence = np.zeros(count, np.int16)
     for turn in cycle(range(30)):
@@ -95,14 +99,15 @@ async def _speak(stream: Stream) -> None:
         await asyncio.sleep(SPEAK_EVERY_S)
 
 
-async def _steer(stream: Stream, viewer: Viewer, steady: asyncio.Event) -> None:
+async def _steer(
+    stream: Stream, model: ModelDescription, viewer: Viewer, steady: asyncio.Event
+) -> None:
     """Prompts now and then; notes how long each takes to show."""
     await steady.wait()
-    model = next(m for m in stream.hello.models if m.name == stream.ready.model)
-    if "prompt" not in model.controls:
+    if model.inputs.prompt is None:
         return
     chunk_us = 1e6 * model.chunk_frames / model.fps
-    for text in cycle(model.prompts or ["a red wall", "a blue wall"]):
+    for text in cycle(model.inputs.prompt.examples or ["a red wall", "a blue wall"]):
         sent_at_us = stream.position_us
         applied = await stream.prompt(text)
         viewer.control_chunks.append((applied.pts_us - sent_at_us) / chunk_us)

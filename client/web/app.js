@@ -17,7 +17,7 @@ import { StreamView } from "./ui/stream-view.js";
 
 /**
  * @import { ConnectionEnv, SessionWish } from "./net/connection.js"
- * @import { Applied, Codec, ModelInfo, Rejected, ServerMessage, SessionReady, Stats, StreamState } from "./net/protocol.js"
+ * @import { Applied, Codec, ModelDescription, Rejected, ServerMessage, SessionReady, State, Stats } from "./net/messages.js"
  * @import { LeftSession, PreferenceStore } from "./net/storage.js"
  *
  * @typedef {object} AppOptions
@@ -30,7 +30,7 @@ import { StreamView } from "./ui/stream-view.js";
  * @property {LeftSession} left
  */
 
-/** @type {StreamState} */
+/** @type {State} */
 const SILENT = {
   type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
 };
@@ -40,7 +40,7 @@ export class App {
   constructor(options) {
     this.nowMs = options.env.nowMs;
     this.codecs = options.codecs;
-    /** @type {ModelInfo[]} */
+    /** @type {ModelDescription[]} */
     this.models = [];
     /** @type {SessionReady | null} */
     this.session = null;
@@ -90,7 +90,7 @@ export class App {
     this.presence = new Presence(this, options.env.store, options.left);
   }
 
-  /** @returns {ModelInfo | null} the model of this session */
+  /** @returns {ModelDescription | null} the model of this session */
   model() {
     return this.models.find((model) => model.name === this.session?.model) ?? null;
   }
@@ -188,8 +188,10 @@ export class App {
 
   /** A lost connection lets go of everything on the server; take hold again. A reload also plays again. */
   _restate() {
-    this.controls.send("tracks.clear");
-    this.tracks.restate();
+    if (this.model()?.inputs.tracks) {
+      this.controls.send("tracks.clear");
+      this.tracks.restate();
+    }
     if (this.playback.player.shown === 0) this.controls.send("resume");
   }
 
@@ -229,7 +231,7 @@ export class App {
   _rejected(rejected) {
     const type = this.controls.rejected(rejected);
     if (type === "audio.clear") this.playback.soundAgain();
-    if (type === "scene") this.view.showScene(this.stream.scene);
+    if (type === "scene") this.view.showScene(this.stream.scene ?? "");
     this.view.notices.show(inWords(rejected), "bad");
   }
 
@@ -239,7 +241,7 @@ export class App {
     this.stream = { ...this.stream, queued_audio_ms: stats.queued_audio_ms };
   }
 
-  /** @param {StreamState} state */
+  /** @param {State} state */
   _streamChanged(state) {
     this.stream = state;
     this._hold();

@@ -74,19 +74,24 @@ function listen(app, preferences) {
     preferences.update({ figuresOpen: app.view.figures.panel.open });
   });
   listenForShortcuts({
-    t: () => void app.speech.toggleTalk(),
-    i: () => app.interrupt(),
-    u: () => app.view.dock.chooseFile(),
-    m: () => void app.speech.toggleSound(),
+    t: press("talk"),
+    i: press("interrupt"),
+    u: press("file"),
+    m: press("sound"),
     " ": () => app.setPaused(!app.stream.paused),
     p: () => app.view.prompt.focus(),
     r: () => void app.tools.toggleRecording(),
     s: () => void app.tools.saveScreenshot(),
     f: () => app.tools.toggleFullScreen(),
-    a: () => app.input.toggleAnchorMode(),
-    Escape: () => app.input.clear(),
+    a: press("anchor"),
+    Escape: press("clear"),
     "?": showHelp,
   }, () => preferences.get().singleKeys);
+}
+
+/** A key does what its button does, and nothing where the model has no use for it. @param {string} id */
+function press(id) {
+  return () => button(id).click();
 }
 
 const preferences = new PreferenceStore();

@@ -19,9 +19,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..launch import on_device
+from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
 from ..tile.online_softmax import (
     dead_bias,
@@ -34,7 +34,8 @@ from .block_list import BlockList, blocks_of
 from .global_branch import GlobalBranch
 
 
-@triton.jit
+# Counters change while a window fills: a variant compiled for each would come late.
+@triton.jit(do_not_specialize=["queries", "keys", "query_blocks", "key_blocks"])
 def block_sparse_kernel(
     Query, Key, Value, Out, Lse, Offsets, Blocks, MeanKey, MeanValue, Bias,
     scale_log2, queries, keys, query_blocks, key_blocks,
@@ -147,8 +148,8 @@ def block_sparse(
     batch, heads, queries, dim = query.shape
     shared, keys = key.shape[1], key.shape[2]
     _check(query, key, value)
-    block_d = max(16, triton.next_power_of_2(dim))
-    tile = tile or sparse_tile(query.device, dim, blocks.query_block, blocks.key_block)
+    block_d = max(16, int(triton.next_power_of_2(dim)))
+    tile = tile or sparse_tile(key, blocks.query_block, blocks.key_block)
     if blocks.query_block % tile.queries or blocks.key_block % tile.keys:
         raise ValueError(
             f"tiles of {tile.queries} x {tile.keys} do not divide blocks of "
@@ -159,13 +160,7 @@ def block_sparse(
     lse = query.new_empty(batch, heads, queries, dtype=torch.float32)
     sources: tuple[Any, Any] = (key, value)
     if tile.descriptors:
-        # One descriptor covers the rows of all heads, so they must lie one behind another.
-        key, value = key.contiguous(), value.contiguous()
-        block = [tile.keys, block_d]
-        sources = (
-            TensorDescriptor.from_tensor(key.view(-1, dim), block),
-            TensorDescriptor.from_tensor(value.view(-1, dim), block),
-        )
+        sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     means = (lse, lse, lse) if rest is None else (rest.key, rest.value, rest.bias)
     with on_device(query):
         block_sparse_kernel[(triton.cdiv(queries, tile.queries), batch * heads)](

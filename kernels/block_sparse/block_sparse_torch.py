@@ -24,7 +24,7 @@ from .global_branch import GlobalBranch
 
 # Of gathered keys and their scores at a time; about half of what a core has of the caches, which
 # also hold the keys and values of the head, for the next row to gather from.
-_PART_BYTES = 1 << 20
+PART_BYTES = 1 << 20
 
 
 def block_sparse_torch(
@@ -35,8 +35,9 @@ def block_sparse_torch(
     *,
     rest: GlobalBranch | None = None,
     scale: float | None = None,
+    part_bytes: int = PART_BYTES,
 ) -> tuple[Tensor, Tensor]:
-    """As `block_sparse.block_sparse`."""
+    """As `block_sparse.block_sparse`; `part_bytes` of keys and scores are gathered at a time."""
     blocks.check(query, key)
     batch, heads, queries, dim = query.shape
     size, block = blocks.query_block, blocks.key_block
@@ -76,6 +77,7 @@ def block_sparse_torch(
             torch.tensor(wanted, device=rows.device, dtype=torch.int64).view(len(members), whole),
             torch.tensor([own[row] for row in members], device=rows.device) if with_short else None,
             whole * block + with_short * (key.shape[2] % block),
+            part_bytes,
         )
         attend(asked, keys, values, factor, out[these], lse[these])
     if mixed_up:
@@ -102,18 +104,20 @@ class _Rows:
     """Rows of queries [R, N, D] that name equally many whole blocks, [R, n], `keys` keys in all.
 
     `ends` [R] are the heads whose short blocks they name as well; None if they name none.
+    `part_bytes` of gathered keys and their scores are to lie in memory at a time.
     """
 
     query: Tensor
     blocks: Tensor
     ends: Tensor | None
     keys: int
+    part_bytes: int
 
     def at_once(self) -> int:
-        """How many rows fit the cache."""
+        """How many rows fit into `part_bytes`."""
         count, size, dim = self.query.shape
         row = self.keys * (size + dim) * self.query.element_size()
-        return min(count, max(1, _PART_BYTES // row))
+        return min(count, max(1, self.part_bytes // row))
 
     def parts(self, *beside: Tensor) -> Iterator[tuple[Any, ...]]:
         """Of `at_once` rows at a time blocks, ends, and what `beside` [R, ...] has of them."""

@@ -45,7 +45,14 @@ def write_frame(New, Cache, Shadow, source, slot, shadow, inside, in_sink, SHADO
         tl.store(Shadow + shadow, new.to(tl.float32), mask=inside & in_sink)
 
 
-@triton.jit
+# Counters change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
+@triton.jit(
+    do_not_specialize=[
+        "folds", "gone", "place", "sinks", "window",
+        "source0", "source1", "source2", "slot0", "slot1", "slot2",
+        "frames0", "frames1", "frames2",
+    ]
+)  # fmt: skip
 def ema_sink_kernel(
     Key, Value, ShadowKey, ShadowValue, NewKey, NewValue,
     alpha, beta, folds, gone, place, sinks, window,
@@ -71,6 +78,8 @@ def ema_sink_kernel(
         shadowed = shadow + stays.to(tl.int64) * DIM
         blend_frame(Key, ShadowKey, to_slot, from_slot, shadowed, alpha, beta, inside, SHADOW)
         blend_frame(Value, ShadowValue, to_slot, from_slot, shadowed, alpha, beta, inside, SHADOW)
+        # The next fold, or a write, may touch the same slot, and by another layout of threads.
+        tl.debug_barrier()
     new_key = batch * key_b + head * key_h + column
     new_value = batch * value_b + head * value_h + column
     for index in range(frames0 + frames1 + frames2):

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..launch import on_device
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def modulate_kernel(
     X, Shift, Scale, Out,
     tokens, eps,

@@ -47,7 +47,14 @@ def for_heads(x, BLOCK_T: tl.constexpr, BLOCK_H: tl.constexpr, PAIRS: tl.constex
     return tl.reshape(wide, [BLOCK_T * BLOCK_H, PAIRS])
 
 
-@triton.jit
+# Counters change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
+@triton.jit(
+    do_not_specialize=[
+        "tokens", "place",
+        "source0", "source1", "source2", "slot0", "slot1", "slot2",
+        "frames0", "frames1", "frames2",
+    ]
+)  # fmt: skip
 def norm_rope_write_kernel(
     Query, Key, Value, WeightQ, WeightK, Out, CacheKey, CacheValue, Cos, Sin,
     eps, tokens, place,

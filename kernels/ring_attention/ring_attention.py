@@ -23,11 +23,11 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..axis_rotations import AxisRotations
 from ..launch import on_device
 from ..ring_plan import Span, padded_spans
+from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
 from ..tile.online_softmax import (
     dead_bias,
@@ -39,7 +39,13 @@ from ..tile.rope_tile import rotate_pairs, rotations_at
 from ..tile.tile_sizes import Tile, attention_tile
 
 
-@triton.jit
+# Counters change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
+@triton.jit(
+    do_not_specialize=[
+        "queries", "slots", "start0", "start1", "start2",
+        "tokens0", "tokens1", "tokens2", "place0", "place1", "place2",
+    ]
+)  # fmt: skip
 def ring_attention_kernel(
     Query, Key, Value, Out, Lse, Cos, Sin,
     scale_log2, queries, slots,
@@ -165,20 +171,14 @@ def ring_attention(
     _check(query, key, value, spans, rotation)
     batch, heads, queries, dim = query.shape
     shared, slots = key.shape[1], key.shape[2]
-    block_d = max(16, triton.next_power_of_2(dim))
-    tile = tile or attention_tile(query.device, dim, rotating=rotation is not None)
+    block_d = max(16, int(triton.next_power_of_2(dim)))
+    tile = tile or attention_tile(key, rotating=rotation is not None)
     factor = dim**-0.5 if scale is None else scale
     out = query.new_empty(batch, queries, heads, dim).transpose(1, 2)
     lse = query.new_empty(batch, heads, queries, dtype=torch.float32)
     sources: tuple[Any, Any] = (key, value)
     if tile.descriptors:
-        # One descriptor covers the rows of all heads, so they must lie one behind another.
-        key, value = key.contiguous(), value.contiguous()
-        block = [tile.keys, block_d]
-        sources = (
-            TensorDescriptor.from_tensor(key.view(-1, dim), block),
-            TensorDescriptor.from_tensor(value.view(-1, dim), block),
-        )
+        sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     first, second, third = padded_spans(spans)
     turns = rotation or _no_rotation(query)
     with on_device(query):

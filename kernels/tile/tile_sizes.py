@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
+# What an attention kernel is made for. A tile of heads of 384, the Wan VAE's, would take 393 KB of
+# an H100's 227 KB of shared memory.
+TENSOR_CORE_TYPES = (torch.bfloat16, torch.float16)
+MAX_HEAD_DIM = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +27,42 @@ class Tile:
     descriptors: bool = False
 
 
-def attention_tile(device: torch.device, head_dim: int, *, rotating: bool) -> Tile:
-    """The tile for heads of `head_dim`; `rotating`: keys are turned in registers after loading.
+def attention_tile(key: Tensor, *, rotating: bool) -> Tile:
+    """The tile for keys [B, Hkv, M, D]; `rotating`: they are turned in registers after loading.
 
     128 queries wherever they fit, because keys and values are read once per block of queries;
     8 warps, because 4 spill; as many keys as fit without spills in the loop. On a CPU (Triton's
-    interpreter) the fewest steps.
+    interpreter) the fewest steps. Raises ValueError on a GPU for heads of more than 128 elements,
+    whose tiles would not fit in shared memory.
     """
-    if device.type != "cuda":
+    head_dim = key.shape[-1]
+    if key.device.type != "cuda":
         return Tile(64, 64)
-    capability = torch.cuda.get_device_capability(device)
-    if rotating:
-        # Rotating needs the keys in registers, beside the accumulator.
-        return Tile(128, 64 if capability[0] == 9 else 32, warps=8)
-    if _small(capability):
+    if head_dim > MAX_HEAD_DIM:
+        raise ValueError(f"heads of {head_dim}; the kernels take at most {MAX_HEAD_DIM} on a GPU")
+    if key.dtype not in TENSOR_CORE_TYPES:
+        # For comparisons only, and small enough to be launched on every GPU.
+        return Tile(32, 32, warps=4)
+    capability = torch.cuda.get_device_capability(key.device)
+    # Rotating needs the keys in registers, beside the accumulator.
+    if (rotating and capability[0] != 9) or _small(capability):
         return Tile(128, 32, warps=8)
-    if capability[0] < 9 or head_dim > 128:
+    # Bulk copies want rows of a multiple of 16 bytes.
+    if rotating or capability[0] < 9 or head_dim * key.element_size() % 16:
         return Tile(128, 64, warps=8)
     if capability[0] == 9:
         return Tile(128, 128, warps=8, descriptors=True)
     return Tile(128, 64, warps=8, stages=3, descriptors=True)
 
 
-def sparse_tile(device: torch.device, head_dim: int, query_block: int, key_block: int) -> Tile:
+def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
     """The tile for a list of blocks of `query_block` x `key_block`: as `attention_tile`, or less.
 
     64 queries get 4 warps, and without descriptors two tiles of 32.
     """
-    tile = attention_tile(device, head_dim, rotating=False)
+    tile = attention_tile(key, rotating=False)
     queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
-    if device.type != "cuda" or queries >= 128:
+    if key.device.type != "cuda" or queries != 64:
         return Tile(queries, keys, tile.warps, 2, tile.descriptors)
     if tile.descriptors:
         return Tile(queries, keys, 4, 2, descriptors=True)

@@ -27,7 +27,7 @@ class Batched(InProcess[Any]):
     """An `Executor` that makes up to `rows` submitted chunks, one of each stream, when polled."""
 
     def __init__(self, model: StagedModel[Any], rows: int) -> None:
-        super().__init__(model.info)
+        super().__init__(model)
         self._model = model
         self.depth = rows
         self._batch: list[_Waiting] = []

@@ -34,7 +34,7 @@ class Diagonal(InProcess[_Kept]):
 
     def __init__(self, model: StagedModel[Any]) -> None:
         """Raises ValueError for a model whose calls share a cache."""
-        super().__init__(model.info)
+        super().__init__(model)
         calls = model.chunk_steps.calls
         if len(model.chunk_steps.cuts) != len(calls) - 1:
             raise ValueError(

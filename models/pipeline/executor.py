@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..contract import Controls, ModelInfo, StreamRequest
 from .events import Event, Finished, Lost
+from .stage_plan import Costs
 
 _POLL_S = 0.02
 
@@ -20,6 +21,24 @@ class Executor(Protocol):
 
     One thread calls it.
     """
+
+    def start(self) -> None:
+        """Be ready to make chunks, warm and measured; returns when that is so."""
+        ...
+
+    def stop(self) -> None:
+        """End, with everything that was started."""
+        ...
+
+    @property
+    def costs(self) -> Costs | None:
+        """What the parts of a chunk took in the warm-up; None before."""
+        ...
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between chunks at best, once it was started."""
+        ...
 
     @property
     def info(self) -> ModelInfo:

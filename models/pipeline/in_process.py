@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from ..contract import Controls, ModelInfo, StreamRequest
+from ..contract import Controls, Model, ModelInfo, StreamRequest
 from .events import Event, Lost
+from .measure import measure_whole
+from .stage_plan import Costs
 
 S = TypeVar("S")
 
@@ -23,15 +25,30 @@ class InProcess(ABC, Generic[S]):
     depth = 1
     waiting = 0
 
-    def __init__(self, info: ModelInfo) -> None:
-        self._info = info
+    def __init__(self, model: Model[Any]) -> None:
+        self._info = model.info
+        self._whole = model
+        self.costs: Costs | None = None
         self._streams: dict[str, S] = {}
         self._events: list[Event] = []
+
+    @property
+    def period_s(self) -> float:
+        """Seconds that a chunk takes."""
+        return 0.0 if self.costs is None else self.costs.total_s
 
     @property
     def info(self) -> ModelInfo:
         """What the model makes."""
         return self._info
+
+    def start(self) -> None:
+        """Warm the model up and measure it; streams may be opened without."""
+        self.costs = measure_whole(self._whole)
+
+    def stop(self) -> None:
+        """Forget every stream."""
+        self._streams.clear()
 
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""

@@ -17,8 +17,10 @@ from multiprocessing.connection import wait
 from typing import Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
+from ..warm_up import every_control, first_request
 from .admission import Admission
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
+from .executor import make_chunk, make_rest
 from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
@@ -42,6 +44,7 @@ from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
 _POLL_S = 0.1
+_WARM_UP = "warm-up"
 # So often the model may raise an exception at one chunk of a stream, which is then given up; and so
 # often a process may be lost there without a word, for which there may be other reasons.
 _FAILURES = 2
@@ -125,6 +128,9 @@ class Pipeline:
             self._launch()
             while not self.running:
                 self._advance(_POLL_S)
+            if self._stages > 1:
+                # the stages behind the first one have not seen a chunk yet
+                self._warm_up()
         except BaseException:
             self.stop()
             raise
@@ -138,6 +144,11 @@ class Pipeline:
     def running(self) -> bool:
         """Whether the stages are up and have all streams."""
         return self._phase == "running"
+
+    @property
+    def period_s(self) -> float:
+        """Seconds of the slowest stage's work on a chunk, lately."""
+        return self.admission.period_s
 
     @property
     def depth(self) -> int:
@@ -236,6 +247,17 @@ class Pipeline:
         return done
 
     # Private.
+
+    def _warm_up(self) -> None:
+        """Every kind of control, through all stages."""
+        self.open(_WARM_UP, first_request(self.info))
+        try:
+            for controls in every_control(self.info):
+                make_chunk(self, _WARM_UP, controls)
+            make_rest(self)
+        except ValueError as error:
+            raise PipelineFailed(f"the model fails in its warm-up: {error}") from error
+        self.close(_WARM_UP)
 
     def _pause_s(self) -> float:
         """How long nothing can be admitted, at most."""

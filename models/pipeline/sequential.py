@@ -15,7 +15,7 @@ class Sequential(InProcess[Any]):
     """An `Executor` that finishes each chunk as it is submitted, for any kind of model."""
 
     def __init__(self, model: Model[Any]) -> None:
-        super().__init__(model.info)
+        super().__init__(model)
         self._model = model
 
     def _start(self, request: StreamRequest) -> Any:

@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import importlib
 import os
-import statistics
 import sys
 import time
 import traceback
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..contract import Model
-from ..warm_up import every_control, first_request, speech_controls
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
+from .measure import measure_parts, measure_whole
 from .messages import Broken, ModelSpec, Ready, Setup, Working
 from .stage_loop import LinkLost, StageLoop
-from .stage_plan import Costs
 
 if TYPE_CHECKING:
     from ..staged_model import StagedModel
     from .links import Links
 
-_TIMED = 5
 _LINK_GRACE_S = 5.0
 
 
@@ -97,47 +93,7 @@ def _stage(
     stage = Stage(setup.rank, model, heartbeat, links, arena)
     if setup.rank > 0:
         return stage, Ready()
-    return stage, Ready(model.info, setup.costs or measure(model), model.chunk_steps.cuts)
-
-
-def measure_whole(model: Model[Any]) -> Costs:
-    """Median seconds of a chunk of a model that is made in one piece, once it is warm."""
-    state = model.start(first_request(model.info))
-    for controls in every_control(model.info):
-        model.step(state, controls)
-    speech, times_s = speech_controls(model.info), list[float]()
-    for _ in range(_TIMED):
-        begin_s = time.perf_counter()
-        model.step(state, speech)
-        times_s.append(time.perf_counter() - begin_s)
-    return Costs(0.0, (statistics.median(times_s),), 0.0)
-
-
-def measure(model: StagedModel[Any]) -> Costs:
-    """Median seconds of the parts of a chunk, once the model has done everything it can."""
-    state = model.start(first_request(model.info))
-    for controls in every_control(model.info):
-        model.step(state, controls)
-    rounds = [_parts_s(model, state) for _ in range(_TIMED)]
-    prepare_s, *calls_s, decode_s = (statistics.median(each) for each in zip(*rounds, strict=True))
-    return Costs(prepare_s, tuple(calls_s), decode_s)
-
-
-def _parts_s(model: StagedModel[Any], state: Any) -> list[float]:
-    """Seconds of the parts of the next chunk."""
-    from ..staged_model import Row, decode_chunk
-
-    marks = [time.perf_counter()]
-    plan = model.prepare(state, speech_controls(model.info))
-    marks.append(time.perf_counter())
-    latents = None
-    for number, call in enumerate(model.chunk_steps.calls):
-        (latents,) = model.denoise([Row(plan, number, latents, state.caches[call.cache])])
-        marks.append(time.perf_counter())
-    assert latents is not None, "a chunk takes at least one call"
-    decode_chunk(model, plan, latents, state.decoder)
-    marks.append(time.perf_counter())
-    return [end - begin for begin, end in pairwise(marks)]
+    return stage, Ready(model.info, setup.costs or measure_parts(model), model.chunk_steps.cuts)
 
 
 def _inference_mode() -> AbstractContextManager[object]:

@@ -69,7 +69,11 @@ def _measure(minutes: float, names: list[str], threads: int, out: Path, kept: Pa
 def _plot(report: dict, folder: Path) -> None:
     from ...benchmarks.ablation.plots import plot
 
-    for path in plot(report, folder):
+    try:
+        paths = plot(report, folder)
+    except ModuleNotFoundError as error:
+        raise Failure(str(error)) from error
+    for path in paths:
         typer.echo(path)
 
 

@@ -42,8 +42,7 @@ def _describe(name: str, about: str, load: bool) -> dict[str, object]:
             "height": info.height,
             "fps": info.fps,
             "chunk_frames": info.chunk_frames,
-            "lookahead_ms": info.lookahead_ms,
-            "controls": sorted(info.controls),
+            "inputs": sorted(info.inputs.names),
             "scenes": [scene.name for scene in info.scenes],
         }
     return row

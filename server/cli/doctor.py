@@ -25,11 +25,14 @@ _COLOUR = {"ok": "green", "note": "yellow", "problem": "red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the models.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="How long each model is measured.")
+    ] = 1.5,
 ) -> None:
     """Say what this machine can run and how fast; exits with 1 when the usual model is too slow."""
     findings = list(look_at_machine())
     speeds: list[Speed] = []
-    for result in measure_models(threads):
+    for result in measure_models(threads, seconds):
         if isinstance(result, Speed):
             speeds.append(result)
         else:

@@ -15,39 +15,59 @@ from ...models.contract import (
     ModelInfo,
     TrackEvent,
 )
+from ..session.speech_budget import SpeechBudget
 
 TAIL_S = 0.5
 """How long the picture goes on after the last word, when nothing else says how long."""
 
 
-def chunk_count(info: ModelInfo, seconds: float | None, speech: np.ndarray) -> int:
-    """How many chunks to generate: `seconds`, else the speech and a little, else 10 s."""
-    if seconds is None:
-        heard_s = len(speech) / info.sample_rate
-        seconds = heard_s + info.lookahead_ms / 1000 + TAIL_S if len(speech) else 10.0
-    return max(1, ceil(seconds * 1e6 / info.chunk_us))
+def frame_count(info: ModelInfo, seconds: float | None, speech: np.ndarray) -> int:
+    """How many frames to show at least: `seconds`, else the speech and a little, else 10 s."""
+    hears = info.inputs.speech
+    if seconds is None and hears is not None and len(speech):
+        seconds = len(speech) / hears.sample_rate + hears.lookahead_ms / 1000 + TAIL_S
+    return max(1, ceil((10.0 if seconds is None else seconds) * info.fps))
 
 
-def chunk_controls(
-    info: ModelInfo, number: int, speech: np.ndarray, script: TrackScript
-) -> Controls:
-    """What the script asks of chunk `number`."""
-    begin_ms, end_ms = number * info.chunk_us / 1e3, (number + 1) * info.chunk_us / 1e3
+def check_inputs(info: ModelInfo, speech: np.ndarray, script: TrackScript) -> None:
+    """Raise ValueError for speech, tracks or prompts that the model does not take."""
+    given = {
+        "speech": len(speech) > 0,
+        "tracks": bool(script.points),
+        "prompt": bool(script.prompts),
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        if name not in info.inputs.names:
+            taken = ", ".join(sorted(info.inputs.names)) or "nothing"
+            raise ValueError(f"{info.name} takes no {name}, only {taken}")
+
+
+def generate(
+    model: Model, state: object, frames: int, speech: np.ndarray, script: TrackScript
+) -> Iterator[Chunk]:
+    """The stream's chunks, one by one, until there are so many frames.
+
+    Each is told what the script asks for while it should last.
+    """
+    info, budget = model.info, SpeechBudget(model.info)
+    made = fed = 0
+    told_ms = 0.0
+    while made < frames:
+        until_ms = info.media_us(made + budget.expected_frames()) / 1e3
+        samples = budget.begin()
+        chunk = model.step(state, _controls(script, told_ms, until_ms, speech[fed : fed + samples]))
+        budget.finish(len(chunk.frames))
+        made, fed, told_ms = made + len(chunk.frames), fed + samples, until_ms
+        yield chunk
+
+
+def _controls(script: TrackScript, begin_ms: float, end_ms: float, audio: np.ndarray) -> Controls:
     prompt = script.prompt_between(begin_ms, end_ms)
-    sample = number * info.chunk_samples
     return Controls(
         prompt=None if prompt is None else prompt.text,
         transition_chunks=0 if prompt is None else prompt.transition_chunks,
-        audio=speech[sample : sample + info.chunk_samples],
+        audio=audio,
         tracks=tuple(
             TrackEvent(p.id, p.phase, p.x, p.y) for p in script.points_between(begin_ms, end_ms)
         ),
     )
-
-
-def generate(
-    model: Model, state: object, chunks: int, speech: np.ndarray, script: TrackScript
-) -> Iterator[Chunk]:
-    """The stream's chunks, one by one."""
-    for number in range(chunks):
-        yield model.step(state, chunk_controls(model.info, number, speech, script))

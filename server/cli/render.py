@@ -16,10 +16,11 @@ from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.picture_file import load_picture
 from ...client.track_file import TrackScript, load_script
+from ...client.wire import AUDIO_RATE
 from ...models.contract import Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
 from .failure import EXIT_USAGE, Failure, as_failure
-from .offline import chunk_count, generate
+from .offline import check_inputs, frame_count, generate
 
 
 def render(
@@ -44,15 +45,17 @@ def render(
     """Write a video from a prompt, speech and tracks, without a server."""
     writable(out)
     with as_failure():
-        speech = load_speech(audio) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
         engine = load_model(model, threads=threads)
+        rate = engine.info.sample_rate or AUDIO_RATE
+        speech = load_speech(audio, rate=rate) if audio else np.zeros(0, np.int16)
+        check_inputs(engine.info, speech, script)
         state = engine.start(StreamRequest(seed=seed, scene=scene, prompt=prompt, picture=own))
-    chunks = chunk_count(engine.info, seconds, speech)
+    frames = frame_count(engine.info, seconds, speech)
     start_s = perf_counter()
-    _write(out, engine.info, generate(engine, state, chunks, speech, script), chunks)
-    took_s, lasts_s = perf_counter() - start_s, chunks * engine.info.chunk_us / 1e6
+    made = _write(out, engine.info, generate(engine, state, frames, speech, script), frames)
+    took_s, lasts_s = perf_counter() - start_s, made / engine.info.fps
     Console(stderr=True).print(
         f"{out}: {lasts_s:.1f} s of video in {took_s:.1f} s ({lasts_s / took_s:.1f} x real time)"
     )
@@ -66,8 +69,9 @@ def writable(out: Path) -> None:
         raise Failure(f"no such folder: {out.parent}", exit_code=EXIT_USAGE)
 
 
-def _write(out: Path, info: ModelInfo, stream: Iterable[Chunk], chunks: int) -> None:
-    frame_us = 1e6 / info.fps
+def _write(out: Path, info: ModelInfo, stream: Iterable[Chunk], frames: int) -> int:
+    """Write the video, of about so many frames; returns how many it has."""
+    seq = 0
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     with (
         Mp4Writer(
@@ -75,10 +79,11 @@ def _write(out: Path, info: ModelInfo, stream: Iterable[Chunk], chunks: int) -> 
         ) as writer,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
-        task = progress.add_task(out.name, total=chunks)
-        for number, chunk in enumerate(stream):
-            begin_us = number * info.chunk_us
-            for index, frame in enumerate(chunk.frames):
-                writer.write_frame(frame, begin_us + index * frame_us)
-            writer.write_audio(chunk.audio, begin_us)
-            progress.advance(task)
+        task = progress.add_task(out.name, total=frames)
+        for chunk in stream:
+            writer.write_audio(chunk.audio, info.media_us(seq))
+            for number, frame in enumerate(chunk.frames, seq):
+                writer.write_frame(frame, info.media_us(number))
+            seq += len(chunk.frames)
+            progress.update(task, completed=seq)
+    return seq

@@ -24,7 +24,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ModelLoad:
     """What a model asks of the machine per stream, from its warm-up."""
 
     step_s: float
@@ -43,8 +43,8 @@ def pick(candidates: Iterable[Candidate]) -> str | None:
 
 
 def admit(
-    new: Load,
-    running: Iterable[Load],
+    new: ModelLoad,
+    running: Iterable[ModelLoad],
     *,
     max_sessions: int | None,
     frees_in_s: float | None,
@@ -64,6 +64,6 @@ def admit(
     raise Capacity(f"all places are taken ({len(loads)} of {limit})", retry_after_s=retry_s)
 
 
-def capacity(load: Load) -> int:
+def capacity(load: ModelLoad) -> int:
     """How many streams of one model fit, at least one."""
     return max(1, int(USABLE_SHARE / max(load.share, 1e-4)))

@@ -35,9 +35,11 @@ class PictureReader:
         Raises NotSupported if the model takes none, InvalidField if it is none to work with.
         """
         check_supported(info, "picture", event_id)
-        assert info.picture is not None, "a model that takes pictures says how they should be"
+        assert info.inputs.picture is not None, (
+            "a model that takes pictures says how they should be"
+        )
         work = asyncio.get_running_loop().run_in_executor(
-            self._thread, _square, text, info.picture.size
+            self._thread, _square, text, info.inputs.picture.size
         )
         try:
             return await work

@@ -19,12 +19,14 @@ from .fields import (
     TrackId,
 )
 from .limits import (
+    MAX_AUDIO_RATE,
     MAX_KBPS,
     MAX_NAME_CHARS,
     MAX_POINTS,
     MAX_TOKEN_CHARS,
     MAX_TRACKS,
     MAX_TRANSITION_CHUNKS,
+    MIN_AUDIO_RATE,
     MIN_KBPS,
 )
 
@@ -44,6 +46,7 @@ class SessionCreate(Message):
     """Open a new stream; what is left out is the server's choice.
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
+    `audio_rate` is that of the audio that the client will send, in samples per second.
     """
 
     type: Literal["session.create"] = "session.create"
@@ -53,6 +56,7 @@ class SessionCreate(Message):
     prompt: Text | None = None
     seed: Seed | None = None
     max_kbps: Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS)] | None = None
+    audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE)] | None = None
 
 
 class SessionResume(Message):

@@ -132,7 +132,7 @@ class AudioOverflow(StreamError):
 
 class NotSupported(StreamError):
     code = "not_supported"
-    default_hint = "Use only the controls that the model lists in the server's hello."
+    default_hint = "Use only the inputs that the model lists in the server's hello."
 
 
 class Replaced(StreamError):

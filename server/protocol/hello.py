@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 
-from ...models.contract import ModelInfo
+from ...models.contract import ModelInfo, ModelInputs
 from . import limits
 from .fields import Codec
 from .server_messages import (
+    Inputs,
     Limits,
     ModelDescription,
-    PictureGuide,
     SceneInfo,
     ServerHello,
 )
@@ -27,7 +28,6 @@ def server_version() -> str:
 
 def describe(info: ModelInfo) -> ModelDescription:
     """A model as clients see it."""
-    guide = info.picture
     return ModelDescription(
         name=info.name,
         title=info.title,
@@ -36,22 +36,7 @@ def describe(info: ModelInfo) -> ModelDescription:
         fps=info.fps,
         chunk_frames=info.chunk_frames,
         sample_rate=info.sample_rate,
-        lookahead_ms=info.lookahead_ms,
-        scenes=[
-            SceneInfo(
-                name=scene.name,
-                title=scene.title,
-                kind=scene.kind,
-                thumbnail=thumbnail_path(info.name, scene.name) if scene.thumbnail else None,
-            )
-            for scene in info.scenes
-        ],
-        prompts=list(info.prompts),
-        controls=sorted(info.controls),
-        picture=guide
-        and PictureGuide(
-            size=guide.size, eyes=[list(eye) for eye in guide.eyes], mouth=list(guide.mouth)
-        ),
+        inputs=_inputs(info),
     )
 
 
@@ -70,12 +55,26 @@ def server_hello(models: Iterable[ModelInfo], codecs: Sequence[Codec]) -> Server
         limits=Limits(
             max_text_bytes=limits.MAX_TEXT_BYTES,
             max_picture_bytes=limits.MAX_PICTURE_BYTES,
-            max_audio_samples=limits.MAX_AUDIO_SAMPLES,
+            max_audio_ms=limits.MAX_AUDIO_MS,
             max_queued_audio_ms=limits.MAX_QUEUED_AUDIO_MS,
             max_prompt_chars=limits.MAX_PROMPT_CHARS,
             max_points=limits.MAX_POINTS,
-            max_tracks=limits.MAX_TRACKS,
             messages_per_s=limits.MESSAGES_PER_S,
             ack_interval_ms=limits.ACK_INTERVAL_MS,
         ),
     )
+
+
+def _inputs(info: ModelInfo) -> Inputs:
+    """The declared inputs by their names; only scenes look different to a client."""
+    taken = {each.name: getattr(info.inputs, each.name) for each in fields(ModelInputs)}
+    taken["scenes"] = [
+        SceneInfo(
+            name=scene.name,
+            title=scene.title,
+            kind=scene.kind,
+            thumbnail=thumbnail_path(info.name, scene.name) if scene.thumbnail else None,
+        )
+        for scene in info.scenes
+    ] or None
+    return Inputs(**taken)

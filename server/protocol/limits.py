@@ -22,8 +22,12 @@ MAX_TRANSITION_CHUNKS = 64
 MAX_SEED = 2**53 - 1
 MIN_KBPS = 32
 MAX_KBPS = 50_000
-UPLINK_SAMPLE_RATE = 16_000
-MAX_AUDIO_SAMPLES = 16_000
+AUDIO_RATE = 16_000
+"""Samples per second of a client's audio, unless `session.create` names another rate."""
+MIN_AUDIO_RATE = 8_000
+MAX_AUDIO_RATE = 48_000
+MAX_AUDIO_MS = 1_000
+"""How long the audio of one packet may last, at the client's rate."""
 MAX_QUEUED_AUDIO_MS = 30_000
 MESSAGES_PER_S = 300
 HELLO_TIMEOUT_S = 10.0

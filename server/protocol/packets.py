@@ -15,7 +15,7 @@ from .errors import (
     UnknownType,
     UnsupportedVersion,
 )
-from .limits import MAX_AUDIO_SAMPLES, PROTOCOL_VERSION
+from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, PROTOCOL_VERSION
 
 HEADER = struct.Struct("<BBHIdIId")
 """version u8, kind u8, flags u16, seq u32, pts_us f64, chunk u32, generation u32, server_ms f64."""
@@ -95,7 +95,10 @@ def parse_packet(data: bytes) -> Packet:
 
 
 def parse_uplink(data: bytes) -> Packet:
-    """Read a client's packet: only audio, of a permitted length. Raises a StreamError."""
+    """Read a client's packet: only audio, of a length that some rate permits.
+
+    Raises a StreamError.
+    """
     packet = parse_packet(data)
     if packet.kind is not Kind.AUDIO_IN:
         raise UnknownType(
@@ -108,13 +111,20 @@ def parse_uplink(data: bytes) -> Packet:
             f"got {len(packet.payload)} bytes",
             field="payload",
         )
-    if len(packet.payload) > 2 * MAX_AUDIO_SAMPLES:
-        raise TooLarge(
-            f"at most {MAX_AUDIO_SAMPLES} samples per packet, got {len(packet.payload) // 2}",
-            field="payload",
-            hint="Split the audio into packets of 320 samples (20 ms).",
-        )
+    check_duration(packet, MAX_AUDIO_RATE)
     return packet
+
+
+def check_duration(packet: Packet, rate: int) -> None:
+    """Raise TooLarge for audio that lasts longer than a packet may at this rate."""
+    count, most = len(packet.payload) // 2, MAX_AUDIO_MS * rate // 1000
+    if count > most:
+        raise TooLarge(
+            f"a packet lasts at most {MAX_AUDIO_MS} ms, which is {most} samples at {rate} Hz, "
+            f"got {count}",
+            field="payload",
+            hint="Split the audio into packets of 20 ms.",
+        )
 
 
 def samples(packet: Packet) -> np.ndarray:

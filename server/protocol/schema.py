@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from .errors import ERRORS
@@ -80,12 +79,6 @@ def documents() -> dict[str, str]:
     }
 
 
-def write_documents(directory: Path) -> None:
-    """Write both documents into `directory`."""
-    for name, text in documents().items():
-        (directory / name).write_text(text)
-
-
 _PACKETS: dict[str, Any] = {
     name: {
         "contentType": "application/octet-stream",
@@ -95,7 +88,7 @@ _PACKETS: dict[str, Any] = {
     for name, summary in (
         ("VideoPacket", "Kind 1: 32-byte header, then one encoded frame."),
         ("AudioOutPacket", "Kind 2: 32-byte header, then 16-bit mono samples of one chunk."),
-        ("AudioInPacket", "Kind 16: 32-byte header, then 16-bit mono samples at 16 kHz."),
+        ("AudioInPacket", "Kind 16: 32-byte header, then 16-bit mono samples at `audio_rate`."),
     )
 }
 

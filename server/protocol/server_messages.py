@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ...models.contract import ControlName
+from ...models.contract import (
+    CameraInput,
+    ImageInput,
+    PictureGuide,
+    PromptInput,
+    SpeechInput,
+    TracksInput,
+    VideoInput,
+)
 from .fields import Codec, Message
 
 
@@ -17,16 +25,29 @@ class SceneInfo(Message):
     thumbnail: str | None = None
 
 
-class PictureGuide(Message):
-    """How a face lies in a picture that the model can work with; places are x, y in 0..1."""
+class Inputs(Message):
+    """What a model accepts: `ModelInputs` with the scenes as clients see them.
 
-    size: int
-    eyes: list[list[float]]
-    mouth: list[float]
+    An input that is left out is not taken.
+    """
+
+    scenes: list[SceneInfo] | None = None
+    prompt: PromptInput | None = None
+    speech: SpeechInput | None = None
+    tracks: TracksInput | None = None
+    picture: PictureGuide | None = None
+    image: ImageInput | None = None
+    camera: CameraInput | None = None
+    video: VideoInput | None = None
+    seed: bool
 
 
 class ModelDescription(Message):
-    """What a client must know of a model before it opens a stream."""
+    """What a client must know of a model before it opens a stream.
+
+    `chunk_frames` is the usual number; what counts is how many frames come. Without `sample_rate`
+    the model gives no sound.
+    """
 
     name: str
     title: str
@@ -34,12 +55,8 @@ class ModelDescription(Message):
     height: int
     fps: int
     chunk_frames: int
-    sample_rate: int
-    lookahead_ms: int
-    scenes: list[SceneInfo]
-    prompts: list[str]
-    controls: list[ControlName]
-    picture: PictureGuide | None = None
+    sample_rate: int | None = None
+    inputs: Inputs
 
 
 class Limits(Message):
@@ -47,11 +64,10 @@ class Limits(Message):
 
     max_text_bytes: int
     max_picture_bytes: int
-    max_audio_samples: int
+    max_audio_ms: int
     max_queued_audio_ms: int
     max_prompt_chars: int
     max_points: int
-    max_tracks: int
     messages_per_s: int
     ack_interval_ms: int
 
@@ -74,7 +90,7 @@ class SessionReady(Message):
     session_id: str
     resume_token: str
     model: str
-    scene: str
+    scene: str | None = None
     prompt: str
     seed: int
     has_picture: bool
@@ -82,8 +98,7 @@ class SessionReady(Message):
     height: int
     fps: int
     chunk_frames: int
-    sample_rate: int
-    lookahead_ms: int
+    sample_rate: int | None = None
     codec: Codec
     codec_string: str
     generation: int
@@ -123,7 +138,7 @@ class State(Message):
     talking: bool
     paused: bool
     queued_audio_ms: int
-    scene: str
+    scene: str | None = None
     pts_us: float
 
 

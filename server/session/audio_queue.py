@@ -1,10 +1,11 @@
-"""The jitter buffer between a client's audio and the model: whole chunks out, silence when dry."""
+"""The jitter buffer between a client's audio and the model: steps fed whole, or with silence."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..protocol.errors import AudioOverflow
+from .resampler import Resampler
 
 FLUSH_AFTER_S = 0.5
 ARRIVING_S = 0.3
@@ -13,18 +14,22 @@ SILENT_PEAK = 300
 
 
 class AudioQueue:
-    """Samples in, one chunk per step out.
+    """Samples at the client's `audio_rate` in, at the model's `sample_rate` out, step by step.
 
-    Speaking starts when a chunk is queued or the utterance has ended; when it runs dry the model
-    is fed silence until a chunk is queued again. A sender that falls silent without saying so
-    ends its utterance after `FLUSH_AFTER_S`. Audio that comes no faster than real time is live:
-    when a stall has left more than three chunks of it waiting, silent stretches are skipped, so
-    that a conversation does not stay late for ever.
+    Speaking starts when as much as a step takes is queued or the utterance has ended; when it runs
+    dry the model is fed silence until that much is queued again. A sender that falls silent
+    without saying so ends its utterance after `FLUSH_AFTER_S`. Audio that comes no faster than
+    real time is live: when a stall has left more than three chunks of it waiting, silent stretches
+    are skipped, so that a conversation does not stay late for ever. `chunk_samples` is how much a
+    usual chunk takes.
     """
 
-    def __init__(self, *, sample_rate: int, chunk_samples: int, max_queued_ms: int) -> None:
+    def __init__(
+        self, *, audio_rate: int, sample_rate: int, chunk_samples: int, max_queued_ms: int
+    ) -> None:
         self._sample_rate = sample_rate
         self._chunk_samples = chunk_samples
+        self._resampler = Resampler(audio_rate, sample_rate)
         self._max_samples = max_queued_ms * sample_rate // 1000
         self._samples = np.zeros(0, np.int16)
         self._speaking = False
@@ -46,8 +51,11 @@ class AudioQueue:
         return len(self._samples) > 0 or arriving
 
     def push(self, samples: np.ndarray, now_s: float) -> None:
-        """Append int16 [n]. Raises AudioOverflow, and takes nothing, when it does not fit."""
-        if len(self._samples) + len(samples) > self._max_samples:
+        """Append int16 [n] at the client's rate.
+
+        Raises AudioOverflow, and takes nothing, when it does not fit.
+        """
+        if len(self._samples) + self._resampler.converted(len(samples)) > self._max_samples:
             raise AudioOverflow(
                 f"{self.queued_ms} ms of audio wait already and "
                 f"at most {self._max_samples * 1000 // self._sample_rate} ms may",
@@ -55,33 +63,42 @@ class AudioQueue:
             )
         if not len(self._samples) and not self._speaking:
             self._first_s, self._pushed_samples = now_s, 0
-        self._samples = np.concatenate((self._samples, samples))
-        self._pushed_samples += len(samples)
+        self._append(self._resampler.push(samples))
         self._last_s = now_s
         self._ended = False
 
     def end(self) -> None:
         """No more of this utterance will come: play out what is here without waiting."""
+        self._append(self._resampler.finish())
         self._ended = len(self._samples) > 0
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._samples = self._samples[:0]
+        self._resampler.reset()
         self._speaking = self._ended = False
         self._last_s = None
 
-    def take(self, now_s: float) -> np.ndarray:
-        """What the next step is fed: int16 [at most a chunk], empty for silence."""
+    def take(self, now_s: float, samples: int) -> np.ndarray:
+        """What the next step is fed: int16 [at most `samples`], empty for silence."""
+        if not samples:
+            return self._samples[:0]
         if self._live(now_s):
             self._skip_silence()
+        if self._quiet(now_s):
+            self._append(self._resampler.finish())
         ended = self._ended or self._quiet(now_s)
-        if len(self._samples) >= self._chunk_samples or (ended and len(self._samples)):
+        if len(self._samples) >= samples or (ended and len(self._samples)):
             self._speaking = True
-            return self._pop(self._chunk_samples)
+            return self._pop(samples)
         if self._speaking:
             self._speaking = False
             self.underruns += not ended
         return self._samples[:0]
+
+    def _append(self, samples: np.ndarray) -> None:
+        self._samples = np.concatenate((self._samples, samples))
+        self._pushed_samples += len(samples)
 
     def _pop(self, count: int) -> np.ndarray:
         head, self._samples = self._samples[:count], self._samples[count:]

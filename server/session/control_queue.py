@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-
 from ...models.contract import (
     PICTURE,
     Chunk,
@@ -14,6 +12,7 @@ from ...models.contract import (
 )
 from ..protocol.client_messages import Reset, SceneChange, TracksClear
 from ..protocol.errors import NotSupported, UnknownScene
+from ..protocol.limits import MAX_TRACKS
 from ..protocol.server_messages import Applied
 from .pending import (
     Event,
@@ -33,7 +32,10 @@ class ControlQueue:
         self.has_picture = has_picture
         """Whether the stream has a picture of its own, or will have with the next step."""
         self._info = info
-        self._pending = PendingControls()
+        tracks = info.inputs.tracks
+        self._pending = PendingControls(
+            max_tracks=0 if tracks is None else min(tracks.max_tracks, MAX_TRACKS)
+        )
         self._begun: deque[tuple[Controls, list[Event]]] = deque()
 
     @property
@@ -43,9 +45,14 @@ class ControlQueue:
 
     def add(self, control: ModelControl) -> None:
         """Queue a control for the next step. Raises a StreamError for one that cannot be."""
-        if not isinstance(control, Reset):
-            name = "tracks" if isinstance(control, TracksClear) else control.type
-            check_supported(self._info, name, control.event_id)
+        match control:
+            case Reset():
+                if control.seed is not None:
+                    check_supported(self._info, "seed", control.event_id, field="seed")
+            case TracksClear():
+                check_supported(self._info, "tracks", control.event_id)
+            case _:
+                check_supported(self._info, control.type, control.event_id)
         if isinstance(control, SceneChange):
             check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
         self._pending.add(control)
@@ -59,10 +66,10 @@ class ControlQueue:
         """Let go of what a pointer holds, keeping anchors: the viewer's hand is gone."""
         self._pending.release_held()
 
-    def begin(self, audio: np.ndarray) -> Controls:
-        """The controls of a step that is fed `audio`."""
+    def begin(self) -> Controls:
+        """The controls of the next step, without the speech that it is fed."""
         pending, self._pending = self._pending, self._pending.following()
-        controls = pending.controls(audio)
+        controls = pending.controls()
         self._begun.append((controls, pending.events))
         return controls
 
@@ -81,11 +88,16 @@ class ControlQueue:
         return controls
 
 
-def check_supported(info: ModelInfo, control: str, event_id: str | None) -> None:
-    """Raise NotSupported unless the model obeys this kind of control."""
-    if control not in info.controls:
-        known = ", ".join(sorted(info.controls))
-        raise NotSupported(f"{info.name} takes no {control}, only {known}", event_id=event_id)
+def check_supported(
+    info: ModelInfo, name: str, event_id: str | None = None, *, field: str | None = None
+) -> None:
+    """Raise NotSupported, naming what is taken, unless the model takes the input of this name."""
+    taken = sorted(info.inputs.names)
+    if name not in taken:
+        instead = f"only {', '.join(taken)}" if taken else "nor anything else"
+        raise NotSupported(
+            f"{info.name} takes no {name}, {instead}", field=field, event_id=event_id
+        )
 
 
 def check_scene(
@@ -93,7 +105,7 @@ def check_scene(
 ) -> None:
     """Raise UnknownScene, naming the known ones, unless the stream can show this scene."""
     known = [scene.name for scene in info.scenes] + [PICTURE] * has_picture
-    if name == PICTURE and name not in known and info.picture is not None:
+    if name == PICTURE and name not in known and info.inputs.picture is not None:
         raise UnknownScene(
             "this stream has no picture of its own",
             field="scene",

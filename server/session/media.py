@@ -35,17 +35,25 @@ class AudioPiece:
 
 @dataclass(frozen=True, slots=True)
 class MediaChunk:
-    """A generated chunk with its place in the stream."""
+    """A generated chunk with its place in the stream: `first_seq` frames came before it."""
 
     index: int
     first_seq: int
-    pts_us: float
-    frame_us: float
+    fps: int
     talking: bool
     discontinuity: bool
     server_ms: float
     frames: np.ndarray
     audio: np.ndarray
+
+    @property
+    def end_seq(self) -> int:
+        """The seq of the frame after its last one."""
+        return self.first_seq + len(self.frames)
+
+    def pts_us(self, seq: int) -> float:
+        """Media time of a frame."""
+        return seq * 1e6 / self.fps
 
     def pieces(self, after_seq: int, audio: bool) -> Iterator[AudioPiece | VideoFrame]:
         """Its sound, then its frames, without those up to `after_seq`."""
@@ -53,10 +61,10 @@ class MediaChunk:
         skip = min(count, max(0, after_seq + 1 - self.first_seq))
         if skip == count:
             return
-        if audio:
+        if audio and len(self.audio):
             start = skip * len(self.audio) // count
             yield AudioPiece(
-                self.pts_us + skip * self.frame_us,
+                self.pts_us(self.first_seq + skip),
                 self.index,
                 self.discontinuity,
                 self.server_ms,
@@ -65,7 +73,7 @@ class MediaChunk:
         for number in range(skip, count):
             yield VideoFrame(
                 self.first_seq + number,
-                self.pts_us + number * self.frame_us,
+                self.pts_us(self.first_seq + number),
                 self.index,
                 number == count - 1,
                 self.discontinuity and number == 0,
@@ -75,33 +83,41 @@ class MediaChunk:
 
 
 class ChunkRing:
-    """The newest chunks of a stream, kept raw so that a resumed connection can be sent them."""
+    """The newest chunks of a stream, kept raw so that a resumed connection can be sent them.
 
-    def __init__(self, max_chunks: int) -> None:
-        self._chunks: deque[MediaChunk] = deque(maxlen=max_chunks)
+    At least the newest `min_frames` frames are kept, and no chunk that is not needed for that.
+    """
 
-    def __len__(self) -> int:
-        return len(self._chunks)
+    def __init__(self, min_frames: int) -> None:
+        self._min_frames = min_frames
+        self._chunks: deque[MediaChunk] = deque()
+
+    @property
+    def frames(self) -> int:
+        """Frames that are kept."""
+        return self._chunks[-1].end_seq - self._chunks[0].first_seq if self._chunks else 0
 
     def push(self, chunk: MediaChunk) -> None:
-        """Keep a chunk; the oldest makes room."""
+        """Keep a chunk; the oldest make room."""
         self._chunks.append(chunk)
+        while self.frames - len(self._chunks[0].frames) >= self._min_frames:
+            self._chunks.popleft()
 
     def after(self, seq: int) -> list[MediaChunk]:
         """The chunks with a frame after `seq`, oldest first."""
-        return [chunk for chunk in self._chunks if chunk.first_seq + len(chunk.frames) > seq + 1]
+        return [chunk for chunk in self._chunks if chunk.end_seq > seq + 1]
 
     def talking_at(self, position_us: float) -> bool:
         """Whether the chunk shown at this media time carries speech."""
         for chunk in self._chunks:
-            if 0 <= position_us - chunk.pts_us < len(chunk.frames) * chunk.frame_us:
+            if chunk.pts_us(chunk.first_seq) <= position_us < chunk.pts_us(chunk.end_seq):
                 return chunk.talking
         return False
 
     def mute_from(self, position_us: float) -> None:
         """Silence what starts at or after this media time."""
         for place, chunk in enumerate(self._chunks):
-            if chunk.pts_us >= position_us:
+            if chunk.pts_us(chunk.first_seq) >= position_us:
                 self._chunks[place] = mute(chunk)
 
     def clear(self) -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...models.contract import ModelInfo
-from ..protocol.limits import MAX_KBPS
-from .playhead import EXTRAPOLATE_S
+from ...models.contract import ModelInfo, StreamRequest
+from ..protocol.limits import AUDIO_RATE, MAX_KBPS
+from .playhead_estimate import EXTRAPOLATE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """Settings of one stream that last as long as it."""
+    """Settings of one stream that last as long as it.
+
+    `request` is what the model was started with; `audio` whether sound is sent, `audio_rate` the
+    samples per second of what the client sends.
+    """
 
     session_id: str
     resume_token: str
-    seed: int
-    scene: str
-    prompt: str
-    has_picture: bool = False
+    request: StreamRequest
     audio: bool = True
+    audio_rate: int = AUDIO_RATE
     max_kbps: int = MAX_KBPS
     max_lead_chunks: float = 1.7
     max_under_way: int = 1
@@ -28,7 +30,7 @@ class SessionOptions:
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
 
-    def ring_chunks(self, info: ModelInfo) -> int:
-        """Chunks kept for a resume: the lead, and what ran on after the client was lost."""
+    def ring_frames(self, info: ModelInfo) -> int:
+        """Frames kept for a resume: the lead, and what ran on after the client was lost."""
         beyond_s = EXTRAPOLATE_S + 0.5
-        return math.ceil(self.max_lead_chunks + beyond_s * 1e6 / info.chunk_us) + 1
+        return math.ceil((self.max_lead_chunks + 1) * info.chunk_frames + beyond_s * info.fps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...models.contract import ModelInfo
 from ..protocol.client_messages import Ack
 from .link import Link, default_kbps
-from .playhead import Playhead
+from .playhead_estimate import PlayheadEstimate
 
 LATE_SHARE = 0.25
 
@@ -16,14 +16,20 @@ class Pacing:
     def __init__(self, info: ModelInfo, *, max_lead_chunks: float, max_kbps: int) -> None:
         self._info = info
         self._max_kbps = min(default_kbps(info.width, info.height, info.fps), max_kbps)
-        self._playhead = Playhead(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
+        self._playhead = PlayheadEstimate(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
         self._link = Link(max_kbps=self._max_kbps)
         self._late = False
-        self.generated_us = 0.0
+        self.frames = 0
+        """Frames generated; the next one has this seq."""
         self._end_us = 0.0
         """Where the media ends that the viewer was or will be sent."""
         self._leaving_us = 0.0
         self.skipped_frames = 0
+
+    @property
+    def generated_us(self) -> float:
+        """Media time of the frames that were generated."""
+        return self._info.media_us(self.frames)
 
     @property
     def kbps(self) -> int:
@@ -44,10 +50,10 @@ class Pacing:
             return None
         return self._playhead.next_step_s(now_s, self._end_us + under_way * self._info.chunk_us)
 
-    def generated(self, now_s: float) -> None:
-        """Another chunk is there."""
+    def generated(self, frames: int, now_s: float) -> None:
+        """Another chunk, of so many frames, is there."""
         self._late = self.lead_us(now_s) < LATE_SHARE * self._info.chunk_us
-        self.generated_us += self._info.chunk_us
+        self.frames += frames
         self._end_us = self.generated_us
 
     def ack(self, ack: Ack, now_s: float) -> None:
@@ -60,7 +66,7 @@ class Pacing:
     def admit(self, seq: int, waiting_frames: int, now_s: float) -> bool:
         """Whether to encode this frame; if not, it is skipped and counted."""
         if not self._link.skip(self._max_lead_s, self._info.chunk_frames, now_s):
-            self._leaving_us = self.pts_us(seq + 1)
+            self._leaving_us = self._info.media_us(seq + 1)
             return True
         self.skipped_frames += 1
         if not waiting_frames:
@@ -92,12 +98,8 @@ class Pacing:
     def restart(self, seq: int) -> None:
         """A new connection shows the stream from this frame on."""
         self._link = Link(max_kbps=self._max_kbps)
-        self._playhead.restart(self.pts_us(seq))
-        self._leaving_us, self._end_us = self.pts_us(seq), self.generated_us
-
-    def pts_us(self, seq: int) -> float:
-        """Media time of a frame."""
-        return seq * self._info.chunk_us / self._info.chunk_frames
+        self._playhead.restart(self._info.media_us(seq))
+        self._leaving_us, self._end_us = self._info.media_us(seq), self.generated_us
 
     @property
     def _max_lead_s(self) -> float:

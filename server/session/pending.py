@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from ...models.contract import PICTURE, Controls, TrackEvent
 from ..protocol.client_messages import (
     Prompt,
@@ -18,7 +16,6 @@ from ..protocol.client_messages import (
     TracksClear,
 )
 from ..protocol.errors import InvalidField, RateLimited
-from ..protocol.limits import MAX_TRACKS
 
 MAX_EVENTS = 256
 MAX_TRACK_EVENTS = 512
@@ -46,8 +43,9 @@ class Event:
 
 @dataclass
 class PendingControls:
-    """What the next step will be told, and whom to answer."""
+    """What the next step will be told, and whom to answer; at most `max_tracks` are held."""
 
+    max_tracks: int
     events: list[Event] = field(default_factory=list)
     live_tracks: dict[int, bool] = field(default_factory=dict)
     """Held track ids; True for an anchor."""
@@ -99,7 +97,7 @@ class PendingControls:
         if held:
             self._release(held)
 
-    def controls(self, audio: np.ndarray) -> Controls:
+    def controls(self) -> Controls:
         """What to tell the model; go on with `following` afterwards."""
         prompt = self._prompt
         return Controls(
@@ -107,7 +105,6 @@ class PendingControls:
             transition_chunks=0 if prompt is None else prompt.transition_chunks,
             scene=self._scene,
             picture=self._picture,
-            audio=audio,
             clear_audio=self._clear_audio,
             tracks=tuple(self._tracks),
             clear_tracks=self._clear_tracks,
@@ -117,7 +114,7 @@ class PendingControls:
 
     def following(self) -> PendingControls:
         """Nothing pending, with the same tracks held."""
-        return PendingControls(live_tracks=self.live_tracks)
+        return PendingControls(self.max_tracks, live_tracks=self.live_tracks)
 
     def _add_tracks(self, control: Tracks) -> None:
         live = dict(self.live_tracks)
@@ -126,9 +123,9 @@ class PendingControls:
                 live.pop(point.id, None)
             elif point.phase == "down" or point.phase == "anchor":
                 live[point.id] = point.phase == "anchor"
-            if len(live) > MAX_TRACKS:
+            if len(live) > self.max_tracks:
                 raise InvalidField(
-                    f"at most {MAX_TRACKS} tracks may be held",
+                    f"at most {self.max_tracks} tracks may be held",
                     field=f"points[{number}].id",
                     hint="Release a track with phase up or tracks.clear first.",
                     event_id=control.event_id,

@@ -7,42 +7,52 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What happened per second since the last look; `step_s` is the mean time of a step."""
+    """What happened per second since the last look.
+
+    `step_s` is the mean time of a step, `rtf` the time of all steps over that of their media.
+    """
 
     fps: float
     kbps: float
     step_s: float
+    rtf: float
 
 
 class Rates:
-    """Counts frames, bytes and step times between two looks."""
+    """Counts frames, bytes, step times and what they made between two looks."""
 
-    def __init__(self, now_s: float, last_step_s: float = 0.0) -> None:
+    def __init__(self, now_s: float, last_step: tuple[float, float] = (0.0, 1.0)) -> None:
         self.since_s = now_s
         self._frames = self._bytes = self._steps = 0
-        self._step_sum_s = 0.0
-        self._last_step_s = last_step_s
+        self._step_sum_s = self._media_sum_s = 0.0
+        self._last_step = last_step
 
     def sent(self, byte_count: int, *, frame: bool) -> None:
         """A packet left."""
         self._bytes += byte_count
         self._frames += frame
 
-    def stepped(self, step_s: float) -> None:
-        """A chunk took this long to generate."""
+    def stepped(self, step_s: float, media_s: float) -> None:
+        """A chunk that lasts `media_s` took `step_s` to generate."""
         self._steps += 1
         self._step_sum_s += step_s
-        self._last_step_s = step_s
+        self._media_sum_s += media_s
+        self._last_step = step_s, media_s
 
     def figures(self, now_s: float) -> Figures:
         """The figures so far; go on with `following` afterwards."""
         elapsed_s = max(1e-3, now_s - self.since_s)
-        step_s = self._step_sum_s / self._steps if self._steps else self._last_step_s
-        return Figures(self._frames / elapsed_s, self._bytes * 8e-3 / elapsed_s, step_s)
+        step_s, media_s = (self._step_sum_s, self._media_sum_s) if self._steps else self._last_step
+        return Figures(
+            fps=self._frames / elapsed_s,
+            kbps=self._bytes * 8e-3 / elapsed_s,
+            step_s=step_s / max(1, self._steps),
+            rtf=step_s / media_s,
+        )
 
     def following(self, now_s: float) -> Rates:
         """Counters that start at `now_s`."""
-        return Rates(now_s, self._last_step_s)
+        return Rates(now_s, self._last_step)
 
 
 class TokenBucket:

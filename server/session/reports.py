@@ -15,7 +15,6 @@ class Now:
     """The session's figures at one moment."""
 
     chunk: int
-    chunk_us: int
     lead_us: float
     target_kbps: int
     skipped_frames: int
@@ -54,7 +53,7 @@ class Reports:
             fps=round(figures.fps, 2),
             lead_ms=round(now.lead_us / 1e3, 1),
             chunk_time_ms=round(figures.step_s * 1e3, 2),
-            rtf=round(figures.step_s * 1e6 / now.chunk_us, 4),
+            rtf=round(figures.rtf, 4),
             kbps=round(figures.kbps, 1),
             target_kbps=float(now.target_kbps),
             skipped_frames=now.skipped_frames,
@@ -63,5 +62,5 @@ class Reports:
         )
 
 
-def _what(state: State) -> tuple[bool, bool, bool, str]:
+def _what(state: State) -> tuple[bool, bool, bool, str | None]:
     return state.received, state.talking, state.paused, state.scene

@@ -35,7 +35,7 @@ from ..protocol.errors import (
 )
 from ..protocol.limits import MAX_QUEUED_AUDIO_MS
 from ..protocol.messages import answer
-from ..protocol.packets import Packet, samples
+from ..protocol.packets import Packet, check_duration, samples
 from ..protocol.server_messages import (
     Applied,
     Pong,
@@ -56,6 +56,7 @@ from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .pending import OwnPicture
 from .reports import Now, Reports
+from .speech_budget import SpeechBudget
 
 
 class Session:
@@ -64,9 +65,9 @@ class Session:
     def __init__(self, info: ModelInfo, options: SessionOptions, now_s: float) -> None:
         self.info = info
         self.options = options
-        self.scene = options.scene
-        self.prompt = options.prompt
-        self.seed = options.seed
+        self.scene = options.request.scene
+        self.prompt = options.request.prompt or ""
+        self.seed = options.request.seed
         self.generation = 0
         self.attached = True
         self.paused = False
@@ -82,16 +83,19 @@ class Session:
         """Whether the next chunk does not continue the one before it."""
         self._key_wanted = True
         self._audio_seq = 0
-        self._controls = ControlQueue(info, has_picture=options.has_picture)
+        self._controls = ControlQueue(info, has_picture=options.request.picture is not None)
         self._audio = AudioQueue(
-            sample_rate=info.sample_rate,
+            audio_rate=options.audio_rate,
+            # without speech nothing is ever queued
+            sample_rate=info.sample_rate or options.audio_rate,
             chunk_samples=info.chunk_samples,
             max_queued_ms=MAX_QUEUED_AUDIO_MS,
         )
+        self._budget = SpeechBudget(info)
         self._pacing = Pacing(
             info, max_lead_chunks=options.max_lead_chunks, max_kbps=options.max_kbps
         )
-        self._ring = ChunkRing(options.ring_chunks(info))
+        self._ring = ChunkRing(options.ring_frames(info))
         self._outbox = Outbox()
         self._reports = Reports(now_s)
 
@@ -120,9 +124,10 @@ class Session:
         self._update_state(now_s)
 
     def receive_audio(self, packet: Packet, now_s: float) -> None:
-        """Queue the client's audio. Raises AudioOverflow or NotSupported."""
+        """Queue the client's audio. Raises AudioOverflow, TooLarge or NotSupported."""
         self._heard_s = now_s
-        check_supported(self.info, "audio", None)
+        check_supported(self.info, "speech")
+        check_duration(packet, self.options.audio_rate)
         self._audio.push(samples(packet), now_s)
         self._update_state(now_s)
 
@@ -162,12 +167,15 @@ class Session:
 
     def begin_step(self, now_s: float) -> Controls:
         """The controls of the next chunk. Then comes `finish_step`, or `drop_step`."""
-        return self._controls.begin(self._audio.take(now_s))
+        controls = self._controls.begin()
+        count = self._budget.begin(starts_anew=controls.reset, clears=controls.clear_audio)
+        return replace(controls, audio=self._audio.take(now_s, count))
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
-        controls, answers = self._controls.finish(chunk, media.index, media.pts_us)
+        controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
+        self._budget.finish(len(chunk.frames))
         if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
@@ -177,8 +185,8 @@ class Session:
         self.scene = chunk.scene
         self._obeyed(controls)
         self._ring.push(media)
-        self._reports.rates.stepped(step_s)
-        self._pacing.generated(now_s)
+        self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
+        self._pacing.generated(len(chunk.frames), now_s)
         self.chunks += 1
         if self.attached:
             self._outbox.show(media.pieces(-1, self.options.audio))
@@ -187,6 +195,7 @@ class Session:
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
         self._obeyed(self._controls.drop())
+        self._budget.drop()
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
 
@@ -210,6 +219,11 @@ class Session:
         """Whether the frame that is about to be encoded has to be a key frame."""
         wanted, self._key_wanted = self._key_wanted, False
         return wanted
+
+    @property
+    def frames(self) -> int:
+        """Frames generated; the next one has this seq."""
+        return self._pacing.frames
 
     @property
     def has_picture(self) -> bool:
@@ -291,14 +305,13 @@ class Session:
         """Raise a StreamError unless this client may go on with the stream."""
         if not hmac.compare_digest(token.encode(), self.options.resume_token.encode()):
             raise WrongResumeToken("the resume_token does not belong to this session")
-        if last_seq >= self.chunks * self.info.chunk_frames:
+        if last_seq >= self.frames:
             raise InvalidField(f"seq {last_seq} was never generated", field="last_seq")
 
     def resume(self, last_seq: int, *, audio: bool, now_s: float) -> int:
         """Go on over a new connection after frame `last_seq`; returns the next video seq."""
         chunks = self._ring.after(last_seq)
-        frames = self.info.chunk_frames
-        first = max(last_seq + 1, chunks[0].first_seq) if chunks else self.chunks * frames
+        first = max(last_seq + 1, chunks[0].first_seq) if chunks else self.frames
         self.options = replace(self.options, audio=audio)
         self.attached, self.failure = True, None
         self.generation += 1
@@ -336,18 +349,19 @@ class Session:
                 self.paused = False
                 self._pacing.resume(now_s)
             case AudioEnd():
-                check_supported(self.info, "audio", control.event_id)
+                check_supported(self.info, "speech", control.event_id)
                 self._audio.end()
             case AudioClear():
-                check_supported(self.info, "audio", control.event_id)
+                check_supported(self.info, "speech", control.event_id)
                 position_us = self.position_us(now_s)
                 self._barge_in(position_us)
         chunk = self.chunks + self._controls.under_way - self.dropping
+        coming = self._budget.under_way_frames(besides=self.dropping)
         self.say(
             Applied(
                 event_id=control.event_id,
                 chunk=chunk,
-                pts_us=float(chunk * self.info.chunk_us),
+                pts_us=self.info.media_us(self.frames + coming),
                 position_us=position_us,
             )
         )
@@ -370,12 +384,10 @@ class Session:
         self.seed = self.seed if controls.seed is None else controls.seed
 
     def _place(self, chunk: Chunk, now_s: float) -> MediaChunk:
-        frames = self.info.chunk_frames
         return MediaChunk(
             index=self.chunks,
-            first_seq=self.chunks * frames,
-            pts_us=self._pacing.generated_us,
-            frame_us=self.info.chunk_us / frames,
+            first_seq=self.frames,
+            fps=self.info.fps,
             talking=chunk.talking,
             discontinuity=False,
             server_ms=now_s * 1e3,
@@ -402,7 +414,6 @@ class Session:
     def _now(self, now_s: float, sessions: int) -> Now:
         return Now(
             chunk=self.chunks,
-            chunk_us=self.info.chunk_us,
             lead_us=self._pacing.lead_us(now_s),
             target_kbps=self.target_kbps,
             skipped_frames=self.skipped_frames,

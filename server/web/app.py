@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,10 +13,12 @@ import uvicorn
 from fastapi import FastAPI, WebSocket
 
 from ...models.pipeline.cluster import Cluster
+from ...models.pipeline.messages import ModelSpec
+from ...models.pipeline.pipeline import Pipeline
+from ...models.registry import MODEL_FACTORY
 from ..config import ServerConfig
 from ..engine.engine import Engine
-from ..engine.staged_worker import StagedWorker, staged_model
-from ..engine.worker import Runner, Worker, load_models
+from ..engine.model_host import ModelHost
 from ..logs import configure_logs, logger
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
@@ -34,9 +36,9 @@ CLOSE_TIMEOUT_S = 5
 MAX_CONNECTIONS = 1024
 
 
-def create_app(config: ServerConfig, worker: Runner) -> FastAPI:
-    """The app that serves `worker`'s models; the worker starts and stops with the app."""
-    engine = Engine(config, worker, Metrics())
+def create_app(config: ServerConfig, hosts: Sequence[ModelHost]) -> FastAPI:
+    """The app that serves these hosts' models; they start and stop with the app."""
+    engine = Engine(config, hosts, Metrics())
     encoders = Encoders()
     pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
     pictures = PictureReader()
@@ -85,12 +87,12 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
 
 
-def build_server(config: ServerConfig, worker: Runner) -> DrainingServer:
+def build_server(config: ServerConfig, hosts: Sequence[ModelHost]) -> DrainingServer:
     """A uvicorn server for `config` that has not been started."""
     cert, key = _certificate(config)
     return DrainingServer(
         uvicorn.Config(
-            create_app(config, worker),
+            create_app(config, hosts),
             host=config.host,
             port=config.port,
             loop="asyncio",
@@ -113,15 +115,20 @@ def serve(config: ServerConfig) -> None:
     configure_logs(config.log_format, config.log_level)
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
-    build_server(config, build_runner(config)).run()
+    build_server(config, build_hosts(config)).run()
 
 
-def build_runner(config: ServerConfig) -> Runner:
-    """Whoever steps the models: a thread of this process, or stages in processes of their own."""
-    if config.stages is None:
-        return Worker(partial(load_models, config.models, config.threads))
-    model = staged_model(config.models[0], config.threads or 1)
-    return StagedWorker(model, config.stages, Cluster.of_environment(os.environ, config.stages))
+def build_hosts(config: ServerConfig) -> list[ModelHost]:
+    """A host for each model, with the processes that the model runs in."""
+    return [ModelHost(name, partial(_pipeline, config, name)) for name in config.models]
+
+
+def _pipeline(config: ServerConfig, name: str) -> Pipeline:
+    stages = config.stages or 1
+    threads = config.threads if config.stages is None else config.threads or 1
+    spec = ModelSpec(MODEL_FACTORY, {"name": name, "threads": threads})
+    cluster = None if config.stages is None else Cluster.of_environment(os.environ, stages)
+    return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
 
 
 def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..engine.engine import Engine
-from ..engine.stream import Stream
+from ..engine.hosted_stream import HostedStream
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import (
@@ -25,10 +25,10 @@ from .security import check_origin, check_token
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class OpenedStream:
     """A stream that a client may now show."""
 
-    stream: Stream
+    stream: HostedStream
     codec: Codec
     next_seq: int
     resumed: bool
@@ -36,7 +36,7 @@ class Opening:
 
 async def shake_hands(
     socket: ClientSocket, engine: Engine, encoders: Encoders, pictures: PictureReader
-) -> Opening:
+) -> OpenedStream:
     """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
@@ -54,9 +54,9 @@ async def shake_hands(
             await socket.refuse(error)
 
 
-def ready_message(opening: Opening, codec_string: str) -> SessionReady:
+def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     """What tells the client that its stream is open."""
-    session = opening.stream.session
+    session = opened.stream.session
     info, options = session.info, session.options
     return SessionReady(
         session_id=options.session_id,
@@ -71,12 +71,11 @@ def ready_message(opening: Opening, codec_string: str) -> SessionReady:
         fps=info.fps,
         chunk_frames=info.chunk_frames,
         sample_rate=info.sample_rate,
-        lookahead_ms=info.lookahead_ms,
-        codec=opening.codec,
+        codec=opened.codec,
         codec_string=codec_string,
         generation=session.generation,
-        next_seq=opening.next_seq,
-        resumed=opening.resumed,
+        next_seq=opened.next_seq,
+        resumed=opened.resumed,
         grace_s=options.grace_s,
     )
 
@@ -100,17 +99,17 @@ async def _open(
     codec: Codec,
     engine: Engine,
     pictures: PictureReader,
-) -> Opening:
+) -> OpenedStream:
     match message:
         case SessionCreate():
             picture = None
             if message.picture is not None:
                 picture = await pictures.read(message.picture, engine.model(message.model))
             stream = engine.create(message, audio=hello.audio, picture=picture)
-            return Opening(stream, codec, 0, resumed=False)
+            return OpenedStream(stream, codec, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return Opening(stream, codec, next_seq, resumed=True)
+            return OpenedStream(stream, codec, next_seq, resumed=True)
         case _:
             event_id = getattr(message, "event_id", None)
             raise OutOfOrder("open a stream first", event_id=event_id)

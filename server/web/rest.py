@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from ..engine.engine import Engine
 from ..engine.health import Health
-from ..engine.stream import Stream
+from ..engine.hosted_model import Condition
+from ..engine.hosted_stream import HostedStream
 from ..protocol.errors import Unauthorized
 from ..protocol.hello import describe, server_version
 from ..protocol.server_messages import ModelDescription
@@ -20,12 +21,21 @@ from .security import bearer, check_token
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class ModelHealth(BaseModel):
+    """How one model is, since when (seconds since 1970), and why if it is not well."""
+
+    name: str
+    condition: Condition
+    since_s: float
+    why: str | None = None
+
+
 class HealthReport(BaseModel):
-    """Whether the process works; `reason` says why not."""
+    """Whether the process works, and each of its models."""
 
     status: Literal["ok", "failed"]
     engine: Health
-    reason: str | None = None
+    models: list[ModelHealth]
     version: str
 
 
@@ -43,10 +53,11 @@ class SessionReport(BaseModel):
 
     session_id: str
     model: str
-    scene: str
+    scene: str | None
     attached: bool
     paused: bool
     chunks: int
+    frames: int
     lead_ms: float
     queued_audio_ms: int
     target_kbps: int
@@ -67,13 +78,21 @@ def build_router(engine: Engine) -> APIRouter:
 
     @router.get("/health")
     def health(response: Response) -> HealthReport:
-        """200 while the process can serve or will be able to, 503 after the model failed."""
+        """200 while the process can serve or will be able to, 503 after every model failed."""
         failed = engine.health == "failed"
         response.status_code = 503 if failed else 200
         return HealthReport(
             status="failed" if failed else "ok",
             engine=engine.health,
-            reason=engine.reason or None,
+            models=[
+                ModelHealth(
+                    name=model.name,
+                    condition=model.condition,
+                    since_s=round(model.since_s, 3),
+                    why=model.why or None,
+                )
+                for model in engine.hosted.values()
+            ],
             version=server_version(),
         )
 
@@ -94,7 +113,7 @@ def build_router(engine: Engine) -> APIRouter:
         """Prometheus metrics."""
         return Response(engine.metrics.render(), media_type=PROMETHEUS)
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", response_model_exclude_none=True)
     def models() -> list[ModelDescription]:
         """The models that streams can be opened with."""
         return [describe(info) for info in engine.models.values()]
@@ -113,7 +132,7 @@ def build_router(engine: Engine) -> APIRouter:
     @router.get("/v1/sessions", dependencies=[Depends(allowed)])
     async def sessions() -> list[SessionReport]:
         """The streams of this server."""
-        return [_report(stream, engine.now_s()) for stream in engine.streams.values()]
+        return [_report(stream, engine.now_s()) for stream in engine.streams]
 
     @router.get("/", include_in_schema=False)
     def page() -> Response:
@@ -125,7 +144,7 @@ def build_router(engine: Engine) -> APIRouter:
     return router
 
 
-def _report(stream: Stream, now_s: float) -> SessionReport:
+def _report(stream: HostedStream, now_s: float) -> SessionReport:
     session = stream.session
     return SessionReport(
         session_id=session.options.session_id,
@@ -134,6 +153,7 @@ def _report(stream: Stream, now_s: float) -> SessionReport:
         attached=session.attached,
         paused=session.paused,
         chunks=session.chunks,
+        frames=session.frames,
         lead_ms=round((session.deadline_s(now_s) - now_s) * 1e3, 1),
         queued_audio_ms=session.queued_audio_ms,
         target_kbps=session.target_kbps,

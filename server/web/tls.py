@@ -22,11 +22,13 @@ VALID_FOR = dt.timedelta(days=365)
 RENEW_BEFORE = dt.timedelta(days=30)
 
 
-def self_signed(directory: Path, names: Iterable[str]) -> tuple[Path, Path]:
+def self_signed(
+    directory: Path, names: Iterable[str], valid_for: dt.timedelta = VALID_FOR
+) -> tuple[Path, Path]:
     """Paths of a certificate (EC P-256) and its key for these host names and addresses.
 
-    Made anew when there is none, when a name is missing in it, or when it ends soon. The key is
-    readable by its owner only.
+    Made anew, for `valid_for`, when there is none, when a name is missing in it, or when it ends
+    soon. The key is readable by its owner only.
     """
     cert_path, key_path = directory / "self-signed.crt", directory / "self-signed.key"
     wanted = {_general_name(name) for name in names}
@@ -34,7 +36,8 @@ def self_signed(directory: Path, names: Iterable[str]) -> tuple[Path, Path]:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ec.generate_private_key(ec.SECP256R1())
         _write_private(key_path, _key_pem(key))
-        cert_path.write_bytes(_certificate(key, wanted).public_bytes(serialization.Encoding.PEM))
+        cert = _certificate(key, wanted, valid_for)
+        cert_path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
     return cert_path, key_path
 
 
@@ -84,7 +87,9 @@ def _usable(cert_path: Path, key_path: Path, wanted: set[x509.GeneralName]) -> b
     return fresh and wanted <= names and key.public_key() == cert.public_key()
 
 
-def _certificate(key: ec.EllipticCurvePrivateKey, names: set[x509.GeneralName]) -> x509.Certificate:
+def _certificate(
+    key: ec.EllipticCurvePrivateKey, names: set[x509.GeneralName], valid_for: dt.timedelta
+) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rollcast self-signed")])
     now = dt.datetime.now(dt.UTC)
     ordered = sorted(names, key=lambda name: str(name.value))
@@ -95,7 +100,7 @@ def _certificate(key: ec.EllipticCurvePrivateKey, names: set[x509.GeneralName]) 
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + VALID_FOR)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.SubjectAlternativeName(ordered), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -10,22 +10,17 @@ import structlog
 from starlette.websockets import WebSocketDisconnect
 
 from ..engine.engine import Engine
-from ..engine.stream import Stream
+from ..engine.hosted_stream import HostedStream
 from ..logs import logger
-from ..media.encoder import Encoder, Encoders
+from ..media.encoder import Encoders
+from ..media.packet_encoder import PacketEncoder
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import PictureChange, SessionClose
 from ..protocol.errors import StreamError, Timeout
-from ..protocol.limits import HELLO_TIMEOUT_S
-from ..protocol.packets import (
-    Flags,
-    Kind,
-    Packet,
-    encode_packet,
-)
+from ..protocol.packets import Packet
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
-from .handshake import Opening, ready_message, shake_hands
+from .handshake import OpenedStream, ready_message, shake_hands
 
 CLOSE_NORMAL = 1000
 
@@ -64,56 +59,48 @@ class Connection:
         """Serve the socket until either side closes it."""
         with contextlib.suppress(WebSocketDisconnect, Timeout):
             try:
-                opening = await self._open()
+                opened = await self._open()
                 with structlog.contextvars.bound_contextvars(
-                    session_id=opening.stream.session.options.session_id
+                    session_id=opened.stream.session.options.session_id
                 ):
-                    await self._show(opening)
+                    await self._show(opened)
             except StreamError as error:
                 self._log.info("connection refused or ended", code=error.code, why=error.message)
                 await self._socket.refuse(error)
             else:
                 await self._socket.close(CLOSE_NORMAL)
 
-    async def _open(self) -> Opening:
+    async def _open(self) -> OpenedStream:
+        limit_s = self._engine.config.hello_timeout_s
         try:
-            async with asyncio.timeout(HELLO_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 return await shake_hands(self._socket, self._engine, self._encoders, self._pictures)
         except TimeoutError as error:
-            raise Timeout(f"no stream was opened in {HELLO_TIMEOUT_S:g} s") from error
+            raise Timeout(f"no stream was opened in {limit_s:g} s") from error
 
-    async def _show(self, opening: Opening) -> None:
+    async def _show(self, opened: OpenedStream) -> None:
         """Show the stream; afterwards it is kept for a resume, or freed if that cannot come."""
-        stream = opening.stream
+        stream = opened.stream
         stream.viewer = self
         closed = False
         try:
-            closed = await self._pump(opening, await self._encoder(opening))
+            encoder = await PacketEncoder.open(
+                stream.session, opened.codec, self._encoders, self._pool, self._engine.metrics
+            )
+            closed = await self._pump(opened, encoder)
         finally:
             if stream.viewer is self:
                 failure = stream.session.failure
-                may_resume = opening.resumed or self._told
+                may_resume = opened.resumed or self._told
                 if may_resume and not closed and (failure is None or isinstance(failure, Timeout)):
                     self._engine.detach(stream)
                 else:
                     self._engine.close(stream.session.options.session_id)
 
-    async def _encoder(self, opening: Opening) -> Encoder:
-        info = opening.stream.session.info
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool,
-            self._encoders.open,
-            opening.codec,
-            info.width,
-            info.height,
-            info.fps,
-            opening.stream.session.target_kbps,
-        )
-
-    async def _pump(self, opening: Opening, encoder: Encoder) -> bool:
+    async def _pump(self, opened: OpenedStream, encoder: PacketEncoder) -> bool:
         """Run both directions until one ends; true when the client closed its stream."""
-        reader = asyncio.create_task(self._read(opening.stream), name="socket-read")
-        writer = asyncio.create_task(self._write(opening, encoder), name="socket-write")
+        reader = asyncio.create_task(self._read(opened.stream), name="socket-read")
+        writer = asyncio.create_task(self._write(opened, encoder), name="socket-write")
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
             if not reader.done() and isinstance(writer.exception(), WebSocketDisconnect):
@@ -130,7 +117,7 @@ class Connection:
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
 
-    async def _read(self, stream: Stream) -> bool:
+    async def _read(self, stream: HostedStream) -> bool:
         """Hand messages to the session; true at session.close."""
         while True:
             try:
@@ -153,10 +140,10 @@ class Connection:
             self._engine.wake()
             self._output.set()
 
-    async def _write(self, opening: Opening, encoder: Encoder) -> None:
+    async def _write(self, opened: OpenedStream, encoder: PacketEncoder) -> None:
         """Send session.ready, then what the session says and shows; ends only by raising."""
-        stream, session = opening.stream, opening.stream.session
-        await self._socket.say(ready_message(opening, encoder.codec_string))
+        stream, session = opened.stream, opened.stream.session
+        await self._socket.say(ready_message(opened, encoder.codec_string))
         self._told = True
         while True:
             if self._ended is not None:
@@ -173,15 +160,10 @@ class Connection:
                 await self._socket.say(item)
 
     async def _send_media(
-        self, stream: Stream, encoder: Encoder, item: AudioPiece | VideoFrame
+        self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
-        if isinstance(item, VideoFrame):
-            packet = await self._encode(stream, encoder, item)
-            metrics.frames_sent.inc()
-        else:
-            packet = _audio_packet(item, session.take_audio_seq(), session.generation)
-        data = encode_packet(packet)
+        data = await encoder.encode(item)
         if self._ended is not None:
             return
         with metrics.time("send"):
@@ -189,43 +171,3 @@ class Connection:
         metrics.bytes_sent.inc(len(data))
         if self._ended is None:
             session.sent(item, len(data), self._engine.now_s())
-
-    async def _encode(self, stream: Stream, encoder: Encoder, frame: VideoFrame) -> Packet:
-        session = stream.session
-        key, kbps = session.take_key_request(), session.target_kbps
-        metrics = self._engine.metrics
-
-        def work() -> tuple[bytes, bool]:
-            with metrics.time("encode"):
-                encoder.set_kbps(kbps)
-                return encoder.encode(frame.rgb, frame.pts_us, key=key)
-
-        payload, is_key = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        flags = Flags.KEY if is_key else Flags.NONE
-        if frame.discontinuity:
-            flags |= Flags.DISCONTINUITY
-        if frame.last_of_chunk:
-            flags |= Flags.LAST_OF_CHUNK
-        return Packet(
-            Kind.VIDEO,
-            flags,
-            frame.seq,
-            frame.pts_us,
-            frame.chunk,
-            session.generation,
-            frame.server_ms,
-            payload,
-        )
-
-
-def _audio_packet(piece: AudioPiece, seq: int, generation: int) -> Packet:
-    return Packet(
-        Kind.AUDIO_OUT,
-        Flags.DISCONTINUITY if piece.discontinuity else Flags.NONE,
-        seq,
-        piece.pts_us,
-        piece.chunk,
-        generation,
-        piece.server_ms,
-        piece.samples.astype("<i2").tobytes(),
-    )

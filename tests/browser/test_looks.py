@@ -1,6 +1,5 @@
 """The page as seen and operated: sizes, themes, contrast, keyboard, names, motion."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,13 @@ SIZES = {
     "low": {"viewport": {"width": 1100, "height": 560}},
     "sideways": {"viewport": {"width": 844, "height": 390}, "has_touch": True, "is_mobile": True},
 }
+
+# Resolves when colours have changed that fade; what moves for ever does not count.
+AT_REST = """Promise.allSettled(
+  document.getAnimations()
+    .filter((each) => Number.isFinite(each.effect.getComputedTiming().endTime))
+    .map((each) => each.finished),
+).then(() => true)"""
 
 PROBES = (Path(__file__).parent / "probes.js").read_text()
 
@@ -91,7 +97,7 @@ async def test_text_is_readable_in_light_and_dark(browser: Browser, scheme: Any)
         assert await probe(studio, "lowContrast") == []
         await studio.page.locator("#talk").click()
         await studio.until(lambda s: s["stream"]["talking"], "talking")
-        await asyncio.sleep(0.3)
+        await studio.page.evaluate(AT_REST)
         assert await probe(studio, "lowContrast") == [], "while talking, with the pointer on Stop"
         await studio.page.evaluate("document.getElementById('mic-help').hidden = false")
         await studio.page.keyboard.press("?")

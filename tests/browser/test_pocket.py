@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
+import torch
+import torch.nn.functional as F
 from playwright.async_api import Browser, async_playwright, expect
 
 from rollcast.models.registry import load_model
@@ -21,7 +22,7 @@ from .babble import SILENT_S, SPOKEN_S, babble
 from .conftest import ARGUMENTS, chromium, write_wav
 from .studio import Studio, studio_at
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 FRAME_S = 0.04
 FRAME_SAMPLES = 640
@@ -113,10 +114,13 @@ async def test_what_is_said_into_the_microphone_moves_the_mouth(tmp_path: Path) 
             await studio.until(lambda s: s["stream"]["talking"], "talking")
             numbers, mouth = await watch(studio, 200, (60, 105, 132, 162))
         await browser.close()
-    loudness = np.array([np.sqrt(np.mean(heard[number] ** 2)) for number in numbers])
-    motion = np.abs(np.diff(mouth, axis=0)).mean(axis=1)
-    steps = np.maximum(np.diff(numbers), 1)
-    motion, loudness = smooth(motion / steps, 5), smooth(loudness[1:], 5)
+    # By media time, however many frames a busy machine has skipped: motion between two that were
+    # shown is that of every frame between them.
+    steps = np.diff(numbers)
+    motion = np.repeat(np.abs(np.diff(mouth, axis=0)).mean(axis=1) / steps, steps)
+    times = range(numbers[0] + 1, numbers[-1] + 1)
+    loudness = np.array([np.sqrt(np.mean(heard[number] ** 2)) for number in times])
+    motion, loudness = smooth(motion, 5), smooth(loudness, 5)
     speaking = loudness > 0.3 * loudness.max()
     silent = loudness < 0.02 * loudness.max()
     assert motion[speaking].mean() > 1.5 * motion[silent].mean()
@@ -159,12 +163,17 @@ def patch(frame: np.ndarray, centre: np.ndarray, reach: int) -> np.ndarray:
 
 
 def find(frame: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Where a pattern is seen best: (x, y) of its centre."""
-    side = pattern.shape[0]
-    windows = sliding_window_view(frame.astype(float), pattern.shape)[:, :, 0]
-    difference = np.abs(windows - pattern).mean(axis=(2, 3, 4))
-    y, x = np.unravel_index(difference.argmin(), difference.shape)
-    return np.array([x, y]) + side / 2
+    """Where a pattern is seen best, by squared difference: (x, y) of its centre.
+
+    Quickly: this runs in the server's event loop.
+    """
+    image, wanted = (
+        torch.from_numpy(x / 255.0).float().movedim(-1, 0)[None] for x in (frame, pattern)
+    )
+    energy = F.conv2d(image.square(), torch.ones_like(wanted))
+    difference = (energy - 2 * F.conv2d(image, wanted))[0, 0]
+    y, x = divmod(int(difference.argmin()), difference.shape[1])
+    return np.array([x, y]) + pattern.shape[0] / 2
 
 
 async def test_words_change_the_picture_and_unknown_ones_are_named(browser: Browser) -> None:

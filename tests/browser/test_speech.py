@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from ..server.running import running
 from .conftest import write_wav
-from .studio import Studio, mouth_rows, studio_at
+from .studio import WAIT_S, Studio, mouth_rows, studio_at
 
 RATE = 44_100
 
@@ -23,7 +23,7 @@ def tone(path: Path, seconds: float, rate: int = RATE) -> Path:
 async def mouth_over(studio: Studio, seconds: float) -> np.ndarray:
     """The mouth's height at short intervals."""
     heights = []
-    async with asyncio.timeout(seconds + 5):
+    async with asyncio.timeout(WAIT_S):
         for _ in range(round(seconds / 0.05)):
             heights.append(mouth_rows(await studio.frame()))
             await asyncio.sleep(0.03)
@@ -141,9 +141,10 @@ async def test_an_interruption_silences_at_once(browser: Browser, tmp_path: Path
         await studio.page.locator("#file-input").set_input_files(tone(tmp_path / "long.wav", 20))
         await studio.until(lambda s: s["stream"]["talking"], "talking")
         await studio.page.get_by_role("button", name="Interrupt").click()
-        await studio.until(lambda s: not s["stream"]["talking"], "silence", limit_s=2.5)
+        # Long before the file would end.
+        await studio.until(lambda s: not s["stream"]["talking"], "silence", limit_s=10)
         assert (await studio.snapshot())["speech"]["file"] is None
-        await asyncio.sleep(0.5)
+        await studio.until_frame(lambda f: mouth_rows(f) <= 6, "the mouth closed", limit_s=5)
         assert (await mouth_over(studio, 0.5)).max() <= 6
 
 
@@ -167,7 +168,7 @@ async def test_a_recording_has_picture_and_sound(browser: Browser, tmp_path: Pat
         await studio.until_playing()
         await studio.page.keyboard.press("r")
         await expect(studio.page.locator("#recording")).to_be_visible()
-        await asyncio.sleep(1.5)
+        await studio.until_playing(37)
         async with studio.page.expect_download() as saving:
             await studio.page.keyboard.press("r")
         file = tmp_path / (await saving.value).suggested_filename

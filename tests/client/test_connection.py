@@ -22,7 +22,7 @@ from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 
 from ..pictures import BLUE, RED, portrait
-from ..server.running import RunningServer, running
+from ..server.running import RunningServer, running, until
 from ..server.web.slow_proxy import slow_proxy
 
 
@@ -121,7 +121,7 @@ async def test_pictures_are_shown_from_the_start_or_later(server: RunningServer)
 
     async with connect(server.http, picture=portrait(RED), pace="reader") as stream:
         assert stream.ready.scene == "picture" and stream.ready.has_picture
-        assert stream.hello.models[0].picture is not None
+        assert stream.hello.models[0].inputs.picture is not None
         reading = asyncio.create_task(take(stream, 60))
         applied = await stream.picture(portrait(BLUE))
         frames = await reading
@@ -186,9 +186,7 @@ async def test_leaving_frees_the_stream_at_once(server: RunningServer) -> None:
     async with connect(server.http) as stream:
         await take(stream, 2)
         assert len(server.engine.streams) == 1
-    async with asyncio.timeout(2):
-        while server.engine.streams:
-            await asyncio.sleep(0.01)
+    await until(lambda: not server.engine.streams)
 
 
 async def test_without_decoding_there_are_sizes_but_no_images(server: RunningServer) -> None:

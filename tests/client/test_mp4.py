@@ -60,3 +60,14 @@ def test_a_failed_recording_leaves_no_file(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir())
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_without_sound_gives_a_file_without_a_track_for_it(tmp_path: Path) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    with Mp4Writer(tmp_path / "a.mp4", width=64, height=48, fps=16, sample_rate=None) as writer:
+        writer.write_frame(image, 0)
+        writer.write_audio(np.zeros(0, np.int16), 0)
+        with pytest.raises(ValueError, match="without a sample_rate"):
+            writer.write_audio(tone(0.1), 0)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]

@@ -11,7 +11,24 @@ from rollcast.client.receiver import ASK_KEY_EVERY_S, Receiver
 from rollcast.client.shown import Audio, Frame
 from rollcast.client.wire import Flags, Kind, Packet
 
-READY = SessionReady.model_construct(codec="jpeg")
+READY = SessionReady(
+    session_id="s",
+    resume_token="t",
+    model="m",
+    prompt="",
+    seed=0,
+    has_picture=False,
+    width=16,
+    height=16,
+    fps=25,
+    chunk_frames=4,
+    codec="jpeg",
+    codec_string="jpeg",
+    generation=0,
+    next_seq=0,
+    resumed=False,
+    grace_s=30.0,
+)
 PICTURE = simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8))
 
 

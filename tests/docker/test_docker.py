@@ -65,7 +65,7 @@ def test_health_is_watched_on_a_route_that_exists(dockerfile: Path) -> None:
     command = json.loads(check.partition("CMD ")[2])
     route = re.search(r"http://127\.0\.0\.1:8000(/\w+)", command[-1])
     assert route
-    assert f'"{route[1]}"' in (ROOT / "server" / "rest.py").read_text()
+    assert f'"{route[1]}"' in (ROOT / "server" / "web" / "rest.py").read_text()
 
 
 def test_our_folders_never_shadow_distributions(dockerfile: Path) -> None:

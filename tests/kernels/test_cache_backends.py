@@ -70,7 +70,7 @@ def run(
     return outputs, cache.tensors()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     config=configs(),

@@ -8,13 +8,18 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rollcast.kernels import dispatch
 from rollcast.kernels.dense_attention.reference import attention_ref
 from rollcast.kernels.dispatch import (
     Backend,
     attention,
+    attention_backend,
     backend_for,
     modulate,
+    plain_attention_backend,
+    turns_in_kernel,
     use_backend,
 )
 
@@ -71,13 +76,73 @@ def test_a_cpu_gets_torch_and_a_forced_backend_ends_with_its_context() -> None:
     assert backend_for(x) == "sdpa"
 
 
+@pytest.mark.parametrize(
+    ("capability", "dtype", "dim", "passes", "by_list", "plain"),
+    [
+        ((9, 0), torch.bfloat16, 128, "triton", "triton", "sdpa"),
+        ((9, 0), torch.float16, 64, "triton", "triton", "sdpa"),
+        ((10, 0), torch.bfloat16, 128, "triton", "triton", "sdpa"),
+        ((8, 0), torch.bfloat16, 128, "triton", "triton", "triton"),
+        ((12, 0), torch.float16, 128, "triton", "triton", "triton"),
+        # the pocket student, the Wan VAE, a reference
+        ((9, 0), torch.float32, 32, "triton", "sdpa", "sdpa"),
+        ((9, 0), torch.bfloat16, 384, "triton", "sdpa", "sdpa"),
+        ((8, 0), torch.float16, 384, "triton", "sdpa", "sdpa"),
+        ((9, 0), torch.float64, 128, "sdpa", "sdpa", "sdpa"),
+    ],
+)
+def test_a_gpu_gets_what_fits(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    dim: int,
+    passes: Backend,
+    by_list: Backend,
+    plain: Backend,
+) -> None:
+    """By tensors that only say that they are on one."""
+    monkeypatch.setattr(dispatch, "_TRITON", True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    with FakeTensorMode():
+        query = torch.empty(1, 2, 7, dim, device="cuda", dtype=dtype)
+    assert backend_for(query) == passes
+    assert attention_backend(query) == by_list
+    assert plain_attention_backend(query) == plain
+    assert turns_in_kernel(query, 7) == (by_list == "triton")
+    assert not turns_in_kernel(query, 10**6)
+    with use_backend("triton"):
+        assert attention_backend(query) == plain_attention_backend(query) == "triton"
+    query.requires_grad_()
+    assert backend_for(query) == attention_backend(query) == plain_attention_backend(query)
+    assert backend_for(query) == "sdpa"
+
+
+@pytest.mark.parametrize("backend", ["triton", "sdpa", "reference"])
+def test_columns_may_lie_behind_one_another(device: torch.device, backend: Backend) -> None:
+    """As in the Wan VAE, whose heads are channels of pictures."""
+    if backend == "triton":
+        pytest.importorskip("triton")
+    torch.manual_seed(4)
+    query, key, value = torch.randn(3, 1, 2, 16, 21, device=device).transpose(3, 4).unbind(0)
+    with use_backend(backend):
+        made = attention(query, key, value)
+    torch.testing.assert_close(made, attention_ref(query, key, value), atol=5e-6, rtol=1e-5)
+
+
+def test_torch_compile_keeps_it_in_one_graph() -> None:
+    query, key, value = torch.randn(3, 1, 2, 7, 16).unbind(0)
+    compiled = torch.compile(attention, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(query, key, value), attention(query, key, value))
+
+
 @pytest.mark.parametrize("backend", ["triton", "reference"])
-def test_backends_agree(backend: Backend) -> None:
+def test_backends_agree(device: torch.device, backend: Backend) -> None:
     if backend == "triton":
         pytest.importorskip("triton")
     torch.manual_seed(3)
-    query, key, value = torch.randn(3, 2, 3, 21, 24).unbind(0)
-    x, shift, scale = torch.randn(2, 6, 20), torch.randn(2, 3, 1, 20), torch.randn(2, 3, 1, 20)
+    query, key, value = torch.randn(3, 2, 3, 21, 24, device=device).unbind(0)
+    shapes = ((2, 6, 20), (2, 3, 1, 20), (2, 3, 1, 20))
+    x, shift, scale = (torch.randn(shape, device=device) for shape in shapes)
     wanted = attention(query, key[:, :, :13], value[:, :, :13]), modulate(x, shift, scale, 1e-6)
     with use_backend(backend):
         made = attention(query, key[:, :, :13], value[:, :, :13]), modulate(x, shift, scale, 1e-6)

@@ -37,8 +37,9 @@ def shortened(folder: Path, golden: Path, name: str, chunks: int) -> Path:
     return path
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["triton", "sdpa", "reference"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("triton", marks=pytest.mark.slow), "sdpa", "reference"]
+)
 @pytest.mark.parametrize("name", ["reward_forcing_alpha07_tiny", "self_forcing_window_sink_tiny"])
 def test_equals_the_published_implementation(
     fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, backend: Backend

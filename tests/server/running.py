@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import av
@@ -16,10 +17,11 @@ import simplejpeg
 from websockets.asyncio.client import ClientConnection, connect
 
 from rollcast.models.contract import Model
+from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.test_pattern import FPS, TestPattern
 from rollcast.server.config import ServerConfig
 from rollcast.server.engine.engine import Engine
-from rollcast.server.engine.worker import Runner, Worker
+from rollcast.server.engine.model_host import ModelHost
 from rollcast.server.protocol.packets import (
     Flags,
     Kind,
@@ -29,7 +31,9 @@ from rollcast.server.protocol.packets import (
 )
 from rollcast.server.web.app import DrainingServer, build_server
 
-WAIT_S = 10.0
+# Far from what anything takes on an idle machine, and less than the time for which a server keeps a
+# stream that was left: what is freed at once differs from what is freed then.
+WAIT_S = 25.0
 FRAME_US = 1_000_000 / FPS
 
 
@@ -58,12 +62,17 @@ class RunningServer:
 async def running(
     load: Callable[[], Sequence[Model]] = lambda: [TestPattern()],
     wait_ready: bool = True,
-    runner: Runner | None = None,
+    hosts: Sequence[ModelHost] | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
-    """Start a server, wait until it is ready, stop it at the end."""
+    """Start a server, wait until it is ready, stop it at the end.
+
+    Its models are those of `load`, each in the thread of its host, or those of `hosts`.
+    """
     settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
-    server = build_server(ServerConfig(port=0, **settings), runner or Worker(load))
+    server = build_server(
+        ServerConfig(port=0, **settings), hosts or in_threads(load, settings["models"])
+    )
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]
@@ -76,6 +85,12 @@ async def running(
     finally:
         server.should_exit = True
         await asyncio.wait_for(task, WAIT_S)
+
+
+def in_threads(load: Callable[[], Sequence[Model]], names: Sequence[str]) -> list[ModelHost]:
+    """Hosts that run models in this process, loaded in the first one's thread."""
+    loaded = cache(load)
+    return [ModelHost(name, lambda k=k: Sequential(loaded()[k])) for k, name in enumerate(names)]
 
 
 async def until(condition: Callable[[], bool], limit_s: float = WAIT_S) -> None:

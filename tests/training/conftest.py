@@ -14,6 +14,16 @@ from training.data.plan import PRESETS
 from training.data.render import render_dataset
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the smoke data set waits for it to be rendered, and some for a training on it."""
+    for item in items:
+        if "render_tools" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.training)
+            item.add_marker(pytest.mark.long)
+            # The first one renders, and the first that needs a training waits for all of it.
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(scope="session")
 def render_tools() -> None:
     """Skips where a package or program that rendering needs is missing."""

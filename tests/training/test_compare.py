@@ -3,15 +3,12 @@
 import csv
 from pathlib import Path
 
-import pytest
 import torch
 
 from training.__main__ import Run
 from training.compare import learn, write
 from training.compare_plot import PANELS, panels_of
 from training.student import prepare
-
-pytestmark = pytest.mark.timeout(400)
 
 
 def test_an_objective_learns_for_its_time_and_is_examined_on_the_way(

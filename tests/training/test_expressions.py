@@ -1,5 +1,6 @@
 """The network that reads expressions learns, and is the same whatever was drawn before it."""
 
+import pytest
 import torch
 
 from training.expressions import train_expressions, vary
@@ -22,6 +23,8 @@ def test_varied_faces_keep_their_shape_and_are_not_what_they_were() -> None:
     assert bool(((seen - faces).abs().mean((1, 2, 3)) > 0.05).all())
 
 
+@pytest.mark.long
+@pytest.mark.training
 def test_it_learns() -> None:
     torch.manual_seed(1)
     faces, which = _spots(40)

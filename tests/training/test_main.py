@@ -26,7 +26,6 @@ def _course(folder: Path, column: str) -> list[float]:
         return [float(row[column]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.timeout(400)
 def test_a_small_training_improves_and_what_it_makes_streams(smoke_run: Run) -> None:
     run = smoke_run
     psnr = _course(run.parts / "autoencoder", "psnr")

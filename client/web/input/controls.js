@@ -5,7 +5,7 @@
  */
 
 /**
- * @import { Applied, Rejected } from "../net/protocol.js"
+ * @import { Applied, Rejected } from "../net/messages.js"
  * @typedef {{type: string, sentMs: number, chunk: number | null}} Pending
  */
 

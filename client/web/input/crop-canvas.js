@@ -2,7 +2,7 @@
 
 import { Crop } from "./crop.js";
 
-/** @import { PictureGuide } from "../net/protocol.js" */
+/** @import { PictureGuide } from "../net/messages.js" */
 
 const LIGHT = "rgb(255, 255, 255)";
 const SHADE = "rgb(10 14 20 / 0.6)";

@@ -8,7 +8,7 @@
 import { MAX_LIVE_TRACKS, MAX_POINTS_PER_MESSAGE } from "../net/protocol.js";
 
 /**
- * @import { TrackPoint } from "../net/protocol.js"
+ * @import { TrackPoint } from "../net/messages.js"
  *
  * @typedef {{x: number, y: number, ms: number}} TrailPoint
  * @typedef {{id: number, x: number, y: number, trail: TrailPoint[], releasedMs: number | null}} Held
@@ -23,6 +23,8 @@ const SAME_PLACE = 0.04;
 
 export class Tracks {
   constructor() {
+    /** How many tracks may be held at a time; the model says. */
+    this.limit = MAX_LIVE_TRACKS;
     /** @type {Map<number | string, Held>} by pointer */
     this._held = new Map();
     /** @type {Held[]} released, still fading */
@@ -55,7 +57,7 @@ export class Tracks {
    * @returns {boolean} false when as many tracks are live as the server allows
    */
   press(pointer, x, y, nowMs) {
-    if (this.live >= MAX_LIVE_TRACKS || this._held.has(pointer)) return false;
+    if (this.live >= this.limit || this._held.has(pointer)) return false;
     const place = { x: unit(x), y: unit(y) };
     const held = { id: this._newId(), ...place, trail: [{ ...place, ms: nowMs }], releasedMs: null };
     this._held.set(pointer, held);
@@ -98,7 +100,7 @@ export class Tracks {
       this._anchors.delete(near.id);
       return near.id;
     }
-    if (this.live < MAX_LIVE_TRACKS) {
+    if (this.live < this.limit) {
       const anchor = { id: this._newId(), x: unit(x), y: unit(y) };
       this._anchors.set(anchor.id, anchor);
       this._outbox.push({ phase: "anchor", ...anchor });

@@ -1,6 +1,6 @@
 /** Which codecs this browser can decode with low delay, best first. */
 
-/** @import { Codec } from "../net/protocol.js" */
+/** @import { Codec } from "../net/messages.js" */
 
 /** @type {[Codec, string][]} */
 const PROBES = [["h264", "avc1.42E01F"], ["vp8", "vp8"]];

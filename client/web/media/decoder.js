@@ -9,7 +9,8 @@ import { FLAG } from "../net/protocol.js";
 import { COLOUR, h264CodecString } from "./codec-support.js";
 
 /**
- * @import { Codec, Packet } from "../net/protocol.js"
+ * @import { Codec } from "../net/messages.js"
+ * @import { Packet } from "../net/protocol.js"
  *
  * @typedef {VideoFrame | ImageBitmap} Picture
  *

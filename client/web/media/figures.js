@@ -1,7 +1,7 @@
 /** What the page measures about the stream, as numbers; `ui/figures.js` shows them. */
 
 /**
- * @import { Stats } from "../net/protocol.js"
+ * @import { Stats } from "../net/messages.js"
  *
  * @typedef {object} Reading
  * @property {number} fps               frames drawn per second

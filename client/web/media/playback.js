@@ -8,7 +8,8 @@ import { Figures } from "./figures.js";
 import { Player } from "./player.js";
 
 /**
- * @import { Packet, SessionReady } from "../net/protocol.js"
+ * @import { SessionReady } from "../net/messages.js"
+ * @import { Packet } from "../net/protocol.js"
  * @import { Stage } from "./stage.js"
  *
  * @typedef {object} PlaybackHooks
@@ -60,7 +61,7 @@ export class Playback {
     this._movedMs = this._hooks.nowMs();
     this._stage.resize(ready.width, ready.height);
     this.player.start(ready);
-    this.audioOut.setSampleRate(ready.sample_rate);
+    if (ready.sample_rate) this.audioOut.setSampleRate(ready.sample_rate);
     this.audioOut.clear();
     this.soundAgain();
     if (ready.resumed) return;

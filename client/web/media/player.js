@@ -10,7 +10,8 @@ import { FrameQueue } from "./frame-queue.js";
 import { MediaClock } from "./media-clock.js";
 
 /**
- * @import { Packet, SessionReady } from "../net/protocol.js"
+ * @import { SessionReady } from "../net/messages.js"
+ * @import { Packet } from "../net/protocol.js"
  * @import { Decoder, DecoderEvents, Picture } from "./decoder.js"
  * @import { Frame } from "./frame-queue.js"
  *

@@ -11,7 +11,8 @@ import { explainLoss, isLostSession } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
 
 /**
- * @import { Codec, ErrorMessage, Packet, ServerHello, ServerMessage, SessionReady } from "./protocol.js"
+ * @import { Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady } from "./messages.js"
+ * @import { Packet } from "./protocol.js"
  * @import { Loss } from "./refusal.js"
  * @import { SessionStore } from "./storage.js"
  * @import { SocketEnv } from "./stream-socket.js"

@@ -1,6 +1,6 @@
 /** What the page's own address says: where the server is, a token, and what to open. */
 
-/** @import { Codec } from "./protocol.js" */
+/** @import { Codec } from "./messages.js" */
 /** @import { SessionWish } from "./connection.js" */
 
 const TOKEN_KEY = "rollcast.token";

@@ -1,8 +1,8 @@
 /**
- * Wire protocol v1: the binary media header and the shapes of the JSON messages.
+ * Wire protocol v1: the binary media header and the reading of messages, whose shapes are in messages.d.ts.
  *
- * This is the page's mirror of server/protocol/messages.py; tests/fixtures/protocol_vectors.json is read by
- * the tests of both, so that they cannot drift apart.
+ * tests/fixtures/protocol_vectors.json is read by the tests of the page, the server and the Python
+ * client, so that they cannot drift apart.
  */
 
 export const VERSION = 1;
@@ -10,6 +10,7 @@ export const HEADER_BYTES = 32;
 export const AUDIO_IN_RATE = 16_000;
 export const MAX_PROMPT_CHARS = 500;
 export const MAX_POINTS_PER_MESSAGE = 64;
+/** What the protocol permits; a model may hold fewer. */
 export const MAX_LIVE_TRACKS = 16;
 /** The scene that a stream's own picture is. */
 export const OWN_PICTURE = "picture";
@@ -18,9 +19,7 @@ export const KIND = Object.freeze({ video: 1, audioOut: 2, audioIn: 16 });
 export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
 
 /**
- * @typedef {"h264" | "vp8" | "jpeg"} Codec
- * @typedef {"down" | "move" | "up" | "anchor"} TrackPhase
- * @typedef {{id: number, phase: TrackPhase, x: number, y: number}} TrackPoint
+ * @import { ServerMessage } from "./messages.js"
  *
  * @typedef {object} Packet  One media packet; times in the unit their name says.
  * @property {number} kind
@@ -31,49 +30,6 @@ export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
  * @property {number} generation  grows when the codec or the size changes
  * @property {number} serverMs    the server's clock when the frame was ready
  * @property {Uint8Array<ArrayBuffer>} payload
- *
- * @typedef {{name: string, title: string, kind: "avatar" | "scene", thumbnail?: string | null}} SceneInfo
- *
- * @typedef {{size: number, eyes: [number, number][], mouth: [number, number]}} PictureGuide
- *   how a face should lie in a picture of `size` pixels a side; x and y in 0..1
- *
- * @typedef {object} ModelInfo
- * @property {string} name
- * @property {string} [title]
- * @property {number} width
- * @property {number} height
- * @property {number} fps
- * @property {number} chunk_frames
- * @property {number} sample_rate
- * @property {SceneInfo[]} scenes
- * @property {string[]} prompts
- * @property {string[]} controls
- * @property {PictureGuide | null} [picture]  a stream may bring a picture of its own
- *
- * @typedef {{type: "hello", version: number, server: string, models: ModelInfo[], codecs: Codec[],
- *   limits: Record<string, number>}} ServerHello
- * @typedef {{type: "session.ready", session_id: string, resume_token: string, model: string,
- *   scene: string, prompt: string, seed: number, has_picture?: boolean, width: number, height: number, fps: number,
- *   chunk_frames: number, sample_rate: number, lookahead_ms: number, codec: Codec,
- *   codec_string: string, generation: number, next_seq: number, resumed: boolean,
- *   grace_s: number}} SessionReady
- * @typedef {{type: "applied", event_id: string, chunk: number, pts_us: number,
- *   position_us?: number | null, ignored_words?: string[] | null, scene?: string | null}} Applied
- * @typedef {{type: "rejected", event_id: string, code: string, field?: string | null,
- *   message: string, hint?: string | null}} Rejected
- * @typedef {{type: "state", received: boolean, talking: boolean, paused: boolean,
- *   queued_audio_ms: number, scene: string, pts_us: number}} StreamState
- * @typedef {{type: "stats", chunk: number, fps: number, lead_ms: number, chunk_time_ms: number,
- *   rtf: number, kbps: number, skipped_frames: number, sessions: number,
- *   queued_audio_ms: number}} Stats
- * @typedef {{type: "pong", t_ms: number, server_ms: number}} Pong
- * @typedef {{type: "draining", retry_after_s: number}} Draining
- * @typedef {{type: "engine.restarting", retry_after_s: number}} EngineRestarting
- * @typedef {{type: "error", code: string, message: string, field?: string | null,
- *   hint?: string | null, fatal: boolean, retry_after_s?: number | null}} ErrorMessage
- * @typedef {ServerHello | SessionReady | Applied | Rejected | StreamState | Stats | Pong | Draining
- *   | EngineRestarting
- *   | ErrorMessage} ServerMessage
  */
 
 /** A message or packet that does not follow protocol v1. */

@@ -1,6 +1,6 @@
 /** Why a connection is not there, and whether it is worth coming back. */
 
-/** @import { ErrorMessage } from "./protocol.js" */
+/** @import { ErrorMessage } from "./messages.js" */
 
 /** The session is gone; another can be opened. */
 const LOST_SESSION = new Set(["unknown_session", "wrong_resume_token", "session_expired"]);

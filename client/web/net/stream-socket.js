@@ -3,7 +3,8 @@
 import { parseMessage, parsePacket, ProtocolError } from "./protocol.js";
 
 /**
- * @import { Packet, ServerMessage } from "./protocol.js"
+ * @import { ServerMessage } from "./messages.js"
+ * @import { Packet } from "./protocol.js"
  *
  * @typedef {Pick<WebSocket, "send" | "close" | "readyState" | "bufferedAmount" | "binaryType" | "onopen"
  *   | "onmessage" | "onclose" | "onerror">} SocketLike

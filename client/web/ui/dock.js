@@ -43,14 +43,10 @@ export class DockView {
     });
   }
 
-  /** @param {boolean} stream  there is one  @param {boolean} audio  and its model listens */
+  /** @param {boolean} stream  there is one  @param {boolean} audio  and its model hears and speaks */
   setUsable(stream, audio) {
-    for (const id of ["talk", "file", "interrupt"]) button(id).disabled = !stream || !audio;
-    for (const id of ["sound", "pause"]) button(id).disabled = !stream;
-  }
-
-  chooseFile() {
-    this._fileInput.click();
+    for (const id of ["talk", "file", "interrupt", "sound"]) button(id).disabled = !stream || !audio;
+    this._pause.disabled = !stream;
   }
 
   /** @param {boolean} on */

@@ -6,7 +6,7 @@ import { Crop } from "../input/crop.js";
 import { button, byId, setText } from "./dom.js";
 
 /**
- * @import { PictureGuide } from "../net/protocol.js"
+ * @import { PictureGuide } from "../net/messages.js"
  * @typedef {{onPicture: (base64: string) => boolean, onUnread: (why: string) => void}} OwnPictureActions
  */
 

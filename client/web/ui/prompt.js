@@ -3,7 +3,7 @@
 import { byId, element, setText } from "./dom.js";
 
 /**
- * @import { ModelInfo } from "../net/protocol.js"
+ * @import { ModelDescription } from "../net/messages.js"
  * @import { PreferenceStore } from "../net/storage.js"
  * @typedef {{onPrompt: (text: string, transitionChunks: number) => boolean, preferences: PreferenceStore}} PromptActions
  */
@@ -13,7 +13,6 @@ export class PromptView {
   constructor({ onPrompt, preferences }) {
     this._onPrompt = onPrompt;
     this._preferences = preferences;
-    this._card = byId("prompt-card", HTMLElement);
     this._text = byId("prompt", HTMLTextAreaElement);
     this._note = byId("prompt-note", HTMLElement);
     this._presets = byId("presets", HTMLElement);
@@ -27,11 +26,10 @@ export class PromptView {
     this._showHistory();
   }
 
-  /** @param {ModelInfo} model */
+  /** @param {ModelDescription} model */
   setModel(model) {
-    this._card.hidden = !model.controls.includes("prompt");
     this._chunkS = model.chunk_frames / model.fps;
-    this._presets.replaceChildren(...model.prompts.map((text) => this._suggestion(text)));
+    this._presets.replaceChildren(...(model.inputs.prompt?.examples ?? []).map((text) => this._suggestion(text)));
     this._showTransition();
   }
 

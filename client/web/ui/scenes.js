@@ -4,7 +4,7 @@ import { OWN_PICTURE } from "../net/protocol.js";
 import { byId, element, setText } from "./dom.js";
 
 /**
- * @import { ModelInfo, SceneInfo } from "../net/protocol.js"
+ * @import { ModelDescription, SceneInfo } from "../net/messages.js"
  * @typedef {{onScene: (name: string) => void, onModel: (name: string) => void}} SceneActions
  */
 
@@ -39,8 +39,8 @@ export class SceneView {
   }
 
   /**
-   * @param {ModelInfo[]} models
-   * @param {ModelInfo} current
+   * @param {ModelDescription[]} models
+   * @param {ModelDescription} current
    */
   setModels(models, current) {
     const listed = JSON.stringify([models.map(({ name }) => name), current]);
@@ -48,14 +48,14 @@ export class SceneView {
     this._shown = listed;
     this._modelCard.hidden = models.length < 2;
     this._model.replaceChildren(...models.map(({ name, title }) =>
-      element("option", { text: title ?? name, attributes: { value: name } })));
+      element("option", { text: title, attributes: { value: name } })));
     this._model.value = current.name;
-    this._titles = new Map(current.scenes.map(({ name, title }) => [name, title]));
+    this._titles = new Map((current.inputs.scenes ?? []).map(({ name, title }) => [name, title]));
     this._titles.set(OWN_PICTURE, "Your picture");
     this._list.replaceChildren(...this._groups(current));
   }
 
-  /** @param {string} name */
+  /** @param {string} name  empty: the model has no scenes */
   setScene(name) {
     for (const input of this._scenes.querySelectorAll("input")) {
       const chosen = input.value === name;
@@ -65,17 +65,18 @@ export class SceneView {
     setText(this._title, this._titles.get(name) ?? "");
   }
 
-  /** Avatars and scenes apart, with a caption when there are both. @param {ModelInfo} model */
+  /** Avatars and scenes apart, with a caption when there are both. @param {ModelDescription} model */
   _groups(model) {
-    const kinds = KINDS.filter(({ kind }) => model.scenes.some((scene) => scene.kind === kind));
+    const scenes = model.inputs.scenes ?? [];
+    const kinds = KINDS.filter(({ kind }) => scenes.some((scene) => scene.kind === kind));
     return kinds.map(({ kind, caption }) => {
-      const choices = model.scenes.filter((scene) => scene.kind === kind).map((scene) => this._choice(model, scene));
+      const choices = scenes.filter((scene) => scene.kind === kind).map((scene) => this._choice(model, scene));
       const row = element("div", { className: "scene-row" }, choices);
       return element("div", {}, kinds.length < 2 ? [row] : [element("p", { className: "caption", text: caption }), row]);
     });
   }
 
-  /** @param {ModelInfo} model @param {SceneInfo} scene */
+  /** @param {ModelDescription} model @param {SceneInfo} scene */
   _choice(model, scene) {
     const input = element("input", { attributes: { type: "radio", name: "scene", value: scene.name } });
     input.addEventListener("change", () => this._onScene(scene.name));
@@ -97,7 +98,7 @@ function revealInRow(choice) {
   row.scrollLeft += offset - (row.clientWidth - choice.clientWidth) / 2;
 }
 
-/** @param {ModelInfo} model @param {SceneInfo} scene */
+/** @param {ModelDescription} model @param {SceneInfo} scene */
 function thumbnailUrl(model, scene) {
   const path = `v1/models/${encodeURIComponent(model.name)}/scenes/${encodeURIComponent(scene.name)}/thumbnail`;
   return new URL(path, document.baseURI).href;

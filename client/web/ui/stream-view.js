@@ -13,7 +13,7 @@ import { StatusView } from "./ui-status.js";
 
 /**
  * @import { App } from "../app.js"
- * @import { ModelInfo, SessionReady, StreamState } from "../net/protocol.js"
+ * @import { Inputs, ModelDescription, SessionReady, State } from "../net/messages.js"
  * @import { PreferenceStore } from "../net/storage.js"
  */
 
@@ -36,7 +36,7 @@ export class StreamView {
     });
     this.scenes = new SceneView({
       onScene: (scene) => {
-        if (!app.control("scene", { scene })) this.showScene(app.stream.scene);
+        if (!app.control("scene", { scene })) this.showScene(app.stream.scene ?? "");
       },
       onModel: (model) => app.connection.restart({ model }),
     });
@@ -46,7 +46,7 @@ export class StreamView {
     });
     this.seed = new SeedView({
       onSeed: (seed) => app.control("seed", { seed }),
-      onRestart: (seed) => app.control("reset", { seed }),
+      onRestart: (seed) => app.control("reset", this._inputs()?.seed ? { seed } : {}),
     });
     this.status = new StatusView({
       onRetry: () => app.connection.retryNow(),
@@ -71,16 +71,16 @@ export class StreamView {
     this.prompt.setPrompt(ready.prompt);
     this.prompt.note("");
     if (!ready.has_picture) this.own.square = null;
-    this.scenes.setOwn(ready.has_picture ?? false, this.own.square);
-    this.showScene(ready.scene);
+    this.scenes.setOwn(ready.has_picture, this.own.square);
+    this.showScene(ready.scene ?? "");
     this.seed.setSeed(ready.seed);
   }
 
-  /** @param {StreamState} state */
+  /** @param {State} state */
   showStream(state) {
     this.dock.setSpeech(state);
     this.dock.setPaused(state.paused);
-    this.showScene(state.scene);
+    this.showScene(state.scene ?? "");
   }
 
   /** @param {string} scene */
@@ -107,9 +107,10 @@ export class StreamView {
     const { phase } = this._app.connection.state;
     const live = phase === "live";
     this.status.render(this._app.status());
-    this.dock.setUsable(phase !== "ended" && phase !== "refused", this._app.model()?.controls.includes("audio") ?? true);
+    const inputs = this._inputs();
+    this.dock.setUsable(phase !== "ended" && phase !== "refused", inputs === null || Boolean(inputs.speech));
     document.body.classList.toggle("live", live);
-    if (this._app.input) this._app.input.enabled = live && (this._app.model()?.controls.includes("tracks") ?? false);
+    if (this._app.input) this._app.input.enabled = live && Boolean(inputs?.tracks);
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
     this.figures.render(this._app.playback.figures.read(nowMs), this._facts());
@@ -131,27 +132,43 @@ export class StreamView {
     };
   }
 
-  /** @param {ModelInfo} model */
+  /** @returns {Inputs | null} what the model of this session takes */
+  _inputs() {
+    return this._app.model()?.inputs ?? null;
+  }
+
+  /** Only what the model takes is offered. @param {ModelDescription} model */
   _showModel(model) {
+    showTaken(model.inputs);
+    this._app.tracks.limit = model.inputs.tracks?.max_tracks ?? 0;
     this.scenes.setModels(this._app.models, model);
     this.prompt.setModel(model);
-    this.own.setGuide(model.picture ?? null);
+    this.own.setGuide(model.inputs.picture ?? null);
   }
 
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
-    const model = this._app.model();
-    const known = model?.scenes.find((scene) => scene.name === sceneName)?.kind ?? "scene";
+    const inputs = this._inputs();
+    const known = inputs?.scenes?.find((scene) => scene.name === sceneName)?.kind ?? "scene";
     const kind = sceneName === OWN_PICTURE ? "avatar" : known;
-    const can = /** @param {string} control */ (control) => model?.controls.includes(control);
-    const speak = kind === "avatar" && can("audio") ? "Press Talk and speak: the picture speaks along." : "";
+    const speak = kind === "avatar" && inputs?.speech ? "Press Talk and speak: the picture speaks along." : "";
     const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";
-    setText(this._dragHint, [speak, can("tracks") ? drag : ""].filter(Boolean).join(" "));
+    setText(this._dragHint, [speak, inputs?.tracks ? drag : ""].filter(Boolean).join(" "));
   }
 
   /** @param {string} text @param {number} transitionChunks */
   _sendPrompt(text, transitionChunks) {
     this.prompt.note("");
     return this._app.control("prompt", { text, transition_chunks: transitionChunks });
+  }
+}
+
+/** `data-needs` names inputs of which one has to be taken for an element to make sense. @param {Inputs} inputs */
+function showTaken(inputs) {
+  const taken = new Set(Object.entries(inputs).flatMap(([name, input]) => (input ? [name] : [])));
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-needs]"))) {
+    const usable = (part.dataset.needs ?? "").split(" ").some((name) => taken.has(name));
+    part.hidden = !usable;
+    if (part instanceof HTMLButtonElement) part.disabled = !usable;
   }
 }

@@ -21,7 +21,6 @@ from rollcast.benchmarks.quality.human import follows, openness, say_recordings
 from rollcast.benchmarks.quality.length import Length
 from rollcast.benchmarks.quality.quality import measure
 from rollcast.benchmarks.quality.speech import Speech
-from rollcast.benchmarks.quality.watch import Watch
 from rollcast.benchmarks.webp import LARGEST_BYTES
 from rollcast.models.pocket.evaluation.evaluation_set import (
     EXPRESSION_FRAMES,
@@ -40,6 +39,7 @@ from rollcast.models.pocket.evaluation.signals import (
     sharpness,
     to_signed,
 )
+from rollcast.models.pocket.evaluation.watch import Watch
 from rollcast.models.pocket.model import PocketModel
 
 KEYS = (
@@ -218,6 +218,7 @@ def test_expressions_that_cannot_be_read_are_left_out(
         assert ("prompt_accuracy" in report["details"]["notes"]) == (read < 0.9)
 
 
+@pytest.mark.slow
 def test_recordings_are_said_and_shown(reference: QualitySet, tmp_path: Path) -> None:
     one, other = reference.rows(["mei-stripes", "ravi-stage"])
     for k, seconds in enumerate((2.2, 0.5, 2.4)):
@@ -236,6 +237,7 @@ def test_recordings_are_said_and_shown(reference: QualitySet, tmp_path: Path) ->
         assert sum(1 for _ in ImageSequence.Iterator(clip)) > 25
 
 
+@pytest.mark.slow
 def test_report_of_the_embedded_model(reference: QualitySet) -> None:
     one = [look.name for look in reference.looks if look.is_avatar][:1]
     small = QualitySet(

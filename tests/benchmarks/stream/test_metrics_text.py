@@ -29,6 +29,16 @@ def test_labels_and_plain_values() -> None:
     assert sample.stages() == {"step"}
 
 
+def test_a_label_may_hold_what_ends_one() -> None:
+    sample = parse('rollcast_errors_total{code="a\\"}, b"} 2.0 1700000000000\n')
+    assert sample.value("rollcast_errors_total", code='a"}, b') == 2
+
+
+def test_what_is_no_metrics_text_is_refused() -> None:
+    with pytest.raises(ValueError):
+        parse("<html>502 Bad Gateway</html>\n")
+
+
 def test_percentiles_lie_within_their_bucket() -> None:
     span = Span(parse(""), parse(TEXT))
     assert span.step_percentile_s(0.25) == pytest.approx(0.05)

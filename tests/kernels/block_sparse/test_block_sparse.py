@@ -134,7 +134,7 @@ def test_torch_gives_the_same(
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_torch_takes_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+def test_torch_takes_a_few_rows_at_a_time(rows: int) -> None:
     """Ten rows with four whole blocks each, four of which name the short block too."""
     torch.manual_seed(9)
     query = torch.randn(1, 2, 80, 8)
@@ -143,10 +143,8 @@ def test_torch_takes_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch, rows:
     short = torch.tensor([0, 1, 1, 0, 0, 1, 0, 0, 1, 0], dtype=torch.bool).view(1, 2, 5, 1)
     blocks = BlockList.from_mask(torch.cat((whole, short), dim=-1), 16, 16)
     # Keys and scores of a row: 70 x (16 + 8) numbers of four bytes.
-    monkeypatch.setattr(
-        "rollcast.kernels.block_sparse.block_sparse_torch._PART_BYTES", rows * 70 * 24 * 4
-    )
-    check(block_sparse_torch(query, key, value, blocks), query, key, value, blocks)
+    made = block_sparse_torch(query, key, value, blocks, part_bytes=rows * 70 * 24 * 4)
+    check(made, query, key, value, blocks)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -168,9 +166,11 @@ def test_blocks_of_policies(device: torch.device, blocks: tuple[int, int]) -> No
         check(operation(query, key, value, chosen, rest=rest), query, key, value, chosen, rest)
 
 
-def test_tiles_divide_every_block(device: torch.device) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tiles_divide_every_block(device: torch.device, dtype: torch.dtype) -> None:
+    key = torch.zeros(1, 1, 1, 128, device=device, dtype=dtype)
     for queries, keys in ((128, 64), (128, 128), (64, 64)):
-        tile = sparse_tile(device, 128, queries, keys)
+        tile = sparse_tile(key, queries, keys)
         assert queries % tile.queries == 0 and keys % tile.keys == 0
 
 

@@ -166,7 +166,6 @@ def rings(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
-@pytest.mark.timeout(300)
 @settings(deadline=None, max_examples=25)
 @given(ring=rings())
 def test_any_ring(device: torch.device, ring: dict[str, object]) -> None:

@@ -1,7 +1,8 @@
 """Things never lie over each other when there is room, and what is held does not give way."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollcast.models.pocket.collisions import push_apart
@@ -13,6 +14,7 @@ _places = st.lists(st.tuples(st.floats(40, 152), st.floats(40, 152)), min_size=3
 
 
 @given(_places, st.integers(0, 2))
+@example(np.array([[40.0, 75.0], [40.0, 40.0], [40.0, 40.0]]), 0)
 def test_they_touch_at_most_and_stay_in_the_frame(places: np.ndarray, held: int) -> None:
     firm = np.arange(3) == held
     moved = push_apart(places, RADIUS, firm)
@@ -36,6 +38,37 @@ def test_two_in_one_place_are_parted() -> None:
     moved = push_apart(places, RADIUS, np.array([True, False, False]))
     assert np.array_equal(moved[0], places[0])
     assert np.isclose(np.hypot(*(moved[1] - moved[0])), 40)
+
+
+@pytest.mark.parametrize("aside", [0.0, 0.001])
+def test_what_is_pushed_along_one_line_gets_out_sideways(aside: float) -> None:
+    """Between what is held and a thing at the border there is no room; beside them there is."""
+    places = np.array([[40.0, 75.0], [40.0 + aside, 11.0], [40.0, 45.0]])
+    moved = push_apart(places, RADIUS, np.array([True, False, False]))
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.hypot(*(moved[a] - moved[b])) > RADIUS[a] + RADIUS[b] - 2
+
+
+def test_what_is_pushed_into_a_corner_goes_round() -> None:
+    places = np.array([[25.0, 25.0], [11.0, 11.0], [150.0, 150.0]])
+    moved = push_apart(places, RADIUS, np.array([True, False, False]))
+    assert np.isclose(np.hypot(*(moved[0] - moved[1])), 40)
+    assert np.isclose(moved[1], 11).sum() == 1
+
+
+def test_without_room_beside_others_a_thing_stays_between_them() -> None:
+    """Three large ones: more than the frame can hold."""
+    large = np.array([80.0, 80.0, 80.0])
+    places = np.array([[60.0, 60.0], [130.0, 130.0], [96.0, 96.0]])
+    held = np.array([True, True, False])
+    moved = push_apart(places, large, held)
+    assert np.array_equal(moved[:2], places[:2])
+    assert (moved >= 40).all() and (moved <= 152).all()
+
+
+def test_one_thing_alone_stays() -> None:
+    alone = np.array([[30.0, 30.0]])
+    assert np.array_equal(push_apart(alone, RADIUS[:1], np.zeros(1, bool)), alone)
 
 
 def test_held_things_may_overlap() -> None:

@@ -1,7 +1,10 @@
 """Streams of the pocket model: reproducible, isolated, resumable, obedient."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torch import Tensor
 
 from rollcast.models.contract import (
     Chunk,
@@ -14,6 +17,7 @@ from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.conditions import VISEMES
 from rollcast.models.pocket.idle import NOD, POSE
 from rollcast.models.pocket.model import PocketModel
+from rollcast.models.student.conditioning import TextContext
 
 PITCH_SPREAD = 0.07  # radians of one unit of what the student is told
 
@@ -74,6 +78,26 @@ def test_interleaved_streams_are_each_as_if_alone(model: PocketModel) -> None:
     for k, (forward, backward) in enumerate(zip(LOG, LOG[::-1], strict=True)):
         assert _same(model.step(one, forward), alone[k])
         assert _same(model.step(two, backward), reverse[k])
+
+
+def test_streams_that_show_the_same_share_its_words_and_its_sink(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = PocketModel(folder)
+    encoded: list[Tensor] = []
+    encode = model.denoiser.student.encode_text
+
+    def counted(words: Tensor) -> TextContext:
+        encoded.append(words)
+        return encode(words)
+
+    monkeypatch.setattr(model.denoiser.student, "encode_text", counted)
+    first, second = model.start(seed=1), model.start(seed=2)
+    model.step(first, Controls())
+    model.step(second, Controls())
+    assert len(encoded) == len(model.denoiser._sinks) == 1
+    model.step(second, Controls(scene="toys"))
+    assert len(encoded) == len(model.denoiser._sinks) == 2
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 5])

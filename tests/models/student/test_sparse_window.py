@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rollcast.kernels import dispatch
 from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.kernels.dispatch import Backend, use_backend
 from rollcast.models.student.causal_student import CausalStudent
@@ -76,11 +75,11 @@ def test_a_thin_window_is_close_and_the_same_every_time(rope: RopeFamily, kind: 
     assert error < 0.1, error
 
 
-def test_backends_choose_and_make_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton's kernel in its interpreter, and torch where it would rather attend to everything."""
+def test_backends_choose_and_make_the_same() -> None:
+    """Triton's kernel in its interpreter, and torch: few enough blocks that it does not rather
+    attend to everything."""
     pytest.importorskip("triton")
-    monkeypatch.setattr(dispatch, "_DENSE_FROM", 2.0)
-    policy = SparsePolicy("top_k", query_block=64, max_density=0.5)
+    policy = SparsePolicy("top_k", query_block=64, max_density=0.4)
     wanted = stream(policy, backend="reference", chunks=2)
     for backend in ("triton", "sdpa"):
         made = stream(policy, backend=backend, chunks=2)

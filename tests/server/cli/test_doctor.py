@@ -16,13 +16,8 @@ from rollcast.server.cli.doctor import verdict
 
 def doctor(*options: str) -> int:
     with pytest.raises(SystemExit) as end:
-        main(["doctor", *options])
+        main(["doctor", "--seconds", "0.05", *options])
     return int(end.value.code or 0)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "MEASURE_S", 0.05)
 
 
 def test_models_are_measured(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rollcast.client.track_file import TimedPoint, TimedPrompt, TrackScript
-from rollcast.models.contract import StreamRequest, TrackEvent
-from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
-from rollcast.server.cli.offline import chunk_controls, chunk_count, generate
+from rollcast.models.contract import Chunk, Controls, ModelInputs, StreamRequest, TrackEvent
+from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, TestPatternState
+from rollcast.server.cli.offline import check_inputs, frame_count, generate
 
 INFO = TestPattern().info
 SPEECH = np.arange(6000, dtype=np.int16)
@@ -18,16 +20,36 @@ SCRIPT = TrackScript(
 )
 
 
+class Told(TestPattern):
+    """Keeps what it was told; its chunks have as many frames as `counts` says, then four."""
+
+    def __init__(self, counts: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.counts = list(counts)
+        self.told: list[Controls] = []
+
+    def step(self, state: TestPatternState, controls: Controls) -> Chunk:
+        self.told.append(controls)
+        chunk = super().step(state, controls)
+        return replace(chunk, frames=chunk.frames[: self.counts.pop(0) if self.counts else 4])
+
+
+def run(model: Told, frames: int) -> list[Chunk]:
+    return list(generate(model, model.start(StreamRequest()), frames, SPEECH, SCRIPT))
+
+
 @pytest.mark.parametrize(
-    ("seconds", "samples", "chunks"),
-    [(None, 0, 63), (None, 16_000, 11), (0.16, 0, 1), (0.17, 0, 2), (3.2, 16_000, 20)],
+    ("seconds", "samples", "frames"),
+    [(None, 0, 250), (None, 16_000, 42), (0.16, 0, 4), (0.17, 0, 5), (3.2, 16_000, 80)],
 )
-def test_length(seconds: float | None, samples: int, chunks: int) -> None:
-    assert chunk_count(INFO, seconds, np.zeros(samples, np.int16)) == chunks
+def test_length(seconds: float | None, samples: int, frames: int) -> None:
+    assert frame_count(INFO, seconds, np.zeros(samples, np.int16)) == frames
 
 
 def test_each_chunk_is_told_what_falls_into_it() -> None:
-    first, second, third = (chunk_controls(INFO, n, SPEECH, SCRIPT) for n in range(3))
+    model = Told()
+    assert [chunk.index for chunk in run(model, 9)] == [0, 1, 2]
+    first, second, third = model.told
     assert np.array_equal(np.concatenate([first.audio, second.audio, third.audio]), SPEECH)
     assert len(first.audio) == CHUNK_SAMPLES
     assert (first.prompt, first.tracks) == (None, ())
@@ -36,7 +58,20 @@ def test_each_chunk_is_told_what_falls_into_it() -> None:
     assert third.tracks == (TrackEvent(3, "down", 0.25, 0.5),)
 
 
-def test_chunks_come_in_order() -> None:
-    model = TestPattern()
-    chunks = generate(model, model.start(StreamRequest(seed=0)), 3, SPEECH, SCRIPT)
-    assert [chunk.index for chunk in chunks] == [0, 1, 2]
+def test_shorter_chunks_are_told_everything_once_and_at_its_time() -> None:
+    model = Told((1, 3, 4))
+    chunks = run(model, 9)
+    assert [len(chunk.frames) for chunk in chunks] == [1, 3, 4, 4]
+    assert [len(told.audio) for told in model.told] == [2560, 640, 1920, 880]
+    assert [told.prompt for told in model.told] == [None, "a blue wall", None, None]
+    assert [len(told.tracks) for told in model.told] == [0, 0, 0, 1]
+
+
+def test_what_the_model_does_not_take_is_said_before_anything_is_made() -> None:
+    check_inputs(INFO, SPEECH, SCRIPT)
+    bare = replace(INFO, inputs=ModelInputs())
+    check_inputs(bare, SPEECH[:0], TrackScript())
+    with pytest.raises(ValueError, match="takes no speech, only seed"):
+        check_inputs(bare, SPEECH, TrackScript())
+    with pytest.raises(ValueError, match="takes no tracks"):
+        check_inputs(bare, SPEECH[:0], SCRIPT)

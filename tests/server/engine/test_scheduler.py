@@ -4,16 +4,16 @@ import pytest
 
 from rollcast.server.engine.scheduler import (
     Candidate,
-    Load,
+    ModelLoad,
     admit,
     capacity,
     pick,
 )
 from rollcast.server.protocol.errors import Capacity
 
-FAST = Load(step_s=0.016, chunk_s=0.16)
-HALF = Load(step_s=0.08, chunk_s=0.16)
-SLOW = Load(step_s=0.3, chunk_s=0.16)
+FAST = ModelLoad(step_s=0.016, chunk_s=0.16)
+HALF = ModelLoad(step_s=0.08, chunk_s=0.16)
+SLOW = ModelLoad(step_s=0.3, chunk_s=0.16)
 
 
 def test_the_viewer_who_runs_dry_first_is_served_first() -> None:
@@ -42,7 +42,7 @@ def test_earliest_deadline_serves_all_in_time_when_that_is_possible() -> None:
 
 
 @pytest.mark.parametrize(("load", "places"), [(FAST, 8), (HALF, 1), (SLOW, 1)])
-def test_capacity_is_what_fits_into_the_usable_share(load: Load, places: int) -> None:
+def test_capacity_is_what_fits_into_the_usable_share(load: ModelLoad, places: int) -> None:
     assert capacity(load) == places
     for running in range(places):
         admit(load, [load] * running, max_sessions=None, frees_in_s=None)

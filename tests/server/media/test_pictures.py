@@ -199,13 +199,20 @@ async def test_two_streams_have_each_their_own() -> None:
         assert (rejected["code"], rejected["field"]) == ("unknown_scene", "scene")
 
 
+BAD_TEXTS = {
+    **{name: text(data) for name, (data, _, _) in BAD.items() if data and name != "long"},
+    "no base64": "*",
+    "no padding": "AAA",
+}
+
+
+@pytest.mark.parametrize("first", range(0, len(BAD_TEXTS), PICTURES_AT_ONCE))
 async def test_every_bad_picture_is_rejected_by_its_event_and_the_stream_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
+    first: int,
 ) -> None:
-    monkeypatch.setattr("rollcast.server.web.inbox.PICTURES_AT_ONCE", 100)
-    bad = {name: text(data) for name, (data, _, _) in BAD.items() if data and name != "long"}
+    """As many at once as a connection may send."""
     async with running() as server, viewing(server.ws) as viewer:
-        for name, picture in {**bad, "no base64": "*", "no padding": "AAA"}.items():
+        for name, picture in [*BAD_TEXTS.items()][first : first + PICTURES_AT_ONCE]:
             rejected = await viewer.control("picture", picture=picture)
             assert (rejected["type"], rejected["code"]) == ("rejected", "invalid_field"), name
             assert rejected["field"] == "picture" and rejected["hint"], name

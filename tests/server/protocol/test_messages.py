@@ -37,7 +37,7 @@ def test_a_valid_client_message_is_read_field_by_field(message: dict[str, Any]) 
 
 @pytest.mark.parametrize("message", VECTORS["server_messages"], ids=lambda m: m["type"])
 def test_a_server_message_is_written_without_its_absent_fields(message: dict[str, Any]) -> None:
-    text = encode_message(SERVER.validate_python(message))
+    text = encode_message(SERVER.validate_json(json.dumps(message)))
     assert json.loads(text) == message
 
 

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcast.server.protocol.errors import StreamError
-from rollcast.server.protocol.limits import MAX_AUDIO_SAMPLES
+from rollcast.server.protocol.limits import MAX_AUDIO_MS, MAX_AUDIO_RATE
 from rollcast.server.protocol.packets import (
     HEADER,
     Flags,
     Kind,
     Packet,
+    check_duration,
     encode_packet,
     parse_packet,
     parse_uplink,
@@ -59,11 +60,25 @@ def test_the_header_has_32_bytes() -> None:
     assert HEADER.size == 32
 
 
-def test_more_than_a_second_of_audio_is_too_large() -> None:
-    audio = Packet(Kind.AUDIO_IN, Flags.NONE, 0, 0, 0, 0, 0, bytes(2 * MAX_AUDIO_SAMPLES + 2))
+def audio_packet(samples: int) -> Packet:
+    return Packet(Kind.AUDIO_IN, Flags.NONE, 0, 0, 0, 0, 0, bytes(2 * samples))
+
+
+def test_more_audio_than_any_rate_permits_is_too_large() -> None:
+    most = MAX_AUDIO_MS * MAX_AUDIO_RATE // 1000
+    parse_uplink(encode_packet(audio_packet(most)))
     with pytest.raises(StreamError) as caught:
-        parse_uplink(encode_packet(audio))
+        parse_uplink(encode_packet(audio_packet(most + 1)))
     assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000])
+def test_a_packet_is_bounded_by_how_long_it_lasts(rate: int) -> None:
+    check_duration(audio_packet(rate), rate)
+    with pytest.raises(StreamError) as caught:
+        check_duration(audio_packet(rate + 1), rate)
+    assert caught.value.code == "too_large"
+    assert f"{rate} samples at {rate} Hz" in caught.value.message
 
 
 def test_samples_are_little_endian() -> None:

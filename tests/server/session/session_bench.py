@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rollcast.models.contract import Chunk, Controls
+from rollcast.models.contract import Chunk, Controls, ModelInfo, StreamRequest
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.protocol.client_messages import Ack, Prompt
 from rollcast.server.protocol.packets import Flags, Kind, Packet
@@ -23,17 +23,15 @@ SPEECH = np.full(CHUNK_SAMPLES, 5000, np.int16)
 class Bench:
     """A session, its clock, and a model that takes no time."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, info: ModelInfo = INFO, **options: Any) -> None:
         self.now_s = 100.0
         self.session = Session(
-            INFO,
+            info,
             SessionOptions(
                 **{
                     "session_id": "s",
                     "resume_token": "secret",
-                    "seed": 1,
-                    "scene": "bars",
-                    "prompt": "a red wall",
+                    "request": StreamRequest(seed=1, scene="bars", prompt="a red wall"),
                     **options,
                 }
             ),
@@ -69,10 +67,15 @@ class Bench:
         self.finish(talking=talking, audio=audio, **fields)
 
     def finish(
-        self, *, talking: bool = False, audio: np.ndarray | None = None, **fields: Any
+        self,
+        *,
+        talking: bool = False,
+        audio: np.ndarray | None = None,
+        count: int = INFO.chunk_frames,
+        **fields: Any,
     ) -> None:
-        frames = np.zeros((INFO.chunk_frames, 2, 2, 3), np.uint8)
-        sound = np.zeros(CHUNK_SAMPLES, np.int16) if audio is None else audio
+        frames = np.zeros((count, 2, 2, 3), np.uint8)
+        sound = np.zeros(INFO.samples(count), np.int16) if audio is None else audio
         scene = fields.pop("scene", self.session.scene)
         chunk = Chunk(0, frames, sound, talking, scene, **fields)
         self.session.finish_step(chunk, 0.01, self.now_s)

@@ -1,5 +1,7 @@
 """Chunks in pieces, the resume ring, and the outbox's order."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rollcast.server.protocol.server_messages import Applied, Pong, State
@@ -16,8 +18,7 @@ def chunk(index: int, *, talking: bool = False) -> MediaChunk:
     return MediaChunk(
         index=index,
         first_seq=4 * index,
-        pts_us=160_000.0 * index,
-        frame_us=40_000.0,
+        fps=25,
         talking=talking,
         discontinuity=False,
         server_ms=1.0,
@@ -45,17 +46,33 @@ def test_the_rest_of_a_chunk_has_the_rest_of_its_sound() -> None:
 
 
 def test_the_ring_keeps_the_newest_chunks() -> None:
-    ring = ChunkRing(3)
+    ring = ChunkRing(min_frames=12)
     for index in range(5):
         ring.push(chunk(index))
+    assert ring.frames == 12
     assert [each.index for each in ring.after(-1)] == [2, 3, 4]
     assert [each.index for each in ring.after(14)] == [3, 4]
     assert [each.index for each in ring.after(15)] == [4]
     assert not ring.after(19)
 
 
+def test_the_ring_keeps_enough_frames_whatever_the_chunks_have() -> None:
+    ring, seq = ChunkRing(min_frames=20), 0
+    for index, count in enumerate([9, 12, 12, 9, 12]):
+        frames = np.zeros((count, 2, 2, 3), np.uint8)
+        ring.push(replace(chunk(index), first_seq=seq, frames=frames))
+        seq += count
+    assert [len(each.frames) for each in ring.after(-1)] == [9, 12]
+    assert [each.first_seq for each in ring.after(41)] == [42]
+
+
+def test_a_chunk_without_sound_is_its_frames() -> None:
+    silent = replace(chunk(0), audio=np.zeros(0, np.int16))
+    assert all(isinstance(piece, VideoFrame) for piece in silent.pieces(-1, audio=True))
+
+
 def test_muting_replaces_chunks_in_place() -> None:
-    ring = ChunkRing(3)
+    ring = ChunkRing(min_frames=12)
     for index in range(3):
         ring.push(chunk(index, talking=True))
     ring.mute_from(160_000)

@@ -10,11 +10,13 @@ def test_figures_are_per_second_since_the_last_look() -> None:
     for _ in range(50):
         rates.sent(1000, frame=True)
     rates.sent(2500, frame=False)
-    rates.stepped(0.02)
-    rates.stepped(0.04)
+    rates.stepped(0.02, 0.16)
+    rates.stepped(0.04, 0.08)
     figures = rates.figures(12.0)
-    assert figures == Figures(fps=25.0, kbps=210.0, step_s=pytest.approx(0.03))  # pyright: ignore[reportArgumentType]
-    assert rates.following(12.0).figures(13.0) == Figures(0, 0, 0.04)
+    assert (figures.fps, figures.kbps) == (25.0, 210.0)
+    assert figures.step_s == pytest.approx(0.03)
+    assert figures.rtf == pytest.approx(0.25), "of all steps, whatever their chunks lasted"
+    assert rates.following(12.0).figures(13.0) == Figures(fps=0, kbps=0, step_s=0.04, rtf=0.5)
 
 
 def test_a_bucket_permits_a_burst_then_the_rate() -> None:

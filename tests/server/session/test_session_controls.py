@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rollcast.models.contract import ModelInputs, PromptInput
 from rollcast.models.test_pattern import CHUNK_SAMPLES
 from rollcast.server.protocol.client_messages import (
     AudioClear,
@@ -172,12 +173,13 @@ def test_a_reset_drops_speech_and_tracks_and_marks_a_discontinuity() -> None:
 
 def test_what_the_model_does_not_obey_is_refused() -> None:
     bench = Bench()
-    deaf = replace(INFO, controls=frozenset(("prompt",)))
+    deaf = replace(INFO, inputs=ModelInputs(prompt=PromptInput(), seed=False))
     bench.session = Session(deaf, bench.session.options, bench.now_s)
-    for message in (AudioEnd(event_id="a"), TracksClear(event_id="b")):
+    for message in (AudioEnd(event_id="a"), TracksClear(event_id="b"), Reset(event_id="c", seed=1)):
         with pytest.raises(NotSupported) as caught:
             bench.say(message)
         assert caught.value.event_id == message.event_id
+        assert caught.value.message.endswith(", only prompt")
     with pytest.raises(NotSupported):
         bench.speak(SPEECH)
     bench.say(prompt("p"))

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rollcast.models.contract import Chunk
+from rollcast.models.contract import Chunk, StreamRequest
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.protocol.client_messages import (
     Ack,
@@ -69,7 +69,10 @@ class SessionMachine(RuleBasedStateMachine):
         self.session = Session(
             INFO,
             SessionOptions(
-                session_id="s", resume_token="t", seed=0, scene="bars", prompt="", grace_s=1e9
+                session_id="s",
+                resume_token="t",
+                request=StreamRequest(scene="bars"),
+                grace_s=1e9,
             ),
             self.now_s,
         )
@@ -80,7 +83,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.playhead_us = 0.0
         self.stepping = False
         self.fed = self.pushed = 0
-        self.unheard_chunks = 0
+        self.unheard_frames = 0
         self.replayed_us = 0.0
 
     # The client.
@@ -114,7 +117,7 @@ class SessionMachine(RuleBasedStateMachine):
         last_seq = min(self.last_video, math.ceil(self.playhead_us / 40_000) - 1)
         ack = Ack(playhead_us=self.playhead_us, last_seq=last_seq, decode_queue=queue)
         self.session.receive(ack, self.now_s)
-        self.unheard_chunks = 0
+        self.unheard_frames = 0
 
     @rule(message=st.sampled_from([KeyRequest(), Ping(t_ms=1.0)]))
     def ask(self, message: Any) -> None:
@@ -135,13 +138,15 @@ class SessionMachine(RuleBasedStateMachine):
         assert len(told.tracks) <= 512
 
     @precondition(lambda self: self.stepping)
-    @rule(talking=st.booleans())
-    def finish(self, talking: bool) -> None:
-        frames = np.zeros((4, 2, 2, 3), np.uint8)
-        chunk = Chunk(0, frames, np.ones(CHUNK_SAMPLES, np.int16), talking, "bars")
+    @rule(talking=st.booleans(), count=st.integers(1, 6))
+    def finish(self, talking: bool, count: int = 4) -> None:
+        """A chunk has four frames as a rule."""
+        frames, before = np.zeros((count, 2, 2, 3), np.uint8), self.session.frames
+        chunk = Chunk(0, frames, np.ones(INFO.samples(count), np.int16), talking, "bars")
         self.session.finish_step(chunk, 0.01, self.now_s)
+        assert self.session.frames == before + count
         self.stepping = False
-        self.unheard_chunks += 1
+        self.unheard_frames += count
 
     @rule(seconds=st.floats(0, 3), acks=st.booleans())
     def play(self, seconds: float, acks: bool) -> None:
@@ -196,9 +201,9 @@ class SessionMachine(RuleBasedStateMachine):
         assert next_seq >= last_seq + 1
         self.last_video = next_seq - 1
         self.playhead_us = self.video_end_us = next_seq * 40_000.0
-        self.unheard_chunks = 0
-        chunks = self.session.chunks + self.stepping
-        self.replayed_us = chunks * INFO.chunk_us - self.playhead_us
+        self.unheard_frames = 0
+        frames = self.session.frames + 6 * self.stepping
+        self.replayed_us = INFO.media_us(frames) - self.playhead_us
 
     @rule(seconds=st.floats(0, 0.5))
     def wait(self, seconds: float) -> None:
@@ -210,21 +215,22 @@ class SessionMachine(RuleBasedStateMachine):
     @invariant()
     def the_viewer_is_never_far_behind_what_is_sent(self) -> None:
         position_us = self.session.position_us(self.now_s)
-        # Two chunks, what stalls may add, and what was assumed to play between acks.
-        bound_us = 2 * INFO.chunk_us + 240_000 + 300_000
+        # Two chunks (one as long as it may be), what stalls may add, and what was assumed to play
+        # between acks.
+        bound_us = 2 * INFO.chunk_us + INFO.media_us(2) + 240_000 + 300_000
         assert self.video_end_us - position_us <= max(bound_us, self.replayed_us)
-        assert position_us <= max(self.session.chunks * INFO.chunk_us, self.playhead_us)
+        assert position_us <= max(INFO.media_us(self.session.frames), self.playhead_us)
 
     @invariant()
     def generation_stops_when_the_viewer_is_not_heard(self) -> None:
-        # The same in chunks, and one that was under way.
-        assert self.unheard_chunks <= 7
+        # The same in chunks, which may have a single frame each, and one that was under way.
+        assert self.unheard_frames <= 7 * 4 + 2
 
     @invariant()
     def queues_are_bounded(self) -> None:
-        assert self.session._outbox.frames <= 11 * 4  # pyright: ignore[reportPrivateUsage]
+        assert self.session._outbox.frames <= 11 * 4 + 2  # pyright: ignore[reportPrivateUsage]
         assert len(self.session._outbox._messages) <= MAX_MESSAGES  # pyright: ignore[reportPrivateUsage]
-        assert len(self.session._ring) <= 11  # pyright: ignore[reportPrivateUsage]
+        assert self.session._ring.frames <= 11 * 4 + 2  # pyright: ignore[reportPrivateUsage]
         assert self.session.queued_audio_ms <= 30_000
         assert 32 <= self.session.target_kbps <= 650
 

@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect
 
-from rollcast.server.web import tls
 from rollcast.server.web.tls import default_state_dir, own_names, self_signed
 
 from ..running import running
@@ -40,9 +39,8 @@ def test_it_is_kept_while_it_is_good(tmp_path: Path) -> None:
     assert load(first).serial_number != serial
 
 
-def test_it_is_renewed_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "VALID_FOR", dt.timedelta(days=20))
-    first, _ = self_signed(tmp_path, ["localhost"])
+def test_it_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    first, _ = self_signed(tmp_path, ["localhost"], valid_for=dt.timedelta(days=20))
     serial = load(first).serial_number
     self_signed(tmp_path, ["localhost"])
     assert load(first).serial_number != serial

@@ -12,12 +12,14 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from rollcast.models.contract import StreamRequest
 from rollcast.models.test_pattern import TestPattern, TestPatternState, read_barcode
 from rollcast.server.engine.engine import TICK_S
 from rollcast.server.protocol.limits import MAX_SOCKET_BYTES
 from rollcast.server.protocol.packets import Kind
 
 from ..running import (
+    WAIT_S,
     FailingPattern,
     SlowPattern,
     resume_message,
@@ -36,10 +38,10 @@ async def first_answer(url: str, *messages: str | bytes, **options: Any) -> dict
     async with connect(url, **options) as socket:
         for message in messages:
             await socket.send(message)
-            answer = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            answer = json.loads(await asyncio.wait_for(socket.recv(), WAIT_S))
         if answer.get("fatal"):
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(socket.recv(), 5)
+                await asyncio.wait_for(socket.recv(), WAIT_S)
         answer["close_code"] = socket.close_code
     return answer
 
@@ -165,9 +167,8 @@ async def test_controls_before_a_stream_are_out_of_order() -> None:
         assert (answer["type"], answer["code"]) == ("rejected", "out_of_order")
 
 
-async def test_a_silent_socket_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollcast.server.web.websocket.HELLO_TIMEOUT_S", 0.2)
-    async with running() as server, connect(server.ws) as socket:
+async def test_a_silent_socket_is_closed() -> None:
+    async with running(hello_timeout_s=0.2) as server, connect(server.ws) as socket:
         error = json.loads(await socket.recv())
         assert error["code"] == "timeout"
         with pytest.raises(ConnectionClosed):
@@ -398,7 +399,7 @@ async def test_nothing_remains_of_streams_that_were_closed() -> None:
     states: list[weakref.ref[object]] = []
 
     class Watched(TestPattern):
-        def start(self, **options: Any) -> TestPatternState:
+        def start(self, request: StreamRequest) -> TestPatternState:
             state = super().start(request)
             states.append(weakref.ref(state))
             return state

@@ -14,8 +14,6 @@ from training.pocket_student import PocketStudent
 from training.student import prepare
 from training.task import TrainingTask
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @pytest.fixture(scope="module")
 def taught(smoke_run: Run) -> tuple[TrainingTask, PocketStudent]:

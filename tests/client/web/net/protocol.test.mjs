@@ -66,10 +66,16 @@ for (const message of vectors.server_messages) {
   });
 }
 
+for (const message of vectors.unknown_server_messages) {
+  test(`a message of the unknown type ${message.type} is no mistake`, () => {
+    assert.equal(parseMessage(JSON.stringify(message)).type, message.type);
+  });
+}
+
 test("the limits are the server's", () => {
-  const { limits } = vectors.server_messages.find(({ type }) => type === "hello");
+  const { limits, models } = vectors.server_messages.find(({ type }) => type === "hello");
   assert.equal(MAX_PROMPT_CHARS, limits.max_prompt_chars);
   assert.equal(MAX_POINTS_PER_MESSAGE, limits.max_points);
-  assert.equal(MAX_LIVE_TRACKS, limits.max_tracks);
+  assert.equal(MAX_LIVE_TRACKS, models[0].inputs.tracks.max_tracks);
   assert.equal(AUDIO_IN_RATE, 16_000);
 });

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.contract import Chunk, Controls, StreamRequest
-from ...models.pocket.evaluation.signals import said_again, to_signed
-from ...models.staged_model import StagedModel, all_calls
+from ...contract import Chunk, Controls, StreamRequest
+from ...staged_model import StagedModel, all_calls
+from .signals import said_again, to_signed
 
 
 class Watch:

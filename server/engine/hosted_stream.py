@@ -21,14 +21,21 @@ class Viewer(Protocol):
         ...
 
 
-class Stream:
+class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, model: str) -> None:
         self.session = session
+        self.model = model
+        """The name of the model that makes it."""
         self.viewer: Viewer | None = None
         self._counted_skips = 0
         self._counted_underruns = 0
+
+    @property
+    def session_id(self) -> str:
+        """Its name."""
+        return self.session.options.session_id
 
     def count(self, metrics: Metrics) -> None:
         """Bring the session's own counts into the metrics."""

@@ -14,7 +14,7 @@ EXTRA_DECAY_US_PER_S = 4_000.0
 START_CHUNKS = 2
 
 
-class Playhead:
+class PlayheadEstimate:
     """The client's playhead, extrapolated between its acks, and the lead it permits.
 
     A client that claims to play faster than real time is not believed, so it cannot make the
@@ -22,7 +22,7 @@ class Playhead:
     lead grows a little; it shrinks again over time.
     """
 
-    def __init__(self, *, chunk_us: int, max_lead_chunks: float) -> None:
+    def __init__(self, *, chunk_us: float, max_lead_chunks: float) -> None:
         self._chunk_us = chunk_us
         self._base_lead_us = max_lead_chunks * chunk_us
         self._extra_us = 0.0

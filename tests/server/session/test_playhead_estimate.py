@@ -2,13 +2,13 @@
 
 import pytest
 
-from rollcast.server.session.playhead import Playhead
+from rollcast.server.session.playhead_estimate import PlayheadEstimate
 
 CHUNK_US = 160_000
 
 
-def playhead() -> Playhead:
-    return Playhead(chunk_us=CHUNK_US, max_lead_chunks=2)
+def playhead() -> PlayheadEstimate:
+    return PlayheadEstimate(chunk_us=CHUNK_US, max_lead_chunks=2)
 
 
 def test_between_acks_playback_is_assumed_to_go_on_for_a_while() -> None:

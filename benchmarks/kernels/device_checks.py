@@ -1,0 +1,333 @@
+"""Every kernel against its float64 definition, on the device at hand and at a model's sizes.
+
+Inputs are drawn anew from system entropy, memory that a kernel sets aside is full of NaN, and so is
+every slot that it must not read. Errors are relative: the root mean square of the difference over
+that of the definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...kernels.axis_rotations import AxisRotations
+from ...kernels.block_sparse.block_list import BlockList, blocks_of
+from ...kernels.block_sparse.block_sparse import block_sparse
+from ...kernels.block_sparse.global_branch import GlobalBranch
+from ...kernels.block_sparse.reference import block_sparse_ref
+from ...kernels.dense_attention.reference import attention_ref
+from ...kernels.dispatch import attention
+from ...kernels.ema_sink.ema_sink import ema_sink
+from ...kernels.ema_sink.reference import ema_sink_ref
+from ...kernels.modulation.modulation import modulate
+from ...kernels.modulation.reference import modulate_ref
+from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
+from ...kernels.norm_rope_write.reference import norm_rope_write_ref
+from ...kernels.ring_attention.reference import ring_attention_ref
+from ...kernels.ring_attention.ring_attention import ring_attention
+from ...kernels.ring_plan import FrameWrite, SinkFold, Span
+
+# Weights, turned keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
+# and less on average: about two such roundings. float32 rounds to 24 bits, but sums up to 20000
+# products one after another.
+LIMITS = {torch.bfloat16: 5e-3, torch.float16: 7e-4, torch.float32: 1e-5}
+# Of log-sum-exps of raw keys, whose turned values are rounded; they are sums of thousands of terms,
+# so that one key's error hardly shows.
+_LSE_LIMIT = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the checks run: frames of `rows` x `columns` tokens in caches of `frames` frames."""
+
+    device: torch.device
+    rows: int = 30
+    columns: int = 52
+    frames: int = 12
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a frame."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The largest relative error of a check and what it may be."""
+
+    error: float
+    limit: float
+
+    @property
+    def good(self) -> bool:
+        """NaN is not."""
+        return self.error <= self.limit
+
+
+Check = Callable[[Grid], Found]
+
+
+def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
+    """Every check by name; without `bfloat16` those that Triton's interpreter can run."""
+    half = torch.bfloat16 if bfloat16 else torch.float16
+    checks: dict[str, Check] = {}
+    for dtype in dict.fromkeys((half, torch.float16, torch.float32)):
+        kind = str(dtype).removeprefix("torch.")
+        heads = 12 if dtype == half else 2
+        for name, raw in (("turned", False), ("raw", True)):
+            checks[f"ring attention, {name}, {kind}"] = partial(
+                _ring, dtype=dtype, heads=heads, shared=heads, raw=raw
+            )
+        for rest in (False, True):
+            branch = ", means" if rest else ""
+            checks[f"block sparse, 128 x 64{branch}, {kind}"] = partial(
+                _sparse, dtype=dtype, heads=2, shared=2, blocks=(128, 64), rest=rest
+            )
+        for shadow in (False, True):
+            kept = ", shadow" if shadow else ""
+            checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
+        checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
+        for turned in (False, True):
+            stored = "turned" if turned else "raw"
+            checks[f"norm, RoPE and write, {stored}, {kind}"] = partial(
+                _write, dtype=dtype, heads=12, turned=turned
+            )
+    for heads in (24, 40):
+        width = 128 * heads
+        checks[f"ring attention, {heads} heads"] = partial(
+            _ring, dtype=half, heads=heads, shared=heads, raw=False
+        )
+        checks[f"ring attention, raw, {heads} heads"] = partial(
+            _ring, dtype=half, heads=heads, shared=heads, raw=True
+        )
+        checks[f"block sparse, {heads} heads"] = partial(
+            _sparse, dtype=half, heads=heads, shared=heads, blocks=(128, 128), rest=True
+        )
+        checks[f"EMA sink, {heads} heads"] = partial(_ema, dtype=half, heads=heads, shadow=True)
+        checks[f"modulation, width {width}"] = partial(_modulation, dtype=half, width=width)
+        checks[f"norm, RoPE and write, {heads} heads"] = partial(
+            _write, dtype=half, heads=heads, turned=True
+        )
+    for raw in (False, True):
+        checks[f"ring attention, shared heads{', raw' if raw else ''}"] = partial(
+            _ring, dtype=half, heads=12, shared=4, raw=raw
+        )
+    for dim in (64, 96):
+        checks[f"ring attention, heads of {dim}"] = partial(
+            _ring, dtype=half, heads=4, shared=4, raw=False, dim=dim
+        )
+    for blocks in ((128, 128), (64, 64)):
+        size = f"{blocks[0]} x {blocks[1]}"
+        checks[f"block sparse, {size}"] = partial(
+            _sparse, dtype=half, heads=6, shared=2, blocks=blocks, rest=False
+        )
+        checks[f"block sparse, {size}, means"] = partial(
+            _sparse, dtype=half, heads=6, shared=2, blocks=blocks, rest=True
+        )
+    checks |= {
+        "attention, half": partial(_dispatched, dtype=half, heads=12, dim=128),
+        "attention, shared heads": partial(_dispatched, dtype=half, heads=12, dim=128, shared=4),
+        "attention, heads of 384": partial(_dispatched, dtype=half, heads=1, dim=384),
+        "attention, heads of 10": partial(_dispatched, dtype=half, heads=2, dim=10),
+        "attention, float32": partial(_dispatched, dtype=torch.float32, heads=6, dim=32),
+    }
+    return checks
+
+
+@contextmanager
+def poisoned_outputs() -> Iterator[None]:
+    """Memory that is set aside is full of NaN, so that an element never written shows."""
+    plain: Any = Tensor.new_empty
+
+    def poisoned(self: Tensor, *size: Any, **options: Any) -> Tensor:
+        made = plain(self, *size, **options)
+        return made.fill_(math.nan) if made.is_floating_point() else made
+
+    Tensor.new_empty = poisoned
+    try:
+        yield
+    finally:
+        Tensor.new_empty = plain
+
+
+def relative(made: Tensor, wanted: Tensor) -> float:
+    """NaN if either has one, or if shapes differ in their number of elements."""
+    difference = made.double() - wanted.double()
+    return float(difference.norm() / wanted.double().norm().clamp_min(1e-30))
+
+
+def random_turns(grid: Grid, dim: int, places: int) -> AxisRotations:
+    """Random angles: a wrong entry anywhere shows."""
+    side = dim // 6
+    front = dim // 2 - 2 * side
+    count = (grid.rows + grid.columns) * side + places * front
+    angles = 2 * math.pi * torch.rand(count, device=grid.device)
+    return AxisRotations(angles.cos(), angles.sin(), grid.rows, grid.columns, front, side)
+
+
+def _fresh() -> None:
+    """New inputs for every check; the seed is what torch says in a failure's traceback."""
+    torch.manual_seed(torch.seed() % 2**32)
+
+
+def _ring(
+    grid: Grid, *, dtype: torch.dtype, heads: int, shared: int, raw: bool, dim: int = 128
+) -> Found:
+    """A wrapped ring with a sink, dead frames at the end, and a last block of queries not full."""
+    _fresh()
+    tokens, slots = grid.tokens, (grid.frames + 2) * grid.tokens
+    queries = tokens + tokens // 3
+    query = torch.randn(1, queries, heads, dim, device=grid.device).to(dtype).transpose(1, 2)
+    key, value = torch.randn(2, 1, shared, slots, dim, device=grid.device).to(dtype).unbind(0)
+    key[:, :, grid.frames * tokens :] = value[:, :, grid.frames * tokens :] = math.nan
+    new = (grid.frames - 3) // 2
+    old = grid.frames - 3 - new
+    spans = (
+        Span(0, 3 * tokens, 0),
+        Span(3 * tokens, new * tokens, 3 + old),
+        Span((3 + new) * tokens, old * tokens, 3),
+    )
+    turns = random_turns(grid, dim, grid.frames) if raw else None
+    with poisoned_outputs():
+        out, lse = ring_attention(query, key, value, spans, rotation=turns)
+    errors = [0.0]
+    group = heads // shared
+    # Head by head, because scores in float64 are large.
+    for head in range(heads):
+        own = slice(head // group, head // group + 1)
+        wanted, wanted_lse = ring_attention_ref(
+            query[:, head : head + 1], key[:, own], value[:, own], spans, rotation=turns
+        )
+        limit = LIMITS[dtype] if raw else min(LIMITS[dtype], _LSE_LIMIT)
+        scaled = relative(lse[:, head], wanted_lse[:, 0]) / limit * LIMITS[dtype]
+        errors += [relative(out[:, head], wanted[:, 0]), scaled]
+    return Found(_worst(errors), LIMITS[dtype])
+
+
+def _sparse(
+    grid: Grid,
+    *,
+    dtype: torch.dtype,
+    heads: int,
+    shared: int,
+    blocks: tuple[int, int],
+    rest: bool,
+) -> Found:
+    """Random lists, some rows empty, last blocks short."""
+    _fresh()
+    # Float32 has no tensor cores: a few blocks tell as much.
+    queries = min(grid.tokens, 300) if dtype == torch.float32 else grid.tokens
+    keys = 3 * queries + 37
+    query = torch.randn(1, heads, queries, 128, device=grid.device).to(dtype)
+    key, value = torch.randn(2, 1, shared, keys, 128, device=grid.device).to(dtype).unbind(0)
+    shape = (1, heads, blocks_of(queries, blocks[0]), blocks_of(keys, blocks[1]))
+    mask = torch.rand(shape, device=grid.device) < 0.3
+    mask[:, :, 0] = False
+    listed = BlockList.from_mask(mask, *blocks)
+    means = GlobalBranch.of(key, value, listed) if rest else None
+    with poisoned_outputs():
+        out, lse = block_sparse(query, key, value, listed, rest=means)
+    wanted, wanted_lse = block_sparse_ref(query, key, value, listed, rest=means)
+    empty = wanted_lse.isinf()
+    same = torch.equal(lse.isinf(), empty) and not out[empty].any()
+    errors = [
+        relative(out, wanted),
+        relative(lse.masked_fill(empty, 0.0), wanted_lse.masked_fill(empty, 0.0)),
+        0.0 if same else math.nan,
+    ]
+    return Found(_worst(errors), LIMITS[dtype])
+
+
+def _ema(grid: Grid, *, dtype: torch.dtype, heads: int, shadow: bool) -> Found:
+    """Four frames fold into a sink of three, so that one is folded twice; writes wrap."""
+    _fresh()
+    tokens, window = grid.tokens, grid.frames - 3
+    shape = (1, heads, grid.frames * tokens, 128)
+    new = torch.randn(2, 1, 4 * tokens, heads, 128, device=grid.device).to(dtype).transpose(2, 3)
+    fold = SinkFold(3, window, frames=4, gone=window - 2, place=1, alpha=0.9)
+    writes = (FrameWrite(0, 1 + window, 2), FrameWrite(2, 3, 2))
+    start = torch.randn(2, *shape, device=grid.device).to(dtype)
+    sinks = torch.randn(2, 1, heads, 3 * tokens, 128, device=grid.device)
+    results: list[tuple[Tensor, Tensor]] = []
+    for operation in (ema_sink, ema_sink_ref):
+        caches, shadows = start.clone(), sinks.clone()
+        kept: dict[str, Any] = {"shadow_key": shadows[0], "shadow_value": shadows[1]}
+        operation(
+            *caches, *new, fold=fold, writes=writes, frame_tokens=tokens,
+            **(kept if shadow else {}),
+        )  # fmt: skip
+        results.append((caches, shadows))
+    (made, made_sink), (wanted, wanted_sink) = results
+    written = made[:, :, :, 3 * tokens :], wanted[:, :, :, 3 * tokens :]
+    errors = [
+        relative(made, wanted),
+        # In float32 whatever the cache's type, and not rounded anywhere.
+        relative(made_sink, wanted_sink) * LIMITS[dtype] / LIMITS[torch.float32],
+        0.0 if torch.equal(*written) else math.nan,
+    ]
+    return Found(_worst(errors), LIMITS[dtype])
+
+
+def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
+    _fresh()
+    x = (3 + torch.randn(2, 3 * grid.tokens, width, device=grid.device)).to(dtype)
+    six = torch.randn(2, 3, 6, width, device=grid.device).to(dtype).unsqueeze(3).unbind(2)
+    with poisoned_outputs():
+        made = modulate(x, six[1], six[4], 1e-6)
+    return Found(relative(made, modulate_ref(x, six[1], six[4], 1e-6)), LIMITS[dtype])
+
+
+def _write(grid: Grid, *, dtype: torch.dtype, heads: int, turned: bool) -> Found:
+    """A call of three frames that wraps; slots that no write names stay as they are."""
+    _fresh()
+    tokens, width = grid.tokens, 128 * heads
+    projected = torch.randn(3, 1, 3 * tokens, width, device=grid.device).to(dtype)
+    weights = (1 + 0.3 * torch.randn(2, width, device=grid.device)).to(dtype)
+    turns = random_turns(grid, 128, grid.frames)
+    writes = (FrameWrite(0, grid.frames - 1, 1), FrameWrite(1, 3, 2))
+    start = torch.randn(2, 1, heads, grid.frames * tokens, 128, device=grid.device).to(dtype)
+    results: list[tuple[Tensor, Tensor]] = []
+    for operation in (norm_rope_write, norm_rope_write_ref):
+        caches = start.clone()
+        with poisoned_outputs():
+            out = operation(
+                *projected, *weights, *caches, rotation=turns, place=grid.frames - 3,
+                writes=writes, rotate_key=turned, eps=1e-6,
+            )  # fmt: skip
+        results.append((out, caches))
+    (made, made_caches), (wanted, wanted_caches) = results
+    kept = slice(5 * tokens, (grid.frames - 1) * tokens)
+    same = torch.equal(made_caches[..., kept, :], start[..., kept, :])
+    errors = [
+        relative(made, wanted), relative(made_caches, wanted_caches), 0.0 if same else math.nan,
+    ]  # fmt: skip
+    return Found(_worst(errors), LIMITS[dtype])
+
+
+def _dispatched(
+    grid: Grid, *, dtype: torch.dtype, heads: int, dim: int, shared: int | None = None
+) -> Found:
+    """What `dispatch.attention` makes of columns that lie behind one another, as in a VAE."""
+    _fresh()
+    count = (heads, shared or heads, shared or heads)
+    query, key, value = (
+        torch.randn(2, n, dim, grid.tokens, device=grid.device).to(dtype).transpose(2, 3)
+        for n in count
+    )
+    group = heads // (shared or heads)
+    wide = (x.double().repeat_interleave(group, dim=1) for x in (key, value))
+    with torch.no_grad():
+        made = attention(query, key, value)
+    return Found(relative(made, attention_ref(query.double(), *wide)), LIMITS[dtype])
+
+
+def _worst(errors: list[float]) -> float:
+    """The largest, or NaN if there is one: `max` alone would lose it."""
+    return math.nan if any(map(math.isnan, errors)) else max(errors)

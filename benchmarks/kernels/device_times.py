@@ -1,0 +1,282 @@
+"""Times of every kernel beside what torch has for the same, at the shapes of Wan 1.3B."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...kernels.block_sparse.block_list import BlockList, blocks_of
+from ...kernels.block_sparse.block_sparse import block_sparse
+from ...kernels.block_sparse.sparse_policy import SparsePolicy
+from ...kernels.dispatch import attention, modulate, sparse_attention, use_backend
+from ...kernels.ema_sink.ema_sink import ema_sink
+from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
+from ...kernels.ring_attention.ring_attention import ring_attention
+from ...kernels.ring_plan import FrameWrite, SinkFold, Span
+from ...models.student.blocks import RMSNorm
+from ...models.student.rope import RopeTable, rotate
+from .device_clock import Clock
+
+_SETS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Frames of `rows` x `columns` tokens, `heads` heads of `dim`; three frames to a chunk."""
+
+    rows: int = 30
+    columns: int = 52
+    heads: int = 12
+    dim: int = 128
+    text: int = 512
+    dtype: torch.dtype = torch.bfloat16
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a frame."""
+        return self.rows * self.columns
+
+    @property
+    def width(self) -> int:
+        """Of the model."""
+        return self.heads * self.dim
+
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+
+def kernel_times(shape: Shape, clock: Clock, say: Callable[[str], None]) -> dict[str, Any]:
+    """The report, section by section; times in ms, and what they come to per second."""
+    with torch.inference_mode():
+        report: dict[str, Any] = {}
+        for name, section in (
+            ("ceilings", _ceilings),
+            ("attention", _attention_times),
+            ("raw_keys", _raw_times),
+            ("sparse", _sparse_times),
+            ("passes", _pass_times),
+        ):
+            say(name)
+            report[name] = section(shape, clock)
+    return report
+
+
+def _ceilings(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """What the card reaches on a large product and a large copy."""
+    size = 8192 if clock.device.type == "cuda" else 64
+    a = torch.randn(size, size, device=clock.device).to(shape.dtype)
+    b = torch.randn(size, size, device=clock.device).to(shape.dtype)
+    source = torch.randn(size, 8 * size, device=clock.device)
+    target = torch.empty_like(source)
+    return {
+        "product": _rated(clock.spread([lambda: a @ b]), flops=2 * size**3),
+        "copy": _rated(clock.spread([lambda: target.copy_(source)]), moved=8 * source.numel()),
+    }
+
+
+def _attention_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """A chunk's queries to nine and twelve frames of keys that are turned, and to the text."""
+    report: dict[str, Any] = {}
+    for keys in (9 * shape.tokens, 12 * shape.tokens, shape.text):
+        queries = 3 * shape.tokens
+        inputs = _inputs(shape, clock, queries, keys)
+        flops = 4 * queries * keys * shape.width
+        row: dict[str, Any] = {"queries": queries, "keys": keys}
+        for name, context, call in _rivals(Span(0, keys)):
+            try:
+                with context:
+                    times = clock.spread([partial(call, *each) for each in inputs])
+            except RuntimeError as error:
+                # A backend that has no kernel for this says so, and that is the result.
+                row[name] = {"error": str(error).splitlines()[0][:200]}
+                continue
+            row[name] = _rated(times, flops=flops)
+        report[str(keys)] = row
+    return report
+
+
+def _rivals(span: Span) -> Iterator[tuple[str, AbstractContextManager[object], Callable[..., Any]]]:
+    plain = F.scaled_dot_product_attention
+    yield "dispatch", nullcontext(), attention
+    yield "triton", nullcontext(), lambda q, k, v: ring_attention(q, k, v, (span,))
+    yield "sdpa", nullcontext(), plain
+    yield "cudnn", sdpa_kernel(SDPBackend.CUDNN_ATTENTION), plain
+    yield "flash", sdpa_kernel(SDPBackend.FLASH_ATTENTION), plain
+
+
+def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """Keys of nine frames turned in the kernel, and turned by a pass of torch before attention."""
+    keys, tokens = 9 * shape.tokens, shape.tokens
+    rope = RopeTable(shape.dim, shape.rows, shape.columns, device=clock.device)
+    axes = rope.axes(range(9))
+    table = rope.rotations(range(9))
+    # A sink of three, and a window of six that has wrapped.
+    spans = (
+        Span(0, 3 * tokens, 0),
+        Span(3 * tokens, 3 * tokens, 6),
+        Span(6 * tokens, 3 * tokens, 3),
+    )
+    report: dict[str, Any] = {}
+    for queries in (tokens // 6, tokens // 3, 2 * tokens // 3, tokens, 3 * tokens):
+        inputs = _inputs(shape, clock, queries, keys)
+
+        def before(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return attention(query, rotate(key, table), value)
+
+        def within(query: Tensor, key: Tensor, value: Tensor) -> object:
+            return ring_attention(query, key, value, spans, rotation=axes)
+
+        report[str(queries)] = {
+            "in_kernel": clock.spread([partial(within, *each) for each in inputs]),
+            "before": clock.spread([partial(before, *each) for each in inputs]),
+        }
+    inputs = _inputs(shape, clock, tokens, keys)
+    passes = [partial(rotate, key, table) for _, key, _ in inputs]
+    return {"keys": keys, "by_queries": report, "pass_alone": clock.spread(passes)}
+
+
+def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """A chunk's queries to twelve frames: given lists, and with the choice and the means."""
+    queries, keys = 3 * shape.tokens, 12 * shape.tokens
+    inputs = _inputs(shape, clock, queries, keys)
+    size = (1, shape.heads, blocks_of(queries, 128), blocks_of(keys, 64))
+    report: dict[str, Any] = {"queries": queries, "keys": keys}
+    for density in (0.5, 0.25, 0.1):
+        lists = [
+            BlockList.from_mask(torch.rand(size, device=clock.device) < density, 128, 64)
+            for _ in inputs
+        ]
+        given = [
+            partial(block_sparse, *each, listed) for each, listed in zip(inputs, lists, strict=True)
+        ]
+        row: dict[str, Any] = {"given_list": clock.spread(given)}
+        for branch in (False, True):
+            policy = SparsePolicy("top_k", max_density=density, global_branch=branch)
+            chosen = [partial(sparse_attention, *each, policy) for each in inputs]
+            row["chosen_and_means" if branch else "chosen"] = clock.spread(chosen)
+        report[str(density)] = row
+    return report
+
+
+def _pass_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """The passes over tokens, by kernel and by torch."""
+    return {
+        "modulate": _modulate_times(shape, clock),
+        "norm_rope_write": _write_times(shape, clock),
+        "ema_sink": _ema_times(shape, clock),
+    }
+
+
+def _modulate_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    drawn = partial(_drawn, shape, clock)
+    inputs = [(drawn(3 * shape.tokens, shape.width), drawn(3, 1, shape.width)) for _ in range(8)]
+    moved = 2 * _bytes(inputs[0][0])
+    report: dict[str, Any] = {}
+    for name, backend in (("triton", nullcontext()), ("torch", use_backend("sdpa"))):
+        with backend:
+            times = clock.spread([partial(modulate, x, y, y, 1e-6) for x, y in inputs])
+        report[name] = _rated(times, moved=moved)
+    return report
+
+
+def _write_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    tokens, frames = 3 * shape.tokens, 9
+    rope = RopeTable(shape.dim, shape.rows, shape.columns, device=clock.device)
+    axes, table = rope.axes(range(frames)), rope.rotations(range(3, 6))
+    norm = RMSNorm(shape.width, 1e-6).to(clock.device, shape.dtype)
+    writes = (FrameWrite(0, 3, 3),)
+    slots = slice(tokens, 2 * tokens)
+    sets = [
+        (
+            [_drawn(shape, clock, tokens, shape.width) for _ in range(3)],
+            [_drawn(shape, clock, shape.heads, frames * shape.tokens, shape.dim) for _ in range(2)],
+        )
+        for _ in range(_SETS)
+    ]
+
+    def fused(projected: Sequence[Tensor], caches: Sequence[Tensor]) -> object:
+        return norm_rope_write(
+            projected[0], projected[1], projected[2], norm.weight, norm.weight, *caches,
+            rotation=axes, place=3, writes=writes, rotate_key=True, eps=1e-6,
+        )  # fmt: skip
+
+    def apart(projected: Sequence[Tensor], caches: Sequence[Tensor]) -> object:
+        query, key, value = (
+            x.unflatten(2, (shape.heads, -1)).transpose(1, 2)
+            for x in (norm(projected[0]), norm(projected[1]), projected[2])
+        )
+        caches[0][:, :, slots] = rotate(key, table)
+        caches[1][:, :, slots] = value
+        return rotate(query, table)
+
+    moved = 6 * _bytes(sets[0][0][0])
+    return {
+        "triton": _rated(clock.spread([partial(fused, *each) for each in sets]), moved=moved),
+        "torch": _rated(clock.spread([partial(apart, *each) for each in sets]), moved=moved),
+    }
+
+
+def _ema_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+    """Three frames leave a window of six for a sink of three, in place and with a shadow."""
+    tokens = shape.tokens
+    fold = SinkFold(3, 6, frames=3, gone=0, place=0, alpha=0.999)
+    sets = [
+        [_drawn(shape, clock, shape.heads, 9 * tokens, shape.dim) for _ in range(2)]
+        for _ in range(_SETS)
+    ]
+    sinks = [
+        torch.randn(1, shape.heads, 3 * tokens, shape.dim, device=clock.device) for _ in range(2)
+    ]
+    report: dict[str, Any] = {}
+
+    def call(caches: Sequence[Tensor], key: Tensor | None, value: Tensor | None) -> None:
+        none = caches[0][:, :, :0]
+        ema_sink(
+            caches[0], caches[1], none, none, fold=fold, writes=(), frame_tokens=tokens,
+            shadow_key=key, shadow_value=value,
+        )  # fmt: skip
+
+    # Keys and values of three frames: leaving and sink read, sink written; a shadow instead is
+    # float32, and the sink is written beside it.
+    half = 2 * 3 * tokens * shape.width * sets[0][0].element_size()
+    in_place = clock.spread([partial(call, each, None, None) for each in sets])
+    report["in_place"] = _rated(in_place, moved=3 * half)
+    shadowed = clock.spread([partial(call, each, *sinks) for each in sets])
+    report["shadow"] = _rated(shadowed, moved=2 * half + 2 * sum(map(_bytes, sinks)))
+    return report
+
+
+def _inputs(shape: Shape, clock: Clock, queries: int, keys: int) -> list[Inputs]:
+    """Queries lie as the kernel before leaves them, token by token; keys as in a cache."""
+    made: list[Inputs] = []
+    for _ in range(_SETS):
+        query = _drawn(shape, clock, queries, shape.heads, shape.dim).transpose(1, 2)
+        key, value = (_drawn(shape, clock, shape.heads, keys, shape.dim) for _ in range(2))
+        made.append((query, key, value))
+    return made
+
+
+def _drawn(shape: Shape, clock: Clock, *size: int) -> Tensor:
+    return torch.randn(1, *size, device=clock.device).to(shape.dtype)
+
+
+def _bytes(x: Tensor) -> int:
+    return x.numel() * x.element_size()
+
+
+def _rated(times: dict[str, float], *, flops: int = 0, moved: int = 0) -> dict[str, Any]:
+    """The times, and TFLOP or GB a second at the median."""
+    rated: dict[str, Any] = {"ms": times}
+    if flops:
+        rated["tflops"] = flops / times["median"] / 1e9
+    if moved:
+        rated["gb_per_s"] = moved / times["median"] / 1e6
+    return rated

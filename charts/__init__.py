@@ -1,0 +1,1 @@
+"""Plots of figures that were measured, for the benchmarks and for training."""

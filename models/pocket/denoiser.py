@@ -1,0 +1,113 @@
+"""The pocket student's calls: rows of chunks to steps, with contexts and sinks kept for reuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+
+import torch
+from cachetools import LRUCache, cachedmethod
+from torch import Tensor
+
+from ..contract import PICTURE
+from ..sampling.batches import StepInput, denoise_rows
+from ..sampling.denoising import FlowSchedule
+from ..staged_model import ChunkPlan, Row, step_noise
+from ..student.causal_student import CausalStudent
+from ..student.conditioning import Conditions, TextContext
+from ..student.config import CacheConfig
+from ..student.kv_cache import StudentCache
+from .audio import CHUNK_FRAMES
+from .autoencoder import LATENT_SIZE
+from .conditions import FRAME_DIM, GROUP, PACKED_CHANNELS, PACKED_TRACK_CHANNELS, VISEMES
+from .config import SHIFT
+from .looks import Look
+from .prompt import TokenEmbedding
+
+_KEPT = 8
+_LATENT_SHAPE = (1, 1, PACKED_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+
+
+class PocketDenoiser:
+    """The student with its words, and what it needs of each look to start a cache anew."""
+
+    def __init__(
+        self,
+        student: CausalStudent,
+        words: TokenEmbedding,
+        looks: Mapping[str, Look],
+        cache: CacheConfig,
+        timesteps: Sequence[float],
+    ) -> None:
+        self.student = student
+        self.schedule = FlowSchedule(SHIFT)
+        self._words = words
+        self._looks = looks
+        self._cache = cache
+        self._timesteps = tuple(timesteps)
+        # pure functions of few values: streams that show and ask the same share them
+        self._contexts: LRUCache[bytes, TextContext] = LRUCache(_KEPT)
+        self._sinks: LRUCache[tuple[str, bytes], StudentCache] = LRUCache(_KEPT)
+
+    def new_cache(self) -> StudentCache:
+        """An empty cache of one denoising step."""
+        return self.student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
+
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Take each row's latents through its step."""
+        return denoise_rows(self.student, [self.step_input(row) for row in rows], self.schedule)
+
+    def step_input(self, row: Row) -> StepInput:
+        """What the student is told for a row; a chunk that starts anew gets a fresh sink."""
+        told = row.plan.tensors
+        scene: str = row.plan.plain["scene"]
+        channels = told["channels"] if scene == PICTURE else self._looks[scene].channels
+        if row.plan.restart:
+            sink = self._sink(row.plan, channels)
+            row.cache.load(sink.tensors(), sink.metadata())
+        return StepInput(
+            timestep=self._timesteps[row.call],
+            noise=step_noise(row.plan, row.call, _LATENT_SHAPE),
+            sample=row.latents,
+            context=self._context(told["words"]),
+            conditions=Conditions(
+                told["frames"],
+                told["speech"],
+                told["tracks"],
+                channels,
+                told["base"],
+            ),
+            cache=row.cache,
+        )
+
+    @cachedmethod(attrgetter("_contexts"), key=lambda _, words: words.numpy().tobytes())
+    def _context(self, words: Tensor) -> TextContext:
+        return self.student.encode_text(self._words(words))
+
+    def _sink(self, plan: ChunkPlan, channels: Tensor) -> StudentCache:
+        """A cache with nothing but the look's picture as its sink."""
+        scene, words = plan.plain["scene"], plan.tensors["words"]
+        if scene == PICTURE:
+            # somebody's own: nobody else can use it, and it must not be kept here
+            return self._see_reference(plan.tensors["base"], channels, words)
+        return self._shared_sink(scene, words)
+
+    @cachedmethod(
+        attrgetter("_sinks"), key=lambda _, scene, words: (scene, words.numpy().tobytes())
+    )
+    def _shared_sink(self, scene: str, words: Tensor) -> StudentCache:
+        look = self._looks[scene]
+        return self._see_reference(look.base, look.channels, words)
+
+    def _see_reference(self, base: Tensor, channels: Tensor, words: Tensor) -> StudentCache:
+        cache = self.new_cache()
+        conditions = Conditions(
+            frames=torch.zeros(1, 1, FRAME_DIM),
+            audio=torch.zeros(1, 1, GROUP, VISEMES),
+            tracks=torch.zeros(1, CHUNK_FRAMES, PACKED_TRACK_CHANNELS, LATENT_SIZE, LATENT_SIZE),
+            channels=channels,
+            base=base,
+        )
+        self.student(base, torch.zeros(1, 1), self._context(words), cache, conditions)
+        cache.advance(1)
+        return cache

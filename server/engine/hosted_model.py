@@ -1,0 +1,52 @@
+"""A model as the engine sees it: how it is, what it costs, which of its chunks are under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...models.contract import ModelInfo
+from ...models.pipeline.events import Cause
+from .model_host import ModelHost
+from .scheduler import ModelLoad
+from .under_way import UnderWay
+
+Condition = Literal["loading", "ready", "restarting", "failed"]
+LOADING_RETRY_S = 2.0
+
+CAUSES: dict[Cause, str] = {
+    "died": "a process of the model died",
+    "hung": "a process of the model did not answer",
+    "failed": "the model raised an error",
+}
+
+
+@dataclass(slots=True)
+class HostedModel:
+    """`since_s` is when its condition began (seconds since 1970); `why` is fit for anyone to read.
+
+    `detail` may quote an exception: it is for logs and for who started the server.
+    """
+
+    host: ModelHost
+    since_s: float
+    condition: Condition = "loading"
+    why: str = ""
+    detail: str = ""
+    estimate_s: float = LOADING_RETRY_S
+    """How long the present restart will take."""
+    info: ModelInfo | None = None
+    load: ModelLoad | None = None
+    latency_s: float = 0.0
+    under_way: UnderWay = field(default_factory=UnderWay)
+
+    @property
+    def name(self) -> str:
+        """What it was asked for by."""
+        return self.host.name
+
+    def become(self, condition: Condition, now_s: float, why: str = "", detail: str = "") -> None:
+        """Change the condition; while it stays the same it keeps its beginning."""
+        if condition != self.condition:
+            self.since_s = now_s
+        self.condition, self.why, self.detail = condition, why, detail

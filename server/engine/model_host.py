@@ -1,0 +1,171 @@
+"""A thread that drives one model's executor: calls go in, events come out.
+
+The server calls from its event loop and is told by the `report` callback, which it makes safe to
+call from here. The executor's own thread is this one; the model itself runs in processes of the
+executor's, so nothing that it does can take the server down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...models.contract import Controls, ModelInfo, StreamRequest
+from ...models.pipeline.events import Event, Restarted, Restarting
+from ...models.pipeline.executor import Executor
+from ...models.pipeline.pipeline import PipelineFailed
+
+MAX_CALLS = 1024
+JOIN_S = 10.0
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded and warm; a chunk keeps its slowest part at work for `step_s`.
+
+    It takes `latency_s` longer than that where several are under way at once.
+    """
+
+    info: ModelInfo
+    step_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The model cannot be made, or its thread has ended.
+
+    `reason` is one line, `detail` all that is known; both may quote an exception.
+    """
+
+    reason: str
+    detail: str
+
+
+HostEvent = Event | Ready | Failed
+Report = Callable[[HostEvent], None]
+
+
+class ModelHost:
+    """Owns the thread and the executor of model `name`; its methods are called from one thread."""
+
+    def __init__(self, name: str, make: Callable[[], Executor]) -> None:
+        """`make` gives the executor; it is called in the thread and may block."""
+        self.name = name
+        self._make = make
+        self._calls: queue.Queue[Callable[[Executor], None] | None] = queue.Queue(MAX_CALLS)
+        self._executor: Executor | None = None
+        self._serving = False
+        self._thread: threading.Thread | None = None
+        self._wake_end, self._wake_begin = os.pipe()
+        os.set_blocking(self._wake_end, False)
+        os.set_blocking(self._wake_begin, False)
+
+    @property
+    def depth(self) -> int:
+        """Chunks that may be under way at once."""
+        return 1 if self._executor is None else self._executor.depth
+
+    @property
+    def behind(self) -> bool:
+        """Whether so many calls wait that no new stream should be opened."""
+        return self._calls.qsize() > MAX_CALLS // 2
+
+    def next_s(self, now_s: float, under_way: int) -> float | None:
+        """When one more chunk may be submitted; None: something has to be reported first."""
+        executor = self._executor
+        return executor.next_s(now_s, under_way) if executor and self._serving else None
+
+    def start(self, report: Report) -> None:
+        """Start loading; `report` is called from the thread with everything that happens."""
+        assert self._thread is None, "a host starts once"
+        self._thread = threading.Thread(
+            target=self._run, args=(report,), name=f"model-{self.name}", daemon=True
+        )
+        self._thread.start()
+
+    def open(self, stream: str, request: StreamRequest) -> None:
+        """As `Executor.open`."""
+        self._call(lambda executor: executor.open(stream, request))
+
+    def submit(self, stream: str, controls: Controls) -> None:
+        """As `Executor.submit`."""
+        self._call(lambda executor: executor.submit(stream, controls))
+
+    def drop(self, stream: str) -> None:
+        """As `Executor.drop`."""
+        self._call(lambda executor: executor.drop(stream))
+
+    def close(self, stream: str) -> None:
+        """As `Executor.close`."""
+        self._call(lambda executor: executor.close(stream))
+
+    def stop(self) -> None:
+        """End the thread behind the calls before this one, and wait for it."""
+        if self._thread is not None and self._thread.is_alive():
+            self._calls.put(None, timeout=JOIN_S)
+            self._wake()
+            self._thread.join(JOIN_S)
+
+    # Private.
+
+    def _call(self, call: Callable[[Executor], None]) -> None:
+        """Queue a call. While `behind` is heeded it fits: an `open` leaves room for its `close`."""
+        self._calls.put_nowait(call)
+        self._wake()
+
+    def _wake(self) -> None:
+        # full: it will wake all the same
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_begin, b"\0")
+
+    def _run(self, report: Report) -> None:
+        # Whatever goes wrong in here must reach the viewers: no silent dead thread.
+        executor: Executor | None = None
+        try:
+            executor = self._executor = self._make()
+            executor.start()
+            report(_ready(executor))
+            self._serving = True
+            self._serve(executor, report)
+        except PipelineFailed as error:
+            reason, _, detail = str(error).partition("\n")
+            report(Failed(reason, detail))
+        except Exception as error:
+            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        finally:
+            self._serving = False
+            if executor is not None:
+                executor.stop()
+
+    def _serve(self, executor: Executor, report: Report) -> None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    call = self._calls.get_nowait()
+                    if call is None:
+                        for event in executor.poll(0.0):
+                            report(event)
+                        return
+                    call(executor)
+            pause_s = 0.0 if self._calls.qsize() else _POLL_S
+            for event in executor.poll(pause_s, [self._wake_end]):
+                if isinstance(event, Restarting | Restarted):
+                    self._serving = isinstance(event, Restarted)
+                report(event)
+            # Always, or a call that was already taken would keep `poll` from ever waiting.
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_end, MAX_CALLS)
+
+
+def _ready(executor: Executor) -> Ready:
+    costs = executor.costs
+    assert costs is not None, "the executor was started"
+    latency_s = costs.total_s if executor.depth > 1 else 0.0
+    return Ready(executor.info, executor.period_s, latency_s)

@@ -1,0 +1,61 @@
+"""A client's audio to the model's sample rate, packet by packet without a seam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+
+
+class Resampler:
+    """Int16 mono at `from_rate` samples per second in, at `to_rate` out.
+
+    Pieces of an utterance join as if they had been one: the filter holds back the newest 1 to 2.5
+    ms until more comes or `finish` is called. Then `n` samples have become `converted(n)`, in
+    place. At equal rates samples pass as they are, at once.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._from_rate = from_rate
+        self._to_rate = to_rate
+        self._filter: AudioResampler | None = None
+        self._taken = self._given = 0
+
+    def converted(self, samples: int) -> int:
+        """As how many samples so many come out, rounded to the nearest."""
+        return (2 * samples * self._to_rate + self._from_rate) // (2 * self._from_rate)
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """What is ready once int16 [n] were added: int16 [m]."""
+        if self._from_rate == self._to_rate or not len(samples):
+            return samples
+        if self._filter is None:
+            self._filter = AudioResampler(format="s16", layout="mono", rate=self._to_rate)
+        frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate = self._from_rate
+        ready = _joined(self._filter.resample(frame))
+        self._taken += len(samples)
+        self._given += len(ready)
+        return ready
+
+    def finish(self) -> np.ndarray:
+        """The rest of the utterance; what is pushed from here on is a new one."""
+        if self._filter is None:
+            return _joined(())
+        rest = _joined(self._filter.resample(None))
+        missing = self.converted(self._taken) - self._given
+        self.reset()
+        # rounded up here and there, never short by more than a sample
+        return np.pad(rest, (0, max(0, missing - len(rest))), mode="edge")[:missing]
+
+    def reset(self) -> None:
+        """Forget what is held back."""
+        self._filter = None
+        self._taken = self._given = 0
+
+
+def _joined(frames: Iterable[AudioFrame]) -> np.ndarray:
+    pieces = [frame.to_ndarray()[0] for frame in frames]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
