@@ -215,7 +215,7 @@ class Pipeline:
         admitted now comes no earlier if others are torn out.
         """
         log = self._logs.get(stream)
-        if log is None:
+        if log is None or log.next_index == log.delivered + 1:
             return
         if self.running and self.plan is not None:
             self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))

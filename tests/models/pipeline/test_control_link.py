@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 import rollcast.models.pipeline.sequential as a_module
 from rollcast.models.contract import Controls, ModelInfo, ModelInputs, StreamRequest, TrackEvent
-from rollcast.models.pipeline import launchers
 from rollcast.models.pipeline.control_link import (
     BadMessage,
     ControlLink,
@@ -375,9 +374,8 @@ def test_a_peer_that_leaves_or_talks_otherwise_ends_the_handshake(said: bytes | 
 
 
 @pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    monkeypatch.setattr(launchers, "_HANDSHAKE_S", 1.0)
-    listener = Listener(("127.0.0.1", 0), KEY)
+def listener() -> Iterator[Listener]:
+    listener = Listener(("127.0.0.1", 0), KEY, handshake_s=3.0)
     yield listener
     listener.close()
 
@@ -391,7 +389,7 @@ def test_a_stranger_that_never_answers_keeps_nobody_waiting(listener: Listener) 
     begin_s = time.monotonic()
     friend = connect(address(listener), KEY, "agent 1")
     with listener.admit("agent 1", 5.0):
-        assert time.monotonic() - begin_s < 0.8, "sooner than the strangers are sent away"
+        assert time.monotonic() - begin_s < 2.5, "sooner than the strangers are sent away"
     friend.close()
     for stranger in strangers:
         stranger.close()
@@ -403,10 +401,10 @@ def test_a_stranger_that_drips_is_sent_away_in_the_end(listener: Listener) -> No
         stranger.recv(100)
         begin_s = time.monotonic()
         with pytest.raises(OSError):
-            while time.monotonic() - begin_s < 5:
+            while time.monotonic() - begin_s < 20:
                 stranger.sendall(b"\0")
                 time.sleep(0.1)
-        assert time.monotonic() - begin_s < 3
+        assert time.monotonic() - begin_s < 15
 
 
 def test_who_does_not_know_the_key_is_not_let_in(listener: Listener) -> None:

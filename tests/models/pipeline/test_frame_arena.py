@@ -22,6 +22,7 @@ from rollcast.models.test_pattern import TestPattern
 
 from .running import PATIENT, alive, chunks_of, same, sequential
 
+pytestmark = pytest.mark.processes
 PATTERN = ModelSpec("rollcast.models.test_pattern:TestPattern")
 SHAPE = (2, 4, 6, 3)
 BYTES = 2 * 4 * 6 * 3
@@ -177,7 +178,7 @@ def _arenas(pid: int) -> list[str]:
 
 def test_a_stage_gives_no_descriptor_of_ours_to_its_children() -> None:
     """It has the link and the arena, and whatever it starts has neither."""
-    pipeline = Pipeline(ModelSpec("spawning:Spawning"), patience=PATIENT)
+    pipeline = Pipeline(ModelSpec("breakable:Spawning"), patience=PATIENT)
     try:
         pipeline.start()
         (stage,) = pipeline.pids

@@ -14,12 +14,15 @@ import pytest
 from rollcast.models.contract import Controls, StreamRequest, TrackEvent
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
+from rollcast.models.pipeline.launchers import LocalLauncher
 from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
+from rollcast.models.pipeline.pipeline import Backoff, Pipeline, PipelineFailed
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 
+from .breakable import POISON
 from .running import PATIENT, Shared, chunks_of, same, saved, sequential
 
+pytestmark = pytest.mark.processes
 SPEC = ModelSpec("rollcast.models.test_pattern:TestPattern")
 CHUNKS = 24
 
@@ -121,6 +124,84 @@ def test_its_snapshot_is_one_part(one: Pipeline) -> None:
     start = saved(one, "a")
     one.close("a")
     assert list(start.parts) == ["state"] and start.next_index == 16
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "cause"),
+    [("raise", 2, "failed"), ("memory", 2, "failed"), ("exit", 3, "died"), ("kill", 3, "died")],
+)
+def test_a_poison_chunk_costs_its_own_stream_and_no_other(
+    expected: list[np.ndarray], how: str, times: int, cause: str
+) -> None:
+    """The others wait for as many starts, and miss nothing."""
+    pipeline = Pipeline(ModelSpec("breakable:Breakable"), patience=PATIENT)
+    try:
+        pipeline.start()
+        for name in "ab":
+            pipeline.open(name, StreamRequest(seed=1))
+        for number, controls in enumerate(pattern_log(CHUNKS)):
+            pipeline.submit("a", controls)
+            if number == 5:
+                pipeline.submit("b", Controls(prompt=POISON + how))
+        events: list[Event] = []
+        done: list[Finished] = []
+        end_s = time.monotonic() + 120
+        while len(done) < CHUNKS:
+            assert time.monotonic() < end_s, events
+            for event in pipeline.poll(0.05):
+                if isinstance(event, Finished):
+                    done.append(event)
+                else:
+                    events.append(event)
+        pipeline.submit("b", Controls())
+        assert pipeline.waiting == 0, "what is lost takes no more chunks"
+    finally:
+        pipeline.stop()
+    assert same(done, expected)
+    assert [event.stream for event in events if isinstance(event, Lost)] == ["b"]
+    told = [event for event in events if isinstance(event, Restarting)]
+    assert [event.cause for event in told] == [cause] * times
+    assert sum(isinstance(event, Restarted) for event in events) == times
+
+
+class Unwilling(LocalLauncher):
+    """Cannot start a process when it shall not."""
+
+    willing = True
+
+    def launch(self, arena_fd: int | None) -> None:
+        if not self.willing:
+            raise OSError("no room for another process")
+        super().launch(arena_fd)
+
+
+def test_a_machine_without_room_for_a_process_is_tried_again() -> None:
+    launcher = Unwilling()
+    backoff = Backoff(first_s=0.05, most_s=0.1)
+    pipeline = Pipeline(SPEC, launchers=[launcher], patience=PATIENT, backoff=backoff)
+    try:
+        pipeline.start()
+        pipeline.open("a", StreamRequest(seed=1))
+        launcher.willing = False
+        os.kill(pipeline.pids[0], signal.SIGKILL)
+        events: list[Event] = []
+        while len(events) < 4:
+            events += pipeline.poll(0.05)
+        assert all(isinstance(event, Restarting) for event in events)
+        last = events[-1]
+        assert isinstance(last, Restarting) and "no room for another process" in last.detail
+        launcher.willing = True
+        (done,) = make_chunk(pipeline, "a", Controls()) or make_rest(pipeline)
+        assert done.chunk.index == 0
+    finally:
+        pipeline.stop()
+
+
+def test_without_room_the_first_start_fails_and_says_why() -> None:
+    launcher = Unwilling()
+    launcher.willing = False
+    with pytest.raises(PipelineFailed, match="no room for another process"):
+        Pipeline(SPEC, launchers=[launcher]).start()
 
 
 def test_it_cannot_run_in_stages() -> None:

@@ -6,8 +6,7 @@ packages is imported here.
 
 from __future__ import annotations
 
-import os
-import signal
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +129,8 @@ class TinyCausal:
             state.restart = True
         if controls.prompt is not None:
             if controls.prompt.startswith(POISON):
-                break_by(controls.prompt.removeprefix(POISON))
+                breaking = importlib.import_module("breakable")
+                breaking.break_by(controls.prompt.removeprefix(POISON))
             state.prompt, state.conditioning.words = controls.prompt, words_of(controls.prompt)
         plan = ChunkPlan(
             state.chunk_index,
@@ -190,30 +190,6 @@ class TinyCausal:
             advances=self.chunk_steps.last_on_cache(row.call),
             clean_pass=call.clean_pass,
         )
-
-
-def break_by(how: str) -> None:
-    """What a model may do to its process; `once:FILE` does so only while FILE is not there."""
-    how, _, path = how.partition(" once:")
-    if path:
-        if Path(path).exists():
-            return
-        Path(path).touch()
-    match how:
-        case "raise":
-            raise RuntimeError("the model broke")
-        case "memory":
-            raise MemoryError
-        case "exit":
-            os._exit(3)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "hang":
-            time.sleep(3600)
-        case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
-        case _:
-            raise ValueError(f"no way to break: {how}")
 
 
 def words_of(prompt: str) -> Tensor:
