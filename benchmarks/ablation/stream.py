@@ -43,16 +43,17 @@ class VariantModel(PocketModel):
     def _with_clean_pass(self, state: PocketState, plan: ChunkPlan) -> Tensor:
         (cache,) = state.caches
         first = self.denoiser.step_input(Row(plan, 0, None, cache))
-        shape, steps = first.noise.shape, iter(range(1, self.chunk_steps.steps))
+        noise = first.student_input(self.denoiser.schedule)
+        steps = iter(range(1, self.chunk_steps.steps))
         return denoise_chunk(
             self.denoiser.student,
             cache,
-            first.noise,
+            noise,
             self._variant.timesteps,
             first.context,
             first.conditions,
             schedule=self.denoiser.schedule,
-            renoise=lambda _: step_noise(plan, next(steps), shape),
+            renoise=lambda _: step_noise(plan, next(steps), noise.shape),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -16,7 +16,7 @@ from ...models.contract import (
     TrackEvent,
 )
 from ...models.registry import load_model
-from ...models.staged_model import ChunkPlan, StagedModel
+from ...models.staged_model import ChunkPlan, StagedModel, run_chunk
 from ...models.state import DecoderState
 
 
@@ -30,6 +30,10 @@ class Fingerprinted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
+
+    def step(self, state: Any, controls: Controls) -> Chunk:
+        """A whole chunk, with its fingerprint."""
+        return run_chunk(cast(StagedModel[Any], self), state, controls)
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         """The chunk with the fingerprint of its latents."""

@@ -1,6 +1,6 @@
-"""One student, three ways to run it: step after step, as a diagonal batch, as a pipeline.
+"""Executors, which make the chunks of many streams: one after the other, in batches, in stages.
 
-With one cache for each denoising step (timestep-forcing, Live Avatar, arXiv 2512.04677) step k of
-a chunk needs only step k - 1 of the same chunk and its own past, so the steps of successive chunks
-may run at once.
+An executor drives a model (`models.contract`) in its own process (`Sequential`, `Batched`,
+`Diagonal`) or in processes of its own (`Pipeline`), and tells of what became of chunks as events.
+Each process of a pipeline is a stage; a stage plan says which calls of the student each one makes.
 """

@@ -33,11 +33,11 @@ def keep_stage(address: tuple[str, int], key: bytes, rank: int) -> None:
     environment = {**os.environ, KEY_VARIABLE: key.decode()}
     try:
         while True:
-            order = connection.recv_bytes(len(START))
+            command = connection.recv_bytes(len(START))
             if process is not None:
                 end_process(process)
                 process = None
-            if order == START:
+            if command == START:
                 arguments = ["--connect", f"{host}:{port}", "--rank", str(rank)]
                 process = start_stage(arguments, environment, [])
     except (EOFError, OSError):

@@ -4,12 +4,23 @@ all of them. A row's bits depend on how many rows there are, not on which."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..contract import Controls, StreamRequest
 from ..staged_model import ChunkPlan, StagedModel, all_calls, decode_chunk
-from .events import Event, Finished
+from .events import Dropped, Event, Finished
 from .in_process import InProcess
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A chunk that the next batch makes."""
+
+    stream: str
+    state: Any
+    plan: ChunkPlan
+    shown: bool = True
 
 
 class Batched(InProcess[Any]):
@@ -19,12 +30,24 @@ class Batched(InProcess[Any]):
         super().__init__(model)
         self._model = model
         self.depth = rows
-        self._waiting: list[tuple[str, Any, ChunkPlan]] = []
+        self._batch: list[_Waiting] = []
+
+    def submit(self, stream: str, controls: Controls) -> None:
+        """Add a chunk to the batch; makes the batch first if it is full or has one of its own."""
+        if any(each.stream == stream for each in self._batch) or len(self._batch) == self.depth:
+            # a chunk needs the one before it in its caches
+            self._make()
+        super().submit(stream, controls)
+
+    def drop(self, stream: str) -> None:
+        """What waits of it is made, for the stream's past, and not shown."""
+        for each in self._batch:
+            each.shown = each.shown and each.stream != stream
 
     def close(self, stream: str) -> None:
         """Free a stream; what is under way of it is dropped."""
         super().close(stream)
-        self._waiting = [each for each in self._waiting if each[0] != stream]
+        self._batch = [each for each in self._batch if each.stream != stream]
 
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
         """Make what was submitted."""
@@ -35,21 +58,23 @@ class Batched(InProcess[Any]):
         return self._model.start(request)
 
     def _admit(self, stream: str, kept: Any, controls: Controls) -> None:
-        if any(name == stream for name, _, _ in self._waiting) or len(self._waiting) == self.depth:
-            # a chunk needs the one before it in its caches
-            self._make()
         plan = self._model.prepare(kept, controls)
         plan.check(len(self._model.chunk_steps.calls))
-        self._waiting.append((stream, kept, plan))
+        self._batch.append(_Waiting(stream, kept, plan))
 
     def _make(self) -> None:
         """One batch of everything that waits."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+        batch, self._batch = self._batch, []
+        if not batch:
             return
-        clean = all_calls(self._model, [(plan, state.caches) for _, state, plan in waiting])
-        for (stream, state, plan), latents in zip(waiting, clean, strict=True):
+        clean = all_calls(self._model, [(each.plan, each.state.caches) for each in batch])
+        for each, latents in zip(batch, clean, strict=True):
+            plan = each.plan
             if plan.needed_by is not None:
-                state.returns[plan.needed_by] = latents
-            chunk = decode_chunk(self._model, plan, latents, state.decoder)
-            self._events.append(Finished(stream, chunk))
+                each.state.returns[plan.needed_by] = latents
+            if not each.shown and not self._model.decoder_is_causal:
+                self._events.append(Dropped(each.stream, plan.index))
+                continue
+            chunk = decode_chunk(self._model, plan, latents, each.state.decoder)
+            done = Finished(each.stream, chunk) if each.shown else Dropped(each.stream, plan.index)
+            self._events.append(done)

@@ -68,7 +68,7 @@ class InProcess(ABC, Generic[S]):
             self._events.append(Lost(stream, str(error)))
 
     def drop(self, stream: str) -> None:
-        """Show nothing of what is under way; nothing is, between calls, unless chunks wait."""
+        """Show nothing of what is under way; between calls nothing is."""
         return
 
     def close(self, stream: str) -> None:

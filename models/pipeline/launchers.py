@@ -1,6 +1,6 @@
 """Where a stage's process runs: on this machine, or on another one under an agent.
 
-A place starts a process that connects back, and can end it whatever it does.
+A launcher starts a process that connects back, and can end it whatever it does.
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ class LocalLauncher:
             self._ours = None
         if self._process is not None:
             end_process(self._process)
-            self._process = None
 
     @property
     def pid(self) -> int:
@@ -138,10 +137,13 @@ class Listener:
     """A listening socket through which agents and stages come in, if they know the key.
 
     A thread of its own lets them in, each visitor beside the others: one that never answers keeps
-    nobody waiting, and is sent away after some seconds.
+    nobody waiting, and is sent away after `handshake_s`.
     """
 
-    def __init__(self, address: tuple[str, int], key: bytes) -> None:
+    def __init__(
+        self, address: tuple[str, int], key: bytes, *, handshake_s: float = _HANDSHAKE_S
+    ) -> None:
+        self._handshake_s = handshake_s
         self._socket = socket.create_server(address)
         self._key = key
         self._inside: dict[str, Connection] = {}
@@ -193,7 +195,7 @@ class Listener:
     def _welcome(self, visitor: socket.socket) -> None:
         """Let a visitor in that proves in time that it knows the key."""
         # A visitor that sends byte after byte would never be late for a single one of them.
-        sent_away = threading.Timer(_HANDSHAKE_S, _shut, (visitor,))
+        sent_away = threading.Timer(self._handshake_s, _shut, (visitor,))
         sent_away.daemon = True
         sent_away.start()
         connection = as_connection(visitor.dup())

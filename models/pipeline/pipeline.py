@@ -20,7 +20,7 @@ from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
 from .admission import Admission
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
-from .executor import make_chunk
+from .executor import make_chunk, make_rest
 from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
@@ -141,14 +141,14 @@ class Pipeline:
         self._pool.stop()
 
     @property
-    def period_s(self) -> float:
-        """Seconds of the slowest stage's work on a chunk, lately."""
-        return self.admission.period_s
-
-    @property
     def running(self) -> bool:
         """Whether the stages are up and have all streams."""
         return self._phase == "running"
+
+    @property
+    def period_s(self) -> float:
+        """Seconds of the slowest stage's work on a chunk, lately."""
+        return self.admission.period_s
 
     @property
     def depth(self) -> int:
@@ -215,7 +215,7 @@ class Pipeline:
         admitted now comes no earlier if others are torn out.
         """
         log = self._logs.get(stream)
-        if log is None:
+        if log is None or log.next_index == log.delivered + 1:
             return
         if self.running and self.plan is not None:
             self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))
@@ -251,9 +251,12 @@ class Pipeline:
     def _warm_up(self) -> None:
         """Every kind of control, through all stages."""
         self.open(_WARM_UP, first_request(self.info))
-        for controls in every_control(self.info):
-            make_chunk(self, _WARM_UP, controls)
-        self.finish()
+        try:
+            for controls in every_control(self.info):
+                make_chunk(self, _WARM_UP, controls)
+            make_rest(self)
+        except ValueError as error:
+            raise PipelineFailed(f"the model fails in its warm-up: {error}") from error
         self.close(_WARM_UP)
 
     def _pause_s(self) -> float:

@@ -22,9 +22,11 @@ class Watch:
         self.model = model
         self.step_s: list[float] = []
         info = model.info
+        speech = info.inputs.speech
+        assert speech is not None, "only models that hear are watched"
+        self.sample_rate = speech.sample_rate
         # what is shown is late by the model's look-ahead
-        late_ms = 0 if info.inputs.speech is None else info.inputs.speech.lookahead_ms
-        self.late_chunks = max(1, round(late_ms * 1000 / info.chunk_us))
+        self.late_chunks = max(1, round(speech.lookahead_ms * 1000 / info.chunk_us))
 
     def step(self, state: object, controls: Controls) -> Chunk:
         """One step of `state`."""

@@ -13,7 +13,7 @@ import numpy as np
 from rollcast.models.contract import Controls, Model, StreamRequest
 from rollcast.models.pipeline.events import Event, Finished
 from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
-from rollcast.models.pipeline.messages import ModelSpec
+from rollcast.models.pipeline.messages import ModelSpec, Restore
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_pool import Patience
@@ -89,6 +89,17 @@ def collect(
         for event in pipeline.poll(0.02):
             (done if isinstance(event, Finished) else rest).append(event)  # type: ignore[arg-type]
     return done, rest
+
+
+def saved(pipeline: Pipeline, stream: str) -> Restore:
+    """The snapshot behind a stream's last chunk, once all of its parts have come."""
+    log, end_s = pipeline._logs[stream], time.monotonic() + 20
+    while log._controls:
+        assert time.monotonic() < end_s, log
+        assert pipeline.poll(0.05) == []
+    start, replay = log.begin_again()
+    assert isinstance(start, Restore) and replay == []
+    return start
 
 
 def same(done: Sequence[Finished], frames: Sequence[np.ndarray]) -> bool:

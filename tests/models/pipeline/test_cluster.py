@@ -15,7 +15,13 @@ from rollcast.models.contract import StreamRequest
 from rollcast.models.pipeline.cluster import Cluster
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import make_chunk
-from rollcast.models.pipeline.launchers import Listener, LocalLauncher, RemoteLauncher
+from rollcast.models.pipeline.launchers import (
+    START,
+    Listener,
+    LocalLauncher,
+    RemoteLauncher,
+    connect,
+)
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 
@@ -87,6 +93,25 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(monkeypatch: pytest.Monke
         agent.kill()
         agent.wait()
         listener.close()
+
+
+def test_an_agent_that_was_lost_may_come_again() -> None:
+    listener = Listener(("127.0.0.1", 0), KEY)
+    address = ("127.0.0.1", listener.port)
+    first = connect(address, KEY, "agent 1")
+    launcher = RemoteLauncher(listener.admit("agent 1"), listener, 1)
+    first.close()
+    second = connect(address, KEY, "agent 1")
+    end_s = time.monotonic() + 20
+    while "agent 1" not in listener._inside:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    launcher.launch(None)
+    assert second.recv_bytes() == START
+    assert launcher.connect() is None, "its process has not come, and is not waited for"
+    for connection in (second, launcher.agent):
+        connection.close()
+    listener.close()
 
 
 def test_the_door_stays_shut_for_who_does_not_know_the_key() -> None:

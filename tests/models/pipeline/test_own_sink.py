@@ -21,13 +21,13 @@ from rollcast.models.parity.avatar import avatar_blocks
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
-from rollcast.models.pipeline.messages import ModelSpec, Restore
+from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.snapshot_parts import load_returns
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan
 
-from .running import PATIENT, Shared, chunks_of
+from .running import PATIENT, Shared, chunks_of, saved
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
 
@@ -124,8 +124,8 @@ def test_latents_on_their_way_back_survive_a_lost_stage(
     stages.open("a", StreamRequest(seed=1))
     done = [finished for controls in log[:48] for finished in make_chunk(stages, "a", controls)]
     done += make_rest(stages)
-    start, replay = stages._logs["a"].begin_again()
-    assert isinstance(start, Restore) and start.next_index == 48 and replay == []
+    start = saved(stages, "a")
+    assert start.next_index == 48
     assert list(load_returns(start.parts["returns"])) == [48]
     os.kill(stages.pids[2], signal.SIGKILL)
     for controls in log[48:]:

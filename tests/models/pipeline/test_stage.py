@@ -36,9 +36,9 @@ class Recorded:
 @torch.inference_mode()
 def test_what_was_sent_under_an_older_plan_is_forgotten() -> None:
     """It would be given the wrong steps and go round for ever, or end a stream that is new."""
-    line, executor = Pipe()
+    ours, executor = Pipe()
     model, links = TinyModel(), Recorded()
-    stage = Stage(1, model, Heartbeat(line), links)  # type: ignore[arg-type]
+    stage = Stage(1, model, Heartbeat(ours), links)  # type: ignore[arg-type]
     plan = model.prepare(model.start(StreamRequest(seed=1)), Controls())
     chunk, end = Package("a.0", plan, plan_number=1), Package("a.0", None, plan_number=1)
     stage._do(Assign(TWO, 1, 0))
@@ -51,7 +51,7 @@ def test_what_was_sent_under_an_older_plan_is_forgotten() -> None:
     stage._do(end)
     assert [package.plan_number for _, package in links.sent] == [1, 2]
     assert list(stage._streams) == ["a.0"]
-    line.close()
+    ours.close()
     executor.close()
 
 

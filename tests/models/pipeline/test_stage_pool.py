@@ -1,4 +1,4 @@
-"""Who is lost and who only was not heard, with connections in place of processes."""
+"""Who is lost and who only was not heard, with connections in launcher of processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = Patience(silent_s=0.3, start_silent_s=1.2, late_s=0.5)
 
 
 class Beside:
-    """A place whose process is the test; it has come unless it is `late`."""
+    """A launcher whose process is the test; it has come unless it is `late`."""
 
     def __init__(self, *, late: bool = False) -> None:
         self._ours, self.theirs = Pipe()
@@ -50,11 +50,11 @@ class Beside:
 class One:
     """A pool of one stage, and that stage's end of the link."""
 
-    def __init__(self, place: Beside) -> None:
-        self.place = place
-        self.pool = StagePool([place], ModelSpec("nothing"), patience=PATIENCE)
+    def __init__(self, launcher: Beside) -> None:
+        self.launcher = launcher
+        self.pool = StagePool([launcher], ModelSpec("nothing"), patience=PATIENCE)
         self.pool.start(None)
-        self.stage: ControlLink[ToStage, FromStage] = link_to_executor(place.theirs)
+        self.stage: ControlLink[ToStage, FromStage] = link_to_executor(launcher.theirs)
 
     def listen(self, for_s: float) -> Loss | None:
         end_s = time.monotonic() + for_s
@@ -74,7 +74,7 @@ def one() -> Iterator[One]:
     one = One(Beside())
     yield one
     one.pool.stop()
-    one.place.theirs.close()
+    one.launcher.theirs.close()
 
 
 def detail(loss: Loss | None) -> str:
@@ -108,7 +108,7 @@ def test_a_piece_of_work_may_take_as_long_as_others_did_and_a_little_more(one: O
 
 
 def test_a_stage_that_closes_its_connection_is_dead(one: One) -> None:
-    one.place.theirs.close()
+    one.launcher.theirs.close()
     loss = one.listen(60)
     assert loss is not None
     assert (loss.cause, loss.detail) == ("died", "stage 0 died")
@@ -118,7 +118,7 @@ def test_a_stage_that_closes_its_connection_is_dead(one: One) -> None:
 def test_a_loss_names_what_the_stage_was_at_work_for(one: One) -> None:
     """Whether it said so itself, or died without another word."""
     one.hear(Ready(), Working("a.0", 3), Working(), Working("b.1", 4))
-    one.place.theirs.close()
+    one.launcher.theirs.close()
     loss = one.listen(60)
     assert loss is not None
     assert (loss.stream, loss.index, loss.broken) == ("b.1", 4, None)
@@ -126,7 +126,7 @@ def test_a_loss_names_what_the_stage_was_at_work_for(one: One) -> None:
 
 def test_a_loss_while_a_stage_waits_is_nobodys_fault(one: One) -> None:
     one.hear(Ready(), Working("a.0", 3), Working())
-    one.place.theirs.close()
+    one.launcher.theirs.close()
     loss = one.listen(60)
     assert loss is not None and loss.stream is None
 
@@ -139,7 +139,7 @@ def test_what_a_broken_stage_says_of_itself_counts(one: One) -> None:
 
 
 def test_nonsense_is_a_loss(one: One) -> None:
-    one.place.theirs.send_bytes(b"\x80\x04nonsense")
+    one.launcher.theirs.send_bytes(b"\x80\x04nonsense")
     one.pool.receive(1.0)
     loss = one.pool.lost()
     assert loss is not None and loss.cause == "failed" and "sent nonsense" in loss.detail
@@ -148,9 +148,9 @@ def test_nonsense_is_a_loss(one: One) -> None:
 def test_a_stage_that_takes_no_messages_holds_nobody_up() -> None:
     """Its end of the socket is full: the executor waits a moment and gives it up."""
     ours, theirs = socket.socketpair()
-    place = Beside()
-    place._ours = as_connection(ours)
-    one = One(place)
+    launcher = Beside()
+    launcher._ours = as_connection(ours)
+    one = One(launcher)
     begin_s = time.monotonic()
     with theirs:
         for _ in range(10):
@@ -163,11 +163,11 @@ def test_a_stage_that_takes_no_messages_holds_nobody_up() -> None:
 
 
 def test_one_that_comes_later_is_set_up_then() -> None:
-    place = Beside(late=True)
-    one = One(place)
+    launcher = Beside(late=True)
+    one = One(launcher)
     assert one.listen(0.2) is None
-    assert not place.theirs.poll(0)
-    place.late = False
+    assert not launcher.theirs.poll(0)
+    launcher.late = False
     one.pool.receive(0.0)
     assert isinstance(one.stage.receive(), Setup)
     assert one.hear(Ready()) is None

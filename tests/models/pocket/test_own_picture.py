@@ -7,7 +7,6 @@ import os
 import signal
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -137,18 +136,16 @@ def test_nothing_of_it_is_left_when_the_stream_is_gone(model: PocketModel) -> No
     state = model.start(StreamRequest(seed=1, picture=portrait()))
     run(model, state, [Controls(), Controls(scene="toys"), Controls(scene=PICTURE)])
     assert state.conditioning.picture is not None
-    shown = state.decoder.derived[PICTURE].look
     seen = [state.conditioning.picture.look.features.front, state.conditioning.picture.look.base]
     seen += [
         state.decoder.derived[PICTURE].look.features.front,
         state.decoder.derived[PICTURE].look.channels,
     ]
     left = [weakref.ref(tensor) for tensor in seen]
-    del state, seen, shown
+    del state, seen
     gc.collect()
     assert [ref() for ref in left] == [None] * 4
-    sinks: Any = vars(model)["_sinks"]
-    assert PICTURE not in {scene for scene, _ in vars(sinks)["_values"]}
+    assert PICTURE not in {scene for scene, _ in model.denoiser._sinks}
 
 
 def test_a_bad_picture_is_refused(model: PocketModel) -> None:
