@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
 from .axis_rotations import AxisRotations
 from .block_sparse.block_sparse_torch import block_sparse_torch
@@ -35,21 +35,8 @@ _XFORMERS = find_spec("xformers") is not None
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
 
-# Others follow for what cuDNN refuses.
-_CUDNN_FIRST = (
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)
-
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
-
-# Turning raw keys inside attention is done again for every block of queries, before it once. By a
-# count of instructions and bytes for an H100 (docs/kernels.md; an estimate, no timing) a pass of
-# torch over the window costs as much as turning it in the kernel for nine blocks of 128 queries.
-_TURN_IN_KERNEL_QUERIES = 1024
 
 
 @contextmanager
@@ -83,7 +70,7 @@ def backend_for(tensor: Tensor) -> Backend:
 
 
 def attention_backend(query: Tensor) -> Backend:
-    """The backend for attention of `query` [B, H, N, D] by list, or to keys turned on the way.
+    """The backend for attention of `query` [B, H, N, D] to the blocks of a list.
 
     As `backend_for`, but torch for dtypes and heads that Triton's kernels are not made for.
     """
@@ -164,11 +151,6 @@ def sparse_attention(
     return block_sparse_torch(query, key, value, blocks, rest=rest, scale=scale)[0]
 
 
-def turns_in_kernel(tensor: Tensor, queries: int) -> bool:
-    """Whether attention of so many queries to a cache like `tensor` turns raw keys as it loads."""
-    return attention_backend(tensor) == "triton" and queries <= _TURN_IN_KERNEL_QUERIES
-
-
 def norm_rope_write(
     query: Tensor,
     key: Tensor,
@@ -193,13 +175,16 @@ def norm_rope_write(
     )  # fmt: skip
 
 
-def ring_attention(
+def raw_key_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
-    """Attention to raw keys that are turned in the kernel; for a backend that is "triton"."""
-    from .ring_attention.ring_attention import ring_attention as fused
+    """Attention to raw keys, turned by their place in time first; for a backend that is "triton".
 
-    return fused(query, key, value, spans, rotation=rotation)[0]
+    `spans` cover all keys.
+    """
+    from .key_turn.key_turn import turn_keys
+
+    return attention(query, turn_keys(key, spans, rotation), value)
 
 
 def ema_sink(
@@ -241,9 +226,13 @@ def _torch_attention(
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     shared = query.shape[1] != key.shape[1]
-    if _forced is None and not training and mask is None and _prefers_cudnn(query):
-        with sdpa_kernel(list(_CUDNN_FIRST), set_priority=True):
-            return F.scaled_dot_product_attention(query, key, value, scale=scale, enable_gqa=shared)
+    if _forced is None and not training and mask is None and not shared and _prefers_cudnn(query):
+        asked = SDPAParams(query, key, value, None, 0.0, False, False)
+        if can_use_cudnn_attention(asked):
+            # What scaled_dot_product_attention calls if cuDNN comes first. Telling it so by
+            # sdpa_kernel takes the host 65 microseconds a call.
+            fused = torch.ops.aten._scaled_dot_product_cudnn_attention
+            return fused(query, key, value, None, False, scale=scale)[0]
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )

@@ -14,8 +14,8 @@ Part = TypeVar("Part")
 class Span:
     """`tokens` live tokens from token slot `start` on.
 
-    `place` is the place in time of their first frame, for keys that are rotated when read; the
-    frames behind it follow without gaps. It is not read for keys that are rotated already.
+    `place` is the place in time of their first frame, for keys that are still to be turned; the
+    frames behind it follow without gaps.
     """
 
     start: int

@@ -43,7 +43,8 @@ PROCESSES = (
     "models/pipeline/test_own_sink.py",
     "models/pipeline/test_pipeline.py",
     "models/pipeline/test_simulator.py",
-    "models/pipeline/test_stage",
+    "models/pipeline/test_stage.py",
+    "models/pipeline/test_stage_pool.py",
     "server/engine/test_staged_worker.py",
 )
 
@@ -94,8 +95,9 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker tells what it left out; each has collected everything."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+    told: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["left_out"] = dict(session.config.stash[LEFT_OUT])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,4 +1,4 @@
-"""Compile cases of the attention kernels: tiles of `tiles.py` and their rivals, on Wan's heads."""
+"""Compile cases of the attention kernels: tiles of `tile_sizes` and their rivals, Wan's heads."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ def attention_cases() -> tuple[CompileCase, ...]:
         _ring("ring-tma-128x128", 128, 128, 128, 8, 2, tma=True, targets=(90,), chosen=(90,)),
         _ring("ring-tma-128x64", 128, 128, 64, 8, 2, tma=True, targets=_TMA),
         _ring("ring-tma-128x64-s3", 128, 128, 64, 8, 3, tma=True, targets=_TMA, chosen=(100,)),
-        _ring("ring-rotate-128x64", 128, 128, 64, 8, 2, rotate=True, targets=(90,), chosen=(90,)),
-        _ring("ring-rotate-128x32", 128, 128, 32, 8, 2, rotate=True, chosen=(80, 100, 120)),
         _ring("ring-d64-128x128", 64, 128, 128, 8, 2, targets=_BIG),
         _ring("ring-d96-128x64", 96, 128, 64, 8, 2, targets=_BIG),
+        _ring("ring-fp32-32x32", 128, 32, 32, 4, 2, kind="fp32", chosen=ALL_TARGETS),
         _sparse("sparse-128x64", 128, 64, 8, targets=_BIG, chosen=(80,)),
         _sparse("sparse-128x32-of-64", 128, 32, 8, key_tiles=2, chosen=(120,)),
         _sparse(
@@ -47,19 +46,18 @@ def _ring(
     stages: int,
     *,
     tma: bool = False,
-    rotate: bool = False,
+    kind: str = "bf16",
     targets: tuple[int, ...] = ALL_TARGETS,
     chosen: tuple[int, ...] = (),
 ) -> CompileCase:
-    spans = {f"{part}{index}": "i32" for part in ("start", "tokens", "place") for index in range(3)}
+    spans = {f"{part}{index}": "i32" for part in ("start", "tokens") for index in range(3)}
     return _attention(
         name,
         ring_attention_kernel,
-        _sizes(dim, queries, keys, tma=tma)
-        | {"ROTATE": rotate, "FRAME_TOKENS": 1560, "COLUMNS": 52}
-        | {"FRAME_PAIRS": dim // 2 - 2 * (dim // 6), "GRID_PAIRS": dim // 6},
-        pointers={"Cos": "*fp32", "Sin": "*fp32"},
+        _sizes(dim, queries, keys, tma=tma),
+        pointers={},
         scalars={"queries": "i32", "slots": "i32", **spans},
+        kind=kind,
         warps=warps,
         stages=stages,
         targets=targets,
@@ -115,12 +113,13 @@ def _attention(
     stages: int,
     targets: tuple[int, ...],
     chosen: tuple[int, ...],
+    kind: str = "bf16",
 ) -> CompileCase:
     """What all kernels over queries, keys and values have in common."""
-    rows = "*bf16"
+    rows = f"*{kind}"
     if constants["DESCRIPTORS"]:
         rows = f"tensordesc<bf16[{constants['BLOCK_N']},{constants['BLOCK_D']}]>"
-    plain = {"Query": "*bf16", "Out": "*bf16", "Lse": "*fp32", **pointers}
+    plain = {"Query": f"*{kind}", "Out": f"*{kind}", "Lse": "*fp32", **pointers}
     sources = {"Key": rows, "Value": rows}
     strides = {
         f"{part}_{axis}": "i32" for part in ("query", "key", "value", "out") for axis in "bhn"
@@ -134,7 +133,7 @@ def _attention(
         aligned=(*plain, *by_pointer, *strides),
         num_warps=warps,
         num_stages=stages,
-        main_loop_mma=True,
+        main_loop_mma=kind == "bf16",
         targets=targets,
         chosen=chosen,
     )

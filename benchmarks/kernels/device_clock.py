@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
@@ -22,30 +22,41 @@ class Clock:
     warm: int = 5
 
     def spread(self, calls: Sequence[Call]) -> dict[str, float]:
-        """Milliseconds of one call, in turn one of `calls`, which differ in their inputs alone.
+        """Milliseconds of one call, in turn one of `calls`, which differ in their inputs alone."""
+        return self.race({"": calls})[""]
 
-        The device is kept busy until every call of a round is queued, so that the host's part does
-        not count.
+    def race(self, rivals: Mapping[str, Sequence[Call]]) -> dict[str, dict[str, float]]:
+        """The same for each of several, one after another in every round.
+
+        What disturbs the device or changes its clock disturbs all. The device is kept busy until
+        the calls of a few rounds are queued, so that the host's part does not count.
         """
         for index in range(self.warm):
-            calls[index % len(calls)]()
+            for calls in rivals.values():
+                calls[index % len(calls)]()
+        times: dict[str, list[float]] = {name: [] for name in rivals}
         if self.device.type != "cuda":
-            return spread([self._host_ms(calls[i % len(calls)]) for i in range(self.rounds)])
+            for index in range(self.rounds):
+                for name, calls in rivals.items():
+                    times[name].append(self._host_ms(calls[index % len(calls)]))
+            return {name: spread(each) for name, each in times.items()}
         plug = torch.randn(8192, 8192, device=self.device, dtype=torch.bfloat16)
-        events = [
-            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
-            for _ in range(self.rounds)
-        ]
-        torch.cuda.synchronize(self.device)
-        for index, (start, end) in enumerate(events):
-            if index % 10 == 0:
+        made: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        for index in range(self.rounds):
+            if index % 4 == 0:
+                torch.cuda.synchronize(self.device)
                 for _ in range(8):
                     torch.mm(plug, plug)
-            start.record()
-            calls[index % len(calls)]()
-            end.record()
+            for name, calls in rivals.items():
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                calls[index % len(calls)]()
+                end.record()
+                made.append((name, start, end))
         torch.cuda.synchronize(self.device)
-        return spread([start.elapsed_time(end) for start, end in events])
+        for name, start, end in made:
+            times[name].append(start.elapsed_time(end))
+        return {name: spread(each) for name, each in times.items()}
 
     def apart(self, call: Call) -> dict[str, Any]:
         """The same for calls that wait for nothing and start on an idle device.

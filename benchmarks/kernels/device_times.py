@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
 from ...kernels.dispatch import attention, modulate, sparse_attention, use_backend
 from ...kernels.ema_sink.ema_sink import ema_sink
+from ...kernels.key_turn.key_turn import turn_keys
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
@@ -90,57 +91,73 @@ def _attention_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         inputs = _inputs(shape, clock, queries, keys)
         flops = 4 * queries * keys * shape.width
         row: dict[str, Any] = {"queries": queries, "keys": keys}
-        for name, context, call in _rivals(Span(0, keys)):
+        rivals: dict[str, list[Callable[[], object]]] = {}
+        for name, rival in _rivals(Span(0, keys)).items():
+            calls = [partial(rival, *each) for each in inputs]
             try:
-                with context:
-                    times = clock.spread([partial(call, *each) for each in inputs])
+                calls[0]()
             except RuntimeError as error:
                 # A backend that has no kernel for this says so, and that is the result.
                 row[name] = {"error": str(error).splitlines()[0][:200]}
-                continue
-            row[name] = _rated(times, flops=flops)
-        report[str(keys)] = row
+            else:
+                rivals[name] = list(calls)
+        raced = clock.race(rivals)
+        report[str(keys)] = row | {n: _rated(times, flops=flops) for n, times in raced.items()}
     return report
 
 
-def _rivals(span: Span) -> Iterator[tuple[str, AbstractContextManager[object], Callable[..., Any]]]:
-    plain = F.scaled_dot_product_attention
-    yield "dispatch", nullcontext(), attention
-    yield "triton", nullcontext(), lambda q, k, v: ring_attention(q, k, v, (span,))
-    yield "sdpa", nullcontext(), plain
-    yield "cudnn", sdpa_kernel(SDPBackend.CUDNN_ATTENTION), plain
-    yield "flash", sdpa_kernel(SDPBackend.FLASH_ATTENTION), plain
+def _rivals(span: Span) -> dict[str, Callable[[Tensor, Tensor, Tensor], object]]:
+    return {
+        "dispatch": attention,
+        "triton": lambda q, k, v: ring_attention(q, k, v, (span,)),
+        "sdpa": F.scaled_dot_product_attention,
+        "cudnn": partial(_torch_backend, SDPBackend.CUDNN_ATTENTION),
+        "flash": partial(_torch_backend, SDPBackend.FLASH_ATTENTION),
+    }
+
+
+def _torch_backend(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    with sdpa_kernel(backend):
+        return F.scaled_dot_product_attention(query, key, value)
 
 
 def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """Keys of nine frames turned in the kernel, and turned by a pass of torch before attention."""
-    keys, tokens = 9 * shape.tokens, shape.tokens
-    rope = RopeTable(shape.dim, shape.rows, shape.columns, device=clock.device)
-    axes = rope.axes(range(9))
-    table = rope.rotations(range(9))
-    # A sink of three, and a window of six that has wrapped.
-    spans = (
-        Span(0, 3 * tokens, 0),
-        Span(3 * tokens, 3 * tokens, 6),
-        Span(6 * tokens, 3 * tokens, 3),
-    )
+    """Attention to nine frames of raw keys that a kernel turns first, or torch."""
     report: dict[str, Any] = {}
-    for queries in (tokens // 6, tokens // 3, 2 * tokens // 3, tokens, 3 * tokens):
-        inputs = _inputs(shape, clock, queries, keys)
-
-        def before(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return attention(query, rotate(key, table), value)
-
-        def within(query: Tensor, key: Tensor, value: Tensor) -> object:
-            return ring_attention(query, key, value, spans, rotation=axes)
-
-        report[str(queries)] = {
-            "in_kernel": clock.spread([partial(within, *each) for each in inputs]),
-            "before": clock.spread([partial(before, *each) for each in inputs]),
+    for rows, chunk in ((max(1, shape.rows // 15), 1), (shape.rows, 1), (shape.rows, 3)):
+        # Two rows are a small student's frame, about a block of queries.
+        part = replace(shape, rows=rows)
+        queries, keys = chunk * part.tokens, 9 * part.tokens
+        rope = RopeTable(part.dim, part.rows, part.columns, device=clock.device)
+        axes = rope.axes(range(9))
+        table = rope.rotations((0, 1, 2, 6, 7, 8, 3, 4, 5))
+        # A sink of three, and a window of six that has wrapped.
+        thirds = zip((0, 3, 6), (0, 6, 3), strict=True)
+        spans = tuple(Span(slot * part.tokens, 3 * part.tokens, place) for slot, place in thirds)
+        inputs = _inputs(part, clock, queries, keys)
+        ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
+            "by_kernel": partial(_turned_before, lambda key, s=spans, a=axes: turn_keys(key, s, a)),
+            "by_torch": partial(_turned_before, lambda key, t=table: rotate(key, t)),
         }
-    inputs = _inputs(shape, clock, tokens, keys)
-    passes = [partial(rotate, key, table) for _, key, _ in inputs]
-    return {"keys": keys, "by_queries": report, "pass_alone": clock.spread(passes)}
+        row: dict[str, Any] = clock.race(
+            {name: [partial(way, *each) for each in inputs] for name, way in ways.items()}
+        )
+        alone = clock.race(
+            {
+                "kernel": [partial(turn_keys, key, spans, axes) for _, key, _ in inputs],
+                "torch": [partial(rotate, key, table) for _, key, _ in inputs],
+            }
+        )
+        moved = 2 * _bytes(inputs[0][1])
+        row["pass_alone"] = {name: _rated(times, moved=moved) for name, times in alone.items()}
+        report[f"{queries} x {keys}"] = row
+    return report
+
+
+def _turned_before(
+    turn: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    return attention(query, turn(key), value)
 
 
 def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
@@ -157,12 +174,18 @@ def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         given = [
             partial(block_sparse, *each, listed) for each, listed in zip(inputs, lists, strict=True)
         ]
-        row: dict[str, Any] = {"given_list": clock.spread(given)}
-        for branch in (False, True):
-            policy = SparsePolicy("top_k", max_density=density, global_branch=branch)
-            chosen = [partial(sparse_attention, *each, policy) for each in inputs]
-            row["chosen_and_means" if branch else "chosen"] = clock.spread(chosen)
-        report[str(density)] = row
+        plain, whole = (
+            SparsePolicy("top_k", max_density=density, global_branch=branch)
+            for branch in (False, True)
+        )
+        report[str(density)] = clock.race(
+            {
+                "dense": [partial(attention, *each) for each in inputs],
+                "given_list": given,
+                "chosen": [partial(sparse_attention, *each, plain) for each in inputs],
+                "chosen_and_means": [partial(sparse_attention, *each, whole) for each in inputs],
+            }
+        )
     return report
 
 

@@ -25,6 +25,11 @@ Budgets = dict[str, dict[str, dict[str, int]]]
 # What a compiler may move without anyone's doing before it counts as a change for the worse.
 _ROOM = {"registers": 8, "spills": 0, "shared_bytes": 0, "loop_instructions": 12}
 _SECONDS = 1800
+# What one block of threads may have of a multiprocessor's shared memory, by the CUDA programming
+# guide; more and it cannot be launched, however well it compiles.
+_SHARED_BYTES = {"sm_80": 166_912, "sm_90": 232_448, "sm_100": 232_448, "sm_120": 101_376}
+# Of a multiprocessor; every thread's share is rounded up to 8.
+_REGISTERS = 65_536
 
 
 def problems(row: Row, case: CompileCase, budgets: Budgets) -> list[str]:
@@ -40,6 +45,7 @@ def problems(row: Row, case: CompileCase, budgets: Budgets) -> list[str]:
     found = [
         f"{name} {row[name]}, budget {most}" for name, most in budget.items() if row[name] > most
     ]
+    found += _launch_problems(row)
     if row["serialised"]:
         found.append("wgmma_not_serialised: it waits for every warp group product by itself")
     if case.main_loop_mma:
@@ -50,6 +56,18 @@ def problems(row: Row, case: CompileCase, budgets: Budgets) -> list[str]:
             found.append(f"bulk copies: {row['bulk_copies']}; expected {case.bulk_copies}")
         if row["loop_spills"]:
             found.append(f"{row['loop_spills']} spills in its loop")
+    return found
+
+
+def _launch_problems(row: Row) -> list[str]:
+    """Why the device would refuse to launch it."""
+    found: list[str] = []
+    most = _SHARED_BYTES[row["target"]]
+    if row["shared_bytes"] > most:
+        found.append(f"shared_bytes {row['shared_bytes']}; {row['target']} has {most} a block")
+    registers = -(-row["registers"] // 8) * 8 * 32 * row["warps"]
+    if registers > _REGISTERS:
+        found.append(f"{registers} registers a block; {row['target']} has {_REGISTERS}")
     return found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...models.pocket.audio import SAMPLE_RATE
 from ...models.pocket.evaluation.evaluation_set import QualitySet
 from ...models.pocket.evaluation.signals import agreement, to_levels
 from ...models.pocket.evaluation.watch import Watch
@@ -51,11 +52,11 @@ def say_recordings(
     info, said = watch.model.info, 0
     for path in sorted(p for p in folder.rglob("*") if p.suffix in _TYPES):
         audio = decode(path)
-        if len(audio) < 2 * watch.sample_rate:
+        if len(audio) < 2 * SAMPLE_RATE:
             continue
-        audio = audio[: _LONGEST_S * watch.sample_rate]
+        audio = audio[: _LONGEST_S * SAMPLE_RATE]
         look = reference.looks[looks[said % len(looks)]].name
-        expected = openness(audio, info.fps, watch.sample_rate)
+        expected = openness(audio, info.fps, SAMPLE_RATE)
         frames = watch.speak(look, audio)[: len(expected)]
         yield Spoken(look, to_levels(frames), reference.mouth(frames), expected)
         said += 1

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...models.pocket.audio import SAMPLE_RATE
 from ...models.pocket.evaluation.evaluation_set import QualitySet
 from ...models.pocket.evaluation.signals import (
     QUIET,
@@ -63,13 +64,13 @@ def measure_speech(watch: Watch, reference: QualitySet, looks: Sequence[int]) ->
         entry = reference.looks[look]
         closed_below = entry.closed + CLOSED_SHARE * (entry.opened - entry.closed)
         for clip in reference.speech_of(look):
-            silence = np.zeros(round(_SILENCE_S * watch.sample_rate), np.int16)
+            silence = np.zeros(round(_SILENCE_S * SAMPLE_RATE), np.int16)
             audio = np.concatenate([clip.audio, silence])
             # what moves by itself differs from clip to clip, as it does in the real ones
             frames = watch.speak(entry.name, audio, seed=len(result.pairs))
             read = reference.mouth(frames)
             said = read[: len(clip.gap)]
-            level = loudness(audio, info.fps, watch.sample_rate)
+            level = loudness(audio, info.fps, SAMPLE_RATE)
             result.pairs.append((said, clip.gap))
             result.speaking.append(torch.from_numpy(level[: len(said)] >= QUIET))
             result.by_look.setdefault(entry.name, []).append(agreement(said, clip.gap))

@@ -155,7 +155,10 @@ def _attend_products(
 def _attend_fused(
     rows: _Rows, keys: BlockSource, values: BlockSource, factor: float, out: Tensor, lse: Tensor
 ) -> None:
-    """As `_attend_products`, for types other than float32; its scores have float32 at least."""
+    """As `_attend_products`, for types other than float32.
+
+    Its scores have float32 at least on a CPU; on a GPU they are rounded to the inputs' type.
+    """
     for blocks, ends, query, mixed, sums in rows.parts(rows.query, out, lse):
         key, value = (x.gather(blocks, ends) for x in (keys, values))
         if query.device.type == "cpu":

@@ -1,13 +1,7 @@
 """Attention to a ring cache in one pass: sink and rolling window, nothing gathered, no mask.
 
-One body serves both cache families. Keys that were rotated before they were stored (Self-Forcing,
-arXiv 2506.08009) are used as they lie. Raw keys (Reward Forcing, arXiv 2512.04678) are rotated by
-their place in the window in registers, between their load and the matrix product. Published code
-turns the whole window in a pass of its own before every call: for Wan 1.3B at 480x832 with 9 + 3
-frames that pass reads and writes 18720 tokens x 12 heads x 128 x 2 bytes = 57.5 MB each, 115 MB a
-layer and call, 17 GB a chunk (30 layers, 5 calls), and needs 57.5 MB for the turned keys. Here it
-reads nothing more than tables of 16 KB that stay in L1; the price is the turning itself, once per
-block of queries (3 operations an element against 4 x 128 of the matrix products at 128 queries).
+Keys are used as they lie. Those that were rotated before they were stored (Self-Forcing, arXiv
+2506.08009) are ready; raw ones (Reward Forcing, arXiv 2512.04678) are turned by `key_turn` first.
 
 Head sizes that are not a power of two are padded in registers only: memory holds, and loads touch,
 `head_dim` elements. At 96 the matrix products do a third more work than they need.
@@ -24,7 +18,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..axis_rotations import AxisRotations
 from ..launch import on_device
 from ..ring_plan import Span, padded_spans
 from ..tile.bulk_rows import bulk_rows
@@ -35,31 +28,26 @@ from ..tile.online_softmax import (
     online_softmax_step,
     zero_dead_rows,
 )
-from ..tile.rope_tile import rotate_pairs, rotations_at
 from ..tile.tile_sizes import Tile, attention_tile
 
 
 # Counters change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
 @triton.jit(
     do_not_specialize=[
-        "queries", "slots", "start0", "start1", "start2",
-        "tokens0", "tokens1", "tokens2", "place0", "place1", "place2",
+        "queries", "slots", "start0", "start1", "start2", "tokens0", "tokens1", "tokens2",
     ]
 )  # fmt: skip
 def ring_attention_kernel(
-    Query, Key, Value, Out, Lse, Cos, Sin,
+    Query, Key, Value, Out, Lse,
     scale_log2, queries, slots,
     start0, start1, start2,
     tokens0, tokens1, tokens2,
-    place0, place1, place2,
     query_b, query_h, query_n,
     key_b, key_h, key_n,
     value_b, value_h, value_n,
     out_b, out_h, out_n,
     HEADS: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, DESCRIPTORS: tl.constexpr,
-    ROTATE: tl.constexpr, FRAME_TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
-    FRAME_PAIRS: tl.constexpr, GRID_PAIRS: tl.constexpr,
 ):  # fmt: skip
     """One block of queries of one head against up to three spans of slots."""
     batch = (tl.program_id(1) // HEADS).to(tl.int64)
@@ -86,10 +74,6 @@ def ring_attention_kernel(
     # Tile i of a span starts at `start + i * BLOCK_N`; i counts on over the spans.
     from1 = start1 - full0 * BLOCK_N
     from2 = start2 - full1 * BLOCK_N
-    # slot + turn is place * FRAME_TOKENS + token in frame.
-    turn0 = place0 * FRAME_TOKENS - start0
-    turn1 = place1 * FRAME_TOKENS - start1
-    turn2 = place2 * FRAME_TOKENS - start2
 
     for tile in range(full2):
         start = (
@@ -97,12 +81,6 @@ def ring_attention_kernel(
         )
         key = load_rows(Key, key_offset, key_n, first_row, start, key_row < BLOCK_N,
                         False, DESCRIPTORS, BLOCK_N, DIM, BLOCK_D)  # fmt: skip
-        if ROTATE:
-            turn = tl.where(tile < full0, turn0, tl.where(tile < full1, turn1, turn2))
-            cos, sin = rotations_at(Cos, Sin, start + turn + key_row, key_row < BLOCK_N,
-                                    FRAME_TOKENS, COLUMNS, FRAME_PAIRS, GRID_PAIRS,
-                                    BLOCK_D // 2)  # fmt: skip
-            key = rotate_pairs(key, cos, sin, BLOCK_N, BLOCK_D).to(query.dtype)
         value = load_rows(Value, value_offset, value_n, first_row, start, key_row < BLOCK_N,
                           False, DESCRIPTORS, BLOCK_N, DIM, BLOCK_D)  # fmt: skip
         mixed, peak, total = online_softmax_step(
@@ -127,11 +105,6 @@ def ring_attention_kernel(
         live = key_row < rest
         key = load_rows(Key, key_offset, key_n, first_row, start, live,
                         True, DESCRIPTORS, BLOCK_N, DIM, BLOCK_D)  # fmt: skip
-        if ROTATE:
-            turn = tl.where(tail < tails0, turn0, tl.where(tail < tails1, turn1, turn2))
-            cos, sin = rotations_at(Cos, Sin, start + turn + key_row, live, FRAME_TOKENS,
-                                    COLUMNS, FRAME_PAIRS, GRID_PAIRS, BLOCK_D // 2)  # fmt: skip
-            key = rotate_pairs(key, cos, sin, BLOCK_N, BLOCK_D).to(query.dtype)
         value = load_rows(Value, value_offset, value_n, first_row, start, live,
                           True, DESCRIPTORS, BLOCK_N, DIM, BLOCK_D)  # fmt: skip
         if DESCRIPTORS:
@@ -155,7 +128,6 @@ def ring_attention(
     value: Tensor,
     spans: Sequence[Span],
     *,
-    rotation: AxisRotations | None = None,
     scale: float | None = None,
     tile: Tile | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -163,16 +135,16 @@ def ring_attention(
 
     `query` [B, H, N, D], rotated; `key` and `value` [B, Hkv, slots, D] with H a multiple of Hkv,
     all of one dtype, any strides but the last, which is 1. Slots outside of `spans` (at most three)
-    are never used and may hold anything, NaN included. With `rotation` the keys are raw and turned
-    by their place in time; spans then start and end with whole frames. `scale` > 0 defaults to
-    D ** -0.5. The result lies in memory as [B, N, H, D]. Without any live slot it is zero, and the
-    log-sum-exp -inf. Raises ValueError for shapes that do not fit.
+    are never used and may hold anything, NaN included. Places of
+    spans are not read. `scale` > 0 defaults to D ** -0.5. The result lies in memory as
+    [B, N, H, D]. Without any live slot it is zero, and the log-sum-exp -inf. Raises ValueError for
+    shapes that do not fit.
     """
-    _check(query, key, value, spans, rotation)
+    _check(query, key, value, spans)
     batch, heads, queries, dim = query.shape
     shared, slots = key.shape[1], key.shape[2]
     block_d = max(16, int(triton.next_power_of_2(dim)))
-    tile = tile or attention_tile(key, rotating=rotation is not None)
+    tile = tile or attention_tile(key)
     factor = dim**-0.5 if scale is None else scale
     out = query.new_empty(batch, queries, heads, dim).transpose(1, 2)
     lse = query.new_empty(batch, heads, queries, dtype=torch.float32)
@@ -180,28 +152,18 @@ def ring_attention(
     if tile.descriptors:
         sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     first, second, third = padded_spans(spans)
-    turns = rotation or _no_rotation(query)
     with on_device(query):
         ring_attention_kernel[(triton.cdiv(queries, tile.queries), batch * heads)](
-            query, *sources, out, lse, turns.cos, turns.sin,
+            query, *sources, out, lse,
             factor * math.log2(math.e), queries, slots,
             first.start, second.start, third.start,
             first.tokens, second.tokens, third.tokens,
-            first.place, second.place, third.place,
             *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
             HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
             BLOCK_M=tile.queries, BLOCK_N=tile.keys, DESCRIPTORS=tile.descriptors,
-            ROTATE=rotation is not None, FRAME_TOKENS=turns.frame_tokens, COLUMNS=turns.columns,
-            FRAME_PAIRS=turns.frame_pairs, GRID_PAIRS=turns.grid_pairs,
             num_warps=tile.warps, num_stages=tile.stages,  # pyright: ignore[reportCallIssue]
         )  # fmt: skip
     return out, lse
-
-
-def _no_rotation(like: Tensor) -> AxisRotations:
-    """Stands in for the tables of a kernel that does not read them."""
-    nothing = like.new_zeros(3, dtype=torch.float32)
-    return AxisRotations(nothing, nothing, rows=1, columns=1, frame_pairs=1, grid_pairs=1)
 
 
 def _check(
@@ -209,7 +171,6 @@ def _check(
     key: Tensor,
     value: Tensor,
     spans: Sequence[Span],
-    rotation: AxisRotations | None,
 ) -> None:
     batch, heads, _, dim = query.shape
     shared, slots = key.shape[1], key.shape[2]
@@ -226,12 +187,3 @@ def _check(
         )
     if any(s.start < 0 or s.tokens < 0 or s.start + s.tokens > slots for s in spans):
         raise ValueError(f"spans {tuple(spans)} leave the {slots} slots")
-    if rotation is None:
-        return
-    tokens = rotation.frame_tokens
-    if rotation.head_dim != dim:
-        raise ValueError(f"rotations for heads of {rotation.head_dim}, got heads of {dim}")
-    if any(s.tokens % tokens for s in spans):
-        raise ValueError(f"spans {tuple(spans)} are not whole frames of {tokens} tokens")
-    if any(s.tokens and s.place + s.tokens // tokens > rotation.places for s in spans):
-        raise ValueError(f"spans {tuple(spans)} leave the {rotation.places} places of the tables")

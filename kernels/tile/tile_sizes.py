@@ -27,8 +27,8 @@ class Tile:
     descriptors: bool = False
 
 
-def attention_tile(key: Tensor, *, rotating: bool) -> Tile:
-    """The tile for keys [B, Hkv, M, D]; `rotating`: they are turned in registers after loading.
+def attention_tile(key: Tensor) -> Tile:
+    """The tile for keys [B, Hkv, M, D].
 
     128 queries wherever they fit, because keys and values are read once per block of queries;
     8 warps, because 4 spill; as many keys as fit without spills in the loop. On a CPU (Triton's
@@ -44,11 +44,10 @@ def attention_tile(key: Tensor, *, rotating: bool) -> Tile:
         # For comparisons only, and small enough to be launched on every GPU.
         return Tile(32, 32, warps=4)
     capability = torch.cuda.get_device_capability(key.device)
-    # Rotating needs the keys in registers, beside the accumulator.
-    if (rotating and capability[0] != 9) or _small(capability):
+    if _small(capability):
         return Tile(128, 32, warps=8)
     # Bulk copies want rows of a multiple of 16 bytes.
-    if rotating or capability[0] < 9 or head_dim * key.element_size() % 16:
+    if capability[0] < 9 or head_dim * key.element_size() % 16:
         return Tile(128, 64, warps=8)
     if capability[0] == 9:
         return Tile(128, 128, warps=8, descriptors=True)
@@ -60,7 +59,7 @@ def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
 
     64 queries get 4 warps, and without descriptors two tiles of 32.
     """
-    tile = attention_tile(key, rotating=False)
+    tile = attention_tile(key)
     queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
     if key.device.type != "cuda" or queries != 64:
         return Tile(queries, keys, tile.warps, 2, tile.descriptors)

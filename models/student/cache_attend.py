@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...kernels.dispatch import attention, ring_attention, sparse_attention
+from ...kernels.dispatch import attention, raw_key_attention, sparse_attention
 from .blocks import QKVO, Attend, FusedAttend
 from .call_positions import CachedCall
 from .kv_cache import KVCache
@@ -59,7 +59,7 @@ def _attend_live(
     if policy is not None:
         return sparse_attention(turned, keys, values, policy, near=call.near)
     if call.turns is not None:
-        return ring_attention(turned, keys, values, *call.turns)
+        return raw_key_attention(turned, keys, values, *call.turns)
     return attention(turned, keys, values)
 
 

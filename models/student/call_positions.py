@@ -11,7 +11,7 @@ from torch import Tensor
 from ...kernels.axis_rotations import AxisRotations
 from ...kernels.block_sparse.choose_blocks import TokenPlaces, sliding_tiles
 from ...kernels.block_sparse.gilbert import gilbert_order
-from ...kernels.dispatch import backend_for, turns_in_kernel
+from ...kernels.dispatch import backend_for
 from ...kernels.ring_plan import Span, spans_of
 from .config import CacheConfig, RopeFamily
 from .frame_ring import RingWrite
@@ -26,7 +26,7 @@ class CachedCall:
     `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
     stored and `read` the first stored keys before they are used; None: as they are.
     `write_from` is the first token of the call that `write` turns. `sink` turns the keys of a sink
-    of tokens. `turns`, instead of `read`: the attention kernel turns these spans of stored keys.
+    of tokens. `turns`, instead of `read`: kernels turn these spans of stored keys.
     `tables`: the call's rotations once more, and the place of its first frame in them, where one
     kernel may norm, turn and store. `near`: the blocks that sliding tiles choose.
     """
@@ -90,9 +90,6 @@ class CallPositions:
         if self._axes is None:
             self._axes = self._rope.axes(range(self._config.capacity_frames))
         tables = self._axes, live - frames
-        if not turns_in_kernel(self._like, frames * tokens):
-            read = self._in_slot_order(ring)
-            return CachedCall(ring, tokens, query, None, 0, read, tables=tables)
         turns = spans_of(ring.order, tokens), self._axes
         return CachedCall(ring, tokens, query, None, 0, None, turns=turns, tables=tables)
 

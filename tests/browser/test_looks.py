@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
-from rollcast.models.contract import Chunk, Controls, Scene
+from rollcast.models.contract import Chunk, Controls, Scene, StreamRequest
 from rollcast.models.test_pattern import TestPattern, TestPatternState
 
 from ..server.running import running
@@ -57,10 +57,10 @@ async def test_on_a_phone_the_chosen_scene_is_in_view(browser: Browser) -> None:
     class Many(TestPattern):
         def __init__(self) -> None:
             super().__init__()
-            self.info = replace(self.info, scenes=scenes)
+            self.info = replace(self.info, inputs=replace(self.info.inputs, scenes=scenes))
 
-        def start(self, *, scene: str | None = None, **options: Any) -> TestPatternState:
-            return super().start(request)
+        def start(self, request: StreamRequest) -> TestPatternState:
+            return super().start(replace(request, scene=None))
 
         def step(self, state: TestPatternState, controls: Controls) -> Chunk:
             return replace(super().step(state, replace(controls, scene=None)), scene="s10")

@@ -5,8 +5,6 @@ Both are float32: they differ by the order of sums and by rotations made from ta
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,11 +12,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
-from rollcast.kernels import dispatch
 from rollcast.kernels.dispatch import (
     Backend,
     attention,
-    ring_attention,
+    raw_key_attention,
     use_backend,
 )
 from rollcast.models.student.config import CacheConfig
@@ -44,27 +41,30 @@ def configs(draw: st.DrawFn) -> CacheConfig:
 
 
 def run(
-    backend: Backend, config: CacheConfig, lengths: list[int], *, in_kernel: bool
+    backend: Backend,
+    config: CacheConfig,
+    lengths: list[int],
+    device: torch.device,
 ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    """The attention of every call and the cache at the end; keys turned where it says."""
+    """The attention of every call and the cache at the end."""
     torch.manual_seed(0)
-    layers = [KVCache(config, 1, HEADS, TOKENS, DIM)]
-    cache = StudentCache(config, layers, RopeTable(DIM, ROWS, COLUMNS), "slot")
+    layers = [KVCache(config, 1, HEADS, TOKENS, DIM, device=device)]
+    cache = StudentCache(config, layers, RopeTable(DIM, ROWS, COLUMNS, device=device), "slot")
     cache.poison()
     outputs: list[torch.Tensor] = []
-    most = 10**9 if in_kernel else 0
-    with use_backend(backend), patch.object(dispatch, "_TURN_IN_KERNEL_QUERIES", most):
+    with use_backend(backend):
         for length in lengths:
             for _ in range(2):
-                query, key, value = torch.randn(3, 1, HEADS, length * TOKENS, DIM).unbind(0)
+                shape = (3, 1, HEADS, length * TOKENS, DIM)
+                query, key, value = torch.randn(shape, device=device).unbind(0)
                 call = cache.begin(length)
                 keys, values = layers[0].update(call, key, value)
                 turned = rotate(query, call.query)
-                assert (call.turns is None) == (backend != "triton" or not in_kernel)
+                assert (call.turns is None) == (backend != "triton")
                 outputs.append(
                     attention(turned, keys, values)
                     if call.turns is None
-                    else ring_attention(turned, keys, values, *call.turns)
+                    else raw_key_attention(turned, keys, values, *call.turns)
                 )
             cache.advance(length)
     return outputs, cache.tensors()
@@ -75,13 +75,12 @@ def run(
 @given(
     config=configs(),
     lengths=st.lists(st.integers(1, 4), min_size=3, max_size=6),
-    in_kernel=st.booleans(),
 )
 def test_triton_keeps_the_same_cache(
-    config: CacheConfig, lengths: list[int], in_kernel: bool
+    device: torch.device, config: CacheConfig, lengths: list[int]
 ) -> None:
     lengths = [min(length, config.window_frames) for length in lengths]
-    made, made_cache = run("triton", config, lengths, in_kernel=in_kernel)
-    wanted, wanted_cache = run("sdpa", config, lengths, in_kernel=in_kernel)
+    made, made_cache = run("triton", config, lengths, device)
+    wanted, wanted_cache = run("sdpa", config, lengths, device)
     torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
     torch.testing.assert_close(made_cache, wanted_cache, atol=1e-6, rtol=1e-6, equal_nan=True)

@@ -54,7 +54,7 @@ def row(**values: Any) -> dict[str, Any]:
     usual = {
         "configuration": "ring-tma-128x128", "target": "sm_90", "triton": "3.7.1",
         "registers": 200, "spills": 0, "shared_bytes": 1000, "loop_instructions": 500,
-        "serialised": False, "mma_kind": "HGMMA", "loop_mma": 16, "loop_spills": 0,
+        "warps": 8, "serialised": False, "mma_kind": "HGMMA", "loop_mma": 16, "loop_spills": 0,
         "bulk_copies": 8,
     }  # fmt: skip
     return usual | values
@@ -80,6 +80,8 @@ def test_a_listing_is_read() -> None:
     [
         ({"registers": 201}, "registers 201, budget 200"),
         ({"spills": 1}, "spills 1, budget 0"),
+        ({"shared_bytes": 393_216}, "sm_90 has 232448 a block"),
+        ({"warps": 16}, "102400 registers a block; sm_90 has 65536"),
         ({"loop_instructions": 501}, "loop_instructions 501, budget 500"),
         ({"serialised": True}, "wgmma_not_serialised"),
         ({"mma_kind": "HMMA"}, "no HGMMA in its loop"),
@@ -93,7 +95,7 @@ def test_a_listing_is_read() -> None:
 def test_each_regression_is_told(change: dict[str, Any], told: str) -> None:
     budgets = budgets_of([row()])
     for budget in (budgets["ring-tma-128x128"]["sm_90"],):
-        budget |= {"registers": 200, "loop_instructions": 500}
+        budget |= {"registers": 200, "loop_instructions": 500, "shared_bytes": 1 << 20}
     assert not problems(row(), case(), budgets)
     found = problems(row(**change), case(), budgets)
     assert len(found) == 1 and told in found[0]

@@ -65,7 +65,9 @@ def check(
     assert torch.equal(made[1].isinf(), empty) and not made[0][empty].any()
     lse, wanted_lse = made[1].masked_fill(empty, 0.0), wanted_lse.masked_fill(empty, 0.0)
     # Scores are float32 whatever the inputs; the means of a global branch are rounded as they are.
-    assert relative(lse, wanted_lse) < (2e-6 if query.dtype != torch.bfloat16 else 1e-3)
+    # On a GPU torch rounds scores to float16: 1.6e-5 of their sum was measured.
+    limits = {torch.float32: 2e-6, torch.float16: 2e-6 if query.device.type == "cpu" else 1e-4}
+    assert relative(lse, wanted_lse) < limits.get(query.dtype, 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

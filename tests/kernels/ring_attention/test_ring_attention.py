@@ -15,7 +15,6 @@ from torch import Tensor
 
 pytest.importorskip("triton")
 
-from rollcast.kernels.axis_rotations import AxisRotations
 from rollcast.kernels.ring_attention.reference import ring_attention_ref
 from rollcast.kernels.ring_attention.ring_attention import ring_attention
 from rollcast.kernels.ring_plan import Span, spans_of
@@ -29,16 +28,6 @@ def relative(made: Tensor, wanted: Tensor) -> float:
     return float((made.double() - wanted).norm() / wanted.norm().clamp_min(1e-12))
 
 
-def rotations(
-    head_dim: int, rows: int, columns: int, places: int, device: torch.device
-) -> AxisRotations:
-    """Random angles: a wrong entry anywhere shows."""
-    grid = head_dim // 6
-    frame = head_dim // 2 - 2 * grid
-    angles = 6.3 * torch.rand((rows + columns) * grid + places * frame, device=device)
-    return AxisRotations(angles.cos(), angles.sin(), rows, columns, frame, grid)
-
-
 def check(
     device: torch.device,
     *,
@@ -48,7 +37,6 @@ def check(
     queries: int = 19,
     dim: int = 64,
     dtype: torch.dtype = torch.float32,
-    rotation: AxisRotations | None = None,
     tile: Tile = SMALL,
     batch: int = 1,
     scale: float | None = None,
@@ -61,14 +49,12 @@ def check(
         live[span.start : span.start + span.tokens] = True
     key[:, :, ~live] = float("nan")
     value[:, :, ~live] = float("nan")
-    out, lse = ring_attention(query, key, value, spans, rotation=rotation, scale=scale, tile=tile)
-    wanted, wanted_lse = ring_attention_ref(
-        query, key, value, spans, rotation=rotation, scale=scale
-    )
+    out, lse = ring_attention(query, key, value, spans, scale=scale, tile=tile)
+    wanted, wanted_lse = ring_attention_ref(query, key, value, spans, scale=scale)
     assert out.dtype == dtype and out.shape == query.shape
     assert relative(out, wanted) < LIMITS[dtype]
-    # Scores stay in float32 whatever the inputs, but turned keys are rounded to their dtype.
-    assert relative(lse, wanted_lse) < (LIMITS[dtype] if rotation else 2e-6)
+    # Scores stay in float32 whatever the inputs.
+    assert relative(lse, wanted_lse) < 2e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -114,33 +100,6 @@ def test_nothing_live_is_zero(device: torch.device) -> None:
     assert torch.equal(lse, torch.full_like(lse, -torch.inf))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("descriptors", [False, True], ids=["pointers", "tma"])
-@pytest.mark.parametrize("end", [1, 3, 6, 7, 9])
-def test_raw_keys_are_turned_by_place(
-    device: torch.device, end: int, dtype: torch.dtype, descriptors: bool
-) -> None:
-    """First frame, half full, full, wrapped by one and by three; frames of 7 tokens, no tile."""
-    torch.manual_seed(end)
-    sinks, window, rows, columns = 2, 4, 7, 1
-    live = min(end, sinks + window)
-    order = list(range(min(sinks, live)))
-    for slot in range(live - len(order)):
-        newest = (end - 1 - sinks) % window
-        order.append(live - 1 - (newest - slot) % window)
-    spans = spans_of(order, rows * columns)
-    assert len(spans) <= 3 and sum(span.tokens for span in spans) == live * rows * columns
-    check(
-        device,
-        spans=spans,
-        slots=(sinks + window) * rows * columns,
-        dim=24 if end % 2 else 96,
-        dtype=dtype,
-        rotation=rotations(24 if end % 2 else 96, rows, columns, sinks + window, device),
-        tile=Tile(16, 16, descriptors=descriptors),
-    )
-
-
 @st.composite
 def rings(draw: st.DrawFn) -> dict[str, object]:
     """Frames of any grid, a sink, a ring turned anywhere, heads in groups."""
@@ -156,7 +115,6 @@ def rings(draw: st.DrawFn) -> dict[str, object]:
         "queries": draw(st.integers(1, 40)),
         "dim": draw(st.sampled_from((6, 16, 26, 64))),
         "batch": draw(st.integers(1, 2)),
-        "rotate": draw(st.booleans()),
         "tile": Tile(
             draw(st.sampled_from((16, 32))),
             draw(st.sampled_from((16, 32))),
@@ -172,12 +130,10 @@ def test_any_ring(device: torch.device, ring: dict[str, object]) -> None:
     torch.manual_seed(ring.pop("seed"))  # type: ignore[arg-type]
     rows, columns = ring.pop("grid")  # type: ignore[misc]
     order: list[int] = ring.pop("order")  # type: ignore[assignment]
-    dim: int = ring["dim"]  # type: ignore[assignment]
-    table = rotations(dim, rows, columns, len(order), device) if ring.pop("rotate") else None
     spans = spans_of(order, rows * columns)
     # Two frames of slots that nothing lives in.
     slots = (len(order) + 2) * rows * columns
-    check(device, spans=spans, slots=slots, rotation=table, **ring)  # type: ignore[arg-type]
+    check(device, spans=spans, slots=slots, **ring)  # type: ignore[arg-type]
 
 
 def test_lse_merges_two_halves(device: torch.device) -> None:
@@ -214,8 +170,3 @@ def test_misfits_are_told(device: torch.device) -> None:
         ring_attention(query[:, :2], cache, cache, (Span(0, 1),) * 4)
     with pytest.raises(ValueError, match="one dtype"):
         ring_attention(query[:, :2].half(), cache, cache, (Span(0, 8),))
-    turns = rotations(64, 3, 1, 2, device)
-    with pytest.raises(ValueError, match="whole frames of 3"):
-        ring_attention(query[:, :2], cache, cache, (Span(0, 8),), rotation=turns)
-    with pytest.raises(ValueError, match="leave the 2 places"):
-        ring_attention(query[:, :2], cache, cache, (Span(0, 3, place=2),), rotation=turns)

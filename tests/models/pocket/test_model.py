@@ -92,7 +92,7 @@ def test_streams_that_show_the_same_share_its_words_and_its_sink(
         return encode(words)
 
     monkeypatch.setattr(model.denoiser.student, "encode_text", counted)
-    first, second = (model.start(StreamRequest(seed=seed)) for seed in (1, 2))
+    first, second = model.start(StreamRequest(seed=1)), model.start(StreamRequest(seed=2))
     model.step(first, Controls())
     model.step(second, Controls())
     assert len(encoded) == len(model.denoiser._sinks) == 1

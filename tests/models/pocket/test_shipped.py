@@ -158,8 +158,9 @@ def test_prompts_change_the_person_and_the_scene(
 
 
 def test_every_preset_is_understood(shipped: PocketModel) -> None:
-    assert shipped.info.inputs.prompt is not None
-    for prompt in shipped.info.inputs.prompt.examples:
+    taken = shipped.info.inputs.prompt
+    assert taken is not None and taken.examples
+    for prompt in taken.examples:
         chunk = shipped.step(shipped.start(StreamRequest(seed=0)), Controls(prompt=prompt))
         assert not chunk.ignored_words, prompt
 

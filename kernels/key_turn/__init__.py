@@ -1,0 +1,1 @@
+"""RoPE of a whole window of raw keys, in one pass."""
