@@ -2,7 +2,7 @@
 
 For each number of viewers a fresh server is started. Cold is the time from starting that process
 to the first frame at a viewer who waited for it; warm, from connecting to a warm server.
-`rtf` is a chunk's step time over the time that the chunk lasts.
+`rtf` is a step's time over the time that a usual chunk lasts.
 """
 
 from __future__ import annotations
