@@ -7,8 +7,8 @@ import socket
 import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Iterator
+from typing import Any
 
-from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 PIECE_BYTES = 65_536
@@ -29,7 +29,7 @@ class DrainingProtocol(WebSocketsSansIOProtocol):
         self._socket: TransportSocket = transport.get_extra_info("socket")
         self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
 
-    async def send(self, message: ASGISendEvent) -> None:
+    async def send(self, message: Any) -> None:
         """Send, after the event loop has read what had arrived until now."""
         if self._tls is not None and self._more_arrived():
             # Two turns: in the first the selector finds the socket after it has found this task.
