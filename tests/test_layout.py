@@ -12,15 +12,14 @@ import pytest
 from rollcast.server.web.page import SERVED_SUFFIXES
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("kernels", "models", "client", "charts", "benchmarks", "server")
+PACKAGES = ("kernels", "models", "client", "benchmarks", "server")
 
 # The command line is the outermost shell: it wires the client and the benchmarks in, too.
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels"},
     "client": set(),
-    "charts": set(),
-    "benchmarks": {"charts", "client", "models", "kernels"},
+    "benchmarks": {"client", "models", "kernels"},
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }
@@ -76,9 +75,9 @@ def test_imports_point_inwards(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _sources("training"), ids=_name)
-def test_training_imports_models_and_charts_alone(path: Path) -> None:
+def test_training_imports_models_alone(path: Path) -> None:
     ours = {m.split(".")[1] for m in _imports(path) if m.startswith("rollcast.")}
-    assert ours <= {"models", "charts"}
+    assert ours <= {"models"}
 
 
 @pytest.mark.parametrize("path", _all_sources(), ids=_name)
