@@ -8,20 +8,8 @@ async with connect("http://127.0.0.1:8000", prompt="a smiling woman") as stream:
 from __future__ import annotations
 
 from .connection import Stream, connect
-from .errors import (
-    ClientError,
-    Disconnected,
-    ProtocolError,
-    Refused,
-    Rejected,
-)
-from .messages import (
-    Applied,
-    SessionReady,
-    State,
-    Stats,
-    TrackPoint,
-)
+from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
+from .messages import Applied, SessionReady, State, Stats, TrackPoint
 from .picture_file import load_picture
 from .shown import Audio, Frame
 

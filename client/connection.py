@@ -10,12 +10,7 @@ from time import monotonic
 from typing import Self
 
 from .channel import Address, Channel, refusal
-from .errors import (
-    ClientError,
-    Disconnected,
-    Refused,
-    Rejected,
-)
+from .errors import ClientError, Disconnected, Refused, Rejected
 from .messages import (
     Applied,
     Codec,

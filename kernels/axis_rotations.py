@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 
-def rotate_pairs_of(x: Tensor, rotations: Tensor) -> Tensor:
-    """`x` [..., N, D] with adjacent pairs turned by complex `rotations` [N, D / 2]."""
+def rotated_pairs(x: Tensor, rotations: Tensor) -> Tensor:
+    """`x` [..., N, D] with adjacent pairs rotated by complex `rotations` [N, D / 2]."""
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
     return torch.view_as_real(pairs * rotations).flatten(-2)
 
@@ -19,7 +19,7 @@ def rotate_pairs_of(x: Tensor, rotations: Tensor) -> Tensor:
 class AxisRotations:
     """cos and sin of every pair of head elements at every row, column and place in time.
 
-    A frame has `rows` x `columns` tokens. The first `frame_pairs` pairs of a head turn with the
+    A frame has `rows` x `columns` tokens. The first `frame_pairs` pairs of a head rotate with the
     frame's place, the next `grid_pairs` with the row and the last `grid_pairs` with the column.
     `cos` and `sin` are flat float32: rows x grid_pairs, columns x grid_pairs, then
     places x frame_pairs. For Wan at 480x832 and 12 places 16 KB, where one entry per token and pair
@@ -47,7 +47,7 @@ class AxisRotations:
 
     @property
     def head_dim(self) -> int:
-        """Width of the heads that these turn."""
+        """Width of the heads that these rotate."""
         return 2 * (self.frame_pairs + 2 * self.grid_pairs)
 
     @property

@@ -178,13 +178,13 @@ def norm_rope_write(
 def raw_key_attention(
     query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
 ) -> Tensor:
-    """Attention to raw keys, turned by their place in time first; for a backend that is "triton".
+    """Attention to raw keys, rotated by their place in time first; for a backend that is "triton".
 
     `spans` cover all keys.
     """
-    from .key_turn.key_turn import turn_keys
+    from .key_rotation.key_rotation import rotate_keys
 
-    return attention(query, turn_keys(key, spans, rotation), value)
+    return attention(query, rotate_keys(key, spans, rotation), value)
 
 
 def ema_sink(

@@ -14,7 +14,7 @@ Part = TypeVar("Part")
 class Span:
     """`tokens` live tokens from token slot `start` on.
 
-    `place` is the place in time of their first frame, for keys that are still to be turned; the
+    `place` is the place in time of their first frame, for keys that are still to be rotated; the
     frames behind it follow without gaps.
     """
 

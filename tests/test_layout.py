@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,26 @@ def test_importing_a_package_starts_no_torch() -> None:
     for package in PACKAGES:
         tops = {m.split(".")[0] for m in _imports(ROOT / package / "__init__.py")}
         assert "torch" not in tops, package
+
+
+def _room(module: str) -> Path | None:
+    """The folder below one of the packages that a module of ours lies in; None for others."""
+    path = ROOT.joinpath(*module.split("."))
+    while path not in (ROOT, path.parent):
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+            room = path if path.is_dir() else path.parent
+            return room if room.parent != ROOT else None
+        path = path.parent
+    return None
+
+
+def test_no_two_folders_import_each_other() -> None:
+    """Files directly in a package wire its folders, so they do not count."""
+    wants: dict[Path, set[Path]] = {}
+    for path in _all_sources():
+        if path.parent.parent == ROOT:
+            continue
+        rooms = {_room(module) for module in _imports(path)} - {None, path.parent}
+        wants.setdefault(path.parent, set()).update(room for room in rooms if room is not None)
+    order = TopologicalSorter(wants)
+    order.prepare()  # raises CycleError, which names the folders

@@ -18,23 +18,9 @@ from rollcast.models.pocket.autoencoder import (
 )
 from rollcast.models.pocket.evaluation.signals import laplacian_energy, to_signed
 
-from .clips import (
-    Clips,
-    Look,
-    load_index,
-    load_looks,
-    pictures_of,
-)
+from .clips import Clips, Look, load_index, load_looks, pictures_of
 from .loop import LoopConfig, Losses, Trainer
-from .losses import (
-    EYE_BOX,
-    MOUTH_BOX,
-    box_mask,
-    choice_loss,
-    focus,
-    picture_loss,
-    psnr,
-)
+from .losses import EYE_BOX, MOUTH_BOX, box_mask, choice_loss, focus, picture_loss, psnr
 from .tint import Tint
 
 # rows and columns of latent cells; a scene is seen whole, its things come from anywhere

@@ -15,12 +15,7 @@ from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import FLOW_SIZE, Pictures
 from rollcast.models.pocket.looks import AVATAR_SCALE
-from rollcast.models.pocket.motion import (
-    CELL,
-    SceneObject,
-    camera_way,
-    pans,
-)
+from rollcast.models.pocket.motion import CELL, SceneObject, camera_way, pans
 
 from .rigid_flow import rigid_flow
 from .vocabulary import build_vocabulary

@@ -19,13 +19,7 @@ from rollcast.models.pocket.manifest import FORMAT
 from rollcast.models.pocket.model import ASSETS
 from rollcast.models.wan.weights import write_weights
 
-from .clips import (
-    Clips,
-    Look,
-    load_index,
-    load_looks,
-    second_picture,
-)
+from .clips import Clips, Look, load_index, load_looks, second_picture
 from .opening import make_opening
 from .student import load_autoencoder
 from .vocabulary import FILLERS, build_vocabulary

@@ -9,12 +9,7 @@ from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import PICTURE_SIZE
 from rollcast.models.pocket.evaluation.signals import to_signed
-from rollcast.models.pocket.opening import (
-    MOUTH,
-    Opening,
-    eye_row,
-    lip_row,
-)
+from rollcast.models.pocket.opening import MOUTH, Opening, eye_row, lip_row
 
 from .data.clips import portrait
 from .data.portrait import FINE, SIZE, Portrait

@@ -16,13 +16,7 @@ from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import FRAME_SIZE, WarpDecoder
 
-from .critic import (
-    Critic,
-    contrast_loss,
-    critic_loss,
-    patches_at,
-    persuasion,
-)
+from .critic import Critic, contrast_loss, critic_loss, patches_at, persuasion
 from .loop import LoopConfig, Losses, Trainer
 from .losses import choice_loss, focus, picture_loss
 from .pocket_student import PocketStudent

@@ -26,12 +26,7 @@ from rollcast.models.pocket.motion import camera_way, motion_draft, object_track
 from rollcast.models.pocket.prompt import Vocabulary
 
 from .autoencoder import Autoencoder
-from .clips import (
-    Clips,
-    Look,
-    centres,
-    pictures_of,
-)
+from .clips import Clips, Look, centres, pictures_of
 
 # share of prompts with no words at all, and of words left out of the others
 _NO_PROMPT = 0.1

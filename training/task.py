@@ -16,12 +16,7 @@ from rollcast.models.sampling.denoising import FlowSchedule
 from .autoencoder import Autoencoder, quality
 from .losses import focus, picture_loss
 from .pocket_student import PocketStudent
-from .sequences import (
-    Batch,
-    Normalisation,
-    References,
-    Sequences,
-)
+from .sequences import Batch, Normalisation, References, Sequences
 from .visemes import correlation
 
 _AVATARS, _SCENES, _CHUNKS = 3, 2, 6

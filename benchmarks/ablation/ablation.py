@@ -19,12 +19,7 @@ from ..rounding import rounded
 from ..stream.stream import device_name
 from .stream import VariantModel
 from .variants import SHIPPED, Job, plan
-from .watch import (
-    CURVE,
-    Judge,
-    Watched,
-    watch,
-)
+from .watch import CURVE, Judge, Watched, watch
 
 _DIGITS = 4
 _AVATARS, _SCENES = 2, 1

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...models.pocket.evaluation.chart import (
-    Bars,
-    Line,
-    Lines,
-    draw,
-)
-from .figures import (
-    Figures,
-    Report,
-    sink_name,
-    time_name,
-)
-from .variants import (
-    CLEAN,
-    LONG,
-    SHIPPED,
-    STEPPED,
-    WINDOWED,
-    Variant,
-)
+from ...models.pocket.evaluation.chart import Bars, Line, Lines, draw
+from .figures import Figures, Report, sink_name, time_name
+from .variants import CLEAN, LONG, SHIPPED, STEPPED, WINDOWED, Variant
 
 # of the curve's points: speech is met in all its parts by so many
 _SMOOTHED = 25

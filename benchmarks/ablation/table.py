@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .figures import (
-    Figures,
-    Report,
-    sink_name,
-    time_name,
-)
-from .variants import (
-    BROAD,
-    LONG,
-    SHIPPED,
-    WINDOWED,
-    Variant,
-)
+from .figures import Figures, Report, sink_name, time_name
+from .variants import BROAD, LONG, SHIPPED, WINDOWED, Variant
 
 BEGIN, END = "<!-- ablation:begin -->", "<!-- ablation:end -->"
 _COLUMNS = {

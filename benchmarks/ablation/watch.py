@@ -12,19 +12,9 @@ from torch import Tensor
 
 from ...models.pocket.conditions import unpack_latents
 from ...models.pocket.evaluation.evaluation_set import QualitySet
-from ...models.pocket.evaluation.signals import (
-    agreement,
-    motion,
-    sharpness,
-    to_signed,
-)
+from ...models.pocket.evaluation.signals import agreement, motion, sharpness, to_signed
 from .speech import Speech, speech_of
-from .stream import (
-    Made,
-    VariantModel,
-    VariantStream,
-    median_ms,
-)
+from .stream import Made, VariantModel, VariantStream, median_ms
 from .variants import SHIPPED
 
 # prime to the period of speech, so that every part of it is met

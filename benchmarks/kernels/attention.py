@@ -24,12 +24,7 @@ from ...kernels.block_sparse.block_sparse_torch import block_sparse_torch
 from ...kernels.block_sparse.choose_blocks import choose_blocks
 from ...kernels.block_sparse.global_branch import GlobalBranch
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
-from ...kernels.dispatch import (
-    Backend,
-    attention,
-    backend_for,
-    use_backend,
-)
+from ...kernels.dispatch import Backend, attention, backend_for, use_backend
 from ...kernels.ring_plan import Span
 from ..rounding import rounded
 

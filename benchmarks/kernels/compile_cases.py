@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...kernels.ema_sink.ema_sink import ema_sink_kernel
-from ...kernels.key_turn.key_turn import key_turn_kernel
+from ...kernels.key_rotation.key_rotation import key_rotation_kernel
 from ...kernels.modulation.modulation import modulate_kernel
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
 from .attention_cases import attention_cases
@@ -17,7 +17,7 @@ _WRITES = tuple(f"{part}{index}" for part in ("source", "slot", "frames") for in
 
 def compile_cases() -> tuple[CompileCase, ...]:
     """Every case, one group per kernel."""
-    return (*attention_cases(), _ema_sink(), _key_turn(), _modulation(), _norm_rope_write())
+    return (*attention_cases(), _ema_sink(), _key_rotation(), _modulation(), _norm_rope_write())
 
 
 def _ema_sink() -> CompileCase:
@@ -38,11 +38,11 @@ def _ema_sink() -> CompileCase:
     )  # fmt: skip
 
 
-def _key_turn() -> CompileCase:
+def _key_rotation() -> CompileCase:
     counters = ("slots", "end0", "end1", "turn0", "turn1", "turn2")
     return _pass_over_tokens(
-        "key-turn-128",
-        key_turn_kernel,
+        "key-rotation-128",
+        key_rotation_kernel,
         pointers={"Key": "*bf16", "Out": "*bf16", "Cos": "*fp32", "Sin": "*fp32"},
         strides=(f"{part}_{axis}" for part in ("key", "out") for axis in "bhn"),
         scalars=dict.fromkeys(counters, "i32"),

@@ -26,8 +26,8 @@ from ...kernels.dense_attention.reference import attention_ref
 from ...kernels.dispatch import attention
 from ...kernels.ema_sink.ema_sink import ema_sink
 from ...kernels.ema_sink.reference import ema_sink_ref
-from ...kernels.key_turn.key_turn import turn_keys
-from ...kernels.key_turn.reference import turn_keys_ref
+from ...kernels.key_rotation.key_rotation import rotate_keys
+from ...kernels.key_rotation.reference import rotate_keys_ref
 from ...kernels.modulation.modulation import modulate
 from ...kernels.modulation.reference import modulate_ref
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
@@ -36,7 +36,7 @@ from ...kernels.ring_attention.reference import ring_attention_ref
 from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
 
-# Weights, turned keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
+# Weights, rotated keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
 # and less on average: about two such roundings. float32 rounds to 24 bits, but sums up to 20000
 # products one after another.
 LIMITS = {torch.bfloat16: 5e-3, torch.float16: 7e-4, torch.float32: 1e-5}
@@ -91,12 +91,12 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         for shadow in (False, True):
             kept = ", shadow" if shadow else ""
             checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
-        checks[f"turned keys, {kind}"] = partial(_turn, dtype=dtype, heads=heads)
+        checks[f"rotated keys, {kind}"] = partial(_rotate, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
-        for turned in (False, True):
-            stored = "turned" if turned else "raw"
+        for rotated in (False, True):
+            stored = "rotated" if rotated else "raw"
             checks[f"norm, RoPE and write, {stored}, {kind}"] = partial(
-                _write, dtype=dtype, heads=12, turned=turned
+                _write, dtype=dtype, heads=12, rotated=rotated
             )
     for heads in (24, 40):
         width = 128 * heads
@@ -106,11 +106,11 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"block sparse, {heads} heads"] = partial(
             _sparse, dtype=half, heads=heads, shared=heads, blocks=(128, 128), rest=True
         )
-        checks[f"turned keys, {heads} heads"] = partial(_turn, dtype=half, heads=heads)
+        checks[f"rotated keys, {heads} heads"] = partial(_rotate, dtype=half, heads=heads)
         checks[f"EMA sink, {heads} heads"] = partial(_ema, dtype=half, heads=heads, shadow=True)
         checks[f"modulation, width {width}"] = partial(_modulation, dtype=half, width=width)
         checks[f"norm, RoPE and write, {heads} heads"] = partial(
-            _write, dtype=half, heads=heads, turned=True
+            _write, dtype=half, heads=heads, rotated=True
         )
     checks["ring attention, shared heads"] = partial(_ring, dtype=half, heads=12, shared=4)
     for dim in (64, 96):
@@ -157,7 +157,7 @@ def relative(made: Tensor, wanted: Tensor) -> float:
     return float(difference.norm() / wanted.double().norm().clamp_min(1e-30))
 
 
-def random_turns(grid: Grid, dim: int, places: int) -> AxisRotations:
+def random_rotations(grid: Grid, dim: int, places: int) -> AxisRotations:
     """Random angles: a wrong entry anywhere shows."""
     side = dim // 6
     front = dim // 2 - 2 * side
@@ -266,7 +266,7 @@ def _ema(grid: Grid, *, dtype: torch.dtype, heads: int, shadow: bool) -> Found:
     return Found(_worst(errors), LIMITS[dtype])
 
 
-def _turn(grid: Grid, *, dtype: torch.dtype, heads: int) -> Found:
+def _rotate(grid: Grid, *, dtype: torch.dtype, heads: int) -> Found:
     """A wrapped ring with a sink, a view of a longer cache."""
     _fresh()
     tokens = grid.tokens
@@ -274,10 +274,10 @@ def _turn(grid: Grid, *, dtype: torch.dtype, heads: int) -> Found:
     key = torch.randn(shape, device=grid.device).to(dtype)[:, :, : grid.frames * tokens]
     new = (grid.frames - 3) // 2
     order = [*range(3), *range(grid.frames - new, grid.frames), *range(3, grid.frames - new)]
-    spans, turns = spans_of(order, tokens), random_turns(grid, 128, grid.frames)
+    spans, rotations = spans_of(order, tokens), random_rotations(grid, 128, grid.frames)
     with poisoned_outputs():
-        made = turn_keys(key, spans, turns)
-    return Found(relative(made, turn_keys_ref(key, spans, turns)), LIMITS[dtype])
+        made = rotate_keys(key, spans, rotations)
+    return Found(relative(made, rotate_keys_ref(key, spans, rotations)), LIMITS[dtype])
 
 
 def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
@@ -289,13 +289,13 @@ def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     return Found(relative(made, modulate_ref(x, six[1], six[4], 1e-6)), LIMITS[dtype])
 
 
-def _write(grid: Grid, *, dtype: torch.dtype, heads: int, turned: bool) -> Found:
+def _write(grid: Grid, *, dtype: torch.dtype, heads: int, rotated: bool) -> Found:
     """A call of three frames that wraps; slots that no write names stay as they are."""
     _fresh()
     tokens, width = grid.tokens, 128 * heads
     projected = torch.randn(3, 1, 3 * tokens, width, device=grid.device).to(dtype)
     weights = (1 + 0.3 * torch.randn(2, width, device=grid.device)).to(dtype)
-    turns = random_turns(grid, 128, grid.frames)
+    rotations = random_rotations(grid, 128, grid.frames)
     writes = (FrameWrite(0, grid.frames - 1, 1), FrameWrite(1, 3, 2))
     start = torch.randn(2, 1, heads, grid.frames * tokens, 128, device=grid.device).to(dtype)
     results: list[tuple[Tensor, Tensor]] = []
@@ -303,8 +303,8 @@ def _write(grid: Grid, *, dtype: torch.dtype, heads: int, turned: bool) -> Found
         caches = start.clone()
         with poisoned_outputs():
             out = operation(
-                *projected, *weights, *caches, rotation=turns, place=grid.frames - 3,
-                writes=writes, rotate_key=turned, eps=1e-6,
+                *projected, *weights, *caches, rotation=rotations, place=grid.frames - 3,
+                writes=writes, rotate_key=rotated, eps=1e-6,
             )  # fmt: skip
         results.append((out, caches))
     (made, made_caches), (wanted, wanted_caches) = results

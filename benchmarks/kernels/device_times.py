@@ -18,7 +18,7 @@ from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
 from ...kernels.dispatch import attention, modulate, sparse_attention, use_backend
 from ...kernels.ema_sink.ema_sink import ema_sink
-from ...kernels.key_turn.key_turn import turn_keys
+from ...kernels.key_rotation.key_rotation import rotate_keys
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
@@ -84,7 +84,7 @@ def _ceilings(shape: Shape, clock: Clock) -> dict[str, Any]:
 
 
 def _attention_times(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """A chunk's queries to nine and twelve frames of keys that are turned, and to the text."""
+    """A chunk's queries to nine and twelve frames of keys that are rotated, and to the text."""
     report: dict[str, Any] = {}
     for keys in (9 * shape.tokens, 12 * shape.tokens, shape.text):
         queries = 3 * shape.tokens
@@ -122,7 +122,7 @@ def _torch_backend(backend: SDPBackend, query: Tensor, key: Tensor, value: Tenso
 
 
 def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """Attention to nine frames of raw keys that a kernel turns first, or torch."""
+    """Attention to nine frames of raw keys that a kernel rotates first, or torch."""
     report: dict[str, Any] = {}
     for rows, chunk in ((max(1, shape.rows // 15), 1), (shape.rows, 1), (shape.rows, 3)):
         # Two rows are a small student's frame, about a block of queries.
@@ -136,15 +136,17 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         spans = tuple(Span(slot * part.tokens, 3 * part.tokens, place) for slot, place in thirds)
         inputs = _inputs(part, clock, queries, keys)
         ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
-            "by_kernel": partial(_turned_before, lambda key, s=spans, a=axes: turn_keys(key, s, a)),
-            "by_torch": partial(_turned_before, lambda key, t=table: rotate(key, t)),
+            "by_kernel": partial(
+                _rotated_before, lambda key, s=spans, a=axes: rotate_keys(key, s, a)
+            ),
+            "by_torch": partial(_rotated_before, lambda key, t=table: rotate(key, t)),
         }
         row: dict[str, Any] = clock.race(
             {name: [partial(way, *each) for each in inputs] for name, way in ways.items()}
         )
         alone = clock.race(
             {
-                "kernel": [partial(turn_keys, key, spans, axes) for _, key, _ in inputs],
+                "kernel": [partial(rotate_keys, key, spans, axes) for _, key, _ in inputs],
                 "torch": [partial(rotate, key, table) for _, key, _ in inputs],
             }
         )
@@ -154,10 +156,10 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     return report
 
 
-def _turned_before(
-    turn: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor
+def _rotated_before(
+    rotate: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
-    return attention(query, turn(key), value)
+    return attention(query, rotate(key), value)
 
 
 def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:

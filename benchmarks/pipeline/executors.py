@@ -25,12 +25,7 @@ from ...models.pipeline.simulator import simulate
 from ...models.pipeline.stage_plan import Costs, choose_plan
 from ...models.pipeline.trace import write_trace
 from .latents_model import event_log, fingerprinted
-from .trials import (
-    Faults,
-    Soak,
-    try_faults,
-    try_soak,
-)
+from .trials import Faults, Soak, try_faults, try_soak
 
 STREAM = "a"
 _PACED_CHUNKS = 12

@@ -9,12 +9,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from ...models.contract import (
-    Chunk,
-    Controls,
-    ModelInfo,
-    TrackEvent,
-)
+from ...models.contract import Chunk, Controls, ModelInfo, TrackEvent
 from ...models.registry import load_model
 from ...models.staged_model import ChunkPlan, StagedModel, run_chunk
 from ...models.state import DecoderState

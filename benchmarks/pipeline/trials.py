@@ -13,12 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from ...models.contract import Controls, StreamRequest
-from ...models.pipeline.events import (
-    Event,
-    Finished,
-    Restarted,
-    Restarting,
-)
+from ...models.pipeline.events import Event, Finished, Restarted, Restarting
 from ...models.pipeline.pipeline import Pipeline
 from ..stream.memory import rss_mb, slope_per_min
 

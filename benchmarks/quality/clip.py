@@ -10,13 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...models.pocket.looks import FPS
-from ..webp import (
-    INK,
-    PAPER,
-    SECONDS,
-    fitted,
-    labelled,
-)
+from ..webp import INK, PAPER, SECONDS, fitted, labelled
 from .human import Spoken
 
 SHOWN = 3

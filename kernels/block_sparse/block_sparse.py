@@ -23,12 +23,7 @@ from torch import Tensor
 from ..launch import on_device
 from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
-from ..tile.online_softmax import (
-    dead_bias,
-    online_softmax_end,
-    online_softmax_step,
-    zero_dead_rows,
-)
+from ..tile.online_softmax import dead_bias, online_softmax_end, online_softmax_step, zero_dead_rows
 from ..tile.tile_sizes import Tile, sparse_tile
 from .block_list import BlockList, blocks_of
 from .global_branch import GlobalBranch

@@ -134,12 +134,12 @@ def _attend_products(
     Scores lie as [keys, queries], so that keys are used as they lie. All parts use the same memory:
     what was just freed would have to be mapped anew.
     """
-    turned = (rows.query.mT * factor).contiguous()
+    rotated = (rows.query.mT * factor).contiguous()
     total = torch.empty_like(lse)
     weights = out.new_empty(rows.at_once(), rows.keys, out.shape[1])
     room = out.new_empty(len(weights) * rows.blocks.shape[1], keys.whole.shape[1])
     for blocks, ends, query, mixed, peak, weight in rows.parts(
-        turned, out, lse[:, None], total[:, None]
+        rotated, out, lse[:, None], total[:, None]
     ):
         if len(query) < len(weights):
             weights, room = weights[: len(query)], room[: blocks.numel()]

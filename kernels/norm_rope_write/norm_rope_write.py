@@ -82,9 +82,9 @@ def norm_rope_write_kernel(
     wide = token.to(tl.int64)
     query = normed_heads(Query, WeightQ, batch * query_b + wide * query_n + weight_at, weight_at,
                          inside, eps, HEADS * DIM, BLOCK_T, BLOCK_H)  # fmt: skip
-    turned = rotate_pairs(query, cos, sin, BLOCK_T * BLOCK_H, BLOCK_D)
+    rotated = rotate_pairs(query, cos, sin, BLOCK_T * BLOCK_H, BLOCK_D)
     out_at = batch * out_b + wide * out_n + weight_at
-    tl.store(Out + out_at, turned.to(Out.dtype.element_ty), mask=inside)
+    tl.store(Out + out_at, rotated.to(Out.dtype.element_ty), mask=inside)
 
     key = normed_heads(Key, WeightK, batch * key_b + wide * key_n + weight_at, weight_at,
                        inside, eps, HEADS * DIM, BLOCK_T, BLOCK_H)  # fmt: skip
@@ -119,11 +119,11 @@ def norm_rope_write(
     rotate_key: bool,
     eps: float,
 ) -> Tensor:
-    """Queries [B, H, N, D], normed and turned; keys and values go to their slots of the cache.
+    """Queries [B, H, N, D], normed and rotated; keys and values go to their slots of the cache.
 
     `query`, `key` and `value` [B, N, H * D] as projected, weights [H * D], caches [B, H, slots, D]
     with contiguous slots. The call's first frame stands at `place` of `rotation`. Keys are stored
-    turned if `rotate_key`, else raw. Frames that no write names are not stored. Raises ValueError
+    rotated if `rotate_key`, else raw. Frames that no write names are not stored. Raises ValueError
     for shapes that do not fit.
     """
     batch, heads, _, dim = cache_key.shape

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..axis_rotations import AxisRotations, rotate_pairs_of
+from ..axis_rotations import AxisRotations, rotated_pairs
 from ..ring_plan import FrameWrite
 
 
@@ -28,19 +28,19 @@ def norm_rope_write_ref(
     """As `norm_rope_write.norm_rope_write`; the result is float64, caches keep their dtype."""
     heads, tokens = cache_key.shape[1], rotation.frame_tokens
     frames = query.shape[1] // tokens
-    turns = rotation.expand(range(place, place + frames))
+    rotations = rotation.expand(range(place, place + frames))
 
     def split(x: Tensor) -> Tensor:
         return x.double().unflatten(2, (heads, -1)).transpose(1, 2)
 
     keys = split(_normed(key, weight_key, eps))
-    stored = rotate_pairs_of(keys, turns) if rotate_key else keys
+    stored = rotated_pairs(keys, rotations) if rotate_key else keys
     for cache, new in ((cache_key, stored), (cache_value, split(value))):
         for write in writes:
             slots = slice(write.slot * tokens, (write.slot + write.frames) * tokens)
             source = slice(write.source * tokens, (write.source + write.frames) * tokens)
             cache[:, :, slots] = new[:, :, source].to(cache.dtype)
-    return rotate_pairs_of(split(_normed(query, weight_query, eps)), turns)
+    return rotated_pairs(split(_normed(query, weight_query, eps)), rotations)
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Attention to a ring cache in one pass: sink and rolling window, nothing gathered, no mask.
 
 Keys are used as they lie. Those that were rotated before they were stored (Self-Forcing, arXiv
-2506.08009) are ready; raw ones (Reward Forcing, arXiv 2512.04678) are turned by `key_turn` first.
+2506.08009) are ready; raw ones (Reward Forcing, arXiv 2512.04678) are rotated by `key_rotation`
+first.
 
 Head sizes that are not a power of two are padded in registers only: memory holds, and loads touch,
 `head_dim` elements. At 96 the matrix products do a third more work than they need.
@@ -22,12 +23,7 @@ from ..launch import on_device
 from ..ring_plan import Span, padded_spans
 from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
-from ..tile.online_softmax import (
-    dead_bias,
-    online_softmax_end,
-    online_softmax_step,
-    zero_dead_rows,
-)
+from ..tile.online_softmax import dead_bias, online_softmax_end, online_softmax_step, zero_dead_rows
 from ..tile.tile_sizes import Tile, attention_tile
 
 

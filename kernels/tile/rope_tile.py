@@ -40,7 +40,7 @@ def rotations_at(
 
 @triton.jit
 def rotate_pairs(x, cos, sin, N: tl.constexpr, BLOCK_D: tl.constexpr):
-    """`x` [N, BLOCK_D] with adjacent pairs turned by `cos`, `sin` [N, BLOCK_D / 2], float32."""
+    """`x` [N, BLOCK_D] with adjacent pairs rotated by `cos`, `sin` [N, BLOCK_D / 2], float32."""
     even, odd = tl.split(tl.reshape(x.to(tl.float32), [N, BLOCK_D // 2, 2]))
-    turned = tl.join(even * cos - odd * sin, even * sin + odd * cos)
-    return tl.reshape(turned, [N, BLOCK_D])
+    rotated = tl.join(even * cos - odd * sin, even * sin + odd * cos)
+    return tl.reshape(rotated, [N, BLOCK_D])

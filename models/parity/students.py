@@ -11,12 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sampling.denoising import (
-    FlowSchedule,
-    denoise_chunk,
-    prefill,
-    recache,
-)
+from ..sampling.denoising import FlowSchedule, denoise_chunk, prefill, recache
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import TextContext
 from ..student.config import CacheConfig, StudentConfig

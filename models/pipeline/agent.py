@@ -11,12 +11,7 @@ import subprocess
 import time
 from multiprocessing.connection import Connection
 
-from .launchers import (
-    START,
-    connect,
-    end_process,
-    start_stage,
-)
+from .launchers import START, connect, end_process, start_stage
 
 KEY_VARIABLE = "ROLLCAST_STAGE_KEY"
 _TRIES_S = 120.0

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .agent import KEY_VARIABLE
-from .launchers import (
-    Launcher,
-    Listener,
-    LocalLauncher,
-    RemoteLauncher,
-)
+from .launchers import Launcher, Listener, LocalLauncher, RemoteLauncher
 from .messages import ModelSpec
 from .pipeline import Pipeline
 

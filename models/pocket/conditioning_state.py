@@ -13,12 +13,7 @@ from torch import Tensor
 from .audio import SpeechView
 from .conditions import FRAME_FEATURES
 from .idle import AvatarMotion
-from .looks import (
-    LookEncoder,
-    OwnPicture,
-    bytes_tensor,
-    tensor_bytes,
-)
+from .looks import LookEncoder, OwnPicture, bytes_tensor, tensor_bytes
 from .motion import HeadDrag, SceneMotion, SceneObject
 
 

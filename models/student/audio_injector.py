@@ -30,17 +30,17 @@ class AudioInjector(nn.Module):
         super().__init__()
         self.injector = nn.ModuleList(CrossAttention(dim, heads, 1e-6) for _ in layers)
         self.injector_adain_layers = nn.ModuleList(AdaptiveNorm(dim) for _ in layers)
-        self._turn = {layer: turn for turn, layer in enumerate(layers)}
+        self._order = {layer: place for place, layer in enumerate(layers)}
 
     def forward(self, x: Tensor, layer: int, speech: Tensor) -> Tensor:
         """`x` [B, F * P, d] behind block `layer`; `speech` [B, F, A + 1, d], the whole last."""
-        if layer not in self._turn:
+        if layer not in self._order:
             return x
-        turn = self._turn[layer]
-        attention = self.injector[turn]
+        place = self._order[layer]
+        attention = self.injector[place]
         assert isinstance(attention, CrossAttention)
         per_frame = x.unflatten(1, (speech.shape[1], -1)).flatten(0, 1)
         audio = speech.flatten(0, 1)
-        heard = self.injector_adain_layers[turn](per_frame, audio[:, -1])
+        heard = self.injector_adain_layers[place](per_frame, audio[:, -1])
         key, value = attention.keys_values(audio[:, :-1])
         return x + attention(heard, key, value).reshape(x.shape)

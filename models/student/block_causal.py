@@ -16,7 +16,7 @@ from .rope import RopeTable, rotate
 class _Reach:
     """What one chunk sees: sink frames 0..`sinks` and frames `first`..`end`.
 
-    `sink` turns the sink's keys to a place nearer than their own; None: they are at their own.
+    `sink` rotates the sink's keys to a place nearer than their own; None: they are at their own.
     """
 
     sinks: int

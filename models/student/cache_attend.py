@@ -36,7 +36,7 @@ def _attend_cache(
 
 
 class _FusedCacheAttend:
-    """The same by the kernel that norms, turns and stores at once."""
+    """The same by the kernel that norms, rotates and stores at once."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -46,21 +46,21 @@ class _FusedCacheAttend:
         eps = norms.norm_q.eps
 
         def one(cache: KVCache, call: CachedCall, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            turned = cache.update_projected(call, q, k, v, norms=weights, eps=eps)
-            return _attend_live(cache, call, *turned)
+            rotated = cache.update_projected(call, q, k, v, norms=weights, eps=eps)
+            return _attend_live(cache, call, *rotated)
 
         return _by_row(self._rows, one, query, key, value)
 
 
 def _attend_live(
-    cache: KVCache, call: CachedCall, turned: Tensor, keys: Tensor, values: Tensor
+    cache: KVCache, call: CachedCall, rotated: Tensor, keys: Tensor, values: Tensor
 ) -> Tensor:
     policy = cache.config.sparse
     if policy is not None:
-        return sparse_attention(turned, keys, values, policy, near=call.near)
-    if call.turns is not None:
-        return raw_key_attention(turned, keys, values, *call.turns)
-    return attention(turned, keys, values)
+        return sparse_attention(rotated, keys, values, policy, near=call.near)
+    if call.rotations is not None:
+        return raw_key_attention(rotated, keys, values, *call.rotations)
+    return attention(rotated, keys, values)
 
 
 def _by_row(

@@ -23,12 +23,12 @@ from .token_sink import SinkPlaces
 class CachedCall:
     """Positions of one call of the student, the same for every layer.
 
-    `query` turns the queries [N, D / 2]. `write` turns the first keys of the call before they are
-    stored and `read` the first stored keys before they are used; None: as they are.
-    `write_from` is the first token of the call that `write` turns. `sink` turns the keys of a sink
-    of tokens. `turns`, instead of `read`: kernels turn these spans of stored keys.
+    `query` rotates the queries [N, D / 2]. `write` rotates the first keys of the call before they
+    are stored and `read` the first stored keys before they are used; None: as they are.
+    `write_from` is the first token of the call that `write` rotates. `sink` rotates the keys of a
+    sink of tokens. `rotations`, instead of `read`: kernels rotate these spans of stored keys.
     `tables`: the call's rotations once more, and the place of its first frame in them, where one
-    kernel may norm, turn and store. `near`: the blocks that sliding tiles choose.
+    kernel may norm, rotate and store. `near`: the blocks that sliding tiles choose.
     """
 
     ring: RingWrite
@@ -38,7 +38,7 @@ class CachedCall:
     write_from: int
     read: Tensor | None
     sink: Tensor | None = None
-    turns: tuple[tuple[Span, ...], AxisRotations] | None = None
+    rotations: tuple[tuple[Span, ...], AxisRotations] | None = None
     tables: tuple[AxisRotations, int] | None = None
     near: Tensor | None = None
 
@@ -90,8 +90,8 @@ class CallPositions:
         if self._axes is None:
             self._axes = self._rope.axes(range(self._config.capacity_frames))
         tables = self._axes, live - frames
-        turns = spans_of(ring.order, tokens), self._axes
-        return CachedCall(ring, tokens, query, None, 0, None, turns=turns, tables=tables)
+        rotations = spans_of(ring.order, tokens), self._axes
+        return CachedCall(ring, tokens, query, None, 0, None, rotations=rotations, tables=tables)
 
     def _near_blocks(self, ring: RingWrite, frames: int) -> Tensor | None:
         """What sliding tiles choose; kept for the other calls of the chunk."""

@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from ...kernels.block_sparse.gilbert import inverse_order
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
-from .blocks import (
-    QKVO,
-    Attend,
-    Block,
-    FusedAttend,
-    Head,
-    sinusoid,
-)
+from .blocks import QKVO, Attend, Block, FusedAttend, Head, sinusoid
 from .cache_attend import cache_attend
 from .conditioning import (
     AudioEmbedding,

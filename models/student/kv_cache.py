@@ -47,7 +47,7 @@ class KVCache:
         with torch.inference_mode(False):
             self.key = buffer(config.capacity_frames, dtype, sink_tokens)
             self.value = buffer(config.capacity_frames, dtype, sink_tokens)
-            # Before RoPE; the buffer above has them turned for the chunk under way.
+            # Before RoPE; the buffer above has them rotated for the chunk under way.
             self.token_key = buffer(0, dtype, sink_tokens) if sink_tokens else None
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
@@ -85,14 +85,14 @@ class KVCache:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `update` for projections [B, N, H * D] before their norms of weights `norms`.
 
-        Also gives the queries, normed and turned, [B, H, N, D].
+        Also gives the queries, normed and rotated, [B, H, N, D].
         """
         assert call.tables is not None
         if self.config.sink == "ema" and call.ring.evictions:
             none = self.key[:, :, :0]
             self._fold_and_write(call.ring, none, none, ())
         frames = slice(self.sink_tokens, None)
-        turned = norm_rope_write(
+        rotated = norm_rope_write(
             query,
             key,
             value,
@@ -105,7 +105,7 @@ class KVCache:
             rotate_key=call.write is not None,
             eps=eps,
         )
-        return turned, *self._live(call)
+        return rotated, *self._live(call)
 
     def _live(self, call: CachedCall) -> tuple[Tensor, Tensor]:
         """What a call attends to."""
@@ -115,9 +115,9 @@ class KVCache:
         keys, values = self.key[:, :, :live], self.value[:, :, :live]
         if call.read is None:
             return keys, values
-        turned = call.read.shape[0]
-        first = rotate(keys[:, :, :turned], call.read)
-        return first if turned == live else torch.cat((first, keys[:, :, turned:]), dim=2), values
+        rotated = call.read.shape[0]
+        first = rotate(keys[:, :, :rotated], call.read)
+        return first if rotated == live else torch.cat((first, keys[:, :, rotated:]), dim=2), values
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
         if self.config.sink == "ema":

@@ -121,10 +121,10 @@ class RopeTable:
         return self._turns(torch.cat(angles, dim=3).flatten(0, 2), dtype)
 
     def _turns(self, angles: Tensor, dtype: torch.dtype) -> Tensor:
-        turns = torch.polar(torch.ones_like(angles), angles)
+        rotations = torch.polar(torch.ones_like(angles), angles)
         if self._half:
-            turns = torch.view_as_complex(torch.view_as_real(turns).half().double())
-        return turns.to(self.device, dtype)
+            rotations = torch.view_as_complex(torch.view_as_real(rotations).half().double())
+        return rotations.to(self.device, dtype)
 
 
 def ladder(axis_dim: int) -> Tensor:
@@ -134,7 +134,7 @@ def ladder(axis_dim: int) -> Tensor:
 
 
 def rotate(x: Tensor, rotations: Tensor) -> Tensor:
-    """`x` [..., N, D] turned by `rotations` [N, D / 2], in float32 or better; dtype of `x`."""
+    """`x` [..., N, D] rotated by `rotations` [N, D / 2], in float32 or better; dtype of `x`."""
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)

@@ -1,6 +1,6 @@
 """The sink of a Live Avatar: reference and motion tokens that every chunk attends to.
 
-Their keys are kept before RoPE and turned anew as the stream goes on, so that the reference stays
+Their keys are kept before RoPE and rotated anew as the stream goes on, so that the reference stays
 the same number of frames ahead (Rolling RoPE, arXiv 2512.04677, section 4.3).
 """
 

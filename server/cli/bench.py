@@ -14,12 +14,7 @@ from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measur
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attention import attention
-from .bench_output import (
-    check_model,
-    counts,
-    give,
-    progress,
-)
+from .bench_output import check_model, counts, give, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
 from .failure import Failure, as_failure

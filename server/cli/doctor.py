@@ -12,12 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.registry import DEFAULT_MODEL
-from .checkup import (
-    Finding,
-    Speed,
-    look_at_machine,
-    measure_models,
-)
+from .checkup import Finding, Speed, look_at_machine, measure_models
 
 _COLOUR = {"ok": "green", "note": "yellow", "problem": "red"}
 

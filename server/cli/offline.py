@@ -8,13 +8,7 @@ from math import ceil
 import numpy as np
 
 from ...client.track_file import TrackScript
-from ...models.contract import (
-    Chunk,
-    Controls,
-    Model,
-    ModelInfo,
-    TrackEvent,
-)
+from ...models.contract import Chunk, Controls, Model, ModelInfo, TrackEvent
 from ..session.speech_budget import SpeechBudget
 
 TAIL_S = 0.5

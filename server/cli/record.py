@@ -14,13 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ...client import (
-    Frame,
-    Rejected,
-    Stream,
-    connect,
-    load_picture,
-)
+from ...client import Frame, Rejected, Stream, connect, load_picture
 from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TrackScript, load_script

@@ -9,15 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .fields import (
-    EventId,
-    Message,
-    Name,
-    PictureText,
-    Seed,
-    Text,
-    TrackId,
-)
+from .fields import EventId, Message, Name, PictureText, Seed, Text, TrackId
 from .limits import (
     MAX_AUDIO_RATE,
     MAX_KBPS,

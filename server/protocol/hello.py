@@ -9,13 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ...models.contract import ModelInfo, ModelInputs
 from . import limits
 from .fields import Codec
-from .server_messages import (
-    Inputs,
-    Limits,
-    ModelDescription,
-    SceneInfo,
-    ServerHello,
-)
+from .server_messages import Inputs, Limits, ModelDescription, SceneInfo, ServerHello
 
 
 def server_version() -> str:

@@ -7,19 +7,8 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from .client_messages import (
-    ClientMessage,
-    Control,
-    PictureChange,
-    SessionCreate,
-)
-from .errors import (
-    BadJson,
-    InvalidField,
-    StreamError,
-    TooLarge,
-    UnknownType,
-)
+from .client_messages import ClientMessage, Control, PictureChange, SessionCreate
+from .errors import BadJson, InvalidField, StreamError, TooLarge, UnknownType
 from .limits import (
     MAX_EVENT_ID_CHARS,
     MAX_PICTURE_BYTES,

@@ -9,12 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from .errors import (
-    InvalidField,
-    TooLarge,
-    UnknownType,
-    UnsupportedVersion,
-)
+from .errors import InvalidField, TooLarge, UnknownType, UnsupportedVersion
 from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, PROTOCOL_VERSION
 
 HEADER = struct.Struct("<BBHIdIId")

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from ...models.contract import (
-    PICTURE,
-    Chunk,
-    Controls,
-    ModelInfo,
-)
+from ...models.contract import PICTURE, Chunk, Controls, ModelInfo
 from ..protocol.client_messages import Reset, SceneChange, TracksClear
 from ..protocol.errors import NotSupported, UnknownScene
 from ..protocol.limits import MAX_TRACKS
 from ..protocol.server_messages import Applied
-from .pending import (
-    Event,
-    ModelControl,
-    OwnPicture,
-    PendingControls,
-)
+from .pending import Event, ModelControl, OwnPicture, PendingControls
 
 
 class ControlQueue:

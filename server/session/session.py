@@ -26,31 +26,14 @@ from ..protocol.client_messages import (
     Tracks,
     TracksClear,
 )
-from ..protocol.errors import (
-    InvalidField,
-    OutOfOrder,
-    StreamError,
-    Timeout,
-    WrongResumeToken,
-)
+from ..protocol.errors import InvalidField, OutOfOrder, StreamError, Timeout, WrongResumeToken
 from ..protocol.limits import MAX_QUEUED_AUDIO_MS
 from ..protocol.messages import answer
 from ..protocol.packets import Packet, check_duration, samples
-from ..protocol.server_messages import (
-    Applied,
-    Pong,
-    ServerMessage,
-    State,
-)
+from ..protocol.server_messages import Applied, Pong, ServerMessage, State
 from .audio_queue import AudioQueue
 from .control_queue import ControlQueue, check_supported
-from .media import (
-    AudioPiece,
-    ChunkRing,
-    MediaChunk,
-    VideoFrame,
-    mute,
-)
+from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
 from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing

@@ -8,12 +8,7 @@ from ..engine.engine import Engine
 from ..engine.hosted_stream import HostedStream
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
-from ..protocol.client_messages import (
-    ClientHello,
-    ClientMessage,
-    SessionCreate,
-    SessionResume,
-)
+from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
 from ..protocol.errors import OutOfOrder, StreamError, UnsupportedVersion
 from ..protocol.fields import Codec
 from ..protocol.hello import server_hello

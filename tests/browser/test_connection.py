@@ -7,12 +7,7 @@ from playwright.async_api import Browser, expect
 
 from ..server.running import FailingPattern, running, settled, until
 from ..server.web.slow_proxy import slow_proxy
-from .studio import (
-    Studio,
-    disc_at,
-    open_tab,
-    studio_at,
-)
+from .studio import Studio, disc_at, open_tab, studio_at
 
 
 async def streams(server: Any) -> list[str]:

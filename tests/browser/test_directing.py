@@ -12,12 +12,7 @@ from rollcast.models.test_pattern import TestPattern, prompt_colour
 
 from ..server.other_models import BarePattern, CausalPattern
 from ..server.running import running
-from .studio import (
-    Studio,
-    band_colour,
-    disc_at,
-    studio_at,
-)
+from .studio import Studio, band_colour, disc_at, studio_at
 
 
 def near(colour: np.ndarray, prompt: str) -> bool:

@@ -12,15 +12,7 @@ from playwright.async_api import Browser, FilePayload, expect
 
 from rollcast.models.test_pattern import TestPattern
 
-from ..pictures import (
-    BLUE,
-    RED,
-    SKIN,
-    Colour,
-    encoded,
-    face,
-    portrait,
-)
+from ..pictures import BLUE, RED, SKIN, Colour, encoded, face, portrait
 from ..server.running import running
 from .studio import Studio, studio_at
 from .test_looks import PROBES, SIZES

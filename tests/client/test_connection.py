@@ -8,15 +8,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from rollcast.client import (
-    Audio,
-    Frame,
-    Refused,
-    Rejected,
-    Stream,
-    TrackPoint,
-    connect,
-)
+from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect
 from rollcast.client.channel import stream_url
 from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode

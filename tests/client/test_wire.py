@@ -9,15 +9,7 @@ import numpy as np
 import pytest
 
 from rollcast.client.errors import ProtocolError
-from rollcast.client.wire import (
-    HEADER,
-    Flags,
-    Kind,
-    Packet,
-    pack,
-    speech_packet,
-    unpack,
-)
+from rollcast.client.wire import HEADER, Flags, Kind, Packet, pack, speech_packet, unpack
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "protocol_vectors.json").read_text())
 

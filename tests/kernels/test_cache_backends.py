@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
-from rollcast.kernels.dispatch import (
-    Backend,
-    attention,
-    raw_key_attention,
-    use_backend,
-)
+from rollcast.kernels.dispatch import Backend, attention, raw_key_attention, use_backend
 from rollcast.models.student.config import CacheConfig
 from rollcast.models.student.kv_cache import KVCache, StudentCache
 from rollcast.models.student.rope import RopeTable, rotate
@@ -59,12 +54,12 @@ def run(
                 query, key, value = torch.randn(shape, device=device).unbind(0)
                 call = cache.begin(length)
                 keys, values = layers[0].update(call, key, value)
-                turned = rotate(query, call.query)
-                assert (call.turns is None) == (backend != "triton")
+                rotated = rotate(query, call.query)
+                assert (call.rotations is None) == (backend != "triton")
                 outputs.append(
-                    attention(turned, keys, values)
-                    if call.turns is None
-                    else raw_key_attention(turned, keys, values, *call.turns)
+                    attention(rotated, keys, values)
+                    if call.rotations is None
+                    else raw_key_attention(rotated, keys, values, *call.rotations)
                 )
             cache.advance(length)
     return outputs, cache.tensors()

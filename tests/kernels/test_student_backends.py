@@ -18,7 +18,7 @@ pytest.importorskip("triton")
 
 from rollcast.kernels.dispatch import Backend, use_backend
 from rollcast.kernels.ema_sink import ema_sink
-from rollcast.kernels.key_turn import key_turn
+from rollcast.kernels.key_rotation import key_rotation
 from rollcast.kernels.modulation import modulation
 from rollcast.kernels.norm_rope_write import norm_rope_write
 from rollcast.kernels.ring_attention import ring_attention
@@ -54,7 +54,7 @@ def test_equals_the_published_implementation(
         "norm_rope_write": norm_rope_write,
         "modulate": modulation,
         "ema_sink": ema_sink,
-        "turn_keys": key_turn,
+        "rotate_keys": key_rotation,
     }
     ran: set[str] = set()
     for kernel, module in kernels.items():
@@ -63,7 +63,7 @@ def test_equals_the_published_implementation(
         report = run_case(shortened(tmp_path, fixtures / "golden", name, 4))
     assert len(report.chunk_differences) == 4
     assert report.max_difference <= 1e-5, report.chunk_differences
-    of_slots = {"ema_sink", "turn_keys"}
+    of_slots = {"ema_sink", "rotate_keys"}
     wanted = kernels.keys() if name.startswith("reward") else kernels.keys() - of_slots
     assert ran == (wanted if backend == "triton" else set())
 

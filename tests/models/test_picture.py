@@ -10,20 +10,9 @@ import pytest
 from PIL import Image
 
 from rollcast.models import picture
-from rollcast.models.picture import (
-    PictureRefused,
-    pixels,
-    sample,
-    small_square,
-)
+from rollcast.models.picture import PictureRefused, pixels, sample, small_square
 
-from ..pictures import (
-    BLUE,
-    RED,
-    encoded,
-    face,
-    portrait,
-)
+from ..pictures import BLUE, RED, encoded, face, portrait
 
 SIDE = 96
 

@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
-from rollcast.models.contract import (
-    Chunk,
-    Controls,
-    Model,
-    StreamRequest,
-    TrackEvent,
-)
-from rollcast.models.test_pattern import (
-    CHUNK_SAMPLES,
-    TestPattern,
-    prompt_colour,
-    read_barcode,
-)
+from rollcast.models.contract import Chunk, Controls, Model, StreamRequest, TrackEvent
+from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, prompt_colour, read_barcode
 
 LOUD = np.full(CHUNK_SAMPLES, 6000, np.int16)
 

@@ -22,13 +22,7 @@ from rollcast.models.test_pattern import FPS, TestPattern
 from rollcast.server.config import ServerConfig
 from rollcast.server.engine.engine import Engine
 from rollcast.server.engine.model_host import ModelHost
-from rollcast.server.protocol.packets import (
-    Flags,
-    Kind,
-    Packet,
-    encode_packet,
-    parse_packet,
-)
+from rollcast.server.protocol.packets import Flags, Kind, Packet, encode_packet, parse_packet
 from rollcast.server.web.app import DrainingServer, build_server
 
 # Far from what anything takes on an idle machine, and less than the time for which a server keeps a

@@ -3,14 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from training.critic import (
-    PATCH,
-    Critic,
-    contrast_loss,
-    critic_loss,
-    patches_at,
-    persuasion,
-)
+from training.critic import PATCH, Critic, contrast_loss, critic_loss, patches_at, persuasion
 from training.losses import choice_loss
 
 

@@ -8,14 +8,7 @@ import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pocket.model import PocketModel
-from training.__main__ import (
-    SMOKE_STEPS,
-    STAGES,
-    Run,
-    command,
-    stage_steps,
-    train,
-)
+from training.__main__ import SMOKE_STEPS, STAGES, Run, command, stage_steps, train
 from training.curves import read_log
 
 ROOT = Path(__file__).resolve().parents[2]

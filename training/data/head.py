@@ -4,18 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.assets import (
-    Bools,
-    Floats,
-    HeadAssets,
-    Ints,
-)
-from training.data.hair import (
-    Surface,
-    hair_sheet,
-    hairline_distance,
-    measure_skull,
-)
+from training.data.assets import Bools, Floats, HeadAssets, Ints
+from training.data.hair import Surface, hair_sheet, hairline_distance, measure_skull
 from training.data.identities import Identity
 from training.data.rasteriser import (
     ATTRIBUTES,

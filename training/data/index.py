@@ -10,22 +10,12 @@ from training.data.behaviour import EXPRESSIONS
 from training.data.clips import portrait, scene
 from training.data.head import TRACK_NAMES
 from training.data.identities import IDENTITIES, Identity, Look
-from training.data.plan import (
-    BASE_SEED,
-    VERSION,
-    Preset,
-    plan,
-)
+from training.data.plan import BASE_SEED, VERSION, Preset, plan
 from training.data.portrait import SIZE, Portrait
 from training.data.scenes import SCENES, SceneSpec
 from training.data.strangers import stranger
 from training.data.visemes import CHANNELS, FRAME_HZ
-from training.data.voices import (
-    TEST_ESPEAK,
-    TEST_FLITE,
-    TRAIN_ESPEAK,
-    TRAIN_FLITE,
-)
+from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FLITE
 
 
 def write_index(folder: Path, preset: Preset) -> None:

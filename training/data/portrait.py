@@ -5,12 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.data.assets import (
-    Bools,
-    Floats,
-    HeadAssets,
-    Ints,
-)
+from training.data.assets import Bools, Floats, HeadAssets, Ints
 from training.data.backgrounds import paint_background
 from training.data.flow_cells import average_cells
 from training.data.head import FACE_UNITS, HeadMesh, build_head

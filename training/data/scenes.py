@@ -15,20 +15,8 @@ from rollcast.models.pocket.collisions import push_apart
 from training.data.assets import Bools, Floats
 from training.data.flow_cells import average_cells
 from training.data.meadow import draw_meadow
-from training.data.portrait import (
-    COARSE,
-    FINE,
-    SIZE,
-    SUPERSAMPLE,
-    downsample,
-    to_bytes,
-)
-from training.data.sprites import (
-    SPRITE,
-    SPRITE_RADIUS,
-    draw_background,
-    draw_sprite,
-)
+from training.data.portrait import COARSE, FINE, SIZE, SUPERSAMPLE, downsample, to_bytes
+from training.data.sprites import SPRITE, SPRITE_RADIUS, draw_background, draw_sprite
 
 _FRAME_HZ = 25
 _MAX_STEP = 6.75

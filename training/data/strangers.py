@@ -7,13 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from training.data.backgrounds import BACKGROUNDS
-from training.data.identities import (
-    IDENTITIES,
-    Colour,
-    Hair,
-    Identity,
-    Look,
-)
+from training.data.identities import IDENTITIES, Colour, Hair, Identity, Look
 
 _KINDS = ("caucasian", "african", "asian")
 _SKIN_LIGHT, _SKIN_DARK = np.array([0.94, 0.78, 0.69]), np.array([0.36, 0.235, 0.17])

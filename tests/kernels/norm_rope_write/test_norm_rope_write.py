@@ -57,7 +57,7 @@ def test_equals_the_definition(
     width, tokens = heads * dim, rows * columns
     projected = torch.randn(3, 2, frames * tokens, width, device=device).to(dtype)
     weights = 1 + 0.3 * torch.randn(2, width, device=device).to(dtype)
-    turns = rotations(dim, rows, columns, place + frames, device)
+    axes = rotations(dim, rows, columns, place + frames, device)
     first = 1 if unwritten and frames > 1 else 0
     writes = (FrameWrite(first, 4, 1), FrameWrite(first + 1, 1, frames - first - 1))
     results = []
@@ -66,7 +66,7 @@ def test_equals_the_definition(
         cache = torch.full(shape, float("nan"), device=device, dtype=dtype)
         out = operation(
             *projected, *weights, *cache,
-            rotation=turns, place=place, writes=writes, rotate_key=rotate_key, eps=1e-6,
+            rotation=axes, place=place, writes=writes, rotate_key=rotate_key, eps=1e-6,
         )  # fmt: skip
         results.append((out.double(), cache))
     limit = 3e-6 if dtype == torch.float32 else 4e-3
@@ -76,13 +76,13 @@ def test_equals_the_definition(
 
 
 def test_misfits_are_told(device: torch.device) -> None:
-    turns = rotations(6, 1, 2, 2, device)
+    axes = rotations(6, 1, 2, 2, device)
     x, weight, cache = torch.zeros(1, 4, 12), torch.zeros(12), torch.zeros(1, 2, 8, 6)
 
     def call(x: torch.Tensor, place: int) -> None:
         norm_rope_write(
             x, x, x, weight, weight, cache, cache,
-            rotation=turns, place=place, writes=(), rotate_key=True, eps=1e-6,
+            rotation=axes, place=place, writes=(), rotate_key=True, eps=1e-6,
         )  # fmt: skip
 
     with pytest.raises(ValueError, match="do not fit"):

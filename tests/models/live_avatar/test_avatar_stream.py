@@ -10,12 +10,7 @@ import torch
 from torch import Tensor
 
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
-from rollcast.models.sampling.euler import (
-    EulerRow,
-    EulerSchedule,
-    euler_chunk,
-    euler_rows,
-)
+from rollcast.models.sampling.euler import EulerRow, EulerSchedule, euler_chunk, euler_rows
 from rollcast.models.state import SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions, stack_contexts

@@ -19,12 +19,7 @@ from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig
 
-from .published_avatar import (
-    AVATAR,
-    CHUNK,
-    SIDE,
-    Published,
-)
+from .published_avatar import AVATAR, CHUNK, SIDE, Published
 
 StudentMaker = Callable[..., CausalStudent]
 SCHEDULE = EulerSchedule.shifted_twice(3)

@@ -14,25 +14,14 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
-from rollcast.models.pipeline.events import (
-    Finished,
-    Lost,
-    Restarted,
-    Restarting,
-)
+from rollcast.models.pipeline.events import Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import Restore
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 
-from .running import (
-    Shared,
-    alive,
-    same,
-    sequential,
-    tiny,
-)
+from .running import Shared, alive, same, sequential, tiny
 from .tiny import BREAK, TinyModel, control_log
 
 CHUNKS = 40

@@ -12,26 +12,13 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
-from rollcast.models.pipeline.events import (
-    Dropped,
-    Event,
-    Finished,
-    Lost,
-)
+from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan, plans
 
-from .running import (
-    PATIENT,
-    Shared,
-    chunks_of,
-    collect,
-    same,
-    sequential,
-    tiny,
-)
+from .running import PATIENT, Shared, chunks_of, collect, same, sequential, tiny
 from .tiny import TinyModel, control_log
 
 CHUNKS = 55

@@ -7,12 +7,7 @@ from statistics import median
 
 import pytest
 
-from rollcast.benchmarks.pipeline.executors import (
-    costs_of,
-    link_of,
-    paced,
-    parts_of,
-)
+from rollcast.benchmarks.pipeline.executors import costs_of, link_of, paced, parts_of
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import make_chunk, make_rest

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollcast.models.pipeline.admission import Admission
-from rollcast.models.pipeline.stage_plan import (
-    Costs,
-    StagePlan,
-    choose_plan,
-    plans,
-)
+from rollcast.models.pipeline.stage_plan import Costs, StagePlan, choose_plan, plans
 
 FOUR = Costs(0.0, (1.0, 1.0, 1.0, 1.0), 1.0)
 

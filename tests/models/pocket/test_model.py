@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from rollcast.models.contract import (
-    Chunk,
-    Controls,
-    Model,
-    StreamRequest,
-    TrackEvent,
-)
+from rollcast.models.contract import Chunk, Controls, Model, StreamRequest, TrackEvent
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.conditions import VISEMES
 from rollcast.models.pocket.idle import NOD, POSE

@@ -4,12 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.pocket.opening import (
-    MOUTH,
-    Opening,
-    eye_row,
-    lip_row,
-)
+from rollcast.models.pocket.opening import MOUTH, Opening, eye_row, lip_row
 
 
 def _face(eyes: int, lips: int) -> Tensor:

@@ -12,13 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from rollcast.models.contract import (
-    PICTURE,
-    Chunk,
-    Controls,
-    StreamRequest,
-    TrackEvent,
-)
+from rollcast.models.contract import PICTURE, Chunk, Controls, StreamRequest, TrackEvent
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.package import Package, pack, unpack

@@ -3,12 +3,7 @@
 import pytest
 import torch
 
-from rollcast.models.pocket.prompt import (
-    Token,
-    TokenEmbedding,
-    Vocabulary,
-    weight_vector,
-)
+from rollcast.models.pocket.prompt import Token, TokenEmbedding, Vocabulary, weight_vector
 
 VOCABULARY = Vocabulary(
     [

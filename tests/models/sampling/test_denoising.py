@@ -9,12 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.sampling.denoising import (
-    FlowSchedule,
-    denoise_chunk,
-    prefill,
-    recache,
-)
+from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, prefill, recache
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import CacheConfig
 

@@ -7,14 +7,7 @@ import math
 import pytest
 import torch
 
-from rollcast.models.student.blocks import (
-    Block,
-    Head,
-    RMSNorm,
-    gated,
-    modulate,
-    sinusoid,
-)
+from rollcast.models.student.blocks import Block, Head, RMSNorm, gated, modulate, sinusoid
 
 
 def test_sinusoid_puts_cosines_first() -> None:

@@ -43,14 +43,14 @@ class ListCache:
             self.frames += new
             self._drop()
         self.end = start + len(new)
-        keys = torch.cat([self._turn(place, *f[:2]) for place, f in enumerate(self.frames)], 2)
+        keys = torch.cat([self._rotate(place, *f[:2]) for place, f in enumerate(self.frames)], 2)
         values = torch.cat([frame[2] for frame in self.frames], 2)
         if self.config.zero_start and self.end < self.config.sink_frames:
             empty = (self.config.sink_frames - self.end) * TOKENS
             keys, values = (torch.nn.functional.pad(x, (0, 0, 0, empty)) for x in (keys, values))
         first = len(self.frames) - len(new) if self.family == "slot" else start
-        turned = rotate(query, self.rope.rotations(range(first, first + len(new))))
-        return attention_ref(turned, keys, values)
+        rotated = rotate(query, self.rope.rotations(range(first, first + len(new))))
+        return attention_ref(rotated, keys, values)
 
     def _overwrite(self, new: list[tuple[int, Tensor, Tensor]], start: int) -> None:
         for index in range(1, min(len(new), len(self.frames)) + 1):
@@ -77,7 +77,7 @@ class ListCache:
             mixed_key = alpha * sink_key + (1 - alpha) * key
             self.frames[place] = (own, mixed_key, alpha * sink_value + (1 - alpha) * value)
 
-    def _turn(self, place: int, number: int, key: Tensor) -> Tensor:
+    def _rotate(self, place: int, number: int, key: Tensor) -> Tensor:
         bounded = self.config.bounded_sink and place < self.config.sink_frames
         oldest = self.end - len(self.frames)
         at = place if self.family == "slot" else (oldest + place if bounded else number)

@@ -49,8 +49,8 @@ def test_only_distance_counts(shift: int) -> None:
 def test_keeps_dtype_and_length() -> None:
     rope = RopeTable(32, 2, 2)
     x = torch.randn(1, 3, 8, 32)
-    turned = rotate(x, rope.rotations([3, 4]))
-    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    rotated = rotate(x, rope.rotations([3, 4]))
+    torch.testing.assert_close(rotated.norm(dim=-1), x.norm(dim=-1))
     assert rotate(x.bfloat16(), rope.rotations([3, 4])).dtype == torch.bfloat16
     assert rotate(x.double(), rope.rotations([3, 4])).dtype == torch.float64
 

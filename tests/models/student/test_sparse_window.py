@@ -8,12 +8,7 @@ import torch
 from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.kernels.dispatch import Backend, use_backend
 from rollcast.models.student.causal_student import CausalStudent
-from rollcast.models.student.config import (
-    CacheConfig,
-    RopeFamily,
-    SinkKind,
-    StudentConfig,
-)
+from rollcast.models.student.config import CacheConfig, RopeFamily, SinkKind, StudentConfig
 
 ALL = SparsePolicy(query_block=64, min_density=1.0, max_density=1.0)
 

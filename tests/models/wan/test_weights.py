@@ -10,12 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from rollcast.models.student.causal_student import CausalStudent
-from rollcast.models.wan.weights import (
-    load_student,
-    load_weights,
-    read_weights,
-    save_student,
-)
+from rollcast.models.wan.weights import load_student, load_weights, read_weights, save_student
 
 StudentMaker = Callable[..., CausalStudent]
 

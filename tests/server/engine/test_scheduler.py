@@ -2,13 +2,7 @@
 
 import pytest
 
-from rollcast.server.engine.scheduler import (
-    Candidate,
-    ModelLoad,
-    admit,
-    capacity,
-    pick,
-)
+from rollcast.server.engine.scheduler import Candidate, ModelLoad, admit, capacity, pick
 from rollcast.server.protocol.errors import Capacity
 
 FAST = ModelLoad(step_s=0.016, chunk_s=0.16)

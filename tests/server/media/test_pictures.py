@@ -33,19 +33,8 @@ from rollcast.server.session.pending import OwnPicture
 from rollcast.server.web.inbox import Inbox
 
 from ...models.test_picture import BAD
-from ...pictures import (
-    BLUE,
-    RED,
-    Colour,
-    encoded,
-    portrait,
-)
-from ..running import (
-    resume_message,
-    running,
-    until,
-    viewing,
-)
+from ...pictures import BLUE, RED, Colour, encoded, portrait
+from ..running import resume_message, running, until, viewing
 from ..session.session_bench import INFO, Bench
 
 

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcast.server.protocol.errors import (
-    ERRORS,
-    Capacity,
-    InvalidField,
-    StreamError,
-)
+from rollcast.server.protocol.errors import ERRORS, Capacity, InvalidField, StreamError
 from rollcast.server.protocol.messages import (
     CONTROLS,
     SERVER,

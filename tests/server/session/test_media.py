@@ -5,12 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from rollcast.server.protocol.server_messages import Applied, Pong, State
-from rollcast.server.session.media import (
-    AudioPiece,
-    ChunkRing,
-    MediaChunk,
-    VideoFrame,
-)
+from rollcast.server.session.media import AudioPiece, ChunkRing, MediaChunk, VideoFrame
 from rollcast.server.session.outbox import MAX_MESSAGES, Outbox
 
 

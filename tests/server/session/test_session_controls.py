@@ -20,23 +20,12 @@ from rollcast.server.protocol.client_messages import (
     Tracks,
     TracksClear,
 )
-from rollcast.server.protocol.errors import (
-    InvalidField,
-    NotSupported,
-    OutOfOrder,
-    StreamError,
-)
+from rollcast.server.protocol.errors import InvalidField, NotSupported, OutOfOrder, StreamError
 from rollcast.server.protocol.server_messages import Applied, Rejected, State
 from rollcast.server.session.media import AudioPiece, VideoFrame
 from rollcast.server.session.session import Session
 
-from .session_bench import (
-    CHUNK_US,
-    INFO,
-    SPEECH,
-    Bench,
-    prompt,
-)
+from .session_bench import CHUNK_US, INFO, SPEECH, Bench, prompt
 
 
 def test_a_control_is_answered_with_the_chunk_that_obeys_it_before_its_media() -> None:

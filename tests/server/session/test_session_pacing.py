@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollcast.server.protocol.client_messages import (
-    Ack,
-    Pause,
-    Ping,
-    Resume,
-)
+from rollcast.server.protocol.client_messages import Ack, Pause, Ping, Resume
 from rollcast.server.session.media import VideoFrame
 
 from .session_bench import CHUNK_US, Bench

@@ -10,14 +10,7 @@ import pytest
 
 from rollcast.server.web.page import content_security_policy
 
-from ..running import (
-    FailingPattern,
-    RunningServer,
-    SlowPattern,
-    running,
-    until,
-    viewing,
-)
+from ..running import FailingPattern, RunningServer, SlowPattern, running, until, viewing
 
 
 async def get(

@@ -4,12 +4,7 @@ import pytest
 
 from rollcast.server.config import ServerConfig
 from rollcast.server.protocol.errors import ForbiddenOrigin, Unauthorized
-from rollcast.server.web.security import (
-    bearer,
-    check_origin,
-    check_token,
-    host_allowed,
-)
+from rollcast.server.web.security import bearer, check_origin, check_token, host_allowed
 
 LOCAL = ServerConfig(allowed_hosts=("lan.test",), allowed_origins=("https://partner.example",))
 PUBLIC = ServerConfig(host="0.0.0.0", token="secret")

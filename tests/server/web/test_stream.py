@@ -9,15 +9,7 @@ import pytest
 from rollcast.models.test_pattern import CHUNK_SAMPLES, prompt_colour, read_barcode
 from rollcast.server.protocol.packets import Flags
 
-from ..running import (
-    Viewer,
-    decode,
-    resume_message,
-    running,
-    settled,
-    until,
-    viewing,
-)
+from ..running import Viewer, decode, resume_message, running, settled, until, viewing
 
 LOUD = np.full(CHUNK_SAMPLES, 8000, np.int16)
 YELLOW = (250, 220, 40)

@@ -7,15 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from training.data.clips import (
-    KEYS,
-    Arrays,
-    is_valid,
-    portrait,
-    render_clip,
-    save_clip,
-    scene,
-)
+from training.data.clips import KEYS, Arrays, is_valid, portrait, render_clip, save_clip, scene
 from training.data.plan import PRESETS, Job, plan
 
 JOBS = {job.name: job for job in plan(PRESETS["smoke"])}

@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from training.data.scenes import (
-    MEADOW,
-    SCENES,
-    SIZE,
-    Scene,
-    SceneSpec,
-    wander,
-)
+from training.data.scenes import MEADOW, SCENES, SIZE, Scene, SceneSpec, wander
 
 
 def in_world(positions: np.ndarray, spec: SceneSpec) -> np.ndarray:

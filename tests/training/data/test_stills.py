@@ -7,12 +7,7 @@ import pytest
 
 from training.data.behaviour import EXPRESSIONS
 from training.data.clips import portrait
-from training.data.stills import (
-    babble,
-    load_stills,
-    render_still,
-    render_stills,
-)
+from training.data.stills import babble, load_stills, render_still, render_stills
 from training.data.visemes import CHANNELS
 
 COUNTS = {"kofi-news": 2, "stranger-00": 1}

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from training.data.visemes import (
-    CHANNELS,
-    SHAPES,
-    Phoneme,
-    shapes_of,
-    viseme_track,
-)
+from training.data.visemes import CHANNELS, SHAPES, Phoneme, shapes_of, viseme_track
 
 JAW = CHANNELS.index("jawOpen")
 

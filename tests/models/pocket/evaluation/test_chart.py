@@ -8,12 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from rollcast.models.pocket.evaluation.chart import (
-    Bars,
-    Line,
-    Lines,
-    draw,
-)
+from rollcast.models.pocket.evaluation.chart import Bars, Line, Lines, draw
 
 BLUE, ORANGE = "#3b82f6", "#e8590c"
 

@@ -1,4 +1,4 @@
-"""Raw keys of a ring cache turned by their place in time, for attention to keys as they lie.
+"""Raw keys of a ring cache rotated by their place in time, for attention to keys as they lie.
 
 Bytes: one read and one write, where torch's operations on complex numbers read and write three
 times in float32. Turning inside of attention would save them, but does the work again for every
@@ -24,10 +24,10 @@ from ..tile.rope_tile import rotate_pairs, rotations_at
 
 
 # Counters change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
-@triton.jit(do_not_specialize=["slots", "end0", "end1", "turn0", "turn1", "turn2"])
-def key_turn_kernel(
+@triton.jit(do_not_specialize=["slots", "end0", "end1", "shift0", "shift1", "shift2"])
+def key_rotation_kernel(
     Key, Out, Cos, Sin,
-    slots, end0, end1, turn0, turn1, turn2,
+    slots, end0, end1, shift0, shift1, shift2,
     key_b, key_h, key_n, out_b, out_h, out_n,
     HEADS: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_T: tl.constexpr,
     FRAME_TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -39,19 +39,19 @@ def key_turn_kernel(
     slot = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     column = tl.arange(0, BLOCK_D)[None, :]
     inside = (slot < slots)[:, None] & (column < DIM)
-    # slot + turn is place * FRAME_TOKENS + token in frame.
-    position = slot + tl.where(slot < end0, turn0, tl.where(slot < end1, turn1, turn2))
+    # slot + shift is place * FRAME_TOKENS + token in frame.
+    position = slot + tl.where(slot < end0, shift0, tl.where(slot < end1, shift1, shift2))
     cos, sin = rotations_at(Cos, Sin, position, slot < slots, FRAME_TOKENS, COLUMNS, FRAME_PAIRS,
                             GRID_PAIRS, BLOCK_D // 2)  # fmt: skip
     row = slot[:, None].to(tl.int64)
     key = tl.load(Key + batch * key_b + head * key_h + row * key_n + column, mask=inside, other=0.0)
-    turned = rotate_pairs(key, cos, sin, BLOCK_T, BLOCK_D)
+    rotated = rotate_pairs(key, cos, sin, BLOCK_T, BLOCK_D)
     out_at = batch * out_b + head * out_h + row * out_n + column
-    tl.store(Out + out_at, turned.to(Out.dtype.element_ty), mask=inside)
+    tl.store(Out + out_at, rotated.to(Out.dtype.element_ty), mask=inside)
 
 
-def turn_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tensor:
-    """`key` [B, H, M, D] with every slot turned by its place in time, contiguous.
+def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tensor:
+    """`key` [B, H, M, D] with every slot rotated by its place in time, contiguous.
 
     `spans`, at most three, cover all slots one behind another, in whole frames. Raises ValueError
     for shapes that do not fit.
@@ -74,12 +74,12 @@ def turn_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Te
     key = key if key.stride(3) == 1 else key.contiguous()
     out = key.new_empty(key.shape)
     parts = padded_spans(spans)
-    turns = [part.place * tokens - part.start for part in parts]
+    shifts = [part.place * tokens - part.start for part in parts]
     block_t = 32 if key.is_cuda else 256
     with on_device(key):
-        key_turn_kernel[(triton.cdiv(slots, block_t), batch * heads)](
+        key_rotation_kernel[(triton.cdiv(slots, block_t), batch * heads)](
             key, out, rotation.cos, rotation.sin,
-            slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *turns,
+            slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *shifts,
             *key.stride()[:3], *out.stride()[:3],
             HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
             FRAME_TOKENS=tokens, COLUMNS=rotation.columns,

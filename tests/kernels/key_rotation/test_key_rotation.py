@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 pytest.importorskip("triton")
 
 from rollcast.kernels.axis_rotations import AxisRotations
-from rollcast.kernels.key_turn.key_turn import turn_keys
-from rollcast.kernels.key_turn.reference import turn_keys_ref
+from rollcast.kernels.key_rotation.key_rotation import rotate_keys
+from rollcast.kernels.key_rotation.reference import rotate_keys_ref
 from rollcast.kernels.ring_plan import Span, spans_of
 
 LIMITS = {torch.float32: 2e-6, torch.float16: 5e-4}
@@ -58,8 +58,8 @@ def test_equals_the_definition(
     slots = len(order) * rows * columns
     cache = torch.full((2, heads, slots + 7, dim), float("nan"), device=device, dtype=dtype)
     cache[:, :, :slots] = torch.randn(2, heads, slots, dim, device=device).to(dtype)
-    key, turns = cache[:, :, :slots], rotations(dim, rows, columns, len(order), device)
-    made, wanted = turn_keys(key, spans, turns), turn_keys_ref(key, spans, turns)
+    key, axes = cache[:, :, :slots], rotations(dim, rows, columns, len(order), device)
+    made, wanted = rotate_keys(key, spans, axes), rotate_keys_ref(key, spans, axes)
     assert made.dtype == dtype and made.is_contiguous()
     assert float((made.double() - wanted).norm() / wanted.norm()) < LIMITS[dtype]
 
@@ -76,8 +76,8 @@ def test_equals_the_definition(
 )
 def test_misfits_are_told(device: torch.device, spans: tuple[Span, ...]) -> None:
     key = torch.zeros(1, 1, 12, 16, device=device)
-    turns = rotations(16, 1, 3, 4, device)
+    axes = rotations(16, 1, 3, 4, device)
     with pytest.raises(ValueError, match="spans"):
-        turn_keys(key, spans, turns)
+        rotate_keys(key, spans, axes)
     with pytest.raises(ValueError, match="do not fit"):
-        turn_keys(key[..., :6], (Span(0, 12, 0),), turns)
+        rotate_keys(key[..., :6], (Span(0, 12, 0),), axes)
