@@ -19,6 +19,19 @@ def rss_mb(pid: int) -> float:
     return int(listing.stdout) * 1024 / 1e6
 
 
+def family_mb(pid: int) -> float:
+    """Resident memory of a process and all that it started, in megabytes (1e6 bytes).
+
+    What processes share, such as the code of libraries, counts for each of them.
+    """
+    listing = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, check=True)
+    rows = [tuple(map(int, line.split())) for line in listing.stdout.decode().splitlines()]
+    family = {pid}
+    while more := {child for child, parent, _ in rows if parent in family} - family:
+        family |= more
+    return sum(rss for member, _, rss in rows if member in family) * 1024 / 1e6
+
+
 def slope_per_min(at_s: Sequence[float], values: Sequence[float]) -> float:
     """By how much a value grows in a minute, by least squares."""
     return float(np.polyfit(np.array(at_s) / 60, values, 1)[0])

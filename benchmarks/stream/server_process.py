@@ -12,7 +12,7 @@ import urllib.request
 from types import TracebackType
 from typing import Self
 
-from .memory import rss_mb
+from .memory import family_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -84,7 +84,7 @@ class ServerProcess:
 
     def rss_mb(self) -> float:
         """Resident memory of the server in megabytes (1e6 bytes)."""
-        return rss_mb(self._process.pid)
+        return family_mb(self._process.pid)
 
 
 def _free_port() -> int:
