@@ -45,7 +45,8 @@ PROCESSES = (
     "models/pipeline/test_simulator.py",
     "models/pipeline/test_stage.py",
     "models/pipeline/test_stage_pool.py",
-    "server/engine/test_staged_worker.py",
+    "server/engine/test_model_host.py",
+    "server/engine/test_survival.py",
 )
 
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
