@@ -86,7 +86,7 @@ train-tools: $(VENV)/.installed-train
 	@.ci/need cc && .ci/need flite && .ci/need espeak-ng
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) client/web/node_modules typings build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) client/web/node_modules typings build client/build *.egg-info client/*.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Rollcast needs Python 3.11 to 3.14 with venv and ensurepip" \
@@ -94,12 +94,12 @@ $(VENV)/bin/python:
 		"name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./client --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.installed-dev: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./client --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(TRITON_FOLDER)/.installed: | $(VENV)/bin/python

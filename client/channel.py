@@ -154,6 +154,6 @@ def _lost(closed: ConnectionClosed) -> Disconnected:
 
 def _version() -> str:
     try:
-        return version("rollcast")
+        return version("rollcast-client")
     except PackageNotFoundError:
         return "0"

@@ -5,21 +5,21 @@ from __future__ import annotations
 import ast
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rollcast.server.web.page import SERVED_SUFFIXES
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("kernels", "models", "client", "charts", "benchmarks", "server")
+PACKAGES = ("kernels", "models", "client", "benchmarks", "server")
 
 # The command line is the outermost shell: it wires the client and the benchmarks in, too.
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels"},
     "client": set(),
-    "charts": set(),
-    "benchmarks": {"charts", "client", "models", "kernels"},
+    "benchmarks": {"client", "models", "kernels"},
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }
@@ -28,7 +28,9 @@ NOT_SANS_IO = {"asyncio", "threading", "torch", "fastapi", "time"}
 
 
 def _sources(package: str) -> list[Path]:
-    return [p for p in sorted((ROOT / package).rglob("*.py")) if "node_modules" not in p.parts]
+    found = sorted((ROOT / package).rglob("*.py"))
+    made = {"node_modules", "build"}
+    return [path for path in found if not made & set(path.relative_to(ROOT).parts)]
 
 
 def _all_sources() -> list[Path]:
@@ -73,9 +75,9 @@ def test_imports_point_inwards(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _sources("training"), ids=_name)
-def test_training_imports_models_and_charts_alone(path: Path) -> None:
+def test_training_imports_models_alone(path: Path) -> None:
     ours = {m.split(".")[1] for m in _imports(path) if m.startswith("rollcast.")}
-    assert ours <= {"models", "charts"}
+    assert ours <= {"models"}
 
 
 @pytest.mark.parametrize("path", _all_sources(), ids=_name)
@@ -99,22 +101,37 @@ def test_core_does_no_io(path: Path) -> None:
     assert not {m.split(".")[0] for m in _imports(path)} & NOT_SANS_IO
 
 
+def _setuptools(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
 def test_every_package_ships() -> None:
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    listed = set(config["tool"]["setuptools"]["packages"])
+    """Each in one distribution: what two of them own, the removal of either takes from both."""
+    server, client = _setuptools(ROOT), _setuptools(ROOT / "client")
     folders = {p.parent for package in PACKAGES for p in _sources(package)}
-    dotted = {".".join(["rollcast", *f.relative_to(ROOT).parts]) for f in folders}
-    assert dotted == listed
+    dotted = [".".join(["rollcast", *f.relative_to(ROOT).parts]) for f in folders]
+    listed = [*server["packages"], *client["packages"]]
+    assert sorted(listed) == sorted([*dotted, "rollcast.page"])
+    assert client["packages"] == ["rollcast.client"]
 
 
 def test_every_file_of_the_page_ships_and_none_of_its_tools() -> None:
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = config["tool"]["setuptools"]["package-data"]["rollcast.client"]
-    client = ROOT / "client"
-    shipped = {path for pattern in patterns for path in client.glob(pattern)}
-    page = {p for p in (client / "web").rglob("*") if p.suffix in SERVED_SUFFIXES}
-    page = {p for p in page if "node_modules" not in p.parts}
-    assert shipped == {client / "py.typed"} | page
+    patterns = _setuptools(ROOT)["package-data"]["rollcast.page"]
+    web = ROOT / _setuptools(ROOT)["package-dir"]["rollcast.page"]
+    shipped = {path for pattern in patterns for path in web.glob(pattern)}
+    page = {p for p in web.rglob("*") if p.suffix in SERVED_SUFFIXES}
+    assert shipped == {p for p in page if "node_modules" not in p.parts}
+    assert _setuptools(ROOT / "client")["package-data"] == {"rollcast.client": ["py.typed"]}
+
+
+def test_the_server_wants_the_client_of_its_own_version() -> None:
+    server, client = (
+        tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        for folder in (ROOT, ROOT / "client")
+    )
+    assert f"rollcast-client=={client['version']}" in server["dependencies"]
+    assert client["version"] == server["version"]
+    assert set(client["dependencies"]) < set(server["dependencies"])
 
 
 def test_kernels_cannot_be_taken_for_another_distribution() -> None:

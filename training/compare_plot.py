@@ -6,7 +6,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from rollcast.charts.chart import Line, Lines, draw
+from rollcast.models.pocket.evaluation.chart import Line, Lines, draw
 
 # columns of the file and what they are called; the error is that of the sampler's last step
 PANELS = {

@@ -6,7 +6,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from rollcast.charts.chart import Line, Lines, draw
+from rollcast.models.pocket.evaluation.chart import Line, Lines, draw
 
 KINDS = {"train": "training", "evaluate": "held out"}
 Curves = dict[str, list[tuple[float, float]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...charts.chart import (
+from ...models.pocket.evaluation.chart import (
     Bars,
     Line,
     Lines,

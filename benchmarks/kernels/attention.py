@@ -38,7 +38,7 @@ _BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
+class AttentionBenchOptions:
     """`blocks` blocks of 64 keys, `queries` queries, `heads` heads of `head_dim`.
 
     The window is a quarter of the keys. `rounds` timings of each pair.
@@ -57,7 +57,9 @@ class StagePlan:
             )
 
 
-def measure(plan: StagePlan, device: torch.device, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    plan: AttentionBenchOptions, device: torch.device, say: Callable[[str], None]
+) -> dict[str, Any]:
     """The report: for each backend that runs here how much faster than dense attention it is.
 
     `window` is attention to a quarter of the keys where they lie, `sparse` to a tenth, a quarter

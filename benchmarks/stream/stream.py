@@ -32,7 +32,7 @@ SOAK_LOOKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
+class StreamBenchOptions:
     """What to measure."""
 
     model: str
@@ -96,7 +96,7 @@ class StreamReport:
         return {key: rounded(value) for key, value in asdict(self).items()}
 
 
-def measure(plan: StagePlan, say: Callable[[str], None]) -> StreamReport:
+def measure(plan: StreamBenchOptions, say: Callable[[str], None]) -> StreamReport:
     """Run the plan; `say` is told what goes on. Raises ServerDied."""
     rows: list[SessionsRow] = []
     native: Native | None = None
@@ -121,7 +121,7 @@ def device_name() -> str:
     return f"{name}, {os.cpu_count()} threads"
 
 
-def _measure_sessions(plan: StagePlan, count: int) -> tuple[Native, SessionsRow]:
+def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, SessionsRow]:
     with ServerProcess(plan.model, max_sessions=count + 1, threads=plan.threads) as server:
         server.wait_ready()
         native = asyncio.run(_first_frame(server.url))
@@ -158,7 +158,7 @@ def _watch(server: ServerProcess, count: int, seconds: float) -> tuple[list[dict
     return json.loads(lines[-1]), Span(before, server.metrics())
 
 
-def _soak(plan: StagePlan, minutes: float) -> SoakRow:
+def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
     looks: list[tuple[float, float, Sample]] = []
     with ServerProcess(plan.model, max_sessions=1, threads=plan.threads) as server:
         server.wait_ready()

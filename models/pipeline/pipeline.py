@@ -499,5 +499,5 @@ class Pipeline:
 
 
 def _told(loss: Loss) -> str:
-    """A loss with its traceback, if it has one."""
-    return loss.detail if loss.broken is None else f"{loss.detail}\n{loss.broken.detail}"
+    """What a stage said of its failure, with its traceback; else how its loss was noticed."""
+    return loss.detail if loss.broken is None else f"{loss.broken.reason}\n{loss.broken.detail}"

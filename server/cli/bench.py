@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...benchmarks.stream.server_process import ServerDied
-from ...benchmarks.stream.stream import StagePlan, StreamReport, measure
+from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attention import attention
@@ -53,7 +53,7 @@ def stream(
     """Start the real server and real viewers, and measure what the viewers get."""
     check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
-    plan = StagePlan(model, numbers, seconds, soak, threads)
+    plan = StreamBenchOptions(model, numbers, seconds, soak, threads)
     with as_failure():
         try:
             report = measure(plan, progress())

@@ -26,7 +26,7 @@ def attention(
     """Measure every attention backend of this machine against dense attention."""
     import torch
 
-    from ...benchmarks.kernels.attention import StagePlan, measure
+    from ...benchmarks.kernels.attention import AttentionBenchOptions, measure
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -35,7 +35,7 @@ def attention(
             f"--device {device} is not here", hint="Use --device cpu, or auto for what there is."
         )
     torch.set_num_threads(threads)
-    plan = StagePlan(blocks, queries, heads, head_dim, rounds)
+    plan = AttentionBenchOptions(blocks, queries, heads, head_dim, rounds)
     report = measure(plan, torch.device(device), progress())
     if not give(report, as_json=as_json, out=out):
         _show(report)

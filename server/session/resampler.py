@@ -22,6 +22,8 @@ class Resampler:
         self._to_rate = to_rate
         self._filter: AudioResampler | None = None
         self._taken = self._given = 0
+        self._last = 0
+        """The newest sample that came in."""
 
     def converted(self, samples: int) -> int:
         """As how many samples so many come out, rounded to the nearest."""
@@ -37,6 +39,7 @@ class Resampler:
         frame.sample_rate = self._from_rate
         ready = _joined(self._filter.resample(frame))
         self._taken += len(samples)
+        self._last = int(samples[-1])
         self._given += len(ready)
         return ready
 
@@ -46,9 +49,10 @@ class Resampler:
             return _joined(())
         rest = _joined(self._filter.resample(None))
         missing = self.converted(self._taken) - self._given
+        end = rest[-1] if len(rest) else self._last
         self.reset()
-        # rounded up here and there, never short by more than a sample
-        return np.pad(rest, (0, max(0, missing - len(rest))), mode="edge")[:missing]
+        # The filter may be short by a sample, and gives nothing at all for a handful of them.
+        return np.pad(rest, (0, max(0, missing - len(rest))), constant_values=end)[:missing]
 
     def reset(self) -> None:
         """Forget what is held back."""

@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..config import ServerConfig
 from .security import host_allowed
 
-CLIENT_DIR = Path(__file__).resolve().parents[2] / "client" / "web"
+_ROOT = Path(__file__).resolve().parents[2]
+# Installed, the page lies beside the other packages; in a checkout with its own tests and tools.
+CLIENT_DIR = _ROOT / "page" if (_ROOT / "page").is_dir() else _ROOT / "client" / "web"
 SERVED_SUFFIXES = frozenset((".html", ".css", ".js", ".mjs", ".svg", ".png", ".ico", ".woff2"))
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _HEADERS = {

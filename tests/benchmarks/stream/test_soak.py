@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rollcast.benchmarks.stream.stream import StagePlan, measure
+from rollcast.benchmarks.stream.stream import StreamBenchOptions, measure
 
 
 @pytest.mark.long
 def test_neither_memory_nor_time_per_chunk_grows() -> None:
-    plan = StagePlan("pocket", (1,), 4.0, soak_minutes=3.0, threads=1)
+    plan = StreamBenchOptions("pocket", (1,), 4.0, soak_minutes=3.0, threads=1)
     soak = measure(plan, lambda _: None).soak
     assert soak is not None
     # Ten minutes give -0.04 MB and 0.98; over three the allocator and other processes show.

@@ -14,7 +14,7 @@ import pytest
 
 from rollcast.benchmarks.stream.metrics_text import Sample
 from rollcast.benchmarks.stream.server_process import ServerDied, ServerProcess
-from rollcast.benchmarks.stream.stream import StagePlan, measure, trends
+from rollcast.benchmarks.stream.stream import StreamBenchOptions, measure, trends
 
 SCHEMA = {
     "device": str,
@@ -27,7 +27,7 @@ ROW = ["n", "fps", "rtf_p50", "rtf_p95", "ttff_cold_s", "ttff_warm_s", "control_
 @pytest.mark.slow
 def test_two_viewers_of_the_test_pattern() -> None:
     said: list[str] = []
-    report = measure(StagePlan("test-pattern", (2,), 2.0), said.append).to_json()
+    report = measure(StreamBenchOptions("test-pattern", (2,), 2.0), said.append).to_json()
     assert set(report) == {"device", "model", "native", "sessions", "soak"}
     assert report["native"] == {"width": 128, "height": 128, "fps": 25, "chunk_frames": 4}
     assert report["soak"] is None

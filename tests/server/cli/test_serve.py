@@ -143,15 +143,12 @@ def test_no_window_is_opened_where_nobody_sits(monkeypatch: pytest.MonkeyPatch) 
 def test_a_model_that_does_not_load_stops_the_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
-        raise ValueError("no weights")
-
-    monkeypatch.setattr("rollcast.server.web.app.load_models", broken)
+    monkeypatch.setattr("rollcast.server.web.app.MODEL_FACTORY", "rollcast.models.registry:absent")
     with pytest.raises(SystemExit) as end:
         main(["serve", "--port", str(free_port()), "--no-open"])
     assert end.value.code == 1
     error = capsys.readouterr().err
-    assert "could not be loaded: ValueError: no weights" in error
+    assert "could not be loaded: AttributeError" in error and "absent" in error
     assert "is ready" not in error
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollcast.server.session.resampler import Resampler
@@ -37,6 +37,7 @@ def test_packets_join_without_a_click_and_every_sample_is_in_its_place(rate: int
     st.lists(st.integers(0, 700), max_size=12),
     st.integers(0, 2_000),
 )
+@example(8_000, 16_000, [], 1)
 def test_lengths_are_exact_and_do_not_depend_on_the_packets(
     rate: int, to_rate: int, sizes: list[int], more: int
 ) -> None:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from rollcast.charts.chart import (
+from rollcast.models.pocket.evaluation.chart import (
     Bars,
     Line,
     Lines,

@@ -1,1 +1,0 @@
-"""Plots of figures that were measured, for the benchmarks and for training."""
