@@ -177,8 +177,8 @@ class Engine:
         stream.count(self.metrics)
         stream.session.close()
         model = self.hosted[stream.model]
-        if model.host.depth > 1:
-            model.under_way.forget(session_id)
+        # what is under way of it may never be told
+        model.under_way.forget(session_id)
         if model.condition != "failed":
             model.host.close(session_id)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from itertools import groupby
+from multiprocessing.connection import wait
+from typing import Any
 
 import numpy as np
 
-from rollcast.models.test_pattern import CHUNK_SAMPLES, read_barcode
+from rollcast.models.pipeline.events import Event, Finished
+from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, read_barcode
+from rollcast.server.engine.model_host import ModelHost
 from rollcast.server.protocol.packets import Flags, Packet
 
 from ..other_models import FIRST, USUAL, BarePattern, CausalPattern
@@ -117,3 +124,34 @@ async def test_an_impossible_rate_is_named() -> None:
         assert (error["code"], error["field"], error["fatal"]) == (
             *("invalid_field", "audio_rate", False),
         )
+
+
+class SilentAboutClosed(Sequential):
+    """Tells of a chunk some time after it was submitted, unless its stream was closed meanwhile."""
+
+    LATE_S = 0.2
+
+    def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
+        wait(list(others), min(timeout_s, 0.02))
+        now_s = time.monotonic()
+        due = [each for each in self._events if now_s - _made_s(each) >= self.LATE_S]
+        self._events = [each for each in self._events if each not in due]
+        return due
+
+    def close(self, stream: str) -> None:
+        super().close(stream)
+        self._events = [each for each in self._events if getattr(each, "stream", None) != stream]
+
+
+def _made_s(event: Event) -> float:
+    return event.spans[0].end_s if isinstance(event, Finished) else 0.0
+
+
+async def test_a_stream_that_is_closed_while_a_chunk_is_under_way_blocks_no_other() -> None:
+    host = ModelHost("test-pattern", lambda: SilentAboutClosed(TestPattern()))
+    async with running(hosts=[host]) as server:
+        for _ in range(2):
+            async with viewing(server.ws) as viewer:
+                await viewer.wait_frames(4)
+                await viewer.say("session.close")
+                await viewer.wait_closed()
