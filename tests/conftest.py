@@ -50,7 +50,7 @@ PROCESSES = (
 )
 
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
-REASONS = ("training", "long", "browser", "processes", "slow", "gpu")
+REASONS = ("training", "long", "alone", "browser", "processes", "slow", "gpu")
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 

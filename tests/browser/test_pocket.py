@@ -22,7 +22,7 @@ from .babble import SILENT_S, SPOKEN_S, babble
 from .conftest import ARGUMENTS, chromium, write_wav
 from .studio import Studio, studio_at
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 FRAME_S = 0.04
 FRAME_SAMPLES = 640

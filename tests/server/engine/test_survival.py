@@ -174,7 +174,7 @@ async def test_streams_of_a_model_survive_whatever_happens_to_its_process() -> N
     await survive(ModelSpec("faulty_models:FaultyPattern"), TestPattern(), [*FAULTS], "faulty")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_the_embedded_model_survives_twenty_faults_at_random_moments() -> None:
     faults = random.Random(11).sample([*FAULTS] * 5, 20)
