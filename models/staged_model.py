@@ -117,18 +117,41 @@ def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Ch
     plan = model.prepare(state, controls)
     plan.check(len(model.chunk_steps.calls))
     (latents,) = all_calls(model, [(plan, state.caches)])
+    chunk = end_chunk(model, plan, latents, state)
+    assert chunk is not None, "it is shown"
+    return chunk
+
+
+def end_chunk(
+    model: StagedModel[State], plan: ChunkPlan, latents: Tensor, state: State, *, shown: bool = True
+) -> Chunk | None:
+    """What follows the last call, where state and decoder are in one process.
+
+    Clean latents that a chunk to come needs are kept; then as `decode_chunk`.
+    """
     if plan.needed_by is not None:
         state.returns[plan.needed_by] = latents
-    return decode_chunk(model, plan, latents, state.decoder)
+    return decode_chunk(model, plan, latents, state.decoder, shown=shown)
 
 
 def decode_chunk(
-    model: StagedModel[Any], plan: ChunkPlan, latents: Tensor, state: DecoderState
-) -> Chunk:
-    """`model.decode`, with a decoder that starts anew where the chunk does."""
+    model: StagedModel[Any],
+    plan: ChunkPlan,
+    latents: Tensor,
+    state: DecoderState,
+    *,
+    shown: bool = True,
+) -> Chunk | None:
+    """`model.decode`, with a decoder that starts anew where the chunk does; None if not `shown`.
+
+    Such a chunk is decoded all the same where later frames depend on it.
+    """
     if plan.restart:
         state.reset()
-    return model.decode(plan, latents, state)
+    if not shown and not model.decoder_is_causal:
+        return None
+    chunk = model.decode(plan, latents, state)
+    return chunk if shown else None
 
 
 def all_calls(

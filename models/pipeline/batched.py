@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contract import Controls, StreamRequest
-from ..staged_model import ChunkPlan, StagedModel, all_calls, decode_chunk
-from .events import Dropped, Event, Finished
+from ..staged_model import ChunkPlan, StagedModel, all_calls, end_chunk
+from .events import Event
 from .in_process import InProcess
 
 
@@ -23,12 +23,11 @@ class _Waiting:
     shown: bool = True
 
 
-class Batched(InProcess[Any]):
+class Batched(InProcess[StagedModel[Any], Any]):
     """An `Executor` that makes up to `rows` submitted chunks, one of each stream, when polled."""
 
     def __init__(self, model: StagedModel[Any], rows: int) -> None:
         super().__init__(model)
-        self._model = model
         self.depth = rows
         self._batch: list[_Waiting] = []
 
@@ -69,12 +68,5 @@ class Batched(InProcess[Any]):
             return
         clean = all_calls(self._model, [(each.plan, each.state.caches) for each in batch])
         for each, latents in zip(batch, clean, strict=True):
-            plan = each.plan
-            if plan.needed_by is not None:
-                each.state.returns[plan.needed_by] = latents
-            if not each.shown and not self._model.decoder_is_causal:
-                self._events.append(Dropped(each.stream, plan.index))
-                continue
-            chunk = decode_chunk(self._model, plan, latents, each.state.decoder)
-            done = Finished(each.stream, chunk) if each.shown else Dropped(each.stream, plan.index)
-            self._events.append(done)
+            chunk = end_chunk(self._model, each.plan, latents, each.state, shown=each.shown)
+            self._end(each.stream, each.plan.index, chunk)

@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from ..contract import Controls, StreamRequest
-from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk
-from .events import Dropped, Event, Finished
+from ..staged_model import ChunkPlan, Row, StagedModel, end_chunk
+from .events import Event
 from .in_process import InProcess
 
 
@@ -29,7 +29,7 @@ class _Kept:
     """Chunks before this one were dropped."""
 
 
-class Diagonal(InProcess[_Kept]):
+class Diagonal(InProcess[StagedModel[Any], _Kept]):
     """An `Executor` that finishes the chunk admitted S - 1 submissions of its stream before."""
 
     def __init__(self, model: StagedModel[Any]) -> None:
@@ -41,7 +41,6 @@ class Diagonal(InProcess[_Kept]):
                 f"{model.info.name} has {model.chunk_steps.caches} caches for {len(calls)} calls: "
                 "calls of different chunks can be one batch only with a cache for each"
             )
-        self._model = model
         self.depth = len(calls)
 
     def drop(self, stream: str) -> None:
@@ -83,12 +82,6 @@ class Diagonal(InProcess[_Kept]):
             return
         plan, clean = kept.under_way.pop(0)
         assert clean is not None
-        if plan.needed_by is not None:
-            kept.state.returns[plan.needed_by] = clean
         shown = plan.index >= kept.shown_from
-        if shown or self._model.decoder_is_causal:
-            chunk = decode_chunk(self._model, plan, clean, kept.state.decoder)
-            if shown:
-                self._events.append(Finished(stream, chunk))
-                return
-        self._events.append(Dropped(stream, plan.index))
+        chunk = end_chunk(self._model, plan, clean, kept.state, shown=shown)
+        self._end(stream, plan.index, chunk)

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from ..contract import Controls, Model, ModelInfo, StreamRequest
-from .events import Event, Lost
+from ..contract import Chunk, Controls, Model, ModelInfo, StreamRequest
+from .events import Dropped, Event, Finished, Lost
 from .measure import measure_whole
 from .stage_plan import Costs
 
+M = TypeVar("M", bound=Model[Any])
 S = TypeVar("S")
 
 
-class InProcess(ABC, Generic[S]):
-    """An `Executor` without processes; `S` is what it keeps of a stream.
+class InProcess(ABC, Generic[M, S]):
+    """An `Executor` without processes for models `M`; `S` is what it keeps of a stream.
 
     Whatever the model raises but ValueError comes out of `submit`, `poll` or `finish`.
     """
@@ -25,9 +26,8 @@ class InProcess(ABC, Generic[S]):
     depth = 1
     waiting = 0
 
-    def __init__(self, model: Model[Any]) -> None:
-        self._info = model.info
-        self._whole = model
+    def __init__(self, model: M) -> None:
+        self._model = model
         self.costs: Costs | None = None
         self._streams: dict[str, S] = {}
         self._events: list[Event] = []
@@ -40,11 +40,11 @@ class InProcess(ABC, Generic[S]):
     @property
     def info(self) -> ModelInfo:
         """What the model makes."""
-        return self._info
+        return self._model.info
 
     def start(self) -> None:
         """Warm the model up and measure it; streams may be opened without."""
-        self.costs = measure_whole(self._whole)
+        self.costs = measure_whole(self._model)
 
     def stop(self) -> None:
         """Forget every stream."""
@@ -92,6 +92,11 @@ class InProcess(ABC, Generic[S]):
     def finish(self) -> list[Event]:
         """What is still under way."""
         return self.poll(0.0)
+
+    def _end(self, stream: str, index: int, chunk: Chunk | None) -> None:
+        """Tell of a chunk that has passed all its calls; None: it is not shown."""
+        done = Dropped(stream, index) if chunk is None else Finished(stream, chunk)
+        self._events.append(done)
 
     @abstractmethod
     def _start(self, request: StreamRequest) -> S:

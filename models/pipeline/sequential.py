@@ -11,12 +11,8 @@ from .in_process import InProcess
 from .messages import WorkSpan
 
 
-class Sequential(InProcess[Any]):
+class Sequential(InProcess[Model[Any], Any]):
     """An `Executor` that finishes each chunk as it is submitted, for any kind of model."""
-
-    def __init__(self, model: Model[Any]) -> None:
-        super().__init__(model)
-        self._model = model
 
     def _start(self, request: StreamRequest) -> Any:
         return self._model.start(request)

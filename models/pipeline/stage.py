@@ -209,16 +209,12 @@ class Stage(StageLoop):
 
     def _decode(self, package: Package, plan: ChunkPlan, kept: _Kept) -> None:
         assert package.latents is not None, "decoding comes after a step"
-        dropped = self._is_dropped(package.stream, plan.index)
-        chunk, spans = None, package.spans
-        if not dropped or self._model.decoder_is_causal:
-            begin_s = time.monotonic()
-            with self._heartbeat.busy():
-                chunk = decode_chunk(self._model, plan, package.latents, kept.decoder)
-            spans = (*spans, WorkSpan(self._rank, "decode", begin_s, time.monotonic()))
-        elif plan.restart:
-            kept.decoder.reset()
-        self._tell(package.stream, plan.index, None if dropped else chunk, spans)
+        shown = not self._is_dropped(package.stream, plan.index)
+        begin_s = time.monotonic()
+        with self._heartbeat.busy():
+            chunk = decode_chunk(self._model, plan, package.latents, kept.decoder, shown=shown)
+        span = WorkSpan(self._rank, "decode", begin_s, time.monotonic())
+        self._tell(package.stream, plan.index, chunk, (*package.spans, span))
         if package.snapshot:
             self._save(package.stream, plan, {DECODER: decoder_part(kept.decoder)})
 
