@@ -12,13 +12,13 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
 from .admission import Admission
+from .backoff import Backoff
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
 from .executor import make_chunk, make_rest
 from .launchers import Launcher, LocalLauncher
@@ -56,20 +56,6 @@ _Phase = Literal["stopped", "pausing", "starting", "running", "lost"]
 
 class PipelineFailed(Exception):
     """The model cannot be made, or its processes did not come up the first time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses before one failed start after another: doubled up to `most_s`, without an end."""
-
-    first_s: float = 0.5
-    most_s: float = 30.0
-
-    def pause_s(self, failures: int) -> float:
-        """Before the next try, after so many that failed in a row."""
-        # a power beyond any pause, and within what a float can be
-        doubled = self.first_s * 2.0 ** min(failures - 1, 64)
-        return min(self.most_s, doubled) if failures else 0.0
 
 
 class Pipeline:

@@ -88,7 +88,7 @@ def choose_plan(stages: int, costs: Costs, cuts: Sequence[int] | None = None) ->
     share the work.
     """
     calls = len(costs.step_s)
-    allowed = tuple(range(1, calls)) if cuts is None else tuple(cuts)
+    allowed = _allowed(calls, cuts)
     most = len(allowed) + 2
     if not 1 <= stages <= most:
         why = "one a call and one for the decoder"
@@ -110,7 +110,7 @@ def check_plan(
 ) -> None:
     """Raise ValueError for a plan of other calls, too many stages, or a cut that is not allowed."""
     calls = len(costs.step_s)
-    allowed = range(1, calls) if cuts is None else cuts
+    allowed = _allowed(calls, cuts)
     begins = [own[0] for own in plan.steps[1:] if own]
     shared = [call for call in begins if call not in allowed]
     if plan.stages > processes or sum(map(len, plan.steps)) != calls or shared:
@@ -122,13 +122,18 @@ def check_plan(
 
 def plans(stages: int, calls: int, cuts: Sequence[int] | None = None) -> Iterator[StagePlan]:
     """Every plan for this many stages and calls, cut only at `cuts` (None: anywhere)."""
-    allowed = tuple(range(1, calls)) if cuts is None else tuple(cuts)
+    allowed = _allowed(calls, cuts)
     for split in _splits(stages, calls, allowed):
         for decoder in range(stages):
             yield StagePlan(split, decoder)
     if stages > 1:
         for split in _splits(stages - 1, calls, allowed):
             yield StagePlan((*split, ()), stages - 1)
+
+
+def _allowed(calls: int, cuts: Sequence[int] | None) -> Sequence[int]:
+    """Where a chunk may go on to another stage; `cuts` None: before any call but the first."""
+    return range(1, calls) if cuts is None else cuts
 
 
 def _splits(parts: int, calls: int, cuts: Sequence[int]) -> Iterator[tuple[tuple[int, ...], ...]]:

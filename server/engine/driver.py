@@ -6,7 +6,7 @@ share is the machine, which admission minds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from .hosted_model import HostedModel
 from .hosted_stream import HostedStream
@@ -19,19 +19,20 @@ TICK_S = 0.1
 class Driver:
     """Hands chunks of `streams` to the hosts of their models."""
 
-    def __init__(self, streams: StreamRegistry) -> None:
+    def __init__(self, models: Mapping[str, HostedModel], streams: StreamRegistry) -> None:
+        self._models = models
         self._streams = streams
 
-    def submit_due(self, models: Iterable[HostedModel], now_s: float) -> float:
+    def submit_due(self, now_s: float) -> float:
         """Submit what is due now and can be taken; when to look again."""
+        models = self._models.values()
         return min((self._submit(model, now_s) for model in models), default=now_s + TICK_S)
 
-    def drop_interrupted(self, models: Iterable[HostedModel]) -> None:
+    def drop_interrupted(self) -> None:
         """Before the next chunk: what is under way of a stream that was interrupted."""
-        hosts = {model.name: model.host for model in models}
         for stream in self._streams:
             if stream.session.take_drop():
-                hosts[stream.model].drop(stream.session_id)
+                self._models[stream.model].host.drop(stream.session_id)
 
     def deadline_s(self, model: HostedModel, stream: HostedStream, now_s: float) -> float:
         """When a stream runs dry, with what is under way for it."""

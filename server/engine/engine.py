@@ -47,7 +47,7 @@ class Engine:
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
-        self._driver = Driver(self.streams)
+        self._driver = Driver(self.hosted, self.streams)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
@@ -226,9 +226,8 @@ class Engine:
     async def _drive_until_cancelled(self) -> None:
         while True:
             now_s = self.now_s()
-            models = self.hosted.values()
-            self._driver.drop_interrupted(models)
-            next_s = self._driver.submit_due(models, now_s)
+            self._driver.drop_interrupted()
+            next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):

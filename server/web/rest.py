@@ -147,7 +147,7 @@ def build_router(engine: Engine) -> APIRouter:
 def _report(stream: HostedStream, now_s: float) -> SessionReport:
     session = stream.session
     return SessionReport(
-        session_id=session.options.session_id,
+        session_id=stream.session_id,
         model=session.info.name,
         scene=session.scene,
         attached=session.attached,

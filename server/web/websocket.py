@@ -60,9 +60,7 @@ class Connection:
         with contextlib.suppress(WebSocketDisconnect, Timeout):
             try:
                 opened = await self._open()
-                with structlog.contextvars.bound_contextvars(
-                    session_id=opened.stream.session.options.session_id
-                ):
+                with structlog.contextvars.bound_contextvars(session_id=opened.stream.session_id):
                     await self._show(opened)
             except StreamError as error:
                 self._log.info("connection refused or ended", code=error.code, why=error.message)
@@ -95,7 +93,7 @@ class Connection:
                 if may_resume and not closed and (failure is None or isinstance(failure, Timeout)):
                     self._engine.detach(stream)
                 else:
-                    self._engine.close(stream.session.options.session_id)
+                    self._engine.close(stream.session_id)
 
     async def _pump(self, opened: OpenedStream, encoder: PacketEncoder) -> bool:
         """Run both directions until one ends; true when the client closed its stream."""

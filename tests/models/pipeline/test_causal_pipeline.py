@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Backoff, Pipeline, PipelineFailed
+from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 

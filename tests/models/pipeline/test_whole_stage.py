@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest, TrackEvent
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.launchers import LocalLauncher
 from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Backoff, Pipeline, PipelineFailed
+from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 
 from .breakable import POISON

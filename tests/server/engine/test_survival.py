@@ -23,9 +23,10 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Chunk, Controls, Model, StreamRequest
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Backoff, Pipeline
+from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.registry import MODEL_FACTORY, load_model
 from rollcast.models.test_pattern import TestPattern
 from rollcast.server.engine.model_host import ModelHost
