@@ -39,7 +39,7 @@ def _ema_sink() -> CompileCase:
 
 
 def _key_rotation() -> CompileCase:
-    counters = ("slots", "end0", "end1", "turn0", "turn1", "turn2")
+    counters = ("slots", "end0", "end1", "shift0", "shift1", "shift2")
     return _pass_over_tokens(
         "key-rotation-128",
         key_rotation_kernel,

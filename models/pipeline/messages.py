@@ -94,7 +94,7 @@ class Restore(Message, frozen=True):
 
     stream: str
     next_index: int
-    parts: dict[str, bytes]
+    parts: dict[str, memoryview]
 
 
 class Drop(Message, frozen=True):
@@ -175,11 +175,14 @@ class Done(Message, frozen=True):
 
 
 class SnapshotPart(Message, frozen=True):
-    """Parts of a stream's snapshot behind chunk `index`; a whole one has `count` of them."""
+    """Parts of a stream's snapshot behind chunk `index`; a whole one has `count` of them.
+
+    Megabytes: views of the message they came in, not copies.
+    """
 
     stream: str
     index: int
-    parts: dict[str, bytes]
+    parts: dict[str, memoryview]
     count: int
 
 

@@ -28,9 +28,9 @@ class ReplayLog:
     failures: Counter[int] = field(default_factory=Counter)
     """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
-    _snapshot: tuple[int, dict[str, bytes]] | None = None
+    _snapshot: tuple[int, dict[str, memoryview]] | None = None
     """Behind which chunk, and its parts."""
-    _coming: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    _coming: dict[int, dict[str, memoryview]] = field(default_factory=dict)
     _whole: set[int] = field(default_factory=set)
     """Chunks behind which all parts have come."""
 
@@ -59,7 +59,7 @@ class ReplayLog:
         self._settle()
         return new
 
-    def take_part(self, index: int, parts: Mapping[str, bytes], count: int) -> None:
+    def take_part(self, index: int, parts: Mapping[str, memoryview], count: int) -> None:
         """A stage's parts of the snapshot behind chunk `index`, of `count` in all."""
         coming = self._coming.setdefault(index, {})
         coming.update(parts)

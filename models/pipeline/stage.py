@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +41,8 @@ class _Kept:
 
     `returns` are clean latents that chunks to come need, kept where the last step is. On stage 0
     `awaited` are the chunks that need some, and `waiting` what cannot be admitted before they are
-    there. `decoder` is used where the stream is decoded.
+    there. `decoder` is used where the stream is decoded. `clean_pass` is the work on the last chunk
+    that came after it was handed on, which the next one tells of.
     """
 
     state: Any = None
@@ -50,6 +52,7 @@ class _Kept:
     next_index: int = 0
     awaited: set[int] = field(default_factory=set)
     waiting: deque[Step] = field(default_factory=deque)
+    clean_pass: tuple[WorkSpan, ...] = ()
 
 
 class Stage(StageLoop):
@@ -155,11 +158,14 @@ class Stage(StageLoop):
         kept = self._streams.setdefault(package.stream, _Kept())
         mine = self._own_calls if package.calls_done < len(self._steps.calls) else ()
         clean_pass = [call for call in mine if self._steps.calls[call].clean_pass]
+        if mine:
+            package = replace(package, spans=(*kept.clean_pass, *package.spans))
         package = self._denoise(package, plan, kept, mine[: len(mine) - len(clean_pass)])
         # Behind the last step the frames need no clean pass: they go before it.
         self._hand_on(replace(package, calls_done=package.calls_done + len(clean_pass)), plan, kept)
         if clean_pass:
-            self._denoise(package, plan, kept, clean_pass)
+            done = self._denoise(package, plan, kept, clean_pass)
+            kept.clean_pass = done.spans[len(package.spans) :]
         if mine and package.snapshot:
             self._save_caches(package.stream, plan, kept)
 
@@ -174,7 +180,9 @@ class Stage(StageLoop):
         else:
             self._send(to, package)
 
-    def _denoise(self, package: Package, plan: ChunkPlan, kept: _Kept, calls: Any) -> Package:
+    def _denoise(
+        self, package: Package, plan: ChunkPlan, kept: _Kept, calls: Sequence[int]
+    ) -> Package:
         """The package behind these calls."""
         latents, spans = package.latents, list(package.spans)
         for number in calls:
@@ -225,8 +233,9 @@ class Stage(StageLoop):
         self._save(stream, plan, parts)
 
     def _save(self, stream: str, plan: ChunkPlan, parts: dict[str, bytes]) -> None:
+        views = {name: memoryview(part) for name, part in parts.items()}
         count = parts_of(self._steps.caches)
-        self._heartbeat.send(SnapshotPart(stream, plan.index, parts, count))
+        self._heartbeat.send(SnapshotPart(stream, plan.index, views, count))
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"
@@ -243,17 +252,18 @@ class Stage(StageLoop):
 
     def _restore(self, message: Restore) -> None:
         assert self._plan is not None, "a plan comes first"
+        parts = {name: bytes(part) for name, part in message.parts.items()}
         kept = _Kept()
         if self._rank == 0:
-            kept.state = self._model.restore(message.parts[PREPARE])
+            kept.state = self._model.restore(parts[PREPARE])
             kept.state.caches = []
             kept.next_index = message.next_index
-            kept.state.returns |= load_returns(message.parts[RETURNS])
+            kept.state.returns |= load_returns(parts[RETURNS])
         if self._steps.steps - 1 in self._own_calls:
-            kept.returns = load_returns(message.parts[RETURNS])
+            kept.returns = load_returns(parts[RETURNS])
         if self._rank == self._plan.decoder:
-            kept.decoder = load_decoder(message.parts[DECODER])
+            kept.decoder = load_decoder(parts[DECODER])
         for cache in self._own_caches:
-            part = message.parts[snapshot_of_cache(cache)]
+            part = parts[snapshot_of_cache(cache)]
             kept.caches[cache] = load_cache(self._model.new_cache(), part)
         self._streams[message.stream] = kept

@@ -46,7 +46,7 @@ class WholeStage(StageLoop):
         spans = (WorkSpan(0, "chunk", begin_s, time.monotonic()),)
         self._tell(stream, index, None if self._is_dropped(stream, index) else chunk, spans)
         if message.snapshot:
-            parts = {STATE: self._model.snapshot(state)}
+            parts = {STATE: memoryview(self._model.snapshot(state))}
             self._heartbeat.send(SnapshotPart(stream, index, parts, len(parts)))
 
     def _close(self, stream: str) -> None:
@@ -54,5 +54,5 @@ class WholeStage(StageLoop):
         self._dropped.pop(stream, None)
 
     def _restore(self, message: Restore) -> None:
-        state = self._model.restore(message.parts[STATE])
+        state = self._model.restore(bytes(message.parts[STATE]))
         self._states[message.stream] = state, message.next_index

@@ -14,6 +14,7 @@ import typer
 from ...models.pipeline.agent import keep_stage
 from ...models.pipeline.cluster import Cluster
 from ...models.registry import DEFAULT_MODEL, model_names
+from ..allocator import return_large_blocks
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
 from .welcome import greet
@@ -98,6 +99,7 @@ def _run(config: ServerConfig, *, open_browser: bool) -> None:
     # Here, so that the other commands do not wait for the web framework.
     from ..web.app import serve as run
 
+    return_large_blocks()
     failures: list[str] = []
     # Ctrl+C is how one stops it, so it is no failure.
     with listen(config) as listener, suppress(KeyboardInterrupt):

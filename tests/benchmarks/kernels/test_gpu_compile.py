@@ -64,6 +64,12 @@ def case(name: str = "ring-tma-128x128") -> CompileCase:
     return next(each for each in compile_cases() if each.name == name)
 
 
+@pytest.mark.parametrize("case", compile_cases(), ids=lambda case: case.name)
+def test_a_case_gives_every_argument_of_its_kernel_once(case: CompileCase) -> None:
+    assert sorted([*case.signature, *case.constants]) == sorted(case.kernel.arg_names)
+    assert set(case.aligned) <= set(case.signature)
+
+
 def test_a_listing_is_read() -> None:
     """Of two loops with products the one without selects; the trap at the end is none."""
     code = describe(Listing.parse(LISTING), registers=77)

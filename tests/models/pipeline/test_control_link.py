@@ -83,7 +83,7 @@ Ends = tuple[ControlLink[FromStage, ToStage], ControlLink[ToStage, FromStage]]
         Assign(StagePlan(((0, 1), ()), 1), 7, 4),
         Open("a.0", StreamRequest(seed=2**63, scene="s", prompt="p", picture=b"\xff\xd8")),
         Close("a.0"),
-        Restore("a.0", 16, {"prepare": bytes(range(256))}),
+        Restore("a.0", 16, {"prepare": memoryview(bytes(range(256)))}),
         Drop("a.0", 9),
         Step(
             "a.0",
@@ -112,7 +112,7 @@ def test_every_message_to_a_stage_arrives_as_it_was(ends: Ends, message: ToStage
         Working("a.0", 3),
         Done("a.0", 3, CHUNK, (WorkSpan(0, "step 0", 1.0, 2.0),)),
         Done("a.0", 3, None, ()),
-        SnapshotPart("a.0", 15, {"cache.0": b"\0"}, 4),
+        SnapshotPart("a.0", 15, {"cache.0": memoryview(b"\0")}, 4),
         Refused("a.0", "why"),
         Broken("Error: x", "trace", "a.0", 3),
     ],

@@ -154,7 +154,7 @@ def test_a_stage_that_takes_no_messages_holds_nobody_up() -> None:
     begin_s = time.monotonic()
     with theirs:
         for _ in range(10):
-            one.pool.send(0, Restore("a.0", 0, {"prepare": bytes(1 << 20)}))
+            one.pool.send(0, Restore("a.0", 0, {"prepare": memoryview(bytes(1 << 20))}))
         loss = one.pool.lost()
         assert loss is not None
         assert (loss.cause, loss.detail) == ("hung", "stage 0 takes no messages")
