@@ -1,4 +1,4 @@
-"""The server's Prometheus text: what happened between two looks at it."""
+"""The server's Prometheus text: what happened between two samples of it."""
 
 from __future__ import annotations
 

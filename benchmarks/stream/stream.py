@@ -28,7 +28,7 @@ from .memory import slope_per_min
 from .metrics_text import Sample, Span
 from .server_process import ServerDied, ServerProcess
 
-SOAK_LOOKS = 40
+SOAK_SAMPLES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,30 +159,30 @@ def _watch(server: ServerProcess, count: int, seconds: float) -> tuple[list[dict
 
 
 def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
-    looks: list[tuple[float, float, Sample]] = []
+    samples: list[tuple[float, float, Sample]] = []
     with ServerProcess(plan.model, max_sessions=1, threads=plan.threads) as server:
         server.wait_ready()
         with _viewers(server.url, 1, minutes * 60) as process:
             _await_steady(process)
             start_s = time.monotonic()
-            for look in range(SOAK_LOOKS + 1):
-                due_s = start_s + look * minutes * 60 / SOAK_LOOKS
+            for number in range(SOAK_SAMPLES + 1):
+                due_s = start_s + number * minutes * 60 / SOAK_SAMPLES
                 time.sleep(max(0.0, due_s - time.monotonic()))
-                looks.append((time.monotonic() - start_s, server.rss_mb(), server.metrics()))
+                samples.append((time.monotonic() - start_s, server.rss_mb(), server.metrics()))
             _last_lines(process)
-    return trends(looks, minutes)
+    return trends(samples, minutes)
 
 
-def trends(looks: Sequence[tuple[float, float, Sample]], minutes: float) -> SoakRow:
+def trends(samples: Sequence[tuple[float, float, Sample]], minutes: float) -> SoakRow:
     """Slope of memory and drift of the step time from (seconds, MB, metrics) in time order.
 
     The first tenth, in which caches fill, is left out of the slope.
     """
-    settled = looks[len(looks) // 10 :]
+    settled = samples[len(samples) // 10 :]
     at_s, rss_mb, _ = zip(*settled, strict=True)
-    tenth = max(1, len(looks) // 10)
-    first = Span(looks[0][2], looks[tenth][2]).mean_step_s()
-    last = Span(looks[-1 - tenth][2], looks[-1][2]).mean_step_s()
+    tenth = max(1, len(samples) // 10)
+    first = Span(samples[0][2], samples[tenth][2]).mean_step_s()
+    last = Span(samples[-1 - tenth][2], samples[-1][2]).mean_step_s()
     return SoakRow(minutes, slope_per_min(at_s, rss_mb), last / first)
 
 

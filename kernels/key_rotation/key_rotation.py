@@ -1,7 +1,7 @@
 """Raw keys of a ring cache rotated by their place in time, for attention to keys as they lie.
 
 Bytes: one read and one write, where torch's operations on complex numbers read and write three
-times in float32. Turning inside of attention would save them, but does the work again for every
+times in float32. Rotating inside of attention would save them, but does the work again for every
 block of queries: on an H100 that took many times as long (docs/kernels.md).
 """
 

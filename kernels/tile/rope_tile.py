@@ -20,7 +20,7 @@ def rotations_at(
 ):
     """cos and sin [N, BLOCK_PAIRS] for tokens at `position` [N] = place * FRAME_TOKENS + token.
 
-    Tokens that are not `live` [N] read nothing and turn to zero; so do pairs past the head's end.
+    Tokens that are not `live` [N] read nothing and become zero; so do pairs past the head's end.
     """
     ROWS: tl.constexpr = FRAME_TOKENS // COLUMNS
     pair = tl.arange(0, BLOCK_PAIRS)[None, :]

@@ -82,7 +82,7 @@ class OwnPicture:
     look: Look
 
     def tensors(self) -> dict[str, Tensor]:
-        """What steps and decoder cannot know, wherever they run; goes into every order."""
+        """What steps and decoder cannot know, wherever they run; part of every plan."""
         return {"channels": self.look.channels, "picture": bytes_tensor(self.square)}
 
 

@@ -93,7 +93,7 @@ class PocketModel:
 
     @torch.inference_mode()
     def prepare(self, state: PocketState, controls: Controls) -> ChunkPlan:
-        """Obey, and say what the next chunk's steps and decoder need to know."""
+        """Apply the controls, and say what the next chunk's steps and decoder need to know."""
         ignored = self._director.apply_controls(state, controls)
         own = state.conditioning.picture
         look = self._director.known(state.scene, own)

@@ -59,13 +59,13 @@ class SinkPlaces:
 
     def first_rotations(self) -> Tensor:
         """Rotations [tokens, D / 2] at the places where the sink is made."""
-        return self._turned(0)
+        return self._shifted(0)
 
     def rotations(self, start: int) -> Tensor:
         """Rotations [tokens, D / 2] for a chunk that begins with frame `start`."""
-        return self._turned(max(0, start + self._distance - self._frame))
+        return self._shifted(max(0, start + self._distance - self._frame))
 
-    def _turned(self, shift: int) -> Tensor:
+    def _shifted(self, shift: int) -> Tensor:
         """Kept until the shift changes: all calls on a chunk have the same."""
         if self._kept is None or self._kept[0] != shift:
             grids = [self._reference.shifted(shift)]

@@ -47,7 +47,7 @@ def person(look_name: str) -> Identity:
     if look_name.startswith("stranger-"):
         return stranger(int(look_name.removeprefix("stranger-")))
     for who in IDENTITIES:
-        if look_name in (who.name, *(look.name for look in who.looks)):
+        if look_name in (who.name, *(look.name for look in who.outfits)):
             return who
     raise ValueError(f"unknown look {look_name!r}")
 
@@ -56,7 +56,7 @@ def person(look_name: str) -> Identity:
 def portrait(look_name: str) -> Portrait:
     """The renderer of a named look; ValueError when there is no such look."""
     who = person(look_name)
-    look = next(look for look in who.looks if look.name == look_name)
+    look = next(look for look in who.outfits if look.name == look_name)
     return Portrait(_assets(), who, look, _mesh(who.name))
 
 
@@ -124,8 +124,8 @@ def expression_of(job: Job) -> int:
         return 0
     if job.look.startswith("stranger-"):
         return 1 + (int(job.look.removeprefix("stranger-")) + job.number) % (len(EXPRESSIONS) - 1)
-    names = [(k, n) for k, who in enumerate(IDENTITIES) for n in range(len(who.looks))]
-    looks = [look.name for who in IDENTITIES for look in who.looks]
+    names = [(k, n) for k, who in enumerate(IDENTITIES) for n in range(len(who.outfits))]
+    looks = [look.name for who in IDENTITIES for look in who.outfits]
     person, outfit = names[looks.index(job.look)]
     turn = job.number // 2 if job.split == "train" else 4 + job.number
     return 1 + (person + 3 * outfit + turn) % (len(EXPRESSIONS) - 1)

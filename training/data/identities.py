@@ -24,8 +24,8 @@ class Hair:
 
 
 @dataclass(frozen=True)
-class Look:
-    """Clothes, background and light of one look."""
+class Outfit:
+    """What makes a look of a person: clothes, background and light."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class Identity:
     hair: Hair
     brow: float
     words: dict[str, str]
-    looks: tuple[Look, ...]
+    outfits: tuple[Outfit, ...]
     blush: float = 0.6
     age_lines: float = 0.0
     liner: float = 0.0
@@ -88,9 +88,9 @@ FREYA = Identity(
     0.55,
     _words("woman", "young", "light", "blonde", "long"),
     (
-        Look("freya-studio", "Freya in the studio", (0.13, 0.42, 0.45), (0.9, 0.9, 0.88), 0,
+        Outfit("freya-studio", "Freya in the studio", (0.13, 0.42, 0.45), (0.9, 0.9, 0.88), 0,
              "studio-warm", 32, {"clothes": "teal", "background": "cream"}),
-        Look("freya-evening", "Freya in the evening", (0.62, 0.13, 0.20), (0.2, 0.1, 0.12), 1,
+        Outfit("freya-evening", "Freya in the evening", (0.62, 0.13, 0.20), (0.2, 0.1, 0.12), 1,
              "city-night", -30, {"clothes": "red", "background": "navy"}),
     ),
     liner=0.5, rest={"jawOpen": -0.02},
@@ -105,9 +105,9 @@ KOFI = Identity(
     0.95,
     _words("man", "young", "very dark", "black", "short"),
     (
-        Look("kofi-news", "Kofi at the news desk", (0.15, 0.19, 0.30), (0.93, 0.93, 0.95), 2,
+        Outfit("kofi-news", "Kofi at the news desk", (0.15, 0.19, 0.30), (0.93, 0.93, 0.95), 2,
              "screen-blue", 28, {"clothes": "navy", "background": "blue"}),
-        Look("kofi-garden", "Kofi in the garden", (0.90, 0.60, 0.13), (0.9, 0.85, 0.7), 0,
+        Outfit("kofi-garden", "Kofi in the garden", (0.90, 0.60, 0.13), (0.9, 0.85, 0.7), 0,
              "garden", -34, {"clothes": "yellow", "background": "green"}),
     ),
     blush=0.25, exposure=1.36, rest={"jawOpen": -0.02},
@@ -121,9 +121,9 @@ MEI = Identity(
     0.7,
     _words("woman", "young", "fair", "black", "bob"),
     (
-        Look("mei-gallery", "Mei in the gallery", (0.86, 0.85, 0.83), (0.85, 0.3, 0.3), 1,
+        Outfit("mei-gallery", "Mei in the gallery", (0.86, 0.85, 0.83), (0.85, 0.3, 0.3), 1,
              "gallery", 35, {"clothes": "white", "background": "pink"}),
-        Look("mei-stripes", "Mei in stripes", (0.16, 0.24, 0.50), (0.92, 0.91, 0.88), 3,
+        Outfit("mei-stripes", "Mei in stripes", (0.16, 0.24, 0.50), (0.92, 0.91, 0.88), 3,
              "sky", -28, {"clothes": "striped", "background": "sky blue"}),
     ),
     liner=0.9, rest={"jawOpen": -0.05, "mouthUpperUpLeft": -0.12, "mouthUpperUpRight": -0.12},
@@ -139,9 +139,9 @@ OSCAR = Identity(
     0.85,
     _words("man", "old", "light", "grey", "short", glasses="yes"),
     (
-        Look("oscar-library", "Oscar in the library", (0.40, 0.27, 0.17), (0.84, 0.88, 0.92), 2,
+        Outfit("oscar-library", "Oscar in the library", (0.40, 0.27, 0.17), (0.84, 0.88, 0.92), 2,
              "library", 30, {"clothes": "brown", "background": "brown"}),
-        Look("oscar-winter", "Oscar in winter", (0.20, 0.40, 0.28), (0.2, 0.3, 0.25), 1,
+        Outfit("oscar-winter", "Oscar in winter", (0.20, 0.40, 0.28), (0.2, 0.3, 0.25), 1,
              "winter", -32, {"clothes": "green", "background": "white"}),
     ),
     age_lines=0.8, glasses=True, blush=0.45,
@@ -156,9 +156,9 @@ AMARA = Identity(
     0.75,
     _words("woman", "young", "dark", "brown", "curly"),
     (
-        Look("amara-sunset", "Amara at sunset", (0.90, 0.87, 0.80), (0.4, 0.2, 0.3), 0,
+        Outfit("amara-sunset", "Amara at sunset", (0.90, 0.87, 0.80), (0.4, 0.2, 0.3), 0,
              "sunset", 30, {"clothes": "cream", "background": "orange"}),
-        Look("amara-office", "Amara in the office", (0.42, 0.20, 0.48), (0.95, 0.93, 0.9), 2,
+        Outfit("amara-office", "Amara in the office", (0.42, 0.20, 0.48), (0.95, 0.93, 0.9), 2,
              "office", -30, {"clothes": "purple", "background": "grey"}),
     ),
     liner=0.8, blush=0.5, exposure=1.18, rest={"jawOpen": -0.03},
@@ -175,9 +175,9 @@ RAVI = Identity(
     1.0,
     _words("man", "young", "tan", "dark brown", "short", beard="yes"),
     (
-        Look("ravi-workshop", "Ravi in the workshop", (0.30, 0.36, 0.42), (0.8, 0.8, 0.8), 0,
+        Outfit("ravi-workshop", "Ravi in the workshop", (0.30, 0.36, 0.42), (0.8, 0.8, 0.8), 0,
              "workshop", 33, {"clothes": "grey", "background": "sand"}),
-        Look("ravi-stage", "Ravi on stage", (0.72, 0.26, 0.14), (0.95, 0.94, 0.9), 2,
+        Outfit("ravi-stage", "Ravi on stage", (0.72, 0.26, 0.14), (0.95, 0.94, 0.9), 2,
              "stage", -28, {"clothes": "rust", "background": "violet"}),
     ),
     beard=True, blush=0.35, exposure=1.08,
@@ -193,9 +193,9 @@ GRACE = Identity(
     0.7,
     _words("woman", "old", "dark brown", "silver", "cropped", glasses="yes"),
     (
-        Look("grace-kitchen", "Grace in the kitchen", (0.20, 0.52, 0.58), (0.9, 0.9, 0.85), 0,
+        Outfit("grace-kitchen", "Grace in the kitchen", (0.20, 0.52, 0.58), (0.9, 0.9, 0.85), 0,
              "kitchen", 30, {"clothes": "turquoise", "background": "mint"}),
-        Look("grace-theatre", "Grace at the theatre", (0.86, 0.70, 0.36), (0.3, 0.1, 0.15), 1,
+        Outfit("grace-theatre", "Grace at the theatre", (0.86, 0.70, 0.36), (0.3, 0.1, 0.15), 1,
              "curtain", -30, {"clothes": "gold", "background": "burgundy"}),
     ),
     liner=0.5, blush=0.35, age_lines=0.6, glasses=True, exposure=1.26,
@@ -211,9 +211,9 @@ JUN = Identity(
     0.85,
     _words("man", "young", "golden", "jet black", "short"),
     (
-        Look("jun-loft", "Jun in the loft", (0.92, 0.46, 0.30), (0.9, 0.9, 0.9), 0,
+        Outfit("jun-loft", "Jun in the loft", (0.92, 0.46, 0.30), (0.9, 0.9, 0.9), 0,
              "loft", 32, {"clothes": "coral", "background": "brick"}),
-        Look("jun-harbour", "Jun at the harbour", (0.10, 0.13, 0.16), (0.75, 0.80, 0.86), 2,
+        Outfit("jun-harbour", "Jun at the harbour", (0.10, 0.13, 0.16), (0.75, 0.80, 0.86), 2,
              "harbour", -30, {"clothes": "black", "background": "cyan"}),
     ),
     blush=0.4, rest={"jawOpen": -0.05, "mouthUpperUpLeft": -0.1, "mouthUpperUpRight": -0.1},

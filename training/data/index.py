@@ -9,7 +9,7 @@ from PIL import Image
 from training.data.behaviour import EXPRESSIONS
 from training.data.clips import portrait, scene
 from training.data.head import TRACK_NAMES
-from training.data.identities import IDENTITIES, Identity, Look
+from training.data.identities import IDENTITIES, Identity, Outfit
 from training.data.plan import BASE_SEED, VERSION, Preset, plan
 from training.data.portrait import SIZE, Portrait
 from training.data.scenes import SCENES, SceneSpec
@@ -25,12 +25,12 @@ def write_index(folder: Path, preset: Preset) -> None:
     looks = [
         _avatar_entry(who, look)
         for who in IDENTITIES
-        for look in who.looks
+        for look in who.outfits
         if look.name in preset.looks
     ] + [scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
     for number in range(preset.strangers):
         who = stranger(number)
-        looks.append(_avatar_entry(who, who.looks[0]))
+        looks.append(_avatar_entry(who, who.outfits[0]))
     for entry in looks:
         name = entry["name"]
         renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
@@ -74,7 +74,7 @@ def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _avatar_entry(who: Identity, look: Look) -> dict[str, Any]:
+def _avatar_entry(who: Identity, look: Outfit) -> dict[str, Any]:
     details = who.words | look.words
     entry = {
         "name": look.name,

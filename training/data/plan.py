@@ -34,7 +34,7 @@ class Preset:
     the quality bench compares speech with."""
 
 
-_ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.looks)
+_ALL_LOOKS = tuple(look.name for who in IDENTITIES for look in who.outfits)
 PRESETS: dict[str, Preset] = {
     "full": Preset("full", _ALL_LOOKS, tuple(s.name for s in SCENES), 100, 10, 3, 18, 4,
                    2400, 48, strangers=40, stranger_train=2, avatar_said=3),

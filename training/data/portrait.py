@@ -9,9 +9,9 @@ from training.data.assets import Bools, Floats, HeadAssets, Ints
 from training.data.backgrounds import paint_background
 from training.data.flow_cells import average_cells
 from training.data.head import FACE_UNITS, HeadMesh, build_head
-from training.data.identities import Identity, Look
+from training.data.identities import Identity, Outfit
 from training.data.rasteriser import (
-    LookParams,
+    Shading,
     backward_flow,
     project,
     rasterise,
@@ -68,7 +68,7 @@ class Portrait:
     """Renders one look of one identity."""
 
     def __init__(
-        self, assets: HeadAssets, who: Identity, look: Look, mesh: HeadMesh | None = None
+        self, assets: HeadAssets, who: Identity, look: Outfit, mesh: HeadMesh | None = None
     ) -> None:
         self.who, self.look = who, look
         self.mesh = mesh or build_head(assets, who)
@@ -199,10 +199,10 @@ def rotation(pose: Floats) -> Floats:
     return (turn @ nod @ lean).astype(np.float32)
 
 
-def _params(mesh: HeadMesh, who: Identity, look: Look) -> LookParams:
+def _params(mesh: HeadMesh, who: Identity, look: Outfit) -> Shading:
     angle = np.radians(look.light_deg)
     light = np.array([np.sin(angle), 0.45, np.cos(angle)])
-    params = LookParams()
+    params = Shading()
     params.set(
         scale=1 / 3.3, centre_y=7.22, camera_z=13.0, light=light / np.linalg.norm(light),
         key=(0.80, 0.765, 0.72), fill=(0.20, 0.21, 0.235), sky=(0.27, 0.285, 0.31),

@@ -14,7 +14,7 @@ typedef struct {
   float iris[3], eye_centre[6], gaze[3];
   float lip[3], mouth[3], chin_y;
   float tex_y0, tex_height, exposure;
-} Look;
+} Shading;
 
 static float clampf(float x, float a, float b) { return x < a ? a : (x > b ? b : x); }
 static float step3(float a, float b, float x) {
@@ -42,7 +42,7 @@ static void unit3(float *a) {
 static void mix3(float *a, const float *b, float t) {
   for (int k = 0; k < 3; k++) a[k] += (b[k] - a[k]) * t;
 }
-static float strands(const Look *p, float u, float v) {
+static float strands(const Shading *p, float u, float v) {
   float fine = noise(u * 34, v * 3) * .5f + noise(u * 75, v * 5) * .5f;
   float curls = noise(u * 17 + 3 * noise(v * 9, u * 5), v * 17) * .6f + noise(u * 41, v * 41) * .4f;
   return fine * (1 - p->curl) + curls * p->curl;
@@ -62,7 +62,7 @@ void vertex_normals(int vertices, const float *pos, int faces, const int *tri, f
 }
 
 /* screen: [V,3] pixel x, pixel y, depth (larger is nearer) */
-void project(int vertices, const float *pos, int size, const Look *p, float *screen) {
+void project(int vertices, const float *pos, int size, const Shading *p, float *screen) {
   for (int i = 0; i < vertices; i++) {
     const float *q = pos + 3 * i;
     float k = p->scale * size * p->camera_z / (p->camera_z - q[2]);
@@ -72,7 +72,7 @@ void project(int vertices, const float *pos, int size, const Look *p, float *scr
   }
 }
 
-static int covered(const Look *p, const int *t, int part, const float *attr, float w0, float w1, float w2) {
+static int covered(const Shading *p, const int *t, int part, const float *attr, float w0, float w1, float w2) {
   if (part != HAIR && part != BEARD && part != LASH) return 1;
   const float *a = attr + ATTRS * t[0], *b = attr + ATTRS * t[1], *c = attr + ATTRS * t[2];
   float cover = w0 * a[9] + w1 * b[9] + w2 * c[9];
@@ -84,7 +84,7 @@ static int covered(const Look *p, const int *t, int part, const float *attr, flo
 }
 
 void rasterise(int faces, const int *tri, const int *part, const float *attr, const float *screen,
-               int size, const Look *p, float *depth, int *ids, float *bary) {
+               int size, const Shading *p, float *depth, int *ids, float *bary) {
   for (int i = 0; i < size * size; i++) { depth[i] = -1e9f; ids[i] = -1; }
   for (int i = 0; i < faces; i++) {
     const int *t = tri + 3 * i;
@@ -113,7 +113,7 @@ void rasterise(int faces, const int *tri, const int *part, const float *attr, co
   }
 }
 
-static void cloth_colour(const Look *p, const float *o, float below, float *al) {
+static void cloth_colour(const Shading *p, const float *o, float below, float *al) {
   float weave = .93f + .14f * noise(o[0] * 70, o[1] * 70);
   float second = 0;
   if (p->cloth_kind > 2.5f) second = step3(.42f, .47f, fabsf(fmodf(o[1] * 3.2f + 40, 1) - .5f) * 2 - .1f);
@@ -126,7 +126,7 @@ static void cloth_colour(const Look *p, const float *o, float below, float *al) 
   for (int k = 0; k < 3; k++) al[k] *= weave * rib * (.6f + .4f * edge) * lapel;
 }
 
-static void eye_colour(const Look *p, const float *o, float *al, float *occlusion) {
+static void eye_colour(const Shading *p, const float *o, float *al, float *occlusion) {
   int side = o[0] > 0 ? 0 : 1;
   const float *centre = p->eye_centre + 3 * side;
   float d[3] = {o[0] - centre[0], o[1] - centre[1], o[2] - centre[2]};
@@ -145,7 +145,7 @@ static void eye_colour(const Look *p, const float *o, float *al, float *occlusio
   *occlusion = 1.0f - .42f * step3(.02f, .36f, d[1]) - .15f * step3(.75f, 1.2f, angle);
 }
 
-static void shade(const Look *p, int part, const float *at, float *n, const float *tex, int tex_size,
+static void shade(const Shading *p, int part, const float *at, float *n, const float *tex, int tex_size,
                   float *out) {
   const float *o = at;
   float al[3], spec = 0, gloss = 20, wrap = .3f, occ = 1, sss = 0;
@@ -238,7 +238,7 @@ static void shade(const Look *p, int part, const float *at, float *n, const floa
 
 void shade_all(const int *tri, const int *part, const float *attr, const float *normal, int size,
                const int *ids, const float *bary, const float *tex, int tex_size, const float *back,
-               const Look *p, float *out) {
+               const Shading *p, float *out) {
   for (int q = 0; q < size * size; q++) {
     int i = ids[q];
     if (i < 0) { memcpy(out + 3 * q, back + 3 * q, 12); continue; }

@@ -25,8 +25,8 @@ def _vector(name: str, length: int = 3) -> tuple[str, Any]:
     return (name, ctypes.c_float * length)
 
 
-class LookParams(ctypes.Structure):
-    """Camera, lights and colours of one look, mirrored from `Look` in rasteriser.c."""
+class Shading(ctypes.Structure):
+    """Camera, lights and colours of one look, mirrored from `Shading` in rasteriser.c."""
 
     _fields_ = [
         ("scale", ctypes.c_float),
@@ -96,7 +96,7 @@ def vertex_normals(positions: Floats, faces: Ints) -> Floats:
     return out
 
 
-def project(positions: Floats, size: int, params: LookParams) -> Floats:
+def project(positions: Floats, size: int, params: Shading) -> Floats:
     """Screen x, y in pixels of a size x size picture and depth (larger is nearer), [V,3]."""
     out = np.empty_like(positions)
     library().project(
@@ -106,7 +106,7 @@ def project(positions: Floats, size: int, params: LookParams) -> Floats:
 
 
 def rasterise(
-    faces: Ints, parts: Ints, attributes: Floats, screen: Floats, size: int, params: LookParams
+    faces: Ints, parts: Ints, attributes: Floats, screen: Floats, size: int, params: Shading
 ) -> tuple[Floats, Ints, Floats]:
     """Depth [S,S], triangle ids [S,S] (-1 is background) and barycentrics [S,S,2]."""
     depth = np.empty((size, size), np.float32)
@@ -128,7 +128,7 @@ def shade(
     bary: Floats,
     texture: Floats,
     background: Floats,
-    params: LookParams,
+    params: Shading,
 ) -> Floats:
     """Colours 0..1 [S,S,3] of rasterised samples over a background of the same size."""
     size = ids.shape[0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from training.data.backgrounds import BACKGROUNDS
-from training.data.identities import IDENTITIES, Colour, Hair, Identity, Look
+from training.data.identities import IDENTITIES, Colour, Hair, Identity, Outfit
 
 _KINDS = ("caucasian", "african", "asian")
 _SKIN_LIGHT, _SKIN_DARK = np.array([0.94, 0.78, 0.69]), np.array([0.36, 0.235, 0.17])
@@ -33,7 +33,7 @@ def stranger(number: int) -> Identity:
     lip = skin * np.array([0.92, 0.62, 0.66]) + rng.normal(0, 0.02, 3)
     hair = _random_hair(rng, woman)
     light = float(rng.choice([-1, 1]) * rng.uniform(24, 38))
-    look = Look(
+    look = Outfit(
         f"stranger-{number:02d}", f"Stranger {number}", _colour(rng), _colour(rng),
         int(rng.integers(4)), str(rng.choice(BACKGROUNDS)), light, {},
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures from two looks at the server's metrics text."""
+"""Figures from two samples of the server's metrics text."""
 
 from __future__ import annotations
 

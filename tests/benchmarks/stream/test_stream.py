@@ -1,4 +1,4 @@
-"""The streaming benchmark in small: the whole way once, its trends from made-up looks."""
+"""The streaming benchmark in small: the whole way once, its trends from made-up samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_two_viewers_of_the_test_pattern() -> None:
     assert said
 
 
-def look(at_s: float, rss_mb: float, steps: int, step_sum_s: float) -> tuple[float, float, Sample]:
+def sample(
+    at_s: float, rss_mb: float, steps: int, step_sum_s: float
+) -> tuple[float, float, Sample]:
     labels = frozenset({("stage", "step")})
     return (
         at_s,
@@ -57,11 +59,11 @@ def look(at_s: float, rss_mb: float, steps: int, step_sum_s: float) -> tuple[flo
 
 
 def test_a_leak_and_a_slowdown_show() -> None:
-    looks, total_s = [], 0.0
+    samples, total_s = [], 0.0
     for number in range(41):
-        looks.append(look(number * 15.0, 100 + 0.5 * number, number * 10, total_s))
+        samples.append(sample(number * 15.0, 100 + 0.5 * number, number * 10, total_s))
         total_s += 10 * (0.02 if number < 20 else 0.03)
-    soak = trends(looks, 10.0)
+    soak = trends(samples, 10.0)
     assert soak.rss_slope_mb_per_min == pytest.approx(2.0)
     assert soak.chunk_time_last_over_first == pytest.approx(1.5)
 

@@ -8,8 +8,8 @@ def test_a_number_is_a_person() -> None:
     assert stranger(3) == stranger(3)
     people = [stranger(k) for k in range(12)]
     assert len({who.skin for who in people}) == 12
-    assert len({who.looks[0].name for who in people}) == 12
-    assert all(len(who.looks) == 1 and not who.words for who in people)
+    assert len({who.outfits[0].name for who in people}) == 12
+    assert all(len(who.outfits) == 1 and not who.words for who in people)
 
 
 def test_strangers_are_of_all_skins_and_of_both_sexes() -> None:
