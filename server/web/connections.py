@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from .addresses import network_of
+from .per_address import PerAddress
 
 Peer = tuple[Any, ...]
 """An address and a port, as the operating system gives them."""
@@ -26,13 +27,16 @@ class ConnectionLimits:
     """How many connections there may be, and how long one may do nothing.
 
     `total` counts all of them, `waiting` those that wait, `waiting_per_address` those of one
-    address (an IPv6 address stands for its /64). One may wait for `wait_s` and leave what it was
+    address (an IPv6 address stands for its /64), of which `new_per_address_per_s` are taken. One
+    may wait for `wait_s` and leave what it was
     sent untouched for `stall_s`; a connection that is being closed is gone after `stall_s`, too.
     """
 
-    total: int = 2048
-    waiting: int = 1024
-    waiting_per_address: int = 512
+    total: int = 4096
+    waiting: int = 3072
+    waiting_per_address: int = 2048
+    new_per_address_per_s: float = 200.0
+    new_per_address_at_once: float = 2048.0
     wait_s: float = 10.0
     stall_s: float = 5.0
 
@@ -88,8 +92,11 @@ class Connections:
         self._trusted = frozenset(network_of(each) for each in trusted)
         self._open: dict[Peer, _Connection] = {}
         self._waiting: dict[str, dict[Peer, _Connection]] = {}
+        self._new = PerAddress(
+            rate_per_s=limits.new_per_address_per_s, burst=limits.new_per_address_at_once
+        )
         self.refused = 0
-        """How many were closed as they came, since all places were in use."""
+        """How many were closed as they came."""
         self.ended = 0
         """How many were ended by a limit."""
 
@@ -103,11 +110,15 @@ class Connections:
 
     def admit(self, sock: socket.socket, peer: Peer, now_s: float) -> bool:
         """Count a connection that was accepted; false: there is no room, close it."""
+        address = network_of(str(peer[0]))
+        if address not in self._trusted and not self._new.of(address, now_s).take(now_s):
+            self.refused += 1
+            return False
         over = len(self._open) - self.limits.total
         if over >= 0 and (over >= LEAVING or not self._make_room()):
             self.refused += 1
             return False
-        connection = _Connection(peer, network_of(str(peer[0])), sock, now_s + self.limits.wait_s)
+        connection = _Connection(peer, address, sock, now_s + self.limits.wait_s)
         self._open[peer] = connection
         self._wait(connection)
         return True

@@ -22,7 +22,7 @@ from .pace import AddressPaces
 from .paced_protocol import PacedProtocol
 
 CLOSE_TIMEOUT_S = 5
-ACCEPTED_AT_ONCE = 128
+ACCEPTED_AT_ONCE = 32
 """Connections that the event loop takes before others have their turn."""
 SWEEP_S = 0.5
 

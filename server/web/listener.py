@@ -10,6 +10,9 @@ from .connections import Connections, Peer
 
 BACKLOG = 2048
 """Connections that the operating system keeps for us while we are busy."""
+SILENCE_S = 1
+"""How long Linux keeps a connection to itself on which nothing was said; who says something at
+once is accepted at once."""
 REFUSED_AT_ONCE = 64
 """Connections that one call of `accept` may refuse before the event loop has its turn again."""
 
@@ -30,6 +33,8 @@ class CountingListener(socket.socket):
     def __init__(self, listener: socket.socket, connections: Connections) -> None:
         super().__init__(listener.family, listener.type, listener.proto, fileno=listener.detach())
         self.setblocking(False)
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_S)
         self._connections = connections
 
     def accept(self) -> tuple[socket.socket, Any]:

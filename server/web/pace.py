@@ -33,7 +33,7 @@ BYTES = Allowance(per_s=2e6, at_once=8e6)
 FIRST_FRAMES = Allowance(per_s=100, at_once=200)
 """Of a WebSocket before it has a stream."""
 FIRST_BYTES = Allowance(per_s=250e3, at_once=4e6)
-REQUESTS = Allowance(per_s=50, at_once=200)
+REQUESTS = Allowance(per_s=30, at_once=80)
 """HTTP requests of one connection."""
 
 
@@ -43,7 +43,7 @@ class AddressPaces:
 
     frames: PerAddress = field(default_factory=Allowance(per_s=1_000, at_once=2_000).per_address)
     bytes: PerAddress = field(default_factory=Allowance(per_s=2e6, at_once=16e6).per_address)
-    requests: PerAddress = field(default_factory=Allowance(per_s=200, at_once=600).per_address)
+    requests: PerAddress = field(default_factory=Allowance(per_s=50, at_once=100).per_address)
 
 
 class FramePace:
