@@ -13,6 +13,9 @@ from PIL import Image, ImageOps
 MAX_BYTES = 512 * 1024
 MIN_SIDE, MAX_SIDE = 64, 4096
 FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_SCANS = 100
+"""Of a progressive JPEG; encoders write ten, and each is decoded as if it were a picture."""
+_SCAN = b"\xff\xda"
 _QUALITY = 92
 _BEHIND = (200, 200, 200)
 """What shows through where a picture is transparent."""
@@ -30,12 +33,18 @@ class PictureRefused(ValueError):
 def small_square(data: bytes, side: int) -> bytes:
     """A JPEG of `side` x `side` pixels of the middle of a JPEG, PNG or WebP file.
 
-    Raises PictureRefused for anything but one still picture within the limits.
+    Raises PictureRefused for anything but one still picture within the limits, and MemoryError
+    where there is too little memory for it.
     """
     if len(data) > MAX_BYTES:
         raise PictureRefused(
             f"the picture has {len(data)} bytes, at most {MAX_BYTES} are taken",
             "Make it smaller, or save it as a JPEG.",
+        )
+    if data.startswith(b"\xff\xd8") and data.count(_SCAN) > MAX_SCANS:
+        raise PictureRefused(
+            f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
+            "Save it again as an ordinary JPEG.",
         )
     whole = _opaque(_decoded(data, 2 * side))
     square = ImageOps.fit(whole, (side, side), Image.Resampling.LANCZOS)
@@ -67,6 +76,8 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(f"the picture has far more than {MAX_SIDE} pixels a side") from error
+    except MemoryError:
+        raise
     except Exception as error:
         raise PictureRefused(
             "this is no picture that can be read", "Send a JPEG, PNG or WebP file."
@@ -85,6 +96,8 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
     try:
         image.draft(None, (wanted, wanted))
         return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
     except Exception as error:
         raise PictureRefused(
             "the picture is broken: its end or a part of it is missing",

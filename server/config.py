@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
+from .secret import Secret
+
+_TIMES = (
+    *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
+    "unwatched_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +22,10 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
     choice); `stages` processes share the steps of one model (None: a thread runs it);
-    `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and `tls_key`,
+    `max_sessions` None means as many as the warm-up measured. One client, which is an address, has
+    at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one that was not
+    watched or spoken to for `unwatched_s` gives its place to who waits. `trusted_proxies` are
+    addresses whose X-Forwarded-For is believed. Without `tls_cert` and `tls_key`,
     `self_signed` makes a certificate for the host, `tls_names` and this machine.
     Raises ValueError for settings that contradict each other or are not safe.
     """
@@ -34,7 +43,11 @@ class ServerConfig:
     idle_timeout_s: float = 60.0
     send_timeout_s: float = 5.0
     drain_s: float = 5.0
-    token: str | None = None
+    max_per_client: int | None = None
+    max_duration_s: float | None = None
+    unwatched_s: float = 30.0
+    trusted_proxies: tuple[str, ...] = ()
+    token: Secret | None = None
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     tls_cert: Path | None = None
@@ -57,11 +70,15 @@ class ServerConfig:
             )
         if self.max_sessions is not None and self.max_sessions < 1:
             raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
+        if self.max_per_client is not None and self.max_per_client < 1:
+            raise ValueError(f"max_per_client must be at least 1, got {self.max_per_client}")
+        if self.max_duration_s is not None and not self.max_duration_s > 0:
+            raise ValueError(f"max_duration_s must be more than 0, got {self.max_duration_s}")
         if self.max_kbps is not None and not MIN_KBPS <= self.max_kbps <= MAX_KBPS:
             raise ValueError(f"max_kbps must be in {MIN_KBPS}..{MAX_KBPS}, got {self.max_kbps}")
         if not 1.5 <= self.max_lead_chunks <= 16:
             raise ValueError(f"max_lead_chunks must be in 1.5..16, got {self.max_lead_chunks}")
-        for name in ("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"):
+        for name in _TIMES:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self._check_access()
@@ -72,7 +89,7 @@ class ServerConfig:
             raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
         if self.tls_cert is not None and self.self_signed:
             raise ValueError("give either a certificate or self_signed, not both")
-        if self.token == "":
+        if self.token is not None and self.token.matches(""):
             raise ValueError("the token is empty: give a non-empty token or none at all")
         if self.token is None and not is_loopback(self.host):
             raise ValueError(

@@ -8,6 +8,43 @@ from typing import Literal
 
 import structlog
 
+# Without the values of local variables: tokens and what people said are among them.
+_JSON_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+OWN = "rollcast"
+
+
+class BoundedLibraries(logging.Filter):
+    """Lets each message of a library pass `at_once` times, and then once in `every_s`.
+
+    What strangers do is logged by libraries in their own words, and strangers do it often.
+    """
+
+    def __init__(self, at_once: int = 20, every_s: float = 10.0) -> None:
+        super().__init__()
+        self._at_once = at_once
+        self._every_s = every_s
+        self._seen: dict[tuple[str, int, str], tuple[int, float]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write it."""
+        if record.name.partition(".")[0] == OWN:
+            return True
+        key = (record.name, record.levelno, str(record.msg))
+        count, since_s = self._seen.get(key, (0, record.created))
+        if count >= self._at_once:
+            if record.created - since_s < self._every_s:
+                return False
+            since_s = record.created
+        if len(self._seen) >= MOST_MESSAGES:
+            self._seen.clear()
+        self._seen[key] = count + 1, since_s
+        return True
+
+
+MOST_MESSAGES = 1000
+
 
 def configure_logs(
     log_format: Literal["console", "json"], level: Literal["debug", "info", "warning", "error"]
@@ -21,9 +58,13 @@ def configure_logs(
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_JSON_TRACEBACKS, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -31,6 +72,7 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(BoundedLibraries())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -19,12 +19,15 @@ Stage = Literal["step", "receive", "control", "deliver", "encode", "send"]
 _STAGE_BUCKETS_S = tuple(round(0.0005 * 1.2**power, 6) for power in range(46))
 _LEAD_BUCKETS_S = (0.0, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1.0)
 
+RENDERED_FOR_S = 0.25
+
 
 class Metrics:
     """Counters and timers; no label names a session."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._rendered, self._rendered_s = b"", float("-inf")
         self.stage_s = Histogram(
             "rollcast_stage_seconds",
             "Time in a stage: step, deliver per chunk; encode, send per packet; others per message",
@@ -84,8 +87,14 @@ class Metrics:
             self.stage_s.labels(stage).observe(time.perf_counter() - start_s)
 
     def render(self) -> bytes:
-        """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        """All metrics in the Prometheus text format, as they were `RENDERED_FOR_S` ago at most.
+
+        To write them takes ten milliseconds, too long for whoever asks again and again.
+        """
+        now_s = time.monotonic()
+        if now_s - self._rendered_s >= RENDERED_FOR_S:
+            self._rendered, self._rendered_s = generate_latest(self.registry), now_s
+        return self._rendered
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"rollcast_{name}", text, labels, registry=self.registry)

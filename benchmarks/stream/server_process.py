@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -26,7 +27,14 @@ class ServerDied(Exception):
 class ServerProcess:
     """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end."""
 
-    def __init__(self, model: str, *, max_sessions: int, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_sessions: int,
+        threads: int | None = None,
+        token: str | None = None,
+    ) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
@@ -36,7 +44,11 @@ class ServerProcess:
         command += ["--threads", str(threads)] if threads else []
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **({"ROLLCAST_TOKEN": token} if token else {})},
         )
 
     def __enter__(self) -> Self:
@@ -81,6 +93,10 @@ class ServerProcess:
         self.check()
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as reply:
             return parse(reply.read().decode())
+
+    def log_lines(self) -> int:
+        """How many lines the server has written."""
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).count(b"\n")
 
     def rss_mb(self) -> float:
         """Resident memory of the server in megabytes (1e6 bytes)."""

@@ -13,6 +13,7 @@ from ...benchmarks.stream.server_process import ServerDied
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
+from .bench_attack import attack
 from .bench_attention import attention
 from .bench_output import check_model, counts, give, progress
 from .bench_pipeline import pipeline
@@ -28,6 +29,7 @@ def group() -> None:
 
 
 bench.command()(ablation)
+bench.command()(attack)
 bench.command()(attention)
 bench.command()(pipeline)
 bench.command()(quality)

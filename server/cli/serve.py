@@ -16,15 +16,16 @@ from ...models.pipeline.cluster import Cluster
 from ...models.registry import DEFAULT_MODEL, model_names
 from ..allocator import return_large_blocks
 from ..config import ServerConfig
+from ..descriptors import raise_descriptor_limit
+from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .welcome import greet
-
-_BACKLOG = 2048
 
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to bind; another needs --token.")
+        str,
+        typer.Option(help="Address to bind (::, for IPv6 and IPv4); others need --token."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     model: Annotated[
@@ -42,6 +43,12 @@ def serve(
         int | None, typer.Option(min=1, help="Streams at once; by default as many as fit.")
     ] = None,
     max_kbps: Annotated[int | None, typer.Option(help="Highest video bitrate per stream.")] = None,
+    max_per_client: Annotated[
+        int | None, typer.Option(min=1, help="Streams at once from one address.")
+    ] = None,
+    max_duration: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which a stream ends.")
+    ] = None,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds in which a lost connection may resume.")
     ] = 30.0,
@@ -59,6 +66,9 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Further Origin of pages, like https://a.example.")
     ] = None,
+    trust_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded-For is right.")
+    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
     log_format: Annotated[Literal["console", "json"], typer.Option()] = "console",
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
@@ -75,9 +85,11 @@ def serve(
             models=tuple(model or (DEFAULT_MODEL,)),
             threads=threads,
             stages=stages,
-            token=token,
+            token=None if token is None else Secret(token),
             max_sessions=max_sessions,
             max_kbps=max_kbps,
+            max_per_client=max_per_client,
+            max_duration_s=max_duration,
             grace_s=grace,
             self_signed=self_signed,
             tls_cert=tls_cert,
@@ -85,6 +97,7 @@ def serve(
             tls_names=tuple(tls_name or ()),
             allowed_hosts=tuple(allow_host or ()),
             allowed_origins=tuple(allow_origin or ()),
+            trusted_proxies=tuple(trust_proxy or ()),
             log_format=log_format,
             log_level=log_level,
         )
@@ -100,6 +113,7 @@ def _run(config: ServerConfig, *, open_browser: bool) -> None:
     from ..web.app import serve as run
 
     return_large_blocks()
+    raise_descriptor_limit()
     failures: list[str] = []
     # Ctrl+C is how one stops it, so it is no failure.
     with listen(config) as listener, suppress(KeyboardInterrupt):
@@ -121,9 +135,10 @@ def listen(config: ServerConfig) -> socket.socket:
 
     Raises Failure if the address cannot be bound.
     """
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    from ..web.listener import open_listener
+
     try:
-        return socket.create_server((config.host, config.port), family=family, backlog=_BACKLOG)
+        return open_listener(config.host, config.port)
     except OSError as error:
         raise Failure(
             f"cannot listen on {config.host} port {config.port}: {error.strerror}",

@@ -30,7 +30,7 @@ def page_address(config: ServerConfig) -> str:
     host = _EVERYWHERE.get(config.host, config.host)
     shown = f"[{host}]" if ":" in host else host
     scheme = "https" if config.tls else "http"
-    fragment = f"#token={quote(config.token)}" if config.token else ""
+    fragment = f"#token={quote(config.token.reveal())}" if config.token else ""
     return f"{scheme}://{shown}:{config.port}/{fragment}"
 
 

@@ -30,8 +30,9 @@ from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
-from .scheduler import ModelLoad, admit, capacity
+from .scheduler import RETRY_S, ModelLoad, admit, capacity
 from .stream_registry import StreamRegistry
+from .unwatched import longest_unwatched
 
 GOODBYE_S = 1.0
 
@@ -111,19 +112,20 @@ class Engine:
 
     # Streams.
 
-    def create(self, message: SessionCreate, *, audio: bool, picture: bytes | None) -> HostedStream:
+    def create(
+        self, message: SessionCreate, *, audio: bool, picture: bytes | None, client: str = ""
+    ) -> HostedStream:
         """Open a new stream; `picture` is the small square of the message's one.
 
-        Raises a StreamError: engine state, model, request or capacity.
+        `client` is whose quota it counts for. Raises a StreamError: engine state, model, request
+        or capacity.
         """
         model = self._model(message.model)
         info, load = model.info, model.load
         assert info is not None and load is not None, "the model is ready"
         request = stream_request(message, info, picture, secrets.randbelow(2**31))
         now_s = self.now_s()
-        self._admit(load, now_s)
-        if model.host.behind:
-            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
+        self.check_room(message.model, client)
         limit = self.config.max_kbps or MAX_KBPS
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
@@ -137,8 +139,9 @@ class Engine:
             max_under_way=model.host.depth,
             grace_s=self.config.grace_s,
             idle_timeout_s=self.config.idle_timeout_s,
+            max_duration_s=self.config.max_duration_s,
         )
-        stream = HostedStream(Session(info, options, now_s), model.name)
+        stream = HostedStream(Session(info, options, now_s), model.name, client)
         self.streams.add(stream)
         model.host.open(options.session_id, request)
         self.metrics.sessions_opened.inc()
@@ -189,12 +192,36 @@ class Engine:
         assert info is not None, "the model is ready"
         return info
 
+    def check_room(self, name: str | None, client: str) -> None:
+        """Make room for a stream of a model. Raises a StreamError if there is none.
+
+        Where all places are taken, a stream that nobody watches loses its own.
+        """
+        model = self._model(name)
+        self._check_quota(client)
+        assert model.load is not None, "the model is ready"
+        now_s = self.now_s()
+        try:
+            self._admit(model.load, now_s)
+        except Capacity:
+            idle = longest_unwatched(self.streams, now_s, self.config.unwatched_s)
+            if idle is None:
+                raise
+            self._give_up(idle)
+            self._admit(model.load, now_s)
+        if model.host.behind:
+            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
+
     def wake(self) -> None:
         """Look again for something to generate; call after anything a session received."""
         self._wake.set()
 
+    def free_places(self) -> int:
+        """How many more streams fit now."""
+        return max(0, self.places() - len(self.streams))
+
     def places(self) -> int:
-        """How many streams fit."""
+        """How many streams fit in all."""
         if self.config.max_sessions is not None:
             return self.config.max_sessions
         loads = (model.load for model in self.hosted.values())
@@ -354,6 +381,30 @@ class Engine:
         stream.notify()
         if stream.viewer is None:
             self.close(stream.session_id)
+
+    def _give_up(self, stream: HostedStream) -> None:
+        """Take the place of a stream that nobody watches; its connection says why."""
+        limit_s = self.config.unwatched_s
+        stream.session.fail(
+            Capacity(
+                f"nothing was watched or said for {limit_s:g} s, and somebody else waited",
+                hint="Open a stream again when somebody watches it.",
+                retry_after_s=RETRY_S,
+            )
+        )
+        stream.notify()
+        self._log.info("session gave its place to another", session_id=stream.session_id)
+        self.close(stream.session_id)
+
+    def _check_quota(self, client: str) -> None:
+        most = self.config.max_per_client
+        mine = sum(each.client == client for each in self.streams)
+        if most is not None and mine >= most:
+            raise Capacity(
+                f"one client may have {most} streams at once, and has them",
+                hint="Close one of your streams first, or let it end.",
+                retry_after_s=RETRY_S,
+            )
 
     def _admit(self, load: ModelLoad, now_s: float) -> None:
         loads = {name: model.load for name, model in self.hosted.items()}

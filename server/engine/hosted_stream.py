@@ -24,10 +24,12 @@ class Viewer(Protocol):
 class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
-    def __init__(self, session: Session, model: str) -> None:
+    def __init__(self, session: Session, model: str, client: str = "") -> None:
         self.session = session
         self.model = model
         """The name of the model that makes it."""
+        self.client = client
+        """Whose quota it counts for."""
         self.viewer: Viewer | None = None
         self._counted_skips = 0
         self._counted_underruns = 0

@@ -16,6 +16,8 @@ class StreamError(Exception):
     default_hint: ClassVar[str]
     fatal_by_default: ClassVar[bool] = False
     close_code: ClassVar[int] = 4400
+    ends_stream: ClassVar[bool] = True
+    """Whether a fatal one ends the stream as well; if not, the stream may be resumed."""
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class RateLimited(StreamError):
     code = "rate_limited"
     default_hint = "Send fewer messages: merge pointer moves and send audio in longer pieces."
     close_code = 4429
+    ends_stream = False
 
 
 class AudioOverflow(StreamError):
@@ -161,6 +164,7 @@ class Timeout(StreamError):
     default_hint = "Keep sending ack or ping messages, and read what the server sends."
     fatal_by_default = True
     close_code = 4408
+    ends_stream = False
 
 
 ERRORS: tuple[type[StreamError], ...] = (

@@ -7,6 +7,8 @@ from ...models.picture import MAX_BYTES as MAX_PICTURE_BYTES
 PROTOCOL_VERSION = 1
 
 MAX_TEXT_BYTES = 65_536
+MAX_FIRST_TEXT_BYTES = 16_384
+"""Of a text before hello, which may come from anyone."""
 MAX_SOCKET_BYTES = 1 << 20
 MAX_PICTURE_CHARS = -(-MAX_PICTURE_BYTES // 3) * 4
 PICTURES_PER_MINUTE = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...models.contract import ModelInfo, StreamRequest
 from ..protocol.limits import AUDIO_RATE, MAX_KBPS
@@ -19,7 +19,7 @@ class SessionOptions:
     """
 
     session_id: str
-    resume_token: str
+    resume_token: str = field(repr=False)
     request: StreamRequest
     audio: bool = True
     audio_rate: int = AUDIO_RATE
@@ -29,6 +29,8 @@ class SessionOptions:
     """Chunks that may be begun and not finished; a pipeline has several at once."""
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0
+    max_duration_s: float | None = None
+    """How long the stream may last in all; None: as long as its viewer likes."""
 
     def ring_frames(self, info: ModelInfo) -> int:
         """Frames kept for a resume: the lead, and what ran on after the client was lost."""

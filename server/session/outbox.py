@@ -28,6 +28,11 @@ class Outbox:
         """Video frames that wait."""
         return sum(isinstance(item, VideoFrame) for item in self._media)
 
+    @property
+    def unsent_messages(self) -> int:
+        """Messages that wait."""
+        return len(self._messages)
+
     def say(self, message: ServerMessage) -> bool:
         """Queue a message; false when the client has left too many unread."""
         if len(self._messages) >= MAX_MESSAGES:
@@ -51,6 +56,10 @@ class Outbox:
             if isinstance(item, AudioPiece):
                 silence = np.zeros_like(item.samples)
                 self._media[place] = replace(item, samples=silence, discontinuity=True)
+
+    def drop_media(self) -> None:
+        """Keep only what is said."""
+        self._media.clear()
 
     def drop_connection(self) -> None:
         """Keep only the answers that the next connection still wants."""

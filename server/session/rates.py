@@ -56,7 +56,7 @@ class Rates:
 
 
 class TokenBucket:
-    """Permits `rate_per_s` events on average and `burst` at once."""
+    """Permits `rate_per_s` on average and `burst` at once, of events or of anything else."""
 
     def __init__(self, *, rate_per_s: float, burst: float, now_s: float) -> None:
         self._rate_per_s = rate_per_s
@@ -64,11 +64,29 @@ class TokenBucket:
         self._tokens = burst
         self._at_s = now_s
 
-    def take(self, now_s: float) -> bool:
-        """Whether one more event is permitted now."""
+    def take(self, now_s: float, count: float = 1) -> bool:
+        """Whether `count` more are permitted now; if so, they are taken."""
+        self._refill(now_s)
+        if self._tokens < count:
+            return False
+        self._tokens -= count
+        return True
+
+    def spend(self, now_s: float, count: float = 1) -> None:
+        """Take what has happened already, permitted or not."""
+        self._refill(now_s)
+        self._tokens -= count
+
+    def wait_s(self, now_s: float, count: float = 0) -> float:
+        """How long until `count` are permitted and nothing is owed; 0: they are now."""
+        self._refill(now_s)
+        return max(0.0, (count - self._tokens) / self._rate_per_s)
+
+    def full(self, now_s: float) -> bool:
+        """Whether as much is permitted as ever: who asked for it was not here for a while."""
+        self._refill(now_s)
+        return self._tokens >= self._burst
+
+    def _refill(self, now_s: float) -> None:
         self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
         self._at_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

@@ -26,7 +26,14 @@ from ..protocol.client_messages import (
     Tracks,
     TracksClear,
 )
-from ..protocol.errors import InvalidField, OutOfOrder, StreamError, Timeout, WrongResumeToken
+from ..protocol.errors import (
+    InvalidField,
+    OutOfOrder,
+    SessionExpired,
+    StreamError,
+    Timeout,
+    WrongResumeToken,
+)
 from ..protocol.limits import MAX_QUEUED_AUDIO_MS
 from ..protocol.messages import answer
 from ..protocol.packets import Packet, check_duration, samples
@@ -58,7 +65,10 @@ class Session:
         """Chunks generated; the next one has this index."""
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
-        self._heard_s = self._detached_s = now_s
+        self._heard_s = self._detached_s = self._began_s = now_s
+        self._watched_s = now_s
+        """When the viewer was last seen to watch or to speak."""
+        self._shown_us = 0.0
         self._interrupted = 0
         """Steps under way that show speech which nobody should hear any more."""
         self._drop_wanted = False
@@ -90,6 +100,8 @@ class Session:
         match message:
             case Ack():
                 self._pacing.ack(message, now_s)
+                if message.playhead_us > self._shown_us:
+                    self._shown_us, self._watched_s = message.playhead_us, now_s
             case KeyRequest():
                 self._key_wanted = True
                 self._pacing.lost()
@@ -112,6 +124,7 @@ class Session:
         check_supported(self.info, "speech")
         check_duration(packet, self.options.audio_rate)
         self._audio.push(samples(packet), now_s)
+        self._watched_s = now_s
         self._update_state(now_s)
 
     def refuse(self, error: StreamError) -> None:
@@ -171,7 +184,7 @@ class Session:
         self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
         self._pacing.generated(len(chunk.frames), now_s)
         self.chunks += 1
-        if self.attached:
+        if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
 
@@ -219,6 +232,11 @@ class Session:
         return self._audio.queued_ms
 
     @property
+    def unsent_messages(self) -> int:
+        """Messages that wait for the connection to send them."""
+        return self._outbox.unsent_messages
+
+    @property
     def skipped_frames(self) -> int:
         """Frames that were not encoded because the client lagged."""
         return self._pacing.skipped_frames
@@ -250,26 +268,35 @@ class Session:
             self._pacing.tick(now_s)
         if now_s - self._heard_s > self.options.idle_timeout_s:
             self.fail(Timeout(f"nothing was heard for {self.options.idle_timeout_s:g} s"))
+        limit_s = self.options.max_duration_s
+        if limit_s is not None and now_s - self._began_s >= limit_s:
+            self.fail(
+                SessionExpired(
+                    f"a stream may last {limit_s:g} s on this server",
+                    hint="Open a new stream.",
+                    fatal=True,
+                )
+            )
         self._update_state(now_s)
         if self._reports.due(now_s):
             self.say(self._reports.stats(self._now(now_s, sessions), now_s))
 
     def say(self, message: ServerMessage) -> None:
-        """Queue a message for the client."""
-        if not self._outbox.say(message):
+        """Queue a message for the client, unless its last one is about to be sent."""
+        if self.failure is None and not self._outbox.say(message):
             self.fail(Timeout(f"the client left {MAX_MESSAGES} messages unread"))
 
     def fail(self, error: StreamError) -> None:
-        """End the connection: it sends `failure` as its last message."""
+        """End the connection: what was said before is sent, and `failure` as the last message."""
         if self.failure is None:
             self.failure = error
-            self._outbox.drop_connection()
+            self._outbox.drop_media()
 
     def detach(self, now_s: float) -> None:
         """The connection is gone: stop generating and wait for `resume`."""
         self.attached = False
-        if isinstance(self.failure, Timeout):
-            self.failure = None  # it ended a connection, not the stream
+        if self.failure is not None and not self.failure.ends_stream:
+            self.failure = None  # it ended a connection
         self._detached_s = now_s
         self._outbox.drop_connection()
         self._controls.release_held()
@@ -298,8 +325,9 @@ class Session:
         self.options = replace(self.options, audio=audio)
         self.attached, self.failure = True, None
         self.generation += 1
-        self._heard_s = now_s
+        self._heard_s = self._watched_s = now_s
         self._key_wanted = True
+        self._shown_us = self.info.media_us(first)
         self._pacing.restart(first)
         self._reports.restart(now_s)
         if chunks and first > last_seq + 1:
@@ -312,6 +340,10 @@ class Session:
     def position_us(self, now_s: float) -> float:
         """Media time on the viewer's screen."""
         return self._pacing.position_us(now_s)
+
+    def unwatched_s(self, now_s: float) -> float:
+        """How long the viewer was not seen to watch or to speak."""
+        return now_s - self._watched_s
 
     def close(self) -> None:
         """Free everything that was kept."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI, WebSocket
 
 from ...models.pipeline.cluster import Cluster
@@ -26,16 +25,17 @@ from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..metrics import Metrics
 from ..protocol.hello import server_version
-from ..protocol.limits import MAX_SOCKET_BYTES
+from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
-from .draining_protocol import DrainingProtocol
+from .connections import ConnectionLimits
+from .draining_server import DrainingServer, draining_server
+from .failed_logins import FailedLogins
+from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
+from .services import Services
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
-
-CLOSE_TIMEOUT_S = 5
-MAX_CONNECTIONS = 1024
 
 
 def create_app(
@@ -51,9 +51,15 @@ def create_app(
     block; `on_failed` with the reason if they cannot be loaded, on the event loop.
     """
     engine = Engine(config, hosts, Metrics())
-    encoders = Encoders()
-    pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
-    pictures = PictureReader()
+    log = BoundedLog("rollcast.access")
+    services = Services(
+        engine=engine,
+        encoders=Encoders(),
+        encoding=ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode"),
+        pictures=PictureReader(),
+        logins=FailedLogins(config, log),
+        log=log,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,8 +68,8 @@ def create_app(
         yield
         told.cancel()
         await engine.stop()
-        pool.shutdown(cancel_futures=True)
-        pictures.close()
+        services.encoding.shutdown(cancel_futures=True)
+        await services.pictures.close()
 
     app = FastAPI(
         title="rollcast",
@@ -74,15 +80,16 @@ def create_app(
     )
     app.state.engine = engine
     app.add_middleware(SafeHeaders, config=config)
-    app.include_router(build_router(engine))
+    app.include_router(build_router(engine, services.logins))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 
     @app.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
-        socket = ClientSocket(websocket, engine.metrics, config.send_timeout_s)
-        await Connection(socket, engine, encoders, pool, pictures).run()
+        wire = websocket.scope[WIRE]
+        socket = ClientSocket(websocket, wire, engine.metrics, config.send_timeout_s)
+        await Connection(socket, services).run()
 
     return app
 
@@ -98,50 +105,17 @@ async def _tell(
         on_failed(engine.reason)
 
 
-class DrainingServer(uvicorn.Server):
-    """uvicorn, but clients are told and given time before their sockets are closed.
-
-    The application cannot do that itself: it hears of the end only after its sockets are closed.
-    """
-
-    async def shutdown(self, sockets: list[object] | None = None) -> None:
-        """Drain the engine, then let uvicorn close what is left."""
-        app = self.config.app
-        assert isinstance(app, FastAPI), type(app)
-        for server in self.servers:
-            server.close()
-        if not self.force_exit:
-            await app.state.engine.drain()
-        await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
-
-
 def build_server(
     config: ServerConfig,
     hosts: Sequence[ModelHost],
     *,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> DrainingServer:
     """A uvicorn server for `config` that has not been started; see `create_app` for the calls."""
-    cert, key = _certificate(config)
-    return DrainingServer(
-        uvicorn.Config(
-            create_app(config, hosts, on_ready=on_ready, on_failed=on_failed),
-            host=config.host,
-            port=config.port,
-            loop="asyncio",
-            ws=DrainingProtocol,
-            ws_per_message_deflate=False,
-            ws_max_size=MAX_SOCKET_BYTES,
-            timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
-            limit_concurrency=MAX_CONNECTIONS,
-            log_config=None,
-            server_header=False,
-            ssl_certfile=cert,
-            ssl_keyfile=key,
-            ssl_version=ssl.PROTOCOL_TLS_SERVER,
-        )
-    )
+    app = create_app(config, hosts, on_ready=on_ready, on_failed=on_failed)
+    return draining_server(app, config, _certificate(config), limits)
 
 
 def serve(
@@ -181,11 +155,10 @@ def _pipeline(config: ServerConfig, name: str) -> Pipeline:
     return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
 
 
-def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:
+def _certificate(config: ServerConfig) -> tuple[Path, Path] | None:
     if config.tls_cert is not None and config.tls_key is not None:
-        return str(config.tls_cert), str(config.tls_key)
+        return config.tls_cert, config.tls_key
     if not config.self_signed:
-        return None, None
+        return None
     names = [*own_names(config.host), *config.allowed_hosts, *config.tls_names]
-    cert, key = self_signed(config.state_dir or default_state_dir(), names)
-    return str(cert), str(key)
+    return self_signed(config.state_dir or default_state_dir(), names)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import (
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketDisconnected,
+    WebSocketState,
+)
 
 from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
@@ -17,14 +23,34 @@ from ..protocol.server_messages import ServerMessage
 from .inbox import Inbox
 
 
-class ClientSocket:
-    """One accepted socket; a send that stalls for `send_timeout_s` raises Timeout."""
+class Wire(Protocol):
+    """The connection below a socket."""
 
-    def __init__(self, socket: WebSocket, metrics: Metrics, send_timeout_s: float) -> None:
+    def stream_opened(self) -> None:
+        """It is a viewer from now on, which may send more than a stranger."""
+        ...
+
+    def abort(self) -> None:
+        """End it now, whatever waits to be sent."""
+        ...
+
+
+class ClientSocket:
+    """One accepted socket; a send that stalls for `send_timeout_s` ends it and raises Timeout."""
+
+    def __init__(
+        self, socket: WebSocket, wire: Wire, metrics: Metrics, send_timeout_s: float
+    ) -> None:
         self._socket = socket
+        self._wire = wire
         self._metrics = metrics
         self._send_timeout_s = send_timeout_s
         self._inbox = Inbox(asyncio.get_running_loop().time())
+
+    @property
+    def address(self) -> str:
+        """Where the client is, as far as proxies that are trusted say."""
+        return self._socket.client.host if self._socket.client else ""
 
     @property
     def origin(self) -> str | None:
@@ -36,9 +62,20 @@ class ClientSocket:
         """The Host header."""
         return self._socket.headers.get("host")
 
+    def greeted(self) -> None:
+        """The client has said hello and may send large messages from now on."""
+        self._inbox.greeted = True
+
+    def stream_opened(self) -> None:
+        """The client has a stream and may send as much as a viewer does."""
+        self._wire.stream_opened()
+
     async def receive(self) -> ClientMessage | Packet:
         """The next message. Raises WebSocketDisconnect, or StreamError for a client's mistake."""
-        event = await self._socket.receive()
+        try:
+            event = await self._socket.receive()
+        except WebSocketDisconnected as gone:
+            raise WebSocketDisconnect(1006) from gone
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
         now_s = asyncio.get_running_loop().time()
@@ -82,7 +119,10 @@ class ClientSocket:
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 yield
+        except WebSocketDisconnected as gone:
+            raise WebSocketDisconnect(1006) from gone
         except TimeoutError as stalled:
+            self._wire.abort()
             raise Timeout(f"the client read nothing for {self._send_timeout_s:g} s") from stalled
 
 

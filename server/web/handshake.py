@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.engine import Engine
 from ..engine.hosted_stream import HostedStream
-from ..media.encoder import Encoders
-from ..media.pictures import PictureReader
 from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
 from ..protocol.errors import OutOfOrder, StreamError, UnsupportedVersion
 from ..protocol.fields import Codec
@@ -15,8 +12,10 @@ from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
 from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
+from .addresses import network_of
 from .client_socket import ClientSocket
-from .security import check_origin, check_token
+from .security import check_origin
+from .services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +28,29 @@ class OpenedStream:
     resumed: bool
 
 
-async def shake_hands(
-    socket: ClientSocket, engine: Engine, encoders: Encoders, pictures: PictureReader
-) -> OpenedStream:
+async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
+    engine, encoders = services.engine, services.encoders
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
     if PROTOCOL_VERSION not in hello.versions:
         raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-    check_token(hello.token, engine.config)
+    now_s = engine.now_s()
+    services.logins.check(hello.token, host=socket.address, over="websocket", now_s=now_s)
+    socket.greeted()
     codec = encoders.choose(hello.codecs)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         try:
-            return await _open(await socket.receive(), hello, codec, engine, pictures)
+            message = await socket.receive()
+            opened = await _open(message, hello, codec, services, network_of(socket.address))
         except StreamError as error:
             if error.fatal:
                 raise
             await socket.refuse(error)
+        else:
+            socket.stream_opened()
+            return opened
 
 
 def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
@@ -92,15 +96,18 @@ async def _open(
     message: ClientMessage | Packet,
     hello: ClientHello,
     codec: Codec,
-    engine: Engine,
-    pictures: PictureReader,
+    services: Services,
+    client: str,
 ) -> OpenedStream:
+    engine = services.engine
     match message:
         case SessionCreate():
             picture = None
             if message.picture is not None:
-                picture = await pictures.read(message.picture, engine.model(message.model))
-            stream = engine.create(message, audio=hello.audio, picture=picture)
+                info = engine.model(message.model)
+                engine.check_room(message.model, client)
+                picture = await services.pictures.read(message.picture, info)
+            stream = engine.create(message, audio=hello.audio, picture=picture, client=client)
             return OpenedStream(stream, codec, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)

@@ -27,6 +27,9 @@ _HEADERS = {
     "permissions-policy": "microphone=(self), camera=(), geolocation=()",
     "x-frame-options": "DENY",
 }
+# Browsers heed it for names only, and not where a certificate is not trusted. Not for localhost: it
+# would hold for every other server of this machine.
+_STRICT = "max-age=31536000"
 
 
 class PageFiles(StaticFiles):
@@ -43,7 +46,9 @@ class PageFiles(StaticFiles):
 
 
 class SafeHeaders:
-    """ASGI middleware: refuses foreign host names and adds the security headers."""
+    """ASGI middleware: refuses foreign host names, adds the security headers, and makes of HEAD a
+    GET, whose body the HTTP protocol leaves out.
+    """
 
     def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
         self._app = app
@@ -65,9 +70,18 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
                 headers["content-security-policy"] = content_security_policy(host)
+                if self._config.tls and _name(host) != "localhost":
+                    headers["strict-transport-security"] = _STRICT
             await send(message)
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send_safely)
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    return host.rpartition(":")[0].lower() if re.search(r":\d+$", host) else host.lower()
 
 
 def content_security_policy(host: str) -> str:

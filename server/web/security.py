@@ -7,7 +7,6 @@ the host names that this server answers to.
 
 from __future__ import annotations
 
-import hmac
 from urllib.parse import urlsplit
 
 from ..config import ServerConfig, is_loopback
@@ -51,7 +50,7 @@ def check_token(given: str | None, config: ServerConfig) -> None:
     """Raise Unauthorized unless the token is right or none is needed."""
     if config.token is None:
         return
-    if given is None or not hmac.compare_digest(given.encode(), config.token.encode()):
+    if given is None or not config.token.matches(given):
         raise Unauthorized("the token is missing or wrong", field="token")
 
 

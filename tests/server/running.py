@@ -23,7 +23,9 @@ from rollcast.server.config import ServerConfig
 from rollcast.server.engine.engine import Engine
 from rollcast.server.engine.model_host import ModelHost
 from rollcast.server.protocol.packets import Flags, Kind, Packet, encode_packet, parse_packet
+from rollcast.server.secret import Secret
 from rollcast.server.web.app import DrainingServer, build_server
+from rollcast.server.web.connections import ConnectionLimits
 
 # Far from what anything takes on an idle machine, and less than the time for which a server keeps a
 # stream that was left: what is freed at once differs from what is freed then.
@@ -59,6 +61,8 @@ async def running(
     hosts: Sequence[ModelHost] | None = None,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
+    limits: ConnectionLimits | None = None,
+    token: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Start a server, wait until it is ready, stop it at the end.
@@ -66,9 +70,11 @@ async def running(
     Its models are those of `load`, each in the thread of its host, or those of `hosts`.
     """
     settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
+    if token is not None:
+        settings["token"] = Secret(token)
     config = ServerConfig(port=0, **settings)
     hosts = hosts or in_threads(load, config.models)
-    server = build_server(config, hosts, on_ready=on_ready, on_failed=on_failed)
+    server = build_server(config, hosts, on_ready=on_ready, on_failed=on_failed, limits=limits)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rollcast.server.config import ServerConfig, is_loopback
+from rollcast.server.secret import Secret
 
 
 def test_the_defaults_are_for_this_machine_only() -> None:
@@ -18,7 +19,7 @@ def test_the_defaults_are_for_this_machine_only() -> None:
 def test_a_bind_to_the_network_needs_a_token(host: str) -> None:
     with pytest.raises(ValueError, match="needs a token"):
         ServerConfig(host=host)
-    assert ServerConfig(host=host, token="secret").host == host
+    assert ServerConfig(host=host, token=Secret("secret")).host == host
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_bind_to_the_network_needs_a_token(host: str) -> None:
             {"tls_cert": Path("a"), "tls_key": Path("b"), "self_signed": True},
             "not both",
         ),
-        ({"token": ""}, "token is empty"),
+        ({"token": Secret("")}, "token is empty"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -14,6 +14,7 @@ from rollcast.server.cli import serve as serve_command
 from rollcast.server.cli.app import main
 from rollcast.server.cli.welcome import greet, has_desktop, page_address
 from rollcast.server.config import ServerConfig
+from rollcast.server.secret import Secret
 
 from ..running import running, until
 
@@ -54,7 +55,21 @@ def test_every_option_arrives(served: list[ServerConfig]) -> None:
     serve(
         *("--host", "0.0.0.0", "--port", "9000", "--model", "pocket", "--model", "test-pattern"),
         *("--threads", "2", "--token", "t", "--max-sessions", "3", "--max-kbps", "900"),
-        *("--grace", "5", "--self-signed", "--tls-name", "a.lan", "--allow-host", "b.lan"),
+        *(
+            "--grace",
+            "5",
+            "--max-per-client",
+            "2",
+            "--max-duration",
+            "600",
+            "--trust-proxy",
+            "10.0.0.1",
+            "--self-signed",
+            "--tls-name",
+            "a.lan",
+            "--allow-host",
+            "b.lan",
+        ),
         *("--allow-origin", "https://c.lan", "--no-open", "--log-format", "json"),
         *("--log-level", "warning"),
     )
@@ -64,9 +79,12 @@ def test_every_option_arrives(served: list[ServerConfig]) -> None:
             port=9000,
             models=("pocket", "test-pattern"),
             threads=2,
-            token="t",
+            token=Secret("t"),
             max_sessions=3,
             max_kbps=900,
+            max_per_client=2,
+            max_duration_s=600,
+            trusted_proxies=("10.0.0.1",),
             grace_s=5,
             self_signed=True,
             tls_names=("a.lan",),
@@ -83,12 +101,12 @@ def test_the_token_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ROLLCAST_TOKEN", "hush")
     serve("--host", "0.0.0.0")
-    assert served[0].token == "hush"
+    assert served[0].token == Secret("hush")
 
 
 def test_the_address_is_one_a_browser_here_can_open() -> None:
     assert page_address(ServerConfig()) == "http://127.0.0.1:8000/"
-    everywhere = ServerConfig(host="0.0.0.0", token="a b", self_signed=True, port=9)
+    everywhere = ServerConfig(host="0.0.0.0", token=Secret("a b"), self_signed=True, port=9)
     assert page_address(everywhere) == "https://127.0.0.1:9/#token=a%20b"
     assert page_address(ServerConfig(host="::1")) == "http://[::1]:8000/"
 
@@ -119,7 +137,7 @@ def test_the_greeting_tells_the_address_but_no_log_the_token(
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr("rollcast.server.cli.welcome.has_desktop", lambda: True)
-    greet(ServerConfig(token="hush"), open_browser=True)
+    greet(ServerConfig(token=Secret("hush")), open_browser=True)
     assert "Rollcast is ready: http://127.0.0.1:8000/ " in capsys.readouterr().err
     assert opened == ["http://127.0.0.1:8000/#token=hush"]
     greet(ServerConfig(), open_browser=False)

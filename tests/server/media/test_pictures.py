@@ -248,7 +248,7 @@ async def test_the_loop_goes_on_while_a_picture_is_looked_at() -> None:
         await asyncio.sleep(0.001)
         longest_s = max(longest_s, loop.time() - begin_s)
     took_s = loop.time() - took_s
-    reader.close()
+    await reader.close()
     assert await work
     assert longest_s < max(0.1, took_s / 3), (longest_s, took_s)
 

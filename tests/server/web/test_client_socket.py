@@ -32,13 +32,27 @@ class FakeWebSocket:
         self.sent.append((code, reason))
 
 
-def socket(fake: Any) -> ClientSocket:
-    return ClientSocket(fake, Metrics(), send_timeout_s=0.05)
+class FakeWire:
+    """Remembers whether it was aborted."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def stream_opened(self) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
-async def test_a_stalled_send_is_a_timeout() -> None:
+def socket(fake: Any, wire: FakeWire | None = None) -> ClientSocket:
+    return ClientSocket(fake, wire or FakeWire(), Metrics(), send_timeout_s=0.05)
+
+
+async def test_a_stalled_send_is_a_timeout_and_ends_the_connection_at_once() -> None:
+    wire = FakeWire()
     with pytest.raises(Timeout, match=r"read nothing for 0\.05 s"):
-        await socket(FakeWebSocket(stalls=True)).say(Pong(t_ms=1, server_ms=2))
+        await socket(FakeWebSocket(stalls=True), wire).say(Pong(t_ms=1, server_ms=2))
+    assert wire.aborted
 
 
 async def test_a_fatal_error_is_said_and_then_closes_with_its_code() -> None:

@@ -4,11 +4,12 @@ import pytest
 
 from rollcast.server.config import ServerConfig
 from rollcast.server.protocol.errors import ForbiddenOrigin, Unauthorized
+from rollcast.server.secret import Secret
 from rollcast.server.web.security import bearer, check_origin, check_token, host_allowed
 
 LOCAL = ServerConfig(allowed_hosts=("lan.test",), allowed_origins=("https://partner.example",))
-PUBLIC = ServerConfig(host="0.0.0.0", token="secret")
-NAMED = ServerConfig(host="0.0.0.0", token="secret", allowed_hosts=("video.example",))
+PUBLIC = ServerConfig(host="0.0.0.0", token=Secret("secret"))
+NAMED = ServerConfig(host="0.0.0.0", token=Secret("secret"), allowed_hosts=("video.example",))
 
 
 @pytest.mark.parametrize(

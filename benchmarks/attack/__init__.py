@@ -1,0 +1,1 @@
+"""Attacks on the real server beside a healthy viewer."""

@@ -1,0 +1,175 @@
+"""Each attack beside a healthy viewer: how long that was dry, and how the server was meanwhile.
+
+Every attack meets a fresh server with a token, so that none pays for what another left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+from ..rounding import rounded
+from ..stream.server_process import ServerDied, ServerProcess
+from .attacks import ATTACKS, UNREAD
+
+NOTHING = "nothing"
+"""The name of the row without an attack, which the others are held against."""
+MOST_DRY_S = 0.3
+"""Of 22 s: what an attack may cost a healthy viewer."""
+PROBE_EVERY_S = 0.5
+PROBE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttackBenchOptions:
+    """What to run."""
+
+    model: str
+    attacks: tuple[str, ...] = (NOTHING, *ATTACKS)
+    seconds: float = 22.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttackRow:
+    """What the viewer and the server had of one attack.
+
+    `health_s` is the longest time that `/health` took, `health_failed` how often it gave no 200;
+    `log_lines` and `memory_mb` (1e6 bytes) what the server wrote and grew by meanwhile.
+    """
+
+    attack: str
+    dry_s: float
+    frames: int
+    reconnects: int
+    health_s: float
+    health_failed: int
+    log_lines: int
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttackReport:
+    """All of it."""
+
+    model: str
+    seconds: float
+    rows: list[AttackRow]
+
+    def to_json(self) -> dict[str, object]:
+        """The report as plain values, figures to five digits."""
+        return {key: rounded(value) for key, value in asdict(self).items()}
+
+
+def measure(plan: AttackBenchOptions, say: Callable[[str], None]) -> AttackReport:
+    """Run the plan; `say` is told what goes on. Raises ServerDied."""
+    rows: list[AttackRow] = []
+    for name in plan.attacks:
+        say(f"{name}, {plan.seconds:g} s")
+        rows.append(_measure(plan, name))
+    return AttackReport(plan.model, plan.seconds, rows)
+
+
+@dataclass
+class _Health:
+    """Looks at `/health` now and then."""
+
+    url: str
+    took_s: list[float] = field(default_factory=list)
+    failed: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        """Until it is over."""
+        while not self.over.wait(PROBE_EVERY_S):
+            begin_s = time.monotonic()
+            try:
+                with urllib.request.urlopen(self.url + "/health", timeout=PROBE_TIMEOUT_S):
+                    pass
+            except OSError:
+                self.failed += 1
+            self.took_s.append(time.monotonic() - begin_s)
+
+
+def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
+    token = secrets.token_hex(16)
+    with ServerProcess(plan.model, max_sessions=1 + UNREAD, token=token) as server:
+        server.wait_ready()
+        health = _Health(server.url)
+        looks = threading.Thread(target=health.look)
+        with _process("watcher", [server.url, str(plan.seconds)], token) as watcher:
+            _await_line(watcher, "steady")
+            lines, memory_mb = server.log_lines(), server.rss_mb()
+            looks.start()
+            try:
+                with _attack(name, server.port, token):
+                    seen = json.loads(_last_line(watcher))
+                    grown_mb = server.rss_mb() - memory_mb
+            finally:
+                health.over.set()
+                looks.join()
+        return AttackRow(
+            attack=name,
+            dry_s=seen["dry_s"],
+            frames=int(seen["frames"]),
+            reconnects=int(seen["reconnects"]),
+            health_s=max(health.took_s, default=0.0),
+            health_failed=health.failed,
+            log_lines=server.log_lines() - lines,
+            memory_mb=grown_mb,
+        )
+
+
+@contextmanager
+def _attack(name: str, port: int, token: str) -> Iterator[None]:
+    if name == NOTHING:
+        yield
+        return
+    with _process("attacks", [name, str(port)], token) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _process(module: str, arguments: Sequence[str], token: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", f"rollcast.benchmarks.attack.{module}", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "ROLLCAST_TOKEN": token},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+
+def _await_line(process: subprocess.Popen[str], wanted: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == wanted:
+            return
+    raise ServerDied("the viewer ended before it saw anything")
+
+
+def _last_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    lines = process.stdout.read().strip().splitlines()
+    if not lines:
+        raise ServerDied("the viewer lost its stream")
+    return lines[-1]

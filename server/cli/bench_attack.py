@@ -1,0 +1,70 @@
+"""`rollcast bench attack`: what attacks cost a healthy viewer of the real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ...benchmarks.attack.attack import (
+    MOST_DRY_S,
+    NOTHING,
+    AttackBenchOptions,
+    AttackReport,
+    measure,
+)
+from ...benchmarks.attack.attacks import ATTACKS
+from ...benchmarks.stream.server_process import ServerDied
+from ...models.registry import DEFAULT_MODEL
+from .bench_output import check_model, give, progress
+from .failure import EXIT_USAGE, Failure, as_failure
+
+
+def attack(
+    model: Annotated[str, typer.Option(help="A name of `rollcast models`.")] = DEFAULT_MODEL,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One attack alone; may be repeated.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=2, help="Measured time for each.")] = 22.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
+) -> None:
+    """Attack a server of its own, and measure how long a healthy viewer beside it is dry."""
+    check_model(model)
+    names = (NOTHING, *ATTACKS)
+    for name in only or ():
+        if name not in names:
+            known = ", ".join(names)
+            raise Failure(f"there is no attack {name!r}; known: {known}", exit_code=EXIT_USAGE)
+    plan = AttackBenchOptions(model, tuple(only or names), seconds)
+    with as_failure():
+        try:
+            report = measure(plan, progress())
+        except ServerDied as error:
+            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
+    if not give(report.to_json(), as_json=as_json, out=out):
+        _show(report)
+
+
+def _show(report: AttackReport) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attack")
+    headings = ("viewer dry", "reconnects", "slowest /health", "failed", "log lines", "memory")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in report.rows:
+        table.add_row(
+            row.attack,
+            f"{row.dry_s:.2f} s" + ("" if row.dry_s <= MOST_DRY_S else " (!)"),
+            str(row.reconnects),
+            f"{1e3 * row.health_s:.0f} ms",
+            str(row.health_failed),
+            str(row.log_lines),
+            f"{row.memory_mb:+.0f} MB",
+        )
+    console = Console(highlight=False, width=100)
+    console.print(f"{report.model}, {report.seconds:g} s each", markup=False)
+    console.print(table)

@@ -1,0 +1,66 @@
+"""The listening socket: it counts what it accepts, and accepts no more than there is room for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from .connections import Connections, Peer
+
+BACKLOG = 2048
+"""Connections that the operating system keeps for us while we are busy."""
+SILENCE_S = 1
+"""How long Linux keeps a connection to itself on which nothing was said; who says something at
+once is accepted at once."""
+REFUSED_AT_ONCE = 64
+"""Connections that one call of `accept` may refuse before the event loop has its turn again."""
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; `::` takes IPv4 as well. Raises OSError."""
+    if ":" not in host:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(
+        (host, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=both
+    )
+
+
+class CountingListener(socket.socket):
+    """A listening socket that tells `connections` of each connection and of its end."""
+
+    def __init__(self, listener: socket.socket, connections: Connections) -> None:
+        super().__init__(listener.family, listener.type, listener.proto, fileno=listener.detach())
+        self.setblocking(False)
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_S)
+        self._connections = connections
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection for which there is room. Raises BlockingIOError if there is none."""
+        for _ in range(REFUSED_AT_ONCE):
+            sock, peer = super().accept()
+            counted = _CountedSocket(sock, peer, self._connections)
+            if self._connections.admit(counted, peer, time.monotonic()):
+                return counted, peer
+            counted.close()
+        raise BlockingIOError
+
+
+class _CountedSocket(socket.socket):
+    """An accepted connection."""
+
+    def __init__(self, sock: socket.socket, peer: Peer, connections: Connections) -> None:
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self._peer = peer
+        self._connections = connections
+
+    def dup(self) -> socket.socket:
+        """A plain socket for the same connection, which is not counted."""
+        return socket.fromfd(self.fileno(), self.family, self.type, self.proto)
+
+    def close(self) -> None:
+        """Free the descriptor."""
+        self._connections.closed(self._peer)
+        super().close()

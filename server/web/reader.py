@@ -1,0 +1,137 @@
+"""Hands what a client sends to its session, no faster than the answers leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from ..engine.hosted_stream import HostedStream
+from ..protocol.client_messages import (
+    ClientMessage,
+    PictureChange,
+    SceneChange,
+    SessionClose,
+    Tracks,
+    TracksClear,
+)
+from ..protocol.errors import RateLimited, StreamError
+from ..protocol.packets import Packet
+from ..session.pending import OwnPicture
+from .client_socket import ClientSocket
+from .services import Services
+
+MOST_UNSENT = 64
+"""Messages that wait to be sent to a client of which more is read."""
+TURNS = 8
+"""Messages that are acted on before others have their turn in the event loop."""
+MOST_BEHIND = 64
+"""Controls that may wait for a picture to be looked at."""
+
+InOrder = PictureChange | SceneChange | Tracks | TracksClear
+"""Controls of which a later one decides what an earlier picture leads to."""
+
+
+class Reader:
+    """One client's way in. While a picture of it is looked at everything else goes on.
+
+    Only controls that must not overtake the picture wait for it.
+    """
+
+    def __init__(
+        self,
+        socket: ClientSocket,
+        services: Services,
+        stream: HostedStream,
+        *,
+        ended: Callable[[], bool],
+    ) -> None:
+        self._socket = socket
+        self._services = services
+        self._stream = stream
+        self._ended = ended
+        """Whether another connection has the stream now."""
+        self._behind: deque[InOrder] = deque()
+        self._look: asyncio.Task[None] | None = None
+        self._sent = asyncio.Event()
+
+    def sent(self) -> None:
+        """A message has left: there may be room for more answers."""
+        self._sent.set()
+
+    async def run(self) -> bool:
+        """Read until the connection ends, which raises, or session.close: true."""
+        count = 0
+        try:
+            while True:
+                await self._room_for_answers()
+                try:
+                    message = await self._socket.receive()
+                except StreamError as error:
+                    self._refuse(error)
+                else:
+                    if isinstance(message, SessionClose) and not self._ended():
+                        return True
+                    self._take(message)
+                count += 1
+                if count % TURNS == 0:
+                    await asyncio.sleep(0)
+        finally:
+            if self._look is not None:
+                self._look.cancel()
+
+    async def _room_for_answers(self) -> None:
+        session = self._stream.session
+        while session.unsent_messages > MOST_UNSENT and not self._ended():
+            self._sent.clear()
+            await self._sent.wait()
+
+    def _take(self, message: ClientMessage | Packet) -> None:
+        if self._look is None or not isinstance(message, InOrder):
+            self._act(message)
+        elif len(self._behind) < MOST_BEHIND:
+            self._behind.append(message)
+        else:
+            why = "too many controls wait for a picture to be looked at"
+            self._refuse(RateLimited(why, event_id=message.event_id))
+
+    def _act(self, message: ClientMessage | Packet | OwnPicture) -> None:
+        if self._ended():
+            return
+        if isinstance(message, PictureChange):
+            self._look = asyncio.create_task(self._look_at(message), name="look at picture")
+            return
+        session, now_s = self._stream.session, self._services.engine.now_s()
+        try:
+            with self._services.engine.metrics.time("control"):
+                if isinstance(message, Packet):
+                    session.receive_audio(message, now_s)
+                else:
+                    session.receive(message, now_s)
+        except StreamError as error:
+            self._refuse(error)
+        else:
+            self._moved()
+
+    async def _look_at(self, message: PictureChange) -> None:
+        """Look at a picture, then act on what had to wait for it."""
+        try:
+            picture = await self._services.pictures.control(message, self._stream.session.info)
+        except StreamError as error:
+            self._refuse(error)
+        else:
+            self._act(picture)
+        self._look = None
+        while self._behind and self._look is None:
+            self._act(self._behind.popleft())
+
+    def _refuse(self, error: StreamError) -> None:
+        self._services.engine.metrics.errors.labels(error.code).inc()
+        if not self._ended():
+            self._stream.session.refuse(error)
+            self._moved()
+
+    def _moved(self) -> None:
+        """The session may have something to generate or to say."""
+        self._services.engine.wake()
+        self._stream.notify()
