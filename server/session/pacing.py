@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...models.contract import ModelInfo
 from ..protocol.client_messages import Ack
 from .link import Link, default_kbps
@@ -59,7 +61,8 @@ class Pacing:
     def ack(self, ack: Ack, now_s: float) -> None:
         """The client has said what it shows."""
         stalls = self._playhead.ack(ack.playhead_us, now_s, self.generated_us)
-        self._link.ack(ack.last_seq, ack.decode_queue, now_s)
+        passed_seq = math.floor(ack.playhead_us * self._info.fps / 1e6 + 1e-6) - 1
+        self._link.ack(ack, passed_seq, now_s)
         if stalls and not self._late:
             self._link.stalled(now_s)
 

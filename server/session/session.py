@@ -64,6 +64,10 @@ class Session:
         self._drop_wanted = False
         self._cut = False
         """Whether the next chunk does not continue the one before it."""
+        self._cut_unsaid = False
+        """Whether a frame was skipped that would have told of a discontinuity."""
+        self._seen_us = 0.0
+        """The furthest that the viewer was thought to be: an estimate between acks may go back."""
         self._key_wanted = True
         self._audio_seq = 0
         self._controls = ControlQueue(info, has_picture=options.request.picture is not None)
@@ -189,7 +193,10 @@ class Session:
         while (item := self._outbox.pop()) is not None:
             if not isinstance(item, VideoFrame):
                 return item
+            self._cut_unsaid |= item.discontinuity
             if self._pacing.admit(item.seq, self._outbox.frames, now_s):
+                item = replace(item, discontinuity=self._cut_unsaid)
+                self._cut_unsaid = False
                 return item
         return None
 
@@ -301,6 +308,8 @@ class Session:
         self._heard_s = now_s
         self._key_wanted = True
         self._pacing.restart(first)
+        self._cut_unsaid = False
+        self._seen_us = self.position_us(now_s)
         self._reports.restart(now_s)
         if chunks and first > last_seq + 1:
             chunks[0] = replace(chunks[0], discontinuity=True)
@@ -382,14 +391,14 @@ class Session:
         """Report the state when anything but its figures changed."""
         if not self.attached or self.failure:
             return
-        position_us = self.position_us(now_s)
+        self._seen_us = max(self._seen_us, self.position_us(now_s))
         state = State(
             received=self._audio.receiving(now_s),
-            talking=self._ring.talking_at(position_us),
+            talking=self._ring.talking_at(self._seen_us),
             paused=self.paused,
             queued_audio_ms=self._audio.queued_ms,
             scene=self.scene,
-            pts_us=position_us,
+            pts_us=self._seen_us,
         )
         if self._reports.changed(state):
             self.say(state)
