@@ -18,6 +18,7 @@ Phase = Literal["down", "move", "up", "anchor"]
 class ClientHello(Outgoing):
     """First message on a socket: what the client speaks and can decode, best codec first."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "hello"
     versions: list[int]
     client: str = ""
@@ -34,6 +35,7 @@ class SessionCreate(Outgoing):
     `audio_rate` is that of the audio that the client will send, in samples per second.
     """
 
+    event_id: str | None = None
     type: ClassVar[str] = "session.create"
     model: str | None = None
     scene: str | None = None
@@ -48,6 +50,7 @@ class SessionCreate(Outgoing):
 class SessionResume(Outgoing):
     """Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "session.resume"
     session_id: str
     resume_token: str
@@ -58,6 +61,7 @@ class SessionResume(Outgoing):
 class SessionClose(Outgoing):
     """End the stream and free it at once."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "session.close"
 
 
@@ -161,6 +165,7 @@ class SeedChange(Control):
 class Ack(Outgoing):
     """What the client shows now: media time, last video seq drawn, frames waiting and dropped."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "ack"
     playhead_us: float
     last_seq: int
@@ -172,6 +177,7 @@ class Ack(Outgoing):
 class KeyRequest(Outgoing):
     """Ask for a key frame."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "key"
 
 
@@ -179,6 +185,7 @@ class KeyRequest(Outgoing):
 class Ping(Outgoing):
     """Ask for the server's clock; `t_ms` comes back unchanged."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "ping"
     t_ms: float
 
@@ -424,13 +431,18 @@ class EngineRestarting(Incoming):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorNotice(Incoming):
-    """Something went wrong that answers no event_id; a fatal one closes the socket."""
+    """Something went wrong that is no answer to a control; a fatal one closes the socket.
+
+    `event_id` is that of the message at fault, `seq` that of the packet, if it could be read.
+    """
 
     type: ClassVar[str] = "error"
     code: str
     message: str
     field: str | None = None
     hint: str | None = None
+    event_id: str | None = None
+    seq: int | None = None
     fatal: bool
     retry_after_s: float | None = None
 

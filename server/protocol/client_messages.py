@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .fields import EventId, Message, Name, PictureText, Seed, Text, TrackId
+from .fields import WHOLE, EventId, Message, Name, PictureText, Seed, Text, TrackId
 from .limits import (
     MAX_AUDIO_RATE,
     MAX_KBPS,
@@ -23,18 +23,24 @@ from .limits import (
 )
 
 
-class ClientHello(Message):
+class Request(Message):
+    """What is no control: its `event_id`, if it has one, comes back in an error about it."""
+
+    event_id: EventId | None = None
+
+
+class ClientHello(Request):
     """First message on a socket: what the client speaks and can decode, best codec first."""
 
     type: Literal["hello"] = "hello"
-    versions: Annotated[list[int], Field(min_length=1, max_length=16)]
+    versions: Annotated[list[Annotated[int, WHOLE]], Field(min_length=1, max_length=16)]
     client: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
     token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = None
 
 
-class SessionCreate(Message):
+class SessionCreate(Request):
     """Open a new stream; what is left out is the server's choice.
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
@@ -47,20 +53,20 @@ class SessionCreate(Message):
     picture: PictureText | None = None
     prompt: Text | None = None
     seed: Seed | None = None
-    max_kbps: Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS)] | None = None
-    audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE)] | None = None
+    max_kbps: Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS), WHOLE] | None = None
+    audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE), WHOLE] | None = None
 
 
-class SessionResume(Message):
+class SessionResume(Request):
     """Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1."""
 
     type: Literal["session.resume"] = "session.resume"
     session_id: Name
     resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
-    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1)]
+    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
 
 
-class SessionClose(Message):
+class SessionClose(Request):
     """End the stream and free it at once."""
 
     type: Literal["session.close"] = "session.close"
@@ -72,7 +78,7 @@ class Prompt(Message):
     type: Literal["prompt"] = "prompt"
     event_id: EventId
     text: Text
-    transition_chunks: Annotated[int, Field(ge=0, le=MAX_TRANSITION_CHUNKS)] = 0
+    transition_chunks: Annotated[int, Field(ge=0, le=MAX_TRANSITION_CHUNKS), WHOLE] = 0
 
 
 class SceneChange(Message):
@@ -160,27 +166,27 @@ class SeedChange(Message):
     seed: Seed
 
 
-class Ack(Message):
+class Ack(Request):
     """What the client shows now: media time, last video seq drawn, frames waiting and dropped."""
 
     type: Literal["ack"] = "ack"
     playhead_us: Annotated[float, Field(ge=0, le=2.0**53)]
-    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1)]
-    decode_queue: Annotated[int, Field(ge=0, le=100_000)] = 0
-    dropped: Annotated[int, Field(ge=0, le=2**53)] = 0
+    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
+    decode_queue: Annotated[int, Field(ge=0, le=100_000), WHOLE] = 0
+    dropped: Annotated[int, Field(ge=0, le=2**53), WHOLE] = 0
 
 
-class KeyRequest(Message):
+class KeyRequest(Request):
     """Ask for a key frame."""
 
     type: Literal["key"] = "key"
 
 
-class Ping(Message):
+class Ping(Request):
     """Ask for the server's clock; `t_ms` comes back unchanged."""
 
     type: Literal["ping"] = "ping"
-    t_ms: float
+    t_ms: Annotated[float, Field(ge=-(2.0**53), le=2.0**53)]
 
 
 Control = (

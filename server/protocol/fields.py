@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .limits import (
     MAX_EVENT_ID_CHARS,
@@ -15,11 +15,18 @@ from .limits import (
     MAX_TRACK_ID,
 )
 
+
+def _without_fraction(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_without_fraction)
+"""In JSON 2.0 is an integer too, and some languages write it so."""
 Codec = Literal["h264", "vp8", "jpeg"]
 EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
+TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID), WHOLE]
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
 # its length is checked by the parser, which can say what to do about it
 PictureText = Annotated[

@@ -130,7 +130,7 @@ def page_types() -> str:
 
 def _python_class(schemas: dict[str, Any], name: str, base: str) -> list[str]:
     schema = schemas[name]
-    is_control = base == "Outgoing" and "event_id" in schema["properties"]
+    is_control = base == "Outgoing" and "event_id" in schema.get("required", ())
     lines = [
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         f"class {_PYTHON.name(name)}({'Control' if is_control else base}):",

@@ -9,7 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from .errors import InvalidField, TooLarge, UnknownType, UnsupportedVersion
+from .errors import InvalidField, StreamError, TooLarge, UnknownType, UnsupportedVersion
 from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, PROTOCOL_VERSION
 
 HEADER = struct.Struct("<BBHIdIId")
@@ -92,14 +92,29 @@ def parse_packet(data: bytes) -> Packet:
 def parse_uplink(data: bytes) -> Packet:
     """Read a client's packet: only audio, of a length that some rate permits.
 
-    Raises a StreamError.
+    Raises a StreamError, with the packet's `seq` where that can be read.
     """
-    packet = parse_packet(data)
+    try:
+        packet = parse_packet(data)
+        _check_uplink(packet)
+    except StreamError as error:
+        if len(data) >= HEADER.size:
+            error.seq = HEADER.unpack_from(data)[3]
+        raise
+    return packet
+
+
+def _check_uplink(packet: Packet) -> None:
     if packet.kind is not Kind.AUDIO_IN:
         raise UnknownType(
             f"a client sends only packets of kind {int(Kind.AUDIO_IN)}, got {int(packet.kind)}",
             field="kind",
         )
+    for name in ("flags", "chunk", "generation", "server_ms"):
+        if value := getattr(packet, name):
+            raise InvalidField(
+                f"{name} is the server's to say and must be 0, got {value}", field=name
+            )
     if not packet.payload or len(packet.payload) % 2:
         raise InvalidField(
             f"audio is 16-bit samples: the payload must have an even length over 0, "
@@ -107,7 +122,6 @@ def parse_uplink(data: bytes) -> Packet:
             field="payload",
         )
     check_duration(packet, MAX_AUDIO_RATE)
-    return packet
 
 
 def check_duration(packet: Packet, rate: int) -> None:

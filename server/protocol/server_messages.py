@@ -181,13 +181,18 @@ class EngineRestarting(Message):
 
 
 class ErrorMessage(Message):
-    """Something went wrong that answers no event_id; a fatal one closes the socket."""
+    """Something went wrong that is no answer to a control; a fatal one closes the socket.
+
+    `event_id` is that of the message at fault, `seq` that of the packet, if it could be read.
+    """
 
     type: Literal["error"] = "error"
     code: str
     message: str
     field: str | None = None
     hint: str | None = None
+    event_id: str | None = None
+    seq: int | None = None
     fatal: bool
     retry_after_s: float | None = None
 

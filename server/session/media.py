@@ -109,9 +109,7 @@ class ChunkRing:
 
     def talking_at(self, position_us: float) -> bool:
         """Whether the chunk on the screen carries speech; the last one stays there at its end."""
-        begun = [
-            chunk for chunk in self._chunks if chunk.pts_us(chunk.first_seq) <= position_us
-        ]
+        begun = [chunk for chunk in self._chunks if chunk.pts_us(chunk.first_seq) <= position_us]
         return begun[-1].talking if begun else False
 
     def mute_from(self, position_us: float) -> None:

@@ -93,6 +93,7 @@ class Session:
         self._heard_s = now_s
         match message:
             case Ack():
+                self._check_generated(message.last_seq)
                 self._pacing.ack(message, now_s)
             case KeyRequest():
                 self._key_wanted = True
@@ -295,8 +296,7 @@ class Session:
         """Raise a StreamError unless this client may go on with the stream."""
         if not hmac.compare_digest(token.encode(), self.options.resume_token.encode()):
             raise WrongResumeToken("the resume_token does not belong to this session")
-        if last_seq >= self.frames:
-            raise InvalidField(f"seq {last_seq} was never generated", field="last_seq")
+        self._check_generated(last_seq)
 
     def resume(self, last_seq: int, *, audio: bool, now_s: float) -> int:
         """Go on over a new connection after frame `last_seq`; returns the next video seq."""
@@ -329,6 +329,10 @@ class Session:
         self._outbox.drop_connection()
 
     # Private.
+
+    def _check_generated(self, last_seq: int) -> None:
+        if last_seq >= self.frames:
+            raise InvalidField(f"seq {last_seq} was never generated", field="last_seq")
 
     def _control_now(self, control: Pause | Resume | AudioEnd | AudioClear, now_s: float) -> None:
         """Controls that act on the session itself are answered at once."""

@@ -13,6 +13,7 @@ from ..protocol.errors import OutOfOrder, StreamError, UnsupportedVersion
 from ..protocol.fields import Codec
 from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
+from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
 from .client_socket import ClientSocket
@@ -41,9 +42,12 @@ async def shake_hands(
     codec = encoders.choose(hello.codecs)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
+        message = None
         try:
-            return await _open(await socket.receive(), hello, codec, engine, pictures)
+            message = await socket.receive()
+            return await _open(message, hello, codec, engine, pictures)
         except StreamError as error:
+            correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
@@ -77,12 +81,14 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
 
 async def _hello(socket: ClientSocket) -> ClientHello:
     while True:
+        message = None
         try:
             message = await socket.receive()
             if isinstance(message, ClientHello):
                 return message
             raise OutOfOrder("the first message must be hello")
         except StreamError as error:
+            correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
@@ -106,5 +112,4 @@ async def _open(
             stream, next_seq = engine.resume(message, audio=hello.audio)
             return OpenedStream(stream, codec, next_seq, resumed=True)
         case _:
-            event_id = getattr(message, "event_id", None)
-            raise OutOfOrder("open a stream first", event_id=event_id)
+            raise OutOfOrder("open a stream first")

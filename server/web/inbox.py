@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..protocol.client_messages import ClientMessage, Control
+from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import RateLimited, StreamError
 from ..protocol.limits import MESSAGES_PER_S, PICTURES_AT_ONCE, PICTURES_PER_MINUTE
-from ..protocol.messages import parse_message, picture_of
+from ..protocol.messages import correlated, parse_message, picture_of
 from ..protocol.packets import Packet, parse_uplink
 from ..session.rates import TokenBucket
 
@@ -27,16 +27,15 @@ class Inbox:
         """Read a text message."""
         permitted = self._permit(now_s)
         message = parse_message(text)
-        event_id = message.event_id if isinstance(message, Control) else None
         if not permitted:
-            raise RateLimited(_OVER, event_id=event_id)
+            raise correlated(RateLimited(_OVER), message)
         if picture_of(message) is not None and not self._pictures.take(now_s):
-            raise RateLimited(
+            refusal = RateLimited(
                 f"more than {PICTURES_PER_MINUTE} pictures a minute",
                 field="picture",
                 hint="Wait some seconds before the next picture.",
-                event_id=event_id,
             )
+            raise correlated(refusal, message)
         return message
 
     def binary(self, data: bytes, now_s: float) -> Packet:
@@ -44,7 +43,7 @@ class Inbox:
         permitted = self._permit(now_s)
         packet = parse_uplink(data)
         if not permitted:
-            raise RateLimited(_OVER)
+            raise correlated(RateLimited(_OVER), packet)
         return packet
 
     def mistake(self, error: StreamError, now_s: float) -> StreamError:

@@ -17,6 +17,7 @@ from ..media.packet_encoder import PacketEncoder
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import PictureChange, SessionClose
 from ..protocol.errors import StreamError, Timeout
+from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
@@ -118,8 +119,9 @@ class Connection:
     async def _read(self, stream: HostedStream) -> bool:
         """Hand messages to the session; true at session.close."""
         while True:
+            cause = None
             try:
-                message = await self._socket.receive()
+                message = cause = await self._socket.receive()
                 if isinstance(message, PictureChange):
                     message = await self._pictures.control(message, stream.session.info)
                 if self._ended is not None:
@@ -134,7 +136,7 @@ class Connection:
                         stream.session.receive(message, now_s)
             except StreamError as error:
                 self._engine.metrics.errors.labels(error.code).inc()
-                stream.session.refuse(error)
+                stream.session.refuse(correlated(error, cause))
             self._engine.wake()
             self._output.set()
 

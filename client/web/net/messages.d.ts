@@ -6,6 +6,7 @@ export type Phase = "down" | "move" | "up" | "anchor";
 
 /** First message on a socket: what the client speaks and can decode, best codec first. */
 export interface ClientHello {
+  event_id?: string | null;
   type: "hello";
   versions: number[];
   client?: string;
@@ -16,6 +17,7 @@ export interface ClientHello {
 
 /** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another. `audio_rate` is that of the audio that the client will send, in samples per second. */
 export interface SessionCreate {
+  event_id?: string | null;
   type: "session.create";
   model?: string | null;
   scene?: string | null;
@@ -28,6 +30,7 @@ export interface SessionCreate {
 
 /** Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1. */
 export interface SessionResume {
+  event_id?: string | null;
   type: "session.resume";
   session_id: string;
   resume_token: string;
@@ -36,6 +39,7 @@ export interface SessionResume {
 
 /** End the stream and free it at once. */
 export interface SessionClose {
+  event_id?: string | null;
   type: "session.close";
 }
 
@@ -123,6 +127,7 @@ export interface SeedChange {
 
 /** What the client shows now: media time, last video seq drawn, frames waiting and dropped. */
 export interface Ack {
+  event_id?: string | null;
   type: "ack";
   playhead_us: number;
   last_seq: number;
@@ -132,11 +137,13 @@ export interface Ack {
 
 /** Ask for a key frame. */
 export interface KeyRequest {
+  event_id?: string | null;
   type: "key";
 }
 
 /** Ask for the server's clock; `t_ms` comes back unchanged. */
 export interface Ping {
+  event_id?: string | null;
   type: "ping";
   t_ms: number;
 }
@@ -327,13 +334,15 @@ export interface EngineRestarting {
   retry_after_s: number;
 }
 
-/** Something went wrong that answers no event_id; a fatal one closes the socket. */
+/** Something went wrong that is no answer to a control; a fatal one closes the socket. `event_id` is that of the message at fault, `seq` that of the packet, if it could be read. */
 export interface ErrorMessage {
   type: "error";
   code: string;
   message: string;
   field?: string | null;
   hint?: string | null;
+  event_id?: string | null;
+  seq?: number | null;
   fatal: boolean;
   retry_after_s?: number | null;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollcast.server.protocol.client_messages import Ack, Pause, Ping, Resume, SceneChange
+from rollcast.server.protocol.errors import InvalidField
 from rollcast.server.protocol.server_messages import State
 from rollcast.server.session.link import Link
 from rollcast.server.session.media import VideoFrame
@@ -224,3 +225,13 @@ def test_talking_does_not_flap_while_playback_stalls_at_any_place() -> None:
         talking = [state.talking for state in bench.messages(State)]
         assert len(talking) - 1 <= 1, (stall_us, talking)
         assert talking[-1]
+
+
+def test_an_ack_of_a_frame_that_was_never_made_is_refused_whole() -> None:
+    bench = Bench()
+    bench.step()
+    bench.drain()
+    with pytest.raises(InvalidField) as caught:
+        bench.say(Ack(playhead_us=160_000, last_seq=4))
+    assert caught.value.field == "last_seq"
+    assert bench.session.position_us(bench.now_s) == 0
