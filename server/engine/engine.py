@@ -31,6 +31,7 @@ from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
 from .scheduler import ModelLoad, admit, capacity
+from .stall_watch import StallWatch
 from .stream_registry import StreamRegistry
 
 GOODBYE_S = 1.0
@@ -47,6 +48,7 @@ class Engine:
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
+        self.stalls = StallWatch(time.monotonic())
         self._driver = Driver(self.hosted, self.streams)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -224,8 +226,10 @@ class Engine:
                 self._failed(model, failed)
 
     async def _drive_until_cancelled(self) -> None:
+        self.stalls.beat(self.now_s())
         while True:
             now_s = self.now_s()
+            self._excuse(self.stalls.beat(now_s), now_s)
             self._driver.drop_interrupted()
             next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
@@ -233,6 +237,13 @@ class Engine:
                 async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):
                     await self._wake.wait()
             self._wake.clear()
+
+    def _excuse(self, stall_s: float, now_s: float) -> None:
+        if not stall_s:
+            return
+        self._log.warning("the server stood still", for_s=round(stall_s, 1))
+        for stream in self.streams:
+            stream.session.excuse(now_s - stall_s, now_s)
 
     def _tick(self, now_s: float) -> None:
         for stream in self.streams:

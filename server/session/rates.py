@@ -64,9 +64,14 @@ class TokenBucket:
         self._tokens = burst
         self._at_s = now_s
 
+    def excuse(self, stall_s: float) -> None:
+        """Permit, once, what was permitted while the server stood still for so long."""
+        self._tokens += stall_s * self._rate_per_s
+
     def take(self, now_s: float) -> bool:
         """Whether one more event is permitted now."""
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        refilled = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        self._tokens = max(self._tokens, refilled)
         self._at_s = now_s
         if self._tokens < 1:
             return False

@@ -262,6 +262,12 @@ class Session:
         if self._reports.due(now_s):
             self.say(self._reports.stats(self._now(now_s, sessions), now_s))
 
+    def excuse(self, begin_s: float, end_s: float) -> None:
+        """The server itself stood still meanwhile: nobody could be heard or come back."""
+        stall_s = end_s - begin_s
+        self._heard_s += stall_s if self._heard_s <= begin_s else 0.0
+        self._detached_s += stall_s if self._detached_s <= begin_s else 0.0
+
     def say(self, message: ServerMessage) -> None:
         """Queue a message for the client."""
         if not self._outbox.say(message):

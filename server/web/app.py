@@ -81,7 +81,7 @@ def create_app(
     @app.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
-        socket = ClientSocket(websocket, engine.metrics, config.send_timeout_s)
+        socket = ClientSocket(websocket, engine.metrics, engine.stalls, config.send_timeout_s)
         await Connection(socket, engine, encoders, pool, pictures).run()
 
     return app

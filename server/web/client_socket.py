@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from ..engine.stall_watch import StallWatch
 from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import StreamError, Timeout
@@ -20,11 +21,16 @@ from .inbox import Inbox
 class ClientSocket:
     """One accepted socket; a send that stalls for `send_timeout_s` raises Timeout."""
 
-    def __init__(self, socket: WebSocket, metrics: Metrics, send_timeout_s: float) -> None:
+    def __init__(
+        self, socket: WebSocket, metrics: Metrics, stalls: StallWatch, send_timeout_s: float
+    ) -> None:
         self._socket = socket
         self._metrics = metrics
         self._send_timeout_s = send_timeout_s
-        self._inbox = Inbox(asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._inbox = Inbox(now_s)
+        self._stalls = stalls
+        self._excused_s = stalls.stalled_s(now_s)
 
     @property
     def origin(self) -> str | None:
@@ -42,6 +48,9 @@ class ClientSocket:
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
         now_s = asyncio.get_running_loop().time()
+        stalled_s = self._stalls.stalled_s(now_s)
+        self._inbox.excuse(stalled_s - self._excused_s)
+        self._excused_s = stalled_s
         try:
             with self._metrics.time("receive"):
                 if event.get("text") is not None:

@@ -9,6 +9,7 @@ from ..protocol.messages import correlated, parse_message, picture_of
 from ..protocol.packets import Packet, parse_uplink
 from ..session.rates import TokenBucket
 
+MAX_EXCUSED_S = 60.0
 TOLERATED = 300
 """Messages over the limit that are refused one by one before the connection is closed."""
 
@@ -22,6 +23,10 @@ class Inbox:
             rate_per_s=PICTURES_PER_MINUTE / 60, burst=PICTURES_AT_ONCE, now_s=now_s
         )
         self._patience = TokenBucket(rate_per_s=10, burst=TOLERATED, now_s=now_s)
+
+    def excuse(self, stall_s: float) -> None:
+        """What waited while the server stood still is not this client's fault."""
+        self._bucket.excuse(min(stall_s, MAX_EXCUSED_S))
 
     def text(self, text: str, now_s: float) -> ClientMessage:
         """Read a text message."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocketState
 
+from rollcast.server.engine.stall_watch import StallWatch
 from rollcast.server.metrics import Metrics
 from rollcast.server.protocol.errors import Capacity, Timeout
 from rollcast.server.protocol.server_messages import Pong
@@ -33,7 +34,7 @@ class FakeWebSocket:
 
 
 def socket(fake: Any) -> ClientSocket:
-    return ClientSocket(fake, Metrics(), send_timeout_s=0.05)
+    return ClientSocket(fake, Metrics(), StallWatch(0.0), send_timeout_s=0.05)
 
 
 async def test_a_stalled_send_is_a_timeout() -> None:
