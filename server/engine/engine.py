@@ -20,11 +20,13 @@ from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
 from ..protocol.errors import Capacity, Draining, EngineFailed, Replaced, StreamError, UnknownModel
-from ..protocol.limits import AUDIO_RATE, MAX_KBPS
+from ..protocol.limits import MAX_KBPS
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
 from ..session.options import SessionOptions
 from ..session.request import stream_request
 from ..session.session import Session
+from ..session.uplink import uplink_rate
+from ..session.video_limits import VideoLimits
 from .driver import TICK_S, Driver
 from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
@@ -126,14 +128,15 @@ class Engine:
         self._admit(load, now_s)
         if model.host.behind:
             raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
-        limit = self.config.max_kbps or MAX_KBPS
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
             request=request,
             audio=audio,
-            audio_rate=message.audio_rate or AUDIO_RATE,
-            max_kbps=min(limit, message.max_kbps or limit),
+            audio_codec=message.audio_codec,
+            audio_rate=uplink_rate(message),
+            max_kbps=self.config.max_kbps or MAX_KBPS,
+            video=VideoLimits().changed(message),
             # while a chunk is under way others are played
             max_lead_chunks=self.config.max_lead_chunks + model.latency_s * 1e6 / info.chunk_us,
             max_under_way=model.host.depth,

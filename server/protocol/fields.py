@@ -8,11 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .limits import (
     MAX_EVENT_ID_CHARS,
+    MAX_ITEM_ID_CHARS,
+    MAX_KBPS,
     MAX_NAME_CHARS,
     MAX_PICTURE_CHARS,
     MAX_PROMPT_CHARS,
     MAX_SEED,
     MAX_TRACK_ID,
+    MIN_KBPS,
 )
 
 
@@ -22,8 +25,12 @@ def _without_fraction(value: object) -> object:
 
 WHOLE = BeforeValidator(_without_fraction)
 """In JSON 2.0 is an integer too, and some languages write it so."""
+AudioCodec = Literal["pcm", "opus"]
 Codec = Literal["h264", "vp8", "jpeg"]
 EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]
+ItemId = Annotated[str, Field(min_length=1, max_length=MAX_ITEM_ID_CHARS)]
+Kbps = Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS), WHOLE]
+MediaTime = Annotated[float, Field(ge=0, le=2.0**53)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID), WHOLE]

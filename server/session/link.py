@@ -40,6 +40,7 @@ class Link:
 
     def __init__(self, *, max_kbps: int, min_kbps: int = MIN_KBPS) -> None:
         self._max_kbps = max_kbps
+        self._least_kbps = min_kbps
         self._min_kbps = min(min_kbps, max_kbps)
         self._unacked: deque[tuple[int, float]] = deque()
         self._delays: deque[tuple[float, float]] = deque()
@@ -74,6 +75,12 @@ class Link:
             self._settled_s = now_s
         if self._unacked and now_s - max(self._settled_s, self._unacked[0][1]) > LOST_AFTER_S:
             self.forget()
+
+    def limit(self, max_kbps: int) -> None:
+        """Another highest bitrate; a link that had no trouble goes there at once."""
+        untroubled = self.kbps == self._max_kbps
+        self._max_kbps, self._min_kbps = max_kbps, min(self._least_kbps, max_kbps)
+        self.kbps = max_kbps if untroubled else min(self.kbps, max_kbps)
 
     def forget(self) -> None:
         """Count nothing as under way: the client paused, or asked to start from a key frame."""

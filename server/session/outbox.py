@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..protocol.server_messages import Applied, Rejected, ServerMessage
+from ..protocol.server_messages import Applied, Rejected, ServerMessage, Speech
 from .media import AudioPiece, VideoFrame
 
 MAX_MESSAGES = 512
@@ -27,6 +27,11 @@ class Outbox:
     def frames(self) -> int:
         """Video frames that wait."""
         return sum(isinstance(item, VideoFrame) for item in self._media)
+
+    @property
+    def next_frame(self) -> VideoFrame | None:
+        """The video frame that is sent next, if one waits."""
+        return next((item for item in self._media if isinstance(item, VideoFrame)), None)
 
     def say(self, message: ServerMessage) -> bool:
         """Queue a message; false when the client has left too many unread."""
@@ -53,7 +58,7 @@ class Outbox:
                 self._media[place] = replace(item, samples=silence, discontinuity=True)
 
     def drop_connection(self) -> None:
-        """Keep only the answers that the next connection still wants."""
+        """Keep only the answers, and what is told once, that the next connection still wants."""
         self._media.clear()
-        answers = [each for each in self._messages if isinstance(each, Applied | Rejected)]
+        answers = [each for each in self._messages if isinstance(each, Applied | Rejected | Speech)]
         self._messages = deque(answers)

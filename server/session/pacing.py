@@ -6,7 +6,7 @@ import math
 
 from ...models.contract import ModelInfo
 from ..protocol.client_messages import Ack
-from .link import Link, default_kbps
+from .link import Link
 from .playhead_estimate import PlayheadEstimate
 
 LATE_SHARE = 0.25
@@ -17,7 +17,7 @@ class Pacing:
 
     def __init__(self, info: ModelInfo, *, max_lead_chunks: float, max_kbps: int) -> None:
         self._info = info
-        self._max_kbps = min(default_kbps(info.width, info.height, info.fps), max_kbps)
+        self._max_kbps = max_kbps
         self._playhead = PlayheadEstimate(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
         self._link = Link(max_kbps=self._max_kbps)
         self._late = False
@@ -66,15 +66,23 @@ class Pacing:
         if stalls and not self._late:
             self._link.stalled(now_s)
 
+    def limit(self, max_kbps: int) -> None:
+        """Another highest bitrate."""
+        self._max_kbps = max_kbps
+        self._link.limit(max_kbps)
+
+    def leave_out(self, waiting_frames: int) -> None:
+        """A frame is not sent; the viewer cannot play up to one that it will never get."""
+        if not waiting_frames:
+            self._end_us = self._leaving_us
+
     def admit(self, seq: int, waiting_frames: int, now_s: float) -> bool:
         """Whether to encode this frame; if not, it is skipped and counted."""
         if not self._link.skip(self._max_lead_s, self._info.chunk_frames, now_s):
             self._leaving_us = self._info.media_us(seq + 1)
             return True
         self.skipped_frames += 1
-        if not waiting_frames:
-            # The viewer cannot play up to a frame that it will never get.
-            self._end_us = self._leaving_us
+        self.leave_out(waiting_frames)
         return False
 
     def sent(self, seq: int, now_s: float) -> None:

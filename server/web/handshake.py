@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from ..engine.engine import Engine
 from ..engine.hosted_stream import HostedStream
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
-from ..protocol.errors import OutOfOrder, StreamError, UnsupportedVersion
-from ..protocol.fields import Codec
+from ..protocol.errors import OutOfOrder, StreamError, UnsupportedCodec, UnsupportedVersion
+from ..protocol.fields import AudioCodec
 from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
 from ..protocol.messages import correlated
@@ -25,7 +26,6 @@ class OpenedStream:
     """A stream that a client may now show."""
 
     stream: HostedStream
-    codec: Codec
     next_seq: int
     resumed: bool
 
@@ -39,18 +39,38 @@ async def shake_hands(
     if PROTOCOL_VERSION not in hello.versions:
         raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
     check_token(hello.token, engine.config)
-    codec = encoders.choose(hello.codecs)
+    codecs = encoders.choose(hello.codecs), choose_audio(hello)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         message = None
         try:
             message = await socket.receive()
-            return await _open(message, hello, codec, engine, pictures)
+            opened = await _open(message, hello, engine, pictures)
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
+        else:
+            opened.stream.session.shown_as(*codecs)
+            return opened
+
+
+def choose_audio(hello: ClientHello) -> AudioCodec:
+    """The first codec of the client's list that sound can be sent as.
+
+    Raises UnsupportedCodec when there is none.
+    """
+    if not hello.audio or hello.audio_codecs is None:
+        return "pcm"
+    known: tuple[AudioCodec, ...] = get_args(AudioCodec)
+    for name in hello.audio_codecs:
+        if name in known:
+            return known[known.index(name)]
+    raise UnsupportedCodec(
+        f"sound cannot be sent as {', '.join(hello.audio_codecs)}, only as {', '.join(known)}",
+        field="audio_codecs",
+    )
 
 
 def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
@@ -65,13 +85,14 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         prompt=session.prompt,
         seed=session.seed,
         has_picture=session.has_picture,
-        width=info.width,
-        height=info.height,
+        width=session.size[0],
+        height=session.size[1],
         fps=info.fps,
         chunk_frames=info.chunk_frames,
         sample_rate=info.sample_rate,
-        codec=opened.codec,
+        codec=session.codec,
         codec_string=codec_string,
+        audio_codec=session.audio_codec,
         generation=session.generation,
         next_seq=opened.next_seq,
         resumed=opened.resumed,
@@ -97,7 +118,6 @@ async def _hello(socket: ClientSocket) -> ClientHello:
 async def _open(
     message: ClientMessage | Packet,
     hello: ClientHello,
-    codec: Codec,
     engine: Engine,
     pictures: PictureReader,
 ) -> OpenedStream:
@@ -107,9 +127,9 @@ async def _open(
             if message.picture is not None:
                 picture = await pictures.read(message.picture, engine.model(message.model))
             stream = engine.create(message, audio=hello.audio, picture=picture)
-            return OpenedStream(stream, codec, 0, resumed=False)
+            return OpenedStream(stream, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, codec, next_seq, resumed=True)
+            return OpenedStream(stream, next_seq, resumed=True)
         case _:
             raise OutOfOrder("open a stream first")

@@ -84,7 +84,7 @@ class Connection:
         closed = False
         try:
             encoder = await PacketEncoder.open(
-                stream.session, opened.codec, self._encoders, self._pool, self._engine.metrics
+                stream.session, self._encoders, self._pool, self._engine.metrics
             )
             closed = await self._pump(opened, encoder)
         finally:
@@ -163,11 +163,14 @@ class Connection:
         self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
-        data = await encoder.encode(item)
-        if self._ended is not None:
-            return
-        with metrics.time("send"):
-            await self._socket.send(data)
-        metrics.bytes_sent.inc(len(data))
+        if isinstance(item, VideoFrame) and (change := await encoder.renewed()) is not None:
+            await self._socket.say(change)
+        packets = await encoder.encode(item)
+        for data in packets:
+            if self._ended is not None:
+                return
+            with metrics.time("send"):
+                await self._socket.send(data)
+            metrics.bytes_sent.inc(len(data))
         if self._ended is None:
-            session.sent(item, len(data), self._engine.now_s())
+            session.sent(item, sum(map(len, packets)), self._engine.now_s())

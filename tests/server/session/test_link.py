@@ -1,6 +1,7 @@
 """Skipping and bitrate, from what was sent and acknowledged."""
 
 from itertools import pairwise
+from typing import Any
 
 from rollcast.server.protocol.client_messages import Ack
 from rollcast.server.session.link import Link, default_kbps
@@ -8,7 +9,7 @@ from rollcast.server.session.link import Link, default_kbps
 LEAD_S = 0.32
 
 
-def ack(last_seq: int, **fields: int) -> Ack:
+def ack(last_seq: int, **fields: Any) -> Ack:
     return Ack(playhead_us=0.0, last_seq=last_seq, **fields)
 
 
