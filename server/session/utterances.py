@@ -184,7 +184,7 @@ class Utterances:
         return min(item.sent, round(heard * self._audio_rate / self._rate))
 
     def _speech(self, item: _Item, phase: SpeechPhase, pts_us: float, samples: int) -> Speech:
-        played_ms = round(samples * 1000 / self._audio_rate, 3)
+        played_ms = samples * 1000 / self._audio_rate
         return Speech(
             item_id=item.item_id, phase=phase, pts_us=pts_us, samples=samples, played_ms=played_ms
         )
