@@ -19,7 +19,15 @@ from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
-from ..protocol.errors import Capacity, Draining, EngineFailed, Replaced, StreamError, UnknownModel
+from ..protocol.errors import (
+    Capacity,
+    Draining,
+    Ended,
+    EngineFailed,
+    Replaced,
+    StreamError,
+    UnknownModel,
+)
 from ..protocol.limits import MAX_KBPS
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
 from ..session.options import SessionOptions
@@ -187,6 +195,15 @@ class Engine:
         if model.condition != "failed":
             model.host.close(session_id)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
+
+    def end(self, session_id: str) -> bool:
+        """End a stream for its operator; false when there is no such one."""
+        stream = self.streams.get(session_id)
+        if stream is None:
+            return False
+        self._fail(stream, Ended("the stream was ended by the server's operator"))
+        self.close(session_id)
+        return True
 
     def model(self, name: str | None) -> ModelInfo:
         """The model of a new stream. Raises a StreamError: engine state or model."""

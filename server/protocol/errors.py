@@ -148,6 +148,13 @@ class Replaced(StreamError):
     close_code = 4409
 
 
+class Ended(StreamError):
+    code = "ended"
+    default_hint = "Nothing to do: the server's operator ended this stream."
+    fatal_by_default = True
+    close_code = 4410
+
+
 class EngineFailed(StreamError):
     code = "engine_failed"
     default_hint = "Connect again later; the server's log says what failed."
@@ -189,6 +196,7 @@ ERRORS: tuple[type[StreamError], ...] = (
     AudioOverflow,
     NotSupported,
     Replaced,
+    Ended,
     EngineFailed,
     Draining,
     Timeout,

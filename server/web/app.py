@@ -27,6 +27,7 @@ from ..media.pictures import PictureReader
 from ..metrics import Metrics
 from ..protocol.hello import server_version
 from ..protocol.limits import MAX_SOCKET_BYTES
+from .admin import build_admin_router
 from .client_socket import ClientSocket
 from .draining_protocol import DrainingProtocol
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
@@ -75,6 +76,7 @@ def create_app(
     app.state.engine = engine
     app.add_middleware(SafeHeaders, config=config)
     app.include_router(build_router(engine))
+    app.include_router(build_admin_router(engine))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,7 +19,7 @@ from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
 from .client_socket import ClientSocket
-from .security import check_origin, check_token
+from .security import TokenExpired, check_origin, check_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,15 @@ async def shake_hands(
     hello = await _hello(socket)
     if PROTOCOL_VERSION not in hello.versions:
         raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-    check_token(hello.token, engine.config)
+    expired = _check_token(hello, engine)
     codecs = encoders.choose(hello.codecs), choose_audio(hello)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         message = None
         try:
             message = await socket.receive()
+            if expired is not None and not isinstance(message, SessionResume):
+                raise expired
             opened = await _open(message, hello, engine, pictures)
         except StreamError as error:
             correlated(error, message)
@@ -98,6 +101,19 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         resumed=opened.resumed,
         grace_s=options.grace_s,
     )
+
+
+def _check_token(hello: ClientHello, engine: Engine) -> TokenExpired | None:
+    """Raise Unauthorized unless the client may come in.
+
+    With a token that has expired since, which is returned, it may go on with the stream whose
+    resume_token it has, and do nothing else.
+    """
+    try:
+        check_token(hello.token, engine.config, "stream", time.time())
+    except TokenExpired as expired:
+        return expired
+    return None
 
 
 async def _hello(socket: ClientSocket) -> ClientHello:

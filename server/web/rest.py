@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
@@ -12,11 +12,10 @@ from ..engine.engine import Engine
 from ..engine.health import Health
 from ..engine.hosted_model import Condition
 from ..engine.hosted_stream import HostedStream
-from ..protocol.errors import Unauthorized
 from ..protocol.hello import describe, server_version
 from ..protocol.server_messages import ModelDescription
+from .admin import permits
 from .page import CLIENT_DIR
-from .security import bearer, check_token
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -68,13 +67,6 @@ class SessionReport(BaseModel):
 def build_router(engine: Engine) -> APIRouter:
     """The routes of one server."""
     router = APIRouter()
-
-    def allowed(request: Request) -> None:
-        try:
-            check_token(bearer(request.headers.get("authorization")), engine.config)
-        except Unauthorized as error:
-            headers = {"www-authenticate": "Bearer"}
-            raise HTTPException(401, error.message, headers) from error
 
     @router.get("/health")
     def health(response: Response) -> HealthReport:
@@ -129,7 +121,7 @@ def build_router(engine: Engine) -> APIRouter:
         cache = {"cache-control": "max-age=3600"}
         return Response(found.thumbnail, media_type=kind, headers=cache)
 
-    @router.get("/v1/sessions", dependencies=[Depends(allowed)])
+    @router.get("/v1/sessions", dependencies=[Depends(permits(engine, "sessions"))])
     async def sessions() -> list[SessionReport]:
         """The streams of this server."""
         return [_report(stream, engine.now_s()) for stream in engine.streams]
