@@ -11,18 +11,21 @@ from typing import ClassVar, Literal
 from .message_base import Bounds, Control, Incoming, Outgoing, read_message
 
 Codec = Literal["h264", "vp8", "jpeg"]
+AudioCodec = Literal["pcm", "opus"]
 Phase = Literal["down", "move", "up", "anchor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientHello(Outgoing):
-    """First message on a socket: what the client speaks and can decode, best codec first."""
+    """First message on a socket: what the client speaks and can decode, best codecs first."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "hello"
     versions: list[int]
     client: str = ""
     codecs: list[str]
     audio: bool = True
+    audio_codecs: list[str] | None = None
     token: str | None = None
 
 
@@ -31,16 +34,22 @@ class SessionCreate(Outgoing):
     """Open a new stream; what is left out is the server's choice.
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
-    `audio_rate` is that of the audio that the client will send, in samples per second.
+    `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client
+    will send.
     """
 
+    max_kbps: int | None = None
+    max_width: int | None = None
+    max_height: int | None = None
+    max_fps: int | None = None
+    event_id: str | None = None
     type: ClassVar[str] = "session.create"
     model: str | None = None
     scene: str | None = None
     picture: str | None = None
     prompt: str | None = None
     seed: int | None = None
-    max_kbps: int | None = None
+    audio_codec: AudioCodec = "pcm"
     audio_rate: int | None = None
 
 
@@ -48,6 +57,7 @@ class SessionCreate(Outgoing):
 class SessionResume(Outgoing):
     """Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "session.resume"
     session_id: str
     resume_token: str
@@ -58,13 +68,23 @@ class SessionResume(Outgoing):
 class SessionClose(Outgoing):
     """End the stream and free it at once."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "session.close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionQuery(Outgoing):
+    """Ask what is in force now; `session.info` is the answer."""
+
+    event_id: str | None = None
+    type: ClassVar[str] = "session.query"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt(Control):
     """Change the text prompt, blending over `transition_chunks` chunks."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "prompt"
     text: str
     transition_chunks: int = 0
@@ -74,6 +94,7 @@ class Prompt(Control):
 class SceneChange(Control):
     """Show another scene; this releases all tracks."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "scene"
     scene: str
 
@@ -82,6 +103,7 @@ class SceneChange(Control):
 class PictureChange(Control):
     """Show a picture of the client's own, base64 of a JPEG, PNG or WebP file, as an avatar."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "picture"
     picture: str
 
@@ -101,6 +123,7 @@ class TrackPoint(Outgoing):
 class Tracks(Control):
     """Pointer events in the order they happened."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "tracks"
     points: list[TrackPoint]
 
@@ -109,8 +132,17 @@ class Tracks(Control):
 class TracksClear(Control):
     """Release these tracks, or all of them."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "tracks.clear"
     ids: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioBegin(Control):
+    """What is sent from here on is the utterance `item_id`, of which `speech` will tell."""
+
+    type: ClassVar[str] = "audio.begin"
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +150,7 @@ class AudioEnd(Control):
     """The utterance is complete: play what is queued without waiting for more."""
 
     type: ClassVar[str] = "audio.end"
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +178,7 @@ class Resume(Control):
 class Reset(Control):
     """Start the stream's content anew, from its seed or a new one."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "reset"
     seed: int | None = None
 
@@ -153,14 +187,27 @@ class Reset(Control):
 class SeedChange(Control):
     """Change the seed of what is generated from here on."""
 
+    at_us: float | None = None
     type: ClassVar[str] = "seed"
     seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoChange(Control):
+    """Other bounds for the video from the next frame on; what is left out stays as it is."""
+
+    max_kbps: int | None = None
+    max_width: int | None = None
+    max_height: int | None = None
+    max_fps: int | None = None
+    type: ClassVar[str] = "video"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack(Outgoing):
     """What the client shows now: media time, last video seq drawn, frames waiting and dropped."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "ack"
     playhead_us: float
     last_seq: int
@@ -172,6 +219,7 @@ class Ack(Outgoing):
 class KeyRequest(Outgoing):
     """Ask for a key frame."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "key"
 
 
@@ -179,6 +227,7 @@ class KeyRequest(Outgoing):
 class Ping(Outgoing):
     """Ask for the server's clock; `t_ms` comes back unchanged."""
 
+    event_id: str | None = None
     type: ClassVar[str] = "ping"
     t_ms: float
 
@@ -301,6 +350,8 @@ class Limits(Incoming):
     max_queued_audio_ms: int
     max_prompt_chars: int
     max_points: int
+    max_items: int
+    max_scheduled: int
     messages_per_s: int
     ack_interval_ms: int
 
@@ -314,12 +365,17 @@ class ServerHello(Incoming):
     server: str
     models: list[ModelDescription]
     codecs: list[Codec]
+    audio_codecs: list[AudioCodec]
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionReady(Incoming):
-    """The stream is open or resumed; its next video packet is a key frame."""
+    """The stream is open or resumed; its next video packet is a key frame.
+
+    `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
+    stream that sends no sound.
+    """
 
     type: ClassVar[str] = "session.ready"
     session_id: str
@@ -336,10 +392,67 @@ class SessionReady(Incoming):
     sample_rate: int | None = None
     codec: Codec
     codec_string: str
+    audio_codec: AudioCodec | None = None
     generation: int
     next_seq: int
     resumed: bool
     grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTrack(Incoming):
+    """A track that is held; `anchor`: it is pinned."""
+
+    id: int
+    anchor: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo(Incoming):
+    """What is in force now: the answer to `session.query`.
+
+    `waiting` names the controls that were not answered yet, in the order of their arrival, those
+    that wait for their time last; `items` the utterances that are not over.
+    """
+
+    type: ClassVar[str] = "session.info"
+    event_id: str | None = None
+    session_id: str
+    model: str
+    scene: str | None = None
+    prompt: str
+    seed: int
+    has_picture: bool
+    paused: bool
+    tracks: list[HeldTrack]
+    width: int
+    height: int
+    fps: int
+    max_fps: int
+    max_kbps: int
+    target_kbps: int
+    codec: Codec
+    audio_codec: AudioCodec | None = None
+    audio_rate: int
+    generation: int
+    next_seq: int
+    pts_us: float
+    queued_audio_ms: int
+    items: list[str]
+    waiting: list[str]
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFormat(Incoming):
+    """The video goes on with another encoder: how to decode the packets of this generation."""
+
+    type: ClassVar[str] = "video.format"
+    generation: int
+    codec: Codec
+    codec_string: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +466,8 @@ class Applied(Incoming):
     position_us: float | None = None
     ignored_words: list[str] | None = None
     scene: str | None = None
+    item_id: str | None = None
+    played_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +480,22 @@ class RejectedNotice(Incoming):
     field: str | None = None
     message: str
     hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech(Incoming):
+    """How an utterance with an `item_id` goes: it has started, has ended, or was cleared.
+
+    It starts, ends or stops at `pts_us`, after `samples` of its own were played, which last
+    `played_ms`.
+    """
+
+    type: ClassVar[str] = "speech"
+    item_id: str
+    phase: Literal["started", "ended", "cleared"]
+    pts_us: float
+    samples: int
+    played_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,13 +555,18 @@ class EngineRestarting(Incoming):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorNotice(Incoming):
-    """Something went wrong that answers no event_id; a fatal one closes the socket."""
+    """Something went wrong that is no answer to a control; a fatal one closes the socket.
+
+    `event_id` is that of the message at fault, `seq` that of the packet, if it could be read.
+    """
 
     type: ClassVar[str] = "error"
     code: str
     message: str
     field: str | None = None
     hint: str | None = None
+    event_id: str | None = None
+    seq: int | None = None
     fatal: bool
     retry_after_s: float | None = None
 
@@ -440,17 +576,20 @@ ClientMessage = (
     | SessionCreate
     | SessionResume
     | SessionClose
+    | SessionQuery
     | Prompt
     | SceneChange
     | PictureChange
     | Tracks
     | TracksClear
+    | AudioBegin
     | AudioEnd
     | AudioClear
     | Pause
     | Resume
     | Reset
     | SeedChange
+    | VideoChange
     | Ack
     | KeyRequest
     | Ping
@@ -458,8 +597,11 @@ ClientMessage = (
 ServerMessage = (
     ServerHello
     | SessionReady
+    | SessionInfo
+    | VideoFormat
     | Applied
     | RejectedNotice
+    | Speech
     | State
     | Stats
     | Pong
@@ -471,8 +613,11 @@ ServerMessage = (
 SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "hello": ServerHello,
     "session.ready": SessionReady,
+    "session.info": SessionInfo,
+    "video.format": VideoFormat,
     "applied": Applied,
     "rejected": RejectedNotice,
+    "speech": Speech,
     "state": State,
     "stats": Stats,
     "pong": Pong,

@@ -60,15 +60,18 @@ def pack(packet: Packet) -> bytes:
     return header + packet.payload
 
 
-def unpack(data: bytes) -> Packet:
-    """Read a packet. Raises ProtocolError for bytes that are none of version 1."""
+def unpack(data: bytes) -> Packet | None:
+    """Read a packet; None for one of a kind that version 1 has not yet.
+
+    Raises ProtocolError for bytes that are none of version 1.
+    """
     if len(data) < HEADER.size:
         raise ProtocolError(f"a packet has at least {HEADER.size} bytes, got {len(data)}")
     version, kind, flags, seq, pts_us, chunk, generation, server_ms = HEADER.unpack_from(data)
     if version != PROTOCOL_VERSION:
         raise ProtocolError(f"packet version must be {PROTOCOL_VERSION}, got {version}")
     if kind not in tuple(Kind):
-        raise ProtocolError(f"unknown packet kind {kind}")
+        return None
     payload = data[HEADER.size :]
     return Packet(Kind(kind), Flags(flags), seq, pts_us, chunk, generation, server_ms, payload)
 

@@ -19,18 +19,29 @@ from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
-from ..protocol.errors import Capacity, Draining, EngineFailed, Replaced, StreamError, UnknownModel
-from ..protocol.limits import AUDIO_RATE, MAX_KBPS
+from ..protocol.errors import (
+    Capacity,
+    Draining,
+    Ended,
+    EngineFailed,
+    Replaced,
+    StreamError,
+    UnknownModel,
+)
+from ..protocol.limits import MAX_KBPS
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
 from ..session.options import SessionOptions
 from ..session.request import stream_request
 from ..session.session import Session
+from ..session.uplink import uplink_rate
+from ..session.video_limits import VideoLimits
 from .driver import TICK_S, Driver
 from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
 from .scheduler import RETRY_S, ModelLoad, admit, capacity
+from .stall_watch import StallWatch
 from .stream_registry import StreamRegistry
 from .unwatched import longest_unwatched
 
@@ -48,6 +59,7 @@ class Engine:
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
+        self.stalls = StallWatch(time.monotonic())
         self._driver = Driver(self.hosted, self.streams)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -126,14 +138,15 @@ class Engine:
         request = stream_request(message, info, picture, secrets.randbelow(2**31))
         now_s = self.now_s()
         self.check_room(message.model, client)
-        limit = self.config.max_kbps or MAX_KBPS
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
             request=request,
             audio=audio,
-            audio_rate=message.audio_rate or AUDIO_RATE,
-            max_kbps=min(limit, message.max_kbps or limit),
+            audio_codec=message.audio_codec,
+            audio_rate=uplink_rate(message),
+            max_kbps=self.config.max_kbps or MAX_KBPS,
+            video=VideoLimits().changed(message),
             # while a chunk is under way others are played
             max_lead_chunks=self.config.max_lead_chunks + model.latency_s * 1e6 / info.chunk_us,
             max_under_way=model.host.depth,
@@ -185,6 +198,15 @@ class Engine:
         if model.condition != "failed":
             model.host.close(session_id)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
+
+    def end(self, session_id: str) -> bool:
+        """End a stream for its operator; false when there is no such one."""
+        stream = self.streams.get(session_id)
+        if stream is None:
+            return False
+        self._fail(stream, Ended("the stream was ended by the server's operator"))
+        self.close(session_id)
+        return True
 
     def model(self, name: str | None) -> ModelInfo:
         """The model of a new stream. Raises a StreamError: engine state or model."""
@@ -251,8 +273,10 @@ class Engine:
                 self._failed(model, failed)
 
     async def _drive_until_cancelled(self) -> None:
+        self.stalls.beat(self.now_s())
         while True:
             now_s = self.now_s()
+            self._excuse(self.stalls.beat(now_s), now_s)
             self._driver.drop_interrupted()
             next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
@@ -260,6 +284,13 @@ class Engine:
                 async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):
                     await self._wake.wait()
             self._wake.clear()
+
+    def _excuse(self, stall_s: float, now_s: float) -> None:
+        if not stall_s:
+            return
+        self._log.warning("the server stood still", for_s=round(stall_s, 1))
+        for stream in self.streams:
+            stream.session.excuse(now_s - stall_s, now_s)
 
     def _tick(self, now_s: float) -> None:
         for stream in self.streams:

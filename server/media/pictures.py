@@ -47,7 +47,7 @@ class PictureReader:
     async def control(self, message: PictureChange, info: ModelInfo) -> OwnPicture:
         """A `picture` control with what the model will be given. Raises as `read` does."""
         square = await self.read(message.picture, info, message.event_id)
-        return OwnPicture(message.event_id, square)
+        return OwnPicture(message.event_id, square, message.at_us)
 
     async def read(self, text: str, info: ModelInfo, event_id: str | None = None) -> bytes:
         """The small square of a picture in base64.

@@ -9,36 +9,80 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .fields import EventId, Message, Name, PictureText, Seed, Text, TrackId
+from .fields import (
+    WHOLE,
+    AudioCodec,
+    EventId,
+    ItemId,
+    Kbps,
+    MediaTime,
+    Message,
+    Name,
+    PictureText,
+    Seed,
+    Text,
+    TrackId,
+)
 from .limits import (
     MAX_AUDIO_RATE,
-    MAX_KBPS,
+    MAX_FPS,
     MAX_NAME_CHARS,
     MAX_POINTS,
+    MAX_SIDE,
     MAX_TOKEN_CHARS,
     MAX_TRACKS,
     MAX_TRANSITION_CHUNKS,
     MIN_AUDIO_RATE,
-    MIN_KBPS,
+    MIN_SIDE,
 )
 
 
-class ClientHello(Message):
-    """First message on a socket: what the client speaks and can decode, best codec first."""
+class Request(Message):
+    """What is no control: its `event_id`, if it has one, comes back in an error about it."""
+
+    event_id: EventId | None = None
+
+
+class Scheduled(Message):
+    """A control that takes effect at the start of a chunk: the next, or one of its own choice.
+
+    That is the first chunk that starts at or after `at_us`, in media time.
+    """
+
+    event_id: EventId
+    at_us: MediaTime | None = None
+
+
+class VideoBounds(Message):
+    """What the client wants of the video at most: pixels a side, frames and kilobits a second.
+
+    Pictures are made smaller in the same proportion and never larger.
+    """
+
+    max_kbps: Kbps | None = None
+    max_width: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE), WHOLE] | None = None
+    max_height: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE), WHOLE] | None = None
+    max_fps: Annotated[int, Field(ge=1, le=MAX_FPS), WHOLE] | None = None
+
+
+class ClientHello(Request):
+    """First message on a socket: what the client speaks and can decode, best codecs first."""
 
     type: Literal["hello"] = "hello"
-    versions: Annotated[list[int], Field(min_length=1, max_length=16)]
+    versions: Annotated[list[Annotated[int, WHOLE]], Field(min_length=1, max_length=16)]
     client: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
+    audio_codecs: Annotated[list[Name], Field(min_length=1, max_length=16)] | None = None
     token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = None
 
 
-class SessionCreate(Message):
+class SessionCreate(Request, VideoBounds):
     """Open a new stream; what is left out is the server's choice.
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
-    `audio_rate` is that of the audio that the client will send, in samples per second.
+    `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client
+    will send.
     """
 
     type: Literal["session.create"] = "session.create"
@@ -47,47 +91,44 @@ class SessionCreate(Message):
     picture: PictureText | None = None
     prompt: Text | None = None
     seed: Seed | None = None
-    max_kbps: Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS)] | None = None
-    audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE)] | None = None
+    audio_codec: AudioCodec = "pcm"
+    audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE), WHOLE] | None = None
 
 
-class SessionResume(Message):
+class SessionResume(Request):
     """Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1."""
 
     type: Literal["session.resume"] = "session.resume"
     session_id: Name
     resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
-    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1)]
+    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
 
 
-class SessionClose(Message):
+class SessionClose(Request):
     """End the stream and free it at once."""
 
     type: Literal["session.close"] = "session.close"
 
 
-class Prompt(Message):
+class Prompt(Scheduled):
     """Change the text prompt, blending over `transition_chunks` chunks."""
 
     type: Literal["prompt"] = "prompt"
-    event_id: EventId
     text: Text
-    transition_chunks: Annotated[int, Field(ge=0, le=MAX_TRANSITION_CHUNKS)] = 0
+    transition_chunks: Annotated[int, Field(ge=0, le=MAX_TRANSITION_CHUNKS), WHOLE] = 0
 
 
-class SceneChange(Message):
+class SceneChange(Scheduled):
     """Show another scene; this releases all tracks."""
 
     type: Literal["scene"] = "scene"
-    event_id: EventId
     scene: Name
 
 
-class PictureChange(Message):
+class PictureChange(Scheduled):
     """Show a picture of the client's own, base64 of a JPEG, PNG or WebP file, as an avatar."""
 
     type: Literal["picture"] = "picture"
-    event_id: EventId
     picture: PictureText
 
 
@@ -100,20 +141,26 @@ class TrackPoint(Message):
     y: Annotated[float, Field(ge=0, le=1)]
 
 
-class Tracks(Message):
+class Tracks(Scheduled):
     """Pointer events in the order they happened."""
 
     type: Literal["tracks"] = "tracks"
-    event_id: EventId
     points: Annotated[list[TrackPoint], Field(min_length=1, max_length=MAX_POINTS)]
 
 
-class TracksClear(Message):
+class TracksClear(Scheduled):
     """Release these tracks, or all of them."""
 
     type: Literal["tracks.clear"] = "tracks.clear"
-    event_id: EventId
     ids: Annotated[list[TrackId], Field(min_length=1, max_length=MAX_TRACKS)] | None = None
+
+
+class AudioBegin(Message):
+    """What is sent from here on is the utterance `item_id`, of which `speech` will tell."""
+
+    type: Literal["audio.begin"] = "audio.begin"
+    event_id: EventId
+    item_id: ItemId
 
 
 class AudioEnd(Message):
@@ -121,6 +168,7 @@ class AudioEnd(Message):
 
     type: Literal["audio.end"] = "audio.end"
     event_id: EventId
+    item_id: ItemId | None = None
 
 
 class AudioClear(Message):
@@ -144,43 +192,54 @@ class Resume(Message):
     event_id: EventId
 
 
-class Reset(Message):
+class Reset(Scheduled):
     """Start the stream's content anew, from its seed or a new one."""
 
     type: Literal["reset"] = "reset"
-    event_id: EventId
     seed: Seed | None = None
 
 
-class SeedChange(Message):
+class SeedChange(Scheduled):
     """Change the seed of what is generated from here on."""
 
     type: Literal["seed"] = "seed"
-    event_id: EventId
     seed: Seed
 
 
-class Ack(Message):
+class VideoChange(VideoBounds):
+    """Other bounds for the video from the next frame on; what is left out stays as it is."""
+
+    type: Literal["video"] = "video"
+    event_id: EventId
+
+
+class SessionQuery(Request):
+    """Ask what is in force now; `session.info` is the answer."""
+
+    type: Literal["session.query"] = "session.query"
+
+
+class Ack(Request):
     """What the client shows now: media time, last video seq drawn, frames waiting and dropped."""
 
     type: Literal["ack"] = "ack"
-    playhead_us: Annotated[float, Field(ge=0, le=2.0**53)]
-    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1)]
-    decode_queue: Annotated[int, Field(ge=0, le=100_000)] = 0
-    dropped: Annotated[int, Field(ge=0, le=2**53)] = 0
+    playhead_us: MediaTime
+    last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
+    decode_queue: Annotated[int, Field(ge=0, le=100_000), WHOLE] = 0
+    dropped: Annotated[int, Field(ge=0, le=2**53), WHOLE] = 0
 
 
-class KeyRequest(Message):
+class KeyRequest(Request):
     """Ask for a key frame."""
 
     type: Literal["key"] = "key"
 
 
-class Ping(Message):
+class Ping(Request):
     """Ask for the server's clock; `t_ms` comes back unchanged."""
 
     type: Literal["ping"] = "ping"
-    t_ms: float
+    t_ms: Annotated[float, Field(ge=-(2.0**53), le=2.0**53)]
 
 
 Control = (
@@ -189,29 +248,34 @@ Control = (
     | PictureChange
     | Tracks
     | TracksClear
+    | AudioBegin
     | AudioEnd
     | AudioClear
     | Pause
     | Resume
     | Reset
     | SeedChange
+    | VideoChange
 )
 ClientMessage = (
     ClientHello
     | SessionCreate
     | SessionResume
     | SessionClose
+    | SessionQuery
     | Prompt
     | SceneChange
     | PictureChange
     | Tracks
     | TracksClear
+    | AudioBegin
     | AudioEnd
     | AudioClear
     | Pause
     | Resume
     | Reset
     | SeedChange
+    | VideoChange
     | Ack
     | KeyRequest
     | Ping

@@ -1,7 +1,7 @@
 """Everything that can be said to a client that went wrong: one class per wire code.
 
 A `StreamError` is a peer's mistake or a refusal. It is sent to that client alone, as `rejected`
-when it answers an `event_id` and as `error` otherwise. Fatal ones close the socket.
+when it answers a control and as `error` otherwise. Fatal ones close the socket.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from typing import ClassVar
 
 
 class StreamError(Exception):
-    """Base of the tree; `code` is the wire code, `hint` what the client can do about it."""
+    """Base of the tree; `code` is the wire code, `hint` what the client can do about it.
+
+    `event_id` is that of the message at fault, `rejects` whether this was a control; `seq` is that
+    of the packet at fault.
+    """
 
     code: ClassVar[str]
     default_hint: ClassVar[str]
@@ -35,6 +39,8 @@ class StreamError(Exception):
         self.hint = hint or self.default_hint
         self.retry_after_s = retry_after_s
         self.event_id = event_id
+        self.rejects = event_id is not None
+        self.seq: int | None = None
         self.fatal = self.fatal_by_default if fatal is None else fatal
 
 
@@ -145,6 +151,13 @@ class Replaced(StreamError):
     close_code = 4409
 
 
+class Ended(StreamError):
+    code = "ended"
+    default_hint = "Nothing to do: the server's operator ended this stream."
+    fatal_by_default = True
+    close_code = 4410
+
+
 class EngineFailed(StreamError):
     code = "engine_failed"
     default_hint = "Connect again later; the server's log says what failed."
@@ -187,6 +200,7 @@ ERRORS: tuple[type[StreamError], ...] = (
     AudioOverflow,
     NotSupported,
     Replaced,
+    Ended,
     EngineFailed,
     Draining,
     Timeout,

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ...models.contract import TrackPhase
-from .fields import Codec
+from .fields import AudioCodec, Codec
 from .schema import documents, json_schema
 
 ROOT = Path(__file__).parents[2]
 _NOTICE = "Made by server/protocol/generate.py from the server's messages; do not edit."
-_ALIASES: dict[str, tuple[str, ...]] = {"Codec": get_args(Codec), "Phase": get_args(TrackPhase)}
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "Codec": get_args(Codec),
+    "AudioCodec": get_args(AudioCodec),
+    "Phase": get_args(TrackPhase),
+}
 # What a client calls a message where the server's name means something else to it.
 _CLIENT_NAMES = {"Rejected": "RejectedNotice", "ErrorMessage": "ErrorNotice"}
 
@@ -130,7 +134,7 @@ def page_types() -> str:
 
 def _python_class(schemas: dict[str, Any], name: str, base: str) -> list[str]:
     schema = schemas[name]
-    is_control = base == "Outgoing" and "event_id" in schema["properties"]
+    is_control = base == "Outgoing" and "event_id" in schema.get("required", ())
     lines = [
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         f"class {_PYTHON.name(name)}({'Control' if is_control else base}):",

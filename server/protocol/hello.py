@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 from ...models.contract import ModelInfo, ModelInputs
 from . import limits
-from .fields import Codec
+from .fields import AudioCodec, Codec
 from .server_messages import Inputs, Limits, ModelDescription, SceneInfo, ServerHello
 
 
@@ -46,6 +47,7 @@ def server_hello(models: Iterable[ModelInfo], codecs: Sequence[Codec]) -> Server
         server=f"rollcast/{server_version()}",
         models=[describe(info) for info in models],
         codecs=list(codecs),
+        audio_codecs=list(get_args(AudioCodec)),
         limits=Limits(
             max_text_bytes=limits.MAX_TEXT_BYTES,
             max_picture_bytes=limits.MAX_PICTURE_BYTES,
@@ -53,6 +55,8 @@ def server_hello(models: Iterable[ModelInfo], codecs: Sequence[Codec]) -> Server
             max_queued_audio_ms=limits.MAX_QUEUED_AUDIO_MS,
             max_prompt_chars=limits.MAX_PROMPT_CHARS,
             max_points=limits.MAX_POINTS,
+            max_items=limits.MAX_ITEMS,
+            max_scheduled=limits.MAX_SCHEDULED,
             messages_per_s=limits.MESSAGES_PER_S,
             ack_interval_ms=limits.ACK_INTERVAL_MS,
         ),

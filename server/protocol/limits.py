@@ -22,14 +22,23 @@ MAX_TRACKS = 16
 MAX_TRACK_ID = 65_535
 MAX_TRANSITION_CHUNKS = 64
 MAX_SEED = 2**53 - 1
+MIN_SIDE = 16
+MAX_SIDE = 8_192
+MAX_FPS = 240
 MIN_KBPS = 32
 MAX_KBPS = 50_000
 AUDIO_RATE = 16_000
 """Samples per second of a client's audio, unless `session.create` names another rate."""
+OPUS_RATE = 48_000
+"""At which Opus is decoded, whatever it was made from."""
 MIN_AUDIO_RATE = 8_000
 MAX_AUDIO_RATE = 48_000
 MAX_AUDIO_MS = 1_000
 """How long the audio of one packet may last, at the client's rate."""
+MAX_ITEM_ID_CHARS = 64
+MAX_ITEMS = 64
+"""Utterances with an id that may wait or be heard at a time."""
+MAX_SCHEDULED = 64
 MAX_QUEUED_AUDIO_MS = 30_000
 MESSAGES_PER_S = 300
 HELLO_TIMEOUT_S = 10.0

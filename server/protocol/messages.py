@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -12,10 +14,10 @@ from .errors import BadJson, InvalidField, StreamError, TooLarge, UnknownType
 from .limits import (
     MAX_EVENT_ID_CHARS,
     MAX_PICTURE_BYTES,
-    MAX_PICTURE_CHARS,
     MAX_SOCKET_BYTES,
     MAX_TEXT_BYTES,
 )
+from .packets import Packet
 from .server_messages import ErrorMessage, Rejected, ServerMessage
 
 CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
@@ -26,26 +28,38 @@ SERVER: TypeAdapter[ServerMessage] = TypeAdapter(
 )
 
 CONTROLS = frozenset(cast(str, c.model_fields["type"].default) for c in get_args(Control))
-"""The types that conditioning an event_id and get exactly one `applied` or `rejected`."""
+"""The types that carry an event_id and get exactly one `applied` or `rejected`."""
 
 
 def parse_message(text: str | bytes) -> ClientMessage:
     """Read one text message from a client.
 
-    Raises a StreamError for anything else; its `event_id` is set when the text is a faulty
-    control whose event_id can be read, so that it can be answered by `rejected`.
+    Raises a StreamError for anything else, with the `event_id` of the message where it can be
+    read; it `rejects` when the message is a control, which is then answered by `rejected`.
     """
     data = _utf8(text)
     if len(data) > (MAX_SOCKET_BYTES if b'"picture"' in data else MAX_TEXT_BYTES):
-        raise _too_long(len(data))
+        raise _about(_too_long(len(data)), *_glimpse(data))
     try:
         message = CLIENT.validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     else:
-        _check_size(message, len(data))
+        try:
+            _check_size(message, len(data))
+        except TooLarge as error:
+            raise correlated(error, message) from None
         return message
     raise _refusal(first, data)
+
+
+def correlated(error: StreamError, cause: ClientMessage | Packet | None) -> StreamError:
+    """The error with what names its cause: the `event_id` of a message, the `seq` of a packet."""
+    if isinstance(cause, Packet):
+        error.seq = cause.seq
+    elif cause is not None:
+        _about(error, cause.type, cause.event_id)
+    return error
 
 
 def picture_of(message: ClientMessage) -> str | None:
@@ -60,7 +74,7 @@ def encode_message(message: ServerMessage) -> str:
 
 def answer(error: StreamError) -> ServerMessage:
     """The message that tells a client about `error`."""
-    if error.event_id is not None and not error.fatal:
+    if error.event_id is not None and error.rejects and not error.fatal:
         return Rejected(
             event_id=error.event_id,
             code=error.code,
@@ -73,6 +87,8 @@ def answer(error: StreamError) -> ServerMessage:
         message=error.message,
         field=error.field,
         hint=error.hint,
+        event_id=error.event_id,
+        seq=error.seq,
         fatal=error.fatal,
         retry_after_s=error.retry_after_s,
     )
@@ -88,15 +104,16 @@ def _utf8(text: str | bytes) -> bytes:
 
 
 def _check_size(message: ClientMessage, byte_count: int) -> None:
-    chars = len(picture_of(message) or "")
-    if byte_count - chars > MAX_TEXT_BYTES:
-        raise _too_long(byte_count - chars)
-    if chars > MAX_PICTURE_CHARS:
+    picture = picture_of(message) or ""
+    if byte_count - len(picture) > MAX_TEXT_BYTES:
+        raise _too_long(byte_count - len(picture))
+    # four characters are three bytes, less the padding
+    size = len(picture) * 3 // 4 - picture[-2:].count("=")
+    if size > MAX_PICTURE_BYTES:
         raise TooLarge(
-            f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {chars * 3 // 4}",
+            f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {size}",
             field="picture",
             hint="Make it smaller, or save it as a JPEG.",
-            event_id=message.event_id if isinstance(message, PictureChange) else None,
         )
 
 
@@ -108,16 +125,38 @@ def _too_long(byte_count: int) -> TooLarge:
 
 
 def _refusal(detail: ErrorDetails, data: bytes) -> StreamError:
-    kind = detail["type"]
-    if kind == "json_invalid":
-        return BadJson(detail["msg"])
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return UnknownType("the message has no known type", field="type")
-    tag, *path = detail["loc"] or ("",)
-    if not path:
+    try:
+        # numbers that JSON has not, like NaN, pass the first reading
+        said: Any = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        return _about(BadJson(str(error)), *_glimpse(data))
+    if not isinstance(said, dict):
         return BadJson("a message is a JSON object")
-    event_id = _event_id(data) if tag in CONTROLS else None
-    return InvalidField(detail["msg"], field=_field(path), event_id=event_id)
+    return _about(_fault(detail), said.get("type"), said.get("event_id"))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+
+
+def _fault(detail: ErrorDetails) -> StreamError:
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return UnknownType("the message has no known type", field="type")
+    return InvalidField(detail["msg"], field=_field(list(detail["loc"][1:])))
+
+
+def _about(error: StreamError, kind: object, event_id: object) -> StreamError:
+    """The error with the `event_id` of the message at fault, if that is one."""
+    if isinstance(event_id, str) and 0 < len(event_id) <= MAX_EVENT_ID_CHARS:
+        error.event_id = event_id
+        error.rejects = isinstance(kind, str) and kind in CONTROLS
+    return error
+
+
+def _glimpse(data: bytes) -> tuple[str | None, str | None]:
+    """The type and the event_id that stand in a text which is too long to read, or no JSON."""
+    found = [pattern.search(data) for pattern in (_TYPE, _EVENT_ID)]
+    try:
+        kind, event_id = (None if each is None else json.loads(each[1]) for each in found)
+    except ValueError:
+        return None, None
+    return kind, event_id
 
 
 def _field(path: list[int | str]) -> str:
@@ -128,9 +167,9 @@ def _field(path: list[int | str]) -> str:
     return text.removeprefix(".")
 
 
-def _event_id(data: bytes) -> str | None:
-    message: Any = from_json(data)
-    event_id: object = message.get("event_id") if isinstance(message, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if isinstance(event_id, str) and 0 < len(event_id) <= MAX_EVENT_ID_CHARS:
-        return event_id
-    return None
+# Inside a string quotes are escaped, so these match names of fields only; a character takes up to
+# 12 bytes.
+_TYPE = re.compile(rb'"type"\s{0,8}:\s{0,8}("[a-z_.]{1,32}")')
+_EVENT_ID = re.compile(
+    rb'"event_id"\s{0,8}:\s{0,8}("(?:[^"\\]|\\.){1,%d}")' % (12 * MAX_EVENT_ID_CHARS)
+)

@@ -9,7 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from .errors import InvalidField, TooLarge, UnknownType, UnsupportedVersion
+from .errors import InvalidField, StreamError, TooLarge, UnknownType, UnsupportedVersion
 from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, PROTOCOL_VERSION
 
 HEADER = struct.Struct("<BBHIdIId")
@@ -90,28 +90,45 @@ def parse_packet(data: bytes) -> Packet:
 
 
 def parse_uplink(data: bytes) -> Packet:
-    """Read a client's packet: only audio, of a length that some rate permits.
+    """Read a client's packet: only audio. What is in it depends on the stream's codec.
 
-    Raises a StreamError.
+    Raises a StreamError, with the packet's `seq` where that can be read.
     """
-    packet = parse_packet(data)
+    try:
+        packet = parse_packet(data)
+        _check_uplink(packet)
+    except StreamError as error:
+        if len(data) >= HEADER.size:
+            error.seq = HEADER.unpack_from(data)[3]
+        raise
+    return packet
+
+
+def _check_uplink(packet: Packet) -> None:
     if packet.kind is not Kind.AUDIO_IN:
         raise UnknownType(
             f"a client sends only packets of kind {int(Kind.AUDIO_IN)}, got {int(packet.kind)}",
             field="kind",
         )
-    if not packet.payload or len(packet.payload) % 2:
+    for name in ("flags", "chunk", "generation", "server_ms"):
+        if value := getattr(packet, name):
+            raise InvalidField(
+                f"{name} is the server's to say and must be 0, got {value}", field=name
+            )
+    if not packet.payload:
+        raise InvalidField("there is no sound in the packet", field="payload")
+    if len(packet.payload) > 2 * MAX_AUDIO_MS * MAX_AUDIO_RATE // 1000:
+        check_pcm(packet, MAX_AUDIO_RATE)
+
+
+def check_pcm(packet: Packet, rate: int) -> None:
+    """Raise InvalidField for half a sample, TooLarge for more than a packet may last."""
+    if len(packet.payload) % 2:
         raise InvalidField(
-            f"audio is 16-bit samples: the payload must have an even length over 0, "
+            f"pcm is samples of 16 bits: the payload must have an even length, "
             f"got {len(packet.payload)} bytes",
             field="payload",
         )
-    check_duration(packet, MAX_AUDIO_RATE)
-    return packet
-
-
-def check_duration(packet: Packet, rate: int) -> None:
-    """Raise TooLarge for audio that lasts longer than a packet may at this rate."""
     count, most = len(packet.payload) // 2, MAX_AUDIO_MS * rate // 1000
     if count > most:
         raise TooLarge(

@@ -17,7 +17,12 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     for name, adapter in (("ClientMessage", CLIENT), ("ServerMessage", SERVER)):
         schema = adapter.json_schema(ref_template="#/$defs/{model}")
-        definitions |= schema.pop("$defs")
+        parts: dict[str, Any] = schema.pop("$defs")
+        if adapter is SERVER:
+            # a server's message may have fields that a client does not know
+            for part in parts.values():
+                part.pop("additionalProperties", None)
+        definitions |= parts
         definitions[name] = schema
     return {
         "$schema": SCHEMA_DIALECT,

@@ -13,7 +13,7 @@ from ...models.contract import (
     TracksInput,
     VideoInput,
 )
-from .fields import Codec, Message
+from .fields import AudioCodec, Codec, Message
 
 
 class SceneInfo(Message):
@@ -68,6 +68,8 @@ class Limits(Message):
     max_queued_audio_ms: int
     max_prompt_chars: int
     max_points: int
+    max_items: int
+    max_scheduled: int
     messages_per_s: int
     ack_interval_ms: int
 
@@ -80,11 +82,16 @@ class ServerHello(Message):
     server: str
     models: list[ModelDescription]
     codecs: list[Codec]
+    audio_codecs: list[AudioCodec]
     limits: Limits
 
 
 class SessionReady(Message):
-    """The stream is open or resumed; its next video packet is a key frame."""
+    """The stream is open or resumed; its next video packet is a key frame.
+
+    `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
+    stream that sends no sound.
+    """
 
     type: Literal["session.ready"] = "session.ready"
     session_id: str
@@ -101,9 +108,63 @@ class SessionReady(Message):
     sample_rate: int | None = None
     codec: Codec
     codec_string: str
+    audio_codec: AudioCodec | None = None
     generation: int
     next_seq: int
     resumed: bool
+    grace_s: float
+
+
+class VideoFormat(Message):
+    """The video goes on with another encoder: how to decode the packets of this generation."""
+
+    type: Literal["video.format"] = "video.format"
+    generation: int
+    codec: Codec
+    codec_string: str
+    width: int
+    height: int
+
+
+class HeldTrack(Message):
+    """A track that is held; `anchor`: it is pinned."""
+
+    id: int
+    anchor: bool
+
+
+class SessionInfo(Message):
+    """What is in force now: the answer to `session.query`.
+
+    `waiting` names the controls that were not answered yet, in the order of their arrival, those
+    that wait for their time last; `items` the utterances that are not over.
+    """
+
+    type: Literal["session.info"] = "session.info"
+    event_id: str | None = None
+    session_id: str
+    model: str
+    scene: str | None = None
+    prompt: str
+    seed: int
+    has_picture: bool
+    paused: bool
+    tracks: list[HeldTrack]
+    width: int
+    height: int
+    fps: int
+    max_fps: int
+    max_kbps: int
+    target_kbps: int
+    codec: Codec
+    audio_codec: AudioCodec | None = None
+    audio_rate: int
+    generation: int
+    next_seq: int
+    pts_us: float
+    queued_audio_ms: int
+    items: list[str]
+    waiting: list[str]
     grace_s: float
 
 
@@ -117,6 +178,8 @@ class Applied(Message):
     position_us: float | None = None
     ignored_words: list[str] | None = None
     scene: str | None = None
+    item_id: str | None = None
+    played_ms: float | None = None
 
 
 class Rejected(Message):
@@ -128,6 +191,24 @@ class Rejected(Message):
     field: str | None = None
     message: str
     hint: str
+
+
+SpeechPhase = Literal["started", "ended", "cleared"]
+
+
+class Speech(Message):
+    """How an utterance with an `item_id` goes: it has started, has ended, or was cleared.
+
+    It starts, ends or stops at `pts_us`, after `samples` of its own were played, which last
+    `played_ms`.
+    """
+
+    type: Literal["speech"] = "speech"
+    item_id: str
+    phase: SpeechPhase
+    pts_us: float
+    samples: int
+    played_ms: float
 
 
 class State(Message):
@@ -181,13 +262,18 @@ class EngineRestarting(Message):
 
 
 class ErrorMessage(Message):
-    """Something went wrong that answers no event_id; a fatal one closes the socket."""
+    """Something went wrong that is no answer to a control; a fatal one closes the socket.
+
+    `event_id` is that of the message at fault, `seq` that of the packet, if it could be read.
+    """
 
     type: Literal["error"] = "error"
     code: str
     message: str
     field: str | None = None
     hint: str | None = None
+    event_id: str | None = None
+    seq: int | None = None
     fatal: bool
     retry_after_s: float | None = None
 
@@ -195,8 +281,11 @@ class ErrorMessage(Message):
 ServerMessage = (
     ServerHello
     | SessionReady
+    | SessionInfo
+    | VideoFormat
     | Applied
     | Rejected
+    | Speech
     | State
     | Stats
     | Pong

@@ -37,6 +37,8 @@ class AudioQueue:
         self._first_s = 0.0
         self._last_s: float | None = None
         self._pushed_samples = 0
+        self.end_index = 0
+        """Samples that were ever queued, at the model's rate; the next one has this number."""
         self.underruns = 0
         self.skipped_samples = 0
 
@@ -44,6 +46,11 @@ class AudioQueue:
     def queued_ms(self) -> int:
         """How much audio waits for the model."""
         return len(self._samples) * 1000 // self._sample_rate
+
+    @property
+    def begin_index(self) -> int:
+        """The number of the first sample that waits."""
+        return self.end_index - len(self._samples)
 
     def receiving(self, now_s: float) -> bool:
         """Whether audio waits or keeps arriving."""
@@ -99,6 +106,7 @@ class AudioQueue:
     def _append(self, samples: np.ndarray) -> None:
         self._samples = np.concatenate((self._samples, samples))
         self._pushed_samples += len(samples)
+        self.end_index += len(samples)
 
     def _pop(self, count: int) -> np.ndarray:
         head, self._samples = self._samples[:count], self._samples[count:]

@@ -10,6 +10,7 @@ from ..protocol.errors import NotSupported, UnknownScene
 from ..protocol.limits import MAX_TRACKS
 from ..protocol.server_messages import Applied
 from .pending import Event, ModelControl, OwnPicture, PendingControls
+from .schedule import Schedule
 
 
 class ControlQueue:
@@ -27,14 +28,46 @@ class ControlQueue:
             max_tracks=0 if tracks is None else min(tracks.max_tracks, MAX_TRACKS)
         )
         self._begun: deque[tuple[Controls, list[Event]]] = deque()
+        self._schedule = Schedule()
 
     @property
     def under_way(self) -> int:
         """Steps that were begun and not finished."""
         return len(self._begun)
 
+    @property
+    def waiting(self) -> list[str]:
+        """The event ids of what was not answered yet, what waits for its time last."""
+        begun = [event.event_id for _, events in self._begun for event in events]
+        pending = [event.event_id for event in self._pending.events]
+        return begun + pending + self._schedule.event_ids
+
+    @property
+    def tracks(self) -> dict[int, bool]:
+        """The tracks that are held, by id; True for an anchor."""
+        return self._pending.live_tracks
+
+    def schedule(self, control: ModelControl, at_us: float) -> None:
+        """Let a control wait for its media time; then it is `due`, and may still be refused.
+
+        Raises a StreamError for what the model does not take, and when too many wait.
+        """
+        self._check_supported(control)
+        self._schedule.add(control, at_us)
+
+    def due(self, pts_us: float) -> list[ModelControl]:
+        """Take the scheduled controls that a chunk which starts at `pts_us` obeys."""
+        return self._schedule.due(pts_us)
+
     def add(self, control: ModelControl) -> None:
         """Queue a control for the next step. Raises a StreamError for one that cannot be."""
+        self._check_supported(control)
+        if isinstance(control, SceneChange):
+            check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
+        self._pending.add(control)
+        self.has_picture |= isinstance(control, OwnPicture)
+
+    def _check_supported(self, control: ModelControl) -> None:
         match control:
             case Reset():
                 if control.seed is not None:
@@ -43,10 +76,6 @@ class ControlQueue:
                 check_supported(self._info, "tracks", control.event_id)
             case _:
                 check_supported(self._info, control.type, control.event_id)
-        if isinstance(control, SceneChange):
-            check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
-        self._pending.add(control)
-        self.has_picture |= isinstance(control, OwnPicture)
 
     def clear_audio(self) -> None:
         """Let the model drop the speech that it was fed and has not shown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from ..protocol.client_messages import Ack
 from ..protocol.limits import ACK_INTERVAL_MS, MIN_KBPS
 
 MAX_UNACKED = 512
@@ -16,6 +17,8 @@ RAISE_EVERY_S = 2.0
 RAISE_AFTER_S = 4.0
 SKIP_STEP = 0.15
 MAX_SKIP_SHARE = 0.75
+LOST_AFTER_S = 2.0
+HEARD_WITHIN_S = 1.0
 
 
 def default_kbps(width: int, height: int, fps: int) -> int:
@@ -28,17 +31,22 @@ class Link:
 
     Frames are skipped before they are encoded, which breaks no reference. When playback stalls,
     the bitrate is lowered and a growing share of the frames is skipped, evenly. The link is
-    congested when the oldest frame that was sent and not acknowledged is older than the quickest
-    one lately was, plus the time a frame may rightly wait (the permitted lead and the ack
-    interval); then all frames are skipped until it is not.
+    congested when the oldest frame that was sent and not settled is older than the quickest one
+    lately was, plus the time a frame may rightly wait (the permitted lead and the ack interval);
+    then all frames are skipped until it is not. A frame is settled when it was drawn, when the
+    playhead has passed it, or when the client says that it dropped it. A client that goes on
+    acknowledging and settles nothing for `LOST_AFTER_S` will never settle what is under way.
     """
 
     def __init__(self, *, max_kbps: int, min_kbps: int = MIN_KBPS) -> None:
         self._max_kbps = max_kbps
+        self._least_kbps = min_kbps
         self._min_kbps = min(min_kbps, max_kbps)
         self._unacked: deque[tuple[int, float]] = deque()
         self._delays: deque[tuple[float, float]] = deque()
         self._decode_queue = 0
+        self._dropped = 0
+        self._settled_s = self._acked_s = -math.inf
         self._skip_share = 0.0
         self._skip_debt = 0.0
         self._trouble_s = -math.inf
@@ -51,13 +59,28 @@ class Link:
             self._unacked.popleft()
         self._unacked.append((seq, now_s))
 
-    def ack(self, last_seq: int, decode_queue: int, now_s: float) -> None:
-        """The client has drawn `last_seq` and everything before it is settled."""
-        self._decode_queue = decode_queue
-        while self._unacked and self._unacked[0][0] <= last_seq:
+    def ack(self, ack: Ack, passed_seq: int, now_s: float) -> None:
+        """The client has drawn `last_seq`, and the time of `passed_seq` is over on its screen."""
+        self._decode_queue = ack.decode_queue
+        self._acked_s = now_s
+        newly_dropped, self._dropped = max(0, ack.dropped - self._dropped), ack.dropped
+        settled = max(ack.last_seq, passed_seq)
+        while self._unacked and self._unacked[0][0] <= settled:
             seq, sent_s = self._unacked.popleft()
-            if seq == last_seq:
+            self._settled_s = now_s
+            if seq == ack.last_seq:
                 self._note_delay(now_s - sent_s, now_s)
+        for _ in range(min(newly_dropped, len(self._unacked))):
+            self._unacked.popleft()
+            self._settled_s = now_s
+        if self._unacked and now_s - max(self._settled_s, self._unacked[0][1]) > LOST_AFTER_S:
+            self.forget()
+
+    def limit(self, max_kbps: int) -> None:
+        """Another highest bitrate; a link that had no trouble goes there at once."""
+        untroubled = self.kbps == self._max_kbps
+        self._max_kbps, self._min_kbps = max_kbps, min(self._least_kbps, max_kbps)
+        self.kbps = max_kbps if untroubled else min(self.kbps, max_kbps)
 
     def forget(self) -> None:
         """Count nothing as under way: the client paused, or asked to start from a key frame."""
@@ -99,7 +122,9 @@ class Link:
     def adapt(self, max_lead_s: float, now_s: float) -> None:
         """Let time pass: ask less while congested, and more again when all was well."""
         if self.congested(max_lead_s, now_s):
-            self.stalled(now_s)
+            # From a client that says nothing nothing can be learnt about its link.
+            if now_s - self._acked_s < HEARD_WITHIN_S:
+                self.stalled(now_s)
             return
         calm = now_s - self._trouble_s >= RAISE_AFTER_S
         if calm and now_s - self._changed_s >= RAISE_EVERY_S:

@@ -108,11 +108,9 @@ class ChunkRing:
         return [chunk for chunk in self._chunks if chunk.end_seq > seq + 1]
 
     def talking_at(self, position_us: float) -> bool:
-        """Whether the chunk shown at this media time carries speech."""
-        for chunk in self._chunks:
-            if chunk.pts_us(chunk.first_seq) <= position_us < chunk.pts_us(chunk.end_seq):
-                return chunk.talking
-        return False
+        """Whether the chunk on the screen carries speech; the last one stays there at its end."""
+        begun = [chunk for chunk in self._chunks if chunk.pts_us(chunk.first_seq) <= position_us]
+        return begun[-1].talking if begun else False
 
     def mute_from(self, position_us: float) -> None:
         """Silence what starts at or after this media time."""

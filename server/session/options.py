@@ -6,24 +6,30 @@ import math
 from dataclasses import dataclass, field
 
 from ...models.contract import ModelInfo, StreamRequest
+from ..protocol.fields import AudioCodec
 from ..protocol.limits import AUDIO_RATE, MAX_KBPS
 from .playhead_estimate import EXTRAPOLATE_S
+from .video_limits import VideoLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """Settings of one stream that last as long as it.
 
-    `request` is what the model was started with; `audio` whether sound is sent, `audio_rate` the
-    samples per second of what the client sends.
+    `request` is what the model was started with; `audio` whether sound is sent; `audio_codec` and
+    `audio_rate`, in samples per second, are those of what the client sends.
     """
 
     session_id: str
     resume_token: str = field(repr=False)
     request: StreamRequest
     audio: bool = True
+    audio_codec: AudioCodec = "pcm"
     audio_rate: int = AUDIO_RATE
     max_kbps: int = MAX_KBPS
+    """The highest video bitrate that the server permits."""
+    video: VideoLimits = field(default_factory=VideoLimits)
+    """The bounds that the client starts with."""
     max_lead_chunks: float = 1.7
     max_under_way: int = 1
     """Chunks that may be begun and not finished; a pipeline has several at once."""

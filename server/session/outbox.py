@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..protocol.server_messages import Applied, Rejected, ServerMessage
+from ..protocol.server_messages import Applied, Rejected, ServerMessage, Speech
 from .media import AudioPiece, VideoFrame
 
 MAX_MESSAGES = 512
@@ -32,6 +32,11 @@ class Outbox:
     def unsent_messages(self) -> int:
         """Messages that wait."""
         return len(self._messages)
+
+    @property
+    def next_frame(self) -> VideoFrame | None:
+        """The video frame that is sent next, if one waits."""
+        return next((item for item in self._media if isinstance(item, VideoFrame)), None)
 
     def say(self, message: ServerMessage) -> bool:
         """Queue a message; false when the client has left too many unread."""
@@ -62,7 +67,7 @@ class Outbox:
         self._media.clear()
 
     def drop_connection(self) -> None:
-        """Keep only the answers that the next connection still wants."""
+        """Keep only the answers, and what is told once, that the next connection still wants."""
         self._media.clear()
-        answers = [each for each in self._messages if isinstance(each, Applied | Rejected)]
+        answers = [each for each in self._messages if isinstance(each, Applied | Rejected | Speech)]
         self._messages = deque(answers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from ...models.contract import ModelInfo
 from ..protocol.client_messages import Ack
-from .link import Link, default_kbps
+from .link import Link
 from .playhead_estimate import PlayheadEstimate
 
 LATE_SHARE = 0.25
@@ -15,7 +17,7 @@ class Pacing:
 
     def __init__(self, info: ModelInfo, *, max_lead_chunks: float, max_kbps: int) -> None:
         self._info = info
-        self._max_kbps = min(default_kbps(info.width, info.height, info.fps), max_kbps)
+        self._max_kbps = max_kbps
         self._playhead = PlayheadEstimate(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
         self._link = Link(max_kbps=self._max_kbps)
         self._late = False
@@ -59,9 +61,20 @@ class Pacing:
     def ack(self, ack: Ack, now_s: float) -> None:
         """The client has said what it shows."""
         stalls = self._playhead.ack(ack.playhead_us, now_s, self.generated_us)
-        self._link.ack(ack.last_seq, ack.decode_queue, now_s)
+        passed_seq = math.floor(ack.playhead_us * self._info.fps / 1e6 + 1e-6) - 1
+        self._link.ack(ack, passed_seq, now_s)
         if stalls and not self._late:
             self._link.stalled(now_s)
+
+    def limit(self, max_kbps: int) -> None:
+        """Another highest bitrate."""
+        self._max_kbps = max_kbps
+        self._link.limit(max_kbps)
+
+    def leave_out(self, waiting_frames: int) -> None:
+        """A frame is not sent; the viewer cannot play up to one that it will never get."""
+        if not waiting_frames:
+            self._end_us = self._leaving_us
 
     def admit(self, seq: int, waiting_frames: int, now_s: float) -> bool:
         """Whether to encode this frame; if not, it is skipped and counted."""
@@ -69,9 +82,7 @@ class Pacing:
             self._leaving_us = self._info.media_us(seq + 1)
             return True
         self.skipped_frames += 1
-        if not waiting_frames:
-            # The viewer cannot play up to a frame that it will never get.
-            self._end_us = self._leaving_us
+        self.leave_out(waiting_frames)
         return False
 
     def sent(self, seq: int, now_s: float) -> None:

@@ -27,6 +27,7 @@ class OwnPicture:
 
     event_id: str
     square: bytes
+    at_us: float | None = None
     type: Literal["picture"] = "picture"
 
 

@@ -64,6 +64,10 @@ class TokenBucket:
         self._tokens = burst
         self._at_s = now_s
 
+    def excuse(self, stall_s: float) -> None:
+        """Permit, once, what was permitted while the server stood still for so long."""
+        self._tokens += stall_s * self._rate_per_s
+
     def take(self, now_s: float, count: float = 1) -> bool:
         """Whether `count` more are permitted now; if so, they are taken."""
         self._refill(now_s)
@@ -88,5 +92,7 @@ class TokenBucket:
         return self._tokens >= self._burst
 
     def _refill(self, now_s: float) -> None:
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        refilled = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        # more than a burst is what was excused
+        self._tokens = max(self._tokens, refilled)
         self._at_s = now_s

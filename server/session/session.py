@@ -12,6 +12,7 @@ from dataclasses import replace
 from ...models.contract import Chunk, Controls, ModelInfo
 from ..protocol.client_messages import (
     Ack,
+    AudioBegin,
     AudioClear,
     AudioEnd,
     ClientMessage,
@@ -23,8 +24,10 @@ from ..protocol.client_messages import (
     Resume,
     SceneChange,
     SeedChange,
+    SessionQuery,
     Tracks,
     TracksClear,
+    VideoChange,
 )
 from ..protocol.errors import (
     InvalidField,
@@ -34,19 +37,30 @@ from ..protocol.errors import (
     Timeout,
     WrongResumeToken,
 )
+from ..protocol.fields import AudioCodec, Codec
 from ..protocol.limits import MAX_QUEUED_AUDIO_MS
 from ..protocol.messages import answer
-from ..protocol.packets import Packet, check_duration, samples
-from ..protocol.server_messages import Applied, Pong, ServerMessage, State
+from ..protocol.packets import Packet
+from ..protocol.server_messages import (
+    Applied,
+    HeldTrack,
+    Pong,
+    ServerMessage,
+    SessionInfo,
+    Speech,
+    State,
+)
 from .audio_queue import AudioQueue
 from .control_queue import ControlQueue, check_supported
 from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
 from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
-from .pending import OwnPicture
+from .pending import ModelControl, OwnPicture
 from .reports import Now, Reports
 from .speech_budget import SpeechBudget
+from .uplink import Uplink
+from .utterances import Utterances
 
 
 class Session:
@@ -74,9 +88,19 @@ class Session:
         self._drop_wanted = False
         self._cut = False
         """Whether the next chunk does not continue the one before it."""
+        self._cut_unsaid = False
+        """Whether a frame was skipped that would have told of a discontinuity."""
+        self._seen_us = 0.0
+        """The furthest that the viewer was thought to be: an estimate between acks may go back."""
         self._key_wanted = True
         self._audio_seq = 0
         self._controls = ControlQueue(info, has_picture=options.request.picture is not None)
+        self.codec: Codec = "jpeg"
+        self.audio_codec: AudioCodec | None = None
+        """As what the present connection is sent pictures and sound; None: no sound."""
+        self._uplink = Uplink(options.audio_codec, options.audio_rate)
+        self._utterances = Utterances(info, options.audio_rate)
+        self._video = options.video
         self._audio = AudioQueue(
             audio_rate=options.audio_rate,
             # without speech nothing is ever queued
@@ -86,7 +110,9 @@ class Session:
         )
         self._budget = SpeechBudget(info)
         self._pacing = Pacing(
-            info, max_lead_chunks=options.max_lead_chunks, max_kbps=options.max_kbps
+            info,
+            max_lead_chunks=options.max_lead_chunks,
+            max_kbps=options.video.kbps(info, options.max_kbps),
         )
         self._ring = ChunkRing(options.ring_frames(info))
         self._outbox = Outbox()
@@ -99,6 +125,7 @@ class Session:
         self._heard_s = now_s
         match message:
             case Ack():
+                self._check_generated(message.last_seq)
                 self._pacing.ack(message, now_s)
                 if message.playhead_us > self._shown_us:
                     self._shown_us, self._watched_s = message.playhead_us, now_s
@@ -107,23 +134,39 @@ class Session:
                 self._pacing.lost()
             case Ping():
                 self.say(Pong(t_ms=message.t_ms, server_ms=now_s * 1e3))
-            case Pause() | Resume() | AudioEnd() | AudioClear():
+            case SessionQuery():
+                self.say(self._info(message.event_id, now_s))
+            case VideoChange():
+                self._change_video(message)
+            case Pause() | Resume() | AudioBegin() | AudioEnd() | AudioClear():
                 self._control_now(message, now_s)
-            case Reset():
-                self._controls.add(message)
-                self._audio.clear()
-            case Prompt() | SceneChange() | OwnPicture() | Tracks() | TracksClear() | SeedChange():
-                self._controls.add(message)
+            case (
+                Prompt()
+                | SceneChange()
+                | OwnPicture()
+                | Tracks()
+                | TracksClear()
+                | Reset()
+                | SeedChange()
+            ):
+                if message.at_us is None:
+                    self._control_model(message, now_s)
+                else:
+                    self._controls.schedule(message, message.at_us)
             case _:
                 raise OutOfOrder(f"the stream is open already, {message.type} cannot follow")
         self._update_state(now_s)
 
     def receive_audio(self, packet: Packet, now_s: float) -> None:
-        """Queue the client's audio. Raises AudioOverflow, TooLarge or NotSupported."""
+        """Queue the client's audio.
+
+        Raises AudioOverflow, InvalidField, TooLarge or NotSupported.
+        """
         self._heard_s = now_s
         check_supported(self.info, "speech")
-        check_duration(packet, self.options.audio_rate)
-        self._audio.push(samples(packet), now_s)
+        samples = self._uplink.samples(packet)
+        self._audio.push(samples, now_s)
+        self._utterances.sent(len(samples))
         self._watched_s = now_s
         self._update_state(now_s)
 
@@ -163,15 +206,22 @@ class Session:
 
     def begin_step(self, now_s: float) -> Controls:
         """The controls of the next chunk. Then comes `finish_step`, or `drop_step`."""
+        for control in self._controls.due(self._coming_us):
+            try:
+                self._control_model(control, now_s)
+            except StreamError as error:
+                self.refuse(error)
         controls = self._controls.begin()
         count = self._budget.begin(starts_anew=controls.reset, clears=controls.clear_audio)
-        return replace(controls, audio=self._audio.take(now_s, count))
+        audio = self._audio.take(now_s, count)
+        self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
+        return replace(controls, audio=audio)
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        self._budget.finish(len(chunk.frames))
+        self._utterances.placed(media.first_seq + self._budget.finish(len(chunk.frames)))
         if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
@@ -192,6 +242,7 @@ class Session:
         """A step came to its end and is not shown; the next chunk takes its place."""
         self._obeyed(self._controls.drop())
         self._budget.drop()
+        self._utterances.dropped()
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
 
@@ -202,7 +253,13 @@ class Session:
         while (item := self._outbox.pop()) is not None:
             if not isinstance(item, VideoFrame):
                 return item
+            self._cut_unsaid |= item.discontinuity
+            if not self._video.shows(item.seq, self.info):
+                self._pacing.leave_out(self._outbox.frames)
+                continue
             if self._pacing.admit(item.seq, self._outbox.frames, now_s):
+                item = replace(item, discontinuity=self._cut_unsaid)
+                self._cut_unsaid = False
                 return item
         return None
 
@@ -215,6 +272,17 @@ class Session:
         """Whether the frame that is about to be encoded has to be a key frame."""
         wanted, self._key_wanted = self._key_wanted, False
         return wanted
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures that are sent."""
+        return self._video.size(self.info)
+
+    def next_generation(self) -> int:
+        """The number of an encoder that takes the place of the present one."""
+        self.generation += 1
+        self._key_wanted = True
+        return self.generation
 
     @property
     def frames(self) -> int:
@@ -281,6 +349,12 @@ class Session:
         if self._reports.due(now_s):
             self.say(self._reports.stats(self._now(now_s, sessions), now_s))
 
+    def excuse(self, begin_s: float, end_s: float) -> None:
+        """The server itself stood still meanwhile: nobody could be heard or come back."""
+        stall_s = end_s - begin_s
+        self._heard_s += stall_s if self._heard_s <= begin_s else 0.0
+        self._detached_s += stall_s if self._detached_s <= begin_s else 0.0
+
     def say(self, message: ServerMessage) -> None:
         """Queue a message for the client, unless its last one is about to be sent."""
         if self.failure is None and not self._outbox.say(message):
@@ -315,8 +389,12 @@ class Session:
         """Raise a StreamError unless this client may go on with the stream."""
         if not hmac.compare_digest(token.encode(), self.options.resume_token.encode()):
             raise WrongResumeToken("the resume_token does not belong to this session")
-        if last_seq >= self.frames:
-            raise InvalidField(f"seq {last_seq} was never generated", field="last_seq")
+        self._check_generated(last_seq)
+
+    def shown_as(self, codec: Codec, audio_codec: AudioCodec) -> None:
+        """What the present connection is sent pictures and sound as."""
+        sound = self.options.audio and self.info.sample_rate is not None
+        self.codec, self.audio_codec = codec, audio_codec if sound else None
 
     def resume(self, last_seq: int, *, audio: bool, now_s: float) -> int:
         """Go on over a new connection after frame `last_seq`; returns the next video seq."""
@@ -329,6 +407,8 @@ class Session:
         self._key_wanted = True
         self._shown_us = self.info.media_us(first)
         self._pacing.restart(first)
+        self._cut_unsaid = False
+        self._seen_us = self.position_us(now_s)
         self._reports.restart(now_s)
         if chunks and first > last_seq + 1:
             chunks[0] = replace(chunks[0], discontinuity=True)
@@ -353,9 +433,16 @@ class Session:
 
     # Private.
 
-    def _control_now(self, control: Pause | Resume | AudioEnd | AudioClear, now_s: float) -> None:
+    def _check_generated(self, last_seq: int) -> None:
+        if last_seq >= self.frames:
+            raise InvalidField(f"seq {last_seq} was never generated", field="last_seq")
+
+    def _control_now(
+        self, control: Pause | Resume | AudioBegin | AudioEnd | AudioClear, now_s: float
+    ) -> None:
         """Controls that act on the session itself are answered at once."""
         position_us: float | None = None
+        cut: Speech | None = None
         match control:
             case Pause():
                 self.paused = True
@@ -363,26 +450,73 @@ class Session:
             case Resume():
                 self.paused = False
                 self._pacing.resume(now_s)
+            case AudioBegin():
+                check_supported(self.info, "speech", control.event_id)
+                self._utterances.check_new(control.item_id, control.event_id)
+                self._end_utterance()
+                self._utterances.begin(control.item_id, self._audio.end_index)
             case AudioEnd():
                 check_supported(self.info, "speech", control.event_id)
-                self._audio.end()
+                self._utterances.check_open(control.item_id, control.event_id)
+                self._end_utterance()
             case AudioClear():
                 check_supported(self.info, "speech", control.event_id)
                 position_us = self.position_us(now_s)
+                cut = self._clear_speech(position_us)
                 self._barge_in(position_us)
-        chunk = self.chunks + self._controls.under_way - self.dropping
-        coming = self._budget.under_way_frames(besides=self.dropping)
         self.say(
             Applied(
                 event_id=control.event_id,
-                chunk=chunk,
-                pts_us=self.info.media_us(self.frames + coming),
+                chunk=self._coming_chunk,
+                pts_us=self._coming_us,
                 position_us=position_us,
+                item_id=None if cut is None else cut.item_id,
+                played_ms=None if cut is None else cut.played_ms,
             )
         )
 
-    def _barge_in(self, position_us: float) -> None:
+    def _control_model(self, control: ModelControl, now_s: float) -> None:
+        self._controls.add(control)
+        if isinstance(control, Reset):
+            self._clear_speech(self.position_us(now_s))
+
+    def _change_video(self, change: VideoChange) -> None:
+        """Other bounds hold from the next frame on that is encoded."""
+        self._video = self._video.changed(change)
+        self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
+        frame = self._outbox.next_frame
+        self.say(
+            Applied(
+                event_id=change.event_id,
+                chunk=self._coming_chunk if frame is None else frame.chunk,
+                pts_us=self._coming_us if frame is None else frame.pts_us,
+            )
+        )
+
+    def _end_utterance(self) -> None:
+        self._audio.end()
+        self._utterances.end(self._audio.end_index)
+
+    def _clear_speech(self, position_us: float) -> Speech | None:
+        """Drop what waits and say so of each utterance; returns what is told of the first cut."""
         self._audio.clear()
+        news, cut = self._utterances.clear(position_us, self._audio.end_index)
+        for each in news:
+            self.say(each)
+        return cut
+
+    @property
+    def _coming_chunk(self) -> int:
+        """The chunk that is begun next."""
+        return self.chunks + self._controls.under_way - self.dropping
+
+    @property
+    def _coming_us(self) -> float:
+        """Where it should start, if those under way come out as long as expected."""
+        coming = self._budget.under_way_frames(besides=self.dropping)
+        return self.info.media_us(self.frames + coming)
+
+    def _barge_in(self, position_us: float) -> None:
         self._controls.clear_audio()
         self._outbox.mute()
         self._ring.mute_from(position_us)
@@ -414,17 +548,51 @@ class Session:
         """Report the state when anything but its figures changed."""
         if not self.attached or self.failure:
             return
-        position_us = self.position_us(now_s)
+        self._seen_us = max(self._seen_us, self.position_us(now_s))
+        for each in self._utterances.told(self._seen_us):
+            self.say(each)
         state = State(
             received=self._audio.receiving(now_s),
-            talking=self._ring.talking_at(position_us),
+            talking=self._ring.talking_at(self._seen_us),
             paused=self.paused,
             queued_audio_ms=self._audio.queued_ms,
             scene=self.scene,
-            pts_us=position_us,
+            pts_us=self._seen_us,
         )
         if self._reports.changed(state):
             self.say(state)
+
+    def _info(self, event_id: str | None, now_s: float) -> SessionInfo:
+        width, height = self.size
+        return SessionInfo(
+            event_id=event_id,
+            session_id=self.options.session_id,
+            model=self.info.name,
+            scene=self.scene,
+            prompt=self.prompt,
+            seed=self.seed,
+            has_picture=self.has_picture,
+            paused=self.paused,
+            tracks=[
+                HeldTrack(id=key, anchor=anchor) for key, anchor in self._controls.tracks.items()
+            ],
+            width=width,
+            height=height,
+            fps=self.info.fps,
+            max_fps=self._video.fps(self.info),
+            max_kbps=self._video.kbps(self.info, self.options.max_kbps),
+            target_kbps=self.target_kbps,
+            codec=self.codec,
+            audio_codec=self.audio_codec,
+            audio_rate=self.options.audio_rate,
+            generation=self.generation,
+            next_seq=self.frames,
+            pts_us=self.position_us(now_s),
+            queued_audio_ms=self.queued_audio_ms,
+            items=self._utterances.item_ids,
+            waiting=self._controls.waiting,
+            grace_s=self.options.grace_s,
+        )
 
     def _now(self, now_s: float, sessions: int) -> Now:
         return Now(

@@ -25,6 +25,7 @@ from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..metrics import Metrics
 from ..protocol.hello import server_version
+from .admin import build_admin_router
 from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
 from .connections import ConnectionLimits
@@ -81,6 +82,7 @@ def create_app(
     app.state.engine = engine
     app.add_middleware(SafeHeaders, config=config)
     app.include_router(build_router(engine, services.logins))
+    app.include_router(build_admin_router(engine, services.logins))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 
@@ -88,7 +90,7 @@ def create_app(
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
         wire = websocket.scope[WIRE]
-        socket = ClientSocket(websocket, wire, engine.metrics, config.send_timeout_s)
+        socket = ClientSocket(websocket, wire, engine.metrics, engine.stalls, config.send_timeout_s)
         await Connection(socket, services).run()
 
     return app

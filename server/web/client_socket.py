@@ -14,6 +14,7 @@ from starlette.websockets import (
     WebSocketState,
 )
 
+from ..engine.stall_watch import StallWatch
 from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import StreamError, Timeout
@@ -39,13 +40,21 @@ class ClientSocket:
     """One accepted socket; a send that stalls for `send_timeout_s` ends it and raises Timeout."""
 
     def __init__(
-        self, socket: WebSocket, wire: Wire, metrics: Metrics, send_timeout_s: float
+        self,
+        socket: WebSocket,
+        wire: Wire,
+        metrics: Metrics,
+        stalls: StallWatch,
+        send_timeout_s: float,
     ) -> None:
         self._socket = socket
         self._wire = wire
         self._metrics = metrics
         self._send_timeout_s = send_timeout_s
-        self._inbox = Inbox(asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._inbox = Inbox(now_s)
+        self._stalls = stalls
+        self._excused_s = stalls.stalled_s(now_s)
 
     @property
     def address(self) -> str:
@@ -79,6 +88,9 @@ class ClientSocket:
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
         now_s = asyncio.get_running_loop().time()
+        stalled_s = self._stalls.stalled_s(now_s)
+        self._inbox.excuse(stalled_s - self._excused_s)
+        self._excused_s = stalled_s
         try:
             with self._metrics.time("receive"):
                 if event.get("text") is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from ..config import ServerConfig
 from ..protocol.errors import RateLimited, Unauthorized
 from .addresses import network_of
 from .bounded_log import BoundedLog
+from .client_tokens import Scope
 from .pace import Allowance
-from .security import check_token
+from .security import TokenExpired, check_token
 
 GUESSES = Allowance(per_s=0.5, at_once=10)
 """Wrong tokens of one address that are looked at."""
@@ -21,8 +24,10 @@ class FailedLogins:
         self._log = log
         self._guesses = guesses.per_address()
 
-    def check(self, given: str | None, *, host: str, over: str, now_s: float) -> None:
-        """Raise Unauthorized unless the token is right or none is needed.
+    def check(
+        self, given: str | None, scope: Scope | None, *, host: str, over: str, now_s: float
+    ) -> None:
+        """Raise as `check_token` unless the token permits `scope` or none is needed.
 
         RateLimited, for a right one as well, if so many of this address were wrong that none is
         looked at now. `over` names for the log what the token was sent over.
@@ -41,7 +46,10 @@ class FailedLogins:
                 fatal=True,
             )
         try:
-            check_token(given, self._config)
+            check_token(given, self._config, scope, time.time())
+        except TokenExpired:
+            # It was made here, so it was no guess.
+            raise
         except Unauthorized:
             if given is not None:
                 guesses.spend(now_s)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
-from ..protocol.errors import OutOfOrder, StreamError, UnsupportedVersion
-from ..protocol.fields import Codec
+from ..protocol.errors import OutOfOrder, StreamError, UnsupportedCodec, UnsupportedVersion
+from ..protocol.fields import AudioCodec
 from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
+from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
 from .addresses import network_of
 from .client_socket import ClientSocket
-from .security import check_origin
+from .security import TokenExpired, check_origin
 from .services import Services
 
 
@@ -23,7 +25,6 @@ class OpenedStream:
     """A stream that a client may now show."""
 
     stream: HostedStream
-    codec: Codec
     next_seq: int
     resumed: bool
 
@@ -35,22 +36,43 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     hello = await _hello(socket)
     if PROTOCOL_VERSION not in hello.versions:
         raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-    now_s = engine.now_s()
-    services.logins.check(hello.token, host=socket.address, over="websocket", now_s=now_s)
+    expired = _check_token(hello, socket, services)
     socket.greeted()
-    codec = encoders.choose(hello.codecs)
+    codecs = encoders.choose(hello.codecs), choose_audio(hello)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
+        message = None
         try:
             message = await socket.receive()
-            opened = await _open(message, hello, codec, services, network_of(socket.address))
+            if expired is not None and not isinstance(message, SessionResume):
+                raise expired
+            opened = await _open(message, hello, services, network_of(socket.address))
         except StreamError as error:
+            correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
         else:
+            opened.stream.session.shown_as(*codecs)
             socket.stream_opened()
             return opened
+
+
+def choose_audio(hello: ClientHello) -> AudioCodec:
+    """The first codec of the client's list that sound can be sent as.
+
+    Raises UnsupportedCodec when there is none.
+    """
+    if not hello.audio or hello.audio_codecs is None:
+        return "pcm"
+    known: tuple[AudioCodec, ...] = get_args(AudioCodec)
+    for name in hello.audio_codecs:
+        if name in known:
+            return known[known.index(name)]
+    raise UnsupportedCodec(
+        f"sound cannot be sent as {', '.join(hello.audio_codecs)}, only as {', '.join(known)}",
+        field="audio_codecs",
+    )
 
 
 def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
@@ -65,13 +87,14 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         prompt=session.prompt,
         seed=session.seed,
         has_picture=session.has_picture,
-        width=info.width,
-        height=info.height,
+        width=session.size[0],
+        height=session.size[1],
         fps=info.fps,
         chunk_frames=info.chunk_frames,
         sample_rate=info.sample_rate,
-        codec=opened.codec,
+        codec=session.codec,
         codec_string=codec_string,
+        audio_codec=session.audio_codec,
         generation=session.generation,
         next_seq=opened.next_seq,
         resumed=opened.resumed,
@@ -79,14 +102,34 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     )
 
 
+def _check_token(
+    hello: ClientHello, socket: ClientSocket, services: Services
+) -> TokenExpired | None:
+    """Raise Unauthorized, or RateLimited, unless the client may come in.
+
+    With a token that has expired since, which is returned, it may go on with the stream whose
+    resume_token it has, and do nothing else.
+    """
+    now_s = services.engine.now_s()
+    try:
+        services.logins.check(
+            hello.token, "stream", host=socket.address, over="websocket", now_s=now_s
+        )
+    except TokenExpired as expired:
+        return expired
+    return None
+
+
 async def _hello(socket: ClientSocket) -> ClientHello:
     while True:
+        message = None
         try:
             message = await socket.receive()
             if isinstance(message, ClientHello):
                 return message
             raise OutOfOrder("the first message must be hello")
         except StreamError as error:
+            correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
@@ -95,7 +138,6 @@ async def _hello(socket: ClientSocket) -> ClientHello:
 async def _open(
     message: ClientMessage | Packet,
     hello: ClientHello,
-    codec: Codec,
     services: Services,
     client: str,
 ) -> OpenedStream:
@@ -108,10 +150,9 @@ async def _open(
                 engine.check_room(message.model, client)
                 picture = await services.pictures.read(message.picture, info)
             stream = engine.create(message, audio=hello.audio, picture=picture, client=client)
-            return OpenedStream(stream, codec, 0, resumed=False)
+            return OpenedStream(stream, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, codec, next_seq, resumed=True)
+            return OpenedStream(stream, next_seq, resumed=True)
         case _:
-            event_id = getattr(message, "event_id", None)
-            raise OutOfOrder("open a stream first", event_id=event_id)
+            raise OutOfOrder("open a stream first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..protocol.client_messages import ClientMessage, Control
+from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import InvalidField, RateLimited, StreamError, TooLarge
 from ..protocol.limits import (
     MAX_FIRST_TEXT_BYTES,
@@ -10,10 +10,11 @@ from ..protocol.limits import (
     PICTURES_AT_ONCE,
     PICTURES_PER_MINUTE,
 )
-from ..protocol.messages import parse_message, picture_of
+from ..protocol.messages import correlated, parse_message, picture_of
 from ..protocol.packets import Packet, parse_uplink
 from ..session.rates import TokenBucket
 
+MAX_EXCUSED_S = 60.0
 TOLERATED = 300
 """Messages over the limit that are refused one by one before the connection is closed."""
 FORGIVEN_PER_S = 10
@@ -40,6 +41,10 @@ class Inbox:
         self.greeted = False
         """Whether the client has said hello, with the token if one is needed."""
 
+    def excuse(self, stall_s: float) -> None:
+        """What waited while the server stood still is not this client's fault."""
+        self._bucket.excuse(min(stall_s, MAX_EXCUSED_S))
+
     def text(self, text: str, now_s: float) -> ClientMessage:
         """Read a text message."""
         permitted = self._bucket.take(now_s)
@@ -54,16 +59,15 @@ class Inbox:
         if not self._marks.take(now_s, marks):
             raise RateLimited("too much JSON per second")
         message = parse_message(text)
-        event_id = message.event_id if isinstance(message, Control) else None
         if not permitted:
-            raise RateLimited(_OVER, event_id=event_id)
+            raise correlated(RateLimited(_OVER), message)
         if picture_of(message) is not None and not self._pictures.take(now_s):
-            raise RateLimited(
+            refusal = RateLimited(
                 f"more than {PICTURES_PER_MINUTE} pictures a minute",
                 field="picture",
                 hint="Wait some seconds before the next picture.",
-                event_id=event_id,
             )
+            raise correlated(refusal, message)
         return message
 
     def binary(self, data: bytes, now_s: float) -> Packet:
@@ -71,7 +75,7 @@ class Inbox:
         permitted = self._bucket.take(now_s)
         packet = parse_uplink(data)
         if not permitted:
-            raise RateLimited(_OVER)
+            raise correlated(RateLimited(_OVER), packet)
         return packet
 
     def mistake(self, error: StreamError, now_s: float) -> StreamError:

@@ -16,6 +16,7 @@ from ..protocol.client_messages import (
     TracksClear,
 )
 from ..protocol.errors import RateLimited, StreamError
+from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..session.pending import OwnPicture
 from .client_socket import ClientSocket
@@ -93,23 +94,24 @@ class Reader:
             self._behind.append(message)
         else:
             why = "too many controls wait for a picture to be looked at"
-            self._refuse(RateLimited(why, event_id=message.event_id))
+            self._refuse(correlated(RateLimited(why), message))
 
-    def _act(self, message: ClientMessage | Packet | OwnPicture) -> None:
+    def _act(self, cause: ClientMessage | Packet, picture: OwnPicture | None = None) -> None:
+        """Act on what came; `picture` is what was made of a picture."""
         if self._ended():
             return
-        if isinstance(message, PictureChange):
-            self._look = asyncio.create_task(self._look_at(message), name="look at picture")
+        if isinstance(cause, PictureChange) and picture is None:
+            self._look = asyncio.create_task(self._look_at(cause), name="look at picture")
             return
         session, now_s = self._stream.session, self._services.engine.now_s()
         try:
             with self._services.engine.metrics.time("control"):
-                if isinstance(message, Packet):
-                    session.receive_audio(message, now_s)
+                if isinstance(cause, Packet):
+                    session.receive_audio(cause, now_s)
                 else:
-                    session.receive(message, now_s)
+                    session.receive(picture or cause, now_s)
         except StreamError as error:
-            self._refuse(error)
+            self._refuse(correlated(error, cause))
         else:
             self._moved()
 
@@ -118,9 +120,9 @@ class Reader:
         try:
             picture = await self._services.pictures.control(message, self._stream.session.info)
         except StreamError as error:
-            self._refuse(error)
+            self._refuse(correlated(error, message))
         else:
-            self._act(picture)
+            self._act(message, picture)
         self._look = None
         while self._behind and self._look is None:
             self._act(self._behind.popleft())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
@@ -13,12 +12,11 @@ from ..engine.engine import Engine
 from ..engine.health import Health
 from ..engine.hosted_model import Condition
 from ..engine.hosted_stream import HostedStream
-from ..protocol.errors import RateLimited, Unauthorized
 from ..protocol.hello import describe, server_version
 from ..protocol.server_messages import ModelDescription
+from .admin import permits
 from .failed_logins import FailedLogins
 from .page import CLIENT_DIR
-from .security import bearer
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -74,18 +72,6 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
     """
     router = APIRouter()
 
-    async def allowed(request: Request) -> None:
-        given = bearer(request.headers.get("authorization"))
-        host = request.client.host if request.client else ""
-        try:
-            logins.check(given, host=host, over="http", now_s=engine.now_s())
-        except Unauthorized as error:
-            headers = {"www-authenticate": "Bearer"}
-            raise HTTPException(401, error.message, headers) from error
-        except RateLimited as error:
-            headers = {"retry-after": str(math.ceil(error.retry_after_s or 1))}
-            raise HTTPException(429, f"{error.message}. {error.hint}", headers) from error
-
     @router.get("/health")
     async def health(response: Response) -> HealthReport:
         """200 while the process can serve or will be able to, 503 after every model failed."""
@@ -140,7 +126,7 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
         cache = {"cache-control": "max-age=3600"}
         return Response(found.thumbnail, media_type=kind, headers=cache)
 
-    @router.get("/v1/sessions", dependencies=[Depends(allowed)])
+    @router.get("/v1/sessions", dependencies=[Depends(permits(engine, logins, "sessions"))])
     async def sessions() -> list[SessionReport]:
         """The streams of this server."""
         return [_report(stream, engine.now_s()) for stream in engine.streams]

@@ -11,8 +11,13 @@ from urllib.parse import urlsplit
 
 from ..config import ServerConfig, is_loopback
 from ..protocol.errors import ForbiddenOrigin, Unauthorized
+from .client_tokens import Scope, read_token
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+class TokenExpired(Unauthorized):
+    """The token was right until lately."""
 
 
 def host_allowed(host: str | None, config: ServerConfig) -> bool:
@@ -46,12 +51,29 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
         raise ForbiddenOrigin(f"pages from {origin!r} may not open streams here")
 
 
-def check_token(given: str | None, config: ServerConfig) -> None:
-    """Raise Unauthorized unless the token is right or none is needed."""
+def check_token(given: str | None, config: ServerConfig, scope: Scope | None, now_s: float) -> None:
+    """Raise Unauthorized unless the token permits this, or none is needed.
+
+    The server's secret permits all; what it made, its scope (None: nothing) until it expires at
+    `now_s`, in seconds since 1970, with the error TokenExpired.
+    """
     if config.token is None:
         return
-    if given is None or not config.token.matches(given):
+    if given is not None and config.token.matches(given):
+        return
+    claims = None if given is None else read_token(config.token.reveal(), given)
+    if claims is None:
         raise Unauthorized("the token is missing or wrong", field="token")
+    if scope not in claims.scope:
+        raise Unauthorized(
+            f"the token does not permit this, only {', '.join(sorted(claims.scope)) or 'nothing'}",
+            field="token",
+            hint="Use the server's own secret, or a token made with this scope.",
+        )
+    if claims.expires_s <= now_s:
+        raise TokenExpired(
+            "the token has expired", field="token", hint="Ask who gave it for a new one."
+        )
 
 
 def bearer(authorization: str | None) -> str | None:

@@ -91,7 +91,6 @@ class Connection:
         try:
             encoder = await PacketEncoder.open(
                 stream.session,
-                opened.codec,
                 self._services.encoders,
                 self._services.encoding,
                 self._engine.metrics,
@@ -134,6 +133,7 @@ class Connection:
     ) -> None:
         """Send session.ready, then what the session says and shows; ends only by raising.
 
+
         What the session had to say before it failed comes before the failure.
         """
         stream, session = opened.stream, opened.stream.session
@@ -159,11 +159,14 @@ class Connection:
         self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
-        data = await encoder.encode(item)
-        if self._ended is not None:
-            return
-        with metrics.time("send"):
-            await self._socket.send(data)
-        metrics.bytes_sent.inc(len(data))
+        if isinstance(item, VideoFrame) and (change := await encoder.renewed()) is not None:
+            await self._socket.say(change)
+        packets = await encoder.encode(item)
+        for data in packets:
+            if self._ended is not None:
+                return
+            with metrics.time("send"):
+                await self._socket.send(data)
+            metrics.bytes_sent.inc(len(data))
         if self._ended is None:
-            session.sent(item, len(data), self._engine.now_s())
+            session.sent(item, sum(map(len, packets)), self._engine.now_s())

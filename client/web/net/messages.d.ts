@@ -2,32 +2,42 @@
 
 export type Codec = "h264" | "vp8" | "jpeg";
 
+export type AudioCodec = "pcm" | "opus";
+
 export type Phase = "down" | "move" | "up" | "anchor";
 
-/** First message on a socket: what the client speaks and can decode, best codec first. */
+/** First message on a socket: what the client speaks and can decode, best codecs first. */
 export interface ClientHello {
+  event_id?: string | null;
   type: "hello";
   versions: number[];
   client?: string;
   codecs: string[];
   audio?: boolean;
+  audio_codecs?: string[] | null;
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another. `audio_rate` is that of the audio that the client will send, in samples per second. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. */
 export interface SessionCreate {
+  max_kbps?: number | null;
+  max_width?: number | null;
+  max_height?: number | null;
+  max_fps?: number | null;
+  event_id?: string | null;
   type: "session.create";
   model?: string | null;
   scene?: string | null;
   picture?: string | null;
   prompt?: string | null;
   seed?: number | null;
-  max_kbps?: number | null;
+  audio_codec?: AudioCodec;
   audio_rate?: number | null;
 }
 
 /** Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1. */
 export interface SessionResume {
+  event_id?: string | null;
   type: "session.resume";
   session_id: string;
   resume_token: string;
@@ -36,28 +46,38 @@ export interface SessionResume {
 
 /** End the stream and free it at once. */
 export interface SessionClose {
+  event_id?: string | null;
   type: "session.close";
+}
+
+/** Ask what is in force now; `session.info` is the answer. */
+export interface SessionQuery {
+  event_id?: string | null;
+  type: "session.query";
 }
 
 /** Change the text prompt, blending over `transition_chunks` chunks. */
 export interface Prompt {
-  type: "prompt";
   event_id: string;
+  at_us?: number | null;
+  type: "prompt";
   text: string;
   transition_chunks?: number;
 }
 
 /** Show another scene; this releases all tracks. */
 export interface SceneChange {
-  type: "scene";
   event_id: string;
+  at_us?: number | null;
+  type: "scene";
   scene: string;
 }
 
 /** Show a picture of the client's own, base64 of a JPEG, PNG or WebP file, as an avatar. */
 export interface PictureChange {
-  type: "picture";
   event_id: string;
+  at_us?: number | null;
+  type: "picture";
   picture: string;
 }
 
@@ -71,22 +91,32 @@ export interface TrackPoint {
 
 /** Pointer events in the order they happened. */
 export interface Tracks {
-  type: "tracks";
   event_id: string;
+  at_us?: number | null;
+  type: "tracks";
   points: TrackPoint[];
 }
 
 /** Release these tracks, or all of them. */
 export interface TracksClear {
-  type: "tracks.clear";
   event_id: string;
+  at_us?: number | null;
+  type: "tracks.clear";
   ids?: number[] | null;
+}
+
+/** What is sent from here on is the utterance `item_id`, of which `speech` will tell. */
+export interface AudioBegin {
+  type: "audio.begin";
+  event_id: string;
+  item_id: string;
 }
 
 /** The utterance is complete: play what is queued without waiting for more. */
 export interface AudioEnd {
   type: "audio.end";
   event_id: string;
+  item_id?: string | null;
 }
 
 /** Barge-in: drop all audio that has not been played. */
@@ -109,20 +139,33 @@ export interface Resume {
 
 /** Start the stream's content anew, from its seed or a new one. */
 export interface Reset {
-  type: "reset";
   event_id: string;
+  at_us?: number | null;
+  type: "reset";
   seed?: number | null;
 }
 
 /** Change the seed of what is generated from here on. */
 export interface SeedChange {
-  type: "seed";
   event_id: string;
+  at_us?: number | null;
+  type: "seed";
   seed: number;
+}
+
+/** Other bounds for the video from the next frame on; what is left out stays as it is. */
+export interface VideoChange {
+  max_kbps?: number | null;
+  max_width?: number | null;
+  max_height?: number | null;
+  max_fps?: number | null;
+  type: "video";
+  event_id: string;
 }
 
 /** What the client shows now: media time, last video seq drawn, frames waiting and dropped. */
 export interface Ack {
+  event_id?: string | null;
   type: "ack";
   playhead_us: number;
   last_seq: number;
@@ -132,11 +175,13 @@ export interface Ack {
 
 /** Ask for a key frame. */
 export interface KeyRequest {
+  event_id?: string | null;
   type: "key";
 }
 
 /** Ask for the server's clock; `t_ms` comes back unchanged. */
 export interface Ping {
+  event_id?: string | null;
   type: "ping";
   t_ms: number;
 }
@@ -224,6 +269,8 @@ export interface Limits {
   max_queued_audio_ms: number;
   max_prompt_chars: number;
   max_points: number;
+  max_items: number;
+  max_scheduled: number;
   messages_per_s: number;
   ack_interval_ms: number;
 }
@@ -235,10 +282,11 @@ export interface ServerHello {
   server: string;
   models: ModelDescription[];
   codecs: Codec[];
+  audio_codecs: AudioCodec[];
   limits: Limits;
 }
 
-/** The stream is open or resumed; its next video packet is a key frame. */
+/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound. */
 export interface SessionReady {
   type: "session.ready";
   session_id: string;
@@ -255,10 +303,57 @@ export interface SessionReady {
   sample_rate?: number | null;
   codec: Codec;
   codec_string: string;
+  audio_codec?: AudioCodec | null;
   generation: number;
   next_seq: number;
   resumed: boolean;
   grace_s: number;
+}
+
+/** A track that is held; `anchor`: it is pinned. */
+export interface HeldTrack {
+  id: number;
+  anchor: boolean;
+}
+
+/** What is in force now: the answer to `session.query`. `waiting` names the controls that were not answered yet, in the order of their arrival, those that wait for their time last; `items` the utterances that are not over. */
+export interface SessionInfo {
+  type: "session.info";
+  event_id?: string | null;
+  session_id: string;
+  model: string;
+  scene?: string | null;
+  prompt: string;
+  seed: number;
+  has_picture: boolean;
+  paused: boolean;
+  tracks: HeldTrack[];
+  width: number;
+  height: number;
+  fps: number;
+  max_fps: number;
+  max_kbps: number;
+  target_kbps: number;
+  codec: Codec;
+  audio_codec?: AudioCodec | null;
+  audio_rate: number;
+  generation: number;
+  next_seq: number;
+  pts_us: number;
+  queued_audio_ms: number;
+  items: string[];
+  waiting: string[];
+  grace_s: number;
+}
+
+/** The video goes on with another encoder: how to decode the packets of this generation. */
+export interface VideoFormat {
+  type: "video.format";
+  generation: number;
+  codec: Codec;
+  codec_string: string;
+  width: number;
+  height: number;
 }
 
 /** A control takes effect with this chunk, at this media time. */
@@ -270,6 +365,8 @@ export interface Applied {
   position_us?: number | null;
   ignored_words?: string[] | null;
   scene?: string | null;
+  item_id?: string | null;
+  played_ms?: number | null;
 }
 
 /** A control was refused and has no effect. */
@@ -280,6 +377,16 @@ export interface Rejected {
   field?: string | null;
   message: string;
   hint: string;
+}
+
+/** How an utterance with an `item_id` goes: it has started, has ended, or was cleared. It starts, ends or stops at `pts_us`, after `samples` of its own were played, which last `played_ms`. */
+export interface Speech {
+  type: "speech";
+  item_id: string;
+  phase: "started" | "ended" | "cleared";
+  pts_us: number;
+  samples: number;
+  played_ms: number;
 }
 
 /** What the stream does now; sent when it changes. */
@@ -327,13 +434,15 @@ export interface EngineRestarting {
   retry_after_s: number;
 }
 
-/** Something went wrong that answers no event_id; a fatal one closes the socket. */
+/** Something went wrong that is no answer to a control; a fatal one closes the socket. `event_id` is that of the message at fault, `seq` that of the packet, if it could be read. */
 export interface ErrorMessage {
   type: "error";
   code: string;
   message: string;
   field?: string | null;
   hint?: string | null;
+  event_id?: string | null;
+  seq?: number | null;
   fatal: boolean;
   retry_after_s?: number | null;
 }
@@ -343,17 +452,20 @@ export type ClientMessage =
   | SessionCreate
   | SessionResume
   | SessionClose
+  | SessionQuery
   | Prompt
   | SceneChange
   | PictureChange
   | Tracks
   | TracksClear
+  | AudioBegin
   | AudioEnd
   | AudioClear
   | Pause
   | Resume
   | Reset
   | SeedChange
+  | VideoChange
   | Ack
   | KeyRequest
   | Ping;
@@ -361,8 +473,11 @@ export type ClientMessage =
 export type ServerMessage =
   | ServerHello
   | SessionReady
+  | SessionInfo
+  | VideoFormat
   | Applied
   | Rejected
+  | Speech
   | State
   | Stats
   | Pong

@@ -8,8 +8,8 @@ const LOST_SESSION = new Set(["unknown_session", "wrong_resume_token", "session_
 const PASSES = new Set(["capacity", "draining", "engine_failed", "timeout", "rate_limited"]);
 /** @type {Record<number, string>} */
 const CODE_OF_CLOSE = {
-  4401: "unauthorized", 4403: "forbidden_origin", 4408: "timeout", 4409: "replaced", 4429: "capacity",
-  4500: "engine_failed", 4503: "draining",
+  4401: "unauthorized", 4403: "forbidden_origin", 4408: "timeout", 4409: "replaced", 4410: "ended",
+  4429: "capacity", 4500: "engine_failed", 4503: "draining",
 };
 
 /**

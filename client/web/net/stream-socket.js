@@ -23,7 +23,8 @@ import { parseMessage, parsePacket, ProtocolError } from "./protocol.js";
  * @property {(reason: string) => void} onNonsense     the server does not follow the protocol
  */
 
-const HANDSHAKE_MS = 10_000;
+/** Longer than the server waits for its client, so that its reason is heard; each word of it counts anew. */
+const HANDSHAKE_MS = 15_000;
 const PING_EVERY_MS = 1_000;
 const SILENCE_MS = 6_000;
 /** How long the server may take to close after it was asked to end the session. */
@@ -47,12 +48,14 @@ export class StreamSocket {
     this._socket.onopen = () => handlers.onOpen();
     this._socket.onmessage = (event) => this._receive(event.data);
     this._socket.onclose = (event) => this._lost(event.code);
-    this._timer = env.setTimer(() => this._lost(CLOSE_TIMEOUT), HANDSHAKE_MS);
+    this._opening = true;
+    this._timer = this._giveUpLater();
   }
 
   /** The session is open: from now on silence means that the connection is dead. */
   keepAlive() {
     this._env.clearTimer(this._timer);
+    this._opening = false;
     if (this._pingSentMs !== null && this._env.nowMs() - this._pingSentMs > SILENCE_MS) {
       this._lost(CLOSE_ABNORMAL);
       return;
@@ -108,6 +111,10 @@ export class StreamSocket {
   /** @param {string | ArrayBuffer} data */
   _receive(data) {
     this._pingSentMs = null;
+    if (this._opening) {
+      this._env.clearTimer(this._timer);
+      this._timer = this._giveUpLater();
+    }
     try {
       if (typeof data === "string") this._handlers.onMessage(parseMessage(data));
       else this._handlers.onPacket(parsePacket(data));
@@ -116,6 +123,10 @@ export class StreamSocket {
       this.close();
       this._handlers.onNonsense(error.message);
     }
+  }
+
+  _giveUpLater() {
+    return this._env.setTimer(() => this._lost(CLOSE_TIMEOUT), HANDSHAKE_MS);
   }
 
   /** A dead network may keep a socket half open for minutes, so it is not waited for. @param {number} closeCode */

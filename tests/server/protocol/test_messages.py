@@ -1,5 +1,6 @@
 """Every text gives a message or a documented error; the golden vectors hold."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcast.server.protocol.errors import ERRORS, Capacity, InvalidField, StreamError
+from rollcast.server.protocol.errors import ERRORS, Capacity, InvalidField, StreamError, TooLarge
+from rollcast.server.protocol.limits import MAX_PICTURE_BYTES
 from rollcast.server.protocol.messages import (
     CONTROLS,
     SERVER,
@@ -49,13 +51,22 @@ def test_an_invalid_message_names_its_code_field_and_event(vector: dict[str, Any
         vector["event_id"],
     )
     assert error.hint and not error.fatal
+    told = answer(error)
+    assert isinstance(told, Rejected if vector["rejected"] else ErrorMessage)
+    assert told.event_id == vector["event_id"]
+
+
+@pytest.mark.parametrize("texts", VECTORS["equal_client_messages"], ids=lambda texts: texts[0])
+def test_two_ways_to_write_a_message_are_one_message(texts: list[str]) -> None:
+    assert parse_message(texts[0]) == parse_message(texts[1])
 
 
 def test_every_type_of_client_message_has_a_vector() -> None:
     types = {message["type"] for message in VECTORS["client_messages"]}
     assert types >= CONTROLS
     assert types - CONTROLS == {
-        *("hello", "session.create", "session.resume", "session.close", "ack", "key", "ping")
+        *("hello", "session.create", "session.resume", "session.close", "session.query"),
+        *("ack", "key", "ping"),
     }
 
 
@@ -92,6 +103,41 @@ def test_a_text_over_the_limit_is_too_large() -> None:
     with pytest.raises(StreamError) as caught:
         parse_message('"' + "x" * 70_000 + '"')
     assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("text", "event_id", "rejected"),
+    [
+        ('{"type":"prompt","event_id":"p","text":"' + "x" * 70_000 + '"}', "p", True),
+        ('{"type":"prompt",' + " " * 70_000 + '"event_id":"p","text":"x"}', "p", True),
+        ('{"type":"ping","event_id":"p","t_ms":1,"x":"' + "x" * 70_000 + '"}', "p", False),
+        ('{"type":"prompt","text":"\\"event_id\\": \\"x\\"' + " " * 70_000 + '"}', None, False),
+        ('{"type":"picture","event_id":"p","picture":"' + "A" * 699_056 + '"}', "p", True),
+        ('{"type":"session.create","picture":"' + "A" * 699_052 + '"}', None, False),
+    ],
+)
+def test_what_is_too_long_is_answered_by_its_event(
+    text: str, event_id: str | None, rejected: bool
+) -> None:
+    with pytest.raises(StreamError) as caught:
+        parse_message(text)
+    told = answer(caught.value)
+    assert isinstance(told, Rejected if rejected else ErrorMessage)
+    assert (told.code, told.event_id) == ("too_large", event_id)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [(MAX_PICTURE_BYTES, True), (MAX_PICTURE_BYTES + 1, False)]
+)
+def test_a_picture_is_too_large_from_one_byte_too_much(size: int, fits: bool) -> None:
+    picture = base64.b64encode(bytes(size)).decode()
+    text = json.dumps({"type": "picture", "event_id": "p", "picture": picture})
+    if fits:
+        parse_message(text)
+        return
+    with pytest.raises(TooLarge) as caught:
+        parse_message(text)
+    assert (caught.value.field, caught.value.event_id) == ("picture", "p")
 
 
 def test_an_error_with_an_event_is_answered_by_rejected() -> None:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from rollcast.server.protocol.errors import StreamError
 from rollcast.server.protocol.limits import MAX_AUDIO_MS, MAX_AUDIO_RATE
+from rollcast.server.protocol.messages import correlated
 from rollcast.server.protocol.packets import (
     HEADER,
     Flags,
     Kind,
     Packet,
-    check_duration,
+    check_pcm,
     encode_packet,
     parse_packet,
     parse_uplink,
@@ -49,10 +50,15 @@ def test_a_golden_packet_is_read_and_written(vector: dict[str, Any]) -> None:
     "vector", VECTORS["invalid_uplink_packets"], ids=lambda vector: vector["name"]
 )
 def test_an_invalid_uplink_packet_names_its_code_and_field(vector: dict[str, Any]) -> None:
+    packet = None
     with pytest.raises(StreamError) as caught:
-        parse_uplink(bytes.fromhex(vector["hex"]))
-    assert (caught.value.code, caught.value.field) == (vector["code"], vector["field"])
-    assert not caught.value.fatal
+        packet = parse_uplink(bytes.fromhex(vector["hex"]))
+        check_pcm(packet, MAX_AUDIO_RATE)
+    error = correlated(caught.value, packet)
+    assert (error.code, error.field, error.seq) == tuple(
+        vector[k] for k in ("code", "field", "seq")
+    )
+    assert not error.fatal
 
 
 def test_the_header_has_32_bytes() -> None:
@@ -74,9 +80,9 @@ def test_more_audio_than_any_rate_permits_is_too_large() -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 24_000])
 def test_a_packet_is_bounded_by_how_long_it_lasts(rate: int) -> None:
-    check_duration(audio_packet(rate), rate)
+    check_pcm(audio_packet(rate), rate)
     with pytest.raises(StreamError) as caught:
-        check_duration(audio_packet(rate + 1), rate)
+        check_pcm(audio_packet(rate + 1), rate)
     assert caught.value.code == "too_large"
     assert f"{rate} samples at {rate} Hz" in caught.value.message
 

@@ -1,10 +1,16 @@
 """Skipping and bitrate, from what was sent and acknowledged."""
 
 from itertools import pairwise
+from typing import Any
 
+from rollcast.server.protocol.client_messages import Ack
 from rollcast.server.session.link import Link, default_kbps
 
 LEAD_S = 0.32
+
+
+def ack(last_seq: int, **fields: Any) -> Ack:
+    return Ack(playhead_us=0.0, last_seq=last_seq, **fields)
 
 
 def play(link: Link, seconds: float, delay_s: float = 0.1, start_s: float = 0.0) -> float:
@@ -15,7 +21,7 @@ def play(link: Link, seconds: float, delay_s: float = 0.1, start_s: float = 0.0)
         link.sent(1000 * int(start_s) + n, now_s)
         acked = n - int(delay_s * 25)
         if acked >= 0:
-            link.ack(1000 * int(start_s) + acked, 0, now_s)
+            link.ack(ack(1000 * int(start_s) + acked), -1, now_s)
         link.adapt(LEAD_S, now_s)
     return now_s
 
@@ -38,7 +44,7 @@ def test_old_unacknowledged_frames_mean_congestion() -> None:
     assert not link.congested(LEAD_S, now_s + 0.5)
     assert link.congested(LEAD_S, now_s + 0.8)
     assert link.skip(LEAD_S, 4, now_s + 0.8)
-    link.ack(49, 0, now_s + 0.8)
+    link.ack(ack(49), -1, now_s + 0.8)
     assert not link.congested(LEAD_S, now_s + 0.8)
 
 
@@ -80,7 +86,7 @@ def test_the_bitrate_keeps_to_its_bounds_and_recovers() -> None:
 
 def test_a_full_decoder_halves_the_frame_rate() -> None:
     link = Link(max_kbps=600)
-    link.ack(0, 9, 0.0)
+    link.ack(ack(0, decode_queue=9), -1, 0.0)
     assert sum(link.skip(LEAD_S, 4, 0.0) for _ in range(20)) == 10
 
 

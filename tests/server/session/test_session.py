@@ -144,3 +144,26 @@ def test_a_stream_expires_after_its_grace_time() -> None:
     assert not bench.session.expired(bench.now_s + 29)
     assert bench.session.expires_in_s(bench.now_s + 29) == pytest.approx(1)
     assert bench.session.expired(bench.now_s + 30)
+
+
+def test_a_stall_of_the_server_is_not_silence_of_the_client() -> None:
+    bench = Bench(idle_timeout_s=5.0)
+    begin_s = bench.now_s + 1
+    bench.now_s = begin_s + 45
+    bench.session.excuse(begin_s, bench.now_s)
+    bench.session.tick(bench.now_s, 1)
+    assert bench.session.failure is None
+    bench.now_s += 5
+    bench.session.tick(bench.now_s, 1)
+    assert isinstance(bench.session.failure, Timeout)
+
+
+def test_a_stall_of_the_server_does_not_count_as_grace_time() -> None:
+    bench = Bench(grace_s=30.0)
+    bench.session.detach(bench.now_s)
+    begin_s = bench.now_s + 1
+    bench.session.excuse(begin_s, begin_s + 45)
+    assert not bench.session.expired(begin_s + 45)
+    assert bench.session.expires_in_s(begin_s + 45) == pytest.approx(29)
+    bench.session.excuse(begin_s - 3, begin_s - 2)  # over before it was left
+    assert bench.session.expires_in_s(begin_s + 45) == pytest.approx(29)

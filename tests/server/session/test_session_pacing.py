@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rollcast.server.protocol.client_messages import Ack, Pause, Ping, Resume
+from rollcast.server.protocol.client_messages import Ack, Pause, Ping, Resume, SceneChange
+from rollcast.server.protocol.errors import InvalidField
+from rollcast.server.protocol.server_messages import State
+from rollcast.server.session.link import Link
 from rollcast.server.session.media import VideoFrame
 
 from .session_bench import CHUNK_US, Bench
@@ -124,3 +127,111 @@ def test_a_decoder_that_cannot_keep_up_gets_every_second_frame() -> None:
     before = len(bench.seqs)
     bench.drain()
     assert len(bench.seqs) - before == 4
+
+
+def last_acks(bench: Bench, **fields: int) -> None:
+    """Two seconds without a word, then acks that say the same again and again."""
+    for _ in range(2):
+        bench.step()
+    bench.drain()
+    bench.now_s += 2.0
+    for _ in range(10):
+        bench.say(Ack(**{"playhead_us": 280_000.0, **fields}))  # pyright: ignore[reportArgumentType]
+        bench.now_s += 0.04
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"last_seq": 7},
+        {"last_seq": 6, "dropped": 1},
+        {"last_seq": 4, "dropped": 3},
+        {"last_seq": 6, "playhead_us": 320_000.0},
+        {"last_seq": 3, "dropped": 2, "playhead_us": 320_000.0},
+        {"last_seq": 5, "dropped": 1, "playhead_us": 320_000.0},
+    ],
+)
+def test_a_viewer_that_goes_on_gets_frames_again(fields: dict[str, int]) -> None:
+    bench = Bench()
+    last_acks(bench, **fields)
+    assert bench.due()
+    bench.step()
+    assert [item.seq for item in bench.drain() if isinstance(item, VideoFrame)] == [8, 9, 10, 11]
+
+
+def test_frames_of_which_nothing_is_ever_said_do_not_stop_a_stream() -> None:
+    bench = Bench()
+    last_acks(bench, last_seq=6)
+    assert not bench.due()
+    for _ in range(50):
+        bench.say(Ack(playhead_us=280_000.0, last_seq=6))
+        bench.now_s += 0.04
+    assert bench.due()
+
+
+def test_a_viewer_that_has_dropped_more_is_believed_each_time() -> None:
+    link = Link(max_kbps=600)
+    for seq in range(6):
+        link.sent(seq, 0.0)
+    link.ack(Ack(playhead_us=0, last_seq=2, dropped=2), -1, 1.0)
+    assert link.waiting_s(1.0) == 1.0
+    link.ack(Ack(playhead_us=0, last_seq=2, dropped=2), -1, 1.1)
+    assert link.waiting_s(1.1) == 1.1
+    link.ack(Ack(playhead_us=0, last_seq=2, dropped=3), -1, 1.2)
+    assert link.waiting_s(1.2) == 0.0
+
+
+def test_a_client_that_says_nothing_tells_nothing_of_its_link() -> None:
+    bench = Bench()
+    kbps = bench.session.target_kbps
+    for _ in range(2):
+        bench.step()
+    bench.drain()
+    for _ in range(100):
+        bench.now_s += 0.1
+        bench.session.tick(bench.now_s, 1)
+    assert bench.session.target_kbps == kbps
+
+
+def test_a_skipped_frame_leaves_its_discontinuity_to_the_first_that_is_sent() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.step()
+    bench.drain()
+    bench.say(SceneChange(event_id="s", scene="grid"))
+    bench.now_s += 2.0
+    bench.step(scene="grid")
+    assert not [item for item in bench.drain() if isinstance(item, VideoFrame)]
+    bench.say(Ack(playhead_us=320_000, last_seq=7))
+    bench.step(scene="grid")
+    frames = [item for item in bench.drain() if isinstance(item, VideoFrame)]
+    assert [frame.discontinuity for frame in frames] == [True, False, False, False]
+
+
+def test_talking_does_not_flap_while_playback_stalls_at_any_place() -> None:
+    for stall_us in (159_999, 160_000, 240_000, 319_999, 320_000):
+        bench = Bench()
+        bench.step()
+        bench.step(talking=True)
+        bench.drain()
+        bench.output.clear()
+        for _ in range(100):
+            bench.now_s += 0.033
+            bench.session.tick(bench.now_s, 1)
+            bench.say(Ack(playhead_us=min(stall_us, 160_000.0), last_seq=3))
+            bench.say(Ack(playhead_us=float(stall_us), last_seq=3))
+            bench.session.tick(bench.now_s, 1)
+            bench.drain()
+        talking = [state.talking for state in bench.messages(State)]
+        assert len(talking) - 1 <= 1, (stall_us, talking)
+        assert talking[-1]
+
+
+def test_an_ack_of_a_frame_that_was_never_made_is_refused_whole() -> None:
+    bench = Bench()
+    bench.step()
+    bench.drain()
+    with pytest.raises(InvalidField) as caught:
+        bench.say(Ack(playhead_us=160_000, last_seq=4))
+    assert caught.value.field == "last_seq"
+    assert bench.session.position_us(bench.now_s) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocketState
 
+from rollcast.server.engine.stall_watch import StallWatch
 from rollcast.server.metrics import Metrics
 from rollcast.server.protocol.errors import Capacity, Timeout
 from rollcast.server.protocol.server_messages import Pong
@@ -45,7 +46,7 @@ class FakeWire:
 
 
 def socket(fake: Any, wire: FakeWire | None = None) -> ClientSocket:
-    return ClientSocket(fake, wire or FakeWire(), Metrics(), send_timeout_s=0.05)
+    return ClientSocket(fake, wire or FakeWire(), Metrics(), StallWatch(0.0), send_timeout_s=0.05)
 
 
 async def test_a_stalled_send_is_a_timeout_and_ends_the_connection_at_once() -> None:

@@ -43,3 +43,12 @@ def test_endless_mistakes_end_the_connection() -> None:
     mistakes = [inbox.mistake(BadJson("x"), 0.0) for _ in range(TOLERATED + 1)]
     assert not any(mistake.fatal for mistake in mistakes[:-1])
     assert isinstance(mistakes[-1], RateLimited) and mistakes[-1].fatal
+
+
+def test_what_waited_while_the_server_stood_still_is_permitted_once() -> None:
+    inbox = exhausted()
+    inbox.excuse(2.0)
+    for _ in range(2 * MESSAGES_PER_S):
+        inbox.text('{"type":"key"}', 0.0)
+    with pytest.raises(RateLimited):
+        inbox.text('{"type":"key"}', 0.0)

@@ -63,9 +63,9 @@ def test_origins(origin: str | None, host: str, allowed: bool) -> None:
 @pytest.mark.parametrize("given", [None, "", "Secret", "secret ", "sécret"])
 def test_a_wrong_token_is_refused(given: str | None) -> None:
     with pytest.raises(Unauthorized):
-        check_token(given, PUBLIC)
-    check_token("secret", PUBLIC)
-    check_token(given, LOCAL)
+        check_token(given, PUBLIC, "stream", 0.0)
+    check_token("secret", PUBLIC, None, 0.0)
+    check_token(given, LOCAL, None, 0.0)
 
 
 @pytest.mark.parametrize(

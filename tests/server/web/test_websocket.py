@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
+import socket
+import time
 import weakref
 from typing import Any
 
@@ -478,3 +481,19 @@ async def test_media_is_the_only_binary_that_is_sent() -> None:
     async with running() as server, viewing(server.ws) as viewer:
         await viewer.wait_frames(4)
         assert {packet.kind for packet in viewer.packets} == {Kind.VIDEO, Kind.AUDIO_OUT}
+
+
+async def test_a_stall_of_the_server_ends_no_stream() -> None:
+    """All that the client says meanwhile is read at once: three seconds are as good as 45."""
+    async with running() as server, viewing(server.ws, acks=False) as viewer:
+        ack = json.dumps({"type": "ack", "playhead_us": 0, "last_seq": -1}).encode()
+        frame = bytes([0x81, 0x80 | len(ack), 0, 0, 0, 0]) + ack  # a text, masked with zeros
+        raw = viewer.socket.transport.get_extra_info("socket")
+        time.sleep(3.0)  # the loop of the server as well
+        with socket.socket(fileno=os.dup(raw.fileno())) as shared:
+            for _ in range(1400):
+                assert shared.send(frame) == len(frame)
+        await viewer.say("ping", t_ms=7)
+        await viewer.wait_message(lambda message: message["type"] == "pong")
+        assert not [each for each in viewer.messages if each["type"] == "error"]
+        assert viewer.close_code is None

@@ -250,11 +250,27 @@ test("a stream taken over by another tab can be taken back", () => {
 test("a handshake that hangs is given up", () => {
   const world = setUp();
   world.socket.open();
-  world.time.advance(10_000);
+  world.time.advance(14_900); // the server gives up after 10 s and says why
+  assert.ok(!world.sockets[0].closed);
+  world.time.advance(100);
   assert.ok(world.sockets[0].closed);
   assert.equal(world.state.phase, "refused");
   assert.equal(world.state.code, "timeout");
   assert.notEqual(world.state.retryAtMs, null);
+});
+
+test("a handshake goes on while the server says something", () => {
+  const world = setUp();
+  world.socket.open();
+  world.time.advance(12_000);
+  world.socket.say(HELLO);
+  world.time.advance(12_000);
+  world.socket.say({ type: "weather", degrees: [21.5] });
+  world.time.advance(12_000);
+  assert.equal(world.sockets.length, 1);
+  assert.ok(!world.sockets[0].closed);
+  world.time.advance(3_000);
+  assert.ok(world.sockets[0].closed);
 });
 
 test("silence on a live connection is noticed, a slow one is not cut", () => {

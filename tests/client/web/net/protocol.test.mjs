@@ -72,6 +72,16 @@ for (const message of vectors.unknown_server_messages) {
   });
 }
 
+for (const { name, hex } of vectors.unknown_server_packets) {
+  test(`a packet is no mistake: ${name}`, () => {
+    assert.ok(!Object.values(KIND).includes(parsePacket(fromHex(hex)).kind));
+  });
+}
+
+for (const [text, same] of vectors.equal_client_messages) {
+  test(`two ways to write a message are one: ${text}`, () => assert.deepEqual(JSON.parse(text), JSON.parse(same)));
+}
+
 test("the limits are the server's", () => {
   const { limits, models } = vectors.server_messages.find(({ type }) => type === "hello");
   assert.equal(MAX_PROMPT_CHARS, limits.max_prompt_chars);

@@ -1,0 +1,64 @@
+"""Tokens that the server's secret makes: short-lived, for one purpose, and checked without a list.
+
+`rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
+1970) and `scope` (a list); the signature is HMAC-SHA256 of `rc1.<claims>` with the secret as key,
+in base64url without padding. Whoever has the secret can make one without asking the server.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+PREFIX = "rc1."
+MAX_LIFE_S = 7 * 86_400
+
+Scope = Literal["stream", "sessions"]
+"""`stream`: open and resume streams; `sessions`: see and end those of others, over HTTP."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token permits, until `expires_s` (seconds since 1970)."""
+
+    scope: frozenset[str]
+    expires_s: float
+
+
+def make_token(secret: str, scope: Iterable[Scope], expires_s: int) -> str:
+    """A token of this secret."""
+    claims = {"exp": expires_s, "scope": sorted(scope)}
+    signed = PREFIX + _text(json.dumps(claims, separators=(",", ":")).encode())
+    return f"{signed}.{_signature(secret, signed)}"
+
+
+def read_token(secret: str, token: str) -> Claims | None:
+    """What a token permits; None unless this secret made it."""
+    signed, _, signature = token.rpartition(".")
+    genuine = hmac.compare_digest(signature.encode(), _signature(secret, signed).encode())
+    if not token.startswith(PREFIX) or not genuine:
+        return None
+    return _claims(signed.removeprefix(PREFIX))
+
+
+def _claims(text: str) -> Claims | None:
+    try:
+        claims: Any = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return Claims(frozenset(map(str, claims["scope"])), float(claims["exp"]))
+    except (binascii.Error, ValueError, TypeError, KeyError, OverflowError):
+        return None  # who has the secret made it, but not as described
+
+
+def _signature(secret: str, signed: str) -> str:
+    return _text(hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest())
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
