@@ -45,6 +45,11 @@ def model_names() -> dict[str, str]:
     return {name: about for name, (about, _) in _MODELS.items()}
 
 
+def preload(name: str) -> tuple[str, ...]:
+    """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
+    return () if name == "test-pattern" else ("rollcast.models.pipeline.stage",)
+
+
 def load_model(name: str, *, threads: int | None = None) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 

@@ -52,7 +52,7 @@ class Cluster:
         """The pipeline, once all agents have come. Raises OSError if one does not."""
         host, port = self.address
         listener = Listener(("", port), self.key)
-        launchers: list[Launcher] = [LocalLauncher(shared=True)]
+        launchers: list[Launcher] = [LocalLauncher(shared=True, preload=model.preload)]
         for rank in range(1, self.world):
             launchers.append(RemoteLauncher(listener.admit(f"agent {rank}"), listener, rank))
         return Pipeline(model, self.world, launchers=launchers, host=host)

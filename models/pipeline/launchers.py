@@ -12,11 +12,13 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
 
 from .control_link import WrongKey, authenticate
+from .nursery import NURSERY, Child, Nursery, can_fork
 
 IO_S = 0.8
 """In the middle of a message no side waits longer for a stopped one."""
@@ -54,11 +56,22 @@ class Launcher(Protocol):
 
 
 class LocalLauncher:
-    """A process on this machine, over a socket pair; `shared` with stages on other machines."""
+    """A process on this machine, over a socket pair; `shared` with stages on other machines.
 
-    def __init__(self, *, shared: bool = False) -> None:
+    Where processes can be forked it comes from `nursery` and has imported `preload` by then.
+    """
+
+    def __init__(
+        self,
+        *,
+        shared: bool = False,
+        preload: Sequence[str] = (),
+        nursery: Nursery = NURSERY,
+    ) -> None:
         self._shared = shared
-        self._process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self._preload = preload
+        self._process: subprocess.Popen[bytes] | Child | None = None
         self._ours: socket.socket | None = None
 
     def launch(self, arena_fd: int | None) -> None:
@@ -67,11 +80,13 @@ class LocalLauncher:
         environment = dict(os.environ)
         if sys.platform == "linux" and not self._shared:
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        arguments, inherited = ["--fd", str(theirs.fileno())], [theirs.fileno()]
-        if arena_fd is not None:
-            arguments += ["--arena-fd", str(arena_fd)]
-            inherited.append(arena_fd)
         with theirs:
+            inherited = [theirs.fileno(), *(() if arena_fd is None else (arena_fd,))]
+            if can_fork():
+                self._process = self._nursery.spawn(_own(environment), self._preload, inherited)
+                return
+            names = ("--fd", "--arena-fd")
+            arguments = [f"{name}={fd}" for name, fd in zip(names, inherited, strict=False)]
             self._process = start_stage(arguments, environment, inherited)
 
     def connect(self) -> Connection | None:
@@ -240,19 +255,22 @@ def start_stage(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:
     """Start a stage's process."""
-    # The stages meet by themselves: with torchrun's settings nobody would listen for them.
-    own = {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__}.stage_process", *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
-        env=own,
+        env=_own(environment),
         # Ctrl+C in the terminal is for the server, which then ends its stages.
         start_new_session=True,
     )
 
 
-def end_process(process: subprocess.Popen[bytes]) -> None:
+def _own(environment: Mapping[str, str]) -> dict[str, str]:
+    """The stages meet by themselves: with torchrun's settings nobody would listen for them."""
+    return {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
+
+
+def end_process(process: subprocess.Popen[bytes] | Child) -> None:
     """Kill a process and wait for it."""
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -22,10 +22,14 @@ class Message(Struct, frozen=True, tag=True, forbid_unknown_fields=True):
 
 
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a process makes the model: `factory` is "module:callable", called with `arguments`."""
+    """How a process makes the model: `factory` is "module:callable", called with `arguments`.
+
+    `preload` are modules that it imports first: stages on one machine share them.
+    """
 
     factory: str
     arguments: dict[str, Any] = {}
+    preload: tuple[str, ...] = ("torch",)
 
 
 class WorkSpan(Struct, frozen=True, forbid_unknown_fields=True):

@@ -75,7 +75,7 @@ class Pipeline:
         patience: Patience | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        where = [LocalLauncher() for _ in range(stages)] if launchers is None else launchers
+        where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(where, model, host, patience or Patience())
         self._backoff = backoff or Backoff()
         self._stages = stages

@@ -55,10 +55,13 @@ def _links(setup: Setup) -> Links | None:
     """The links to the other stages, if there are any; the model is then made on this one's GPU."""
     if setup.world == 1:
         return None
-    # read when torch is imported: stages would fight for the processors
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import torch
+
     from .links import Links, OwnGpu
 
+    if "OMP_NUM_THREADS" not in os.environ:
+        # stages would fight for the processors
+        torch.set_num_threads(1)
     gpu = OwnGpu.of(setup.rank, setup.world)
     return Links(setup.rank, setup.world, setup.rendezvous, gpu)
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI, WebSocket
 from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
-from ...models.registry import MODEL_FACTORY
+from ...models.registry import MODEL_FACTORY, preload
 from ..config import ServerConfig
 from ..engine.engine import Engine
 from ..engine.model_host import ModelHost
@@ -152,7 +152,8 @@ def build_hosts(config: ServerConfig) -> list[ModelHost]:
 def _pipeline(config: ServerConfig, name: str) -> Pipeline:
     stages = config.stages or 1
     threads = config.threads if config.stages is None else config.threads or 1
-    spec = ModelSpec(MODEL_FACTORY, {"name": name, "threads": threads})
+    arguments = {"name": name, "threads": threads}
+    spec = ModelSpec(MODEL_FACTORY, arguments, preload=preload(name))
     cluster = None if config.stages is None else Cluster.of_environment(os.environ, stages)
     return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
 

@@ -1,0 +1,160 @@
+"""A process that has imported what stages need and becomes them, by fork: in milliseconds each.
+
+Importing torch takes a stage seconds of a processor. Here that is done once for all stages that
+this process starts, and above all for those that take the place of lost ones; the memory of what
+was imported is shared. The nursery has one thread and computes nothing, so that forking it is safe.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+_PID_BYTES = 32
+
+
+class Child:
+    """A process that a nursery was asked for; it comes as soon as the nursery can."""
+
+    def __init__(self, nursery: Nursery, answer: socket.socket) -> None:
+        self._nursery = nursery
+        self._answer: socket.socket | None = answer
+        self._pid = 0
+        self._descriptor: int | None = None
+        """Of the process: never that of another one, as its number may be."""
+
+    @property
+    def pid(self) -> int:
+        """The process; waits until it is there. 0 if the nursery died before."""
+        self._meet(None)
+        return self._pid
+
+    def kill(self) -> None:
+        """End it, and a nursery that has not brought it forth yet: that one may hang."""
+        self._meet(0)
+        if self._answer is not None:
+            self._nursery.end()
+            self._meet(None)
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    def wait(self, timeout: float) -> None:
+        """Return when it has ended. Raises subprocess.TimeoutExpired after so many seconds."""
+        if self._descriptor is None:
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if not poll.poll(timeout * 1e3):
+            raise subprocess.TimeoutExpired("stage", timeout)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _meet(self, timeout_s: float | None) -> None:
+        if self._answer is None:
+            return
+        ready, _, _ = select.select([self._answer], [], [], timeout_s)
+        if not ready:
+            return
+        number, descriptors, _, _ = socket.recv_fds(self._answer, _PID_BYTES, 1)
+        self._answer.close()
+        self._answer = None
+        if number:
+            self._pid, self._descriptor = int(number), descriptors[0]
+
+
+class Nursery:
+    """Starts its process with the first child that is asked for, and anew if that was lost."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        atexit.register(self.end)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._environment: dict[str, str] = {}
+
+    def spawn(
+        self, environment: Mapping[str, str], preload: Sequence[str], descriptors: Sequence[int]
+    ) -> Child:
+        """A stage that has `descriptors`: its end of the control connection, then the frame arena.
+
+        The nursery imports `preload` first, if it has not. Raises OSError if there can be none.
+        """
+        with self._lock:
+            try:
+                return self._ask(environment, preload, descriptors)
+            except OSError:
+                # It was lost: a second one that is lost at once is a reason to give up.
+                self._start(environment)
+                return self._ask(environment, preload, descriptors)
+
+    def end(self) -> None:
+        """End the process, and with it all of its children."""
+        with self._lock:
+            self._end()
+
+    def _ask(
+        self, environment: Mapping[str, str], preload: Sequence[str], descriptors: Sequence[int]
+    ) -> Child:
+        if self._socket is None:
+            self._start(environment)
+            assert self._socket is not None
+        wish = {
+            "preload": list(preload),
+            "set": {k: v for k, v in environment.items() if self._environment.get(k) != v},
+            "unset": [name for name in self._environment if name not in environment],
+        }
+        answer, theirs = socket.socketpair()
+        try:
+            everything = [theirs.fileno(), *descriptors]
+            socket.send_fds(self._socket, [json.dumps(wish).encode()], everything)
+        except OSError:
+            answer.close()
+            raise
+        finally:
+            theirs.close()
+        return Child(self, answer)
+
+    def _start(self, environment: Mapping[str, str]) -> None:
+        self._end()
+        self._environment = dict(environment)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", f"{__package__}.nursery_process"),
+                    str(theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=self._environment,
+                # Ctrl+C in the terminal is for the server, which then ends its stages.
+                start_new_session=True,
+            )
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+NURSERY = Nursery()
+"""That of this process."""
+
+
+def can_fork() -> bool:
+    """Whether this system has what a nursery needs (Linux)."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open")

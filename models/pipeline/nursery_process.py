@@ -1,0 +1,95 @@
+"""The nursery's process: imports what it is told to, and becomes stages.
+
+Started by `nursery` as `python -m rollcast.models.pipeline.nursery_process DESCRIPTOR`. It ends
+with the process that started it, because then its socket closes, and its stages end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from .heartbeat import die_with_parent
+from .stage_process import run
+
+_WISH_BYTES = 1 << 18
+_MOST_DESCRIPTORS = 8
+
+
+def serve(wishes: socket.socket) -> None:
+    """Bring forth a stage for every wish; return when nobody can have any more."""
+    signal.signal(signal.SIGCHLD, _bury)
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(wishes, _WISH_BYTES, _MOST_DESCRIPTORS)
+        if not data:
+            return
+        wish: dict[str, Any] = json.loads(data)
+        for name in wish["preload"]:
+            # A stage that cannot import it says so itself.
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        answer, *inherited = descriptors
+        _bring_forth(wishes, answer, inherited, wish)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _bring_forth(
+    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any]
+) -> None:
+    # What was imported is not looked through, and so not copied, by any child's garbage collector.
+    gc.freeze()
+    # Nobody has its number before this process does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+    pid = os.fork()
+    if pid == 0:
+        _become_stage(wishes, answer, inherited, wish)
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(answer)) as to:
+        descriptor = os.pidfd_open(pid)
+        socket.send_fds(to, [str(pid).encode()], [descriptor])
+        os.close(descriptor)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+
+def _become_stage(
+    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any]
+) -> None:
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+        die_with_parent()
+        wishes.close()
+        os.close(answer)
+        os.environ.update(wish["set"])
+        for name in wish["unset"]:
+            os.environ.pop(name, None)
+        folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = [folder for folder in folders if folder and folder not in sys.path]
+        names = ("--fd", "--arena-fd")
+        run([text for name, fd in zip(names, inherited, strict=False) for text in (name, str(fd))])
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _bury(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(0)
