@@ -47,6 +47,8 @@ PROCESSES = (
     "models/pipeline/test_stage_pool.py",
     "server/engine/test_model_host.py",
     "server/engine/test_survival.py",
+    "server/media/test_picture",
+    "server/web/test_reader.py",
 )
 
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
