@@ -77,6 +77,11 @@ class TokenBucket:
         self._refill(now_s)
         self._tokens -= count
 
+    def credit(self, now_s: float, seconds: float) -> None:
+        """Permit what those seconds would have, at once and beyond the burst."""
+        self._refill(now_s)
+        self._tokens += seconds * self._rate_per_s
+
     def wait_s(self, now_s: float, count: float = 0) -> float:
         """How long until `count` are permitted and nothing is owed; 0: they are now."""
         self._refill(now_s)
@@ -88,5 +93,7 @@ class TokenBucket:
         return self._tokens >= self._burst
 
     def _refill(self, now_s: float) -> None:
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        earned = (now_s - self._at_s) * self._rate_per_s
+        # never less than there was: a credit may be more than the burst
+        self._tokens = max(self._tokens, min(self._burst, self._tokens + earned))
         self._at_s = now_s

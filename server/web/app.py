@@ -34,6 +34,7 @@ from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
 from .services import Services
+from .stall_watch import StallWatch
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
 
@@ -51,6 +52,7 @@ def create_app(
     block; `on_failed` with the reason if they cannot be loaded, on the event loop.
     """
     engine = Engine(config, hosts, Metrics())
+    stalls = StallWatch()
     log = BoundedLog("rollcast.access")
     services = Services(
         engine=engine,
@@ -65,8 +67,10 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         told = asyncio.create_task(_tell(engine, on_ready, on_failed), name="tell")
+        watch = asyncio.create_task(stalls.watch(), name="watch for stalls")
         yield
         told.cancel()
+        watch.cancel()
         await engine.stop()
         services.encoding.shutdown(cancel_futures=True)
         await services.pictures.close()
@@ -88,7 +92,7 @@ def create_app(
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
         wire = websocket.scope[WIRE]
-        socket = ClientSocket(websocket, wire, engine.metrics, config.send_timeout_s)
+        socket = ClientSocket(websocket, wire, engine.metrics, config.send_timeout_s, stalls)
         await Connection(socket, services).run()
 
     return app

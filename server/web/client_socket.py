@@ -21,6 +21,7 @@ from ..protocol.messages import answer, encode_message
 from ..protocol.packets import Packet
 from ..protocol.server_messages import ServerMessage
 from .inbox import Inbox
+from .stall_watch import StallWatch
 
 
 class Wire(Protocol):
@@ -39,13 +40,21 @@ class ClientSocket:
     """One accepted socket; a send that stalls for `send_timeout_s` ends it and raises Timeout."""
 
     def __init__(
-        self, socket: WebSocket, wire: Wire, metrics: Metrics, send_timeout_s: float
+        self,
+        socket: WebSocket,
+        wire: Wire,
+        metrics: Metrics,
+        send_timeout_s: float,
+        stalls: StallWatch,
     ) -> None:
         self._socket = socket
         self._wire = wire
+        self._stalls = stalls
         self._metrics = metrics
         self._send_timeout_s = send_timeout_s
-        self._inbox = Inbox(asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._inbox = Inbox(now_s)
+        self._inbox.forgive(stalls.stalled_s, now_s)
 
     @property
     def address(self) -> str:
@@ -79,6 +88,7 @@ class ClientSocket:
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
         now_s = asyncio.get_running_loop().time()
+        self._inbox.forgive(self._stalls.stalled_s, now_s)
         try:
             with self._metrics.time("receive"):
                 if event.get("text") is not None:

@@ -12,6 +12,7 @@ from rollcast.server.metrics import Metrics
 from rollcast.server.protocol.errors import Capacity, Timeout
 from rollcast.server.protocol.server_messages import Pong
 from rollcast.server.web.client_socket import ClientSocket
+from rollcast.server.web.stall_watch import StallWatch
 
 
 class FakeWebSocket:
@@ -45,7 +46,7 @@ class FakeWire:
 
 
 def socket(fake: Any, wire: FakeWire | None = None) -> ClientSocket:
-    return ClientSocket(fake, wire or FakeWire(), Metrics(), send_timeout_s=0.05)
+    return ClientSocket(fake, wire or FakeWire(), Metrics(), 0.05, StallWatch())
 
 
 async def test_a_stalled_send_is_a_timeout_and_ends_the_connection_at_once() -> None:

@@ -199,3 +199,14 @@ async def test_tls_is_not_asked_for_on_a_plain_port_without_an_answer() -> None:
         context = ssl.create_default_context()
         with pytest.raises(ssl.SSLError):
             await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+
+
+async def test_there_are_only_so_many_websockets_and_the_rest_is_served() -> None:
+    async with running(limits=ConnectionLimits(websockets=2)) as server:
+        async with wire(server) as a, wire(server) as b, wire(server) as c:
+            assert [await x.request(STREAM, HANDSHAKE) for x in (a, b, c)] == [101, 101, 503]
+            async with wire(server) as other:
+                assert await other.request("GET /health HTTP/1.1", {"Host": "127.0.0.1"}) == 200
+        await until(lambda: server.server.connections.websockets == 0)
+        async with wire(server) as again:
+            assert await again.request(STREAM, HANDSHAKE) == 101
