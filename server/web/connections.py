@@ -26,10 +26,10 @@ Peer = tuple[Any, ...]
 class ConnectionLimits:
     """How many connections there may be, and how long one may do nothing.
 
-    `total` counts all of them, `websockets` those that became one, `waiting` those that wait, `waiting_per_address` those of one
-    address (an IPv6 address stands for its /64), of which `new_per_address_per_s` are taken. One
-    may wait for `wait_s` and leave what it was
-    sent untouched for `stall_s`; a connection that is being closed is gone after `stall_s`, too.
+    `total` counts all of them, `websockets` those that became one, `waiting` those that wait, and
+    `waiting_per_address` those of one address (an IPv6 address stands for its /64), of which
+    `new_per_address_per_s` are taken. One may wait for `wait_s` and leave what it was sent
+    untouched for `stall_s`; a connection that is being closed is gone after `stall_s`, too.
     """
 
     total: int = 4096

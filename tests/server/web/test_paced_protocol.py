@@ -163,6 +163,24 @@ async def test_a_peer_that_pings_and_reads_nothing_holds_no_memory() -> None:
         assert largest < 200_000, "the high-water mark, and what was under way"
 
 
+async def test_a_viewer_who_reads_nothing_is_cut_off_and_may_come_back() -> None:
+    async with running(send_timeout_s=0.5) as server, websocket(server) as client:
+        await client.send(HELLO + text(type="session.create"))
+        await until(lambda: len(server.engine.streams) == 1)
+        client.writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+
+        async def flood() -> None:
+            for count in range(1_000_000):
+                ack = text(type="ack", playhead_us=40_000 * count, last_seq=count)
+                await client.send(frame(PING, bytes(125)) * 200 + ack)
+
+        sent = asyncio.create_task(flood())
+        await until(lambda: len(server.server.connections) == 0)
+        await asyncio.gather(sent, return_exceptions=True)
+        (stream,) = server.engine.streams
+        await until(lambda: not stream.session.attached)
+
+
 async def test_a_close_in_a_flood_is_heard() -> None:
     async with running(grace_s=600.0) as server, websocket(server) as client:
         await client.send(HELLO + text(type="session.create"))
