@@ -31,7 +31,7 @@ class ClientHello(Message):
     client: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
-    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = None
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(None, repr=False)
 
 
 class SessionCreate(Message):
@@ -56,7 +56,7 @@ class SessionResume(Message):
 
     type: Literal["session.resume"] = "session.resume"
     session_id: Name
-    resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
+    resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS, repr=False)]
     last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1)]
 
 

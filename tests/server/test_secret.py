@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollcast.server.config import ServerConfig
+from rollcast.server.protocol.messages import parse_message
 from rollcast.server.secret import Secret
 
 HUSH = Secret("hush-hush")
@@ -45,3 +46,10 @@ def test_it_matches_itself_alone() -> None:
     assert Secret("a") == Secret("a") != Secret("b")
     assert {Secret("a"): 1}[Secret("a")] == 1
     assert Secret("a") != "a"
+
+
+def test_no_message_prints_the_secret_that_it_carries() -> None:
+    hello = {"type": "hello", "versions": [1], "codecs": ["jpeg"], "token": "hush"}
+    resume = {"type": "session.resume", "session_id": "s", "resume_token": "hush", "last_seq": 1}
+    for message in (hello, resume):
+        assert "hush" not in repr(parse_message(json.dumps(message)))
