@@ -25,7 +25,10 @@ TESTS = Path(__file__).resolve().parent
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "clock",
-        ("browser/", "server/web/", "server/media/", "client/", "examples/", "benchmarks/stream/"),
+        (
+            *("browser/", "server/web/", "server/media/", "client/", "examples/"),
+            *("benchmarks/attack/", "benchmarks/stream/"),
+        ),
     ),
     ("", ("models/pocket/", "benchmarks/quality/")),
     ("stages", ("models/pipeline/", "server/engine/", "benchmarks/pipeline/")),
@@ -36,6 +39,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # Who starts processes of its own. The quick lane leaves them out.
 PROCESSES = (
+    "benchmarks/attack/",
     "benchmarks/kernels/test_gpu_compile.py",
     "benchmarks/pipeline/",
     "models/pipeline/test_cluster.py",
@@ -47,6 +51,8 @@ PROCESSES = (
     "models/pipeline/test_stage_pool.py",
     "server/engine/test_model_host.py",
     "server/engine/test_survival.py",
+    "server/media/test_picture",
+    "server/web/test_reader.py",
 )
 
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.

@@ -20,6 +20,7 @@ from .raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, open_stream,
 Attack = Callable[[int], Awaitable[None]]
 SILENT = 1_100
 UNREAD = 3
+PICTURE_EVERY_S = 1.0
 PAUSE_S = 0.05
 """Before a connection that was closed is opened again."""
 
@@ -98,15 +99,16 @@ async def guesses(port: int) -> None:
 
 
 async def pictures(port: int) -> None:
-    """Pictures that take minutes to decode, from somebody who has a stream."""
-    picture = base64.b64encode(many_scans(4096, 60)).decode()
+    """Pictures that take a second or minutes to decode, from somebody who has a stream."""
+    slow = [base64.b64encode(many_scans(4096, scans)).decode() for scans in (80, 12_000)]
 
     async def send(sock: RawSocket) -> None:
         await open_stream(sock)
         sock.read_on()
         for number in range(1_000_000):
+            picture = slow[number % len(slow)]
             await sock.send(text(type="picture", event_id=f"e{number}", picture=picture))
-            await asyncio.sleep(3)
+            await asyncio.sleep(PICTURE_EVERY_S)
 
     await _repeat(port, send)
 

@@ -37,7 +37,7 @@ class PictureReader:
     Pictures take their turns in it, so that many at once do not take all processors.
     """
 
-    def __init__(self, most_cpu_s: int = MOST_CPU_S) -> None:
+    def __init__(self, most_cpu_s: float = MOST_CPU_S) -> None:
         self._most_cpu_s = most_cpu_s
         self._process: Process | None = None
         self._turn = asyncio.Lock()
@@ -64,7 +64,7 @@ class PictureReader:
                 "too many pictures wait to be looked at",
                 field="picture",
                 hint="Send the picture again after retry_after_s seconds.",
-                retry_after_s=float(self._most_cpu_s),
+                retry_after_s=self._most_cpu_s,
                 event_id=event_id,
             )
         self._waiting += 1
@@ -90,7 +90,7 @@ class PictureReader:
             await self._kill()
             return self._given_up(too_long=True)
         except (OSError, EOFError):
-            return self._given_up(too_long=await self._kill() == -signal.SIGXCPU)
+            return self._given_up(too_long=await self._kill() == -signal.SIGPROF)
         except BaseException:
             # Half a question or half an answer: nobody else could make sense of the rest.
             await self._kill()
@@ -118,7 +118,7 @@ class PictureReader:
         self._log.warning("a picture was given up", why="time" if too_long else "the decoder died")
         if too_long:
             return Answer(
-                message=f"the picture takes longer than {self._most_cpu_s} s to decode",
+                message=f"the picture takes longer than {self._most_cpu_s:g} s to decode",
                 hint="Save it again as an ordinary JPEG of at most 2000 pixels a side.",
             )
         return Answer(

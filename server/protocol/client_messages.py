@@ -74,7 +74,7 @@ class ClientHello(Request):
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
     audio_codecs: Annotated[list[Name], Field(min_length=1, max_length=16)] | None = None
-    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = None
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(None, repr=False)
 
 
 class SessionCreate(Request, VideoBounds):
@@ -100,7 +100,7 @@ class SessionResume(Request):
 
     type: Literal["session.resume"] = "session.resume"
     session_id: Name
-    resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
+    resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS, repr=False)]
     last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
 
 

@@ -64,10 +64,6 @@ class TokenBucket:
         self._tokens = burst
         self._at_s = now_s
 
-    def excuse(self, stall_s: float) -> None:
-        """Permit, once, what was permitted while the server stood still for so long."""
-        self._tokens += stall_s * self._rate_per_s
-
     def take(self, now_s: float, count: float = 1) -> bool:
         """Whether `count` more are permitted now; if so, they are taken."""
         self._refill(now_s)
@@ -81,6 +77,11 @@ class TokenBucket:
         self._refill(now_s)
         self._tokens -= count
 
+    def credit(self, now_s: float, seconds: float) -> None:
+        """Permit what those seconds would have, at once and beyond the burst."""
+        self._refill(now_s)
+        self._tokens += seconds * self._rate_per_s
+
     def wait_s(self, now_s: float, count: float = 0) -> float:
         """How long until `count` are permitted and nothing is owed; 0: they are now."""
         self._refill(now_s)
@@ -92,7 +93,7 @@ class TokenBucket:
         return self._tokens >= self._burst
 
     def _refill(self, now_s: float) -> None:
-        refilled = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
-        # more than a burst is what was excused
-        self._tokens = max(self._tokens, refilled)
+        earned = (now_s - self._at_s) * self._rate_per_s
+        # never less than there was: a credit may be more than the burst
+        self._tokens = max(self._tokens, min(self._burst, self._tokens + earned))
         self._at_s = now_s

@@ -49,12 +49,13 @@ class ClientSocket:
     ) -> None:
         self._socket = socket
         self._wire = wire
+        self._stalls = stalls
         self._metrics = metrics
         self._send_timeout_s = send_timeout_s
         now_s = asyncio.get_running_loop().time()
         self._inbox = Inbox(now_s)
         self._stalls = stalls
-        self._excused_s = stalls.stalled_s(now_s)
+        self._inbox.forgive(stalls.stalled_s(now_s), now_s)
 
     @property
     def address(self) -> str:
@@ -88,9 +89,7 @@ class ClientSocket:
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1005), event.get("reason"))
         now_s = asyncio.get_running_loop().time()
-        stalled_s = self._stalls.stalled_s(now_s)
-        self._inbox.excuse(stalled_s - self._excused_s)
-        self._excused_s = stalled_s
+        self._inbox.forgive(self._stalls.stalled_s(now_s), now_s)
         try:
             with self._metrics.time("receive"):
                 if event.get("text") is not None:

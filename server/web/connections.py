@@ -26,13 +26,14 @@ Peer = tuple[Any, ...]
 class ConnectionLimits:
     """How many connections there may be, and how long one may do nothing.
 
-    `total` counts all of them, `waiting` those that wait, `waiting_per_address` those of one
-    address (an IPv6 address stands for its /64), of which `new_per_address_per_s` are taken. One
-    may wait for `wait_s` and leave what it was
-    sent untouched for `stall_s`; a connection that is being closed is gone after `stall_s`, too.
+    `total` counts all of them, `websockets` those that became one, `waiting` those that wait, and
+    `waiting_per_address` those of one address (an IPv6 address stands for its /64), of which
+    `new_per_address_per_s` are taken. One may wait for `wait_s` and leave what it was sent
+    untouched for `stall_s`; a connection that is being closed is gone after `stall_s`, too.
     """
 
     total: int = 4096
+    websockets: int = 1024
     waiting: int = 3072
     waiting_per_address: int = 2048
     new_per_address_per_s: float = 200.0
@@ -47,6 +48,7 @@ class ConnectionLimits:
         return replace(
             self,
             total=total,
+            websockets=min(self.websockets, total // 2),
             waiting=waiting,
             waiting_per_address=min(self.waiting_per_address, max(4, waiting // 2)),
         )
@@ -61,7 +63,10 @@ SOON_TAKEN = 32_768
 class _Connection:
     """One of them. `until_s`: when its waiting ends; None: it is served."""
 
-    __slots__ = ("address", "closing", "moved_s", "peer", "sock", "transport", "unread", "until_s")
+    __slots__ = (
+        *("address", "closing", "moved_s", "peer", "sock", "transport", "unread", "until_s"),
+        "websocket",
+    )
 
     def __init__(self, peer: Peer, address: str, sock: socket.socket, until_s: float) -> None:
         self.peer = peer
@@ -70,6 +75,7 @@ class _Connection:
         self.transport: Transport | None = None
         self.until_s: float | None = until_s
         self.closing = False
+        self.websocket = False
         self.unread = 0
         """Bytes that wait to be taken by the peer, at the last look."""
         self.moved_s: float | None = None
@@ -95,6 +101,8 @@ class Connections:
         self._new = PerAddress(
             rate_per_s=limits.new_per_address_per_s, burst=limits.new_per_address_at_once
         )
+        self.websockets = 0
+        """How many are WebSockets."""
         self.refused = 0
         """How many were closed as they came."""
         self.ended = 0
@@ -128,6 +136,15 @@ class Connections:
         if (connection := self._open.get(peer)) is not None:
             connection.transport = transport
 
+    def upgrade(self, peer: Peer) -> bool:
+        """A connection becomes a WebSocket; false: there are as many as may be."""
+        connection = self._open.get(peer)
+        if self.websockets >= self.limits.websockets or connection is None:
+            return False
+        connection.websocket = True
+        self.websockets += 1
+        return True
+
     def served(self, peer: Peer) -> None:
         """A connection has a request that is answered, or a stream: it waits no more."""
         if (connection := self._open.get(peer)) is not None:
@@ -144,6 +161,7 @@ class Connections:
         """A connection is gone, and its descriptor with it."""
         if (connection := self._open.pop(peer, None)) is not None:
             self._wait_no_more(connection)
+            self.websockets -= connection.websocket
 
     def sweep(self, now_s: float) -> None:
         """End what waits or stalls for too long; call about once a second."""

@@ -106,6 +106,8 @@ class HttpProtocol(H11Protocol):
             or max([*lines, len(event.target)]) > MAX_HANDSHAKE_LINE
         ):
             self._refuse(431, "The headers of the WebSocket's handshake are too large.\n")
+        elif not self._gate.connections.upgrade(self._peer):
+            self._refuse(503, "There are too many WebSockets.\n", ((b"retry-after", b"10"),))
         else:
             self._hand_over(event, needed)
 

@@ -14,10 +14,12 @@ from ..protocol.messages import correlated, parse_message, picture_of
 from ..protocol.packets import Packet, parse_uplink
 from ..session.rates import TokenBucket
 
-MAX_EXCUSED_S = 60.0
+MAX_FORGIVEN_S = 60.0
 TOLERATED = 300
 """Messages over the limit that are refused one by one before the connection is closed."""
 FORGIVEN_PER_S = 10
+PAUSE_S = 5.0
+"""After which a client that was closed for its mistakes may come back."""
 MAX_MARKS = 1_600
 """Commas, colons and brackets of one text. The largest message has 900, its strings 500 more."""
 MARKS_PER_S, MARKS_AT_ONCE = 20_000, 40_000
@@ -38,12 +40,16 @@ class Inbox:
             rate_per_s=PICTURES_PER_MINUTE / 60, burst=PICTURES_AT_ONCE, now_s=now_s
         )
         self._patience = TokenBucket(rate_per_s=FORGIVEN_PER_S, burst=TOLERATED, now_s=now_s)
+        self._stalled_s: float | None = None
         self.greeted = False
         """Whether the client has said hello, with the token if one is needed."""
 
-    def excuse(self, stall_s: float) -> None:
-        """What waited while the server stood still is not this client's fault."""
-        self._bucket.excuse(min(stall_s, MAX_EXCUSED_S))
+    def forgive(self, stalled_s: float, now_s: float) -> None:
+        """Credit the time for which the server was away; `stalled_s` is all that it ever was."""
+        before_s, self._stalled_s = self._stalled_s, stalled_s
+        if before_s is not None and stalled_s > before_s:
+            for bucket in (self._bucket, self._marks):
+                bucket.credit(now_s, min(stalled_s - before_s, MAX_FORGIVEN_S))
 
     def text(self, text: str, now_s: float) -> ClientMessage:
         """Read a text message."""
@@ -84,7 +90,7 @@ class Inbox:
             return error
         return RateLimited(
             "too many messages were refused",
-            retry_after_s=TOLERATED / FORGIVEN_PER_S,
+            retry_after_s=PAUSE_S,
             fatal=True,
         )
 

@@ -13,6 +13,8 @@ BACKLOG = 2048
 SILENCE_S = 1
 """How long Linux keeps a connection to itself on which nothing was said; who says something at
 once is accepted at once."""
+SEND_BUFFER_BYTES = 262_144
+"""What the system takes of a connection that nobody reads; by itself it takes megabytes."""
 REFUSED_AT_ONCE = 64
 """Connections that one call of `accept` may refuse before the event loop has its turn again."""
 
@@ -33,6 +35,8 @@ class CountingListener(socket.socket):
     def __init__(self, listener: socket.socket, connections: Connections) -> None:
         super().__init__(listener.family, listener.type, listener.proto, fileno=listener.detach())
         self.setblocking(False)
+        # inherited by what is accepted
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_DEFER_ACCEPT"):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_S)
         self._connections = connections

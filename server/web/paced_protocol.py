@@ -115,11 +115,12 @@ class PacedProtocol(DrainingProtocol):
 
     def handle_ping(self) -> None:
         """Answer, but to a peer that reads nothing only the newest ping (RFC 6455, 5.5.3)."""
-        pong = b"".join(self.conn.data_to_send())
+        # those of all the pings that were parsed together
+        pongs = self.conn.data_to_send()
         if self.writable.is_set():
-            self.transport.write(pong)
-        else:
-            self._owed_pong = pong
+            self.transport.write(b"".join(pongs))
+        elif pongs:
+            self._owed_pong = pongs[-1]
 
     def handle_cont(self, event: Frame) -> None:
         """Take one more piece of a message."""
