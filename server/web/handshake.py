@@ -37,10 +37,13 @@ async def shake_hands(
     """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
-    if PROTOCOL_VERSION not in hello.versions:
-        raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-    expired = _check_token(hello, engine)
-    codecs = encoders.choose(hello.codecs), choose_audio(hello)
+    try:
+        if PROTOCOL_VERSION not in hello.versions:
+            raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
+        expired = _check_token(hello, engine)
+        codecs = encoders.choose(hello.codecs), choose_audio(hello)
+    except StreamError as error:
+        raise correlated(error, hello) from error
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         message = None
