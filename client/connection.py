@@ -42,6 +42,7 @@ ACK_EVERY_S = 0.1
 ACK_AT_MOST_EVERY_S = 0.02
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
+LOOK_AGAIN_S = 0.01
 
 
 @asynccontextmanager
@@ -272,10 +273,18 @@ class Stream(Steering):
             await self._channel.send(self._playhead.ack())
 
     async def _send(self, message: Outgoing | bytes) -> None:
-        await self._connected.wait()
-        if self._end is not None:
-            raise self._end
-        await self._channel.send(message)
+        while True:
+            await self._connected.wait()
+            if self._end is not None:
+                raise self._end
+            try:
+                await self._channel.send(message)
+                return
+            except Disconnected:
+                if not isinstance(message, bytes):
+                    raise  # it may have been heard, and nobody would answer
+                # speech waits for the next connection; the reader notices the loss as well
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _reconnect(self, lost: Disconnected) -> None:
         """Resume within the server's grace time, with growing pauses, or end the stream."""
