@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .connection import Stream, connect
 from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
-from .messages import Applied, SessionReady, State, Stats, TrackPoint
+from .messages import Applied, SessionInfo, SessionReady, Speech, State, Stats, TrackPoint
 from .picture_file import load_picture
 from .shown import Audio, Frame
 
@@ -22,7 +22,9 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "Rejected",
+    "SessionInfo",
     "SessionReady",
+    "Speech",
     "State",
     "Stats",
     "Stream",

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from .errors import Disconnected, ProtocolError, Refused
 from .messages import (
+    AudioCodec,
     ClientHello,
     Codec,
     ErrorNotice,
@@ -43,6 +44,7 @@ class Address:
     tls: ssl.SSLContext | None = None
     codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg")
     audio: bool = True
+    audio_codec: AudioCodec = "pcm"
 
 
 def stream_url(url: str) -> str:
@@ -71,6 +73,7 @@ class Channel:
                 client=f"rollcast-python/{_version()}",
                 codecs=list(address.codecs),
                 audio=address.audio,
+                audio_codecs=[address.audio_codec],
                 token=address.token,
             )
             channel.hello = await channel.ask(greeting, ServerHello)

@@ -13,6 +13,7 @@ from .channel import Address, Channel, refusal
 from .errors import ClientError, Disconnected, Refused, Rejected
 from .messages import (
     Applied,
+    AudioCodec,
     Codec,
     ErrorNotice,
     KeyRequest,
@@ -22,8 +23,10 @@ from .messages import (
     ServerMessage,
     SessionClose,
     SessionCreate,
+    SessionInfo,
     SessionReady,
     SessionResume,
+    Speech,
     State,
     Stats,
 )
@@ -31,6 +34,7 @@ from .picture_file import picture_text
 from .playhead import Pace, Playhead
 from .receiver import Receiver
 from .shown import Audio, Frame
+from .speech import SpeechFeed
 from .steering import Steering
 from .wire import AUDIO_RATE, Packet
 
@@ -38,6 +42,7 @@ ACK_EVERY_S = 0.1
 ACK_AT_MOST_EVERY_S = 0.02
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
+LOOK_AGAIN_S = 0.01
 
 
 @asynccontextmanager
@@ -52,6 +57,10 @@ async def connect(
     seed: int | None = None,
     max_kbps: int | None = None,
     audio_rate: int = AUDIO_RATE,
+    audio_codec: AudioCodec = "pcm",
+    max_width: int | None = None,
+    max_height: int | None = None,
+    max_fps: int | None = None,
     codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg"),
     audio: bool = True,
     decode: bool = True,
@@ -63,14 +72,19 @@ async def connect(
 
     `picture` is one of a face, as `load_picture` reads it, to be the avatar. `audio_rate` is that
     of the speech you will send, 8000 to 48,000 samples per second, whatever the model hears.
+    `audio_codec="opus"` sends sound both ways at an eighth of the bits; it takes speech of 8000,
+    12,000, 16,000, 24,000 or 48,000 samples per second and gives 48,000. `max_kbps`, `max_width`,
+    `max_height` and `max_fps` bound the video; `Stream.video` changes them.
     With `pace="clock"` media time runs like a clock, as for a live viewer, and what nobody reads
     is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
     leaves frames without images, for measuring. `tls` replaces the default verification, say
     for a self-signed certificate.
 
-    Raises Refused with the server's code, reason and hint; OSError when no server is there.
+    Raises Refused with the server's code, reason and hint; OSError when no server is there;
+    ValueError for an `audio_rate` that the codec has not.
     """
-    address = Address(url, token, tls, codecs, audio)
+    address = Address(url, token, tls, codecs, audio, audio_codec)
+    feed = SpeechFeed(audio_rate, audio_codec)
     request = SessionCreate(
         model=model,
         scene=scene,
@@ -78,7 +92,11 @@ async def connect(
         prompt=prompt,
         seed=seed,
         max_kbps=max_kbps,
-        audio_rate=None if audio_rate == AUDIO_RATE else audio_rate,
+        max_width=max_width,
+        max_height=max_height,
+        max_fps=max_fps,
+        audio_codec=audio_codec,
+        audio_rate=None if audio_codec == "opus" or audio_rate == AUDIO_RATE else audio_rate,
     )
     channel = await Channel.open(address)
     try:
@@ -87,7 +105,7 @@ async def connect(
         await channel.close()
         raise
     receiver = Receiver(ready, decode)
-    stream = Stream(address, channel, ready, receiver, pace, answer_timeout_s, audio_rate)
+    stream = Stream(address, channel, ready, receiver, pace, answer_timeout_s, feed)
     stream.start()
     try:
         yield stream
@@ -106,9 +124,9 @@ class Stream(Steering):
         receiver: Receiver,
         pace: Pace,
         answer_timeout_s: float,
-        audio_rate: int,
+        feed: SpeechFeed,
     ) -> None:
-        super().__init__(answer_timeout_s, audio_rate)
+        super().__init__(answer_timeout_s, feed)
         self._address = address
         self._channel = channel
         self._receiver = receiver
@@ -211,12 +229,21 @@ class Stream(Steering):
                     message.code, message.message, field=message.field, hint=message.hint
                 )
                 self._settle(message.event_id, error)
+            case SessionInfo():
+                self._settle(message.event_id, message)
+            case Speech():
+                self._over(message)
             case State():
                 self.state = message
             case Stats():
                 self.stats = message
             case ErrorNotice() if message.fatal:
                 self._finish(refusal(message))
+            case ErrorNotice():
+                error = Rejected(
+                    message.code, message.message, field=message.field, hint=message.hint or ""
+                )
+                self._settle(message.event_id, error)
             case _:
                 pass
 
@@ -228,6 +255,9 @@ class Stream(Steering):
             self._shown.set()
         if self._receiver.should_ask_key(monotonic()):
             await self._channel.send(KeyRequest())
+
+    def _mute(self) -> None:
+        self._playhead.mute()
 
     def _advance(self) -> None:
         self._playhead.advance(monotonic())
@@ -243,10 +273,18 @@ class Stream(Steering):
             await self._channel.send(self._playhead.ack())
 
     async def _send(self, message: Outgoing | bytes) -> None:
-        await self._connected.wait()
-        if self._end is not None:
-            raise self._end
-        await self._channel.send(message)
+        while True:
+            await self._connected.wait()
+            if self._end is not None:
+                raise self._end
+            try:
+                await self._channel.send(message)
+                return
+            except Disconnected:
+                if not isinstance(message, bytes):
+                    raise  # it may have been heard, and nobody would answer
+                # speech waits for the next connection; the reader notices the loss as well
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _reconnect(self, lost: Disconnected) -> None:
         """Resume within the server's grace time, with growing pauses, or end the stream."""
@@ -291,6 +329,7 @@ class Stream(Steering):
     def _finish(self, reason: ClientError) -> None:
         self._end = self._end or reason
         self._fail_answers(reason)
+        self._fail_spoken(self._end)
         for event in (self._shown, self._media_came, self._connected):
             event.set()
 

@@ -75,6 +75,12 @@ class Playhead:
             self._last_seq = media.seq
         return media
 
+    def mute(self) -> None:
+        """Silence the sound that was not given out yet."""
+        for media in (*self._waiting, *self._ready):
+            if isinstance(media, Audio):
+                media.samples.fill(0)
+
     def next_due_s(self) -> float | None:
         """When `advance` has something to show next, or None when that hangs on the server."""
         if not self._waiting or self._now_s is None:

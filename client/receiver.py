@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
-
 from .messages import SessionReady
 from .shown import Audio, Frame
+from .sound import SoundDecoder
 from .video import VideoDecoder
-from .wire import Flags, Kind, Packet
+from .wire import AUDIO_RATE, Flags, Kind, Packet
 
 ASK_KEY_EVERY_S = 0.5
 
@@ -19,6 +18,7 @@ class Receiver:
 
     def __init__(self, ready: SessionReady, decode: bool) -> None:
         self._decoder = VideoDecoder(ready.codec) if decode else None
+        self._sound = SoundDecoder(ready.audio_codec or "pcm", ready.sample_rate or AUDIO_RATE)
         self._asked_key_s = float("-inf")
         self._last_audio_seq = -1
         self.last_seq = -1
@@ -64,10 +64,12 @@ class Receiver:
         if packet.seq <= self._last_audio_seq:
             return None
         self._last_audio_seq = packet.seq
+        samples, pts_us = self._sound.decode(packet)
         return Audio(
             seq=packet.seq,
-            pts_us=packet.pts_us,
+            pts_us=pts_us,
             chunk=packet.chunk,
             is_discontinuous=Flags.DISCONTINUITY in packet.flags,
-            samples=np.frombuffer(packet.payload, "<i2").astype(np.int16),
+            samples=samples,
+            rate=self._sound.rate,
         )

@@ -36,10 +36,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """The speech of one chunk: int16 mono, to play from `pts_us` on."""
+    """Speech to play from `pts_us` on: int16 mono, `rate` samples per second."""
 
     seq: int
     pts_us: float
     chunk: int
     is_discontinuous: bool
     samples: np.ndarray
+    rate: int

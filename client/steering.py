@@ -12,6 +12,7 @@ import numpy as np
 from .errors import ClientError, ProtocolError, Rejected
 from .messages import (
     Applied,
+    AudioBegin,
     AudioClear,
     AudioEnd,
     Control,
@@ -23,9 +24,13 @@ from .messages import (
     Resume,
     SceneChange,
     SeedChange,
+    SessionInfo,
+    SessionQuery,
+    Speech,
     TrackPoint,
     Tracks,
     TracksClear,
+    VideoChange,
 )
 from .picture_file import picture_text
 from .speech import SpeechFeed
@@ -37,15 +42,17 @@ class Steering(ABC):
     """Verbs that wait for the server's answer.
 
     `Applied` says from which chunk and media time a control holds; `Rejected` is raised with
-    code, field and hint; another ClientError when the stream ended before the answer. Speech is
-    int16 mono at `audio_rate` samples per second.
+    code, field and hint; another ClientError when the stream ended before the answer. Those with
+    `at_us` wait for the first chunk that starts at or after this media time. Speech is int16 mono
+    at `audio_rate` samples per second.
     """
 
-    def __init__(self, answer_timeout_s: float, audio_rate: int) -> None:
+    def __init__(self, answer_timeout_s: float, feed: SpeechFeed) -> None:
         self._answer_timeout_s = answer_timeout_s
         self._event_ids = count(1)
-        self._answers: dict[str, asyncio.Future[Applied]] = {}
-        self._speech = SpeechFeed(audio_rate)
+        self._answers: dict[str, asyncio.Future[Applied | SessionInfo]] = {}
+        self._spoken: dict[str, asyncio.Future[Speech]] = {}
+        self._speech = feed
 
     @property
     def audio_rate(self) -> int:
@@ -58,44 +65,86 @@ class Steering(ABC):
         """Media time that is shown now."""
 
     @abstractmethod
+    def _mute(self) -> None:
+        """Silence what has come and was not given out."""
+
+    @abstractmethod
     async def _send(self, message: Outgoing | bytes) -> None:
         """Send when connected; raise when the stream has ended."""
 
-    async def prompt(self, text: str, *, transition_chunks: int = 0) -> Applied:
+    async def prompt(
+        self, text: str, *, transition_chunks: int = 0, at_us: float | None = None
+    ) -> Applied:
         """Change the prompt, blending over `transition_chunks` chunks."""
-        return await self._control(
-            Prompt(event_id=self._id(), text=text, transition_chunks=transition_chunks)
-        )
+        blend = transition_chunks
+        control = Prompt(event_id=self._id(), text=text, transition_chunks=blend, at_us=at_us)
+        return await self._control(control, at_us)
 
-    async def scene(self, name: str) -> Applied:
+    async def scene(self, name: str, *, at_us: float | None = None) -> Applied:
         """Show another scene or avatar."""
-        return await self._control(SceneChange(event_id=self._id(), scene=name))
+        return await self._control(SceneChange(event_id=self._id(), scene=name, at_us=at_us), at_us)
 
-    async def picture(self, picture: bytes) -> Applied:
+    async def picture(self, picture: bytes, *, at_us: float | None = None) -> Applied:
         """Show this picture of a face, as `load_picture` reads it, as the avatar.
 
         From here on `scene("picture")` shows it again.
         """
         return await self._control(
-            PictureChange(event_id=self._id(), picture=picture_text(picture))
+            PictureChange(event_id=self._id(), picture=picture_text(picture), at_us=at_us), at_us
         )
 
-    async def tracks(self, points: Iterable[TrackPoint]) -> Applied:
+    async def tracks(self, points: Iterable[TrackPoint], *, at_us: float | None = None) -> Applied:
         """Pointer events in order, as from `drag` points: press, move, release, pin."""
-        return await self._control(Tracks(event_id=self._id(), points=list(points)))
+        control = Tracks(event_id=self._id(), points=list(points), at_us=at_us)
+        return await self._control(control, at_us)
 
-    async def clear_tracks(self, ids: Iterable[int] | None = None) -> Applied:
+    async def clear_tracks(
+        self, ids: Iterable[int] | None = None, *, at_us: float | None = None
+    ) -> Applied:
         """Release these tracks, or all of them."""
         chosen = None if ids is None else list(ids)
-        return await self._control(TracksClear(event_id=self._id(), ids=chosen))
+        control = TracksClear(event_id=self._id(), ids=chosen, at_us=at_us)
+        return await self._control(control, at_us)
+
+    async def video(
+        self,
+        *,
+        max_kbps: int | None = None,
+        max_width: int | None = None,
+        max_height: int | None = None,
+        max_fps: int | None = None,
+    ) -> Applied:
+        """Bound the video from the next frame on; what is not named stays as it is."""
+        control = VideoChange(
+            event_id=self._id(),
+            max_kbps=max_kbps,
+            max_width=max_width,
+            max_height=max_height,
+            max_fps=max_fps,
+        )
+        return await self._control(control)
+
+    async def query(self) -> SessionInfo:
+        """What is in force now."""
+        event_id = self._id()
+        answer = await self._ask(SessionQuery(event_id=event_id), event_id)
+        assert isinstance(answer, SessionInfo), type(answer)
+        return answer
 
     async def feed(self, samples: np.ndarray) -> None:
         """Send speech at once, as from a microphone: int16 [n]. No answer is awaited."""
         for packet in self._speech.packets(samples):
             await self._send(packet)
 
-    async def say(self, samples: np.ndarray, *, ahead_s: float = 1.0) -> Applied:
-        """Speak a whole utterance, int16 [n], sent at most `ahead_s` before its time."""
+    async def say(
+        self, samples: np.ndarray, *, ahead_s: float = 1.0, item_id: str | None = None
+    ) -> Applied:
+        """Speak a whole utterance, int16 [n], sent at most `ahead_s` before its time.
+
+        `spoken` says when one with an `item_id` was heard.
+        """
+        if item_id is not None:
+            await self.begin_audio(item_id)
         start_us = self.position_us
         for begin in range(0, len(samples), self._speech.block):
             due_us = start_us + 1e6 * (begin / self._speech.rate - ahead_s)
@@ -104,13 +153,40 @@ class Steering(ABC):
             await self.feed(samples[begin : begin + self._speech.block])
         return await self.end_audio()
 
+    async def begin_audio(self, item_id: str) -> Applied:
+        """What is fed from here on is the utterance `item_id`."""
+        for packet in self._speech.rest():
+            await self._send(packet)
+        answer = await self._control(AudioBegin(event_id=self._id(), item_id=item_id))
+        self._spoken[item_id] = asyncio.get_running_loop().create_future()
+        return answer
+
     async def end_audio(self) -> Applied:
         """The utterance is complete: play what is queued without waiting for more."""
+        for packet in self._speech.rest():
+            await self._send(packet)
         return await self._control(AudioEnd(event_id=self._id()))
 
+    async def spoken(self, item_id: str) -> Speech:
+        """Wait until an utterance is over: it has ended, or was cleared after `played_ms`.
+
+        Raises KeyError for one that was not begun or was asked for before.
+        """
+        over = await asyncio.shield(self._spoken[item_id])
+        self._spoken.pop(item_id, None)
+        return over
+
     async def clear_audio(self) -> Applied:
-        """Barge in: drop the speech that was not shown yet; `position_us` says where it stopped."""
-        return await self._control(AudioClear(event_id=self._id()))
+        """Barge in: drop the speech that was not shown yet, here and on the server.
+
+        `position_us` says where it stopped, `played_ms` how much of the utterance `item_id` was
+        heard.
+        """
+        self._speech.rest()
+        self._mute()
+        answer = await self._control(AudioClear(event_id=self._id()))
+        self._mute()
+        return answer
 
     async def pause(self) -> Applied:
         """Stop media time."""
@@ -120,41 +196,61 @@ class Steering(ABC):
         """Let media time go on."""
         return await self._control(Resume(event_id=self._id()))
 
-    async def reset(self, seed: int | None = None) -> Applied:
+    async def reset(self, seed: int | None = None, *, at_us: float | None = None) -> Applied:
         """Start the content anew, from its seed or this one."""
-        return await self._control(Reset(event_id=self._id(), seed=seed))
+        return await self._control(Reset(event_id=self._id(), seed=seed, at_us=at_us), at_us)
 
-    async def seed(self, seed: int) -> Applied:
+    async def seed(self, seed: int, *, at_us: float | None = None) -> Applied:
         """Change the seed of what is generated from here on."""
-        return await self._control(SeedChange(event_id=self._id(), seed=seed))
+        return await self._control(SeedChange(event_id=self._id(), seed=seed, at_us=at_us), at_us)
 
     def _id(self) -> str:
         return str(next(self._event_ids))
 
-    async def _control(self, control: Control) -> Applied:
-        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._answers[control.event_id] = answer
+    async def _control(self, control: Control, at_us: float | None = None) -> Applied:
+        answer = await self._ask(control, control.event_id, at_us)
+        assert isinstance(answer, Applied), type(answer)
+        return answer
+
+    async def _ask(
+        self, message: Outgoing, event_id: str, at_us: float | None = None
+    ) -> Applied | SessionInfo:
+        answer: asyncio.Future[Applied | SessionInfo] = asyncio.get_running_loop().create_future()
+        self._answers[event_id] = answer
+        until_us = self.position_us if at_us is None else at_us
+        timeout_s = self._answer_timeout_s + max(0.0, until_us - self.position_us) / 1e6
         try:
-            async with asyncio.timeout(self._answer_timeout_s):
-                await self._send(control)
+            async with asyncio.timeout(timeout_s):
+                await self._send(message)
                 return await answer
         except TimeoutError as error:
             raise ProtocolError(
-                f"no answer to {type(control).__name__} in {self._answer_timeout_s} s"
+                f"no answer to {type(message).__name__} in {timeout_s:.1f} s"
             ) from error
         finally:
-            self._answers.pop(control.event_id, None)
+            self._answers.pop(event_id, None)
 
-    def _settle(self, event_id: str, result: Applied | Rejected) -> None:
-        waiting = self._answers.get(event_id)
+    def _settle(self, event_id: str | None, result: Applied | SessionInfo | Rejected) -> None:
+        waiting = self._answers.get(event_id or "")
         if waiting is None or waiting.done():
             return
-        if isinstance(result, Applied):
-            waiting.set_result(result)
-        else:
+        if isinstance(result, Rejected):
             waiting.set_exception(result)
+        else:
+            waiting.set_result(result)
+
+    def _over(self, speech: Speech) -> None:
+        waiting = self._spoken.get(speech.item_id)
+        if waiting is not None and not waiting.done() and speech.phase != "started":
+            waiting.set_result(speech)
 
     def _fail_answers(self, reason: ClientError) -> None:
         for waiting in self._answers.values():
             if not waiting.done():
                 waiting.set_exception(reason)
+
+    def _fail_spoken(self, reason: ClientError) -> None:
+        for waiting in self._spoken.values():
+            if not waiting.done():
+                waiting.set_exception(reason)
+                waiting.exception()  # who never asks is not warned

@@ -13,6 +13,9 @@ HEADER = struct.Struct("<BBHIdIId")
 AUDIO_RATE = 16_000
 """Samples per second of speech for the server, unless another rate was asked for."""
 
+OPUS_RATE = 48_000
+"""At which Opus is decoded."""
+
 
 class Kind(IntEnum):
     """What a packet carries."""

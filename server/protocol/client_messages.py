@@ -74,7 +74,9 @@ class ClientHello(Request):
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
     audio_codecs: Annotated[list[Name], Field(min_length=1, max_length=16)] | None = None
-    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(None, repr=False)
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(
+        default=None, repr=False
+    )
 
 
 class SessionCreate(Request, VideoBounds):

@@ -92,8 +92,8 @@ _PACKETS: dict[str, Any] = {
     }
     for name, summary in (
         ("VideoPacket", "Kind 1: 32-byte header, then one encoded frame."),
-        ("AudioOutPacket", "Kind 2: 32-byte header, then 16-bit mono samples of one chunk."),
-        ("AudioInPacket", "Kind 16: 32-byte header, then 16-bit mono samples at `audio_rate`."),
+        ("AudioOutPacket", "Kind 2: 32-byte header, then sound as `session.ready` says."),
+        ("AudioInPacket", "Kind 16: 32-byte header, then sound as `session.create` says."),
     )
 }
 

@@ -214,6 +214,7 @@ class Session:
         controls = self._controls.begin()
         count = self._budget.begin(starts_anew=controls.reset, clears=controls.clear_audio)
         audio = self._audio.take(now_s, count)
+        self._budget.fed(len(audio))
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
         return replace(controls, audio=audio)
 
@@ -221,7 +222,8 @@ class Session:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        self._utterances.placed(media.first_seq + self._budget.finish(len(chunk.frames)))
+        waited = self._budget.finish(len(chunk.frames))
+        self._utterances.placed(self.info.samples(media.first_seq) + waited)
         if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:

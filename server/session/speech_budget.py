@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...models.contract import ModelInfo
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Step:
-    """A step under way: the frames it should have, and for how many it was fed.
+    """A step under way: the frames it should have, and the samples that it was fed.
 
-    `clears`: the model forgets at its begin what it was fed before; `is_fed`: its own speech was
-    not cleared since.
+    `clears`: the model forgets at its begin what it was fed before.
     """
 
     expected: int
-    fed: int
     clears: bool
-    is_fed: bool = True
+    fed: int = 0
 
 
 class SpeechBudget:
-    """`begin` steps with as many samples as their frames will last, `finish` them in that order.
+    """`begin` steps, which are then `fed` what their frames will last at most, and `finish` them.
 
     How many frames a chunk has is known when it is there. If it has fewer than were expected, the
     rest of its speech waits in the model, and a later step is fed that much less.
@@ -32,11 +30,10 @@ class SpeechBudget:
     def __init__(self, info: ModelInfo) -> None:
         self._info = info
         self._first = True
-        self._ahead_frames = 0
-        """Frames that the model was fed for beyond those it will have shown."""
-        self._fed_frames = 0
-        self._shown_ahead_frames = 0
-        """The same of the steps that came out."""
+        self._frames = 0
+        """Frames of the steps that came out."""
+        self._left = 0
+        """Samples that wait in the model since."""
         self._under_way: deque[_Step] = deque()
 
     def expected_frames(self, *, starts_anew: bool = False) -> int:
@@ -51,35 +48,44 @@ class SpeechBudget:
         return sum(step.expected for step in list(self._under_way)[besides:])
 
     def begin(self, *, starts_anew: bool = False, clears: bool = False) -> int:
-        """How many samples the next step is fed at most; 0 for a model without sound.
+        """How many samples the next step may be `fed`; 0 for a model without sound.
 
         `starts_anew`: the step begins with a reset; `clears`: it drops what the model was fed.
         """
+        frames, left = self._frames, self._left
+        for step in self._under_way:
+            left = self._left_after(step, frames, step.expected, left)
+            frames += step.expected
         expected = self.expected_frames(starts_anew=starts_anew)
-        if starts_anew or clears:
-            self._ahead_frames = 0
-            self._under_way = deque(replace(step, is_fed=False) for step in self._under_way)
-        frames = max(0, expected - self._ahead_frames)
+        step = _Step(expected, starts_anew or clears)
         self._first = False
-        self._ahead_frames += frames - expected
-        self._under_way.append(_Step(expected, frames, starts_anew or clears))
-        before, self._fed_frames = self._fed_frames, self._fed_frames + frames
-        return self._info.samples(self._fed_frames) - self._info.samples(before)
+        self._under_way.append(step)
+        return max(0, self._length(frames, expected) - (0 if step.clears else left))
+
+    def fed(self, samples: int) -> None:
+        """So many samples were given to the step that was begun last."""
+        self._under_way[-1].fed = samples
 
     def finish(self, frames: int) -> int:
         """The oldest step under way came out with so many frames.
 
-        Returns at which of them, without the model's look-ahead, the speech that it was fed
-        begins: behind what the steps before it were fed and did not show.
+        Returns after how many samples of its sound, besides the model's look-ahead, that begins
+        which it was fed: behind what the steps before it did not show.
         """
         step = self._under_way.popleft()
-        if step.is_fed:
-            # a longer chunk was padded with silence: nothing is owed
-            self._ahead_frames = max(0, self._ahead_frames + step.expected - frames)
-        begins = 0 if step.clears else self._shown_ahead_frames
-        self._shown_ahead_frames = max(0, begins + step.fed - frames)
-        return begins
+        waited = 0 if step.clears else self._left
+        self._left = self._left_after(step, self._frames, frames, waited)
+        self._frames += frames
+        return waited
 
     def drop(self) -> None:
         """The oldest step under way is not shown."""
-        self._under_way.popleft()
+        if self._under_way.popleft().clears:
+            self._left = 0
+
+    def _left_after(self, step: _Step, first: int, frames: int, left: int) -> int:
+        """What then waits in the model; what a chunk lacks is silence, and nothing is owed."""
+        return max(0, (0 if step.clears else left) + step.fed - self._length(first, frames))
+
+    def _length(self, first: int, frames: int) -> int:
+        return self._info.samples(first + frames) - self._info.samples(first)

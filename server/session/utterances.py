@@ -45,7 +45,6 @@ class Utterances:
     def __init__(self, info: ModelInfo, audio_rate: int) -> None:
         self._rate = info.sample_rate or audio_rate
         self._lookahead_us = info.lookahead_ms * 1e3
-        self._info = info
         self._audio_rate = audio_rate
         self._items: deque[_Item] = deque()
         self._open: _Item | None = None
@@ -104,12 +103,15 @@ class Utterances:
         """A step begins with these samples; what came before them was fed or left out."""
         self._fed.append((first, count))
 
-    def placed(self, frame: int) -> None:
-        """The oldest step came out: what it was fed is heard from this frame of the stream on."""
+    def placed(self, sample: int) -> None:
+        """The oldest step came out: what it was fed is heard from this sample of the stream on.
+
+        Later than that by the model's look-ahead.
+        """
         first, count = self._fed.popleft()
         self._settled = max(self._settled, first + count)
         if count and self._items:
-            start_us = self._info.samples(frame) * 1e6 / self._rate + self._lookahead_us
+            start_us = sample * 1e6 / self._rate + self._lookahead_us
             self._placed.append(_Stretch(first, count, start_us))
 
     def dropped(self) -> None:

@@ -34,11 +34,14 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     engine, encoders = services.engine, services.encoders
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
-    if PROTOCOL_VERSION not in hello.versions:
-        raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-    expired = _check_token(hello, socket, services)
+    try:
+        if PROTOCOL_VERSION not in hello.versions:
+            raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
+        expired = _check_token(hello, socket, services)
+        codecs = encoders.choose(hello.codecs), choose_audio(hello)
+    except StreamError as error:
+        raise correlated(error, hello) from error
     socket.greeted()
-    codecs = encoders.choose(hello.codecs), choose_audio(hello)
     await socket.say(server_hello(engine.models.values(), encoders.codecs))
     while True:
         message = None

@@ -147,6 +147,17 @@ async def test_refusals_raise_before_the_block() -> None:
         assert full.value.retry_after_s
 
 
+async def test_who_feeds_speech_does_not_notice_a_lost_connection(server: RunningServer) -> None:
+    async with connect(server.http, pace="reader", codecs=("jpeg",)) as stream:
+        await take(stream, 4)
+        closing = asyncio.create_task(stream._channel.close())  # pyright: ignore[reportPrivateUsage]
+        await asyncio.sleep(0)  # it cannot be sent on any more, and is not known to be lost
+        await stream.feed(np.zeros(320, np.int16))
+        await closing
+        await take(stream, 30)
+        assert stream.reconnects == 1
+
+
 async def test_a_lost_connection_goes_on_at_the_next_frame(server: RunningServer) -> None:
     async with (
         slow_proxy(server.port) as proxy,

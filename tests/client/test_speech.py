@@ -28,3 +28,15 @@ def test_pieces_of_any_length_stay_in_step_with_the_clock() -> None:
 def test_anything_but_int16_mono_is_refused_with_a_cure(samples: np.ndarray) -> None:
     with pytest.raises(ValueError, match="load_speech"):
         list(SpeechFeed(16_000).packets(samples))
+
+
+def test_opus_is_made_of_whole_packets_and_the_rest_of_silence() -> None:
+    feed = SpeechFeed(16_000, "opus")
+    sizes = [len(list(feed.packets(np.zeros(count, np.int16)))) for count in (100, 219, 1, 700)]
+    assert sizes == [0, 0, 1, 2]
+    assert len(feed.rest()) == 1 and not feed.rest()
+
+
+def test_opus_has_only_some_rates() -> None:
+    with pytest.raises(ValueError, match="22050"):
+        SpeechFeed(22_050, "opus")

@@ -157,21 +157,35 @@ def test_a_reset_is_expected_to_give_a_first_chunk() -> None:
 
 def test_a_chunk_that_came_out_short_leaves_less_to_feed() -> None:
     budget = SpeechBudget(replace(INFO, first_chunk_frames=None))
-    assert budget.begin() == INFO.samples(12)
-    assert budget.begin() == INFO.samples(12), "not known yet"
-    budget.finish(9)
+    for told in ("", "not known yet"):
+        assert budget.begin() == INFO.samples(12), told
+        budget.fed(INFO.samples(12))
+    assert budget.finish(9) == 0
     assert budget.begin() == INFO.samples(9)
-    budget.finish(12)
-    budget.finish(12)
+    budget.fed(INFO.samples(9))
+    assert budget.finish(12) == INFO.samples(3)
+    assert budget.finish(12) == INFO.samples(3)
     assert budget.begin() == INFO.samples(12)
+
+
+def test_silence_does_not_wait_in_a_model() -> None:
+    budget = SpeechBudget(replace(INFO, first_chunk_frames=None))
+    budget.begin()
+    budget.fed(0)
+    budget.finish(3)
+    assert budget.begin() == INFO.samples(12), "it was fed nothing that could be left"
+    budget.fed(INFO.samples(5))
+    budget.finish(3)
+    assert budget.begin() == INFO.samples(10)
 
 
 def test_speech_that_was_cleared_is_not_counted_as_fed_ahead() -> None:
     budget = SpeechBudget(replace(INFO, first_chunk_frames=None))
-    budget.begin()
+    budget.fed(budget.begin())
     assert budget.begin(clears=True) == INFO.samples(12)
+    budget.fed(INFO.samples(12))
     budget.finish(9)
-    budget.finish(12)
+    assert budget.finish(12) == 0
     assert budget.begin() == INFO.samples(12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rollcast.models.contract import Chunk, StreamRequest
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.protocol.client_messages import (
     Ack,
+    AudioBegin,
     AudioClear,
     AudioEnd,
     KeyRequest,
@@ -24,13 +26,15 @@ from rollcast.server.protocol.client_messages import (
     Resume,
     SceneChange,
     SeedChange,
+    SessionQuery,
     TrackPoint,
     Tracks,
     TracksClear,
+    VideoChange,
 )
 from rollcast.server.protocol.errors import StreamError, Timeout
 from rollcast.server.protocol.packets import Flags, Kind, Packet
-from rollcast.server.protocol.server_messages import Applied, Rejected
+from rollcast.server.protocol.server_messages import Applied, Rejected, Speech
 from rollcast.server.session.media import AudioPiece, VideoFrame
 from rollcast.server.session.options import SessionOptions
 from rollcast.server.session.outbox import MAX_MESSAGES
@@ -45,17 +49,33 @@ points = st.builds(
     y=st.floats(0, 1),
 )
 event_id = st.just("x")
+times = st.none() | st.floats(0, 600_000)
 controls = st.one_of(
-    st.builds(Prompt, event_id=event_id, text=st.text(max_size=5)),
-    st.builds(SceneChange, event_id=event_id, scene=st.sampled_from(["bars", "grid", "moon"])),
-    st.builds(Tracks, event_id=event_id, points=st.lists(points, min_size=1, max_size=12)),
+    st.builds(Prompt, event_id=event_id, text=st.text(max_size=5), at_us=times),
+    st.builds(
+        SceneChange,
+        event_id=event_id,
+        scene=st.sampled_from(["bars", "grid", "moon"]),
+        at_us=times,
+    ),
+    st.builds(
+        Tracks, event_id=event_id, points=st.lists(points, min_size=1, max_size=12), at_us=times
+    ),
+    st.builds(AudioBegin, event_id=event_id, item_id=st.sampled_from("abc")),
+    st.builds(
+        VideoChange,
+        event_id=event_id,
+        max_kbps=st.none() | st.integers(32, 900),
+        max_width=st.none() | st.integers(16, 200),
+        max_fps=st.none() | st.integers(12, 30),
+    ),
     st.builds(
         TracksClear,
         event_id=event_id,
         ids=st.none() | st.lists(st.integers(0, 20), min_size=1, max_size=4),
     ),
     st.builds(SeedChange, event_id=event_id, seed=st.integers(0, 9)),
-    st.builds(Reset, event_id=event_id, seed=st.none() | st.integers(0, 9)),
+    st.builds(Reset, event_id=event_id, seed=st.none() | st.integers(0, 9), at_us=times),
     st.sampled_from([kind(event_id="x") for kind in (AudioEnd, AudioClear, Pause, Resume)]),
 )
 
@@ -78,6 +98,10 @@ class SessionMachine(RuleBasedStateMachine):
         )
         self.asked: set[str] = set()
         self.answered: list[str] = []
+        self.begun: dict[str, str] = {}
+        """Utterances by the event that began them, if it was applied."""
+        self.applied: list[str] = []
+        self.told: list[tuple[str, str]] = []
         self.last_video = self.last_audio = -1
         self.video_end_us = 0.0
         self.playhead_us = 0.0
@@ -93,8 +117,10 @@ class SessionMachine(RuleBasedStateMachine):
         name = f"e{len(self.asked)}"
         self.asked.add(name)
         control = control.model_copy(update={"event_id": name})
-        if isinstance(control, AudioClear | Reset):
+        if isinstance(control, AudioClear) or (isinstance(control, Reset) and not control.at_us):
             self.pushed = self.fed
+        if isinstance(control, AudioBegin):
+            self.begun[name] = control.item_id
         try:
             self.session.receive(control, self.now_s)
         except StreamError as error:
@@ -119,7 +145,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.session.receive(ack, self.now_s)
         self.unheard_frames = 0
 
-    @rule(message=st.sampled_from([KeyRequest(), Ping(t_ms=1.0)]))
+    @rule(message=st.sampled_from([KeyRequest(), Ping(t_ms=1.0), SessionQuery()]))
     def ask(self, message: Any) -> None:
         self.session.receive(message, self.now_s)
 
@@ -184,6 +210,10 @@ class SessionMachine(RuleBasedStateMachine):
                     self.session.sent(item, 100, self.now_s)
                 case Applied() | Rejected():
                     self.answered.append(item.event_id)
+                    self.applied += [item.event_id] * isinstance(item, Applied)
+                case Speech():
+                    self.told.append((item.item_id, item.phase))
+                    assert item.samples >= 0 and item.pts_us >= 0
                 case _:
                     pass
 
@@ -240,6 +270,15 @@ class SessionMachine(RuleBasedStateMachine):
         assert set(self.answered) <= self.asked
 
     @invariant()
+    def an_utterance_starts_and_is_over_once(self) -> None:
+        begun = Counter(self.begun.values())
+        told = Counter(self.told)
+        for item, count in begun.items():
+            over = told[item, "ended"] + told[item, "cleared"]
+            assert over <= count and told[item, "started"] <= count
+            assert told[item, "started"] <= over + 1
+
+    @invariant()
     def no_more_audio_is_fed_than_was_received(self) -> None:
         assert self.fed <= self.pushed or self.stepping
 
@@ -264,8 +303,14 @@ class SessionMachine(RuleBasedStateMachine):
             self.begin()
             if self.stepping:
                 self.finish(False)
+        self.session.receive(AudioClear(event_id="clear"), self.now_s)
+        self.asked.add("clear")
         self.send(1000)
         assert set(self.answered) == self.asked
+        for item in "abc":
+            begun = sum(self.begun.get(each) == item for each in self.applied)
+            over = [phase for name, phase in self.told if name == item and phase != "started"]
+            assert len(over) == begun
 
 
 TestSessionMachine = SessionMachine.TestCase

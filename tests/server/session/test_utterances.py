@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rollcast.models.contract import StreamRequest
+from rollcast.models.contract import Chunk, Controls, StreamRequest
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 from rollcast.server.protocol.client_messages import (
     Ack,
@@ -23,6 +25,7 @@ from rollcast.server.protocol.packets import Flags, Kind, Packet
 from rollcast.server.protocol.server_messages import Applied, Speech
 from rollcast.server.session.media import AudioPiece, VideoFrame
 
+from ..other_models import CausalPattern
 from .session_bench import Bench
 
 
@@ -32,9 +35,9 @@ class Talk(Bench):
     Sample `n` of all that is said has the value n + 1, silence is 0.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._model = TestPattern()
+    def __init__(self, model: TestPattern | None = None, **options: Any) -> None:
+        self._model = model or TestPattern()
+        super().__init__(self._model.info, **options)
         self._state = self._model.start(StreamRequest(seed=1, scene="bars"))
         self.said = 0
 
@@ -72,6 +75,62 @@ class Talk(Bench):
     def heard_us(self, sample: int) -> float:
         """When sample `sample` of all that was said is heard."""
         return int(np.flatnonzero(self.sound == sample + 1)[0]) * 1e6 / 16_000
+
+
+class UnevenPattern(TestPattern):
+    """Chunks of fewer frames than the usual ones, now and then; what they do not show waits."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        super().__init__()
+        self._lengths = cycle(lengths)
+        self._fed = np.zeros(0, np.int16)
+        self._late = np.zeros(CHUNK_SAMPLES, np.int16)
+
+    def step(self, state: object, controls: Controls) -> Chunk:
+        """A step of the pattern, cut short, with its own sound."""
+        if controls.clear_audio or controls.reset:
+            self._fed, self._late = self._fed[:0], np.zeros(CHUNK_SAMPLES, np.int16)
+        frames = next(self._lengths)
+        self._fed = np.concatenate((self._fed, controls.audio))
+        length = self.info.samples(frames)
+        now, self._fed = self._fed[:length], self._fed[length:]
+        self._late = np.concatenate((self._late, np.pad(now, (0, length - len(now)))))
+        sound, self._late = self._late[:length], self._late[length:]
+        chunk = super().step(state, replace(controls, audio=controls.audio[:0]))
+        return replace(chunk, frames=chunk.frames[:frames], audio=sound)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CausalPattern,
+        lambda: UnevenPattern((4, 2, 4, 3)),
+        lambda: UnevenPattern((1, 4, 4)),
+        lambda: UnevenPattern((3,)),
+    ],
+)
+def test_utterances_are_found_in_chunks_of_any_length(model: Callable[[], TestPattern]) -> None:
+    talk = Talk(model())
+    talk.play(0.5)
+    talk.say_item("a", 9_001)
+    talk.say_item("b", 16_000)
+    while len(talk.told("a")) < 2:
+        talk.play(0.1)
+    talk.play(0.3)
+    began_us, position_us = talk.heard_us(9_001), talk.session.position_us(talk.now_s)
+    talk.say(AudioClear(event_id="c"))
+    talk.say_item("d", 5_777)
+    talk.play(3)
+    assert [each.pts_us for each in talk.told("a")] == [
+        talk.heard_us(0),
+        pytest.approx(talk.heard_us(9_000) + 62.5),
+    ]
+    cleared = talk.told("b")[-1]
+    assert cleared.played_ms == pytest.approx(max(0, position_us - began_us) / 1e3, abs=0.07)
+    assert [each.pts_us for each in talk.told("d")] == [
+        talk.heard_us(25_001),
+        pytest.approx(talk.heard_us(25_001 + 5_776) + 62.5),
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 320, 1000, CHUNK_SAMPLES, 3 * CHUNK_SAMPLES, 20_001])

@@ -25,7 +25,7 @@ CONFIG = ServerConfig(token=Secret("right"))
 
 def check(logins: FailedLogins, given: str | None, host: str = "192.0.2.1", at_s: float = 0.0):
     try:
-        logins.check(given, host=host, over="test", now_s=at_s)
+        logins.check(given, "stream", host=host, over="test", now_s=at_s)
     except StreamError as error:
         return type(error)
     return None
@@ -56,7 +56,7 @@ def test_the_refusal_says_when_to_try_again() -> None:
     for _ in range(AT_ONCE):
         check(door, "guess")
     with pytest.raises(RateLimited) as caught:
-        door.check("guess", host="192.0.2.1", over="test", now_s=0.0)
+        door.check("guess", "stream", host="192.0.2.1", over="test", now_s=0.0)
     assert caught.value.retry_after_s == 2.0 and caught.value.fatal
 
 
