@@ -76,10 +76,15 @@ class Pipeline:
         backoff: Backoff | None = None,
     ) -> None:
         where = [LocalLauncher() for _ in range(stages)] if launchers is None else launchers
-        self._new_pool = lambda: StagePool(where, model, host, patience or Patience())
+        self._new_pool = lambda: StagePool(
+            where, model, host, patience or Patience(), self.start_s if self._has_run else None
+        )
         self._backoff = backoff or Backoff()
         self._stages = stages
         self._fixed_plan = plan
+        self._has_run = False
+        self.start_s = 10.0
+        """How long the stages took to start the last time; a guess before the first time."""
         self._pool = self._new_pool()
         self._logs: dict[str, ReplayLog] = {}
         self._lives = itertools.count()
@@ -91,7 +96,6 @@ class Pipeline:
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._phase: _Phase = "stopped"
-        self._has_run = False
         self._launched_s: float | None = None
         """When the stages that start now were launched."""
         self._launch_at_s = 0.0
@@ -103,8 +107,6 @@ class Pipeline:
         self.plan: StagePlan | None = plan
         self.admission = Admission(stages)
         self.restarts = 0
-        self.start_s = 10.0
-        """How long the stages took to start the last time; a guess before the first time."""
 
     # Life.
 

@@ -28,6 +28,8 @@ _DEAF_S = 0.1
 # how soon one is seen who comes from another machine
 _ARRIVALS_S = 0.05
 _FORGET = 0.95
+# a start on a machine that is busy, compared with an earlier one
+_SLOWER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,21 @@ class Patience:
     `silent_s` without a heartbeat, `start_silent_s` while it starts: importing and reading weights
     may keep its heart from beating. `late_s` beyond the longest piece of work seen so far: on a
     machine that is busy with other things work takes several times as long, and giving up a stage
-    in vain costs more than waiting for one that hangs.
+    in vain costs more than waiting for one that hangs. A start may take `start_s`, however its
+    heart beats; once one has succeeded, `restart_s` or several times as long as that one took.
     """
 
     silent_s: float = 0.7
     start_silent_s: float = 30.0
     late_s: float = 5.0
+    start_s: float = 600.0
+    restart_s: float = 60.0
+
+    def start_limit_s(self, last_s: float | None) -> float:
+        """How long a start may take after one that took `last_s`; None: there was none."""
+        if last_s is None:
+            return self.start_s
+        return min(self.start_s, max(self.restart_s, _SLOWER * last_s))
 
 
 @dataclass(slots=True)
@@ -84,10 +95,13 @@ class StagePool:
     model: ModelSpec
     host: str | None = None
     patience: Patience = field(default_factory=Patience)
+    last_start_s: float | None = None
+    """How long the stages took to start the last time; None: they never have."""
     longest_part_s: float = 0.0
     """The longest piece of work that is normal, once it is known; told by `worked`."""
     arena: FrameArena | None = None
     _listened_s: float = 0.0
+    _launched_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
     _folder: str = ""
 
@@ -104,7 +118,7 @@ class StagePool:
             rendezvous = f"tcp://{self.host}:{_free_port()}"
         for launcher in self.launchers:
             launcher.launch(None if self.arena is None else self.arena.fd)
-        self._listened_s = time.monotonic()
+        self._listened_s = self._launched_s = time.monotonic()
         size = len(self.launchers)
         self._members = [
             _Member(launcher, self._listened_s, Setup(rank, size, rendezvous, self.model, costs))
@@ -229,6 +243,7 @@ class StagePool:
     def _excuse(self, deaf_s: float) -> None:
         """Nobody listened for so long, or the whole machine stood still: no stage is to blame."""
         if deaf_s > _DEAF_S:
+            self._launched_s += deaf_s
             for member in self._members:
                 member.heard_s += deaf_s
         self._listened_s = time.monotonic()
@@ -242,6 +257,9 @@ class StagePool:
             return Loss("hung", f"stage {rank} did not come within {limit_s:g} s")
         if silent_s > limit_s:
             return Loss("hung", f"stage {rank} has been silent for {silent_s:.1f} s")
+        starts_s = now_s - self._launched_s
+        if not member.ready and starts_s > self.patience.start_limit_s(self.last_start_s):
+            return Loss("hung", f"stage {rank} is not ready {starts_s:.1f} s after its start")
         if member.busy_s > self.patience.late_s + self.longest_part_s:
             return Loss("hung", f"stage {rank} hangs in a piece of work for {member.busy_s:.1f} s")
         return None

@@ -50,9 +50,9 @@ class Beside:
 class One:
     """A pool of one stage, and that stage's end of the link."""
 
-    def __init__(self, launcher: Beside) -> None:
+    def __init__(self, launcher: Beside, patience: Patience = PATIENCE) -> None:
         self.launcher = launcher
-        self.pool = StagePool([launcher], ModelSpec("nothing"), patience=PATIENCE)
+        self.pool = StagePool([launcher], ModelSpec("nothing"), patience=patience)
         self.pool.start(None)
         self.stage: ControlLink[ToStage, FromStage] = link_to_executor(launcher.theirs)
 
@@ -94,6 +94,22 @@ def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens(one: One
     assert "stage 0 has been silent" in loss.detail
     assert time.monotonic() - begin_s >= PATIENCE.silent_s - 0.1
     assert one.hear(Beat(0.0)) is loss, "once told, it stays lost"
+
+
+def test_a_start_may_take_longer_than_the_last_one_but_not_for_ever() -> None:
+    patience = Patience(start_s=600.0, restart_s=60.0)
+    limits = [patience.start_limit_s(last) for last in (None, 5.0, 30.0, 500.0)]
+    assert limits == [600.0, 60.0, 150.0, 600.0]
+
+
+def test_a_heart_that_beats_saves_no_start_that_never_ends() -> None:
+    one = One(Beside(), Patience(start_s=0.4))
+    begin_s = time.monotonic()
+    while (loss := one.hear(Beat(0.0))) is None:
+        time.sleep(0.02)
+    assert loss.cause == "hung" and "is not ready" in loss.detail
+    assert time.monotonic() - begin_s >= 0.4
+    one.pool.stop()
 
 
 def test_a_piece_of_work_may_take_as_long_as_others_did_and_a_little_more(one: One) -> None:
