@@ -9,6 +9,7 @@ model in its process. One thread calls it.
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ class Pipeline:
             where, model, host, patience or Patience(), self.start_s if self._has_run else None
         )
         self._backoff = backoff or Backoff()
+        self._started = False
+        self._interrupted = threading.Event()
         self._stages = stages
         self._fixed_plan = plan
         self._has_run = False
@@ -119,9 +122,14 @@ class Pipeline:
             if self._stages > 1:
                 # the stages behind the first one have not seen a chunk yet
                 self._warm_up()
+            self._started = True
         except BaseException:
             self.stop()
             raise
+
+    def interrupt(self) -> None:
+        """Let `start` raise PipelineFailed instead of going on; for any thread."""
+        self._interrupted.set()
 
     def stop(self) -> None:
         """End the stages; nothing happens from here on."""
@@ -254,6 +262,8 @@ class Pipeline:
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
+        if self._interrupted.is_set() and not self._started:
+            raise PipelineFailed("it was stopped while it started")
         if self._phase == "stopped":
             wait(list(others), timeout_s)
             return

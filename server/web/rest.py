@@ -35,6 +35,7 @@ class HealthReport(BaseModel):
 
     status: Literal["ok", "failed"]
     engine: Health
+    why: str | None = None
     models: list[ModelHealth]
     version: str
 
@@ -78,12 +79,13 @@ def build_router(engine: Engine) -> APIRouter:
 
     @router.get("/health")
     def health(response: Response) -> HealthReport:
-        """200 while the process can serve or will be able to, 503 after every model failed."""
-        failed = engine.health == "failed"
-        response.status_code = 503 if failed else 200
+        """200 while the process works, 503 while it cannot: nothing is made, or something hangs."""
+        why = engine.unwell
+        response.status_code = 503 if why else 200
         return HealthReport(
-            status="failed" if failed else "ok",
+            status="failed" if why else "ok",
             engine=engine.health,
+            why=why or None,
             models=[
                 ModelHealth(
                     name=model.name,
@@ -98,14 +100,15 @@ def build_router(engine: Engine) -> APIRouter:
 
     @router.get("/ready")
     def ready(response: Response) -> Readiness:
-        """200 once warm-up is over and while new streams are admitted, else 503."""
-        is_ready = engine.health == "ready"
+        """200 once warm-up is over and while one more stream would be admitted, else 503."""
+        places = engine.free_places()
+        is_ready = engine.health == "ready" and places > 0
         response.status_code = 200 if is_ready else 503
         return Readiness(
             ready=is_ready,
             engine=engine.health,
             sessions=len(engine.streams),
-            places=engine.places(),
+            places=places,
         )
 
     @router.get("/metrics")
