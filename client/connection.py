@@ -14,6 +14,7 @@ from .errors import ClientError, Disconnected, Refused, Rejected
 from .messages import (
     Applied,
     Codec,
+    CodecChanged,
     ErrorNotice,
     KeyRequest,
     Outgoing,
@@ -215,6 +216,8 @@ class Stream(Steering):
                 self.state = message
             case Stats():
                 self.stats = message
+            case CodecChanged():
+                self._receiver.change_codec(message.codec)
             case ErrorNotice() if message.fatal:
                 self._finish(refusal(message))
             case _:

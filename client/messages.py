@@ -415,6 +415,20 @@ class DrainingNotice(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodecChanged(Incoming):
+    """An encoder failed: the video goes on by another codec, beginning with a key frame.
+
+    `generation` is that of the packets behind this message, `message` for people.
+    """
+
+    type: ClassVar[str] = "codec.changed"
+    codec: Codec
+    codec_string: str
+    generation: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRestarting(Incoming):
     """A part of the model was lost and is started again; the stream then goes on by itself."""
 
@@ -464,6 +478,7 @@ ServerMessage = (
     | Stats
     | Pong
     | DrainingNotice
+    | CodecChanged
     | EngineRestarting
     | ErrorNotice
 )
@@ -477,6 +492,7 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "stats": Stats,
     "pong": Pong,
     "draining": DrainingNotice,
+    "codec.changed": CodecChanged,
     "engine.restarting": EngineRestarting,
     "error": ErrorNotice,
 }

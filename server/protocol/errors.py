@@ -6,7 +6,8 @@ when it answers an `event_id` and as `error` otherwise. Fatal ones close the soc
 
 from __future__ import annotations
 
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, Self
 
 
 class StreamError(Exception):
@@ -34,6 +35,10 @@ class StreamError(Exception):
         self.retry_after_s = retry_after_s
         self.event_id = event_id
         self.fatal = self.fatal_by_default if fatal is None else fatal
+
+    def anew(self) -> Self:
+        """The same error, never raised: it keeps nothing alive of where it was raised before."""
+        return copy(self)
 
 
 class BadJson(StreamError):

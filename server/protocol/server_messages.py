@@ -173,6 +173,19 @@ class DrainingNotice(Message):
     retry_after_s: float
 
 
+class CodecChanged(Message):
+    """An encoder failed: the video goes on by another codec, beginning with a key frame.
+
+    `generation` is that of the packets behind this message, `message` for people.
+    """
+
+    type: Literal["codec.changed"] = "codec.changed"
+    codec: Codec
+    codec_string: str
+    generation: int
+    message: str
+
+
 class EngineRestarting(Message):
     """A part of the model was lost and is started again; the stream then goes on by itself."""
 
@@ -201,6 +214,7 @@ ServerMessage = (
     | Stats
     | Pong
     | DrainingNotice
+    | CodecChanged
     | EngineRestarting
     | ErrorMessage
 )

@@ -203,6 +203,12 @@ class Session:
         wanted, self._key_wanted = self._key_wanted, False
         return wanted
 
+    def begin_generation(self) -> int:
+        """What follows comes from another encoder; its number."""
+        self._key_wanted = True
+        self.generation += 1
+        return self.generation
+
     @property
     def frames(self) -> int:
         """Frames generated; the next one has this seq."""
@@ -262,7 +268,8 @@ class Session:
     def fail(self, error: StreamError) -> None:
         """End the connection: it sends `failure` as its last message."""
         if self.failure is None:
-            self.failure = error
+            # its traceback leads back here, by way of a connection and its encoder
+            self.failure = error.anew()
             self._outbox.drop_connection()
 
     def detach(self, now_s: float) -> None:
@@ -297,9 +304,8 @@ class Session:
         first = max(last_seq + 1, chunks[0].first_seq) if chunks else self.frames
         self.options = replace(self.options, audio=audio)
         self.attached, self.failure = True, None
-        self.generation += 1
+        self.begin_generation()
         self._heard_s = now_s
-        self._key_wanted = True
         self._pacing.restart(first)
         self._reports.restart(now_s)
         if chunks and first > last_seq + 1:

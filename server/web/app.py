@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -24,6 +23,7 @@ from ..engine.model_host import ModelHost
 from ..logs import configure_logs, logger
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
+from ..media.workers import Workers
 from ..metrics import Metrics
 from ..protocol.hello import server_version
 from ..protocol.limits import MAX_SOCKET_BYTES
@@ -52,17 +52,19 @@ def create_app(
     """
     engine = Engine(config, hosts, Metrics())
     encoders = Encoders()
-    pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode")
+    workers = Workers(max(2, os.cpu_count() or 2))
     pictures = PictureReader()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.mind(lambda: "an encoder hangs" if workers.hung else "")
+        engine.mind(lambda: "" if encoders.usable(engine.now_s()) else "no encoder works")
         engine.start()
         told = asyncio.create_task(_tell(engine, on_ready, on_failed), name="tell")
         yield
         told.cancel()
         await engine.stop()
-        pool.shutdown(cancel_futures=True)
+        workers.close()
         pictures.close()
 
     app = FastAPI(
@@ -82,7 +84,7 @@ def create_app(
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
         socket = ClientSocket(websocket, engine.metrics, config.send_timeout_s)
-        await Connection(socket, engine, encoders, pool, pictures).run()
+        await Connection(socket, engine, encoders, workers, pictures).run()
 
     return app
 

@@ -24,7 +24,8 @@ class OpenedStream:
     """A stream that a client may now show."""
 
     stream: HostedStream
-    codec: Codec
+    codecs: tuple[Codec, ...]
+    """That both sides know, the best one first."""
     next_seq: int
     resumed: bool
 
@@ -38,18 +39,19 @@ async def shake_hands(
     if PROTOCOL_VERSION not in hello.versions:
         raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
     check_token(hello.token, engine.config)
-    codec = encoders.choose(hello.codecs)
-    await socket.say(server_hello(engine.models.values(), encoders.codecs))
+    now_s = engine.now_s()
+    codecs = encoders.choose(hello.codecs, now_s)
+    await socket.say(server_hello(engine.models.values(), encoders.usable(now_s)))
     while True:
         try:
-            return await _open(await socket.receive(), hello, codec, engine, pictures)
+            return await _open(await socket.receive(), hello, codecs, engine, pictures)
         except StreamError as error:
             if error.fatal:
                 raise
             await socket.refuse(error)
 
 
-def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
+def ready_message(opened: OpenedStream, codec: Codec, codec_string: str) -> SessionReady:
     """What tells the client that its stream is open."""
     session = opened.stream.session
     info, options = session.info, session.options
@@ -66,7 +68,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         fps=info.fps,
         chunk_frames=info.chunk_frames,
         sample_rate=info.sample_rate,
-        codec=opened.codec,
+        codec=codec,
         codec_string=codec_string,
         generation=session.generation,
         next_seq=opened.next_seq,
@@ -91,7 +93,7 @@ async def _hello(socket: ClientSocket) -> ClientHello:
 async def _open(
     message: ClientMessage | Packet,
     hello: ClientHello,
-    codec: Codec,
+    codecs: tuple[Codec, ...],
     engine: Engine,
     pictures: PictureReader,
 ) -> OpenedStream:
@@ -101,10 +103,10 @@ async def _open(
             if message.picture is not None:
                 picture = await pictures.read(message.picture, engine.model(message.model))
             stream = engine.create(message, audio=hello.audio, picture=picture)
-            return OpenedStream(stream, codec, 0, resumed=False)
+            return OpenedStream(stream, codecs, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, codec, next_seq, resumed=True)
+            return OpenedStream(stream, codecs, next_seq, resumed=True)
         case _:
             event_id = getattr(message, "event_id", None)
             raise OutOfOrder("open a stream first", event_id=event_id)

@@ -78,7 +78,7 @@ def build_router(engine: Engine) -> APIRouter:
             raise HTTPException(401, error.message, headers) from error
 
     @router.get("/health")
-    def health(response: Response) -> HealthReport:
+    async def health(response: Response) -> HealthReport:
         """200 while the process works, 503 while it cannot: nothing is made, or something hangs."""
         why = engine.unwell
         response.status_code = 503 if why else 200
@@ -99,7 +99,7 @@ def build_router(engine: Engine) -> APIRouter:
         )
 
     @router.get("/ready")
-    def ready(response: Response) -> Readiness:
+    async def ready(response: Response) -> Readiness:
         """200 once warm-up is over and while one more stream would be admitted, else 503."""
         places = engine.free_places()
         is_ready = engine.health == "ready" and places > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from starlette.websockets import WebSocketDisconnect
@@ -15,9 +14,11 @@ from ..logs import logger
 from ..media.encoder import Encoders
 from ..media.packet_encoder import PacketEncoder
 from ..media.pictures import PictureReader
+from ..media.workers import Workers
 from ..protocol.client_messages import PictureChange, SessionClose
-from ..protocol.errors import StreamError, Timeout
+from ..protocol.errors import EngineFailed, StreamError, Timeout
 from ..protocol.packets import Packet
+from ..protocol.server_messages import CodecChanged
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
 from .handshake import OpenedStream, ready_message, shake_hands
@@ -33,13 +34,13 @@ class Connection:
         socket: ClientSocket,
         engine: Engine,
         encoders: Encoders,
-        pool: ThreadPoolExecutor,
+        workers: Workers,
         pictures: PictureReader,
     ) -> None:
         self._socket = socket
         self._engine = engine
         self._encoders = encoders
-        self._pool = pool
+        self._workers = workers
         self._pictures = pictures
         self._output = asyncio.Event()
         self._ended: StreamError | None = None
@@ -83,9 +84,12 @@ class Connection:
         closed = False
         try:
             encoder = await PacketEncoder.open(
-                stream.session, opened.codec, self._encoders, self._pool, self._engine.metrics
+                stream.session, opened.codecs, self._encoders, self._workers, self._engine.metrics
             )
             closed = await self._pump(opened, encoder)
+        except EngineFailed as error:
+            stream.session.fail(error)
+            raise
         finally:
             if stream.viewer is self:
                 failure = stream.session.failure
@@ -114,6 +118,8 @@ class Connection:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
+            # what they raised leads back to this frame
+            del reader, writer
 
     async def _read(self, stream: HostedStream) -> bool:
         """Hand messages to the session; true at session.close."""
@@ -141,13 +147,12 @@ class Connection:
     async def _write(self, opened: OpenedStream, encoder: PacketEncoder) -> None:
         """Send session.ready, then what the session says and shows; ends only by raising."""
         stream, session = opened.stream, opened.stream.session
-        await self._socket.say(ready_message(opened, encoder.codec_string))
+        await self._socket.say(ready_message(opened, encoder.codec, encoder.codec_string))
         self._told = True
         while True:
-            if self._ended is not None:
-                raise self._ended
-            if session.failure is not None:
-                raise session.failure
+            failure = self._ended or session.failure
+            if failure is not None:
+                raise failure.anew()
             item = session.next_output(self._engine.now_s())
             if item is None:
                 await self._output.wait()
@@ -162,6 +167,9 @@ class Connection:
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
         data = await encoder.encode(item)
+        while isinstance(data, CodecChanged):
+            await self._socket.say(data)
+            data = await encoder.encode(item)
         if self._ended is not None:
             return
         with metrics.time("send"):

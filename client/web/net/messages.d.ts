@@ -321,6 +321,15 @@ export interface DrainingNotice {
   retry_after_s: number;
 }
 
+/** An encoder failed: the video goes on by another codec, beginning with a key frame. `generation` is that of the packets behind this message, `message` for people. */
+export interface CodecChanged {
+  type: "codec.changed";
+  codec: Codec;
+  codec_string: string;
+  generation: number;
+  message: string;
+}
+
 /** A part of the model was lost and is started again; the stream then goes on by itself. */
 export interface EngineRestarting {
   type: "engine.restarting";
@@ -367,5 +376,6 @@ export type ServerMessage =
   | Stats
   | Pong
   | DrainingNotice
+  | CodecChanged
   | EngineRestarting
   | ErrorMessage;
