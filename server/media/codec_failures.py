@@ -36,5 +36,7 @@ class CodecFailures:
 
     def in_order(self, codecs: Iterable[Codec], now_s: float) -> tuple[Codec, ...]:
         """Those that are not broken, and the ones that rest at last."""
-        fit = [each for each in dict.fromkeys(codecs) if not self.is_broken(each, now_s)]
+        fit: list[Codec] = [
+            each for each in dict.fromkeys(codecs) if not self.is_broken(each, now_s)
+        ]
         return tuple(sorted(fit, key=lambda codec: now_s < self._until_s.get(codec, now_s)))

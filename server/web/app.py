@@ -29,12 +29,15 @@ from ..protocol.hello import server_version
 from ..protocol.limits import MAX_SOCKET_BYTES
 from .client_socket import ClientSocket
 from .draining_protocol import DrainingProtocol
+from .ending import ends_in_time
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
 
 CLOSE_TIMEOUT_S = 5
+END_S = 10.0
+"""After draining, until everything that was started has ended."""
 MAX_CONNECTIONS = 1024
 
 
@@ -167,7 +170,8 @@ def serve(
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
     server = build_server(config, build_hosts(config), on_ready=on_ready, on_failed=fail)
-    server.run(sockets=[listener])
+    with ends_in_time(config.drain_s + END_S):
+        server.run(sockets=[listener])
 
 
 def build_hosts(config: ServerConfig) -> list[ModelHost]:

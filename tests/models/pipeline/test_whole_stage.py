@@ -98,6 +98,28 @@ def test_a_lost_process_is_a_pause_and_nothing_else(
     assert same(done, expected)
 
 
+def test_kills_one_after_the_other_are_a_longer_pause(
+    one: Pipeline, expected: list[np.ndarray]
+) -> None:
+    """Every new process is killed as soon as it is there; no number of them is final."""
+    one.open("a", StreamRequest(seed=1))
+    for controls in pattern_log(CHUNKS):
+        one.submit("a", controls)
+    done: list[Finished] = []
+    killed: set[int] = set()
+    end_s = time.monotonic() + 120
+    while len(done) < CHUNKS:
+        assert time.monotonic() < end_s
+        (pid,) = one.pids
+        if len(killed) < 6 and pid and pid not in killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        done += [event for event in one.poll(0.02) if isinstance(event, Finished)]
+    one.close("a")
+    assert len(killed) == 6
+    assert same(done, expected)
+
+
 def test_what_is_refused_and_what_is_dropped(one: Pipeline) -> None:
     one.open("bad", StreamRequest(scene="mars"))
     one.open("good", StreamRequest(seed=1))
