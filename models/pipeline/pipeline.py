@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
@@ -44,6 +44,9 @@ from .replay_log import ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
+if TYPE_CHECKING:
+    from .secure_channel import Listener
+
 _POLL_S = 0.1
 _WARM_UP = "warm-up"
 # So often the model may raise an exception at one chunk of a stream, which is then given up; and so
@@ -62,7 +65,7 @@ class PipelineFailed(Exception):
 class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
-    `launchers` None: all on this machine, else `host` is its name for the others.
+    `launchers` None: all on this machine, else the others come to `listener`.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class Pipeline:
         *,
         plan: StagePlan | None = None,
         launchers: Sequence[Launcher] | None = None,
-        host: str | None = None,
+        listener: Listener | None = None,
         patience: Patience | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         where = [LocalLauncher() for _ in range(stages)] if launchers is None else launchers
         self._new_pool = lambda: StagePool(
-            where, model, host, patience or Patience(), self.start_s if self._has_run else None
+            where, model, listener, patience or Patience(), self.start_s if self._has_run else None
         )
         self._backoff = backoff or Backoff()
         self._started = False

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from rollcast.models.pipeline.control_link import ControlLink, link_to_executor
-from rollcast.models.pipeline.launchers import IO_S, as_connection
+from rollcast.models.pipeline.launchers import Inheritance
 from rollcast.models.pipeline.messages import (
     Beat,
     Broken,
@@ -24,6 +24,7 @@ from rollcast.models.pipeline.messages import (
     ToStage,
     Working,
 )
+from rollcast.models.pipeline.patient_connection import IO_S, as_connection
 from rollcast.models.pipeline.stage_pool import Loss, Patience, StagePool
 
 PATIENCE = Patience(silent_s=0.3, start_silent_s=1.2, late_s=0.5)
@@ -36,10 +37,8 @@ class Beside:
         self._ours, self.theirs = Pipe()
         self.late = late
         self.pid = 0
-        self.arena_fd: int | None = None
 
-    def launch(self, arena_fd: int | None) -> None:
-        self.arena_fd = arena_fd
+    def launch(self, shared: Inheritance) -> None: ...
 
     def connect(self) -> Connection | None:
         return None if self.late else self._ours
@@ -201,7 +200,7 @@ def test_one_that_never_comes_is_lost_and_is_not_waited_for() -> None:
 
 def test_stopping_in_the_middle_of_a_start_leaves_nothing() -> None:
     class Full(Beside):
-        def launch(self, arena_fd: int | None) -> None:
+        def launch(self, shared: Inheritance) -> None:
             raise OSError("no room for another process")
 
     first = Beside()

@@ -15,7 +15,7 @@ from rollcast.models.contract import Controls, StreamRequest, TrackEvent
 from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
-from rollcast.models.pipeline.launchers import LocalLauncher
+from rollcast.models.pipeline.launchers import Inheritance, LocalLauncher
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.stage_pool import Patience
@@ -193,10 +193,10 @@ class Unwilling(LocalLauncher):
 
     willing = True
 
-    def launch(self, arena_fd: int | None) -> None:
+    def launch(self, shared: Inheritance) -> None:
         if not self.willing:
             raise OSError("no room for another process")
-        super().launch(arena_fd)
+        super().launch(shared)
 
 
 def test_a_machine_without_room_for_a_process_is_tried_again() -> None:
