@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .launchers import KEY_VARIABLE, Launcher, LocalLauncher, RemoteLauncher
 from .messages import ModelSpec
@@ -26,7 +26,7 @@ class Cluster:
     rank: int
     world: int
     address: tuple[str, int]
-    key: bytes
+    key: bytes = field(repr=False)
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str], stages: int) -> Cluster | None:

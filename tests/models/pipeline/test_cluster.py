@@ -53,7 +53,7 @@ def test_torchrun_says_who_is_who() -> None:
         Cluster.of_environment(TORCHRUN, 3)
     with pytest.raises(ValueError, match="set ROLLCAST_STAGE_KEY"):
         Cluster.of_environment({**TORCHRUN, "ROLLCAST_STAGE_KEY": ""}, 2)
-    with pytest.raises(ValueError, match=r"could be guessed.* openssl rand"):
+    with pytest.raises(ValueError, match=r"could be guessed.*openssl rand"):
         Cluster.of_environment({**TORCHRUN, "ROLLCAST_STAGE_KEY": "hunter2"}, 2)
 
 
