@@ -155,8 +155,11 @@ def serve(
     *,
     on_ready: Callable[[], None],
     on_failed: Callable[[str], None],
+    end_s: float = END_S,
 ) -> None:
     """Load the models and serve on a listening socket until the process is told to stop.
+
+    Then it ends within `end_s` after draining, whatever hangs.
 
     A server whose models cannot be loaded stops by itself, after it has called `on_failed`; see
     `create_app`. The socket is closed at the end.
@@ -170,7 +173,7 @@ def serve(
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
     server = build_server(config, build_hosts(config), on_ready=on_ready, on_failed=fail)
-    with ends_in_time(config.drain_s + END_S):
+    with ends_in_time(config.drain_s + end_s):
         server.run(sockets=[listener])
 
 

@@ -42,7 +42,6 @@ def main(what: str) -> None:
         case "loading":
             spec = ModelSpec("signal:sigwait", {"sigset": [1]})
     app.build_hosts = lambda _: [ModelHost("test-pattern", lambda: Pipeline(spec))]
-    app.END_S = 4.0
     with listen(config) as listener, suppress(KeyboardInterrupt):
         port = listener.getsockname()[1]
         if what == "loading":
@@ -52,6 +51,7 @@ def main(what: str) -> None:
             listener,
             on_ready=lambda: say(port),
             on_failed=say,
+            end_s=4.0,
         )
 
 
