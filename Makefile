@@ -110,8 +110,11 @@ $(VENV)/bin/python:
 		"name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./client --editable .
+# By hash, but for torch and what comes only with it: that may be of another index, as without CUDA.
+$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt docker/locked.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes --requirement docker/locked.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable ./client --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
