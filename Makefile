@@ -13,6 +13,9 @@ PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 TRITON_NEWEST ?= 3.9.0
 TRITON_FOLDER := build/triton-$(TRITON_NEWEST)
 
+# What looks after the packages of images is no part of any of them.
+SUPPLY := build/supply
+
 # The first Python that can make a virtual environment and is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
@@ -23,7 +26,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol train train-tools clean
+.PHONY: help serve test test-py test-quick test-long test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -80,6 +83,17 @@ types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types
 protocol: $(VENV)/.installed  ## write what is made from the messages: schemas, the clients' types
 	$(BIN)/python -m rollcast.server.protocol.generate
 
+lock: $(SUPPLY)/.installed  ## write what images install, with the hash of every file
+	$(SUPPLY)/bin/python docker/lock.py $(SUPPLY)/bin/uv
+
+sbom: $(SUPPLY)/.installed  ## write what images contain to build/sbom.json (CycloneDX)
+	cat docker/locked.txt docker/locked-torch.txt > build/locked.txt
+	$(SUPPLY)/bin/cyclonedx-py requirements build/locked.txt --of JSON --output-file build/sbom.json
+
+audit: $(SUPPLY)/.installed  ## ask for known weaknesses of what images install; fails if it cannot ask
+	$(SUPPLY)/bin/pip-audit --strict --disable-pip --require-hashes \
+		--requirement docker/locked.txt --requirement docker/locked-torch.txt $(ARGS)
+
 train: train-tools  ## train the embedded model from nothing (hours; docs/models.md)
 	PYTHONSAFEPATH= $(BIN)/python -m training $(ARGS)
 
@@ -96,13 +110,21 @@ $(VENV)/bin/python:
 		"name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./client --editable .
+# By hash, but for torch and what comes only with it: that may be of another index, as without CUDA.
+$(VENV)/.installed: pyproject.toml client/pyproject.toml constraints.txt docker/locked.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes --requirement docker/locked.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable ./client --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml client/pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./client --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(SUPPLY)/.installed: | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
 
 $(TRITON_FOLDER)/.installed: | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$(TRITON_NEWEST)

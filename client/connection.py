@@ -29,6 +29,7 @@ from .messages import (
     Speech,
     State,
     Stats,
+    VideoFormat,
 )
 from .picture_file import picture_text
 from .playhead import Pace, Playhead
@@ -237,6 +238,8 @@ class Stream(Steering):
                 self.state = message
             case Stats():
                 self.stats = message
+            case VideoFormat():
+                self._receiver.change_codec(message.codec)
             case ErrorNotice() if message.fatal:
                 self._finish(refusal(message))
             case ErrorNotice():

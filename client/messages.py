@@ -445,7 +445,10 @@ class SessionInfo(Incoming):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFormat(Incoming):
-    """The video goes on with another encoder: how to decode the packets of this generation."""
+    """The video goes on with another encoder: how to decode the packets of this generation.
+
+    `message`, for people, says why if the encoder before it failed.
+    """
 
     type: ClassVar[str] = "video.format"
     generation: int
@@ -453,6 +456,7 @@ class VideoFormat(Incoming):
     codec_string: str
     width: int
     height: int
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

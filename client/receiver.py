@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .messages import SessionReady
+from .messages import Codec, SessionReady
 from .shown import Audio, Frame
 from .sound import SoundDecoder
 from .video import VideoDecoder
@@ -22,6 +22,11 @@ class Receiver:
         self._asked_key_s = float("-inf")
         self._last_audio_seq = -1
         self.last_seq = -1
+
+    def change_codec(self, codec: Codec) -> None:
+        """The next packets are of another codec, beginning with a key frame."""
+        if self._decoder is not None:
+            self._decoder = VideoDecoder(codec)
 
     async def media(self, packet: Packet, now_s: float) -> Frame | Audio | None:
         """What the packet carries, or None when there is nothing new to show in it."""

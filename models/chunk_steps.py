@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,6 @@ class ChunkSteps:
     def most_stages(self) -> int:
         """Devices that can share the work: the groups of calls, and one for the decoder."""
         return len(self.cuts) + 2
-
-    def groups(self, cuts: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """The calls between these cuts."""
-        edges = (0, *cuts, len(self.calls))
-        return tuple(tuple(range(a, b)) for a, b in pairwise(edges))
 
     def last_on_cache(self, call: int) -> bool:
         """Whether `call` is a chunk's last one on its cache, behind which that advances."""

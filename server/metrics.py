@@ -61,6 +61,9 @@ class Metrics:
         self.errors = self._counter("errors", "Errors told to clients", "code")
         self.sessions_opened = self._counter("sessions_opened", "Streams opened")
         self.sessions_resumed = self._counter("sessions_resumed", "Streams resumed")
+        self.encoder_failures = self._counter(
+            "encoder_failures", "Encoders that failed or hung and were replaced", "codec"
+        )
         self.audio_underruns = self._counter(
             "audio_underruns", "Utterances that ran dry before their end"
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 
-_SMOOTHING = 0.2
+from .recent import Recent
+
 # a little faster than measured, or the slowest stage would have to wait for its own rounding
 _EAGER = 0.97
 
@@ -19,11 +20,19 @@ class Admission:
 
     def __init__(self, stages: int, period_s: float = 0.0, total_s: float = 0.0) -> None:
         self._stages = stages
-        self.period_s = period_s
-        """Work of the slowest stage for one chunk, smoothed."""
-        self.total_s = total_s
-        """Work of all stages for one chunk, smoothed."""
+        self._period = Recent(period_s)
+        self._total = Recent(total_s)
         self._last_s = float("-inf")
+
+    @property
+    def period_s(self) -> float:
+        """Work of the slowest stage for one chunk, of late."""
+        return self._period.value
+
+    @property
+    def total_s(self) -> float:
+        """Work of all stages for one chunk, of late."""
+        return self._total.value
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When a chunk may enter; None: not before one has left.
@@ -33,6 +42,9 @@ class Admission:
         """
         if self._stages == 1:
             return None if under_way else now_s
+        if not under_way:
+            # every stage waits, whatever the pace was measured under
+            return now_s
         if under_way >= self._most():
             return None
         return max(now_s, self._last_s + _EAGER * self.period_s)
@@ -43,11 +55,8 @@ class Admission:
 
     def observed(self, busy_s: Mapping[int, float]) -> None:
         """A chunk has left after so much work on each stage."""
-        slowest_s, total_s = max(busy_s.values()), sum(busy_s.values())
-        if not self.period_s:
-            self.period_s, self.total_s = slowest_s, total_s
-        self.period_s += _SMOOTHING * (slowest_s - self.period_s)
-        self.total_s += _SMOOTHING * (total_s - self.total_s)
+        self._period.add(max(busy_s.values()))
+        self._total.add(sum(busy_s.values()))
 
     def _most(self) -> int:
         """Chunks under way that keep the slowest stage at work, and one more."""

@@ -11,9 +11,9 @@ import subprocess
 import time
 from multiprocessing.connection import Connection
 
-from .launchers import START, connect, end_process, start_stage
+from .launchers import KEY_VARIABLE, START, end_process, start_stage
+from .secure_channel import connect
 
-KEY_VARIABLE = "ROLLCAST_STAGE_KEY"
 _TRIES_S = 120.0
 
 

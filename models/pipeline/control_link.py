@@ -1,15 +1,13 @@
 """A control connection between an executor and a stage: typed messages as MessagePack.
 
 Nothing is unpickled, so a peer can say no more than the messages of `messages`; what is not one of
-them ends the connection. Connections that cross a network begin with a mutual challenge
-(`authenticate`); those on one machine are socket pairs that only the two processes have.
+them ends the connection. On one machine it is a socket pair that only the two processes have,
+between machines a secure channel (`secure_channel`).
 """
 
 from __future__ import annotations
 
-import hmac
 import math
-import secrets
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -20,8 +18,6 @@ from .messages import FromStage, ToStage
 
 # a stream's snapshot crosses in one message
 _MOST_BYTES = 1 << 32
-_CHALLENGE_BYTES = 32
-_MOST_NAME_BYTES = 64
 # frames and sound: all that crosses as arrays
 _KINDS = ("uint8", "int16")
 
@@ -31,10 +27,6 @@ Out = TypeVar("Out")
 
 class BadMessage(Exception):
     """Bytes that are no message of this link."""
-
-
-class WrongKey(Exception):
-    """The peer does not know the key."""
 
 
 class ControlLink(Generic[In, Out]):
@@ -72,30 +64,6 @@ def link_to_executor(connection: Connection) -> ControlLink[ToStage, FromStage]:
     """A stage's end."""
     decoder = msgspec.msgpack.Decoder(ToStage, dec_hook=_array)
     return ControlLink(connection, decoder)
-
-
-def authenticate(connection: Connection, key: bytes, name: str) -> str:
-    """Prove that both sides know `key`, and tell each other their names; the peer's name.
-
-    Raises WrongKey, or EOFError and OSError when the peer leaves.
-    """
-    ours, own_name = secrets.token_bytes(_CHALLENGE_BYTES), name.encode()
-    connection.send_bytes(ours + own_name)
-    hello = connection.recv_bytes(_CHALLENGE_BYTES + _MOST_NAME_BYTES)
-    theirs, peer = hello[:_CHALLENGE_BYTES], hello[_CHALLENGE_BYTES:]
-    # The name is part of the proof, and nobody else has ours: so no answer of ours, got on another
-    # connection, is one to our own challenge.
-    if len(theirs) < _CHALLENGE_BYTES or theirs == ours or peer == own_name:
-        raise WrongKey("the peer sent no challenge of its own")
-    connection.send_bytes(_proof(key, theirs, own_name))
-    answer = connection.recv_bytes(_CHALLENGE_BYTES)
-    if not hmac.compare_digest(answer, _proof(key, ours, peer)):
-        raise WrongKey("the peer does not know the key")
-    return peer.decode(errors="replace")
-
-
-def _proof(key: bytes, challenge: bytes, name: bytes) -> bytes:
-    return hmac.digest(key, challenge + name, "sha256")
 
 
 def _plain(value: Any) -> Any:

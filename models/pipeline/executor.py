@@ -30,6 +30,10 @@ class Executor(Protocol):
         """End, with everything that was started."""
         ...
 
+    def interrupt(self) -> None:
+        """Let `start` raise instead of going on; the one method for any thread."""
+        ...
+
     @property
     def costs(self) -> Costs | None:
         """What the parts of a chunk took in the warm-up; None before."""

@@ -68,12 +68,16 @@ class Heartbeat:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """A piece of work: if it never ends, the heartbeat tells."""
+        """A piece of work: if it never ends, the heartbeat tells.
+
+        Within another one it is a piece by itself, and what follows it the next one.
+        """
+        within = self._busy_since_s is not None
         self._busy_since_s = time.monotonic()
         try:
             yield
         finally:
-            self._busy_since_s = None
+            self._busy_since_s = time.monotonic() if within else None
 
     def _listen(self, deliver: Callable[[ToStage], None]) -> None:
         while True:

@@ -50,6 +50,10 @@ class InProcess(ABC, Generic[M, S]):
         """Forget every stream."""
         self._streams.clear()
 
+    def interrupt(self) -> None:
+        """Does nothing: what is under way in this process cannot be ended."""
+        return
+
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         try:

@@ -8,34 +8,56 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .control_link import WrongKey, authenticate
 from .nursery import NURSERY, Child, Nursery, can_fork
+from .patient_connection import as_connection
 
-IO_S = 0.8
-"""In the middle of a message no side waits longer for a stopped one."""
+if TYPE_CHECKING:
+    # stages on one machine start without it
+    from .secure_channel import Listener
+
+KEY_VARIABLE = "ROLLCAST_STAGE_KEY"
 START = b"start"
 STOP = b"stop"
 _STOP_S = 5.0
-_CONNECT_S = 60.0
-_HANDSHAKE_S = 5.0
-_VISITORS = 64
-_EXECUTOR = "executor"
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a stage on this machine shares with others, as file descriptors.
+
+    `arena` is that of the frames, `store` where GPUs find each other, `links` the sockets to the
+    other stages by rank.
+    """
+
+    arena: int | None = None
+    store: int | None = None
+    links: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them."""
+        return [fd for fd in (self.arena, self.store) if fd is not None] + list(self.links.values())
+
+    @property
+    def arguments(self) -> list[str]:
+        """For the command line of `stage_process`."""
+        named = [("--arena-fd", self.arena), ("--store-fd", self.store)]
+        given = [f"{name}={fd}" for name, fd in named if fd is not None]
+        return given + [f"--link={rank}:{fd}" for rank, fd in self.links.items()]
 
 
 class Launcher(Protocol):
     """Room for one stage process at a time."""
 
-    def launch(self, arena_fd: int | None) -> None:
-        """Begin to start a process; on this machine it shares the frame arena.
+    def launch(self, shared: Inheritance) -> None:
+        """Begin to start a process; on this machine it shares things with others.
 
         Raises OSError where that cannot be.
         """
@@ -56,38 +78,29 @@ class Launcher(Protocol):
 
 
 class LocalLauncher:
-    """A process on this machine, over a socket pair; `shared` with stages on other machines.
+    """A process on this machine, over a socket pair.
 
     Where processes can be forked it comes from `nursery` and has imported `preload` by then.
     """
 
-    def __init__(
-        self,
-        *,
-        shared: bool = False,
-        preload: Sequence[str] = (),
-        nursery: Nursery = NURSERY,
-    ) -> None:
-        self._shared = shared
+    def __init__(self, *, preload: Sequence[str] = (), nursery: Nursery = NURSERY) -> None:
         self._nursery = nursery
         self._preload = preload
         self._process: subprocess.Popen[bytes] | Child | None = None
         self._ours: socket.socket | None = None
 
-    def launch(self, arena_fd: int | None) -> None:
+    def launch(self, shared: Inheritance) -> None:
         """Start the process."""
         self._ours, theirs = socket.socketpair()
-        environment = dict(os.environ)
-        if sys.platform == "linux" and not self._shared:
-            environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        fd = theirs.fileno()
+        arguments, inherited = [f"--fd={fd}", *shared.arguments], [fd, *shared.descriptors]
         with theirs:
-            inherited = [theirs.fileno(), *(() if arena_fd is None else (arena_fd,))]
             if can_fork():
-                self._process = self._nursery.spawn(_own(environment), self._preload, inherited)
-                return
-            names = ("--fd", "--arena-fd")
-            arguments = [f"{name}={fd}" for name, fd in zip(names, inherited, strict=False)]
-            self._process = start_stage(arguments, environment, inherited)
+                self._process = self._nursery.spawn(
+                    _own(os.environ), self._preload, arguments, inherited
+                )
+            else:
+                self._process = start_stage(arguments, dict(os.environ), inherited)
 
     def connect(self) -> Connection | None:
         """The connection to it, which is there at once."""
@@ -119,7 +132,7 @@ class RemoteLauncher:
     listener: Listener
     rank: int
 
-    def launch(self, arena_fd: int | None) -> None:
+    def launch(self, shared: Inheritance) -> None:
         """Tell the agent; it ends an older process first."""
         self.listener.forget(self._name)
         # an agent that was lost may have been started again
@@ -148,109 +161,6 @@ class RemoteLauncher:
         return 0
 
 
-class Listener:
-    """A listening socket through which agents and stages come in, if they know the key.
-
-    A thread of its own lets them in, each visitor beside the others: one that never answers keeps
-    nobody waiting, and is sent away after `handshake_s`.
-    """
-
-    def __init__(
-        self, address: tuple[str, int], key: bytes, *, handshake_s: float = _HANDSHAKE_S
-    ) -> None:
-        self._handshake_s = handshake_s
-        self._socket = socket.create_server(address)
-        self._key = key
-        self._inside: dict[str, Connection] = {}
-        self._changed = threading.Condition()
-        self._places = threading.BoundedSemaphore(_VISITORS)
-        threading.Thread(target=self._accept, name="listener", daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._socket.getsockname()[1]
-
-    def admit(self, name: str, timeout_s: float = _CONNECT_S) -> Connection:
-        """The connection of who comes under this name. Raises TimeoutError when nobody does."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: name in self._inside, timeout_s):
-                raise TimeoutError(f"{name} did not come within {timeout_s:g} s")
-            return self._inside.pop(name)
-
-    def take(self, name: str) -> Connection | None:
-        """The connection of who came under this name, if anybody did."""
-        with self._changed:
-            return self._inside.pop(name, None)
-
-    def forget(self, name: str) -> None:
-        """Close the connection of who came under this name and was not taken."""
-        connection = self.take(name)
-        if connection is not None:
-            connection.close()
-
-    def close(self) -> None:
-        """Let nobody else in."""
-        # or the thread would go on waiting in it
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        for name in list(self._inside):
-            self.forget(name)
-
-    def _accept(self) -> None:
-        while True:
-            self._places.acquire()
-            try:
-                visitor, _ = self._socket.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self._welcome, args=(visitor,), daemon=True).start()
-
-    def _welcome(self, visitor: socket.socket) -> None:
-        """Let a visitor in that proves in time that it knows the key."""
-        # A visitor that sends byte after byte would never be late for a single one of them.
-        sent_away = threading.Timer(self._handshake_s, _shut, (visitor,))
-        sent_away.daemon = True
-        sent_away.start()
-        connection = as_connection(visitor.dup())
-        try:
-            name = authenticate(connection, self._key, _EXECUTOR)
-        except (WrongKey, EOFError, OSError):
-            connection.close()
-        else:
-            self._let_in(name, connection)
-        finally:
-            sent_away.cancel()
-            visitor.close()
-            self._places.release()
-
-    def _let_in(self, name: str, connection: Connection) -> None:
-        with self._changed:
-            older = self._inside.pop(name, None)
-            self._inside[name] = connection
-            self._changed.notify_all()
-        if older is not None:
-            older.close()
-
-
-def _shut(visitor: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        visitor.shutdown(socket.SHUT_RDWR)
-
-
-def connect(address: tuple[str, int], key: bytes, name: str) -> Connection:
-    """Connect to a `Listener` under a name.
-
-    Raises OSError, or WrongKey.
-    """
-    visitor = socket.create_connection(address, timeout=_CONNECT_S)
-    visitor.settimeout(None)
-    connection = Connection(visitor.detach())
-    authenticate(connection, key, name)
-    return connection
-
-
 def start_stage(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:
@@ -275,12 +185,3 @@ def end_process(process: subprocess.Popen[bytes] | Child) -> None:
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
-
-
-def as_connection(ours: socket.socket) -> Connection:
-    """A connection that a stopped process at the other end cannot hold up."""
-    limit = struct.pack("ll", int(IO_S), int(IO_S % 1 * 1e6))
-    ours.settimeout(None)
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        ours.setsockopt(socket.SOL_SOCKET, option, limit)
-    return Connection(ours.detach())

@@ -32,6 +32,20 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True):
     preload: tuple[str, ...] = ("torch",)
 
 
+class Meeting(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where stages on several machines meet: the executor's listener, and the secret for it.
+
+    `life` is another one for each start of the stages.
+    """
+
+    address: tuple[str, int]
+    key: bytes
+    life: str
+
+    def __repr__(self) -> str:
+        return f"Meeting({self.address}, life={self.life})"
+
+
 class WorkSpan(Struct, frozen=True, forbid_unknown_fields=True):
     """A piece of work on a chunk, in seconds of the machine's monotonic clock."""
 
@@ -42,15 +56,15 @@ class WorkSpan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setup(Message, frozen=True):
-    """First message to a stage. `rendezvous` is a torch.distributed init method.
+    """First message to a stage. With `meeting` the stages are on several machines.
 
     With `costs` nothing is measured: the stages are started again.
     """
 
     rank: int
     world: int
-    rendezvous: str
     model: ModelSpec
+    meeting: Meeting | None = None
     costs: Costs | None = None
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 _PID_BYTES = 32
 
@@ -83,40 +84,46 @@ class Nursery:
         self._environment: dict[str, str] = {}
 
     def spawn(
-        self, environment: Mapping[str, str], preload: Sequence[str], descriptors: Sequence[int]
+        self,
+        environment: Mapping[str, str],
+        preload: Sequence[str],
+        arguments: Sequence[str],
+        descriptors: Sequence[int],
     ) -> Child:
-        """A stage that has `descriptors`: its end of the control connection, then the frame arena.
+        """A stage with these `arguments`, which may end in one of the `descriptors` that it has.
 
         The nursery imports `preload` first, if it has not. Raises OSError if there can be none.
         """
+        wish = {
+            "preload": list(preload),
+            "arguments": list(arguments),
+            "descriptors": list(descriptors),
+        }
         with self._lock:
             try:
-                return self._ask(environment, preload, descriptors)
+                return self._ask(environment, wish)
             except OSError:
                 # It was lost: a second one that is lost at once is a reason to give up.
                 self._start(environment)
-                return self._ask(environment, preload, descriptors)
+                return self._ask(environment, wish)
 
     def end(self) -> None:
         """End the process, and with it all of its children."""
         with self._lock:
             self._end()
 
-    def _ask(
-        self, environment: Mapping[str, str], preload: Sequence[str], descriptors: Sequence[int]
-    ) -> Child:
+    def _ask(self, environment: Mapping[str, str], wish: Mapping[str, list[Any]]) -> Child:
         if self._socket is None:
             self._start(environment)
             assert self._socket is not None
-        wish = {
-            "preload": list(preload),
+        changes = {
             "set": {k: v for k, v in environment.items() if self._environment.get(k) != v},
             "unset": [name for name in self._environment if name not in environment],
         }
+        message = json.dumps({**wish, **changes}).encode()
         answer, theirs = socket.socketpair()
         try:
-            everything = [theirs.fileno(), *descriptors]
-            socket.send_fds(self._socket, [json.dumps(wish).encode()], everything)
+            socket.send_fds(self._socket, [message], [theirs.fileno(), *wish["descriptors"]])
         except OSError:
             answer.close()
             raise

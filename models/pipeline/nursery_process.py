@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ from .heartbeat import die_with_parent
 from .stage_process import run
 
 _WISH_BYTES = 1 << 18
-_MOST_DESCRIPTORS = 8
+_MOST_DESCRIPTORS = 64
 
 
 def serve(wishes: socket.socket) -> None:
@@ -73,8 +74,7 @@ def _become_stage(
             os.environ.pop(name, None)
         folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:0] = [folder for folder in folders if folder and folder not in sys.path]
-        names = ("--fd", "--arena-fd")
-        run([text for name, fd in zip(names, inherited, strict=False) for text in (name, str(fd))])
+        run([_renumbered(text, wish["descriptors"], inherited) for text in wish["arguments"]])
     except KeyboardInterrupt:
         pass
     except Exception:
@@ -82,6 +82,14 @@ def _become_stage(
     finally:
         sys.stderr.flush()
         os._exit(1)
+
+
+def _renumbered(argument: str, theirs: list[int], ours: list[int]) -> str:
+    """An argument that ends in a descriptor of theirs, with its number here."""
+    number = re.search(r"\d+$", argument)
+    if number is None or int(number[0]) not in theirs:
+        return argument
+    return argument[: number.start()] + str(ours[theirs.index(int(number[0]))])
 
 
 def _bury(*_: object) -> None:

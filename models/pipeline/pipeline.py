@@ -9,11 +9,12 @@ model in its process. One thread calls it.
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
@@ -43,6 +44,9 @@ from .replay_log import ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
+if TYPE_CHECKING:
+    from .secure_channel import Listener
+
 _POLL_S = 0.1
 _WARM_UP = "warm-up"
 # So often the model may raise an exception at one chunk of a stream, which is then given up; and so
@@ -61,7 +65,7 @@ class PipelineFailed(Exception):
 class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
-    `launchers` None: all on this machine, else `host` is its name for the others.
+    `launchers` None: all on this machine, else the others come to `listener`.
     """
 
     def __init__(
@@ -71,15 +75,22 @@ class Pipeline:
         *,
         plan: StagePlan | None = None,
         launchers: Sequence[Launcher] | None = None,
-        host: str | None = None,
+        listener: Listener | None = None,
         patience: Patience | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
-        self._new_pool = lambda: StagePool(where, model, host, patience or Patience())
+        self._new_pool = lambda: StagePool(
+            where, model, listener, patience or Patience(), self.start_s if self._has_run else None
+        )
         self._backoff = backoff or Backoff()
+        self._started = False
+        self._interrupted = threading.Event()
         self._stages = stages
         self._fixed_plan = plan
+        self._has_run = False
+        self.start_s = 10.0
+        """How long the stages took to start the last time; a guess before the first time."""
         self._pool = self._new_pool()
         self._logs: dict[str, ReplayLog] = {}
         self._lives = itertools.count()
@@ -91,7 +102,6 @@ class Pipeline:
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._phase: _Phase = "stopped"
-        self._has_run = False
         self._launched_s: float | None = None
         """When the stages that start now were launched."""
         self._launch_at_s = 0.0
@@ -103,8 +113,6 @@ class Pipeline:
         self.plan: StagePlan | None = plan
         self.admission = Admission(stages)
         self.restarts = 0
-        self.start_s = 10.0
-        """How long the stages took to start the last time; a guess before the first time."""
 
     # Life.
 
@@ -117,9 +125,14 @@ class Pipeline:
             if self._stages > 1:
                 # the stages behind the first one have not seen a chunk yet
                 self._warm_up()
+            self._started = True
         except BaseException:
             self.stop()
             raise
+
+    def interrupt(self) -> None:
+        """Let `start` raise PipelineFailed instead of going on; for any thread."""
+        self._interrupted.set()
 
     def stop(self) -> None:
         """End the stages; nothing happens from here on."""
@@ -252,6 +265,8 @@ class Pipeline:
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
+        if self._interrupted.is_set() and not self._started:
+            raise PipelineFailed("it was stopped while it started")
         if self._phase == "stopped":
             wait(list(others), timeout_s)
             return

@@ -11,11 +11,13 @@ import sys
 import time
 import traceback
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..contract import Model
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
+from .launchers import Inheritance
 from .measure import measure_parts, measure_whole
 from .messages import Broken, ModelSpec, Ready, Setup, Working
 from .stage_loop import LinkLost, StageLoop
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 _LINK_GRACE_S = 5.0
 
 
-def serve(heartbeat: Heartbeat, arena: FrameArena | None) -> None:
+def serve(heartbeat: Heartbeat, shared: Inheritance) -> None:
     """Be a stage of the executor at the other end until that is gone."""
     setup = heartbeat.receive()
-    assert isinstance(setup, Setup), setup
+    assert isinstance(setup, Setup), type(setup)
+    arena = None if shared.arena is None else FrameArena(shared.arena)
     try:
-        links = _links(setup)
+        links = _links(setup, shared)
         model = make_model(setup.model)
         with _inference_mode():
             loop, ready = _stage(setup, model, links, heartbeat, arena)
@@ -48,22 +51,31 @@ def serve(heartbeat: Heartbeat, arena: FrameArena | None) -> None:
             working = Working()
         reason = f"{type(error).__name__}: {error}"
         heartbeat.send(Broken(reason, traceback.format_exc(), working.stream, working.index))
+        if setup.meeting is not None:
+            # it is still on its way to another machine, from where this process is then ended
+            time.sleep(_LINK_GRACE_S)
         raise
 
 
-def _links(setup: Setup) -> Links | None:
+def _links(setup: Setup, shared: Inheritance) -> Links | None:
     """The links to the other stages, if there are any; the model is then made on this one's GPU."""
     if setup.world == 1:
         return None
     import torch
 
-    from .links import Links, OwnGpu
+    from .links import Links, NcclGroup, OwnGpu, across_machines, on_this_machine
 
     if "OMP_NUM_THREADS" not in os.environ:
         # stages would fight for the processors
         torch.set_num_threads(1)
     gpu = OwnGpu.of(setup.rank, setup.world)
-    return Links(setup.rank, setup.world, setup.rendezvous, gpu)
+    if setup.meeting is not None:
+        return Links(across_machines(setup.meeting, setup.rank), gpu)
+    nccl = None
+    if gpu is not None and gpu.alone and shared.store is not None:
+        nccl = NcclGroup(setup.rank, setup.world, shared.store)
+    connections = {rank: Connection(fd) for rank, fd in shared.links.items()}
+    return Links(on_this_machine(connections), gpu, nccl)
 
 
 def make_model(spec: ModelSpec) -> Model[Any]:

@@ -49,7 +49,10 @@ class StageLoop(ABC):
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            self._do(self._work.get())
+            message = self._work.get()
+            # all of it: whatever hangs, be it in opening or saving a stream, is noticed
+            with self._heartbeat.busy():
+                self._do(message)
             self._heartbeat.work_for()
 
     def _do(self, message: object) -> None:

@@ -6,28 +6,32 @@ hangs in a piece of work says so in it. Collective time-outs are not involved.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
+import os
+import secrets
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .control_link import BadMessage, ControlLink, link_to_stage
 from .events import Cause
 from .frame_arena import FrameArena
-from .launchers import Launcher
-from .messages import Beat, Broken, FromStage, ModelSpec, Ready, Setup, ToStage, Working
+from .launchers import Inheritance, Launcher
+from .messages import Beat, Broken, FromStage, Meeting, ModelSpec, Ready, Setup, ToStage, Working
 from .stage_plan import Costs
+
+if TYPE_CHECKING:
+    from .secure_channel import Listener
 
 _DEAF_S = 0.1
 # how soon one is seen who comes from another machine
 _ARRIVALS_S = 0.05
 _FORGET = 0.95
+# a start on a machine that is busy, compared with an earlier one
+_SLOWER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,21 @@ class Patience:
     `silent_s` without a heartbeat, `start_silent_s` while it starts: importing and reading weights
     may keep its heart from beating. `late_s` beyond the longest piece of work seen so far: on a
     machine that is busy with other things work takes several times as long, and giving up a stage
-    in vain costs more than waiting for one that hangs.
+    in vain costs more than waiting for one that hangs. A start may take `start_s`, however its
+    heart beats; once one has succeeded, `restart_s` or several times as long as that one took.
     """
 
     silent_s: float = 0.7
     start_silent_s: float = 30.0
     late_s: float = 5.0
+    start_s: float = 600.0
+    restart_s: float = 60.0
+
+    def start_limit_s(self, last_s: float | None) -> float:
+        """How long a start may take after one that took `last_s`; None: there was none."""
+        if last_s is None:
+            return self.start_s
+        return min(self.start_s, max(self.restart_s, _SLOWER * last_s))
 
 
 @dataclass(slots=True)
@@ -77,40 +90,63 @@ class _Member:
 class StagePool:
     """One life of the stage processes at `launchers`; a restart makes a new one.
 
-    `host` is the name of this machine for the others, None: there are none.
+    `listener` is where those on other machines come, None: there are none.
     """
 
     launchers: Sequence[Launcher]
     model: ModelSpec
-    host: str | None = None
+    listener: Listener | None = None
     patience: Patience = field(default_factory=Patience)
+    last_start_s: float | None = None
+    """How long the stages took to start the last time; None: they never have."""
     longest_part_s: float = 0.0
     """The longest piece of work that is normal, once it is known; told by `worked`."""
     arena: FrameArena | None = None
     _listened_s: float = 0.0
+    _launched_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
-    _folder: str = ""
 
     def start(self, costs: Costs | None) -> None:
         """Start the processes; each sends `Ready` when it is. Raises OSError if that cannot be.
 
         With `costs` they need not measure the model.
         """
-        self._folder = tempfile.mkdtemp(prefix="rollcast-")
-        rendezvous = (Path(self._folder) / "rendezvous").as_uri()
-        if self.host is None:
-            self.arena = FrameArena.create()
+        size, meeting = len(self.launchers), None
+        if self.listener is None:
+            self._launch_here()
         else:
-            rendezvous = f"tcp://{self.host}:{_free_port()}"
-        for launcher in self.launchers:
-            launcher.launch(None if self.arena is None else self.arena.fd)
-        self._listened_s = time.monotonic()
-        size = len(self.launchers)
+            address = self.listener.host, self.listener.port
+            meeting = Meeting(address, self.listener.key, secrets.token_hex(8))
+            for launcher in self.launchers:
+                launcher.launch(Inheritance())
+        self._listened_s = self._launched_s = time.monotonic()
         self._members = [
-            _Member(launcher, self._listened_s, Setup(rank, size, rendezvous, self.model, costs))
+            _Member(launcher, self._listened_s, Setup(rank, size, self.model, meeting, costs))
             for rank, launcher in enumerate(self.launchers)
         ]
         self._welcome()
+
+    def _launch_here(self) -> None:
+        """With all that they share: memory for frames, and a socket pair for each two of them."""
+        self.arena = FrameArena.create()
+        ends: list[socket.socket] = []
+        links: list[dict[int, int]] = [{} for _ in self.launchers]
+        store = None
+        try:
+            for one, other in combinations(range(len(links)), 2):
+                pair = socket.socketpair()
+                ends += pair
+                links[one][other], links[other][one] = pair[0].fileno(), pair[1].fileno()
+            if len(links) > 1 and hasattr(os, "memfd_create"):
+                store = os.memfd_create("rollcast-store")
+            for launcher, own in zip(self.launchers, links, strict=True):
+                launcher.launch(Inheritance(self.arena.fd, store, own))
+        finally:
+            # each end is with its stage alone, so that it closes when that one dies
+            for end in ends:
+                end.close()
+            if store is not None:
+                os.close(store)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -186,7 +222,6 @@ class StagePool:
         if self.arena is not None:
             self.arena.close()
             self.arena = None
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _welcome(self) -> bool:
         """Set up the processes that have come since; whether all have."""
@@ -229,6 +264,7 @@ class StagePool:
     def _excuse(self, deaf_s: float) -> None:
         """Nobody listened for so long, or the whole machine stood still: no stage is to blame."""
         if deaf_s > _DEAF_S:
+            self._launched_s += deaf_s
             for member in self._members:
                 member.heard_s += deaf_s
         self._listened_s = time.monotonic()
@@ -242,12 +278,9 @@ class StagePool:
             return Loss("hung", f"stage {rank} did not come within {limit_s:g} s")
         if silent_s > limit_s:
             return Loss("hung", f"stage {rank} has been silent for {silent_s:.1f} s")
+        starts_s = now_s - self._launched_s
+        if not member.ready and starts_s > self.patience.start_limit_s(self.last_start_s):
+            return Loss("hung", f"stage {rank} is not ready {starts_s:.1f} s after its start")
         if member.busy_s > self.patience.late_s + self.longest_part_s:
             return Loss("hung", f"stage {rank} hangs in a piece of work for {member.busy_s:.1f} s")
         return None
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]

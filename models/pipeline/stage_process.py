@@ -13,10 +13,8 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from .agent import KEY_VARIABLE
-from .frame_arena import FrameArena
 from .heartbeat import Heartbeat, die_with_parent
-from .launchers import connect
+from .launchers import KEY_VARIABLE, Inheritance
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -24,24 +22,34 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="stage")
     parser.add_argument("--fd", type=int)
     parser.add_argument("--arena-fd", type=int)
+    parser.add_argument("--store-fd", type=int)
+    parser.add_argument("--link", action="append", default=[], type=_ranked)
     parser.add_argument("--connect")
     parser.add_argument("--rank", type=int, default=0)
     given = parser.parse_args(arguments)
-    for inherited in (given.fd, given.arena_fd):
+    shared = Inheritance(given.arena_fd, given.store_fd, dict(given.link))
+    for inherited in (*shared.descriptors, *([] if given.fd is None else [given.fd])):
         # by this process, and by none that the model may start
-        if inherited is not None:
-            os.set_inheritable(inherited, False)
+        os.set_inheritable(inherited, False)
     heartbeat = Heartbeat(_connection(given))
     heartbeat.beat()
     from .serve_stage import serve
 
-    serve(heartbeat, None if given.arena_fd is None else FrameArena(given.arena_fd))
+    serve(heartbeat, shared)
+
+
+def _ranked(text: str) -> tuple[int, int]:
+    """A rank and a file descriptor."""
+    rank, _, fd = text.partition(":")
+    return int(rank), int(fd)
 
 
 def _connection(given: argparse.Namespace) -> Connection:
     """The control connection: a socket that was inherited, or the executor's listener."""
     if given.fd is not None:
         return Connection(given.fd)
+    from .secure_channel import connect
+
     host, _, port = given.connect.rpartition(":")
     return connect((host, int(port)), os.environ[KEY_VARIABLE].encode(), f"stage {given.rank}")
 

@@ -6,7 +6,8 @@ share is the machine, which admission minds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from .hosted_model import HostedModel
 from .hosted_stream import HostedStream
@@ -15,13 +16,19 @@ from .stream_registry import StreamRegistry
 
 TICK_S = 0.1
 
+Guard = Callable[[HostedStream], AbstractContextManager[None]]
+"""What fails within it costs that stream and no other."""
+
 
 class Driver:
-    """Hands chunks of `streams` to the hosts of their models."""
+    """Hands chunks of `streams` to the hosts of their models, each stream within `guard`."""
 
-    def __init__(self, models: Mapping[str, HostedModel], streams: StreamRegistry) -> None:
+    def __init__(
+        self, models: Mapping[str, HostedModel], streams: StreamRegistry, guard: Guard
+    ) -> None:
         self._models = models
         self._streams = streams
+        self._guard = guard
 
     def submit_due(self, now_s: float) -> float:
         """Submit what is due now and can be taken; when to look again."""
@@ -31,8 +38,9 @@ class Driver:
     def drop_interrupted(self) -> None:
         """Before the next chunk: what is under way of a stream that was interrupted."""
         for stream in self._streams:
-            if stream.session.take_drop():
-                self._models[stream.model].host.drop(stream.session_id)
+            with self._guard(stream):
+                if stream.session.take_drop():
+                    self._models[stream.model].host.drop(stream.session_id)
 
     def deadline_s(self, model: HostedModel, stream: HostedStream, now_s: float) -> float:
         """When a stream runs dry, with what is under way for it."""
@@ -47,12 +55,20 @@ class Driver:
             return now_s + TICK_S
         if room_s > now_s:
             return room_s
-        streams = {stream.session_id: stream for stream in self._streams.of_model(model.name)}
-        times = {key: stream.session.next_step_s(now_s) for key, stream in streams.items()}
-        due = [key for key, at_s in times.items() if at_s is not None and at_s <= now_s]
-        chosen = pick(Candidate(key, self.deadline_s(model, streams[key], now_s)) for key in due)
+        next_s, due = now_s + TICK_S, list[Candidate]()
+        for stream in self._streams.of_model(model.name):
+            with self._guard(stream):
+                at_s = stream.session.next_step_s(now_s)
+                if at_s is not None and at_s <= now_s:
+                    deadline_s = self.deadline_s(model, stream, now_s)
+                    due.append(Candidate(stream.session_id, deadline_s))
+                elif at_s is not None:
+                    next_s = min(next_s, at_s)
+        chosen = self._streams.get(pick(due) or "")
         if chosen is None:
-            return min((at for at in times.values() if at is not None), default=now_s + TICK_S)
-        model.under_way.add(chosen)
-        model.host.submit(chosen, streams[chosen].session.begin_step(now_s))
+            return next_s
+        with self._guard(chosen):
+            controls = chosen.session.begin_step(now_s)
+            model.under_way.add(chosen.session_id)
+            model.host.submit(chosen.session_id, controls)
         return now_s

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import secrets
 import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from ...models.contract import ModelInfo
+from ...models.pipeline.backoff import Backoff
 from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
+from ...models.pipeline.recent import Recent
 from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
@@ -40,12 +41,14 @@ from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
-from .scheduler import RETRY_S, ModelLoad, admit, capacity
+from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
 from .stall_watch import StallWatch
 from .stream_registry import StreamRegistry
 from .unwatched import longest_unwatched
 
 GOODBYE_S = 1.0
+# between turns of the loop that fail one after the other
+_TURNS = Backoff(first_s=0.1, most_s=5.0)
 
 
 class Engine:
@@ -60,7 +63,9 @@ class Engine:
         """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
         self.stalls = StallWatch(time.monotonic())
-        self._driver = Driver(self.hosted, self.streams)
+        self._driver = Driver(self.hosted, self.streams, self._guard)
+        self._failed_turns = 0
+        self._concerns: list[Callable[[], str]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
@@ -72,6 +77,8 @@ class Engine:
     @property
     def health(self) -> Health:
         """How the server is as a whole."""
+        if self._failed_turns > 1:
+            return "failed"
         conditions: list[Condition] = [model.condition for model in self.hosted.values()]
         return health_of(conditions, draining=self.draining)
 
@@ -79,6 +86,19 @@ class Engine:
     def reason(self) -> str:
         """Why models failed, for who runs the server: it may quote an exception."""
         return "; ".join(each.detail for each in self.hosted.values() if each.detail)
+
+    @property
+    def unwell(self) -> str:
+        """Why this server cannot do its work, in words for anyone; empty while it can."""
+        if self.health == "failed":
+            return "no model works"
+        if self.health == "restarting":
+            return "the model is being restarted"
+        return next((why for concern in self._concerns if (why := concern())), "")
+
+    def mind(self, concern: Callable[[], str]) -> None:
+        """Let `unwell` also say what this says, if anything."""
+        self._concerns.append(concern)
 
     @property
     def models(self) -> dict[str, ModelInfo]:
@@ -195,8 +215,7 @@ class Engine:
         model = self.hosted[stream.model]
         # what is under way of it may never be told
         model.under_way.forget(session_id)
-        if model.condition != "failed":
-            model.host.close(session_id)
+        model.host.close(session_id)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
 
     def end(self, session_id: str) -> bool:
@@ -238,16 +257,19 @@ class Engine:
         """Look again for something to generate; call after anything a session received."""
         self._wake.set()
 
-    def free_places(self) -> int:
-        """How many more streams fit now."""
-        return max(0, self.places() - len(self.streams))
-
     def places(self) -> int:
         """How many streams fit in all."""
         if self.config.max_sessions is not None:
             return self.config.max_sessions
         loads = (model.load for model in self.hosted.values())
         return min((capacity(load) for load in loads if load is not None), default=0)
+
+    def free_places(self) -> int:
+        """How many more streams would be admitted now, of the model that takes the most."""
+        usable = [model.load for model in self.hosted.values() if model.condition == "ready"]
+        running, limit = self._running_loads(), self.config.max_sessions
+        free = (free_places(load, running, max_sessions=limit) for load in usable if load)
+        return 0 if self.draining else max(free, default=0)
 
     # Private.
 
@@ -264,26 +286,32 @@ class Engine:
         return self.hosted[name]
 
     async def _drive(self) -> None:
-        # Whatever goes wrong in here must reach the viewers: no silent dead loop.
-        try:
-            await self._drive_until_cancelled()
-        except Exception as error:
-            failed = Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
-            for model in self.hosted.values():
-                self._failed(model, failed)
-
-    async def _drive_until_cancelled(self) -> None:
+        """Turn by turn, without an end; turns that fail make `health` say so."""
         self.stalls.beat(self.now_s())
         while True:
-            now_s = self.now_s()
+            pause_s = self._turn()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            if self._failed_turns:
+                # or whatever wakes it would make it fail as often
+                await asyncio.sleep(pause_s)
+
+    def _turn(self) -> float:
+        """Hand out what is due and let time pass; seconds until the next turn."""
+        now_s = self.now_s()
+        try:
             self._excuse(self.stalls.beat(now_s), now_s)
             self._driver.drop_interrupted()
             next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(TICK_S, next_s - now_s))):
-                    await self._wake.wait()
-            self._wake.clear()
+        except Exception:
+            self._failed_turns += 1
+            self._log.exception("the engine fails", times=self._failed_turns)
+            return _TURNS.pause_s(self._failed_turns)
+        self._failed_turns = 0
+        return max(0.0, min(TICK_S, next_s - now_s))
 
     def _excuse(self, stall_s: float, now_s: float) -> None:
         if not stall_s:
@@ -294,15 +322,29 @@ class Engine:
 
     def _tick(self, now_s: float) -> None:
         for stream in self.streams:
-            session = stream.session
-            if session.expired(now_s) or (session.failure and stream.viewer is None):
-                self.close(stream.session_id)
-                continue
-            session.tick(now_s, len(self.streams))
-            stream.count(self.metrics)
-            stream.notify()
+            with self._guard(stream):
+                self._tick_stream(stream, now_s)
         self.metrics.sessions.set(len(self.streams))
         self.metrics.sessions_detached.set(len(self.streams) - len(self.streams.attached))
+        self.metrics.capacity.set(self.places())
+
+    def _tick_stream(self, stream: HostedStream, now_s: float) -> None:
+        session = stream.session
+        if session.expired(now_s) or (session.failure and stream.viewer is None):
+            self.close(stream.session_id)
+            return
+        session.tick(now_s, len(self.streams))
+        stream.count(self.metrics)
+        stream.notify()
+
+    @contextlib.contextmanager
+    def _guard(self, stream: HostedStream) -> Iterator[None]:
+        """What fails here ends this stream, and neither the loop nor the others."""
+        try:
+            yield
+        except Exception:
+            self._log.exception("a stream fails", session_id=stream.session_id)
+            self._fail(stream, EngineFailed("the server failed at this stream"))
 
     def _handle(self, model: HostedModel, event: HostEvent) -> None:
         match event:
@@ -327,7 +369,7 @@ class Engine:
 
     def _ready(self, model: HostedModel, event: Ready) -> None:
         info = model.info = event.info
-        model.load = ModelLoad(event.step_s, info.chunk_us / 1e6)
+        model.step_s = Recent(event.step_s)
         model.latency_s = event.latency_s
         model.become("ready", time.time())
         self.metrics.warm_step_s.labels(info.name).set(event.step_s)
@@ -337,18 +379,24 @@ class Engine:
             model=info.name,
             step_ms=round(event.step_s * 1e3, 2),
             chunk_ms=info.chunk_us / 1e3,
-            streams=capacity(model.load),
+            streams=capacity(ModelLoad(event.step_s, info.chunk_us / 1e6)),
         )
 
     def _finished(self, model: HostedModel, event: Finished) -> None:
         step_s = max(event.busy_s.values(), default=event.latency_s)
         model.under_way.done(event.stream)
+        if model.step_s is not None and event.busy_s:
+            model.step_s.add(step_s)
         self.metrics.stage_s.labels("step").observe(step_s)
         self.metrics.latency_s.observe(event.latency_s)
         self.metrics.chunks.inc()
         stream = self.streams.get(event.stream)
         if stream is None:
             return
+        with self._guard(stream):
+            self._deliver(stream, event, step_s)
+
+    def _deliver(self, stream: HostedStream, event: Finished, step_s: float) -> None:
         now_s, session = self.now_s(), stream.session
         self.metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
         with self.metrics.time("deliver"):
@@ -360,8 +408,9 @@ class Engine:
         model.under_way.done(event.stream)
         stream = self.streams.get(event.stream)
         if stream is not None:
-            stream.session.drop_step()
-            stream.notify()
+            with self._guard(stream):
+                stream.session.drop_step()
+                stream.notify()
 
     def _lost(self, model: HostedModel, event: Lost) -> None:
         model.under_way.forget(event.stream)
@@ -438,15 +487,19 @@ class Engine:
             )
 
     def _admit(self, load: ModelLoad, now_s: float) -> None:
-        loads = {name: model.load for name, model in self.hosted.items()}
-        running = [loads[stream.model] for stream in self.streams]
         frees = [stream.session.expires_in_s(now_s) for stream in self.streams]
         admit(
             load,
-            [each for each in running if each is not None],
+            self._running_loads(),
             max_sessions=self.config.max_sessions,
             frees_in_s=min((each for each in frees if each is not None), default=None),
         )
+
+    def _running_loads(self) -> list[ModelLoad]:
+        """What each stream asks of the machine."""
+        loads = {name: model.load for name, model in self.hosted.items()}
+        running = (loads[stream.model] for stream in self.streams)
+        return [load for load in running if load is not None]
 
     async def _until_empty(self, limit_s: float) -> None:
         until_s = self.now_s() + limit_s

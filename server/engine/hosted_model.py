@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...models.contract import ModelInfo
 from ...models.pipeline.events import Cause
+from ...models.pipeline.recent import Recent
 from .model_host import ModelHost
 from .scheduler import ModelLoad
 from .under_way import UnderWay
@@ -36,7 +37,9 @@ class HostedModel:
     estimate_s: float = LOADING_RETRY_S
     """How long the present restart will take."""
     info: ModelInfo | None = None
-    load: ModelLoad | None = None
+    step_s: Recent | None = None
+    """How long a chunk keeps the model's slowest part at work: first as it was warmed up, then as
+    its streams see it. It follows what else the machine does, both ways."""
     latency_s: float = 0.0
     under_way: UnderWay = field(default_factory=UnderWay)
 
@@ -44,6 +47,13 @@ class HostedModel:
     def name(self) -> str:
         """What it was asked for by."""
         return self.host.name
+
+    @property
+    def load(self) -> ModelLoad | None:
+        """What one stream asks of the machine; None while that is not known."""
+        if self.info is None or self.step_s is None:
+            return None
+        return ModelLoad(self.step_s.value, self.info.chunk_us / 1e6)
 
     def become(self, condition: Condition, now_s: float, why: str = "", detail: str = "") -> None:
         """Change the condition; while it stays the same it keeps its beginning."""

@@ -11,18 +11,22 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...models.contract import Controls, ModelInfo, StreamRequest
-from ...models.pipeline.events import Event, Restarted, Restarting
+from ...models.pipeline.backoff import Backoff
+from ...models.pipeline.events import Event, Finished, Restarted, Restarting
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.pipeline import PipelineFailed
 
 MAX_CALLS = 1024
-JOIN_S = 10.0
+JOIN_S = 5.0
 _POLL_S = 0.1
+# whoever waits for a model that fails as a whole, beside others that work, waits longer and longer
+_BACKOFF = Backoff(first_s=0.5, most_s=300.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The model cannot be made, or its thread has ended.
+    """The model cannot be made, or whatever drives it broke: its streams are lost.
 
-    `reason` is one line, `detail` all that is known; both may quote an exception.
+    It is tried again until the host is stopped; `Ready` tells when that worked. `reason` is one
+    line, `detail` all that is known; both may quote an exception.
     """
 
     reason: str
@@ -55,13 +60,22 @@ Report = Callable[[HostEvent], None]
 class ModelHost:
     """Owns the thread and the executor of model `name`; its methods are called from one thread."""
 
-    def __init__(self, name: str, make: Callable[[], Executor]) -> None:
-        """`make` gives the executor; it is called in the thread and may block."""
+    def __init__(
+        self, name: str, make: Callable[[], Executor], *, backoff: Backoff = _BACKOFF
+    ) -> None:
+        """`make` gives the executor; it is called in the thread and may block.
+
+        After each failure another one is made, after pauses of `backoff`.
+        """
         self.name = name
         self._make = make
+        self._backoff = backoff
+        self._stopping = threading.Event()
         self._calls: queue.Queue[Callable[[Executor], None] | None] = queue.Queue(MAX_CALLS)
         self._executor: Executor | None = None
         self._serving = False
+        self._worked = False
+        """Whether the present executor has made a chunk of a stream."""
         self._thread: threading.Thread | None = None
         self._wake_end, self._wake_begin = os.pipe()
         os.set_blocking(self._wake_end, False)
@@ -107,9 +121,14 @@ class ModelHost:
         self._call(lambda executor: executor.close(stream))
 
     def stop(self) -> None:
-        """End the thread behind the calls before this one, and wait for it."""
+        """End the thread behind the calls before this one, and wait for it, `JOIN_S` at most."""
+        self._stopping.set()
         if self._thread is not None and self._thread.is_alive():
-            self._calls.put(None, timeout=JOIN_S)
+            with contextlib.suppress(queue.Full):
+                self._calls.put_nowait(None)
+            executor = self._executor
+            if executor is not None:
+                executor.interrupt()
             self._wake()
             self._thread.join(JOIN_S)
 
@@ -126,6 +145,18 @@ class ModelHost:
             os.write(self._wake_begin, b"\0")
 
     def _run(self, report: Report) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._worked = False
+            failed = self._live(report)
+            if failed is None or self._stopping.is_set():
+                return
+            report(failed)
+            failures = 1 if self._worked else failures + 1
+            self._pause(self._backoff.pause_s(failures))
+
+    def _live(self, report: Report) -> Failed | None:
+        """Make an executor and drive it; None: until it was stopped."""
         # Whatever goes wrong in here must reach the viewers: no silent dead thread.
         executor: Executor | None = None
         try:
@@ -136,13 +167,23 @@ class ModelHost:
             self._serve(executor, report)
         except PipelineFailed as error:
             reason, _, detail = str(error).partition("\n")
-            report(Failed(reason, detail))
+            return Failed(reason, detail)
         except Exception as error:
-            report(Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+            return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
         finally:
             self._serving = False
+            self._executor = None
             if executor is not None:
                 executor.stop()
+        return None
+
+    def _pause(self, pause_s: float) -> None:
+        """Let time pass; what is asked for meanwhile is of streams that were lost."""
+        end_s = time.monotonic() + pause_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                if self._calls.get(timeout=left_s) is None:
+                    return
 
     def _serve(self, executor: Executor, report: Report) -> None:
         while True:
@@ -158,6 +199,7 @@ class ModelHost:
             for event in executor.poll(pause_s, [self._wake_end]):
                 if isinstance(event, Restarting | Restarted):
                     self._serving = isinstance(event, Restarted)
+                self._worked = self._worked or isinstance(event, Finished)
                 report(event)
             # Always, or a call that was already taken would keep `poll` from ever waiting.
             with contextlib.suppress(BlockingIOError):

@@ -25,7 +25,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """What a model asks of the machine per stream, from its warm-up."""
+    """What a model asks of the machine per stream, as measured of late."""
 
     step_s: float
     chunk_s: float
@@ -67,3 +67,12 @@ def admit(
 def capacity(load: ModelLoad) -> int:
     """How many streams of one model fit, at least one."""
     return max(1, int(USABLE_SHARE / max(load.share, 1e-4)))
+
+
+def free_places(new: ModelLoad, running: Iterable[ModelLoad], *, max_sessions: int | None) -> int:
+    """How many more streams `admit` would let in."""
+    loads = list(running)
+    if max_sessions is not None:
+        return max(0, max_sessions - len(loads))
+    left = USABLE_SHARE - sum(load.share for load in loads)
+    return max(0 if loads else 1, int(left / max(new.share, 1e-4)))

@@ -20,6 +20,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from ..protocol.errors import UnsupportedCodec
 from ..protocol.fields import Codec
+from .codec_failures import CodecFailures
 
 SMPTE170M = 6
 LIMITED = 1
@@ -115,9 +116,10 @@ class JpegEncoder:
 
 
 class Encoders:
-    """The codecs that this machine can encode, found by opening each once."""
+    """The codecs that this machine can encode, found by trying each once."""
 
     def __init__(self, h264_backends: Sequence[str] = H264_CANDIDATES) -> None:
+        self.failures = CodecFailures()
         self.h264_backends = tuple(name for name in h264_backends if _opens(name))
         self.codecs: tuple[Codec, ...] = (
             *(("h264",) if self.h264_backends else ()),
@@ -125,18 +127,23 @@ class Encoders:
             "jpeg",
         )
 
-    def choose(self, offered: Sequence[str]) -> Codec:
-        """The first codec of the client's list that can be encoded here.
+    def usable(self, now_s: float) -> tuple[Codec, ...]:
+        """Those that do not fail again and again."""
+        return tuple(each for each in self.codecs if not self.failures.is_broken(each, now_s))
+
+    def choose(self, offered: Sequence[str], now_s: float) -> tuple[Codec, ...]:
+        """The codecs of the client's list that can be encoded here, the best one first.
 
         Raises UnsupportedCodec when there is none.
         """
-        for name in offered:
-            if name in self.codecs:
-                return next(codec for codec in self.codecs if codec == name)
-        raise UnsupportedCodec(
-            f"none of {', '.join(offered)} can be sent, only {', '.join(self.codecs)}",
-            field="codecs",
-        )
+        known: list[Codec] = [each for name in offered for each in self.codecs if each == name]
+        chosen = self.failures.in_order(known, now_s)
+        if not chosen:
+            raise UnsupportedCodec(
+                f"none of {', '.join(offered)} can be sent, only {', '.join(self.usable(now_s))}",
+                field="codecs",
+            )
+        return chosen
 
     def open(self, codec: Codec, width: int, height: int, fps: int, kbps: int) -> Encoder:
         """A new encoder for one stream; the next backend if one has no more to give.
@@ -242,12 +249,14 @@ def _vp8_context(width: int, height: int, fps: int, kbps: int) -> VideoCodecCont
 
 def _opens(name: str) -> bool:
     """Whether this encoder really works here; being listed says little about hardware ones."""
+    black = np.zeros((256, 256, 3), np.uint8)
     try:
         if name == "libvpx":
-            _vp8_context(256, 256, 25, 500)
+            encoder = Vp8Encoder(256, 256, 25, 500)
         else:
-            H264Encoder(name, 256, 256, 25, 500)
-    except (FFmpegError, ValueError):
+            encoder = H264Encoder(name, 256, 256, 25, 500)
+        encoder.encode(black, 0.0, key=True)
+    except (FFmpegError, ValueError, AssertionError):
         return False
     return True
 

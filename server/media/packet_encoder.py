@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
+from ..logs import logger
 from ..metrics import Metrics
+from ..protocol.errors import EngineFailed
+from ..protocol.fields import Codec
 from ..protocol.limits import AUDIO_RATE
 from ..protocol.packets import Flags, Kind, Packet, encode_packet
 from ..protocol.server_messages import VideoFormat
@@ -15,74 +19,138 @@ from ..session.session import Session
 from .encoder import Encoder, Encoders
 from .scaler import Scaler
 from .sound_encoder import open_sound_encoder
+from .workers import Workers
+
+WORKS_FRAMES = 50
+"""An encoder that made so many frames was no failure, whatever it does later."""
+RETRY_S = 5.0
+
+Piece = AudioPiece | VideoFrame
 
 
 class PacketEncoder:
-    """One encoder for one connection of a session; pieces in order, one packet for each."""
+    """One encoder for one connection of a session; pieces in order.
+
+    Pictures of another size want a new one, and one that fails or hangs gives way to the next of
+    `codecs`: of both the client must be told.
+    """
 
     def __init__(
         self,
         session: Session,
+        codecs: Sequence[Codec],
         encoders: Encoders,
-        pool: ThreadPoolExecutor,
+        workers: Workers,
         metrics: Metrics,
-        encoder: Encoder,
     ) -> None:
         self._session = session
+        self._left = list(codecs)
         self._encoders = encoders
-        self._pool = pool
+        self._workers = workers
         self._metrics = metrics
-        self._encoder = encoder
+        self._encoder: Encoder | None = None
+        self._frames = 0
         self._size = session.size
         self._scaler = Scaler(*session.size)
         rate = session.info.sample_rate or AUDIO_RATE  # what has no sound encodes none
         self._sound = open_sound_encoder(session.audio_codec or "pcm", rate)
+        self._log = logger("rollcast.encoder")
 
     @classmethod
     async def open(
-        cls, session: Session, encoders: Encoders, pool: ThreadPoolExecutor, metrics: Metrics
+        cls,
+        session: Session,
+        codecs: Sequence[Codec],
+        encoders: Encoders,
+        workers: Workers,
+        metrics: Metrics,
     ) -> Self:
-        """With a new encoder, opened in `pool`. Raises FFmpegError when none opens."""
-        encoder = await _opened(session, encoders, pool)
-        return cls(session, encoders, pool, metrics, encoder)
-
-    async def renewed(self) -> VideoFormat | None:
-        """What to say before the next frame if its size is another one, with a new encoder."""
-        if self._size == self._session.size:
-            return None
-        self._size = width, height = self._session.size
-        self._encoder = await _opened(self._session, self._encoders, self._pool)
-        self._scaler = Scaler(width, height)
-        return VideoFormat(
-            generation=self._session.next_generation(),
-            codec=self._encoder.codec,
-            codec_string=self._encoder.codec_string,
-            width=width,
-            height=height,
-        )
+        """With a new encoder of the first codec that opens. Raises EngineFailed when none does."""
+        new = cls(session, codecs, encoders, workers, metrics)
+        await new._open_next()
+        return new
 
     @property
     def codec_string(self) -> str:
         """What a browser's decoder is configured with."""
+        assert self._encoder is not None, "open comes first"
         return self._encoder.codec_string
 
-    async def encode(self, piece: AudioPiece | VideoFrame) -> list[bytes]:
-        """The packets of a piece, each as one binary message."""
+    async def encode(self, piece: Piece) -> list[bytes] | VideoFormat:
+        """The packets of a piece, each as one binary message.
+
+        Or what the client has to be told before this piece is encoded once more, by another
+        encoder. Raises EngineFailed when no codec of the client is left.
+        """
         if isinstance(piece, AudioPiece):
             return [encode_packet(packet) for packet in await self._heard(piece)]
-        packet = await self._picture(piece)
+        if self._size != self._session.size:
+            self._size = self._session.size
+            self._scaler = Scaler(*self._size)
+            return await self._renewed(None)
+        try:
+            packet = await self._picture(piece)
+        except Exception as error:
+            return await self._renewed(self._failed(error))
         self._metrics.frames_sent.inc()
         return [encode_packet(packet)]
 
+    async def _renewed(self, why: str | None) -> VideoFormat:
+        await self._open_next()
+        width, height = self._size
+        return VideoFormat(
+            generation=self._session.begin_generation(),
+            codec=self._session.codec,
+            codec_string=self.codec_string,
+            width=width,
+            height=height,
+            message=why,
+        )
+
+    async def _open_next(self) -> None:
+        """Open an encoder for pictures of this size, of the first codec that is left and works."""
+        width, height = self._size
+        while self._left:
+            work = partial(
+                self._encoders.open,
+                self._left[0],
+                width,
+                height,
+                self._session.info.fps,
+                self._session.target_kbps,
+            )
+            try:
+                self._encoder, self._frames = await self._workers.run(work), 0
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._session.codec = self._left[0]
+                return
+        raise EngineFailed("no video encoder works for this client", retry_after_s=RETRY_S)
+
+    def _failed(self, error: Exception) -> str:
+        """Let go of this codec; why, in words for anyone."""
+        codec = self._left.pop(0)
+        self._encoder = None
+        self._encoders.failures.failed(codec, asyncio.get_running_loop().time())
+        self._metrics.encoder_failures.labels(codec).inc()
+        self._log.error("an encoder failed", codec=codec, reason=f"{type(error).__name__}: {error}")
+        return f"the encoder of {codec} failed"
+
     async def _picture(self, frame: VideoFrame) -> Packet:
         key, kbps = self._session.take_key_request(), self._session.target_kbps
+        encoder, scaler, metrics = self._encoder, self._scaler, self._metrics
+        assert encoder is not None, "open comes first"
 
         def work() -> tuple[bytes, bool]:
-            with self._metrics.time("encode"):
-                self._encoder.set_kbps(kbps)
-                return self._encoder.encode(self._scaler.scaled(frame.rgb), frame.pts_us, key=key)
+            with metrics.time("encode"):
+                encoder.set_kbps(kbps)
+                return encoder.encode(scaler.scaled(frame.rgb), frame.pts_us, key=key)
 
-        payload, is_key = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        payload, is_key = await self._workers.run(work)
+        self._frames += 1
+        if self._frames == WORKS_FRAMES:
+            self._encoders.failures.worked(self._left[0])
         flags = Flags.KEY if is_key else Flags.NONE
         if frame.discontinuity:
             flags |= Flags.DISCONTINUITY
@@ -100,8 +168,7 @@ class PacketEncoder:
         )
 
     async def _heard(self, piece: AudioPiece) -> list[Packet]:
-        loop = asyncio.get_running_loop()
-        coded = await loop.run_in_executor(self._pool, self._sound.encode, piece)
+        coded = await self._workers.run(partial(self._sound.encode, piece))
         return [
             Packet(
                 Kind.AUDIO_OUT,
@@ -115,16 +182,3 @@ class PacketEncoder:
             )
             for each in coded
         ]
-
-
-async def _opened(session: Session, encoders: Encoders, pool: ThreadPoolExecutor) -> Encoder:
-    width, height = session.size
-    return await asyncio.get_running_loop().run_in_executor(
-        pool,
-        encoders.open,
-        session.codec,
-        width,
-        height,
-        session.info.fps,
-        session.target_kbps,
-    )

@@ -6,7 +6,8 @@ when it answers a control and as `error` otherwise. Fatal ones close the socket.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, Self
 
 
 class StreamError(Exception):
@@ -42,6 +43,10 @@ class StreamError(Exception):
         self.rejects = event_id is not None
         self.seq: int | None = None
         self.fatal = self.fatal_by_default if fatal is None else fatal
+
+    def anew(self) -> Self:
+        """The same error, never raised: it keeps nothing alive of where it was raised before."""
+        return copy(self)
 
 
 class BadJson(StreamError):

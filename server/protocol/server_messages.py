@@ -116,7 +116,10 @@ class SessionReady(Message):
 
 
 class VideoFormat(Message):
-    """The video goes on with another encoder: how to decode the packets of this generation."""
+    """The video goes on with another encoder: how to decode the packets of this generation.
+
+    `message`, for people, says why if the encoder before it failed.
+    """
 
     type: Literal["video.format"] = "video.format"
     generation: int
@@ -124,6 +127,7 @@ class VideoFormat(Message):
     codec_string: str
     width: int
     height: int
+    message: str | None = None
 
 
 class HeldTrack(Message):

@@ -275,16 +275,16 @@ class Session:
         wanted, self._key_wanted = self._key_wanted, False
         return wanted
 
+    def begin_generation(self) -> int:
+        """What follows comes from another encoder; its number."""
+        self._key_wanted = True
+        self.generation += 1
+        return self.generation
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures that are sent."""
         return self._video.size(self.info)
-
-    def next_generation(self) -> int:
-        """The number of an encoder that takes the place of the present one."""
-        self.generation += 1
-        self._key_wanted = True
-        return self.generation
 
     @property
     def frames(self) -> int:
@@ -365,7 +365,8 @@ class Session:
     def fail(self, error: StreamError) -> None:
         """End the connection: what was said before is sent, and `failure` as the last message."""
         if self.failure is None:
-            self.failure = error
+            # its traceback leads back here, by way of a connection and its encoder
+            self.failure = error.anew()
             self._outbox.drop_media()
 
     def detach(self, now_s: float) -> None:
@@ -404,9 +405,8 @@ class Session:
         first = max(last_seq + 1, chunks[0].first_seq) if chunks else self.frames
         self.options = replace(self.options, audio=audio)
         self.attached, self.failure = True, None
-        self.generation += 1
+        self.begin_generation()
         self._heard_s = self._watched_s = now_s
-        self._key_wanted = True
         self._shown_us = self.info.media_us(first)
         self._pacing.restart(first)
         self._cut_unsaid = False

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..engine.model_host import ModelHost
 from ..logs import configure_logs, logger
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
+from ..media.workers import Workers
 from ..metrics import Metrics
 from ..protocol.hello import server_version
 from .admin import build_admin_router
@@ -30,6 +30,7 @@ from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
 from .connections import ConnectionLimits
 from .draining_server import DrainingServer, draining_server
+from .ending import ends_in_time
 from .failed_logins import FailedLogins
 from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
@@ -37,6 +38,9 @@ from .rest import build_router
 from .services import Services
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
+
+END_S = 10.0
+"""After draining, until everything that was started has ended."""
 
 
 def create_app(
@@ -53,10 +57,11 @@ def create_app(
     """
     engine = Engine(config, hosts, Metrics())
     log = BoundedLog("rollcast.access")
+    encoders, workers = Encoders(), Workers(max(2, os.cpu_count() or 2))
     services = Services(
         engine=engine,
-        encoders=Encoders(),
-        encoding=ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="encode"),
+        encoders=encoders,
+        workers=workers,
         pictures=PictureReader(),
         logins=FailedLogins(config, log),
         log=log,
@@ -64,12 +69,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.mind(lambda: "an encoder hangs" if workers.hung else "")
+        engine.mind(lambda: "" if encoders.usable(engine.now_s()) else "no encoder works")
         engine.start()
         told = asyncio.create_task(_tell(engine, on_ready, on_failed), name="tell")
         yield
         told.cancel()
         await engine.stop()
-        services.encoding.shutdown(cancel_futures=True)
+        workers.close()
         await services.pictures.close()
 
     app = FastAPI(
@@ -126,8 +133,11 @@ def serve(
     *,
     on_ready: Callable[[], None],
     on_failed: Callable[[str], None],
+    end_s: float = END_S,
 ) -> None:
     """Load the models and serve on a listening socket until the process is told to stop.
+
+    Then it ends within `end_s` after draining, whatever hangs.
 
     A server whose models cannot be loaded stops by itself, after it has called `on_failed`; see
     `create_app`. The socket is closed at the end.
@@ -141,7 +151,8 @@ def serve(
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
     server = build_server(config, build_hosts(config), on_ready=on_ready, on_failed=fail)
-    server.run(sockets=[listener])
+    with ends_in_time(config.drain_s + end_s):
+        server.run(sockets=[listener])
 
 
 def build_hosts(config: ServerConfig) -> list[ModelHost]:

@@ -97,7 +97,8 @@ class ClientSocket:
                 else:
                     message = self._inbox.binary(event["bytes"], now_s)
         except StreamError as error:
-            raise self._inbox.mistake(error, now_s) from error
+            # Not "from error": raised from itself it would keep itself alive, and all this with it.
+            raise self._inbox.mistake(error, now_s) from None
         self._metrics.messages.labels(_type(message)).inc()
         return message
 

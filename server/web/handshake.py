@@ -8,7 +8,7 @@ from typing import get_args
 from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
 from ..protocol.errors import OutOfOrder, StreamError, UnsupportedCodec, UnsupportedVersion
-from ..protocol.fields import AudioCodec
+from ..protocol.fields import AudioCodec, Codec
 from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
 from ..protocol.messages import correlated
@@ -25,6 +25,8 @@ class OpenedStream:
     """A stream that a client may now show."""
 
     stream: HostedStream
+    codecs: tuple[Codec, ...]
+    """That both sides know, the best one first."""
     next_seq: int
     resumed: bool
 
@@ -34,29 +36,30 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     engine, encoders = services.engine, services.encoders
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
+    now_s = engine.now_s()
     try:
         if PROTOCOL_VERSION not in hello.versions:
             raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
         expired = _check_token(hello, socket, services)
-        codecs = encoders.choose(hello.codecs), choose_audio(hello)
+        codecs, audio_codec = encoders.choose(hello.codecs, now_s), choose_audio(hello)
     except StreamError as error:
         raise correlated(error, hello) from error
     socket.greeted()
-    await socket.say(server_hello(engine.models.values(), encoders.codecs))
+    await socket.say(server_hello(engine.models.values(), encoders.usable(now_s)))
     while True:
         message = None
         try:
             message = await socket.receive()
             if expired is not None and not isinstance(message, SessionResume):
                 raise expired
-            opened = await _open(message, hello, services, network_of(socket.address))
+            opened = await _open(message, hello, codecs, services, network_of(socket.address))
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
         else:
-            opened.stream.session.shown_as(*codecs)
+            opened.stream.session.shown_as(codecs[0], audio_codec)
             socket.stream_opened()
             return opened
 
@@ -141,6 +144,7 @@ async def _hello(socket: ClientSocket) -> ClientHello:
 async def _open(
     message: ClientMessage | Packet,
     hello: ClientHello,
+    codecs: tuple[Codec, ...],
     services: Services,
     client: str,
 ) -> OpenedStream:
@@ -153,9 +157,9 @@ async def _open(
                 engine.check_room(message.model, client)
                 picture = await services.pictures.read(message.picture, info)
             stream = engine.create(message, audio=hello.audio, picture=picture, client=client)
-            return OpenedStream(stream, 0, resumed=False)
+            return OpenedStream(stream, codecs, 0, resumed=False)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, next_seq, resumed=True)
+            return OpenedStream(stream, codecs, next_seq, resumed=True)
         case _:
             raise OutOfOrder("open a stream first")

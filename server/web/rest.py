@@ -35,6 +35,7 @@ class HealthReport(BaseModel):
 
     status: Literal["ok", "failed"]
     engine: Health
+    why: str | None = None
     models: list[ModelHealth]
     version: str
 
@@ -74,12 +75,13 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
 
     @router.get("/health")
     async def health(response: Response) -> HealthReport:
-        """200 while the process can serve or will be able to, 503 after every model failed."""
-        failed = engine.health == "failed"
-        response.status_code = 503 if failed else 200
+        """200 while the process works, 503 while it cannot: nothing is made, or something hangs."""
+        why = engine.unwell
+        response.status_code = 503 if why else 200
         return HealthReport(
-            status="failed" if failed else "ok",
+            status="failed" if why else "ok",
             engine=engine.health,
+            why=why or None,
             models=[
                 ModelHealth(
                     name=model.name,
@@ -94,7 +96,7 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
 
     @router.get("/ready")
     async def ready(response: Response) -> Readiness:
-        """200 once warm-up is over and while there is a place for a new stream, else 503."""
+        """200 once warm-up is over and while one more stream would be admitted, else 503."""
         places = engine.free_places()
         is_ready = engine.health == "ready" and places > 0
         response.status_code = 200 if is_ready else 503

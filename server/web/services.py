@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..engine.engine import Engine
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
+from ..media.workers import Workers
 from .bounded_log import BoundedLog
 from .failed_logins import FailedLogins
 
@@ -18,7 +18,7 @@ class Services:
 
     engine: Engine
     encoders: Encoders
-    encoding: ThreadPoolExecutor
+    workers: Workers
     pictures: PictureReader
     logins: FailedLogins
     log: BoundedLog

@@ -11,7 +11,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from ..engine.hosted_stream import HostedStream
 from ..media.packet_encoder import PacketEncoder
-from ..protocol.errors import StreamError, Timeout
+from ..protocol.errors import EngineFailed, StreamError, Timeout
+from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
 from .handshake import OpenedStream, ready_message, shake_hands
@@ -91,11 +92,15 @@ class Connection:
         try:
             encoder = await PacketEncoder.open(
                 stream.session,
+                opened.codecs,
                 self._services.encoders,
-                self._services.encoding,
+                self._services.workers,
                 self._engine.metrics,
             )
             closed = await self._pump(opened, encoder)
+        except EngineFailed as error:
+            stream.session.fail(error)
+            raise
         finally:
             if stream.viewer is self:
                 failure = stream.session.failure
@@ -127,6 +132,8 @@ class Connection:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
+            # what they raised leads back to this frame
+            del reader, writer
 
     async def _write(
         self, opened: OpenedStream, encoder: PacketEncoder, sent: Callable[[], None]
@@ -141,10 +148,10 @@ class Connection:
         self._told = True
         while True:
             if self._ended is not None:
-                raise self._ended
+                raise self._ended.anew()
             item = session.next_output(self._engine.now_s())
             if item is None and session.failure is not None:
-                raise session.failure
+                raise session.failure.anew()
             if item is None:
                 sent()
                 await self._output.wait()
@@ -159,9 +166,10 @@ class Connection:
         self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame
     ) -> None:
         session, metrics = stream.session, self._engine.metrics
-        if isinstance(item, VideoFrame) and (change := await encoder.renewed()) is not None:
-            await self._socket.say(change)
         packets = await encoder.encode(item)
+        while isinstance(packets, VideoFormat):
+            await self._socket.say(packets)
+            packets = await encoder.encode(item)
         for data in packets:
             if self._ended is not None:
                 return

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import json
 import re
+import signal
+import subprocess
+import sys
+import threading
 import tomllib
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rollcast.server.cli.app import main
+from rollcast.server.config import ServerConfig
 from rollcast.server.metrics import Metrics
+from rollcast.server.web.app import END_S
+
+from ..server.running import running
 
 ROOT = Path(__file__).parents[2]
+DIGEST = "@sha256:[0-9a-f]{64}"
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
+
+
+def script(name: str) -> Any:
+    """A program of the folder, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docker" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+health = script("health")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
@@ -51,8 +75,52 @@ def test_both_kinds_are_there() -> None:
 
 def test_base_images_are_pinned(dockerfile: Path) -> None:
     for base in arguments_of(instructions(dockerfile), "FROM"):
-        assert re.search(r":[\w.-]*\d+\.\d+\.\d+[\w.-]*( AS \w+)?$", base), base
+        assert re.search(rf":[\w.-]*\d+\.\d+\.\d+[\w.-]*{DIGEST}( AS \w+)?$", base), base
         assert "latest" not in base
+    assert len({base.split()[0] for base in arguments_of(instructions(dockerfile), "FROM")}) == 1
+
+
+def locked(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes of each package of a file that images install."""
+    text = (ROOT / "docker" / name).read_text().replace("\\\n", "")
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            package, _, rest = line.partition("==")
+            version = rest.split()[0].rstrip(";")
+            found[package] = version, re.findall(r"--hash=sha256:([0-9a-f]{64})(?= |$)", line)
+    return found
+
+
+def test_every_file_that_images_fetch_has_a_hash() -> None:
+    for name in ("locked.txt", "locked-torch.txt"):
+        assert all(hashes for _, hashes in locked(name).values())
+    assert "torch" not in locked("locked.txt") and "torch" in locked("locked-torch.txt")
+
+
+def test_images_have_the_versions_that_are_developed_with() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines)
+    packages = locked("locked.txt") | locked("locked-torch.txt")
+    for name, (version, _) in packages.items():
+        if not name.startswith(("cuda-", "nvidia-", "colorama")):
+            assert pinned[name] == version, name
+    for project in ("pyproject.toml", "client/pyproject.toml"):
+        needs = tomllib.loads((ROOT / project).read_text())["project"]["dependencies"]
+        names = {re.split(r"[^\w-]", need)[0] for need in needs} - {"rollcast-client"}
+        assert names <= packages.keys(), "run make lock"
+
+
+def test_nothing_is_installed_without_its_hash(dockerfile: Path) -> None:
+    """Our own code apart, which needs nothing more, and torch from an index that is named."""
+    for step in arguments_of(instructions(dockerfile), "RUN"):
+        for command in re.findall(r"pip install [^;&]*", step):
+            ours = "--no-deps --no-build-isolation ./client ." in command
+            other_torch = command.split()[2:] == [
+                *("--no-deps", "--constraint", "constraints.txt", "torch")
+            ]
+            assert ours or other_torch or "--require-hashes" in command, command
+            assert not other_torch or "PIP_EXTRA_INDEX_URL" in step
 
 
 def test_runs_as_a_user_of_its_own(dockerfile: Path) -> None:
@@ -63,10 +131,11 @@ def test_runs_as_a_user_of_its_own(dockerfile: Path) -> None:
 
 def test_health_is_watched_on_a_route_that_exists(dockerfile: Path) -> None:
     (check,) = arguments_of(last_stage(dockerfile), "HEALTHCHECK")
-    command = json.loads(check.partition("CMD ")[2])
-    route = re.search(r"http://127\.0\.0\.1:8000(/\w+)", command[-1])
-    assert route
-    assert f'"{route[1]}"' in (ROOT / "server" / "web" / "rest.py").read_text()
+    assert json.loads(check.partition("CMD ")[2]) == ["python", "/opt/rollcast/health.py"]
+    copied = arguments_of(last_stage(dockerfile), "COPY")
+    assert "docker/health.py /opt/rollcast/health.py" in copied
+    script = (ROOT / "docker" / "health.py").read_text()
+    assert '/health"' in script and '"/health"' in (ROOT / "server/web/rest.py").read_text()
 
 
 def test_our_folders_never_shadow_distributions(dockerfile: Path) -> None:
@@ -119,11 +188,64 @@ def test_compose_is_pinned_private_and_needs_a_token() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
         assert not service["image"].endswith(":latest")
         assert ":" in service["image"]
+        assert "build" in service or re.search(f"{DIGEST}$", service["image"])
     ours = compose()["services"]["rollcast"]
     assert ":?" in ours["environment"]["ROLLCAST_TOKEN"]
-    assert ours["read_only"]
-    assert ours["cap_drop"] == ["ALL"]
     assert (ROOT / "docker" / ours["build"]["context"] / ours["build"]["dockerfile"]).exists()
+
+
+def test_no_service_can_take_the_machine_or_write_to_its_image() -> None:
+    for name, service in compose()["services"].items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["mem_limit"] == service["memswap_limit"], name
+        assert 0 < service["pids_limit"] <= 1024, name
+        assert 1024 < service["ulimits"]["nofile"] <= 65_536, name
+        assert all("size=" in place for place in service["tmpfs"]), name
+
+
+def test_a_server_that_stays_unwell_is_started_again() -> None:
+    ours = compose()["services"]["rollcast"]
+    assert ours["init"], "nothing can kill the first process of a container from within it"
+    check = ours["healthcheck"]
+    assert check["test"][:3] == ["CMD", "python", "/opt/rollcast/health.py"]
+    assert "--end" in check["test"] and ours["restart"] == "unless-stopped"
+    within_s = float(check["test"][check["test"].index("--within") + 1])
+    assert within_s + 2 * health.STOP_S < float(check["timeout"].removesuffix("s"))
+    assert float(ours["stop_grace_period"].removesuffix("s")) > ServerConfig().drain_s + END_S
+
+
+def test_the_health_check_finds_the_port() -> None:
+    for words, port in (
+        (["rollcast", "serve"], 8000),
+        (["rollcast", "serve", "--port", "9000", "--no-open"], 9000),
+        (["rollcast", "serve", "--port=9001"], 9001),
+    ):
+        assert health.port_of(words) == port
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_health_check_says_what_the_server_says(tls: bool, tmp_path: Path) -> None:
+    settings = {"self_signed": True, "state_dir": tmp_path} if tls else {}
+    async with running(**settings) as server:
+        assert await asyncio.to_thread(health.works, server.port)
+        server.engine.mind(lambda: "something hangs")
+        assert not await asyncio.to_thread(health.works, server.port)
+    assert not health.works(server.port)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_the_health_check_ends_a_process(stubborn: bool) -> None:
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN);" if stubborn else ""
+    code = f"import signal, time; {ignore} print(flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        waiting = threading.Thread(target=process.wait)
+        waiting.start()
+        health.end(process.pid, stop_s=2.0)
+        waiting.join(60)
+        assert process.returncode == -(signal.SIGKILL if stubborn else signal.SIGTERM)
 
 
 def test_prometheus_reads_our_server_and_our_metrics() -> None:
@@ -137,5 +259,7 @@ def test_prometheus_reads_our_server_and_our_metrics() -> None:
 
 
 def test_mounted_files_exist() -> None:
+    named = compose()["volumes"]
     for volume in compose()["services"]["prometheus"]["volumes"]:
-        assert (ROOT / "docker" / volume.split(":")[0]).is_file()
+        source = volume.split(":")[0]
+        assert source in named or (ROOT / "docker" / source).is_file()

@@ -17,6 +17,7 @@ import simplejpeg
 from websockets.asyncio.client import ClientConnection, connect
 
 from rollcast.models.contract import Model
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.test_pattern import FPS, TestPattern
 from rollcast.server.config import ServerConfig
@@ -91,8 +92,11 @@ async def running(
 
 def in_threads(load: Callable[[], Sequence[Model]], names: Sequence[str]) -> list[ModelHost]:
     """Hosts that run models in this process, loaded in the first one's thread."""
-    loaded = cache(load)
-    return [ModelHost(name, lambda k=k: Sequential(loaded()[k])) for k, name in enumerate(names)]
+    loaded, backoff = cache(load), Backoff(first_s=60.0, most_s=60.0)
+    return [
+        ModelHost(name, lambda k=k: Sequential(loaded()[k]), backoff=backoff)
+        for k, name in enumerate(names)
+    ]
 
 
 async def until(condition: Callable[[], bool], limit_s: float = WAIT_S) -> None:

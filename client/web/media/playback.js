@@ -8,7 +8,7 @@ import { Figures } from "./figures.js";
 import { Player } from "./player.js";
 
 /**
- * @import { SessionReady } from "../net/messages.js"
+ * @import { Codec, SessionReady } from "../net/messages.js"
  * @import { Packet } from "../net/protocol.js"
  * @import { Stage } from "./stage.js"
  *
@@ -33,7 +33,7 @@ export class Playback {
     this.figures = new Figures();
     this.audioOut = new AudioOut();
     this.player = new Player({
-      openDecoder: (ready, events) => openDecoder(ready.codec, ready.codec_string, events),
+      openDecoder,
       paint: (picture) => stage.paint(picture),
       onShown: ({ chunk, serverMs }, nowMs) => this._shown(chunk, serverMs, nowMs),
       sendAck: (ack) => hooks.send({ type: "ack", ...ack }),
@@ -67,6 +67,11 @@ export class Playback {
     if (ready.resumed) return;
     this.serverClock.reset();
     this.figures.forget();
+  }
+
+  /** What comes from here on is of another codec. @param {Codec} codec @param {string} codecString */
+  changeCodec(codec, codecString) {
+    this.player.changeCodec(codec, codecString);
   }
 
   /** @param {Packet} packet */

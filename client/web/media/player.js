@@ -10,13 +10,13 @@ import { FrameQueue } from "./frame-queue.js";
 import { MediaClock } from "./media-clock.js";
 
 /**
- * @import { SessionReady } from "../net/messages.js"
+ * @import { Codec, SessionReady } from "../net/messages.js"
  * @import { Packet } from "../net/protocol.js"
  * @import { Decoder, DecoderEvents, Picture } from "./decoder.js"
  * @import { Frame } from "./frame-queue.js"
  *
  * @typedef {object} PlayerHooks
- * @property {(ready: SessionReady, events: DecoderEvents) => Decoder} openDecoder
+ * @property {(codec: Codec, codecString: string, events: DecoderEvents) => Decoder} openDecoder
  * @property {(picture: Picture) => void} paint
  * @property {(frame: Frame<Picture>, nowMs: number) => void} onShown
  * @property {(ack: {playhead_us: number, last_seq: number, decode_queue: number, dropped: number}) => void} sendAck
@@ -69,14 +69,25 @@ export class Player {
    * @param {SessionReady} ready
    */
   start(ready) {
-    this._decoder?.close();
-    this._packets = [];
     this._frames.clear();
-    this._waitForKey = this._started = false;
+    this._started = false;
     this._frameUs = 1e6 / ready.fps;
     if (!ready.resumed || this.lastSeq < 0) this.clock.reset();
     if (!ready.resumed) this.lastSeq = -1;
-    this._decoder = this._hooks.openDecoder(ready, {
+    this.changeCodec(ready.codec, ready.codec_string);
+  }
+
+  /**
+   * The next packets are of this codec, beginning with a key frame; what was not decoded is left out.
+   *
+   * @param {Codec} codec
+   * @param {string} codecString
+   */
+  changeCodec(codec, codecString) {
+    this._decoder?.close();
+    this._packets = [];
+    this._waitForKey = false;
+    this._decoder = this._hooks.openDecoder(codec, codecString, {
       onPicture: (picture, packet) => this._decoded(picture, packet),
       onNeedKey: () => this._askKey(),
       onGiveUp: () => this._hooks.onGiveUp(),

@@ -346,7 +346,7 @@ export interface SessionInfo {
   grace_s: number;
 }
 
-/** The video goes on with another encoder: how to decode the packets of this generation. */
+/** The video goes on with another encoder: how to decode the packets of this generation. `message`, for people, says why if the encoder before it failed. */
 export interface VideoFormat {
   type: "video.format";
   generation: number;
@@ -354,6 +354,7 @@ export interface VideoFormat {
   codec_string: string;
   width: number;
   height: number;
+  message?: string | null;
 }
 
 /** A control takes effect with this chunk, at this media time. */

@@ -12,19 +12,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
-from rollcast.kernels.axis_rotations import AxisRotations
 from rollcast.kernels.key_rotation.key_rotation import rotate_keys
 from rollcast.kernels.key_rotation.reference import rotate_keys_ref
 from rollcast.kernels.ring_plan import Span, spans_of
 
+from ..rotations import rotations
+
 LIMITS = {torch.float32: 2e-6, torch.float16: 5e-4}
-
-
-def rotations(dim: int, rows: int, columns: int, places: int, device: torch.device):
-    grid = dim // 6
-    frame = dim // 2 - 2 * grid
-    angles = 6.3 * torch.rand((rows + columns) * grid + places * frame, device=device)
-    return AxisRotations(angles.cos(), angles.sin(), rows, columns, frame, grid)
 
 
 @settings(deadline=None, max_examples=25)

@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
-from rollcast.kernels.axis_rotations import AxisRotations
 from rollcast.kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from rollcast.kernels.norm_rope_write.reference import norm_rope_write_ref
 from rollcast.kernels.ring_plan import FrameWrite
 
-
-def rotations(dim: int, rows: int, columns: int, places: int, device: torch.device):
-    grid = dim // 6
-    frame = dim // 2 - 2 * grid
-    angles = 6.3 * torch.rand((rows + columns) * grid + places * frame, device=device)
-    return AxisRotations(angles.cos(), angles.sin(), rows, columns, frame, grid)
+from ..rotations import rotations
 
 
 @settings(deadline=None, max_examples=20)

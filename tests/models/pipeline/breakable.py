@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from rollcast.models.contract import Chunk, Controls
-from rollcast.models.test_pattern import TestPattern
+from rollcast.models.contract import Chunk, Controls, StreamRequest
+from rollcast.models.test_pattern import TestPattern, TestPatternState
 
 POISON = "poison "
 """A prompt that begins so does what its second word says."""
@@ -32,6 +32,31 @@ class Spawning(TestPattern):
         super().__init__()
         code = "import time; time.sleep(60)"
         self.child = subprocess.Popen([sys.executable, "-c", code], close_fds=False)
+
+
+class Hangs(TestPattern):
+    """Hangs where it is told to while `path` is there; its heart beats all the same."""
+
+    def __init__(self, where: str, path: str) -> None:
+        self._where, self._path = where, path
+        self._hang("make")
+        super().__init__()
+
+    def start(self, request: StreamRequest) -> TestPatternState:
+        self._hang("start")
+        return super().start(request)
+
+    def snapshot(self, state: object) -> bytes:
+        self._hang("snapshot")
+        return super().snapshot(state)
+
+    def restore(self, data: bytes) -> TestPatternState:
+        self._hang("restore")
+        return super().restore(data)
+
+    def _hang(self, where: str) -> None:
+        while where == self._where and Path(self._path).exists():
+            time.sleep(0.05)
 
 
 def break_by(how: str) -> None:

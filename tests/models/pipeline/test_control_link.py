@@ -1,15 +1,11 @@
-"""The link between executor and stage: what is no message is refused, and so is who has no key."""
+"""The link between executor and stage: what is no message is refused."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +20,9 @@ from rollcast.models.contract import Controls, ModelInfo, ModelInputs, StreamReq
 from rollcast.models.pipeline.control_link import (
     BadMessage,
     ControlLink,
-    WrongKey,
-    authenticate,
     link_to_executor,
     link_to_stage,
 )
-from rollcast.models.pipeline.launchers import Listener, as_connection, connect
 from rollcast.models.pipeline.messages import (
     Assign,
     Assigned,
@@ -40,6 +33,7 @@ from rollcast.models.pipeline.messages import (
     Drop,
     FromStage,
     MadeChunk,
+    Meeting,
     ModelSpec,
     Open,
     Ready,
@@ -55,7 +49,6 @@ from rollcast.models.pipeline.messages import (
 )
 from rollcast.models.pipeline.stage_plan import Costs, StagePlan
 
-KEY = b"secret"
 FRAMES = np.arange(2 * 4 * 8 * 3, dtype=np.uint8).reshape(2, 4, 8, 3)
 SOUND = np.array([-32768, 0, 7], np.int16)
 NO_SOUND = np.zeros(0, np.int16)
@@ -79,7 +72,13 @@ Ends = tuple[ControlLink[FromStage, ToStage], ControlLink[ToStage, FromStage]]
 @pytest.mark.parametrize(
     "message",
     [
-        Setup(1, 2, "file:///r", ModelSpec("a:b", {"steps": 4, "folder": "x"}), Costs(0, (1,), 2)),
+        Setup(
+            1,
+            2,
+            ModelSpec("a:b", {"steps": 4, "folder": "x"}),
+            Meeting(("first", 29401), b"\xff key", "0f"),
+            Costs(0, (1,), 2),
+        ),
         Assign(StagePlan(((0, 1), ()), 1), 7, 4),
         Open("a.0", StreamRequest(seed=2**63, scene="s", prompt="p", picture=b"\xff\xd8")),
         Close("a.0"),
@@ -184,7 +183,7 @@ def test_any_fields_are_a_message_or_a_bad_one(name: str, fields: dict[str, Any]
 
 def test_what_would_take_all_memory_or_all_of_the_stack_is_a_bad_message() -> None:
     deep = b"\x91" * 30_000 + b"\xc0"
-    arguments = {"type": "Setup", "rank": 0, "world": 1, "rendezvous": ""}
+    arguments = {"type": "Setup", "rank": 0, "world": 1}
     given_bytes(b"\xdd\xff\xff\xff\xff")
     given_bytes(deep)
     head = msgspec.msgpack.encode({**arguments, "model": {"factory": "a", "arguments": {"x": 0}}})
@@ -250,7 +249,7 @@ def test_only_sound_and_frames_can_be_sent(ends: Ends) -> None:
     executor, _ = ends
     spec = ModelSpec("a:b", {"weights": np.zeros(3)})
     with pytest.raises(NotImplementedError, match="arrays are uint8 or int16"):
-        executor.send(Setup(0, 1, "", spec))
+        executor.send(Setup(0, 1, spec))
 
 
 def test_nothing_in_the_pipeline_can_unpickle() -> None:
@@ -270,7 +269,7 @@ def test_nothing_in_the_pipeline_can_unpickle() -> None:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr in ("send", "recv"):
                     called_on = ast.unparse(node.func.value)
-                    # messages through a `ControlLink`, and tensors through torch.distributed
+                    # messages through a `ControlLink`, and tensors through NCCL
                     assert called_on in SENDERS, (path, node.lineno, called_on)
                 assert node.func.attr not in ("allow_pickle", "recv_into"), (path, node.lineno)
                 bad = [word.arg for word in node.keywords if word.arg == "allow_pickle"]
@@ -282,163 +281,3 @@ SENDERS = {
     "self", "self._pool", "member.link", "self._link", "heartbeat", "self._heartbeat", "dist",
     "self._links",
 }  # fmt: skip
-
-
-# Keys.
-
-
-def pair() -> tuple[Connection, Connection]:
-    ours, theirs = socket.socketpair()
-    return as_connection(ours), as_connection(theirs)
-
-
-class Answer(threading.Thread):
-    """One side's handshake; `told` is the peer's name or what was raised."""
-
-    def __init__(self, connection: Connection, key: bytes, name: str) -> None:
-        super().__init__(daemon=True)
-        self._given = connection, key, name
-        self.told: str | Exception = ""
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.told = authenticate(*self._given)
-        except (WrongKey, EOFError, OSError) as error:
-            self.told = error
-
-
-def test_both_sides_learn_each_others_names() -> None:
-    ours, theirs = pair()
-    with ours, theirs:
-        other = Answer(theirs, KEY, "stage 1")
-        assert authenticate(ours, KEY, "executor") == "stage 1"
-        other.join(5)
-        assert other.told == "executor"
-
-
-@pytest.mark.parametrize("keys", [(KEY, b"guess"), (b"", KEY), (KEY + b"\0", KEY + b"\1")])
-def test_a_wrong_key_is_noticed_on_both_sides(keys: tuple[bytes, bytes]) -> None:
-    ours, theirs = pair()
-    with ours, theirs:
-        other = Answer(theirs, keys[1], "stage 1")
-        with pytest.raises(WrongKey):
-            authenticate(ours, keys[0], "executor")
-        other.join(5)
-        assert isinstance(other.told, WrongKey)
-
-
-def test_our_own_challenge_is_not_answered() -> None:
-    """Neither as it is, nor under another name, nor cut short."""
-    for spoil in (
-        lambda hello: hello,
-        lambda hello: hello[:32] + b"stage 1",
-        lambda hello: hello[:31],
-        lambda hello: b"",
-    ):
-        ours, theirs = pair()
-        with ours, theirs:
-            victim = Answer(ours, KEY, "executor")
-            theirs.send_bytes(spoil(theirs.recv_bytes()))
-            victim.join(5)
-            assert isinstance(victim.told, WrongKey)
-            assert not theirs.poll(0), "not even an answer to it"
-
-
-def test_an_answer_cannot_be_got_from_the_same_side_on_another_connection() -> None:
-    """Two connections to one executor: its answer on the second is none on the first."""
-    first, second = pair(), pair()
-    with first[0], first[1], second[0], second[1]:
-        victims = [Answer(each[0], KEY, "executor") for each in (first, second)]
-        challenge = first[1].recv_bytes()
-        second[1].recv_bytes()
-        first[1].send_bytes(bytes(32) + b"executor")
-        second[1].send_bytes(challenge)
-        for victim in victims:
-            victim.join(5)
-            assert isinstance(victim.told, WrongKey)
-
-
-@pytest.mark.parametrize("said", [b"", b"\0\0\0\x20" + bytes(10), b"GET / HTTP/1.1\r\n\r\n", None])
-def test_a_peer_that_leaves_or_talks_otherwise_ends_the_handshake(said: bytes | None) -> None:
-    ours, theirs = socket.socketpair()
-    connection = as_connection(ours)
-    with connection, theirs:
-        if said is not None:
-            theirs.sendall(said)
-            theirs.shutdown(socket.SHUT_WR)
-        begin_s = time.monotonic()
-        with pytest.raises((WrongKey, EOFError, OSError)):
-            authenticate(connection, KEY, "executor")
-        assert time.monotonic() - begin_s < 5
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener(("127.0.0.1", 0), KEY, handshake_s=3.0)
-    yield listener
-    listener.close()
-
-
-def address(listener: Listener) -> tuple[str, int]:
-    return "127.0.0.1", listener.port
-
-
-def test_a_stranger_that_never_answers_keeps_nobody_waiting(listener: Listener) -> None:
-    strangers = [socket.create_connection(address(listener)) for _ in range(5)]
-    begin_s = time.monotonic()
-    friend = connect(address(listener), KEY, "agent 1")
-    with listener.admit("agent 1", 5.0):
-        assert time.monotonic() - begin_s < 2.5, "sooner than the strangers are sent away"
-    friend.close()
-    for stranger in strangers:
-        stranger.close()
-
-
-def test_a_stranger_that_drips_is_sent_away_in_the_end(listener: Listener) -> None:
-    with socket.create_connection(address(listener)) as stranger:
-        stranger.settimeout(5)
-        stranger.recv(100)
-        begin_s = time.monotonic()
-        with pytest.raises(OSError):
-            while time.monotonic() - begin_s < 20:
-                stranger.sendall(b"\0")
-                time.sleep(0.1)
-        assert time.monotonic() - begin_s < 15
-
-
-def test_who_does_not_know_the_key_is_not_let_in(listener: Listener) -> None:
-    with pytest.raises((WrongKey, EOFError, OSError)):
-        connect(address(listener), b"guess", "agent 1")
-    assert listener.take("agent 1") is None
-    with pytest.raises(TimeoutError, match="agent 1 did not come within"):
-        listener.admit("agent 1", 0.1)
-
-
-def test_the_newest_of_a_name_counts(listener: Listener) -> None:
-    first = connect(address(listener), KEY, "stage 1")
-    wait_for(lambda: "stage 1" in listener._inside)
-    older = listener._inside["stage 1"]
-    second = connect(address(listener), KEY, "stage 1")
-    wait_for(lambda: older.closed)
-    inside = listener.take("stage 1")
-    assert inside is not None and listener.take("stage 1") is None
-    inside.send_bytes(b"x")
-    assert second.recv_bytes() == b"x"
-    for each in (first, second, inside):
-        each.close()
-
-
-def wait_for(condition: Any) -> None:
-    end_s = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
-
-
-def test_a_closed_listener_ends_its_thread() -> None:
-    before = set(threading.enumerate())  # those of earlier tests may end meanwhile
-    listener = Listener(("127.0.0.1", 0), KEY)
-    (thread,) = [t for t in threading.enumerate() if t not in before and t.name == "listener"]
-    listener.close()
-    wait_for(lambda: not thread.is_alive())

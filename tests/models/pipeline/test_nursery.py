@@ -31,7 +31,8 @@ class Ward:
         ours, theirs = socket.socketpair()
         ours.settimeout(60)
         with theirs:
-            born = self.nursery.spawn(os.environ, preload, [theirs.fileno()]), ours
+            fd = theirs.fileno()
+            born = self.nursery.spawn(os.environ, preload, [f"--fd={fd}"], [fd]), ours
         self._open.append(born)
         return born
 

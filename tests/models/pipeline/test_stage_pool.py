@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from rollcast.models.pipeline.control_link import ControlLink, link_to_executor
-from rollcast.models.pipeline.launchers import IO_S, as_connection
+from rollcast.models.pipeline.launchers import Inheritance
 from rollcast.models.pipeline.messages import (
     Beat,
     Broken,
@@ -24,6 +24,7 @@ from rollcast.models.pipeline.messages import (
     ToStage,
     Working,
 )
+from rollcast.models.pipeline.patient_connection import IO_S, as_connection
 from rollcast.models.pipeline.stage_pool import Loss, Patience, StagePool
 
 PATIENCE = Patience(silent_s=0.3, start_silent_s=1.2, late_s=0.5)
@@ -36,10 +37,8 @@ class Beside:
         self._ours, self.theirs = Pipe()
         self.late = late
         self.pid = 0
-        self.arena_fd: int | None = None
 
-    def launch(self, arena_fd: int | None) -> None:
-        self.arena_fd = arena_fd
+    def launch(self, shared: Inheritance) -> None: ...
 
     def connect(self) -> Connection | None:
         return None if self.late else self._ours
@@ -50,9 +49,9 @@ class Beside:
 class One:
     """A pool of one stage, and that stage's end of the link."""
 
-    def __init__(self, launcher: Beside) -> None:
+    def __init__(self, launcher: Beside, patience: Patience = PATIENCE) -> None:
         self.launcher = launcher
-        self.pool = StagePool([launcher], ModelSpec("nothing"), patience=PATIENCE)
+        self.pool = StagePool([launcher], ModelSpec("nothing"), patience=patience)
         self.pool.start(None)
         self.stage: ControlLink[ToStage, FromStage] = link_to_executor(launcher.theirs)
 
@@ -94,6 +93,22 @@ def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens(one: One
     assert "stage 0 has been silent" in loss.detail
     assert time.monotonic() - begin_s >= PATIENCE.silent_s - 0.1
     assert one.hear(Beat(0.0)) is loss, "once told, it stays lost"
+
+
+def test_a_start_may_take_longer_than_the_last_one_but_not_for_ever() -> None:
+    patience = Patience(start_s=600.0, restart_s=60.0)
+    limits = [patience.start_limit_s(last) for last in (None, 5.0, 30.0, 500.0)]
+    assert limits == [600.0, 60.0, 150.0, 600.0]
+
+
+def test_a_heart_that_beats_saves_no_start_that_never_ends() -> None:
+    one = One(Beside(), Patience(start_s=0.4))
+    begin_s = time.monotonic()
+    while (loss := one.hear(Beat(0.0))) is None:
+        time.sleep(0.02)
+    assert loss.cause == "hung" and "is not ready" in loss.detail
+    assert time.monotonic() - begin_s >= 0.4
+    one.pool.stop()
 
 
 def test_a_piece_of_work_may_take_as_long_as_others_did_and_a_little_more(one: One) -> None:
@@ -185,7 +200,7 @@ def test_one_that_never_comes_is_lost_and_is_not_waited_for() -> None:
 
 def test_stopping_in_the_middle_of_a_start_leaves_nothing() -> None:
     class Full(Beside):
-        def launch(self, arena_fd: int | None) -> None:
+        def launch(self, shared: Inheritance) -> None:
             raise OSError("no room for another process")
 
     first = Beside()

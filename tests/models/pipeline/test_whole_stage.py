@@ -16,10 +16,11 @@ from rollcast.models.contract import Controls, StreamRequest, TrackEvent
 from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Dropped, Event, Finished, Lost, Restarted, Restarting
 from rollcast.models.pipeline.executor import make_chunk, make_rest
-from rollcast.models.pipeline.launchers import LocalLauncher
+from rollcast.models.pipeline.launchers import Inheritance, LocalLauncher
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.nursery import Nursery
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
+from rollcast.models.pipeline.stage_pool import Patience
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern
 
 from .breakable import POISON
@@ -108,6 +109,28 @@ def test_a_lost_process_is_a_pause_and_nothing_else(
     assert same(done, expected)
 
 
+def test_kills_one_after_the_other_are_a_longer_pause(
+    one: Pipeline, expected: list[np.ndarray]
+) -> None:
+    """Every new process is killed as soon as it is there; no number of them is final."""
+    one.open("a", StreamRequest(seed=1))
+    for controls in pattern_log(CHUNKS):
+        one.submit("a", controls)
+    done: list[Finished] = []
+    killed: set[int] = set()
+    end_s = time.monotonic() + 120
+    while len(done) < CHUNKS:
+        assert time.monotonic() < end_s
+        (pid,) = one.pids
+        if len(killed) < 6 and pid and pid not in killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        done += [event for event in one.poll(0.02) if isinstance(event, Finished)]
+    one.close("a")
+    assert len(killed) == 6
+    assert same(done, expected)
+
+
 def test_what_is_refused_and_what_is_dropped(one: Pipeline) -> None:
     one.open("bad", StreamRequest(scene="mars"))
     one.open("good", StreamRequest(seed=1))
@@ -181,10 +204,10 @@ class Unwilling(LocalLauncher):
 
     willing = True
 
-    def launch(self, arena_fd: int | None) -> None:
+    def launch(self, shared: Inheritance) -> None:
         if not self.willing:
             raise OSError("no room for another process")
-        super().launch(arena_fd)
+        super().launch(shared)
 
 
 def test_a_machine_without_room_for_a_process_is_tried_again() -> None:
@@ -214,6 +237,55 @@ def test_without_room_the_first_start_fails_and_says_why() -> None:
     launcher.willing = False
     with pytest.raises(PipelineFailed, match="no room for another process"):
         Pipeline(SPEC, launchers=[launcher]).start()
+
+
+def test_a_model_that_hangs_while_it_is_made_fails_at_the_first_start(tmp_path: Path) -> None:
+    """Its heart beats: it is noticed by how long the start takes, not by its silence."""
+    (tmp_path / "hang").touch()
+    spec = ModelSpec("breakable:Hangs", {"where": "make", "path": str(tmp_path / "hang")})
+    pipeline = Pipeline(spec, patience=Patience(start_s=2.0))
+    with pytest.raises(PipelineFailed, match=r"stage 0 is not ready \d\.\d s after its start"):
+        pipeline.start()
+    assert not pipeline.running
+
+
+@pytest.mark.parametrize("where", ["make", "start", "snapshot", "restore"])
+def test_a_model_that_hangs_anywhere_is_started_until_it_works(
+    expected: list[np.ndarray], tmp_path: Path, where: str
+) -> None:
+    """Whatever it does for a stream, or to be made again."""
+    hang = tmp_path / "hang"
+    spec = ModelSpec("breakable:Hangs", {"where": where, "path": str(hang)})
+    patience = Patience(silent_s=30.0, late_s=3.0, restart_s=3.0)
+    pipeline = Pipeline(spec, patience=patience, backoff=Backoff(first_s=0.1))
+    try:
+        pipeline.start()
+        pipeline._pool.longest_part_s = pipeline.start_s = 0.1
+        log, done, told = pattern_log(CHUNKS), list[Finished](), list[Event]()
+        if where == "start":
+            hang.touch()
+        pipeline.open("a", StreamRequest(seed=1))
+        before = {"make": 15, "start": 0, "snapshot": 15, "restore": 16}[where]
+        done += [f for controls in log[:before] for f in make_chunk(pipeline, "a", controls)]
+        done += make_rest(pipeline)
+        if where == "restore":
+            saved(pipeline, "a")
+        hang.touch()
+        for controls in log[before:]:
+            pipeline.submit("a", controls)
+        if where in ("make", "restore"):
+            os.kill(pipeline.pids[0], signal.SIGKILL)
+        end_s = time.monotonic() + 120
+        while len(done) < CHUNKS:
+            assert time.monotonic() < end_s, told
+            for event in pipeline.poll(0.05):
+                (done if isinstance(event, Finished) else told).append(event)  # type: ignore[arg-type]
+            if any(isinstance(event, Restarting) and event.cause == "hung" for event in told):
+                hang.unlink(missing_ok=True)
+    finally:
+        pipeline.stop()
+    assert same(done, expected)
+    assert isinstance(told[-1], Restarted) and not any(isinstance(each, Lost) for each in told)
 
 
 def test_it_cannot_run_in_stages() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 from rollcast.models.contract import Chunk, Controls
@@ -35,6 +37,18 @@ class FaultyPattern(TestPattern):
 
     def step(self, state: Any, controls: Controls) -> Chunk:
         self._fuse.check()
+        return super().step(state, controls)
+
+
+class Paced(TestPattern):
+    """The test pattern whose step takes as many seconds more as a file says."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = Path(path)
+
+    def step(self, state: Any, controls: Controls) -> Chunk:
+        time.sleep(float(self._path.read_text() or 0))
         return super().step(state, controls)
 
 

@@ -6,12 +6,15 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
 from rollcast.models.contract import Chunk, Controls, Model, StreamRequest
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.events import Finished, Lost
 from rollcast.models.pipeline.executor import Executor
 from rollcast.models.pipeline.messages import ModelSpec
@@ -23,13 +26,17 @@ from rollcast.server.engine.model_host import Failed, HostEvent, ModelHost, Read
 from ..running import FailingPattern
 
 WAIT_S = 60.0
+BACKOFF = Backoff(first_s=600.0, most_s=600.0)
+HANGS = ModelSpec("signal:sigwait", {"sigset": [1]})
 BARS = StreamRequest(seed=1, scene="bars")
 
 
 @contextmanager
-def started(make: Callable[[], Executor]) -> Iterator[tuple[ModelHost, queue.Queue[HostEvent]]]:
+def started(
+    make: Callable[[], Executor], backoff: Backoff = BACKOFF
+) -> Iterator[tuple[ModelHost, queue.Queue[HostEvent]]]:
     events: queue.Queue[HostEvent] = queue.Queue()
-    host = ModelHost("test-pattern", make)
+    host = ModelHost("test-pattern", make, backoff=backoff)
     host.start(events.put)
     try:
         yield host, events
@@ -144,6 +151,65 @@ def test_a_process_whose_model_cannot_be_made_is_told() -> None:
         failed = heard(events)
         assert isinstance(failed, Failed) and "absent" in failed.reason
         assert "Traceback" in failed.detail
+
+
+def test_no_failure_is_final() -> None:
+    """It is made again and serves new streams; what was asked for lost ones is forgotten."""
+    made: list[int] = []
+
+    def make() -> Executor:
+        made.append(len(made))
+        if len(made) == 2:
+            raise MemoryError
+        return Sequential(FailingPattern())
+
+    with started(make, Backoff(first_s=0.2)) as (host, events):
+        assert isinstance(heard(events), Ready)
+        host.open("a", BARS)
+        host.submit("a", Controls())
+        assert isinstance(heard(events), Finished)
+        host.submit("a", Controls(prompt="break"))
+        assert isinstance(heard(events), Failed)
+        host.submit("a", Controls())
+        host.close("a")
+        failed = heard(events)
+        assert isinstance(failed, Failed) and "MemoryError" in failed.reason
+        assert isinstance(heard(events), Ready)
+        host.open("b", BARS)
+        host.submit("b", Controls())
+        finished = heard(events)
+        assert isinstance(finished, Finished)
+        assert (finished.stream, finished.chunk.index) == ("b", 0)
+
+
+def test_a_host_is_stopped_while_it_pauses() -> None:
+    def make() -> Executor:
+        raise OSError("no weights")
+
+    begin_s = time.monotonic()
+    with started(make, Backoff(first_s=600.0, most_s=600.0)) as (_, events):
+        assert isinstance(heard(events), Failed)
+    assert not any(thread.name == "model-test-pattern" for thread in threading.enumerate())
+    assert time.monotonic() - begin_s < WAIT_S
+
+
+def test_a_host_is_stopped_while_its_model_hangs_at_the_start() -> None:
+    """Neither its process nor its thread is left."""
+    pipelines: list[Pipeline] = []
+
+    def make() -> Executor:
+        pipelines.append(Pipeline(HANGS))
+        return pipelines[-1]
+
+    with started(make) as (host, events):
+        while not (pipelines and pipelines[0].pids and pipelines[0].pids[0]):
+            time.sleep(0.02)
+        (pid,) = pipelines[0].pids
+        time.sleep(0.5)
+        assert events.empty()
+        assert host.next_s(0.0, 0) is None
+    assert not Path(f"/proc/{pid}").exists()
+    assert not any(thread.name == "model-test-pattern" for thread in threading.enumerate())
 
 
 def test_stopping_waits_for_what_was_asked_before() -> None:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from rollcast.server.engine.scheduler import Candidate, ModelLoad, admit, capacity, pick
+from rollcast.server.engine.scheduler import (
+    Candidate,
+    ModelLoad,
+    admit,
+    capacity,
+    free_places,
+    pick,
+)
 from rollcast.server.protocol.errors import Capacity
 
 FAST = ModelLoad(step_s=0.016, chunk_s=0.16)
@@ -49,6 +56,19 @@ def test_streams_of_different_models_share_the_machine() -> None:
     admit(FAST, [HALF], max_sessions=None, frees_in_s=None)
     with pytest.raises(Capacity):
         admit(HALF, [FAST] * 5, max_sessions=None, frees_in_s=None)
+
+
+@pytest.mark.parametrize("load", [FAST, HALF, SLOW])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_free_places_are_those_that_would_be_given(load: ModelLoad, limit: int | None) -> None:
+    running: list[ModelLoad] = []
+    for free in range(free_places(load, [], max_sessions=limit), 0, -1):
+        assert free_places(load, running, max_sessions=limit) == free
+        admit(load, running, max_sessions=limit, frees_in_s=None)
+        running.append(load)
+    assert free_places(load, running, max_sessions=limit) == 0
+    with pytest.raises(Capacity):
+        admit(load, running, max_sessions=limit, frees_in_s=None)
 
 
 def test_a_set_limit_replaces_the_measured_one() -> None:

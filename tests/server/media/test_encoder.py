@@ -125,9 +125,26 @@ def test_odd_sizes_are_padded(codec: str) -> None:
 def test_the_clients_first_usable_codec_is_chosen() -> None:
     encoders = Encoders(h264_backends=("libx264",))
     assert encoders.codecs == ("h264", "vp8", "jpeg")
-    assert encoders.choose(["av1", "jpeg", "h264"]) == "jpeg"
+    assert encoders.choose(["av1", "jpeg", "h264"], 0.0) == ("jpeg", "h264")
     with pytest.raises(UnsupportedCodec, match="only h264, vp8, jpeg"):
-        encoders.choose(["av1"])
+        encoders.choose(["av1"], 0.0)
+
+
+def test_a_codec_that_fails_comes_last_and_one_that_fails_always_is_not_offered() -> None:
+    encoders = Encoders(h264_backends=("libx264",))
+    encoders.failures.failed("h264", 100.0)
+    assert encoders.choose(["h264", "jpeg"], 101.0) == ("jpeg", "h264")
+    assert encoders.choose(["h264", "jpeg"], 100.0 + 5.1) == ("h264", "jpeg"), "it is tried again"
+    for at_s in (106.0, 117.0):
+        encoders.failures.failed("h264", at_s)
+    assert encoders.choose(["h264", "jpeg"], 118.0) == ("jpeg",)
+    assert encoders.usable(118.0) == ("vp8", "jpeg")
+    with pytest.raises(UnsupportedCodec, match="only vp8, jpeg"):
+        encoders.choose(["h264"], 118.0)
+    assert encoders.choose(["h264"], 117.0 + 20.1) == ("h264",)
+    encoders.failures.worked("h264")
+    encoders.failures.failed("h264", 200.0)
+    assert encoders.choose(["h264"], 200.0) == ("h264",), "it had worked since"
 
 
 def test_backends_that_do_not_open_are_not_offered() -> None:

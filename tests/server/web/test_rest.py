@@ -29,6 +29,18 @@ async def test_health_and_readiness_follow_the_model() -> None:
         ready = await get(server, "/ready")
         assert ready.status_code == 200
         assert ready.json() == {"ready": True, "engine": "ready", "sessions": 0, "places": 2}
+        async with viewing(server.ws):
+            one = await get(server, "/ready")
+            assert (one.status_code, one.json()["places"]) == (200, 1)
+            async with viewing(server.ws):
+                full = await get(server, "/ready")
+                assert full.status_code == 503
+                assert full.json() == {
+                    "ready": False,
+                    "engine": "ready",
+                    "sessions": 2,
+                    "places": 0,
+                }
 
 
 async def test_health_says_why_it_is_red() -> None:

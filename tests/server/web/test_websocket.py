@@ -270,9 +270,25 @@ async def test_a_broken_invariant_is_a_failure_not_a_silence(
 
     async with running() as server, viewing(server.ws) as viewer:
         await viewer.wait_frames(4)
-        monkeypatch.setattr("rollcast.server.session.session.Session.tick", broken)
-        assert await viewer.wait_closed() == 4500
-        assert detail(server) == "AssertionError: a broken promise"
+        with monkeypatch.context() as patch:
+            patch.setattr("rollcast.server.session.session.Session.tick", broken)
+            assert await viewer.wait_closed() == 4500
+        assert server.engine.health == "ready"
+        async with viewing(server.ws) as another:
+            await another.wait_frames(4)
+
+
+async def test_a_loop_that_fails_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    async with running() as server, viewing(server.ws) as viewer:
+        with monkeypatch.context() as patch:
+            patch.setattr("rollcast.server.engine.driver.Driver.submit_due", broken)
+            await until(lambda: server.engine.health == "failed")
+        await until(lambda: server.engine.health == "ready")
+        count = len(viewer.video)
+        await viewer.wait_frames(count + 8)
 
 
 async def test_a_model_that_cannot_be_loaded_is_a_failure_not_a_silence() -> None:

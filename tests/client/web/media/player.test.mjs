@@ -48,7 +48,7 @@ class HandDecoder {
 function setUp() {
   const world = { nowMs: 0, painted: [], acks: [], keysAsked: 0, decoders: [], shown: [] };
   world.player = new Player({
-    openDecoder: (_ready, events) => world.decoders[world.decoders.push(new HandDecoder(events)) - 1],
+    openDecoder: (_codec, _codecString, events) => world.decoders[world.decoders.push(new HandDecoder(events)) - 1],
     paint: (picture) => world.painted.push(picture.seq),
     onShown: (frame, nowMs) => world.shown.push({ seq: frame.seq, nowMs }),
     sendAck: (ack) => world.acks.push({ ...ack, nowMs: world.nowMs }),
@@ -96,6 +96,21 @@ test("every painted picture is given back, once", () => {
   world.burst(0);
   world.refreshUntil(300);
   assert.deepEqual(world.decoders[0].pictures.map(({ closed }) => closed), [1, 1, 1, 1]);
+});
+
+test("another codec in mid-stream gets a decoder of its own, and time goes on", () => {
+  const world = setUp();
+  world.burst(0);
+  world.refreshUntil(100);
+  world.player.push(packet(4));
+  world.player.changeCodec("vp8", "vp8");
+  assert.equal(world.decoders.length, 2);
+  assert.ok(world.decoders[0].closed);
+  world.player.push(packet(5, { key: true, generation: 1 }));
+  world.player.push(packet(6, { generation: 1 }));
+  assert.deepEqual(world.decoders[1].taken.map(({ seq }) => seq), [5, 6]);
+  world.refreshUntil(500);
+  assert.deepEqual(world.painted, [0, 1, 2, 3, 5, 6]);
 });
 
 test("the decoder is fed only a little ahead of what is shown", () => {

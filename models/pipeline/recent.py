@@ -1,0 +1,29 @@
+"""What a figure was of late: the median of its latest values."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+_WINDOW = 31
+# what was measured first counts as much as so many values: one slow chunk says nothing
+_TRUST = 5
+
+
+class Recent:
+    """Follows a figure both ways, and no single value however large moves it far.
+
+    `first` is what it is taken for until there are others.
+    """
+
+    def __init__(self, first: float) -> None:
+        self._values: deque[float] = deque([first] * _TRUST, _WINDOW)
+
+    @property
+    def value(self) -> float:
+        """Its median."""
+        return statistics.median(self._values)
+
+    def add(self, value: float) -> None:
+        """One more value; the oldest is forgotten."""
+        self._values.append(value)
