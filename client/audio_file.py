@@ -41,7 +41,9 @@ def load_speech(
         raise ValueError(f"{path} has no sound in it ({why}); {_GIVE}")
     if faults.count:
         lasts_s = len(speech) / 2 / rate
-        tell(f"{path} is broken in {faults.places} ({faults.first}); {lasts_s:.1f} s of it are used")
+        tell(
+            f"{path} is broken in {faults.places} ({faults.first}); {lasts_s:.1f} s of it are used"
+        )
     return np.frombuffer(speech, np.int16)
 
 

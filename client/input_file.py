@@ -24,7 +24,7 @@ def open_input(path: Path | str, what: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        file = open(path, "rb")
+        file = Path(path).open("rb")  # noqa: SIM115  closed below, past the errors of opening it
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such {what}: {path}") from error
     except IsADirectoryError as error:

@@ -23,7 +23,12 @@ from av.video.stream import VideoStream
 from .output_file import OutputFile
 
 _TICKS = 90_000
-_LAYOUT = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000", "flush_packets": "1"}
+_LAYOUT = {
+    # the header waits for the first fragment, which says when the sound begins
+    "movflags": "hybrid_fragmented+delay_moov",
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+}
 
 
 class Mp4Writer:
@@ -140,7 +145,7 @@ class Mp4Writer:
 
 
 def _whole_boxes(file: OutputFile) -> int:
-    """How many bytes of an MP4 file are boxes that are all there, a fragment's header with its media.
+    """How many bytes of an MP4 are boxes that are all there, a fragment's header with its media.
 
     A file ends in the middle of one where its disk was full.
     """

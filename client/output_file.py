@@ -1,4 +1,4 @@
-"""A file that is written while it happens: nothing is replaced unasked, nothing that came is lost."""
+"""A file written while it happens: nothing is replaced unasked, nothing that came is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OutputFile:
         self.path = Path(path)
         self._is_new = not (overwrite and self.path.exists())
         try:
-            self._file = open(self.path, "x+b" if self._is_new else "r+b", buffering=0)
+            self._file = self.path.open("x+b" if self._is_new else "r+b", buffering=0)
             mode = os.fstat(self._file.fileno()).st_mode
         except FileExistsError as error:
             raise OutputError(f"{self.path} is there already") from error

@@ -10,7 +10,8 @@ from PIL import Image, ImageCms, ImageOps
 
 BEHIND = (200, 200, 200)
 """What shows through where a picture is transparent."""
-_PROFILED = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_PROFILED = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+"""By what stands in a profile's header: the mode of pictures that it describes."""
 
 
 def as_srgb(image: Image.Image) -> Image.Image:
@@ -56,7 +57,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         # a profile that is broken, or is for another kind of picture, says nothing
         with suppress(ImageCms.PyCMSError, OSError, ValueError, KeyError):
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            mode = _PROFILED[own.profile.xcolor_space]
+            mode = _PROFILED[profile[16:20]]
             if (mode == "CMYK") == (image.mode == "CMYK"):
                 srgb = ImageCms.createProfile("sRGB")
                 source = image if image.mode == mode else _plain(image).convert(mode)

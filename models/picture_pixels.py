@@ -1,4 +1,4 @@
-"""From what a picture file decodes to, to opaque 8-bit sRGB: depth, transparency, colour profile."""
+"""What a picture file decodes to as opaque 8-bit sRGB: its depth, transparency and profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from PIL import Image, ImageCms
 BEHIND = (200, 200, 200)
 """What shows through where a picture is transparent."""
 _SRGB = ImageCms.createProfile("sRGB")
-_MODE_OF_PROFILE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_MODE_OF_PROFILE = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+"""By the four bytes of a profile's header that name what it describes."""
 
 
 def opaque_srgb(image: Image.Image) -> Image.Image:
@@ -46,7 +47,7 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile is not None:
         with suppress(ImageCms.PyCMSError, OSError, ValueError, KeyError):
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            mode = _MODE_OF_PROFILE[own.profile.xcolor_space]
+            mode = _MODE_OF_PROFILE[profile[16:20]]
             if (mode == "CMYK") == (image.mode == "CMYK"):
                 fits = image.convert(mode)
                 done = ImageCms.profileToProfile(fits, own, _SRGB, outputMode="RGB")

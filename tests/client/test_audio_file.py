@@ -7,10 +7,12 @@ import threading
 import tracemalloc
 import wave
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
 
 from rollcast.client.audio_file import load_speech
 
@@ -69,7 +71,7 @@ def test_joined_files_are_one_speech(tmp_path: Path) -> None:
     both = load_speech(INPUTS / "joined.mp3", tell=untold)
     assert 2 * len(half) <= len(both) <= 2 * len(half) + RATE // 5
     loud = np.abs(both.astype(int)) > 1000
-    assert loud[: len(half)].sum() == pytest.approx(loud[-len(half) :].sum(), rel=0.02)
+    assert loud.sum() == pytest.approx(2 * (np.abs(half.astype(int)) > 1000).sum(), rel=0.05)
 
 
 def test_joined_files_may_differ_in_rate_and_channels(tmp_path: Path) -> None:
@@ -94,9 +96,9 @@ def test_what_is_broken_is_left_out_and_told_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_cut_is_read_up_to_there(tmp_path: Path) -> None:
-    for name, codec in (("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.ogg", "libvorbis")):
+    for name, codec in (("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.ogg", "libopus")):
         with av.open(str(tmp_path / name), "w") as container:
-            stream = container.add_stream(codec, rate=RATE)
+            stream = cast(AudioStream, container.add_stream(codec, rate=RATE))
             for number in range(20):
                 sound = tone(0.1, RATE)[None]
                 frame = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")

@@ -29,7 +29,14 @@ def test_what_is_there_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_name_may_be_as_long_and_as_odd_as_the_system_allows(tmp_path: Path) -> None:
-    for name in ("x" * 251 + ".mp4", "12:30:00.mp4", "file:a.mp4", "-.mp4", "ü 微.mp4", "[red].mp4"):
+    for name in (
+        "x" * 251 + ".mp4",
+        "12:30:00.mp4",
+        "file:a.mp4",
+        "-.mp4",
+        "ü 微.mp4",
+        "[red].mp4",
+    ):
         write(tmp_path / name)
         assert (tmp_path / name).read_bytes() == b"new"
 

@@ -125,9 +125,7 @@ def test_a_profile_under_transparency_or_of_another_kind(
 
 
 @pytest.mark.parametrize("name", ["alpha.png", "grey16.png"])
-def test_files_that_came_out_black_or_white(
-    read: Callable[[bytes], np.ndarray], name: str
-) -> None:
+def test_files_that_came_out_black_or_white(read: Callable[[bytes], np.ndarray], name: str) -> None:
     shown = read((INPUTS / name).read_bytes())
     assert close(shown[2, 2], GREY if name == "alpha.png" else (164, 164, 164))
     assert 120 < shown.mean() < 220
