@@ -27,6 +27,7 @@ def host_allowed(host: str | None, config: ServerConfig) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
+    name = name.rstrip(".")
     return name in LOOPBACK_NAMES or name in (config.host.lower(), *config.allowed_hosts)
 
 
@@ -40,7 +41,7 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
             f"this server does not answer to the host {host!r}",
             hint="Use the address the server printed, or add the name to the allowed hosts.",
         )
-    if origin is None or origin in config.allowed_origins:
+    if origin is None or origin.lower() in config.allowed_origins:
         return
     own = (host or "").lower()
     if not own or origin.lower() not in (f"http://{own}", f"https://{own}"):
@@ -51,7 +52,9 @@ def check_token(given: str | None, config: ServerConfig) -> None:
     """Raise Unauthorized unless the token is right or none is needed."""
     if config.token is None:
         return
-    if given is None or not hmac.compare_digest(given.encode(), config.token.encode()):
+    if given is None or not hmac.compare_digest(
+        given.encode("utf-8", "replace"), config.token.encode()
+    ):
         raise Unauthorized("the token is missing or wrong", field="token")
 
 
