@@ -109,9 +109,13 @@ async def _write(stream: Stream, video: Video, seconds: float) -> None:
     ):
         video.writer = writer
         task = progress.add_task(escape(video.file.path.name), total=seconds * 1e6)
+        first = True
         async for media in stream:
             if media.pts_us >= seconds * 1e6:
                 break
+            if first and stream.state is not None:
+                warn_ignored(stream.state.ignored_words or ())
+                first = False
             if isinstance(media, Frame):
                 writer.write_frame(media.image, media.pts_us)
                 progress.update(task, completed=media.pts_us)

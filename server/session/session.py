@@ -51,6 +51,7 @@ class Session:
         self.scene = options.request.scene
         self.prompt = options.request.prompt or ""
         self.seed = options.request.seed
+        self._ignored_words: list[str] = []
         self.generation = 0
         self.attached = True
         self.paused = False
@@ -166,6 +167,8 @@ class Session:
         for answered in answers:
             self.say(answered)
         self.scene = chunk.scene
+        if controls.prompt is not None or self.chunks == 0:
+            self._ignored_words = list(chunk.ignored_words)
         self._obeyed(controls)
         self._ring.push(media)
         self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
@@ -389,6 +392,7 @@ class Session:
             paused=self.paused,
             queued_audio_ms=self._audio.queued_ms,
             scene=self.scene,
+            ignored_words=self._ignored_words or None,
             pts_us=position_us,
         )
         if self._reports.changed(state):
