@@ -12,7 +12,7 @@ from .protocol.limits import MAX_TOKEN_CHARS
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
-_TOKEN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[ -~]+")
 
 
 def host_name(text: str) -> str:
@@ -66,7 +66,7 @@ def usable_token(text: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise ValueError(
             "the token has a character that cannot travel in every place: use letters without "
-            "accents, digits and signs like -._~+/= and no white space"
+            "accents, digits and signs like -._~+/="
         )
     return token
 

@@ -117,7 +117,7 @@ def test_a_token_is_taken_without_the_white_space_around_it() -> None:
 @pytest.mark.parametrize(
     ("token", "why"),
     [("", "empty"), (" \n", "empty"), ("x" * 257, "257"), ("sécret", "every place"),
-     ("two words", "every place"), ("秘密", "every place"), ("a\tb", "every place")],
+     ("秘密", "every place"), ("a\tb", "every place")],
 )  # fmt: skip
 def test_a_token_that_could_not_be_sent_is_refused(token: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):

@@ -23,11 +23,20 @@ export async function supportedCodecs() {
   const codecs = [];
   if ("VideoDecoder" in globalThis) {
     for (const [name, codec] of PROBES) {
-      const { supported } = await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true, colorSpace: COLOUR });
-      if (supported) codecs.push(name);
+      if (await canDecode(codec)) codecs.push(name);
     }
   }
   return [...codecs, "jpeg"];
+}
+
+/** A browser that cannot even say so cannot decode it. @param {string} codec */
+async function canDecode(codec) {
+  try {
+    const { supported } = await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true, colorSpace: COLOUR });
+    return supported === true;
+  } catch {
+    return false;
+  }
 }
 
 /**

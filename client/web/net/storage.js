@@ -1,6 +1,7 @@
-/** What the page remembers: the session of this tab, and the user's preferences. */
+/** What the page remembers: the session and token of this tab, and the user's preferences. */
 
 const SESSION_KEY = "rollcast.session";
+const TOKEN_KEY = "rollcast.token";
 const LEFT_KEY = "rollcast.left";
 const PREFERENCES_KEY = "rollcast.preferences";
 const HISTORY_LENGTH = 12;
@@ -80,6 +81,25 @@ export class SessionStore {
 
   clear() {
     this._stored.set(null);
+  }
+}
+
+/** What lets this tab in, also after a reload. */
+export class TokenStore {
+  /** @param {() => Storage} [area] */
+  constructor(area = () => sessionStorage) {
+    /** @type {StoredValue<{token: string | null}>} */
+    this._stored = new StoredValue(area, TOKEN_KEY, { token: null });
+  }
+
+  /** @returns {string | null} */
+  load() {
+    return this._stored.get().token;
+  }
+
+  /** @param {string} token */
+  keep(token) {
+    this._stored.set({ token });
   }
 }
 
