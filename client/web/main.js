@@ -55,6 +55,7 @@ function keepTime(app) {
   watchPageLife({
     onHidden: (hidden) => app.presence.setHidden(hidden),
     onLeave: (forGood) => app.presence.leave(forGood),
+    mayLose: () => app.tools.recorder.unsaved,
     onReturn: () => app.connection.open(),
     onOnline: () => {
       if (app.connection.state.phase === "reconnecting") app.connection.retryNow();

@@ -9,7 +9,7 @@ const HISTORY_LENGTH = 12;
 /**
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number}} SavedSession
  * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
- *   singleKeys: boolean}} Preferences
+ *   singleKeys: boolean, microphone: string}} Preferences
  */
 
 /**
@@ -143,7 +143,7 @@ export class PreferenceStore {
   constructor(area = () => localStorage) {
     /** @type {StoredValue<Preferences>} */
     this._stored = new StoredValue(area, PREFERENCES_KEY, {
-      theme: "auto", history: [], figuresOpen: null, singleKeys: true,
+      theme: "auto", history: [], figuresOpen: null, singleKeys: true, microphone: "",
     });
   }
 
