@@ -107,6 +107,10 @@ def prefix_proxy(server: RunningServer, *, strips: str = "") -> Handler:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines = head.replace("GET /prefix/", "GET /", 1).split("\r\n")
         kept = [line for line in lines if not (strips and line.lower().startswith(strips))]
+        if not any(line.lower().startswith("upgrade:") for line in kept):
+            # one request for each connection, so that each is rewritten
+            kept = [line for line in kept if not line.lower().startswith("connection:")]
+            kept[1:1] = ["Connection: close"]
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", server.port)
         up_writer.write("\r\n".join(kept).encode())
         await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import runpy
 import tomllib
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rollcast.server.cli.app import main
 from rollcast.server.metrics import Metrics
+
+from ..server.running import FailingPattern, running, viewing
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
@@ -61,12 +66,36 @@ def test_runs_as_a_user_of_its_own(dockerfile: Path) -> None:
     assert int(user) > 1000
 
 
-def test_health_is_watched_on_a_route_that_exists(dockerfile: Path) -> None:
+def test_health_is_watched_by_a_program_that_is_in_the_image(dockerfile: Path) -> None:
     (check,) = arguments_of(last_stage(dockerfile), "HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])
-    route = re.search(r"http://127\.0\.0\.1:8000(/\w+)", command[-1])
-    assert route
-    assert f'"{route[1]}"' in (ROOT / "server" / "web" / "rest.py").read_text()
+    copied = [rest.split() for rest in arguments_of(last_stage(dockerfile), "COPY")]
+    assert ["docker/healthcheck.py", command[-1]] in copied
+
+
+def healthcheck() -> Any:
+    return runpy.run_path(str(ROOT / "docker" / "healthcheck.py"))["is_healthy"]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_health_is_seen_with_and_without_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    is_healthy = healthcheck()
+    async with running(self_signed=tls, state_dir=tmp_path) as server:
+        assert await asyncio.to_thread(is_healthy, server.port)
+        port = server.port
+    assert not await asyncio.to_thread(is_healthy, port)
+
+
+async def test_a_server_whose_model_failed_is_not_healthy() -> None:
+    async with running(lambda: [FailingPattern()]) as server:
+        async with viewing(server.ws) as viewer:
+            await viewer.say("prompt", event_id="e", text="break")
+            await viewer.wait_closed()
+        assert not await asyncio.to_thread(healthcheck(), server.port)
 
 
 def test_our_folders_never_shadow_distributions(dockerfile: Path) -> None:
