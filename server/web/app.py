@@ -29,6 +29,7 @@ from ..protocol.hello import server_version
 from ..protocol.limits import MAX_SOCKET_BYTES
 from .client_socket import ClientSocket
 from .draining_protocol import DrainingProtocol
+from .ending_server import EndingServer
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
 from .tls import default_state_dir, own_names, self_signed
@@ -98,21 +99,20 @@ async def _tell(
         on_failed(engine.reason)
 
 
-class DrainingServer(uvicorn.Server):
+class DrainingServer(EndingServer):
     """uvicorn, but clients are told and given time before their sockets are closed.
 
     The application cannot do that itself: it hears of the end only after its sockets are closed.
     """
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain the engine, then let uvicorn close what is left."""
         app = self.config.app
         assert isinstance(app, FastAPI), type(app)
         for server in self.servers:
             server.close()
-        if not self.force_exit:
-            await app.state.engine.drain()
-        await super().shutdown(sockets)  # pyright: ignore[reportArgumentType]
+        await self.unless_forced(app.state.engine.drain())
+        await super().shutdown(sockets)
 
 
 def build_server(

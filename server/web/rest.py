@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
 from ..engine.engine import Engine
@@ -134,8 +134,6 @@ def build_router(engine: Engine) -> APIRouter:
         """The streams of this server."""
         return [_report(stream, engine.now_s()) for stream in engine.streams]
 
-    router.add_api_route("/v1/stream", _no_stream, include_in_schema=False)
-
     @router.get("/", include_in_schema=False)
     def page() -> Response:
         """The page."""
@@ -144,12 +142,6 @@ def build_router(engine: Engine) -> APIRouter:
         return FileResponse(CLIENT_DIR / "index.html", headers={"cache-control": "no-store"})
 
     return router
-
-
-def _no_stream() -> Response:
-    """What a WebSocket's request becomes on the way through a proxy that strips its headers."""
-    text = "This is for WebSockets; a proxy has to pass the headers Upgrade and Connection on.\n"
-    return PlainTextResponse(text, 426, {"upgrade": "websocket", "connection": "upgrade"})
 
 
 def _report(stream: HostedStream, now_s: float) -> SessionReport:

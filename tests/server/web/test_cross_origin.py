@@ -42,10 +42,3 @@ async def test_without_allowed_origins_nothing_is_shared() -> None:
 def test_only_what_is_meant_is_shared(path: str) -> None:
     assert cross_origin_headers(path, STUDIO, ALLOWING) == {}
     assert cross_origin_headers("/v1/models", STUDIO.upper(), ALLOWING)
-
-
-async def test_a_request_that_lost_its_upgrade_is_told_what_is_missing() -> None:
-    async with running() as server:
-        answer = await get(server, "/v1/stream")
-    assert answer.status_code == 426 and "headers Upgrade" in answer.text
-    assert answer.headers["upgrade"] == "websocket"
