@@ -57,6 +57,7 @@ export class Recorder {
     };
     recorder.onstop = () => {
       stream.getVideoTracks().forEach((track) => track.stop());
+      if (this._recorder === recorder) this._recorder = null; // it ended by itself
       void this._handOn(new Blob(parts, { type: mimeType }), (this._nowMs() - startedMs) / 1000);
     };
     recorder.start(SLICE_MS);
