@@ -31,10 +31,8 @@ const REFUSALS = {
   unreachable: { label: "No server", title: "The server does not answer", hint: "retry" },
 };
 
-/** In place of what the server says to programs. @type {Record<string, string>} */
-const REASONS = {
-  unauthorized: "Ask whoever runs the server for it. One that was given before is not the right one.",
-};
+/** In place of the hints that the server gives to programs. */
+const ASK_FOR_TOKEN = "Ask whoever runs the server for one.";
 
 /**
  * @param {ConnectionState} connection
@@ -97,12 +95,13 @@ function describeRefused({ code, message, hint }, waitS) {
   const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
   // Who waits wants to know for what: the model to load, or another user to leave.
   const title = (code === "capacity" || code === "no_socket") && message ? sentenceCase(message) : known.title;
-  const reason = REASONS[code ?? ""] ?? (code === "replaced" || code === "no_socket" ? hint : (message ?? hint));
+  const reason = code === "replaced" || code === "no_socket" ? hint : (message ?? hint);
+  const cure = code === "unauthorized" ? ASK_FOR_TOKEN : null;
   return {
     state: "refused", tone: code === "capacity" ? "warn" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
     title,
-    detail: [code === "capacity" ? null : reason && sentence(reason), retry].filter(Boolean).join(" ") || null,
+    detail: [code === "capacity" ? null : reason && sentence(reason), cure, retry].filter(Boolean).join(" ") || null,
     hint: known.hint,
   };
 }

@@ -67,7 +67,7 @@ test("who is asked for a token is told so in words for people", () => {
   const status = describeStatus({ ...LIVE, phase: "refused", ...said }, QUIET, 0);
   assert.equal(status.title, "This server wants a token");
   assert.doesNotMatch(`${status.detail}`, /hello|Bearer/);
-  assert.match(`${status.detail}`, /Ask whoever runs the server/);
+  assert.equal(status.detail, "The token is missing or wrong. Ask whoever runs the server for one.");
 });
 
 test("what stands in the way of a handshake is said while it is tried again and after", () => {
