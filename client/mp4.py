@@ -59,7 +59,7 @@ class Mp4Writer:
         self._last_ticks = -1
         self._samples = 0
         self.seconds = 0.0
-        """How long the picture lasts that was written so far."""
+        """How long the picture lasts that was written so far; after a failure, that of the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +68,11 @@ class Mp4Writer:
         try:
             self._finish()
         finally:
+            if self._file.failed:
+                self._file.cut(_whole_boxes(self._file))
+                self.seconds = min(self.seconds, _length_s(self._file))
             if self.seconds == 0:
                 self._file.discard()
-            elif self._file.failed:
-                self._file.cut(_whole_boxes(self._file))
 
     def write_frame(self, image: np.ndarray, pts_us: float) -> None:
         """Add a picture, uint8 RGB [H, W, 3], shown from `pts_us` on; later than the last one."""
@@ -160,3 +161,13 @@ def _whole_boxes(file: OutputFile) -> int:
         if kind != b"moof":
             whole = at
     return whole
+
+
+def _length_s(file: OutputFile) -> float:
+    """How long a file lasts whose end was cut off; 0 for one that cannot be read."""
+    file.seek(0)
+    try:
+        with av.open(file, "r") as container:
+            return (container.duration or 0) / av.time_base
+    except FFmpegError:
+        return 0.0

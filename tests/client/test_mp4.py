@@ -156,6 +156,7 @@ def test_a_full_disk_is_named_and_what_went_onto_it_plays(tmp_path: Path) -> Non
         ):
             write_noise(writer, 75)
         assert frames_of(path) >= frames
+        assert writer.seconds == pytest.approx(frames_of(path) / 25, abs=0.05)
 
 
 def test_a_stream_without_sound_gives_a_file_without_a_track_for_it(tmp_path: Path) -> None:
