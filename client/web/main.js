@@ -31,7 +31,7 @@ async function openApp(preferences, tokens) {
       nowMs: () => performance.now(),
       random: Math.random,
       store,
-      findObstacle: () => findObstacle(streamUrl(document.baseURI), document.cookie.length),
+      findObstacle: () => findObstacle(streamUrl(document.baseURI), () => document.cookie),
       clientName: "rollcast-page/1",
     },
     preferences,

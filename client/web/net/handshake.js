@@ -37,16 +37,26 @@ export function explainAnswer(status, cookieChars) {
 }
 
 /**
- * @param {string} url          of the stream, with ws or wss
- * @param {number} cookieChars
+ * @param {string} url               of the stream, with ws or wss
+ * @param {() => string} readCookies  which a browser may forbid
  * @returns {Promise<Obstacle | null>} null when nothing answers at all
  */
-export async function findObstacle(url, cookieChars) {
+export async function findObstacle(url, readCookies) {
+  const cookieChars = lengthOf(readCookies);
   try {
     const answer = await fetch(url.replace(/^ws/, "http"), { cache: "no-store", redirect: "manual" });
     // an answer that leads elsewhere is a login page, as a rule
     return explainAnswer(answer.type === "opaqueredirect" ? 401 : answer.status, cookieChars);
   } catch {
     return null;
+  }
+}
+
+/** @param {() => string} read */
+function lengthOf(read) {
+  try {
+    return read().length;
+  } catch {
+    return 0;
   }
 }

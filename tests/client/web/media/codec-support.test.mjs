@@ -23,6 +23,8 @@ test("a browser that refuses to say is asked no further", async () => {
     },
   };
   assert.deepEqual(await supportedCodecs(), ["jpeg"]);
+  globalThis.VideoDecoder = { isConfigSupported: () => new Promise(() => {}) };
+  assert.deepEqual(await supportedCodecs(1), ["jpeg"]);
   globalThis.VideoDecoder = {};
   assert.deepEqual(await supportedCodecs(), ["jpeg"]);
 });
