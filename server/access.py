@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from .protocol.limits import MAX_TOKEN_CHARS
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NO_PAGES = frozenset(("", "file", "ftp", "ws", "wss"))
+"""Schemes that no page has which sends its origin; extensions and applications have their own."""
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
 _TOKEN = re.compile(r"[ -~]+")
 
@@ -38,15 +40,21 @@ def page_origin(text: str) -> str:
     """
     parts = _split(text.strip(), text)
     name = _ascii(parts.hostname or "")
-    usable = parts.scheme in _DEFAULT_PORTS and _NAME.fullmatch(name) and "@" not in parts.netloc
-    if not usable or parts.path not in ("", "/") or parts.query or parts.fragment:
+    usable = parts.scheme not in _NO_PAGES and _NAME.fullmatch(name)
+    if (
+        not usable
+        or "@" in parts.netloc
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(
             f"allowed origin {text!r} can match nothing: write scheme and name, like "
             "https://studio.example, without a path or wildcards"
         )
     shown = f"[{name}]" if ":" in name else name
     port = parts.port
-    default = port is None or port == _DEFAULT_PORTS[parts.scheme]
+    default = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
     return f"{parts.scheme}://{shown}" + ("" if default else f":{port}")
 
 

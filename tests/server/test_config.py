@@ -86,6 +86,7 @@ def test_an_allowed_host_is_compared_as_it_is_sent(written: str, compared: str) 
         ("http://studio.example:443", "http://studio.example:443"),
         (" http://localhost:3000 ", "http://localhost:3000"),
         ("http://[::1]:3000", "http://[::1]:3000"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
     ],
 )
@@ -102,7 +103,7 @@ def test_a_host_that_can_match_nothing_is_refused(host: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     ["", "*", "null", "studio.example", "https://*.example", "https://a.example/page", "https://",
-     "ftp://a.example", "https://a.example:port", "https://u@a.example", "//a.example"],
+     "ftp://a.example", "ws://a.example", "https://a.example:port", "https://u@a.example", "//a.example"],
 )  # fmt: skip
 def test_an_origin_that_can_match_nothing_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match="origin"):
