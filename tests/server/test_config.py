@@ -103,7 +103,8 @@ def test_a_host_that_can_match_nothing_is_refused(host: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     ["", "*", "null", "studio.example", "https://*.example", "https://a.example/page", "https://",
-     "ftp://a.example", "ws://a.example", "https://a.example:port", "https://u@a.example", "//a.example"],
+     "ftp://a.example", "ws://a.example", "https://a.example:port", "https://u@a.example",
+     "//a.example"],
 )  # fmt: skip
 def test_an_origin_that_can_match_nothing_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match="origin"):
