@@ -43,7 +43,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, of 32 or in floats scaled to 8, which converting would cut off instead."""
     if not image.mode.startswith(("I", "F")):
         return image
-    values = np.asarray(image, np.float64)
+    values = np.asarray(image, np.float32)
     if image.mode == "F":
         most = 1.0 if values.max(initial=0) <= 1 else 255.0
     else:
