@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 
-from .errors import Disconnected, ProtocolError, Refused
+from .address import Address, may_take_proxy, stream_url
+from .errors import ClientError, Disconnected, ProtocolError, Refused
 from .messages import (
-    AudioCodec,
     ClientHello,
-    Codec,
     ErrorNotice,
     Outgoing,
     ServerHello,
@@ -28,32 +33,22 @@ from .messages import (
 )
 from .wire import PROTOCOL_VERSION, Packet, unpack
 
-STREAM_PATH = "/v1/stream"
 OPEN_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 16 << 20
 Answer = TypeVar("Answer", ServerHello, SessionReady)
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is and how to be let in."""
-
-    url: str
-    token: str | None = None
-    tls: ssl.SSLContext | None = None
-    codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg")
-    audio: bool = True
-    audio_codec: AudioCodec = "pcm"
-
-
-def stream_url(url: str) -> str:
-    """The WebSocket address of a server, given that, its page's address or `host:port`."""
-    parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
-    if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise ValueError(f"a server's address looks like http://127.0.0.1:8000, got {url!r}")
-    path = STREAM_PATH if parts.path in ("", "/") else parts.path
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+_PROXY_HINT = "Correct http_proxy, https_proxy or all_proxy, or name the host in no_proxy."
+_HTTP_HINTS = {
+    401: "A proxy in front of the server wants a login that this client does not have.",
+    403: "Is it the address of the page? A server refuses strange hosts (--allow-host).",
+    407: _PROXY_HINT,
+    421: "Use the address that the server printed, or start it with --allow-host.",
+    431: "Something on the way adds long headers.",
+    503: "The server or what is behind the proxy is not up; try again later.",
+}
+_NO_UPGRADE = (
+    "Is it the address of the page? A proxy on the way has to pass the headers Upgrade and "
+    "Connection on."
+)
 
 
 class Channel:
@@ -65,7 +60,11 @@ class Channel:
 
     @classmethod
     async def open(cls, address: Address) -> Self:
-        """Connect and greet. Raises Refused, Disconnected, or OSError for no server there."""
+        """Connect and greet.
+
+        Raises Refused, Disconnected, ProtocolError, ValueError for what is no address, or OSError
+        for no server there.
+        """
         channel = cls(await _connect(address))
         try:
             greeting = ClientHello(
@@ -74,7 +73,7 @@ class Channel:
                 codecs=list(address.codecs),
                 audio=address.audio,
                 audio_codecs=[address.audio_codec],
-                token=address.token,
+                token=address.secret,
             )
             channel.hello = await channel.ask(greeting, ServerHello)
         except BaseException:
@@ -128,22 +127,42 @@ def refusal(notice: ErrorNotice) -> Refused:
 
 async def _connect(address: Address) -> ClientConnection:
     url = stream_url(address.url)
+    # for people: without what may be a secret in it
+    shown = urlsplit(url)._replace(query="").geturl()
+    # given only where it is needed, so that a redirect to https finds none in its way
+    tls: dict[str, Any] = {"ssl": address.tls} if address.tls and url.startswith("wss:") else {}
     try:
         return await open_socket(
             url,
-            ssl=(address.tls or True) if url.startswith("wss:") else None,
+            proxy=True if may_take_proxy(url) else None,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=1.0,
+            **tls,
         )
-    except InvalidStatus as error:
-        code = error.response.status_code
-        raise Refused(
-            f"http_{code}", f"{url} answered HTTP {code}", hint=None, retry_after_s=None
+    except (InvalidProxy, ProxyError, ImportError) as error:
+        raise ProtocolError(f"the proxy on the way to {shown}: {error}. {_PROXY_HINT}") from error
+    except (InvalidHandshake, InvalidURI) as error:
+        raise _no_socket(shown, error) from error
+    except (OSError, ValueError) as error:
+        if not may_take_proxy(url):
+            raise
+        raise ProtocolError(
+            f"cannot reach {shown} by way of a proxy: {error}. {_PROXY_HINT}"
         ) from error
-    except InvalidHandshake as error:
-        raise ProtocolError(f"{url} does not speak WebSocket: {error}") from error
+
+
+def _no_socket(url: str, error: InvalidHandshake | InvalidURI) -> ClientError:
+    """Why what answered there opened no WebSocket."""
+    if isinstance(error, InvalidStatus):
+        code = error.response.status_code
+        message = f"{url} answered HTTP {code} in place of a WebSocket"
+        hint = _HTTP_HINTS.get(code, _NO_UPGRADE)
+        return Refused(f"http_{code}", message, hint=hint, retry_after_s=None)
+    if isinstance(error, InvalidMessage):
+        return ProtocolError(f"{url} does not speak HTTP: is it https, or another program?")
+    return ProtocolError(f"{url} does not speak WebSocket: {error}. {_NO_UPGRADE}")
 
 
 def _lost(closed: ConnectionClosed) -> Disconnected:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Self
 
-from .channel import Address, Channel, refusal
+from .address import Address
+from .channel import Channel, refusal
 from .errors import ClientError, Disconnected, Refused, Rejected
 from .messages import (
     Applied,

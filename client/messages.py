@@ -512,6 +512,7 @@ class State(Incoming):
     paused: bool
     queued_audio_ms: int
     scene: str | None = None
+    ignored_words: list[str] | None = None
     pts_us: float
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .input_file import open_input
 from .messages import Phase, TrackPoint
 
 TimeMs = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -63,11 +64,19 @@ class TrackScript(BaseModel):
 
 
 def load_script(path: Path) -> TrackScript:
-    """Read a script. Raises FileNotFoundError, or ValueError that names the field and the fix."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such tracks file: {path}")
+    """Read a script, in UTF-8 or what a byte order mark says; `-` reads what is piped in.
+
+    Raises FileNotFoundError, OSError for what may not be read, or ValueError that names the field
+    and the fix.
+    """
+    with open_input(path, "tracks file") as file:
+        data = file.read()
     try:
-        script = TrackScript.model_validate_json(path.read_bytes())
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error.reason}") from error
+    try:
+        script = TrackScript.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(_explain(path, error)) from error
     return TrackScript(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rollcast.client import Stream, TrackPoint, connect
 from rollcast.client.mp4 import Mp4Writer
+from rollcast.client.output_file import OutputFile
 
 STEPS_PER_S = 25
 
@@ -46,7 +47,10 @@ async def run(url: str, video: Path, scene: str | None, prompt: str, seconds: fl
             group.create_task(change(stream, prompt, seconds / 2)),
         ]
         ready = stream.ready
-        with Mp4Writer(video, width=ready.width, height=ready.height, fps=ready.fps) as writer:
+        with (
+            OutputFile(video) as file,
+            Mp4Writer(file, width=ready.width, height=ready.height, fps=ready.fps) as writer,
+        ):
             async for frame in stream.frames():
                 if frame.pts_us >= seconds * 1e6:
                     break

@@ -16,6 +16,7 @@ from pathlib import Path
 from rollcast.client import Frame, Stream, connect
 from rollcast.client.audio_file import load_speech
 from rollcast.client.mp4 import Mp4Writer
+from rollcast.client.output_file import OutputFile
 
 TAIL_US = 400_000
 RATE = 24_000
@@ -28,7 +29,10 @@ async def speak(url: str, sound: Path, video: Path, scene: str | None) -> None:
     async with connect(url, scene=scene, audio_rate=RATE, pace="reader") as stream:
         ready = stream.ready
         shape = {"width": ready.width, "height": ready.height, "fps": ready.fps}
-        with Mp4Writer(video, **shape, sample_rate=ready.sample_rate) as writer:
+        with (
+            OutputFile(video) as file,
+            Mp4Writer(file, **shape, sample_rate=ready.sample_rate) as writer,
+        ):
             saying = asyncio.create_task(stream.say(speech))
             async for media in stream:
                 if isinstance(media, Frame):

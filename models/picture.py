@@ -10,6 +10,8 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
+from .picture_pixels import opaque_srgb
+
 MAX_BYTES = 512 * 1024
 MIN_SIDE, MAX_SIDE = 64, 4096
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -17,8 +19,6 @@ MAX_SCANS = 100
 """Of a progressive JPEG; encoders write ten, and each is decoded as if it were a picture."""
 _SCAN = b"\xff\xda"
 _QUALITY = 92
-_BEHIND = (200, 200, 200)
-"""What shows through where a picture is transparent."""
 
 
 class PictureRefused(ValueError):
@@ -46,8 +46,7 @@ def small_square(data: bytes, side: int) -> bytes:
             f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
             "Save it again as an ordinary JPEG.",
         )
-    whole = _opaque(_decoded(data, 2 * side))
-    square = ImageOps.fit(whole, (side, side), Image.Resampling.LANCZOS)
+    square = ImageOps.fit(_decoded(data, 2 * side), (side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
     return buffer.getvalue()
@@ -67,7 +66,7 @@ def sample(side: int) -> bytes:
 
 
 def _decoded(data: bytes, wanted: int) -> Image.Image:
-    """The picture upright, checked by its header before any of it is decoded.
+    """The picture in RGB, upright, checked by its header before any of it is decoded.
 
     Of a JPEG much larger than `wanted` pixels a side only a fraction is decoded.
     """
@@ -95,7 +94,7 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
         raise PictureRefused("the picture is animated", "Send a single picture.")
     try:
         image.draft(None, (wanted, wanted))
-        return ImageOps.exif_transpose(image)
+        return opaque_srgb(ImageOps.exif_transpose(image))
     except MemoryError:
         raise
     except Exception as error:
@@ -103,17 +102,6 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
             "the picture is broken: its end or a part of it is missing",
             "Save it again and send the new file.",
         ) from error
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16 bits of grey, which would be cut off at the lowest 8
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    behind = Image.new("RGBA", layer.size, (*_BEHIND, 255))
-    return Image.alpha_composite(behind, layer).convert("RGB")
 
 
 def _too_large(message: str) -> PictureRefused:

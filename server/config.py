@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .access import host_name, page_origin, usable_token
 from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 from .secret import Secret
 
@@ -26,7 +27,8 @@ class ServerConfig:
     at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one that was not
     watched or spoken to for `unwatched_s` gives its place to who waits. `trusted_proxies` are
     addresses whose X-Forwarded-For is believed. Without `tls_cert` and `tls_key`,
-    `self_signed` makes a certificate for the host, `tls_names` and this machine.
+    `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts, origins
+    and the token may be written as people paste them, and are kept as they are compared.
     Raises ValueError for settings that contradict each other or are not safe.
     """
 
@@ -82,6 +84,7 @@ class ServerConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self._check_access()
+        self._write_as_compared()
 
     def _check_access(self) -> None:
         """Raise ValueError for certificates, tokens and addresses that do not go together."""
@@ -89,13 +92,20 @@ class ServerConfig:
             raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
         if self.tls_cert is not None and self.self_signed:
             raise ValueError("give either a certificate or self_signed, not both")
-        if self.token is not None and self.token.matches(""):
-            raise ValueError("the token is empty: give a non-empty token or none at all")
         if self.token is None and not is_loopback(self.host):
             raise ValueError(
                 f"binding {self.host} opens the server to the network and needs a token: "
                 "set one, or bind 127.0.0.1"
             )
+
+    def _write_as_compared(self) -> None:
+        """Bring names and the token into the form that requests have. Raises ValueError."""
+        hosts = tuple(host_name(name) for name in self.allowed_hosts)
+        origins = tuple(page_origin(origin) for origin in self.allowed_origins)
+        object.__setattr__(self, "allowed_hosts", hosts)
+        object.__setattr__(self, "allowed_origins", origins)
+        if self.token is not None:
+            object.__setattr__(self, "token", Secret(usable_token(self.token.reveal())))
 
     @property
     def tls(self) -> bool:

@@ -75,7 +75,7 @@ export class App {
     this.view = new StreamView(this, options);
     const { dock, notices } = this.view;
     this.speech = new Speech({
-      voice: this.voice, audioOut: this.playback.audioOut, dock, notices,
+      voice: this.voice, audioOut: this.playback.audioOut, dock, notices, preferences: options.preferences,
       playheadUs: () => this.playback.playheadUs(), onBlock: () => this.hiddenTick(),
     });
     this.input = new StageInput(this.tracks, {
@@ -244,6 +244,8 @@ export class App {
 
   /** @param {State} state */
   _streamChanged(state) {
+    const ignored = state.ignored_words ?? [];
+    if (`${ignored}` !== `${this.stream.ignored_words ?? []}`) this.view.promptApplied(ignored);
     this.stream = state;
     this._hold();
     this.view.showStream(state);

@@ -4,8 +4,9 @@ import { App } from "./app.js";
 import { exposeForSupport } from "./debug-handle.js";
 import { listenForShortcuts } from "./input/shortcuts.js";
 import { supportedCodecs } from "./media/codec-support.js";
-import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
-import { LeftSession, PreferenceStore, SessionStore } from "./net/storage.js";
+import { findObstacle } from "./net/handshake.js";
+import { codecsFrom, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
+import { LeftSession, PreferenceStore, SessionStore, TokenStore } from "./net/storage.js";
 import { watchPageLife } from "./page-life.js";
 import { button, byId } from "./ui/dom.js";
 import { applyTheme, toggleTheme } from "./ui/theme.js";
@@ -13,8 +14,8 @@ import { applyTheme, toggleTheme } from "./ui/theme.js";
 const SLOW_TICK_MS = 100;
 const REMEMBER_EVERY_MS = 1_000;
 
-/** @param {PreferenceStore} preferences @returns {Promise<App>} */
-async function openApp(preferences) {
+/** @param {PreferenceStore} preferences @param {TokenStore} tokens @returns {Promise<App>} */
+async function openApp(preferences, tokens) {
   const supported = await supportedCodecs();
   const wish = wishFrom(location.search);
   const left = new LeftSession();
@@ -30,14 +31,15 @@ async function openApp(preferences) {
       nowMs: () => performance.now(),
       random: Math.random,
       store,
+      findObstacle: () => findObstacle(streamUrl(document.baseURI), () => document.cookie),
       clientName: "rollcast-page/1",
     },
     preferences,
     codecs: codecsFrom(location.search, supported),
-    token: takeToken(location, history, sessionStorage),
+    token: takeToken(location, history, tokens),
     wish,
     left,
-    keepToken: (token) => keepToken(sessionStorage, token),
+    keepToken: (token) => tokens.keep(token),
   });
 }
 
@@ -53,6 +55,7 @@ function keepTime(app) {
   watchPageLife({
     onHidden: (hidden) => app.presence.setHidden(hidden),
     onLeave: (forGood) => app.presence.leave(forGood),
+    mayLose: () => app.tools.recorder.unsaved,
     onReturn: () => app.connection.open(),
     onOnline: () => {
       if (app.connection.state.phase === "reconnecting") app.connection.retryNow();
@@ -89,6 +92,15 @@ function listen(app, preferences) {
   }, () => preferences.get().singleKeys);
 }
 
+/** A token may be pasted into the address of the open page. @param {App} app @param {TokenStore} tokens */
+function takePastedTokens(app, tokens) {
+  window.addEventListener("hashchange", () => {
+    const before = tokens.load();
+    const token = takeToken(location, history, tokens);
+    if (token !== null && token !== before) app.connection.useToken(token);
+  });
+}
+
 /** A key does what its button does, and nothing where the model has no use for it. @param {string} id */
 function press(id) {
   return () => button(id).click();
@@ -96,9 +108,11 @@ function press(id) {
 
 const preferences = new PreferenceStore();
 applyTheme(preferences);
-const app = await openApp(preferences);
+const tokens = new TokenStore();
+const app = await openApp(preferences, tokens);
 app.view.figures.panel.open = preferences.get().figuresOpen ?? matchMedia("(min-width: 900px)").matches;
 listen(app, preferences);
+takePastedTokens(app, tokens);
 exposeForSupport(app);
 keepTime(app);
 app.connection.open();

@@ -12,14 +12,18 @@
  * @property {(forGood: boolean) => void} onLeave  not for good: into the back/forward cache
  * @property {() => void} onReturn  from the back/forward cache
  * @property {() => void} onOnline
+ * @property {() => boolean} mayLose  whether something would be lost that the user should be asked about
  */
 
 /** @param {LifeActions} actions */
-export function watchPageLife({ onHidden, onLeave, onReturn, onOnline }) {
+export function watchPageLife({ onHidden, onLeave, onReturn, onOnline, mayLose }) {
   document.addEventListener("visibilitychange", () => onHidden(document.hidden));
   window.addEventListener("pagehide", (event) => onLeave(!event.persisted));
   window.addEventListener("pageshow", (event) => {
     if (event.persisted) onReturn();
   });
   window.addEventListener("online", onOnline);
+  window.addEventListener("beforeunload", (event) => {
+    if (mayLose()) event.preventDefault();
+  });
 }

@@ -79,12 +79,17 @@ class Director:
         return self._looks[scene]
 
     def apply_controls(self, state: PocketState, controls: Controls) -> tuple[str, ...]:
-        """Apply what changed; the words of a new prompt that mean nothing here."""
+        """Apply what changed; the words of a new prompt that mean nothing here.
+
+        In the first chunk the prompt that the stream was started with is new.
+        """
         ignored: tuple[str, ...] = ()
         if controls.seed is not None or controls.reset:
             self._restart(state, state.seed if controls.seed is None else controls.seed)
         if controls.prompt is not None:
             ignored = self._set_prompt(state, controls.prompt, controls.transition_chunks)
+        elif state.chunk_index == 0:
+            ignored = self._vocabulary.parse(state.prompt).ignored_words
         scene = controls.scene
         if controls.picture is not None:
             state.conditioning.picture = self._look_encoder.bring(controls.picture)

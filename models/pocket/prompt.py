@@ -6,7 +6,6 @@ expression tokens, which condition the student through its text cross-attention)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .words import words_of
+
 EXPRESSION = "expression"
-_WORD = re.compile(r"[a-z]+")
 # how many words on the second word of a wording may stand
 _REACH = 3
 _STRENGTHS = {
@@ -40,7 +40,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class ParsedPrompt:
-    """Weights of the vocabulary's tokens named by a prompt, and the words that meant nothing."""
+    """Weights of the vocabulary's tokens named by a prompt, and the words that meant nothing.
+
+    These stand as they were written, in lower case.
+    """
 
     weights: Mapping[str, float]
     ignored_words: tuple[str, ...]
@@ -62,7 +65,8 @@ class Vocabulary:
 
         The two words of a wording such as "grey hair" may stand apart ("grey curly hair").
         """
-        words = _WORD.findall(text.lower())
+        found = words_of(text)
+        words = [word.plain for word in found]
         weights: dict[str, float] = {}
         used: set[int] = set()
         for first, second in self._pair_places(words):
@@ -76,7 +80,9 @@ class Vocabulary:
                 weights[name] = _strength(words, place)
                 used.add(place)
         known = self.fillers | _STRENGTHS.keys()
-        ignored = (w for k, w in enumerate(words) if k not in used and w not in known)
+        ignored = (
+            word.text for k, word in enumerate(found) if k not in used and word.plain not in known
+        )
         return ParsedPrompt(weights, tuple(dict.fromkeys(ignored)))
 
     def _pair_places(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:

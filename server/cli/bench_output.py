@@ -42,10 +42,20 @@ def progress() -> Callable[[str], None]:
 
 
 def give(report: object, *, as_json: bool, out: Path | None) -> bool:
-    """Write the report as JSON where it is wanted; whether it is all that should be printed."""
+    """Write the report as JSON where it is wanted; whether it is all that should be printed.
+
+    Raises a Failure for a file that cannot be written, after the report was printed instead.
+    """
     text = json.dumps(report, indent=2)
     if out:
-        out.write_text(text + "\n")
+        try:
+            out.write_text(text + "\n")
+        except OSError as error:
+            typer.echo(text)
+            raise Failure(
+                f"cannot write {out}: {error.strerror}",
+                hint="The report is printed instead; it is not lost.",
+            ) from error
     if as_json:
         typer.echo(text)
     return as_json

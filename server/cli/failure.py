@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...client.errors import ClientError, Refused
+from ...client.output_file import OutputError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_UNREACHABLE = 4
+EXIT_INTERRUPTED = 130
 
 
 class Failure(Exception):
@@ -37,9 +39,11 @@ def as_failure(url: str = "") -> Iterator[None]:
         raise Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED) from error
     except ClientError as error:
         raise Failure(str(error), exit_code=EXIT_UNREACHABLE) from error
+    except OutputError as error:
+        raise Failure(str(error)) from error
     except OSError as error:  # before ValueError: a refused certificate is both
         if not url:
-            raise Failure(str(error)) from error
+            raise Failure(error.strerror or str(error)) from error
         raise Failure(
             f"cannot reach {url}: {error}",
             hint="Start a server with `rollcast serve`; for a self-signed certificate add "

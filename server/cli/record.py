@@ -12,47 +12,50 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from ...client import Frame, Rejected, Stream, connect, load_picture
 from ...client.audio_file import load_speech
 from ...client.mp4 import Mp4Writer
-from ...client.track_file import TrackScript, load_script
+from ...client.track_file import TimedPrompt, TrackScript, load_script
 from .failure import as_failure
 from .offline import check_inputs
-from .render import writable
+from .options import Audio, Picture, Prompt, Scene, Seconds, SeedOrAny, Tracks, warn, warn_ignored
+from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
 
 
 def record(
-    url: Annotated[str, typer.Argument(help="The server, like http://127.0.0.1:8000.")],
+    url: Annotated[str, typer.Argument(help="The server or its page, like http://127.0.0.1:8000.")],
     out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
-    seconds: Annotated[float, typer.Option(min=0.04, help="How long.")] = 10.0,
+    seconds: Seconds = 10.0,
     model: Annotated[str | None, typer.Option(help="One of the server's models.")] = None,
-    scene: Annotated[str | None, typer.Option(help="Avatar or scene to show.")] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="A picture of a face to show as the avatar.")
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help="What to show, in words.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the stream.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Speech: any audio file.")] = None,
-    tracks: Annotated[
-        Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")
-    ] = None,
+    scene: Scene = None,
+    picture: Picture = None,
+    prompt: Prompt = None,
+    seed: SeedOrAny = None,
+    audio: Audio = None,
+    tracks: Tracks = None,
     token: Annotated[
         str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="The server's token.")
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Accept any certificate, as a self-signed one.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Record a live stream to a video, speaking and dragging from files meanwhile."""
-    writable(out)
-    with as_failure(url):
-        speech = load_speech(audio) if audio else np.zeros(0, np.int16)
+    """Record a live stream to a video, speaking and dragging from files meanwhile.
+
+    However it ends, what came until then is kept: Ctrl+C, the server's end, a lost network.
+    """
+    with as_failure():
+        speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
+    inputs = (audio, tracks, picture)
+    with video_file(out, overwrite=overwrite, inputs=inputs, url=url) as video:
 
         async def run() -> None:
             async with connect(
@@ -67,7 +70,7 @@ def record(
                 tls=_any_certificate() if insecure else None,
             ) as stream:
                 check_inputs(stream.ready.model, _taken(stream), speech, script)
-                await _record(stream, out, seconds, speech, script)
+                await _record(stream, video, seconds, speech, script)
 
         asyncio.run(run())
 
@@ -79,24 +82,24 @@ def _taken(stream: Stream) -> set[str]:
 
 
 async def _record(
-    stream: Stream, out: Path, seconds: float, speech: np.ndarray, script: TrackScript
+    stream: Stream, video: Video, seconds: float, speech: np.ndarray, script: TrackScript
 ) -> None:
     steering = [asyncio.create_task(_steer(stream, script))]
     if len(speech):
         steering.append(asyncio.create_task(_tell_refusal(stream.say(speech))))
     try:
-        await _write(stream, out, seconds)
+        await _write(stream, video, seconds)
     finally:
         for task in steering:
             task.cancel()
         await asyncio.gather(*steering, return_exceptions=True)
 
 
-async def _write(stream: Stream, out: Path, seconds: float) -> None:
+async def _write(stream: Stream, video: Video, seconds: float) -> None:
     ready = stream.ready
     with (
         Mp4Writer(
-            out,
+            video.file,
             width=ready.width,
             height=ready.height,
             fps=ready.fps,
@@ -104,10 +107,15 @@ async def _write(stream: Stream, out: Path, seconds: float) -> None:
         ) as writer,
         Progress(console=Console(stderr=True), transient=True) as progress,
     ):
-        task = progress.add_task(out.name, total=seconds * 1e6)
+        video.writer = writer
+        task = progress.add_task(escape(video.file.path.name), total=seconds * 1e6)
+        first = True
         async for media in stream:
             if media.pts_us >= seconds * 1e6:
                 break
+            if first and stream.state is not None:
+                warn_ignored(stream.state.ignored_words or ())
+                first = False
             if isinstance(media, Frame):
                 writer.write_frame(media.image, media.pts_us)
                 progress.update(task, completed=media.pts_us)
@@ -126,10 +134,13 @@ async def _steer(stream: Stream, script: TrackScript) -> None:
         if points := script.points_between(begin_ms, end_ms):
             await _tell_refusal(stream.tracks(points))
         if prompt := script.prompt_between(begin_ms, end_ms):
-            await _tell_refusal(
-                stream.prompt(prompt.text, transition_chunks=prompt.transition_chunks)
-            )
+            await _tell_refusal(_prompt(stream, prompt))
         begin_ms = end_ms
+
+
+async def _prompt(stream: Stream, prompt: TimedPrompt) -> None:
+    applied = await stream.prompt(prompt.text, transition_chunks=prompt.transition_chunks)
+    warn_ignored(applied.ignored_words or ())
 
 
 async def _tell_refusal(control: Awaitable[object]) -> None:

@@ -224,6 +224,7 @@ class State(Message):
     paused: bool
     queued_audio_ms: int
     scene: str | None = None
+    ignored_words: list[str] | None = None
     pts_us: float
 
 

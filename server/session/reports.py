@@ -62,5 +62,5 @@ class Reports:
         )
 
 
-def _what(state: State) -> tuple[bool, bool, bool, str | None]:
-    return state.received, state.talking, state.paused, state.scene
+def _what(state: State) -> tuple[bool, bool, bool, str | None, list[str] | None]:
+    return state.received, state.talking, state.paused, state.scene, state.ignored_words

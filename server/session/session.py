@@ -72,6 +72,7 @@ class Session:
         self.scene = options.request.scene
         self.prompt = options.request.prompt or ""
         self.seed = options.request.seed
+        self._ignored_words: list[str] = []
         self.generation = 0
         self.attached = True
         self.paused = False
@@ -231,6 +232,8 @@ class Session:
         for answered in answers:
             self.say(answered)
         self.scene = chunk.scene
+        if controls.prompt is not None or self.chunks == 0:
+            self._ignored_words = list(chunk.ignored_words)
         self._obeyed(controls)
         self._ring.push(media)
         self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
@@ -559,6 +562,7 @@ class Session:
             paused=self.paused,
             queued_audio_ms=self._audio.queued_ms,
             scene=self.scene,
+            ignored_words=self._ignored_words or None,
             pts_us=self._seen_us,
         )
         if self._reports.changed(state):

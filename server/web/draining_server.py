@@ -16,6 +16,7 @@ from ..config import ServerConfig
 from ..descriptors import descriptor_limit
 from ..protocol.limits import MAX_SOCKET_BYTES
 from .connections import ConnectionLimits, Connections
+from .ending_server import EndingServer
 from .http_protocol import MAX_HEAD_BYTES, Gate, HttpProtocol
 from .listener import BACKLOG, CountingListener, open_listener
 from .pace import AddressPaces
@@ -27,7 +28,7 @@ ACCEPTED_AT_ONCE = 32
 SWEEP_S = 0.5
 
 
-class DrainingServer(uvicorn.Server):
+class DrainingServer(EndingServer):
     """Clients are told and given time before their sockets are closed.
 
     The application cannot do that itself: it hears of the end only after its sockets are closed.
@@ -53,8 +54,7 @@ class DrainingServer(uvicorn.Server):
         assert isinstance(app, FastAPI), type(app)
         for server in self.servers:
             server.close()
-        if not self.force_exit:
-            await app.state.engine.drain()
+        await self.unless_forced(app.state.engine.drain())
         await super().shutdown(sockets)
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..config import ServerConfig
+from .cross_origin import cross_origin_headers
 from .security import host_allowed
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,8 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host = Headers(scope=scope).get("host", "")
+        asked = Headers(scope=scope)
+        host = asked.get("host", "")
         if not host_allowed(host, self._config):
             text = "This server does not answer to that host name.\n"
             await PlainTextResponse(text, 421)(scope, receive, send)
@@ -69,6 +71,8 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
+                shared = cross_origin_headers(scope["path"], asked.get("origin"), self._config)
+                headers.update(shared)
                 headers["content-security-policy"] = content_security_policy(host)
                 if self._config.tls and _name(host) != "localhost":
                     headers["strict-transport-security"] = _STRICT

@@ -31,6 +31,7 @@ def host_allowed(host: str | None, config: ServerConfig) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
+    name = name.rstrip(".")
     return name in LOOPBACK_NAMES or name in (config.host.lower(), *config.allowed_hosts)
 
 
@@ -44,7 +45,7 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
             f"this server does not answer to the host {host!r}",
             hint="Use the address the server printed, or add the name to the allowed hosts.",
         )
-    if origin is None or origin in config.allowed_origins:
+    if origin is None or origin.lower() in config.allowed_origins:
         return
     own = (host or "").lower()
     if not own or origin.lower() not in (f"http://{own}", f"https://{own}"):

@@ -6,10 +6,13 @@ machine needs https. Keeping the certificate keeps the exception that a user mad
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,9 +55,22 @@ def own_names(host: str) -> list[str]:
 
 
 def default_state_dir() -> Path:
-    """Where a user's programs keep what they make, after the XDG base directories."""
+    """Where a user's programs keep what they make, after the XDG base directories.
+
+    Who has no home, or one that cannot be written, as in a container, gets a private folder that
+    goes with the process.
+    """
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "rollcast"
+    try:
+        folder = (Path(base) if base else Path.home() / ".local" / "state") / "rollcast"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):
+        pass  # no home, or one where nothing may be made
+    own = tempfile.mkdtemp(prefix="rollcast-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return Path(own)
 
 
 def _outgoing_address() -> str | None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect
-from rollcast.client.channel import stream_url
 from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 
@@ -199,25 +198,6 @@ async def test_without_decoding_there_are_sizes_but_no_images(server: RunningSer
         assert frame.bytes > 100
         with pytest.raises(ValueError, match="decode=True"):
             _ = frame.image
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("http://a:1", "ws://a:1/v1/stream"),
-        ("https://a/", "wss://a/v1/stream"),
-        ("127.0.0.1:8000", "ws://127.0.0.1:8000/v1/stream"),
-        ("wss://a/other/stream", "wss://a/other/stream"),
-    ],
-)
-def test_addresses(given: str, wanted: str) -> None:
-    assert stream_url(given) == wanted
-
-
-@pytest.mark.parametrize("given", ["", "ftp://a", "http://"])
-def test_addresses_that_are_none(given: str) -> None:
-    with pytest.raises(ValueError, match="looks like http"):
-        stream_url(given)
 
 
 async def test_a_stream_of_chunks_of_several_lengths_is_read_frame_by_frame() -> None:

@@ -55,3 +55,24 @@ def test_errors_name_the_field(tmp_path: Path, content: object, where: str) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
         load_script(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_byte_order_mark_is_understood(tmp_path: Path, encoding: str) -> None:
+    content = {"prompts": [{"t_ms": 0, "text": "étonnée"}]}
+    path = tmp_path / "tracks.json"
+    path.write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
+    assert load_script(path).prompts[0].text == "étonnée"
+
+
+def test_the_example_with_a_mark_is_read() -> None:
+    inputs = Path(__file__).parents[1] / "fixtures" / "inputs"
+    assert len(load_script(inputs / "bom.json").points) == 1
+
+
+def test_what_is_no_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tracks.json").write_bytes(b'{"points": "\xff\xfe\xfa"}')
+    with pytest.raises(ValueError, match="not text in UTF-8"):
+        load_script(tmp_path / "tracks.json")
+    with pytest.raises(ValueError, match="is a folder"):
+        load_script(tmp_path)

@@ -129,7 +129,7 @@ def test_runs_as_a_user_of_its_own(dockerfile: Path) -> None:
     assert int(user) > 1000
 
 
-def test_health_is_watched_on_a_route_that_exists(dockerfile: Path) -> None:
+def test_health_is_watched_by_a_program_that_is_in_the_image(dockerfile: Path) -> None:
     (check,) = arguments_of(last_stage(dockerfile), "HEALTHCHECK")
     assert json.loads(check.partition("CMD ")[2]) == ["python", "/opt/rollcast/health.py"]
     copied = arguments_of(last_stage(dockerfile), "COPY")

@@ -12,6 +12,7 @@ import pytest
 
 from rollcast.client.audio_file import load_speech
 from rollcast.client.mp4 import Mp4Writer
+from rollcast.client.output_file import OutputFile
 
 from ..server.running import running
 
@@ -35,8 +36,12 @@ def seconds_of(path: Path) -> float:
 
 async def test_voice_agent_speaks_the_whole_file(tmp_path: Path) -> None:
     tone = (9000 * np.sin(np.arange(12_800) * 0.2)).astype(np.int16)
-    with Mp4Writer(tmp_path / "said.mp4", width=16, height=16, fps=25) as writer:
+    with (
+        OutputFile(tmp_path / "said.mp4") as file,
+        Mp4Writer(file, width=16, height=16, fps=25) as writer,
+    ):
         writer.write_audio(tone, 0)
+        writer.write_frame(np.zeros((16, 16, 3), np.uint8), 0)
     async with running() as server:
         speak = load("voice_agent").speak
         await speak(server.http, tmp_path / "said.mp4", tmp_path / "seen.mp4", None)

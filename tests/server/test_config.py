@@ -57,3 +57,71 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 )
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("Studio.Example", "studio.example"),
+        (" studio.example\n", "studio.example"),
+        ("https://studio.example/", "studio.example"),
+        ("studio.example:8443", "studio.example"),
+        ("studio.example.", "studio.example"),
+        ("[::1]:8000", "::1"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("192.168.1.5", "192.168.1.5"),
+        ("bücher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_an_allowed_host_is_compared_as_it_is_sent(written: str, compared: str) -> None:
+    assert ServerConfig(allowed_hosts=(written,)).allowed_hosts == (compared,)
+
+
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("https://Studio.Example", "https://studio.example"),
+        ("HTTPS://studio.example/", "https://studio.example"),
+        ("https://studio.example:443", "https://studio.example"),
+        ("http://studio.example:80/", "http://studio.example"),
+        ("http://studio.example:443", "http://studio.example:443"),
+        (" http://localhost:3000 ", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_an_allowed_origin_is_compared_as_it_is_sent(written: str, compared: str) -> None:
+    assert ServerConfig(allowed_origins=(written,)).allowed_origins == (compared,)
+
+
+@pytest.mark.parametrize("host", ["", "*", "*.example", "a/b", "a b", "http://", "a:port", "a@b/"])
+def test_a_host_that_can_match_nothing_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        ServerConfig(allowed_hosts=(host,))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "*", "null", "studio.example", "https://*.example", "https://a.example/page", "https://",
+     "ftp://a.example", "ws://a.example", "https://a.example:port", "https://u@a.example",
+     "//a.example"],
+)  # fmt: skip
+def test_an_origin_that_can_match_nothing_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="origin"):
+        ServerConfig(allowed_origins=(origin,))
+
+
+def test_a_token_is_taken_without_the_white_space_around_it() -> None:
+    assert ServerConfig(token=Secret(" s3cret+/=\r\n")).token == Secret("s3cret+/=")
+    assert ServerConfig(token=Secret("x" * 256)).token == Secret("x" * 256)
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [("", "empty"), (" \n", "empty"), ("x" * 257, "257"), ("sécret", "every place"),
+     ("秘密", "every place"), ("a\tb", "every place")],
+)  # fmt: skip
+def test_a_token_that_could_not_be_sent_is_refused(token: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        ServerConfig(token=Secret(token))

@@ -24,6 +24,7 @@ export async function readAudioFile(file) {
   const decoded = await context.decodeAudioData(await file.arrayBuffer()).catch(() => {
     throw new AudioFileError("This browser cannot decode the file. Try WAV, MP3 or M4A.");
   });
+  if (decoded.length === 0) throw new AudioFileError("There is no sound in the file.");
   if (decoded.duration > MAX_SECONDS) throw new AudioFileError("The file is longer than 20 minutes.");
   return toPcm16(mixDown(decoded));
 }

@@ -6,6 +6,8 @@ import { Crop } from "./crop.js";
 
 const LIGHT = "rgb(255, 255, 255)";
 const SHADE = "rgb(10 14 20 / 0.6)";
+/** What shows through where a picture is transparent, as on the server. */
+const BEHIND = "rgb(200, 200, 200)";
 /** What surrounds a picture are the colours of its edges, from so few pixels. */
 const BLURRED_SIDE = 8;
 const JPEG_QUALITY = 0.92;
@@ -29,7 +31,9 @@ export function drawPlaced(canvas, picture, crop) {
   const context = contextOf(canvas);
   const side = canvas.width;
   const blurred = square(BLURRED_SIDE);
+  fill(contextOf(blurred), 0, 0, BLURRED_SIDE, BLURRED_SIDE);
   contextOf(blurred).drawImage(picture, 0, 0, BLURRED_SIDE, BLURRED_SIDE);
+  fill(context, 0, 0, side, side);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   const { x, y, width, height } = crop.place;
@@ -38,7 +42,14 @@ export function drawPlaced(canvas, picture, crop) {
       context.drawImage(blurred, fromX, fromY, pixelsX, pixelsY, toX, toY, lengthX, lengthY);
     }
   }
+  fill(context, x * side, y * side, width * side, height * side);
   context.drawImage(picture, x * side, y * side, width * side, height * side);
+}
+
+/** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} width @param {number} height */
+function fill(context, x, y, width, height) {
+  context.fillStyle = BEHIND;
+  context.fillRect(x, y, width, height);
 }
 
 /**

@@ -4,7 +4,8 @@ import { AUDIO_IN_RATE } from "../net/protocol.js";
 
 /**
  * @typedef {{samples: Int16Array, level: number}} VoiceBlock
- * @typedef {"insecure" | "unsupported" | "denied" | "missing" | "busy" | "failed"} MicrophoneProblem
+ * @typedef {"insecure" | "unsupported" | "denied" | "missing" | "busy" | "failed"
+ *   | "unplugged" | "silent"} MicrophoneProblem
  */
 
 /** @type {Record<MicrophoneProblem, {title: string, hint: string}>} */
@@ -29,6 +30,15 @@ export const MICROPHONE_HELP = {
   busy: {
     title: "The microphone is in use",
     hint: "Close the other program that records, then press Talk again.",
+  },
+  unplugged: {
+    title: "The microphone is gone",
+    hint: "It was unplugged or taken away. Connect it again or choose another one, then press Talk.",
+  },
+  silent: {
+    title: "The microphone gives no sound",
+    hint: "The system has muted or suspended it: look for a switch, another program or a sleeping headset, " +
+      "or choose another one. It goes on by itself when it can.",
   },
   failed: {
     title: "The microphone did not start",
@@ -66,10 +76,12 @@ export class Microphone {
   /**
    * @param {(block: VoiceBlock) => void} onBlock
    * @param {() => void} onEnded  the device was unplugged or the permission taken back
+   * @param {(silent: boolean) => void} onSilent  the system holds the sound back, or gives it again
    */
-  constructor(onBlock, onEnded) {
+  constructor(onBlock, onEnded, onSilent) {
     this._onBlock = onBlock;
     this._onEnded = onEnded;
+    this._onSilent = onSilent;
     /** @type {MediaStream | null} */
     this._stream = null;
     /** @type {AudioContext | null} */
@@ -80,13 +92,24 @@ export class Microphone {
     return this._stream !== null;
   }
 
-  /** @throws {MicrophoneError} */
-  async start() {
+  /** @returns {string | undefined} the id of the device that is on */
+  get device() {
+    return this._stream?.getAudioTracks()[0]?.getSettings().deviceId;
+  }
+
+  /**
+   * @param {string} device  the id of the one that is wanted, if it is there; empty: the system's choice
+   * @throws {MicrophoneError}
+   */
+  async start(device) {
     const obstacle = microphoneObstacle();
     if (obstacle) throw new MicrophoneError(obstacle);
     try {
       this._stream = await navigator.mediaDevices.getUserMedia({
-        audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+        audio: {
+          channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true,
+          ...(device ? { deviceId: { ideal: device } } : {}),
+        },
       });
       await this._listen(this._stream);
     } catch (error) {
@@ -96,7 +119,11 @@ export class Microphone {
   }
 
   stop() {
-    this._stream?.getTracks().forEach((track) => track.stop());
+    this._stream?.getTracks().forEach((track) => {
+      track.onended = track.onmute = track.onunmute = null;
+      track.stop();
+    });
+    if (this._context) this._context.onstatechange = null;
     this._stream = null;
     void this._context?.close();
     this._context = null;
@@ -111,7 +138,27 @@ export class Microphone {
     node.port.onmessage = ({ data }) => this._onBlock(data);
     source.connect(node);
     await context.resume();
-    stream.getAudioTracks()[0].onended = () => this._onEnded();
+    const [track] = stream.getAudioTracks();
+    track.onended = () => this._onEnded();
+    const look = () => this._onSilent(track.muted || context.state !== "running");
+    track.onmute = track.onunmute = look;
+    context.onstatechange = () => {
+      if (context.state === "closed") return;
+      look();
+      void context.resume().catch(() => {}); // it may have to wait until the system permits it
+    };
+    if (track.muted) look();
+  }
+}
+
+/** @returns {Promise<{id: string, label: string}[]>} those that can be told apart */
+export async function listMicrophones() {
+  try {
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    const found = devices.filter(({ kind, deviceId, label }) => kind === "audioinput" && deviceId && label);
+    return found.map(({ deviceId, label }) => ({ id: deviceId, label }));
+  } catch {
+    return [];
   }
 }
 

@@ -1,5 +1,7 @@
 /** Single keys for the whole page; they stay out of text fields and of browser shortcuts. */
 
+import { meantKey } from "./keyboard.js";
+
 /** @param {EventTarget | null} target  true where letters are text */
 function takesText(target) {
   if (!(target instanceof HTMLElement)) return false;
@@ -12,7 +14,7 @@ function takesSpace(target) {
 }
 
 /**
- * @param {Record<string, () => void>} actions  by `KeyboardEvent.key`, letters in lower case
+ * @param {Record<string, () => void>} actions  by the key that is meant, letters in lower case
  * @param {() => boolean} wanted  some people's dictation or switches type keys they do not mean
  */
 export function listenForShortcuts(actions, wanted) {
@@ -21,7 +23,7 @@ export function listenForShortcuts(actions, wanted) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
     if (takesText(event.target) || document.querySelector("dialog[open]")) return;
     if (event.key === " " && takesSpace(event.target)) return;
-    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const action = actions[meantKey(event)];
     if (!action) return;
     event.preventDefault();
     action();

@@ -5,6 +5,8 @@
 /** @type {[Codec, string][]} */
 const PROBES = [["h264", "avc1.42E01F"], ["vp8", "vp8"]];
 
+const PATIENCE_MS = 2_000;
+
 /** Limited-range BT.601: what the server sends. libvpx cannot tag it, so it is always stated. */
 export const COLOUR = Object.freeze({
   matrix: /** @type {const} */ ("smpte170m"),
@@ -16,18 +18,30 @@ export const COLOUR = Object.freeze({
 /**
  * JPEG is always there: it needs no WebCodecs, which browsers give to secure origins only.
  *
+ * @param {number} [patienceMs]  for a browser that does not answer at all
  * @returns {Promise<Codec[]>}
  */
-export async function supportedCodecs() {
+export async function supportedCodecs(patienceMs = PATIENCE_MS) {
   /** @type {Codec[]} */
   const codecs = [];
   if ("VideoDecoder" in globalThis) {
     for (const [name, codec] of PROBES) {
-      const { supported } = await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true, colorSpace: COLOUR });
-      if (supported) codecs.push(name);
+      if (await canDecode(codec, patienceMs)) codecs.push(name);
     }
   }
   return [...codecs, "jpeg"];
+}
+
+/** A browser that cannot even say so cannot decode it. @param {string} codec @param {number} patienceMs */
+async function canDecode(codec, patienceMs) {
+  try {
+    const asked = VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true, colorSpace: COLOUR });
+    const silence = new Promise((resolve) => setTimeout(resolve, patienceMs));
+    const answer = await Promise.race([asked, silence]);
+    return answer?.supported === true;
+  } catch {
+    return false;
+  }
 }
 
 /**

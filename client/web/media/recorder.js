@@ -1,5 +1,7 @@
 /** Records what is shown and heard into a file, with the browser's MediaRecorder. */
 
+import { withLength } from "./recording-length.js";
+
 const FORMATS = [
   "video/mp4;codecs=avc1.42E01F,mp4a.40.2", "video/webm;codecs=vp9,opus", "video/webm;codecs=vp8,opus", "video/webm",
 ];
@@ -9,9 +11,12 @@ const VIDEO_BITS_PER_S = 6_000_000;
 const MAX_BYTES = 512 * 1024 * 1024;
 
 export class Recorder {
-  /** @param {(file: Blob, extension: string) => void} onFile */
-  constructor(onFile) {
+  /** @param {(file: Blob, extension: string) => void} onFile @param {() => number} nowMs */
+  constructor(onFile, nowMs) {
     this._onFile = onFile;
+    this._nowMs = nowMs;
+    /** Recordings that have ended and are not handed on yet. */
+    this._ending = 0;
     /** @type {MediaRecorder | null} */
     this._recorder = null;
     this._startedMs = 0;
@@ -19,6 +24,11 @@ export class Recorder {
 
   get on() {
     return this._recorder !== null;
+  }
+
+  /** Whether something would be lost now that was recorded. */
+  get unsaved() {
+    return this.on || this._ending > 0;
   }
 
   /** @returns {string | null} the container and codecs to record with; null when there are none */
@@ -31,14 +41,14 @@ export class Recorder {
    * @param {HTMLCanvasElement} canvas
    * @param {number} fps
    * @param {MediaStreamTrack | null} sound
-   * @param {number} nowMs
    */
-  start(canvas, fps, sound, nowMs) {
+  start(canvas, fps, sound) {
     const mimeType = Recorder.format();
     if (mimeType === null || this._recorder) return;
     const stream = canvas.captureStream(fps);
     if (sound) stream.addTrack(sound);
     const recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: VIDEO_BITS_PER_S });
+    const startedMs = this._nowMs();
     /** @type {Blob[]} */
     const parts = [];
     recorder.ondataavailable = ({ data }) => {
@@ -47,21 +57,35 @@ export class Recorder {
     };
     recorder.onstop = () => {
       stream.getVideoTracks().forEach((track) => track.stop());
-      this._onFile(new Blob(parts, { type: mimeType }), mimeType.startsWith("video/mp4") ? "mp4" : "webm");
+      if (this._recorder === recorder) this._recorder = null; // it ended by itself
+      void this._handOn(new Blob(parts, { type: mimeType }), (this._nowMs() - startedMs) / 1000);
     };
     recorder.start(SLICE_MS);
     this._recorder = recorder;
-    this._startedMs = nowMs;
+    this._startedMs = startedMs;
   }
 
   stop() {
-    if (this._recorder?.state === "recording") this._recorder.stop();
+    if (this._recorder?.state === "recording") {
+      this._ending += 1;
+      this._recorder.stop();
+    }
     this._recorder = null;
   }
 
-  /** @param {number} nowMs @returns {number} seconds recorded so far */
-  lengthS(nowMs) {
-    return this._recorder ? (nowMs - this._startedMs) / 1000 : 0;
+  /** @returns {number} seconds recorded so far */
+  lengthS() {
+    return this._recorder ? (this._nowMs() - this._startedMs) / 1000 : 0;
+  }
+
+  /** @param {Blob} file @param {number} seconds */
+  async _handOn(file, seconds) {
+    try {
+      const extension = file.type.startsWith("video/mp4") ? "mp4" : "webm";
+      this._onFile(await withLength(file, seconds), extension);
+    } finally {
+      this._ending = Math.max(0, this._ending - 1);
+    }
   }
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { MAX_ATTEMPTS, MAX_REFUSALS, retryDelayMs } from "./backoff.js";
+import { NO_REASON } from "./connection-state.js";
 import { VERSION } from "./protocol.js";
 import { explainLoss, isLostSession } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
@@ -13,22 +14,15 @@ import { StreamSocket } from "./stream-socket.js";
 /**
  * @import { Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady } from "./messages.js"
  * @import { Packet } from "./protocol.js"
+ * @import { ConnectionState } from "./connection-state.js"
+ * @import { Obstacle } from "./handshake.js"
  * @import { Loss } from "./refusal.js"
  * @import { SessionStore } from "./storage.js"
  * @import { SocketEnv } from "./stream-socket.js"
  *
- * @typedef {"connecting" | "live" | "reconnecting" | "refused" | "ended"} Phase
- *
- * @typedef {object} ConnectionState
- * @property {Phase} phase
- * @property {number} attempt            0 while the first attempt runs
- * @property {number | null} retryAtMs   on the page clock; null: no retry is planned
- * @property {string | null} code        why it is not live, a code of the protocol
- * @property {string | null} message
- * @property {string | null} hint
- *
  * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number}} SessionWish
- * @typedef {SocketEnv & {random: () => number, store: SessionStore, clientName: string}} ConnectionEnv
+ * @typedef {SocketEnv & {random: () => number, store: SessionStore, clientName: string,
+ *   findObstacle: () => Promise<Obstacle | null>}} ConnectionEnv
  *
  * @typedef {object} ConnectionHandlers
  * @property {(state: ConnectionState) => void} onState
@@ -40,7 +34,6 @@ import { StreamSocket } from "./stream-socket.js";
 
 /** A session that lived this long was not a failed attempt. */
 const STEADY_MS = 5_000;
-const NO_REASON = { retryAtMs: null, code: null, message: null, hint: null };
 
 export class Connection {
   /**
@@ -74,7 +67,10 @@ export class Connection {
       onOpen: () => this._sayHello(),
       onMessage: (message) => this._receive(message),
       onPacket: (packet) => this._handlers.onPacket(packet),
-      onLost: (closeCode) => this._lost(closeCode),
+      onLost: (closeCode, opened) => {
+        this._lost(closeCode);
+        if (!opened) void this._findObstacle(this.state.attempt);
+      },
       onNonsense: (reason) =>
         this._fail("bad_server", reason, "The page and the server are of different versions: reload the page."),
     });
@@ -234,6 +230,14 @@ export class Connection {
     } else {
       this._planRetry(attempt, loss);
     }
+  }
+
+  /** What stands in the way of a handshake, once it is known. @param {number} attempt */
+  async _findObstacle(attempt) {
+    const found = await this._env.findObstacle();
+    const { phase } = this.state;
+    const waits = phase === "reconnecting" || phase === "refused";
+    if (found && waits && this.state.attempt === attempt) this._setState(found);
   }
 
   /** @param {number} attempt @param {Loss} loss */

@@ -398,6 +398,7 @@ export interface State {
   paused: boolean;
   queued_audio_ms: number;
   scene?: string | null;
+  ignored_words?: string[] | null;
   pts_us: number;
 }
 

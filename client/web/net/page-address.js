@@ -2,8 +2,7 @@
 
 /** @import { Codec } from "./messages.js" */
 /** @import { SessionWish } from "./connection.js" */
-
-const TOKEN_KEY = "rollcast.token";
+/** @import { TokenStore } from "./storage.js" */
 
 /** @param {string} base  the page's address; a path prefix of a proxy stays */
 export function streamUrl(base) {
@@ -48,19 +47,31 @@ export function codecsFrom(search, supported) {
  *
  * @param {Location} location
  * @param {History} history
- * @param {Storage} storage
+ * @param {TokenStore} store
  * @returns {string | null}
  */
-export function takeToken(location, history, storage) {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+export function takeToken(location, history, store) {
+  const token = tokenIn(location.hash);
   if (token !== null) {
-    storage.setItem(TOKEN_KEY, token);
+    store.keep(token);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return storage.getItem(TOKEN_KEY);
+  return store.load();
 }
 
-/** @param {Storage} storage @param {string} token */
-export function keepToken(storage, token) {
-  storage.setItem(TOKEN_KEY, token);
+/**
+ * In a fragment a plus is a plus, unlike in a form; what is no percent code stands for itself.
+ *
+ * @param {string} hash
+ * @returns {string | null}
+ */
+function tokenIn(hash) {
+  const part = hash.slice(1).split("&").find((each) => each.startsWith("token="));
+  if (!part) return null;
+  const text = part.slice("token=".length);
+  try {
+    return decodeURIComponent(text).trim() || null;
+  } catch {
+    return text;
+  }
 }

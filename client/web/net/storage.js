@@ -1,6 +1,7 @@
-/** What the page remembers: the session of this tab, and the user's preferences. */
+/** What the page remembers: the session and token of this tab, and the user's preferences. */
 
 const SESSION_KEY = "rollcast.session";
+const TOKEN_KEY = "rollcast.token";
 const LEFT_KEY = "rollcast.left";
 const PREFERENCES_KEY = "rollcast.preferences";
 const HISTORY_LENGTH = 12;
@@ -8,7 +9,7 @@ const HISTORY_LENGTH = 12;
 /**
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number}} SavedSession
  * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
- *   singleKeys: boolean}} Preferences
+ *   singleKeys: boolean, microphone: string}} Preferences
  */
 
 /**
@@ -83,6 +84,25 @@ export class SessionStore {
   }
 }
 
+/** What lets this tab in, also after a reload. */
+export class TokenStore {
+  /** @param {() => Storage} [area] */
+  constructor(area = () => sessionStorage) {
+    /** @type {StoredValue<{token: string | null}>} */
+    this._stored = new StoredValue(area, TOKEN_KEY, { token: null });
+  }
+
+  /** @returns {string | null} */
+  load() {
+    return this._stored.get().token;
+  }
+
+  /** @param {string} token */
+  keep(token) {
+    this._stored.set({ token });
+  }
+}
+
 /**
  * The stream of a tab that was closed: the next tab of this browser goes on with it while the server
  * still keeps it, instead of standing in line for its place.
@@ -123,7 +143,7 @@ export class PreferenceStore {
   constructor(area = () => localStorage) {
     /** @type {StoredValue<Preferences>} */
     this._stored = new StoredValue(area, PREFERENCES_KEY, {
-      theme: "auto", history: [], figuresOpen: null, singleKeys: true,
+      theme: "auto", history: [], figuresOpen: null, singleKeys: true, microphone: "",
     });
   }
 

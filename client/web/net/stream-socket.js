@@ -19,7 +19,7 @@ import { parseMessage, parsePacket, ProtocolError } from "./protocol.js";
  * @property {() => void} onOpen
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(packet: Packet) => void} onPacket
- * @property {(closeCode: number) => void} onLost      the last call, unless `close` came first
+ * @property {(closeCode: number, opened: boolean) => void} onLost  the last call, unless `close` came first
  * @property {(reason: string) => void} onNonsense     the server does not follow the protocol
  */
 
@@ -45,7 +45,11 @@ export class StreamSocket {
     this._pingSentMs = null;
     this._socket = env.openSocket();
     this._socket.binaryType = "arraybuffer";
-    this._socket.onopen = () => handlers.onOpen();
+    this._opened = false;
+    this._socket.onopen = () => {
+      this._opened = true;
+      handlers.onOpen();
+    };
     this._socket.onmessage = (event) => this._receive(event.data);
     this._socket.onclose = (event) => this._lost(event.code);
     this._opening = true;
@@ -132,6 +136,6 @@ export class StreamSocket {
   /** A dead network may keep a socket half open for minutes, so it is not waited for. @param {number} closeCode */
   _lost(closeCode) {
     this.close();
-    this._handlers.onLost(closeCode);
+    this._handlers.onLost(closeCode, this._opened);
   }
 }

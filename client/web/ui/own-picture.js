@@ -11,6 +11,7 @@ import { button, byId, setText } from "./dom.js";
  */
 
 const UNREAD = "This file is no picture that the browser can read. Try a JPEG or PNG.";
+const HEIC = "This browser cannot read HEIC pictures. Save or share it as a JPEG, then try again.";
 
 export class OwnPictureView {
   /** @param {OwnPictureActions} actions */
@@ -91,8 +92,9 @@ export class OwnPictureView {
     try {
       picture = await createImageBitmap(file);
     } catch {
-      setText(this._say, UNREAD);
-      if (!this._dialog.open) this._actions.onUnread(UNREAD);
+      const why = await isHeic(file) ? HEIC : UNREAD;
+      setText(this._say, why);
+      if (!this._dialog.open) this._actions.onUnread(why);
       return;
     }
     this._open();
@@ -137,4 +139,10 @@ export class OwnPictureView {
     setText(this._say, "");
     this._draw();
   }
+}
+
+/** By its first bytes: phones that write it do not always name it. @param {Blob} file */
+async function isHeic(file) {
+  const head = await file.slice(4, 12).text().catch(() => "");
+  return /^ftyp(hei[cxms]|hev[cx]|mif1|msf1)/.test(head);
 }

@@ -22,7 +22,7 @@ export class PictureTools {
     this._button = button("record");
     this._badge = byId("recording", HTMLElement);
     this._time = byId("recording-time", HTMLElement);
-    this.recorder = new Recorder((file, extension) => download(file, fileName(extension)));
+    this.recorder = new Recorder((file, extension) => download(file, fileName(extension)), parts.nowMs);
     this._button.addEventListener("click", () => void this.toggleRecording());
     button("screenshot").addEventListener("click", () => void this.saveScreenshot());
     button("fullscreen").addEventListener("click", () => this.toggleFullScreen());
@@ -36,7 +36,7 @@ export class PictureTools {
       this._parts.notices.show("This browser cannot record.", "bad");
     } else {
       const sound = await this._parts.useSound(true);
-      this.recorder.start(this._parts.stage.shown, this._parts.fps(), sound, this._parts.nowMs());
+      this.recorder.start(this._parts.stage.shown, this._parts.fps(), sound);
     }
     setPressed(this._button, this.recorder.on);
     this.tick();
@@ -56,7 +56,7 @@ export class PictureTools {
   /** Show how long the recording is. */
   tick() {
     this._badge.hidden = !this.recorder.on;
-    const seconds = Math.floor(this.recorder.lengthS(this._parts.nowMs()));
+    const seconds = Math.floor(this.recorder.lengthS());
     setText(this._time, `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
   }
 }

@@ -93,7 +93,7 @@ export class PromptView {
 
   /** @param {string} text */
   _suggestion(text) {
-    const chip = element("button", { className: "preset", text, attributes: { type: "button" } });
+    const chip = element("button", { className: "preset", text, attributes: { type: "button", dir: "auto" } });
     chip.addEventListener("click", () => this._apply(text));
     return chip;
   }

@@ -7,11 +7,13 @@
 
 import { AudioFileError, readAudioFile } from "../input/audio-file.js";
 import { Microphone, MicrophoneError, microphoneObstacle } from "../input/microphone.js";
+import { MicrophoneChoice } from "./microphone-choice.js";
 
 /**
  * @import { MicrophoneProblem } from "../input/microphone.js"
  * @import { Voice } from "../input/voice.js"
  * @import { AudioOut } from "../media/audio-out.js"
+ * @import { PreferenceStore } from "../net/storage.js"
  * @import { DockView } from "./dock.js"
  * @import { Notices } from "./notices.js"
  *
@@ -20,6 +22,7 @@ import { Microphone, MicrophoneError, microphoneObstacle } from "../input/microp
  * @property {AudioOut} audioOut
  * @property {DockView} dock
  * @property {Notices} notices
+ * @property {PreferenceStore} preferences
  * @property {() => number} playheadUs
  * @property {() => void} onBlock  a piece of the microphone's sound has passed
  */
@@ -28,7 +31,10 @@ export class Speech {
   /** @param {SpeechParts} parts */
   constructor(parts) {
     this._parts = parts;
-    this._microphone = new Microphone((block) => this._heard(block), () => this._stopTalking());
+    this._microphone = new Microphone(
+      (block) => this._heard(block), () => this._unplugged(), (silent) => this._setProblem(silent ? "silent" : null),
+    );
+    this._choice = new MicrophoneChoice(parts.preferences.get().microphone, (id) => void this._choose(id));
     /** @type {boolean | null} what the user chose, if anything */
     this._soundChoice = null;
     this._recording = false;
@@ -112,7 +118,8 @@ export class Speech {
 
   async _startTalking() {
     try {
-      await this._microphone.start();
+      await this._microphone.start(this._choice.chosen);
+      void this._choice.refresh(this._microphone.device);
       this.problem = null;
       this.fileName = null;
       this._parts.voice.stopFile();
@@ -125,7 +132,29 @@ export class Speech {
     this._parts.dock.setTalking(this._microphone.on);
   }
 
+  /** The device went while it was in use: what else there is may be chosen. */
+  _unplugged() {
+    this._stopTalking();
+    this._setProblem("unplugged");
+    void this._choice.refresh();
+  }
+
+  /** @param {MicrophoneProblem | null} problem */
+  _setProblem(problem) {
+    this.problem = problem;
+    this._parts.dock.setMicrophoneProblem(problem);
+  }
+
+  /** Another microphone, at once if one is on. @param {string} id */
+  async _choose(id) {
+    this._parts.preferences.update({ microphone: id });
+    if (this._microphone.on) this._stopTalking();
+    else if (this.problem !== "unplugged") return;
+    await this.toggleTalk();
+  }
+
   _stopTalking() {
+    if (this.problem === "silent") this._setProblem(null);
     this._microphone.stop();
     this._parts.voice.end();
     this._parts.dock.setTalking(false);

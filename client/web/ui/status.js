@@ -1,7 +1,7 @@
 /** What to tell the user about the connection: one line for the pill, more when it is not live. */
 
 /**
- * @import { ConnectionState } from "../net/connection.js"
+ * @import { ConnectionState } from "../net/connection-state.js"
  *
  * @typedef {"calm" | "live" | "warn" | "bad"} Tone
  * @typedef {"retry" | "start" | "token" | "takeover"} Hint
@@ -27,8 +27,12 @@ const REFUSALS = {
   unauthorized: { label: "Token needed", title: "This server wants a token", hint: "token" },
   forbidden_origin: { label: "Not allowed", title: "This address may not connect", hint: "retry" },
   replaced: { label: "Open elsewhere", title: "This stream is open in another tab", hint: "takeover" },
+  no_socket: { label: "No connection", title: "A WebSocket does not get through", hint: "retry" },
   unreachable: { label: "No server", title: "The server does not answer", hint: "retry" },
 };
+
+/** In place of the hints that the server gives to programs. */
+const ASK_FOR_TOKEN = "Ask whoever runs the server for one.";
 
 /**
  * @param {ConnectionState} connection
@@ -59,13 +63,14 @@ export function describeStatus(connection, stream, nowMs) {
  * @returns {Status}
  */
 function describeReconnecting(connection, { opened }, waitS) {
+  const { message, hint: cure } = connection;
   const what = opened ? "Reconnecting" : "Connecting";
   const attempt = `attempt ${connection.attempt}`;
   return {
     state: "reconnecting", tone: "warn",
     label: waitS ? `${what} in ${waitS} s · ${attempt}` : `${what} · ${attempt}`,
-    title: opened ? "The connection was lost" : "The server does not answer yet",
-    detail: opened ? "Your stream is kept for a while and goes on from here." : "It may still be starting.",
+    title: message ?? (opened ? "The connection was lost" : "The server does not answer yet"),
+    detail: cure ?? (opened ? "Your stream is kept for a while and goes on from here." : "It may still be starting."),
     hint: "retry",
   };
 }
@@ -89,13 +94,14 @@ function describeRefused({ code, message, hint }, waitS) {
   const known = REFUSALS[code ?? ""] ?? { label: "Refused", title: "The server refused", hint: "retry" };
   const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
   // Who waits wants to know for what: the model to load, or another user to leave.
-  const title = code === "capacity" && message ? sentenceCase(message) : known.title;
-  const reason = code === "replaced" || code === "unauthorized" ? hint : (message ?? hint);
+  const title = (code === "capacity" || code === "no_socket") && message ? sentenceCase(message) : known.title;
+  const reason = code === "replaced" || code === "no_socket" ? hint : (message ?? hint);
+  const cure = code === "unauthorized" ? ASK_FOR_TOKEN : null;
   return {
     state: "refused", tone: code === "capacity" ? "warn" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
     title,
-    detail: [code === "capacity" ? null : reason && sentence(reason), retry].filter(Boolean).join(" ") || null,
+    detail: [code === "capacity" ? null : reason && sentence(reason), cure, retry].filter(Boolean).join(" ") || null,
     hint: known.hint,
   };
 }

@@ -25,7 +25,10 @@ ROW = ["n", "fps", "rtf_p50", "rtf_p95", "ttff_cold_s", "ttff_warm_s", "control_
 
 
 @pytest.mark.slow
-def test_two_viewers_of_the_test_pattern() -> None:
+def test_two_viewers_of_the_test_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a proxy is set, which the way to this machine does not take."""
+    for name in ("http_proxy", "https_proxy", "socks_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     said: list[str] = []
     report = measure(StreamBenchOptions("test-pattern", (2,), 2.0), said.append).to_json()
     assert set(report) == {"device", "model", "native", "sessions", "soak"}

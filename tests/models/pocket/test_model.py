@@ -131,8 +131,10 @@ def test_barge_in_drops_what_was_not_shown(model: PocketModel) -> None:
 
 
 def test_prompt_chooses_the_look_and_tells_what_it_ignored(model: PocketModel) -> None:
-    state = model.start(StreamRequest(seed=1, prompt="toys"))
-    assert model.step(state, Controls()).scene == "toys"
+    state = model.start(StreamRequest(seed=1, prompt="toys 微笑"))
+    first = model.step(state, Controls())
+    assert first.scene == "toys" and first.ignored_words == ("微笑",)
+    assert model.step(state, Controls()).ignored_words == ()
     chunk = model.step(state, Controls(prompt="a woman from zanzibar"))
     assert chunk.scene == "ann-red"
     assert chunk.ignored_words == ("from", "zanzibar")

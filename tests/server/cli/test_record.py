@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from rollcast.models.test_pattern import prompt_colour, read_barcode
+from rollcast.models.contract import Chunk, Controls
+from rollcast.models.test_pattern import TestPattern, prompt_colour, read_barcode
 from rollcast.server.cli.app import main
 
 from ...pictures import RED, portrait
@@ -89,3 +92,25 @@ async def test_speech_for_a_model_that_hears_none_is_refused_at_once(
             options = ["record", server.http, str(tmp_path / "a.mp4")]
             await asyncio.to_thread(main, [*options, "--tracks", str(tmp_path / "s.json")])
     assert end.value.code == 2 and "takes no prompt, only seed" in capsys.readouterr().err
+
+
+class Picky(TestPattern):
+    """Knows no word with a q, neither of the first prompt nor of later ones."""
+
+    def step(self, state: Any, controls: Controls) -> Chunk:
+        chunk = super().step(state, controls)
+        new = controls.prompt is not None or chunk.index == 0
+        words = tuple(word for word in state.prompt.split() if new and "q" in word)
+        return replace(chunk, ignored_words=words)
+
+
+async def test_words_that_mean_nothing_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = {"prompts": [{"t_ms": 400, "text": "a quince"}]}
+    (tmp_path / "s.json").write_text(json.dumps(script))
+    options = ("--seconds", "1.5", "--prompt", "a quux", "--tracks", str(tmp_path / "s.json"))
+    async with running(lambda: [Picky()]) as server:
+        await record(server.http, tmp_path / "a.mp4", *options)
+    said = capsys.readouterr().err
+    assert said.count("does not know quux") == said.count("does not know quince") == 1

@@ -106,8 +106,8 @@ def test_the_token_may_come_from_the_environment(
 
 def test_the_address_is_one_a_browser_here_can_open() -> None:
     assert page_address(ServerConfig()) == "http://127.0.0.1:8000/"
-    everywhere = ServerConfig(host="0.0.0.0", token=Secret("a b"), self_signed=True, port=9)
-    assert page_address(everywhere) == "https://127.0.0.1:9/#token=a%20b"
+    everywhere = ServerConfig(host="0.0.0.0", token=Secret("a+b"), self_signed=True, port=9)
+    assert page_address(everywhere) == "https://127.0.0.1:9/#token=a%2Bb"
     assert page_address(ServerConfig(host="::1")) == "http://[::1]:8000/"
 
 

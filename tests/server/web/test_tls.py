@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import ssl
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,9 @@ def test_own_names() -> None:
     assert "0.0.0.0" not in own_names("0.0.0.0")
 
 
-def test_the_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    assert default_state_dir() == Path("/somewhere/rollcast")
+def test_the_state_directory_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert default_state_dir() == tmp_path / "state" / "rollcast"
 
 
 async def test_a_stream_over_tls_with_a_self_signed_certificate(tmp_path: Path) -> None:
@@ -79,3 +80,22 @@ async def test_a_given_certificate_is_used(tmp_path: Path) -> None:
         trust = ssl.create_default_context(cafile=str(cert))
         async with connect(server.ws, ssl=trust):
             assert server.ws.startswith("wss")
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_who_has_no_home_gets_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "home", no_home)
+    cert, _ = self_signed(default_state_dir(), ["localhost"])
+    assert cert.is_relative_to(tmp_path) and cert.parent.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert default_state_dir().is_relative_to(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert default_state_dir() == tmp_path / "state" / "rollcast"

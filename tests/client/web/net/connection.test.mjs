@@ -10,7 +10,7 @@ import { FakeSocket, FakeStorage, FakeTime } from "../fakes.mjs";
 const HELLO = { type: "hello", version: 1, server: "test/1", models: [], codecs: ["jpeg"], limits: {} };
 const READY = { type: "session.ready", session_id: "s1", resume_token: "t1", resumed: false, next_seq: 0 };
 
-function setUp({ wish = {}, token = null, storage = new FakeStorage() } = {}) {
+function setUp({ wish = {}, token = null, storage = new FakeStorage(), obstacle = null } = {}) {
   const time = new FakeTime();
   const world = { time, sockets: [], states: [], ready: [], messages: [], packets: [], storage };
   world.store = new SessionStore(() => storage);
@@ -18,6 +18,7 @@ function setUp({ wish = {}, token = null, storage = new FakeStorage() } = {}) {
     openSocket: () => world.sockets[world.sockets.push(new FakeSocket()) - 1],
     setTimer: time.setTimer, clearTimer: time.clearTimer, nowMs: time.now, random: () => 0.5,
     store: world.store, clientName: "test",
+    findObstacle: async () => obstacle,
   };
   world.connection = new Connection(env, {
     onState: (state) => world.states.push(state),
@@ -381,4 +382,37 @@ test("media is not piled onto a full socket", () => {
   assert.equal(world.connection.sendMedia(new ArrayBuffer(8), 1000), false);
   world.socket.bufferedAmount = 1000;
   assert.equal(world.connection.sendMedia(new ArrayBuffer(8), 1000), true);
+});
+
+const OBSTACLE = { code: "no_socket", message: "cookies", hint: "delete them" };
+
+test("a handshake that is refused is explained while it is tried again", async () => {
+  const world = setUp({ obstacle: OBSTACLE });
+  world.socket.drop();
+  await Promise.resolve();
+  await Promise.resolve();
+  assert.equal(world.state.phase, "reconnecting");
+  assert.deepEqual([world.state.code, world.state.message], ["no_socket", "cookies"]);
+  world.time.advance(2_000);
+  world.goLive();
+  assert.deepEqual([world.state.phase, world.state.code, world.state.message], ["live", null, null]);
+});
+
+test("a refused handshake is still explained when it is given up", async () => {
+  const world = setUp({ obstacle: OBSTACLE });
+  while (world.state.phase !== "refused") {
+    if (world.socket.onclose) world.socket.drop();
+    await new Promise((resolve) => setImmediate(resolve));
+    world.time.advance(1_000);
+  }
+  assert.equal(world.state.phase, "refused");
+  assert.equal(world.state.message, "cookies");
+});
+
+test("a socket that was open and is lost is no refused handshake", async () => {
+  const world = setUp({ obstacle: OBSTACLE });
+  world.goLive();
+  world.socket.drop();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(world.state.message, null);
 });

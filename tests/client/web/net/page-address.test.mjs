@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { codecsFrom, keepToken, streamUrl, takeToken, wishFrom } from "../../../../client/web/net/page-address.js";
+import { codecsFrom, streamUrl, takeToken, wishFrom } from "../../../../client/web/net/page-address.js";
+import { TokenStore } from "../../../../client/web/net/storage.js";
 import { FakeStorage } from "../fakes.mjs";
 
 test("the stream is beside the page, over the page's own kind of transport", () => {
@@ -32,13 +33,33 @@ test("a token leaves the address bar and stays with the tab", () => {
   const shown = [];
   const history = { replaceState: (_state, _title, url) => shown.push(url) };
   const location = { hash: "#token=s3cret", pathname: "/", search: "?scene=cup" };
-  assert.equal(takeToken(location, history, storage), "s3cret");
+  assert.equal(takeToken(location, history, new TokenStore(() => storage)), "s3cret");
   assert.deepEqual(shown, ["/?scene=cup"]);
-  assert.equal(takeToken({ ...location, hash: "" }, history, storage), "s3cret");
-  keepToken(storage, "other");
-  assert.equal(takeToken({ ...location, hash: "" }, history, storage), "other");
+  const reloaded = new TokenStore(() => storage);
+  assert.equal(takeToken({ ...location, hash: "" }, history, reloaded), "s3cret");
+  reloaded.keep("other");
+  assert.equal(takeToken({ ...location, hash: "" }, history, new TokenStore(() => storage)), "other");
 });
 
 test("without a token there is none", () => {
-  assert.equal(takeToken({ hash: "", pathname: "/", search: "" }, {}, new FakeStorage()), null);
+  assert.equal(takeToken({ hash: "", pathname: "/", search: "" }, {}, new TokenStore(() => new FakeStorage())), null);
+});
+
+test("every sign of a token survives the fragment", () => {
+  const history = { replaceState: () => {} };
+  const taken = (hash) => takeToken({ hash, pathname: "/", search: "" }, history, new TokenStore(() => new FakeStorage()));
+  assert.equal(taken("#token=a+b/c="), "a+b/c=");
+  assert.equal(taken("#token=a%2Bb%20c"), "a+b c");
+  assert.equal(taken("#x=1&token=100%&y=2"), "100%");
+  assert.equal(taken("#token=%20s%0A"), "s");
+  assert.equal(taken("#token="), null);
+});
+
+test("where storage is forbidden, a token lasts as long as the page", () => {
+  const store = new TokenStore(() => {
+    throw new DOMException("blocked", "SecurityError");
+  });
+  const history = { replaceState: () => {} };
+  assert.equal(takeToken({ hash: "#token=t", pathname: "/", search: "" }, history, store), "t");
+  assert.equal(store.load(), "t");
 });

@@ -62,6 +62,22 @@ test("a missing token asks for one, another tab offers to take over", () => {
   assert.equal(describeStatus({ ...refused, code: "replaced" }, QUIET, 0).hint, "takeover");
 });
 
+test("who is asked for a token is told so in words for people", () => {
+  const said = { code: "unauthorized", message: "the token is missing or wrong", hint: "Send the server's token in hello.token." };
+  const status = describeStatus({ ...LIVE, phase: "refused", ...said }, QUIET, 0);
+  assert.equal(status.title, "This server wants a token");
+  assert.doesNotMatch(`${status.detail}`, /hello|Bearer/);
+  assert.equal(status.detail, "The token is missing or wrong. Ask whoever runs the server for one.");
+});
+
+test("what stands in the way of a handshake is said while it is tried again and after", () => {
+  const found = { code: "no_socket", message: "A WebSocket does not get through", hint: "Look at the proxy." };
+  for (const phase of ["reconnecting", "refused"]) {
+    const status = describeStatus({ ...LIVE, phase, attempt: 2, ...found }, { ...QUIET, opened: false }, 0);
+    assert.deepEqual([status.title, status.detail, status.hint], [found.message, found.hint, "retry"]);
+  }
+});
+
 test("an unknown refusal still shows the server's words", () => {
   const status = describeStatus({ ...LIVE, phase: "refused", code: "new_code", message: "because" }, QUIET, 0);
   assert.equal(status.detail, "Because.");

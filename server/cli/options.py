@@ -1,0 +1,61 @@
+"""Options that several commands have, with the same limits in each."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
+
+MAX_SECONDS = 86_400.0
+
+
+def warn(text: str) -> None:
+    """Say what is odd and hinders nothing."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def warn_ignored(words: list[str] | tuple[str, ...]) -> None:
+    """Say which words of a prompt mean nothing to the model, if any."""
+    if words:
+        warn(f"the model does not know {', '.join(words)}; the rest of the prompt is used")
+
+
+def _finite(seconds: float | None) -> float | None:
+    if seconds is not None and not isfinite(seconds):
+        raise typer.BadParameter(f"it has to be a number of seconds, got {seconds}")
+    return seconds
+
+
+def _short(prompt: str | None) -> str | None:
+    if prompt is not None and len(prompt) > MAX_PROMPT_CHARS:
+        raise typer.BadParameter(
+            f"a prompt has at most {MAX_PROMPT_CHARS} characters, got {len(prompt)}"
+        )
+    return prompt
+
+
+Scene = Annotated[str | None, typer.Option(help="Avatar or scene to show.")]
+Picture = Annotated[Path | None, typer.Option(help="A picture of a face to show as the avatar.")]
+Prompt = Annotated[str | None, typer.Option(callback=_short, help="What to show, in words.")]
+Audio = Annotated[Path | None, typer.Option(help="Speech: any audio file, - for what is piped in.")]
+Tracks = Annotated[Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")]
+Seconds = Annotated[
+    float, typer.Option(min=0.04, max=MAX_SECONDS, callback=_finite, help="How long.")
+]
+SecondsOrSpeech = Annotated[
+    float | None,
+    typer.Option(
+        min=0.04,
+        max=MAX_SECONDS,
+        callback=_finite,
+        help="Length; by default that of the speech, else 10.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
+SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]
