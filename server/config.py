@@ -88,6 +88,13 @@ class ServerConfig:
 
     def _check_access(self) -> None:
         """Raise ValueError for certificates, tokens and addresses that do not go together."""
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"trusted_proxies are addresses or networks such as 10.0.0.0/8, got {proxy!r}"
+                ) from error
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
         if self.tls_cert is not None and self.self_signed:

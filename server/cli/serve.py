@@ -67,7 +67,8 @@ def serve(
         list[str] | None, typer.Option(help="Further Origin of pages, like https://a.example.")
     ] = None,
     trust_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded-For is right.")
+        list[str] | None,
+        typer.Option(help="Address of a proxy that sets X-Forwarded-For."),
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
     log_format: Annotated[Literal["console", "json"], typer.Option()] = "console",

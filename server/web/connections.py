@@ -10,6 +10,7 @@ also ends when its peer takes nothing of what it was sent, or does not let itsel
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from asyncio import Transport
 from dataclasses import dataclass, replace
@@ -91,11 +92,14 @@ class _Connection:
 
 
 class Connections:
-    """All that are open; `trusted` are addresses of proxies, for which no limit of one holds."""
+    """All that are open.
+
+    For `trusted`, addresses or networks of proxies, no limit of one address holds.
+    """
 
     def __init__(self, limits: ConnectionLimits, trusted: tuple[str, ...] = ()) -> None:
         self.limits = limits
-        self._trusted = frozenset(network_of(each) for each in trusted)
+        self._trusted = [ipaddress.ip_network(each, strict=False) for each in trusted]
         self._open: dict[Peer, _Connection] = {}
         self._waiting: dict[str, dict[Peer, _Connection]] = {}
         self._new = PerAddress(
@@ -119,7 +123,7 @@ class Connections:
     def admit(self, sock: socket.socket, peer: Peer, now_s: float) -> bool:
         """Count a connection that was accepted; false: there is no room, close it."""
         address = network_of(str(peer[0]))
-        if address not in self._trusted and not self._new.of(address, now_s).take(now_s):
+        if not self._trusts(address) and not self._new.of(address, now_s).take(now_s):
             self.refused += 1
             return False
         over = len(self._open) - self.limits.total
@@ -157,9 +161,11 @@ class Connections:
             connection.until_s = until_s
             self._wait(connection)
 
-    def closed(self, peer: Peer) -> None:
+    def closed(self, peer: Peer, sock: socket.socket) -> None:
         """A connection is gone, and its descriptor with it."""
-        if (connection := self._open.pop(peer, None)) is not None:
+        connection = self._open.get(peer)
+        if connection is not None and connection.sock is sock:
+            del self._open[peer]
             self._wait_no_more(connection)
             self.websockets -= connection.websocket
 
@@ -189,11 +195,19 @@ class Connections:
             connection.moved_s = now_s
         return connection.moved_s is not None and now_s - connection.moved_s >= self.limits.stall_s
 
+    def _trusts(self, address: str) -> bool:
+        if not self._trusted:
+            return False
+        try:
+            return any(ipaddress.ip_address(address) in each for each in self._trusted)
+        except ValueError:  # the network of an IPv6 address, or no address
+            return any(address == network_of(str(each.network_address)) for each in self._trusted)
+
     def _wait(self, connection: _Connection) -> None:
         mine = self._waiting.setdefault(connection.address, {})
         mine[connection.peer] = connection
-        trusted = connection.address in self._trusted
-        if len(mine) > self.limits.waiting_per_address and not trusted:
+        over = len(mine) > self.limits.waiting_per_address
+        if over and not self._trusts(connection.address):
             self._end(next(iter(mine.values())))
         elif self.waiting > self.limits.waiting:
             self._make_room()

@@ -66,5 +66,5 @@ class _CountedSocket(socket.socket):
 
     def close(self) -> None:
         """Free the descriptor."""
-        self._connections.closed(self._peer)
+        self._connections.closed(self._peer, self)
         super().close()

@@ -145,6 +145,7 @@ class PacedProtocol(DrainingProtocol):
     def _read_on(self) -> None:
         """Parse piece by piece until the application has something to do, or it is too early."""
         if self._timer is not None:
+            self.transport.pause_reading()  # uvicorn reads on when it closes
             return
         while self._early and self.conn.parser_exc is None:
             if self.read_paused and not self._broken:

@@ -37,6 +37,10 @@ def test_a_bind_to_the_network_needs_a_token(host: str) -> None:
             "not both",
         ),
         ({"token": Secret("")}, "token is empty"),
+        ({"max_per_client": 0}, "max_per_client"),
+        ({"max_duration_s": 0.0}, "max_duration_s"),
+        ({"unwatched_s": -1.0}, "unwatched_s"),
+        ({"trusted_proxies": ("10.0.0.1", "proxy.lan")}, "'proxy.lan'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:

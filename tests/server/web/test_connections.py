@@ -48,10 +48,12 @@ class Table:
     def __init__(self, limits: ConnectionLimits = LIMITS, trusted: tuple[str, ...] = ()) -> None:
         self.all = Connections(limits, trusted)
         self.transports: dict[tuple[str, int], FakeTransport] = {}
+        self.sockets: dict[tuple[str, int], Any] = {}
 
     def connect(self, port: int, address: str = "192.0.2.1", at_s: float = 0.0) -> bool:
         peer, transport = (address, port), FakeTransport()
         fake: Any = FakeSocket()
+        self.sockets[peer] = fake
         admitted = self.all.admit(fake, peer, at_s)
         if admitted:
             self.transports[peer] = transport
@@ -92,8 +94,9 @@ def test_over_the_limit_of_an_address_its_oldest_makes_room() -> None:
     assert table.connect(9, "198.51.100.1") and len(table.ended()) == 2
 
 
-def test_a_proxy_that_is_trusted_has_no_limit_of_its_own() -> None:
-    table = Table(trusted=("192.0.2.1",))
+@pytest.mark.parametrize("trusted", ["192.0.2.1", "192.0.2.0/24"])
+def test_a_proxy_that_is_trusted_has_no_limit_of_its_own(trusted: str) -> None:
+    table = Table(trusted=("198.51.100.0/24", trusted))
     assert all(table.connect(port) for port in range(5))
     assert table.ended() == []
 
@@ -111,7 +114,11 @@ def test_when_all_are_served_a_newcomer_is_refused_and_comes_in_when_one_has_lef
         table.connect(port, f"192.0.2.{port}")
         table.all.served((f"192.0.2.{port}", port))
     assert not table.connect(9) and table.all.refused == 1
-    table.all.closed(("192.0.2.0", 0))
+    peer = ("192.0.2.0", 0)
+    other: Any = FakeSocket()
+    table.all.closed(peer, other)
+    assert len(table.all) == 8, "that was one before it with the same port"
+    table.all.closed(peer, table.sockets[peer])
     assert table.connect(9) and len(table.all) == 8
 
 
