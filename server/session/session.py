@@ -458,8 +458,8 @@ class Session:
         self.say(
             Applied(
                 event_id=change.event_id,
-                chunk=self._coming_chunk if frame is None else frame.chunk,
-                pts_us=self._coming_us if frame is None else frame.pts_us,
+                chunk=self.chunks if frame is None else frame.chunk,
+                pts_us=self.info.media_us(self.frames) if frame is None else frame.pts_us,
             )
         )
 
