@@ -121,7 +121,7 @@ class Session:
                 self._key_wanted = True
                 self._pacing.lost()
             case Ping():
-                self.say(Pong(t_ms=message.t_ms, server_ms=now_s * 1e3))
+                self.say(Pong(event_id=message.event_id, t_ms=message.t_ms, server_ms=now_s * 1e3))
             case SessionQuery():
                 self.say(self._info(message.event_id, now_s))
             case VideoChange():

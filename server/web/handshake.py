@@ -29,6 +29,8 @@ class OpenedStream:
     stream: HostedStream
     next_seq: int
     resumed: bool
+    event_id: str | None
+    """Of the message that opened it."""
 
 
 async def shake_hands(
@@ -44,7 +46,7 @@ async def shake_hands(
         codecs = encoders.choose(hello.codecs), choose_audio(hello)
     except StreamError as error:
         raise correlated(error, hello) from error
-    await socket.say(server_hello(engine.models.values(), encoders.codecs))
+    await socket.say(server_hello(engine.models.values(), encoders.codecs, hello.event_id))
     while True:
         message = None
         try:
@@ -84,6 +86,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     session = opened.stream.session
     info, options = session.info, session.options
     return SessionReady(
+        event_id=opened.event_id,
         session_id=options.session_id,
         resume_token=options.resume_token,
         model=info.name,
@@ -146,9 +149,9 @@ async def _open(
             if message.picture is not None:
                 picture = await pictures.read(message.picture, engine.model(message.model))
             stream = engine.create(message, audio=hello.audio, picture=picture)
-            return OpenedStream(stream, 0, resumed=False)
+            return OpenedStream(stream, 0, resumed=False, event_id=message.event_id)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, next_seq, resumed=True)
+            return OpenedStream(stream, next_seq, resumed=True, event_id=message.event_id)
         case _:
             raise OutOfOrder("open a stream first")
