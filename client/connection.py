@@ -45,6 +45,8 @@ ACK_AT_MOST_EVERY_S = 0.02
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
 LOOK_AGAIN_S = 0.01
+RESUMABLE = frozenset(("timeout",))
+"""Codes of fatal errors that end a connection and not its stream."""
 
 
 @asynccontextmanager
@@ -241,6 +243,8 @@ class Stream(Steering):
                 self.stats = message
             case VideoFormat():
                 self._receiver.change_codec(message.codec)
+            case ErrorNotice() if message.fatal and message.code in RESUMABLE:
+                pass  # the socket is closed next, and the stream goes on over another
             case ErrorNotice() if message.fatal:
                 self._finish(refusal(message))
             case ErrorNotice():

@@ -361,6 +361,7 @@ class ServerHello(Incoming):
     """Answer to the client's hello."""
 
     type: ClassVar[str] = "hello"
+    event_id: str | None = None
     version: int
     server: str
     models: list[ModelDescription]
@@ -378,6 +379,7 @@ class SessionReady(Incoming):
     """
 
     type: ClassVar[str] = "session.ready"
+    event_id: str | None = None
     session_id: str
     resume_token: str
     model: str
@@ -538,6 +540,7 @@ class Pong(Incoming):
     """Answer to ping with the server's clock, the one of the packets' `server_ms`."""
 
     type: ClassVar[str] = "pong"
+    event_id: str | None = None
     t_ms: float
     server_ms: float
 

@@ -40,9 +40,12 @@ def thumbnail_path(model: str, scene: str) -> str:
     return f"/v1/models/{model}/scenes/{scene}/thumbnail"
 
 
-def server_hello(models: Iterable[ModelInfo], codecs: Sequence[Codec]) -> ServerHello:
-    """The answer to a client's hello."""
+def server_hello(
+    models: Iterable[ModelInfo], codecs: Sequence[Codec], event_id: str | None = None
+) -> ServerHello:
+    """The answer to a client's hello, which may have an `event_id`."""
     return ServerHello(
+        event_id=event_id,
         version=limits.PROTOCOL_VERSION,
         server=f"rollcast/{server_version()}",
         models=[describe(info) for info in models],

@@ -78,6 +78,7 @@ class ServerHello(Message):
     """Answer to the client's hello."""
 
     type: Literal["hello"] = "hello"
+    event_id: str | None = None
     version: int
     server: str
     models: list[ModelDescription]
@@ -94,6 +95,7 @@ class SessionReady(Message):
     """
 
     type: Literal["session.ready"] = "session.ready"
+    event_id: str | None = None
     session_id: str
     resume_token: str
     model: str
@@ -248,6 +250,7 @@ class Pong(Message):
     """Answer to ping with the server's clock, the one of the packets' `server_ms`."""
 
     type: Literal["pong"] = "pong"
+    event_id: str | None = None
     t_ms: float
     server_ms: float
 

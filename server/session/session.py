@@ -134,7 +134,7 @@ class Session:
                 self._key_wanted = True
                 self._pacing.lost()
             case Ping():
-                self.say(Pong(t_ms=message.t_ms, server_ms=now_s * 1e3))
+                self.say(Pong(event_id=message.event_id, t_ms=message.t_ms, server_ms=now_s * 1e3))
             case SessionQuery():
                 self.say(self._info(message.event_id, now_s))
             case VideoChange():
@@ -493,8 +493,8 @@ class Session:
         self.say(
             Applied(
                 event_id=change.event_id,
-                chunk=self._coming_chunk if frame is None else frame.chunk,
-                pts_us=self._coming_us if frame is None else frame.pts_us,
+                chunk=self.chunks if frame is None else frame.chunk,
+                pts_us=self.info.media_us(self.frames) if frame is None else frame.pts_us,
             )
         )
 

@@ -29,6 +29,8 @@ class OpenedStream:
     """That both sides know, the best one first."""
     next_seq: int
     resumed: bool
+    event_id: str | None
+    """Of the message that opened it."""
 
 
 async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
@@ -45,7 +47,8 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     except StreamError as error:
         raise correlated(error, hello) from error
     socket.greeted()
-    await socket.say(server_hello(engine.models.values(), encoders.usable(now_s)))
+    usable = encoders.usable(now_s)
+    await socket.say(server_hello(engine.models.values(), usable, hello.event_id))
     while True:
         message = None
         try:
@@ -86,6 +89,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     session = opened.stream.session
     info, options = session.info, session.options
     return SessionReady(
+        event_id=opened.event_id,
         session_id=options.session_id,
         resume_token=options.resume_token,
         model=info.name,
@@ -157,9 +161,9 @@ async def _open(
                 engine.check_room(message.model, client)
                 picture = await services.pictures.read(message.picture, info)
             stream = engine.create(message, audio=hello.audio, picture=picture, client=client)
-            return OpenedStream(stream, codecs, 0, resumed=False)
+            return OpenedStream(stream, codecs, 0, resumed=False, event_id=message.event_id)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)
-            return OpenedStream(stream, codecs, next_seq, resumed=True)
+            return OpenedStream(stream, codecs, next_seq, resumed=True, event_id=message.event_id)
         case _:
             raise OutOfOrder("open a stream first")

@@ -11,6 +11,7 @@ import pytest
 from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect
 from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
+from rollcast.server.protocol.errors import Timeout
 
 from ..pictures import BLUE, RED, portrait
 from ..server.other_models import FIRST, USUAL, BarePattern, CausalPattern
@@ -144,6 +145,17 @@ async def test_refusals_raise_before_the_block() -> None:
                     pass
         assert full.value.code == "capacity"
         assert full.value.retry_after_s
+
+
+async def test_a_connection_that_timed_out_is_replaced(server: RunningServer) -> None:
+    async with connect(server.http, pace="reader", codecs=("jpeg",)) as stream:
+        await take(stream, 4)
+        (hosted,) = server.engine.streams
+        hosted.session.fail(Timeout("nothing was heard for a while"))
+        hosted.notify()
+        frames = await take(stream, 30)
+        assert stream.reconnects == 1
+        assert [frame.seq for frame in frames] == list(range(4, 34))
 
 
 async def test_who_feeds_speech_does_not_notice_a_lost_connection(server: RunningServer) -> None:

@@ -25,8 +25,12 @@ def test_the_client_knows_the_document_only() -> None:
 
 async def test_hello_describes_models_codecs_and_limits(url: str) -> None:
     async with connected(url) as client:
-        hello = await client.greet()
-    assert (hello["type"], hello["version"]) == ("hello", 1)
+        hello = await client.greet(event_id="h")
+        ready = await client.create(event_id="c")
+        await client.say("session.close")
+        await client.until_closed()
+    assert (hello["type"], hello["version"], hello["event_id"]) == ("hello", 1, "h")
+    assert (ready["type"], ready["event_id"]) == ("session.ready", "c")
     (model,) = hello["models"]
     assert {"name", "title", "width", "height", "fps", "chunk_frames", "inputs"} <= set(model)
     assert {"scenes", "prompt", "speech", "tracks", "picture", "seed"} == set(model["inputs"])

@@ -143,7 +143,7 @@ async def test_the_clock_is_told_and_t_ms_comes_back(url: str) -> None:
     async with watching(url) as client:
         for t_ms in (0, -(2**53), 2**53, 0.1, 1234.5678):
             pong = await client.reply({"type": "ping", "t_ms": t_ms, "event_id": "p"})
-            assert (pong["type"], pong["t_ms"]) == ("pong", t_ms)
+            assert (pong["type"], pong["t_ms"], pong["event_id"]) == ("pong", t_ms, "p")
         await client.play(0.3)
         now_ms = (await client.reply({"type": "ping", "t_ms": 0}))["server_ms"]
         assert all(now_ms - 3_000 < packet.server_ms <= now_ms for packet in client.packets)

@@ -278,6 +278,7 @@ export interface Limits {
 /** Answer to the client's hello. */
 export interface ServerHello {
   type: "hello";
+  event_id?: string | null;
   version: number;
   server: string;
   models: ModelDescription[];
@@ -289,6 +290,7 @@ export interface ServerHello {
 /** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound. */
 export interface SessionReady {
   type: "session.ready";
+  event_id?: string | null;
   session_id: string;
   resume_token: string;
   model: string;
@@ -420,6 +422,7 @@ export interface Stats {
 /** Answer to ping with the server's clock, the one of the packets' `server_ms`. */
 export interface Pong {
   type: "pong";
+  event_id?: string | null;
   t_ms: number;
   server_ms: number;
 }

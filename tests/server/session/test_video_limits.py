@@ -80,6 +80,9 @@ def test_the_answer_names_the_next_frame() -> None:
     answer = change(bench, max_width=32)
     assert (answer.chunk, answer.pts_us) == (0, 80_000)
     assert bench.session.size == (32, 32)
+    bench.session.begin_step(bench.now_s)
+    answer = change(bench, max_width=64)
+    assert (answer.chunk, answer.pts_us) == (1, 160_000), "a chunk under way obeys as well"
 
 
 @pytest.mark.parametrize("max_fps", [1, 5, 12])
