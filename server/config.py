@@ -16,7 +16,7 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
     choice); `stages` processes share the steps of one model (None: a thread runs it);
-    `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and `tls_key`,
+    `max_sessions` None means as many as are measured to fit. Without `tls_cert` and `tls_key`,
     `self_signed` makes a certificate for the host, `tls_names` and this machine.
     Raises ValueError for settings that contradict each other or are not safe.
     """
