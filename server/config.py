@@ -23,7 +23,7 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
     choice); `stages` processes share the steps of one model (None: a thread runs it);
-    `max_sessions` None means as many as the warm-up measured. One client, which is an address, has
+    `max_sessions` None means as many as are measured to fit. One client, which is an address, has
     at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one that was not
     watched or spoken to for `unwatched_s` gives its place to who waits. `trusted_proxies` are
     addresses whose X-Forwarded-For is believed. Without `tls_cert` and `tls_key`,
