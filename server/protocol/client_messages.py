@@ -31,7 +31,9 @@ class ClientHello(Message):
     client: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
     codecs: Annotated[list[Name], Field(min_length=1, max_length=16)]
     audio: bool = True
-    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(None, repr=False)
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARS)] | None = Field(
+        default=None, repr=False
+    )
 
 
 class SessionCreate(Message):
