@@ -122,7 +122,7 @@ async def test_a_client_that_floods_is_refused_then_disconnected() -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 for _ in range(50):
-                    await viewer.say("key")
+                    await viewer.say("prompt", event_id="more", text="red")
                 await asyncio.sleep(0)
         assert await viewer.wait_closed() == 4429
         refused = [m for m in viewer.messages if m.get("code") == "rate_limited"]
