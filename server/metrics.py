@@ -71,7 +71,7 @@ class Metrics:
         self.sessions_detached = self._gauge(
             "sessions_detached", "Streams without a connection that may be resumed"
         )
-        self.capacity = self._gauge("capacity", "Streams that fit, as measured of late or by setting")
+        self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
         self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")
         self.warm_step_s = Gauge(
             "rollcast_warm_step_seconds",
