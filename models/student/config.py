@@ -225,10 +225,10 @@ class CacheConfig:
         self._check_reach()
 
     def _check_pins(self) -> None:
-        if not 0 <= self.pinned_frames < self.window_frames:
+        if not 0 <= self.pinned_frames <= self.window_frames:
             raise ValueError(
                 f"pinned_frames {self.pinned_frames} of a window of {self.window_frames}; expected "
-                "0 or more, and fewer than the window"
+                "0 or more, at most the window"
             )
         if self.pinned_frames and (self.sink == "ema" or self.bounded_sink or not self.rolling):
             raise ValueError("pinned frames need a rolling window and a static, unbounded sink")

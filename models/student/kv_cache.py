@@ -261,6 +261,11 @@ class StudentCache:
         return self._positions.token_order
 
     @property
+    def slots_in_time(self) -> tuple[int, ...]:
+        """The slots of the frames that are held, oldest frame first."""
+        return tuple(held.slot for held in self._ring.held)
+
+    @property
     def end(self) -> int:
         """Frames of the stream that were written, those of the chunk under way included."""
         return self._ring.end

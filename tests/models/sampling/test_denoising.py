@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, prefill, recache
+from rollcast.models.sampling.denoising import denoise_chunk, prefill, recache
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import CacheConfig
 
