@@ -21,15 +21,12 @@ class FlowSchedule:
     """
 
     def __init__(self, shift: float = 5.0, entries: int = 1000, *, twice: bool = False) -> None:
+        line = torch.linspace(1.0, 0.0, entries + 1)[:-1]
         if twice:
-            # In float64 and from 1 to the last sigma of the table below, unlike that one.
+            # In float64 and from 1 to the last sigma of a table that is shifted once.
             last = float(_shifted(torch.tensor(1 / entries), shift))
             line = torch.linspace(1.0, last, entries, dtype=torch.float64)
-            wide = _shifted(line, shift)
-            self.sigmas, self.timesteps = wide.float(), (wide * entries).float()
-            return
-        line = torch.linspace(1.0, 0.0, entries + 1)[:-1]
-        self.sigmas = _shifted(line, shift)
+        self.sigmas = _shifted(line, shift).float()
         self.timesteps = self.sigmas * entries
 
     def sigma(self, timestep: float) -> float:
