@@ -7,9 +7,10 @@ block's clean keys and values are cached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,14 @@ class JointWindow:
         """The tensors to save."""
         return {} if self.latents is None else {"latents": self.latents}
 
-    def metadata(self) -> dict[str, list[int]]:
+    def metadata(self) -> dict[str, Any]:
         """The rest, JSON-able."""
         return {"levels": list(self.levels)}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> JointWindow:
+        """The window that `tensors` and `metadata` were saved from."""
+        return cls(tensors.get("latents"), tuple(int(level) for level in metadata["levels"]))
 
 
 @torch.no_grad()

@@ -188,7 +188,9 @@ class CallPositions:
             near, tables = self._near_blocks(ring, frames), self._tables(first, frames)
             return CachedCall(ring, tokens, query, query, 0, None, tables=tables, near=near)
         sinks = min(self._config.sink_frames, ring.live)
-        oldest = end - ring.live
+        visible, gone = self._within_reach(ring)
+        # Where a reach ends the past, what stores sees the sink at its own place, if at all.
+        nearest = 0 if self._config.reach_frames is not None else end - ring.live
         raw = max(
             (
                 part.source + min(part.frames, self._config.sink_frames - part.slot)
@@ -198,11 +200,9 @@ class CallPositions:
             default=0,
         )
         write = query[raw * tokens :] if raw < frames else None
-        read = self._rope.rotations(range(oldest, oldest + sinks)) if sinks else None
+        seen = range(nearest + gone, nearest + sinks)
+        read = self._rope.rotations(seen) if seen else None
         near = self._near_blocks(ring, frames)
-        visible, gone = self._within_reach(ring)
-        if read is not None:
-            read = read[gone * tokens :] if gone < sinks else None
         return CachedCall(
             ring, tokens, query, write, raw * tokens, read, near=near, visible=visible
         )

@@ -180,8 +180,8 @@ class CacheConfig:
     `StudentCache.begin_shot`: behind the sink, whatever else leaves the window.
     `reach_frames` (Rolling Forcing, arXiv 2509.25161; needs `bounded_sink`) is the most frames a
     call attends to, its own among them. A call that stores gives up the oldest first, the sink
-    like any other; one that does not store always keeps the sink, right behind what it sees of the
-    window.
+    like any other, which stands at its own place; one that does not store always keeps the sink,
+    right behind what it sees of the window.
 
     `sparse` thins attention to the cache out (docs/kernels.md); the tokens of a frame then lie in
     the order of a space-filling curve.
