@@ -206,7 +206,12 @@ class CausalStudent(nn.Module):
         rows, columns = self._grid(*latents.shape[-2:])
         rope = self._rope_table(rows, columns)
         plan = BlockCausal(
-            rope, self.config.rope, cache, frames=latents.shape[1], chunk_frames=chunk_frames
+            rope,
+            self.config.rope,
+            cache,
+            frames=latents.shape[1],
+            chunk_frames=chunk_frames,
+            trained_frames=self.config.trained_frames,
         )
         attends = [plan.attend] * self.config.num_layers
         return self._run(latents, timesteps, context, conditions, attends)
