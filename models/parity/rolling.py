@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sampling.joint_window import JointWindow, roll_window
+from ..sampling.chunk_maker import ChunkMaker, ChunkStream
 from ..sampling.recipe import Recipe
 from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig, StudentConfig
@@ -25,9 +25,10 @@ def rolling_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tup
     student = CausalStudent(StudentConfig(**wan_shape(case["config"], patch="patch_size"))).eval()
     load_weights(student, weights_of(tensors))
     noise, expected = tensors["in/noise"], tensors["out/latents"]
+    maker = ChunkMaker(student, recipe, rolling_cache(case))
     batch, _, _, height, width = noise.shape
-    cache = student.new_cache(rolling_cache(case), height=height, width=width, batch=batch)
-    made = _generate(recipe, student, cache, tensors)
+    stream = maker.start(height=height, width=width, batch=batch)
+    made, cache = _generate(maker, stream, tensors), stream.cache
     check_shape(made, expected)
     chunks = recipe.chunks(noise.shape[1])
     differences = [difference(made[:, chunk], expected[:, chunk]) for chunk in chunks]
@@ -39,28 +40,14 @@ def rolling_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tup
     return tuple(differences)
 
 
-def _generate(
-    recipe: Recipe, student: CausalStudent, cache: StudentCache, tensors: dict[str, Tensor]
-) -> Tensor:
+def _generate(maker: ChunkMaker, stream: ChunkStream, tensors: dict[str, Tensor]) -> Tensor:
     """All latents [B, F, C, h, w]."""
-    context = student.encode_text(tensors["in/prompt_embeds"])
+    prompt = maker.encode(tensors["in/prompt_embeds"])
     noise, renoise = tensors["in/noise"], recorded_noise(tensors)
-    steps, window = recipe.timesteps(), JointWindow()
-    fresh = [noise[:, chunk] for chunk in recipe.chunks(noise.shape[1])]
-    made: list[Tensor] = []
-    while len(made) * recipe.chunk_frames < noise.shape[1]:
-        block = roll_window(
-            student,
-            cache,
-            window,
-            fresh.pop(0) if fresh else None,
-            steps,
-            context,
-            block_frames=recipe.chunk_frames,
-            schedule=recipe.schedule(),
-            renoise=renoise,
-            context_timestep=recipe.context_timestep,
-        )
+    fresh = [noise[:, chunk] for chunk in maker.recipe.chunks(noise.shape[1])]
+    wanted, made = len(fresh), list[Tensor]()
+    while len(made) < wanted:
+        block = maker.next(stream, fresh.pop(0) if fresh else None, prompt, renoise=renoise)
         made += [] if block is None else [block]
     return torch.cat(made, dim=1)
 

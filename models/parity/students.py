@@ -7,17 +7,17 @@ quirks are on here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..sampling.denoising import Expert, prefill, recache, sample_chunk
+from ..sampling.chunk_maker import ChunkMaker, ChunkStream, Prompt
+from ..sampling.denoising import recache
 from ..sampling.recipe import Recipe
 from ..student.causal_student import CausalStudent
-from ..student.conditioning import TextContext
 from ..student.config import CacheConfig, RopeFamily, StudentConfig
-from ..student.kv_cache import StudentCache
 from ..wan.layouts import has_two_experts, split_experts
 from ..wan.weights import load_weights
 from .published import check_shape, difference, recipe_of, recorded_noise, wan_shape, weights_of
@@ -39,88 +39,64 @@ class _Rollout:
         self.case = case
         self.noise = tensors["in/noise"]
         self.initial = tensors.get("in/initial_latent", tensors.get("in/image_latent"))
-        self.recipe = student_recipe(case)
         config, weights = student_config(case), weights_of(tensors)
-        prompts = _prompts(tensors)
         expert: CausalStudent | None = None
         if has_two_experts(weights):
             weights, other = split_experts(weights)
             expert = _loaded(config, other)
-        self.student = _loaded(config, weights)
-        self.contexts = [self.student.encode_text(prompt) for prompt in prompts]
-        self.experts = (
-            [Expert(expert, expert.encode_text(prompt)) for prompt in prompts] if expert else None
-        )
+        recipe = replace(student_recipe(case), clean_expert=expert is not None)
+        self.maker = ChunkMaker(_loaded(config, weights), recipe, cache_config(case), expert)
+        self.prompts = [self.maker.encode(prompt) for prompt in _prompts(tensors)]
         self.renoise = recorded_noise(tensors)
         # LongLive 2 keeps the given frames in the place of noise, others put them before it.
         self.held = self.initial if case["family"] == "longlive2" else None
         self.given = 0 if self.initial is None or self.held is not None else self.initial.shape[1]
-        total = tensors["out/latents"].shape[1]
-        missing = total - self.given - self.noise.shape[1]
+        missing = tensors["out/latents"].shape[1] - self.given - self.noise.shape[1]
         if self.held is not None and missing == self.held.shape[1]:
             self.noise = torch.cat((self.held, self.noise), dim=1)
-        self.chunks = tuple(self.recipe.chunks(self.given + self.noise.shape[1]))
+        self.chunks = tuple(recipe.chunks(self.given + self.noise.shape[1]))
 
     def run(self) -> Tensor:
         """All latents [B, F, C, h, w]."""
-        made = torch.zeros(self.noise.shape[0], 0, *self.noise.shape[2:])
-        cache = self.student.new_cache(
-            cache_config(self.case),
-            height=self.noise.shape[3],
-            width=self.noise.shape[4],
-            batch=self.noise.shape[0],
-        )
+        batch, _, _, height, width = self.noise.shape
+        stream = self.maker.start(height=height, width=width, batch=batch)
+        made = self.noise[:, :0]
         if self.given and self.initial is not None:
-            self._prefill(cache, self.initial)
+            self.maker.give(stream, self.initial, self.prompts[0])
             made = self.initial
         segment = 0
         for number, chunk in enumerate(c for c in self.chunks if c.start >= self.given):
             if segment < len(self._switches()) and chunk.start >= self._switches()[segment]:
                 segment += 1
-                self._switch(cache, made, self.contexts[segment])
+                self._switch(stream, made, self.prompts[segment])
             segment = _entry(self.case.get("prompt_of_chunk"), number, segment)
             if number and _entry(self.case.get("shot_boundary"), number, False):
-                cache.begin_shot(float(self.case["multi_shot_rope_offset"]))
-            made = torch.cat((made, self._chunk(cache, number, chunk, segment)), dim=1)
+                stream.cache.begin_shot(float(self.case["multi_shot_rope_offset"]))
+            latents = self.maker.next(
+                stream,
+                self.noise[:, chunk.start - self.given : chunk.stop - self.given],
+                self.prompts[segment],
+                renoise=self.renoise,
+                held=self.held if number == 0 else None,
+            )
+            assert latents is not None, "only a joint window fills first"
+            made = torch.cat((made, latents), dim=1)
         return made
-
-    def _prefill(self, cache: StudentCache, latents: Tensor) -> None:
-        by = self.experts[0] if self.experts else Expert(self.student, self.contexts[0])
-        prefill(
-            by.student,
-            cache,
-            latents,
-            by.context,
-            chunk_frames=self.recipe.chunk_frames,
-            first_frames=self.recipe.first_frames,
-        )
 
     def _switches(self) -> list[int]:
         return self.case.get("switch_frame_indices", [])
 
-    def _switch(self, cache: StudentCache, made: Tensor, context: TextContext) -> None:
-        held = min(cache.config.capacity_frames, made.shape[1])
+    def _switch(self, stream: ChunkStream, made: Tensor, prompt: Prompt) -> None:
+        held = min(stream.cache.config.capacity_frames, made.shape[1])
         if held:
             recache(
-                self.student,
-                cache,
+                self.maker.student,
+                stream.cache,
                 made[:, -held:],
-                context,
+                prompt.context,
                 rewrite_sink=not self.case.get("global_sink", False),
-                context_timestep=self.recipe.context_timestep,
+                context_timestep=self.maker.recipe.context_timestep,
             )
-
-    def _chunk(self, cache: StudentCache, number: int, chunk: slice, segment: int) -> Tensor:
-        return sample_chunk(
-            self.student,
-            cache,
-            self.noise[:, chunk.start - self.given : chunk.stop - self.given],
-            self.recipe.sampler_for(number, self.renoise),
-            self.contexts[segment],
-            context_timestep=self.recipe.context_timestep,
-            expert=self.experts[segment] if self.experts else None,
-            held=self.held if number == 0 else None,
-        )
 
 
 def student_recipe(case: dict[str, Any]) -> Recipe:

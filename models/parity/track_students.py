@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sampling.denoising import sample_chunk
+from ..sampling.chunk_maker import ChunkMaker
 from ..sampling.recipe import Recipe
 from ..student.blocks import float32_sinusoid
 from ..student.causal_student import CausalStudent
@@ -58,47 +58,32 @@ def track_student_differences(
         ]
     )
     differences += _track_differences(student, maps, ids, tensors)
-    made = _generate(student, recipe, track_cache(case), maps, tensors)
+    made = _generate(ChunkMaker(student, recipe, track_cache(case)), maps, tensors)
     expected = tensors["out/latents"]
     check_shape(made, expected)
     chunks = recipe.chunks(noise.shape[1])
     return (*(difference(made[:, c], expected[:, c]) for c in chunks), *differences)
 
 
-def _generate(
-    student: CausalStudent,
-    recipe: Recipe,
-    cache_config: CacheConfig,
-    maps: Tensor,
-    tensors: dict[str, Tensor],
-) -> Tensor:
+def _generate(maker: ChunkMaker, maps: Tensor, tensors: dict[str, Tensor]) -> Tensor:
     """All latents [B, F, C, h, w] under track maps [B, T, dim, h, w] of every picture."""
     noise, renoise = tensors["in/noise"], recorded_noise(tensors)
-    context = student.encode_text(tensors["in/prompt_embeds"], tensors["in/clip_embeds"])
+    prompt = maker.encode(tensors["in/prompt_embeds"], tensors["in/clip_embeds"])
     condition = tensors["in/image_latent"].transpose(1, 2)[:, :, MASK_CHANNELS:]
     batch, _, _, height, width = noise.shape
-    cache = student.new_cache(cache_config, height=height, width=width, batch=batch)
-    stride = student.config.track_stride
+    stream = maker.start(height=height, width=width, batch=batch)
+    stride = maker.student.config.track_stride
     made: list[Tensor] = []
-    for number, chunk in enumerate(recipe.chunks(noise.shape[1])):
+    for chunk in maker.recipe.chunks(noise.shape[1]):
         # Latent frame 0 shows one picture, every other one as many as the stride.
         shown = maps[:, max(0, stride * (chunk.start - 1) + 1) : stride * (chunk.stop - 1) + 1]
         conditions = Conditions(
             channels=image_channels(condition[:, chunk], chunk.start),
             tracks=torch.stack([first_maps(row, stride) for row in shown]),
         )
-        sampler = recipe.sampler_for(number, renoise)
-        made.append(
-            sample_chunk(
-                student,
-                cache,
-                noise[:, chunk],
-                sampler,
-                context,
-                conditions,
-                context_timestep=recipe.context_timestep,
-            )
-        )
+        latents = maker.next(stream, noise[:, chunk], prompt, conditions, renoise=renoise)
+        assert latents is not None, "only a joint window fills first"
+        made.append(latents)
     return torch.cat(made, dim=1)
 
 
