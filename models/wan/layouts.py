@@ -44,36 +44,41 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 # Converters write it, and no code that is published reads it.
 _UNUSED = re.compile(r"^blocks\.\d+\.attn2\.norm_added_q\.")
-_SIGN = "condition_embedder."
 _MEMORY = "memory_"
 
 
-def is_diffusers(names: Iterable[str]) -> bool:
-    """Whether these are names of the diffusers layout."""
-    return any(name.startswith(_SIGN) for name in names)
+def own_name(name: str) -> str | None:
+    """The student's own name of a weight that Wan's code or diffusers calls `name`.
 
-
-def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` of either layout by the student's own names; others stay as they are.
-
-    What no published code reads is left out.
+    None for what no published code reads; a name of neither stays as it is.
     """
-    if not is_diffusers(weights):
-        return dict(weights)
-    return {own_name(name): t for name, t in weights.items() if not _UNUSED.match(name)}
-
-
-def own_name(name: str) -> str:
-    """The student's own name of a diffusers `name`."""
+    if _UNUSED.match(name):
+        return None
     for pattern, own in _RULES:
         if pattern.match(name):
             return pattern.sub(own, name)
     return name
 
 
+def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` by their `own_name`, without those that have none."""
+    named = ((own_name(name), tensor) for name, tensor in weights.items())
+    return {name: tensor for name, tensor in named if name is not None}
+
+
+def clean_expert_name(name: str) -> str | None:
+    """The student's own name of a weight of the model for the clean pass; None for any other.
+
+    In files with two models `memory_` stands before the name of a module or of a parameter.
+    """
+    parts = name.split(".")
+    plain = [part.removeprefix(_MEMORY) for part in parts]
+    return None if plain == parts else ".".join(plain)
+
+
 def has_two_experts(names: Iterable[str]) -> bool:
     """Whether these are the names of a generating model and of one for the clean pass."""
-    return any(_is_memory(name) for name in names)
+    return any(clean_expert_name(name) is not None for name in names)
 
 
 def split_experts(
@@ -81,19 +86,16 @@ def split_experts(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The weights of the model that generates, and of the one for the clean pass (SGF+).
 
-    Both have the names of an ordinary student: `memory_` stands before a module's or parameter's
-    name in the file. Raises ValueError if there is no second model in it.
+    Both have the names of an ordinary student. Raises ValueError if there is no second model.
     """
     if not has_two_experts(weights):
         raise ValueError("no weights with memory_ in their name; expected those of two experts")
-    own = {name: tensor for name, tensor in weights.items() if not _is_memory(name)}
-    memory = {
-        ".".join(part.removeprefix(_MEMORY) for part in name.split(".")): tensor
-        for name, tensor in weights.items()
-        if _is_memory(name)
-    }
-    return own, memory
-
-
-def _is_memory(name: str) -> bool:
-    return any(part.startswith(_MEMORY) for part in name.split("."))
+    own: dict[str, Tensor] = {}
+    clean: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        plain = clean_expert_name(name)
+        if plain is None:
+            own[name] = tensor
+        else:
+            clean[plain] = tensor
+    return own, clean

@@ -98,6 +98,7 @@ def test_a_reset_stream_knows_no_shots(make_student: StudentMaker) -> None:
         used.begin_shot(OFFSET)
         student(torch.randn(1, 2, 4, 4, 4), torch.zeros(1, 1), context, used)
         used.advance(2)
+    used.begin_shot(OFFSET)
     used.reset()
     assert used.metadata() == fresh.metadata()
     x = torch.randn(1, 2, 4, 4, 4)
