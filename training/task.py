@@ -11,7 +11,7 @@ from rollcast.models.pocket.autoencoder import Decoded
 from rollcast.models.pocket.conditions import unpack_latents
 from rollcast.models.pocket.config import SHIFT, STEPS
 from rollcast.models.pocket.evaluation.readers import MouthMeter
-from rollcast.models.sampling.denoising import FlowSchedule
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 
 from .autoencoder import Autoencoder, quality
 from .losses import focus, picture_loss

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ...models.pocket.audio import CHUNK_FRAMES
 from ...models.pocket.config import CACHE, SHIFT, STEPS
 from ...models.pocket.looks import FPS
-from ...models.sampling.denoising import FlowSchedule
+from ...models.sampling.flow_schedule import FlowSchedule
 from ...models.student.config import CacheConfig, SinkKind
 
 # behind this many minutes only the variants that time may change are watched

@@ -15,7 +15,8 @@ from ...kernels.dispatch import use_backend
 from ...models.pocket.config import CACHE as POCKET_CACHE
 from ...models.pocket.config import STEPS as POCKET_STEPS
 from ...models.pocket.config import STUDENT as POCKET
-from ...models.sampling.denoising import FlowSchedule, denoise_chunk
+from ...models.sampling.denoising import denoise_chunk
+from ...models.sampling.flow_schedule import FlowSchedule
 from ...models.student.causal_student import CausalStudent
 from ...models.student.config import StudentConfig
 from ...models.wan.decoder import WanDecoder

@@ -17,8 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .avatar import avatar_differences
+from .diffusers_pass import diffusers_differences
 from .media import speech_differences, vae_differences
+from .rolling import rolling_differences
 from .students import student_differences
+from .track_students import track_student_differences
 
 Run = Callable[[dict[str, Any], dict[str, Tensor]], tuple[float, ...]]
 FAMILIES: Mapping[str, Run] = {
@@ -26,6 +29,12 @@ FAMILIES: Mapping[str, Run] = {
     "reward_forcing": student_differences,
     "longlive": student_differences,
     "longlive_infinity": student_differences,
+    "longlive2": student_differences,
+    "causal_forcing": student_differences,
+    "sgf_plus": student_differences,
+    "rolling_forcing": rolling_differences,
+    "trackwan": track_student_differences,
+    "diffusers_wan": diffusers_differences,
     "live_avatar": avatar_differences,
     "wan21_vae": vae_differences,
     "s2v_audio_bucket": speech_differences,

@@ -6,6 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..sampling.flow_schedule import FlowSchedule
+from ..sampling.recipe import Recipe
+from ..sampling.sampler import NoiseSource
+from ..wan.weights import plain_names
+
 
 def wan_shape(published: dict[str, Any], *, patch: str) -> dict[str, Any]:
     """The arguments of `StudentConfig` that every published Wan student names alike.
@@ -25,6 +30,70 @@ def wan_shape(published: dict[str, Any], *, patch: str) -> dict[str, Any]:
         "patch": tuple(published[patch]),
         "eps": published["eps"],
     }
+
+
+def diffusers_shape(published: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `StudentConfig` that a diffusers configuration names, but for the text's.
+
+    Channels beside the latents are extra ones. Raises ValueError for other norms than Wan's.
+    """
+    norms = published.get("qk_norm", "rms_norm_across_heads"), published.get("cross_attn_norm")
+    if norms != ("rms_norm_across_heads", True):
+        raise ValueError(f"qk_norm and cross_attn_norm {norms}; only Wan's are known")
+    heads = published["num_attention_heads"]
+    dim = heads * published["attention_head_dim"]
+    if published.get("added_kv_proj_dim") not in (None, dim):
+        raise ValueError(f"added_kv_proj_dim {published['added_kv_proj_dim']}; expected {dim}")
+    latents = published["out_channels"]
+    return {
+        "dim": dim,
+        "ffn_dim": published["ffn_dim"],
+        "num_heads": heads,
+        "num_layers": published["num_layers"],
+        "in_channels": latents,
+        "out_channels": latents,
+        "extra_channels": published["in_channels"] - latents,
+        "text_dim": published["text_dim"],
+        "freq_dim": published["freq_dim"],
+        "image_dim": published.get("image_dim") or 0,
+        "patch": tuple(published["patch_size"]),
+        "eps": published["eps"],
+        "time_waves": "float32",
+    }
+
+
+def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights among all tensors of a case, by the student's own names."""
+    named = {n.removeprefix("w/"): t for n, t in tensors.items() if n.startswith("w/")}
+    return plain_names(named)
+
+
+def recorded_noise(tensors: dict[str, Tensor]) -> NoiseSource:
+    """The noise that was drawn between steps, one recording after the other."""
+    names = iter(sorted(name for name in tensors if name.startswith("in/renoise/")))
+    return lambda sample: tensors[next(names)].reshape(sample.shape)
+
+
+def recipe_of(case: dict[str, Any], **fields: Any) -> Recipe:
+    """The steps and the schedule of a case, with more `fields` of the recipe."""
+    table = case.get("scheduler") or {}
+    shift, twice = float(table.get("shift", 5.0)), bool(table.get("double_shift", False))
+    schedule = FlowSchedule(shift, twice=twice)
+
+    def steps(name: str) -> tuple[float, ...]:
+        """A step list as the case has it warped, or warped here; empty if there is none."""
+        warped = case.get(f"{name}_warped")
+        return tuple(schedule.warp(case.get(name) or ()) if warped is None else warped)
+
+    return Recipe(
+        steps=steps("denoising_step_list"),
+        first_steps=steps("denoising_step_list_first_chunk"),
+        warp=False,
+        shift=shift,
+        shifted_twice=twice,
+        context_timestep=float(case.get("context_noise") or 0),
+        **fields,
+    )
 
 
 def check_shape(made: Tensor, expected: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..contract import PICTURE
 from ..sampling.batches import StepInput, denoise_rows
-from ..sampling.denoising import FlowSchedule
+from ..sampling.flow_schedule import FlowSchedule
 from ..staged_model import ChunkPlan, Row, step_noise
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext

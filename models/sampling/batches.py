@@ -11,7 +11,7 @@ from torch import Tensor
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext, stack_conditions
 from ..student.kv_cache import StudentCache
-from .denoising import FlowSchedule
+from .flow_schedule import FlowSchedule
 
 
 @dataclass(frozen=True, slots=True)

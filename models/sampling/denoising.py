@@ -1,59 +1,19 @@
-"""Few-step denoising of one chunk after another (Self-Forcing, arXiv 2506.08009, Apache-2.0).
-
-Flow matching: x_t = (1 - sigma) * x0 + sigma * noise, velocity = noise - x0, time t in 0..1000.
-"""
+"""Few-step denoising of one chunk after another (Self-Forcing, arXiv 2506.08009, Apache-2.0)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import Conditions, TextContext
-from ..student.config import Prediction
 from ..student.kv_cache import StudentCache
-
-NoiseSource = Callable[[Tensor], Tensor]
-
-
-class FlowSchedule:
-    """The published table of `entries` timesteps with its `shift`.
-
-    Sigma of a timestep is that of the nearest entry, never timestep / 1000: warped timesteps are
-    not integers.
-    """
-
-    def __init__(self, shift: float = 5.0, entries: int = 1000) -> None:
-        line = torch.linspace(1.0, 0.0, entries + 1)[:-1]
-        self.sigmas = shift * line / (1 + (shift - 1) * line)
-        self.timesteps = self.sigmas * entries
-
-    def sigma(self, timestep: float) -> float:
-        """Share of noise at `timestep`."""
-        return float(self.sigmas[(self.timesteps - timestep).abs().argmin()])
-
-    def warp(self, steps: Sequence[int]) -> tuple[float, ...]:
-        """Timesteps of an unwarped step list such as (1000, 750, 500, 250); step 0 is 0."""
-        entries = len(self.timesteps)
-        for step in steps:
-            if not 0 <= step <= entries:
-                raise ValueError(f"step {step} is outside 0..{entries}")
-        return tuple(float(self.timesteps[entries - step]) if step else 0.0 for step in steps)
-
-    def add_noise(self, sample: Tensor, noise: Tensor, timestep: float) -> Tensor:
-        """`sample` at `timestep`, in its dtype."""
-        sigma = self.sigma(timestep)
-        return ((1 - sigma) * sample + sigma * noise).to(sample.dtype)
-
-    def to_sample(
-        self, prediction: Tensor, noisy: Tensor, timestep: float, kind: Prediction
-    ) -> Tensor:
-        """x0 of a student's prediction for `noisy` at `timestep`; velocities in float64 inside."""
-        if kind == "sample":
-            return prediction
-        return (noisy.double() - self.sigma(timestep) * prediction.double()).to(noisy.dtype)
+from .flow_schedule import FlowSchedule
+from .renoise import Renoise
+from .sampler import NoiseSource, Sampler, SamplerMemory
 
 
 @torch.no_grad()
@@ -72,26 +32,68 @@ def denoise_chunk(
     """The next chunk's clean latents [B, F, C, h, w] from `noise` of that shape; advances `caches`.
 
     `steps` are warped timesteps, the first being that of `noise`. `renoise(x)` gives fresh noise
-    like x between steps. With one cache a last pass at `context_timestep` writes the clean chunk's
-    keys and values. With one cache per step, call k of every chunk reads and writes cache k and
-    there is no such pass (timestep-forced caches, Live Avatar, arXiv 2512.04677).
+    like x between steps. The rest as in `sample_chunk`.
+    """
+    sampler = Renoise(schedule, steps, renoise)
+    return sample_chunk(
+        student, caches, noise, sampler, context, conditions, context_timestep=context_timestep
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """Weights of their own for clean latents, and the text as they see it (SGF+).
+
+    Its keys and values go to the same caches.
+    """
+
+    student: CausalStudent
+    context: TextContext
+
+
+@torch.no_grad()
+def sample_chunk(
+    student: CausalStudent,
+    caches: StudentCache | Sequence[StudentCache],
+    noise: Tensor,
+    sampler: Sampler,
+    context: TextContext,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    context_timestep: float = 0.0,
+    expert: Expert | None = None,
+    held: Tensor | None = None,
+) -> Tensor:
+    """The next chunk's clean latents [B, F, C, h, w] from `noise` of that shape; advances `caches`.
+
+    With one cache a last pass at `context_timestep` writes the clean chunk's keys and values, by
+    the `expert` if there is one. With one cache per step, call k of every chunk reads and writes
+    cache k and there is no such pass (timestep-forced caches, Live Avatar, arXiv 2512.04677).
+    `held` [B, n, C, h, w] are clean latents that the chunk begins with: they stand in the place of
+    whatever a step makes of them, and the student is told that they are at time 0 (LongLive 2).
     """
     per_step = not isinstance(caches, StudentCache)
-    stepped = list(caches) if per_step else [caches] * len(steps)
-    if len(stepped) != len(steps) or not steps:
-        raise ValueError(f"{len(stepped)} caches for {len(steps)} steps; expected one a step")
-    sample = x = noise
-    for index, (timestep, cache) in enumerate(zip(steps, stepped, strict=True)):
-        if index:
-            x = schedule.add_noise(sample, renoise(sample), timestep)
-        prediction = student(x, _times(x, timestep), context, cache, conditions)
-        sample = schedule.to_sample(prediction, x, timestep, student.config.prediction)
+    times = sampler.timesteps
+    stepped = list(caches) if per_step else [caches] * len(times)
+    if len(stepped) != len(times) or not times:
+        raise ValueError(f"{len(stepped)} caches for {len(times)} steps; expected one a step")
+    memory: SamplerMemory = {}
+    kind = student.config.prediction
+    x = _holding(held, noise)
+    for index, (timestep, cache) in enumerate(zip(times, stepped, strict=True)):
+        clock = _times(x, timestep)
+        if held is not None:
+            clock[:, : held.shape[1]] = 0.0
+        prediction = student(x, clock, context, cache, conditions)
+        x = _holding(held, sampler.step(index, x, prediction, kind, memory))
     frames = noise.shape[1]
     if not per_step:
-        student(sample, _times(sample, context_timestep), context, stepped[0], conditions)
+        writer = Expert(student, context) if expert is None else expert
+        clock = _times(x, context_timestep)
+        writer.student(x, clock, writer.context, stepped[0], conditions)
     for cache in stepped if per_step else stepped[:1]:
         cache.advance(frames)
-    return sample
+    return x
 
 
 @torch.no_grad()
@@ -153,6 +155,11 @@ def recache(
         start=start,
         rewrite_sink=rewrite_sink,
     )
+
+
+def _holding(held: Tensor | None, latents: Tensor) -> Tensor:
+    """`latents` that begin with `held`."""
+    return latents if held is None else torch.cat((held, latents[:, held.shape[1] :]), dim=1)
 
 
 def _times(latents: Tensor, timestep: float) -> Tensor:

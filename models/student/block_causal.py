@@ -30,7 +30,8 @@ class BlockCausal:
 
     Chunk after chunk the sink, the `window_frames` up to the chunk's end and no mask: less work
     than one masked call, and exactly what streaming does. Where streaming bounds the distance to
-    the sink (slot RoPE, `bounded_sink`), the sink's keys follow the window at a fixed distance.
+    the sink (raw keys, `bounded_sink`), the sink's keys follow the window at a fixed distance: from
+    frame `trained_frames` on, for RoPE that is aligned to the top of such a range.
     """
 
     def __init__(
@@ -41,9 +42,12 @@ class BlockCausal:
         *,
         frames: int,
         chunk_frames: int,
+        trained_frames: int = 0,
     ) -> None:
         if config.sink == "ema":
             raise ValueError("an EMA sink has no parallel form; train with a static sink")
+        if config.reach_frames is not None:
+            raise ValueError("a joint window has no parallel form; leave reach_frames out")
         if frames % chunk_frames or chunk_frames > config.window_frames:
             raise ValueError(
                 f"{frames} frames in chunks of {chunk_frames} with a window of "
@@ -54,11 +58,12 @@ class BlockCausal:
         self._tokens = rope.tokens_per_frame
         self._chunk_frames = chunk_frames
         self._rotations = rope.rotations(range(frames))
-        bounded = family == "slot" or config.bounded_sink
+        bounded = family != "absolute" or config.bounded_sink
+        farthest = trained_frames if family == "top_aligned" else config.capacity_frames
         self._reaches: list[_Reach] = []
         for end in range(chunk_frames, frames + 1, chunk_frames):
             sinks = min(config.sink_frames, end)
-            behind = max(0, end - config.capacity_frames) if bounded else 0
+            behind = max(0, end - farthest) if bounded else 0
             near = rope.rotations(range(behind, behind + sinks)) if behind and sinks else None
             self._reaches.append(_Reach(sinks, max(sinks, end - config.window_frames), end, near))
 

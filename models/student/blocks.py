@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ...kernels.dispatch import attention, modulate
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+KeysValues = tuple[Tensor, Tensor]
 
 
 class FusedAttend(Protocol):
@@ -75,22 +77,46 @@ class SelfAttention(QKVO):
 
 
 class CrossAttention(QKVO):
-    """Attention to keys and values made elsewhere, without positions and without a mask."""
+    """Attention to keys and values made elsewhere, without positions and without a mask.
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return self.merge(attention(self.queries(x), key, value))
+    With `image` the same queries also attend to an image (Wan 2.1 image to video), and both results
+    are added up.
+    """
+
+    def __init__(self, dim: int, heads: int, eps: float, *, image: bool = False) -> None:
+        super().__init__(dim, heads, eps)
+        self.k_img = nn.Linear(dim, dim) if image else None
+        self.v_img = nn.Linear(dim, dim) if image else None
+        self.norm_k_img = RMSNorm(dim, eps) if image else None
+
+    def image_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, H, N, D] each, of an image's tokens `x` [B, N, d]."""
+        assert self.k_img is not None and self.v_img is not None and self.norm_k_img is not None
+        return self._split(self.norm_k_img(self.k_img(x))), self._split(self.v_img(x))
+
+    def forward(
+        self, x: Tensor, key: Tensor, value: Tensor, image: KeysValues | None = None
+    ) -> Tensor:
+        query = self.queries(x)
+        seen = attention(query, key, value)
+        return self.merge(seen if image is None else seen + attention(query, *image))
 
 
 class Block(nn.Module):
-    """Self-attention, text and audio cross-attention and feed-forward, modulated per frame."""
+    """Self-attention, text, image and audio cross-attention and feed-forward.
 
-    def __init__(self, dim: int, ffn_dim: int, heads: int, eps: float, *, audio: bool) -> None:
+    Modulated per frame, or per token if each of these counts as a frame.
+    """
+
+    def __init__(
+        self, dim: int, ffn_dim: int, heads: int, eps: float, *, audio: bool, image: bool = False
+    ) -> None:
         super().__init__()
         self.dim, self.eps = dim, eps
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
         self.self_attn = SelfAttention(dim, heads, eps)
         self.norm3 = nn.LayerNorm(dim, eps)
-        self.cross_attn = CrossAttention(dim, heads, eps)
+        self.cross_attn = CrossAttention(dim, heads, eps, image=image)
         self.norm_audio = nn.LayerNorm(dim, eps) if audio else None
         self.audio_attn = CrossAttention(dim, heads, eps) if audio else None
         self.ffn = nn.Sequential(
@@ -102,8 +128,9 @@ class Block(nn.Module):
         x: Tensor,
         modulation: Tensor,
         attend: Attend | FusedAttend,
-        text: tuple[Tensor, Tensor],
+        text: KeysValues,
         audio: Tensor | None,
+        image: KeysValues | None = None,
     ) -> Tensor:
         """`x` [B, F * P, d], `modulation` [B, F, 6, d], `audio` [B, F, A, d]."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
@@ -111,7 +138,7 @@ class Block(nn.Module):
         )
         h = modulate(x, shift, scale, self.eps)
         x = gated(x, self.self_attn(h, attend), gate)
-        x = x + self.cross_attn(self.norm3(x), *text)
+        x = x + self.cross_attn(self.norm3(x), *text, image)
         if audio is not None:
             x = x + self._hear(x, audio)
         return gated(x, self.ffn(modulate(x, ffn_shift, ffn_scale, self.eps)), ffn_gate)
@@ -139,15 +166,18 @@ class Head(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor, rows: int, columns: int) -> Tensor:
-        """`x` [B, F * P, d], `embedding` [B, F, d]; [B, F, rows, columns, patch_values]."""
-        frames = embedding.shape[1]
+        """[B, F, rows, columns, patch_values] of `x` [B, F * P, d].
+
+        `embedding` is [B, F, d], or [B, F * P, d] for one of each token.
+        """
+        batch = x.shape[0]
         shift, scale = (self.modulation + embedding.unsqueeze(2)).unsqueeze(3).unbind(2)
         x = modulate(x, shift, scale, self.eps).view(-1, rows, columns, x.shape[-1])
         if isinstance(self.head, nn.Linear):
             patches = self.head(x)
         else:
             patches = self.head(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return patches.unflatten(0, (-1, frames))
+        return patches.unflatten(0, (batch, -1))
 
 
 def gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
@@ -162,4 +192,19 @@ def sinusoid(timesteps: Tensor, dim: int) -> Tensor:
     half = dim // 2
     exponent = torch.arange(half, dtype=torch.float64, device=timesteps.device) / half
     angles = timesteps.double().unsqueeze(-1) * 10_000.0**-exponent
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+def float32_sinusoid(values: Tensor, dim: int) -> Tensor:
+    """The same as diffusers and FastVideo compute it, float32 all the way, which differs.
+
+    The last bit of a frequency is six thousandths of a radian for an id of 100000, and what it is
+    depends on whose exponential a machine has. Here it is that of the recorded runs on any machine:
+    the nearest float32, except that a 200th of a bit short of halfway counts as halfway.
+    """
+    half = dim // 2
+    places = torch.arange(half, dtype=torch.float32, device=values.device)
+    exponents = -math.log(10_000.0) * places / half
+    frequencies = (exponents.double().exp() * (1 + 2.0**-31)).float()
+    angles = values.float().unsqueeze(-1) * frequencies
     return torch.cat((angles.cos(), angles.sin()), dim=-1)

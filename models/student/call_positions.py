@@ -12,9 +12,9 @@ from ...kernels.axis_rotations import AxisRotations
 from ...kernels.block_sparse.choose_blocks import TokenPlaces, sliding_tiles
 from ...kernels.block_sparse.gilbert import gilbert_order
 from ...kernels.dispatch import backend_for
-from ...kernels.ring_plan import Span, spans_of
+from ...kernels.ring_plan import MAX_SPANS, Span, spans_of
 from .config import CacheConfig, RopeFamily
-from .frame_ring import RingWrite
+from .frame_ring import Held, RingWrite
 from .rope import RopeTable
 from .token_sink import SinkPlaces
 
@@ -28,7 +28,9 @@ class CachedCall:
     `write_from` is the first token of the call that `write` rotates. `sink` rotates the keys of a
     sink of tokens. `rotations`, instead of `read`: kernels rotate these spans of stored keys.
     `tables`: the call's rotations once more, and the place of its first frame in them, where one
-    kernel may norm, rotate and store. `near`: the blocks that sliding tiles choose.
+    kernel may norm, rotate and store. `near`: the blocks that sliding tiles choose. `visible`: the
+    frame slots that are attended to, in this order; None: all that are live. A call that does not
+    store (`stores`) also attends to its own keys, turned by `query`.
     """
 
     ring: RingWrite
@@ -41,6 +43,8 @@ class CachedCall:
     rotations: tuple[tuple[Span, ...], AxisRotations] | None = None
     tables: tuple[AxisRotations, int] | None = None
     near: Tensor | None = None
+    visible: tuple[int, ...] | None = None
+    stores: bool = True
 
 
 class CallPositions:
@@ -57,8 +61,11 @@ class CallPositions:
         family: RopeFamily,
         places: SinkPlaces | None,
         like: Tensor,
+        *,
+        trained_frames: int = 0,
     ) -> None:
         self._config = config
+        self._trained_frames = trained_frames
         self.token_order: Tensor | None = None
         if config.sparse is not None:
             self.token_order = gilbert_order(1, rope.rows, rope.columns).to(rope.device)
@@ -67,31 +74,80 @@ class CallPositions:
         self._family: RopeFamily = family
         self._places = places
         self._like = like
-        self._slot_rotations = rope.rotations(range(config.capacity_frames))
-        self._chunk_rotations: tuple[int, int, Tensor] | None = None
-        self._chunk_tables: tuple[int, int, AxisRotations] | None = None
-        self._axes: AxisRotations | None = None
+        self._place_rotations: tuple[tuple[int, ...], Tensor] | None = None
+        self._place_tables: tuple[tuple[int, ...], AxisRotations] | None = None
+        self._chunk_rotations: tuple[float, int, Tensor] | None = None
+        self._chunk_tables: tuple[float, int, AxisRotations] | None = None
         self._near: tuple[tuple[int, ...], int, Tensor] | None = None
 
-    def call(self, ring: RingWrite, start: int, frames: int, end: int) -> CachedCall:
-        """The call on `frames` frames from `start`, with the stream then at `end`."""
-        if self._family == "slot":
-            return self._slot_call(ring, frames, end)
-        return self._absolute_call(ring, start, frames, end)
+    def call(
+        self, ring: RingWrite, start: int, frames: int, end: int, *, offset: float = 0.0
+    ) -> CachedCall:
+        """The call on `frames` frames from `start`, with the stream then at `end`.
 
-    def _slot_call(self, ring: RingWrite, frames: int, end: int) -> CachedCall:
+        Rotated keys and their queries stand `offset` frames later than that.
+        """
+        if self._family == "absolute":
+            return self._absolute_call(ring, start, frames, end, offset)
+        return self._raw_call(ring, frames, end)
+
+    def reading_call(self, held: Sequence[Held], start: int, frames: int) -> CachedCall:
+        """A call on `frames` frames from `start` that reads those before it and stores nothing."""
+        reach, sinks = self._config.reach_frames, self._config.sink_frames
+        if reach is None:
+            raise ValueError("only a cache with reach_frames can be read without being written")
+        past = [kept for kept in held if kept.frame < start]
+        sink = [kept for kept in past if kept.frame < sinks]
+        room = reach - frames - len(sink)
+        if room < 0:
+            raise ValueError(f"{frames} frames and the sink exceed reach_frames {reach}")
+        window = past[len(sink) :][-room:] if room else []
+        near = start - len(window) - len(sink)
+        read = self._rope.rotations(range(near, near + len(sink))) if sink else None
+        ring = RingWrite((), (), len(held), ())
+        visible = tuple(kept.slot for kept in (*sink, *window))
+        query = self._chunk(start, frames)
+        tokens = self._rope.tokens_per_frame
+        return CachedCall(ring, tokens, query, None, 0, read, visible=visible, stores=False)
+
+    def _raw_call(self, ring: RingWrite, frames: int, end: int) -> CachedCall:
         tokens = self._rope.tokens_per_frame
         live = min(end, self._config.capacity_frames)
-        query = self._slot_rotations[(live - frames) * tokens : live * tokens]
+        positions = self._positions(live, end)
+        table = self._turned_places(positions)
+        query = table[(live - frames) * tokens : live * tokens]
         near = self._near_blocks(ring, frames)
-        if backend_for(self._like) != "triton" or self.token_order is not None:
-            read = self._in_slot_order(ring)
+        spans = spans_of(ring.order, tokens)
+        plain = self.token_order is not None or len(spans) > MAX_SPANS
+        if backend_for(self._like) != "triton" or plain:
+            read = self._in_slot_order(spans, table)
             return CachedCall(ring, tokens, query, None, 0, read, near=near)
-        if self._axes is None:
-            self._axes = self._rope.axes(range(self._config.capacity_frames))
-        tables = self._axes, live - frames
-        rotations = spans_of(ring.order, tokens), self._axes
+        axes = self._axes_of_places(positions)
+        rotations, tables = (spans, axes), (axes, live - frames)
         return CachedCall(ring, tokens, query, None, 0, None, rotations=rotations, tables=tables)
+
+    def _positions(self, live: int, end: int) -> tuple[int, ...]:
+        """Where each place stands: the frames of the cache in time, `live` of them or more."""
+        if self._family == "slot":
+            return tuple(range(self._config.capacity_frames))
+        sinks = self._config.sink_frames
+        if live <= sinks:
+            return tuple(range(live))
+        # Up to the last position that training has seen, however far the stream is.
+        behind = min(end, self._trained_frames)
+        return (*range(sinks), *range(behind - (live - sinks), behind))
+
+    def _turned_places(self, positions: tuple[int, ...]) -> Tensor:
+        """Rotations at these; kept until they change."""
+        if self._place_rotations is None or self._place_rotations[0] != positions:
+            self._place_rotations = positions, self._rope.rotations(positions)
+        return self._place_rotations[1]
+
+    def _axes_of_places(self, positions: tuple[int, ...]) -> AxisRotations:
+        """The same as a table per axis for a kernel."""
+        if self._place_tables is None or self._place_tables[0] != positions:
+            self._place_tables = positions, self._rope.axes(positions)
+        return self._place_tables[1]
 
     def _near_blocks(self, ring: RingWrite, frames: int) -> Tensor | None:
         """What sliding tiles choose; kept for the other calls of the chunk."""
@@ -113,28 +169,28 @@ class CallPositions:
             self._near = ring.order, frames, near
         return self._near[2]
 
-    def _in_slot_order(self, ring: RingWrite) -> Tensor:
-        """Rotations of the live slots as they lie in memory."""
+    def _in_slot_order(self, spans: Sequence[Span], table: Tensor) -> Tensor:
+        """Rotations of the live slots as they lie in memory, of those by place."""
         tokens = self._rope.tokens_per_frame
-        table = self._slot_rotations[: ring.live * tokens]
-        if ring.order == tuple(range(ring.live)):
-            return table
-        # The ring lies in memory as two runs: from its first slot to the newest frame's turn.
-        sink = self._config.sink_frames * tokens
-        first = ring.order[self._config.sink_frames] * tokens
-        return torch.cat((table[:sink], table[first:], table[sink:first]))
+        runs = [table[span.place * tokens : span.place * tokens + span.tokens] for span in spans]
+        return runs[0] if len(runs) == 1 else torch.cat(runs)
 
-    def _absolute_call(self, ring: RingWrite, start: int, frames: int, end: int) -> CachedCall:
+    def _absolute_call(
+        self, ring: RingWrite, start: int, frames: int, end: int, offset: float
+    ) -> CachedCall:
         tokens = self._rope.tokens_per_frame
-        query = self._chunk(start, frames)
+        first = start + offset
+        query = self._chunk(first, frames)
         if self._places is not None:
-            sink, tables = self._places.rotations(start), self._tables(start, frames)
+            sink, tables = self._places.rotations(start), self._tables(first, frames)
             return CachedCall(ring, tokens, query, query, 0, None, sink, tables=tables)
         if not self._config.bounded_sink:
-            near, tables = self._near_blocks(ring, frames), self._tables(start, frames)
+            near, tables = self._near_blocks(ring, frames), self._tables(first, frames)
             return CachedCall(ring, tokens, query, query, 0, None, tables=tables, near=near)
         sinks = min(self._config.sink_frames, ring.live)
-        oldest = end - ring.live
+        visible, gone = self._within_reach(ring)
+        # Where a reach ends the past, what stores sees the sink at its own place, if at all.
+        nearest = 0 if self._config.reach_frames is not None else end - ring.live
         raw = max(
             (
                 part.source + min(part.frames, self._config.sink_frames - part.slot)
@@ -144,24 +200,43 @@ class CallPositions:
             default=0,
         )
         write = query[raw * tokens :] if raw < frames else None
-        read = self._rope.rotations(range(oldest, oldest + sinks)) if sinks else None
+        seen = range(nearest + gone, nearest + sinks)
+        read = self._rope.rotations(seen) if seen else None
         near = self._near_blocks(ring, frames)
-        return CachedCall(ring, tokens, query, write, raw * tokens, read, near=near)
+        return CachedCall(
+            ring, tokens, query, write, raw * tokens, read, near=near, visible=visible
+        )
 
-    def _chunk(self, start: int, frames: int) -> Tensor:
+    def _within_reach(self, ring: RingWrite) -> tuple[tuple[int, ...] | None, int]:
+        """The slots of the latest frames, oldest first, and how many older ones are out of reach.
+
+        None for all of them.
+        """
+        reach = self._config.reach_frames
+        if reach is None or ring.live <= reach:
+            return None, 0
+        gone = ring.live - reach
+        slots = sorted(range(ring.live), key=ring.order.__getitem__)
+        return tuple(slots[gone:]), gone
+
+    def _chunk(self, start: float, frames: int) -> Tensor:
         """Rotations of these frames; kept for the other denoising calls of the chunk."""
         kept = self._chunk_rotations
         if kept is None or kept[:2] != (start, frames):
-            kept = (start, frames, self._rope.rotations(range(start, start + frames)))
+            kept = (start, frames, self._rope.rotations(_from(start, frames)))
             self._chunk_rotations = kept
         return kept[2]
 
-    def _tables(self, start: int, frames: int) -> tuple[AxisRotations, int] | None:
+    def _tables(self, start: float, frames: int) -> tuple[AxisRotations, int] | None:
         """`_chunk` as tables for a kernel, where one will use them."""
         if backend_for(self._like) != "triton" or self.token_order is not None:
             return None
         kept = self._chunk_tables
         if kept is None or kept[:2] != (start, frames):
-            kept = (start, frames, self._rope.axes(range(start, start + frames)))
+            kept = (start, frames, self._rope.axes(_from(start, frames)))
             self._chunk_tables = kept
         return kept[2], 0
+
+
+def _from(start: float, frames: int) -> tuple[float, ...]:
+    return tuple(start + frame for frame in range(frames))

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from ...kernels.block_sparse.gilbert import inverse_order
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
-from .blocks import QKVO, Attend, Block, FusedAttend, Head, sinusoid
+from .blocks import QKVO, Attend, Block, FusedAttend, Head, float32_sinusoid, sinusoid
 from .cache_attend import cache_attend
 from .conditioning import (
     AudioEmbedding,
     Conditions,
+    ImageEmbedding,
     TextContext,
     TrackHead,
     for_batch,
@@ -54,7 +55,14 @@ class CausalStudent(nn.Module):
         self.time_embedding = _silu_mlp(config.freq_dim, dim)
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(
-            Block(dim, config.ffn_dim, config.num_heads, config.eps, audio=config.audio_tokens > 0)
+            Block(
+                dim,
+                config.ffn_dim,
+                config.num_heads,
+                config.eps,
+                audio=config.audio_tokens > 0,
+                image=config.image_dim > 0,
+            )
             for _ in range(config.num_layers)
         )
         rows, columns = config.patch[1:]
@@ -94,7 +102,14 @@ class CausalStudent(nn.Module):
             )
             for _ in range(shape.num_layers)
         ]
-        return StudentCache(config, layers, self._rope_table(rows, columns), shape.rope, places)
+        return StudentCache(
+            config,
+            layers,
+            self._rope_table(rows, columns),
+            shape.rope,
+            places,
+            trained_frames=shape.trained_frames,
+        )
 
     def sink_places(
         self, height: int, width: int, cache: CacheConfig | None = None
@@ -103,11 +118,13 @@ class CausalStudent(nn.Module):
         rope = self._rope_table(*self._grid(height, width))
         return places_of(self.config, cache, rope, height, width)
 
-    def encode_text(self, embeddings: Tensor) -> TextContext:
+    def encode_text(self, embeddings: Tensor, image: Tensor | None = None) -> TextContext:
         """Keys and values of `embeddings` [B, L, text_dim], padded with zero rows to `text_len`.
 
-        The padding is not masked, as published: its rows carry the biases. Raises ValueError for
-        a longer text.
+        The padding is not masked, as published: its rows carry the biases. `image` [B, N,
+        image_dim] are the features of an image, for a student that has `image_dim`; without them
+        it attends to none. Raises ValueError for a longer text, and for an image that the student
+        has no use for.
         """
         missing = self.config.text_len - embeddings.shape[1]
         if missing < 0:
@@ -115,7 +132,15 @@ class CausalStudent(nn.Module):
                 f"text of {embeddings.shape[1]} tokens; at most {self.config.text_len} fit"
             )
         text = self.text_embedding(F.pad(embeddings, (0, 0, 0, missing)))
-        return TextContext(tuple(block.cross_attn.keys_values(text) for block in self.wan_blocks()))
+        layers = tuple(block.cross_attn.keys_values(text) for block in self.wan_blocks())
+        if image is None:
+            return TextContext(layers)
+        if self.img_emb is None:
+            raise ValueError("this student attends to no image; its config has image_dim 0")
+        seen = self.img_emb(image)
+        return TextContext(
+            layers, tuple(block.cross_attn.image_keys_values(seen) for block in self.wan_blocks())
+        )
 
     def forward(
         self,
@@ -127,14 +152,16 @@ class CausalStudent(nn.Module):
         *,
         start: int | None = None,
         rewrite_sink: bool = False,
+        store: bool = True,
     ) -> Tensor:
         """One streaming call on the chunk under way; writes its keys and values into `cache`.
 
-        `latents` [B, F, C, h, w], `timesteps` [B, F] or [B, 1] in 0..1000. Repeated calls on the
-        chunk overwrite; `cache.advance(F)` ends it. `start` and `rewrite_sink` as in
-        `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
+        `latents` [B, F, C, h, w]; `timesteps` in 0..1000 are [B, F], [B, 1] or, one for each token,
+        [B, F * tokens]. Repeated calls on the chunk overwrite; `cache.advance(F)` ends it. `start`,
+        `rewrite_sink` and `store` as in `StudentCache.begin`. Returns the prediction
+        [B, F, C, h, w].
         """
-        call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink)
+        call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink, store=store)
         attends = [cache_attend([(layer, call)]) for layer in cache.layers]
         order = cache.token_order
         return self._run(latents, timesteps, context, conditions, attends, order)
@@ -179,7 +206,12 @@ class CausalStudent(nn.Module):
         rows, columns = self._grid(*latents.shape[-2:])
         rope = self._rope_table(rows, columns)
         plan = BlockCausal(
-            rope, self.config.rope, cache, frames=latents.shape[1], chunk_frames=chunk_frames
+            rope,
+            self.config.rope,
+            cache,
+            frames=latents.shape[1],
+            chunk_frames=chunk_frames,
+            trained_frames=self.config.trained_frames,
         )
         attends = [plan.attend] * self.config.num_layers
         return self._run(latents, timesteps, context, conditions, attends)
@@ -200,12 +232,21 @@ class CausalStudent(nn.Module):
         x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
         if order is not None:
             x = _reordered(x, order)
-        embedding = self._embed_time(timesteps.expand(batch, frames), conditions)
+        if timesteps.shape[1] in (1, frames):
+            timesteps = timesteps.expand(batch, frames)
+        elif order is not None or conditions.frames is not None:
+            raise ValueError(
+                f"timesteps {tuple(timesteps.shape)} for {frames} frames; one for each token goes "
+                "with neither conditions of frames nor sparse attention"
+            )
+        embedding = self._embed_time(timesteps, conditions)
         modulation = self.time_projection(embedding).unflatten(2, (6, -1))
         audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
-        layers = zip(self.wan_blocks(), attends, context.layers, strict=True)
-        for index, (block, attend, text) in enumerate(layers):
-            x = block(x, modulation, attend, for_batch(text, batch), audio)
+        images = context.images or (None,) * len(context.layers)
+        layers = zip(self.wan_blocks(), attends, context.layers, images, strict=True)
+        for index, (block, attend, text, image) in enumerate(layers):
+            seen = None if image is None else for_batch(image, batch)
+            x = block(x, modulation, attend, for_batch(text, batch), audio, seen)
             if self.audio_injector is not None and conditions.speech is not None:
                 x = self.audio_injector(x, index, conditions.speech)
         if order is not None:
@@ -224,10 +265,16 @@ class CausalStudent(nn.Module):
             else None
         )
         self.track_head = (
-            TrackHead(config.track_channels, config.track_features, config.track_stride)
+            TrackHead(
+                config.track_channels,
+                config.track_features,
+                config.track_stride,
+                bias=config.track_bias,
+            )
             if config.track_channels
             else None
         )
+        self.img_emb = ImageEmbedding(config.image_dim, dim) if config.image_dim else None
         self.frame_embedding = _silu_mlp(config.frame_dim, dim) if config.frame_dim else None
         self.draft = None
         if config.draft and config.grid:
@@ -294,7 +341,8 @@ class CausalStudent(nn.Module):
 
     def _embed_time(self, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """[B, F, d]: time and, where the student has them, the frame conditions."""
-        waves = sinusoid(timesteps, self.config.freq_dim)
+        exact = self.config.time_waves == "float64"
+        waves = (sinusoid if exact else float32_sinusoid)(timesteps, self.config.freq_dim)
         embedding = self.time_embedding(waves.to(self.patch_embedding.weight.dtype))
         if self.frame_embedding is not None and conditions.frames is not None:
             embedding = embedding + self.frame_embedding(conditions.frames)
@@ -349,9 +397,15 @@ def _silu_mlp(inputs: int, dim: int) -> nn.Sequential:
 
 def _silent_parts(student: CausalStudent) -> list[nn.Module]:
     """The layers that start at zero, so that what they belong to changes nothing yet."""
-    optional = [student.draft, student.cond_encoder, student.trainable_cond_mask]
+    optional: list[nn.Module | None] = [
+        student.draft,
+        student.cond_encoder,
+        student.trainable_cond_mask,
+    ]
     if student.frame_embedding is not None:
         optional.append(student.frame_embedding[2])
+    for block in student.wan_blocks():
+        optional.append(block.cross_attn.v_img)
     if student.audio_injector is not None:
         modules = student.audio_injector.modules()
         optional += [module.o for module in modules if isinstance(module, QKVO)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from .blocks import KeysValues
 from .config import StudentConfig
 
 
@@ -82,9 +83,13 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class TextContext:
-    """Text keys and values of every layer, [B, H, L, D] each: encode once, use until it changes."""
+    """Text keys and values of every layer, [B, H, L, D] each: encode once, use until it changes.
 
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    `images` are those of an image, for a student that attends to one, otherwise empty.
+    """
+
+    layers: tuple[KeysValues, ...]
+    images: tuple[KeysValues, ...] = ()
 
 
 def stack_conditions(parts: Sequence[Conditions]) -> Conditions:
@@ -102,19 +107,25 @@ def stack_contexts(contexts: Sequence[TextContext]) -> TextContext:
     """The contexts of a batch's rows as one; one that all rows share stays as it is."""
     if all(context is contexts[0] for context in contexts):
         return contexts[0]
-    layers = zip(*(context.layers for context in contexts), strict=True)
     return TextContext(
-        tuple(
-            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers
-        )
+        _stacked([context.layers for context in contexts]),
+        _stacked([context.images for context in contexts]),
     )
 
 
-def for_batch(text: tuple[Tensor, Tensor], batch: int) -> tuple[Tensor, Tensor]:
-    """A layer's text keys and values for `batch` rows."""
-    key, value = text
+def _stacked(rows: Sequence[Sequence[KeysValues]]) -> tuple[KeysValues, ...]:
+    """Layer by layer, the keys and values of all rows."""
+    return tuple(
+        (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer]))
+        for layer in zip(*rows, strict=True)
+    )
+
+
+def for_batch(layer: KeysValues, batch: int) -> KeysValues:
+    """A layer's keys and values of a context for `batch` rows."""
+    key, value = layer
     if key.shape[0] == batch:
-        return text
+        return layer
     return key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
 
 
@@ -125,17 +136,35 @@ class TrackHead(nn.Module):
     Its last layer starts at zero: an untrained head changes nothing.
     """
 
-    def __init__(self, channels: int, features: int, stride: int) -> None:
+    def __init__(self, channels: int, features: int, stride: int, *, bias: bool = True) -> None:
         super().__init__()
         kernel = (stride, 1, 1)
-        self.temporal = nn.Conv3d(channels, features, kernel, stride=kernel)
-        self.mix = nn.Conv3d(features, features, 1)
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(torch.as_tensor(self.mix.bias))
+        self.temporal = nn.Conv3d(channels, features, kernel, stride=kernel, bias=bias)
+        self.mix = nn.Conv3d(features, features, 1, bias=bias)
+        for parameter in self.mix.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, tracks: Tensor) -> Tensor:
         """[B, F, features, h, w] of `tracks` [B, stride * F, channels, h, w]."""
         return self.mix(self.temporal(tracks.transpose(1, 2))).transpose(1, 2)
+
+
+class ImageEmbedding(nn.Module):
+    """Features of an image to tokens of model width (Wan 2.1 image to video)."""
+
+    def __init__(self, image_dim: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.LayerNorm(image_dim),
+            nn.Linear(image_dim, image_dim),
+            nn.GELU(),
+            nn.Linear(image_dim, dim),
+            nn.LayerNorm(dim),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, N, d] of `features` [B, N, image_dim]."""
+        return self.proj(features)
 
 
 class AudioEmbedding(nn.Module):

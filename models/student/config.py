@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
 
-RopeFamily = Literal["absolute", "slot"]
+RopeFamily = Literal["absolute", "slot", "top_aligned"]
 Prediction = Literal["velocity", "sample"]
 SinkKind = Literal["none", "static", "ema"]
 SinkPrecision = Literal["in_place", "shadow"]
 RaggedEviction = Literal["fold", "overwrite"]
+TimeWaves = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,16 @@ class StudentConfig:
     """Shape of a `CausalStudent`; the defaults past `patch` make a plain Wan causal DiT.
 
     `rope` says what a checkpoint was trained with: "absolute" caches keys rotated at their frame
-    number, "slot" caches raw keys and rotates them by their place in the cache on every call.
+    number, "slot" caches raw keys and rotates them by their place in the cache on every call,
+    "top_aligned" raw keys of which the sink stands at the start and the window at the top of
+    `trained_frames` positions, once the stream is that long (Self-Gradient Forcing+).
+    `image_dim` > 0 turns on attention to the features of an image (CLIP) beside the text.
+    `time_waves` is the precision in which a checkpoint's code made the sinusoids of time: float64
+    in Wan's own code, float32 in diffusers and FastVideo.
     `audio_tokens` > 0 turns on audio cross-attention, `frame_dim` > 0 per-frame conditions,
     `draft` a linear guess of the latents from them (needs `grid`, the latent rows and columns),
-    `track_channels` > 0 the track head, `extra_channels` > 0 channels beside the latents.
+    `track_channels` > 0 the track head (`track_bias`: whether its layers have one),
+    `extra_channels` > 0 channels beside the latents.
     `avatar` adds what a Live Avatar has: a sink of reference and motion, and speech.
     Stem and head kernel 3 are 3x3 convolutions and need a spatial patch of 1.
     """
@@ -58,7 +65,10 @@ class StudentConfig:
     patch: tuple[int, int, int] = (1, 2, 2)
     eps: float = 1e-6
     rope: RopeFamily = "absolute"
+    trained_frames: int = 0
     prediction: Prediction = "velocity"
+    time_waves: TimeWaves = "float64"
+    image_dim: int = 0
     audio_tokens: int = 0
     audio_dim: int = 0
     frame_dim: int = 0
@@ -67,6 +77,7 @@ class StudentConfig:
     track_channels: int = 0
     track_stride: int = 4
     track_features: int = 16
+    track_bias: bool = True
     extra_channels: int = 0
     stem_kernel: Literal[1, 3] = 1
     head_kernel: Literal[1, 3] = 1
@@ -87,8 +98,13 @@ class StudentConfig:
             raise ValueError(f"patch {self.patch}: 3x3 stem and head need patch (1, 1, 1)")
         if self.draft and (self.grid is None or not self.frame_dim or self.prediction != "sample"):
             raise ValueError("draft needs grid, frame_dim > 0 and prediction 'sample'")
+        if (self.rope == "top_aligned") != (self.trained_frames > 0):
+            raise ValueError(
+                f"trained_frames {self.trained_frames} with rope {self.rope!r}; they are for "
+                "rope 'top_aligned', which needs them"
+            )
         if self.avatar and self.rope != "absolute":
-            raise ValueError("an avatar keeps its sink by absolute RoPE; got rope 'slot'")
+            raise ValueError(f"an avatar keeps its sink by absolute RoPE; got rope {self.rope!r}")
         if self.avatar and max(self.avatar.inject_layers, default=0) >= self.num_layers:
             raise ValueError(
                 f"inject_layers {self.avatar.inject_layers}; this student has {self.num_layers}"
@@ -160,6 +176,13 @@ class CacheConfig:
     reference stays that many latent frames ahead of the chunk under way (Rolling RoPE). There,
     `bounded_sink` takes the motion tokens along; as published they stay behind.
 
+    `pinned_frames` (LongLive 2) keeps as many frames of the chunk that opened the latest shot, see
+    `StudentCache.begin_shot`: behind the sink, whatever else leaves the window.
+    `reach_frames` (Rolling Forcing, arXiv 2509.25161; needs `bounded_sink`) is the most frames a
+    call attends to, its own among them. A call that stores gives up the oldest first, the sink
+    like any other, which stands at its own place; one that does not store always keeps the sink,
+    right behind what it sees of the window.
+
     `sparse` thins attention to the cache out (docs/kernels.md); the tokens of a frame then lie in
     the order of a space-filling curve.
     """
@@ -175,6 +198,8 @@ class CacheConfig:
     guard_sink: bool = False
     zero_start: bool = False
     rolling_distance: int | None = None
+    pinned_frames: int = 0
+    reach_frames: int | None = None
     sparse: SparsePolicy | None = None
 
     def __post_init__(self) -> None:
@@ -196,6 +221,28 @@ class CacheConfig:
             raise ValueError("sparse attention needs a sink of frames; an avatar's is of tokens")
         if not 0.0 <= self.alpha <= 1.0:
             raise ValueError(f"alpha {self.alpha} is outside 0..1")
+        self._check_pins()
+        self._check_reach()
+
+    def _check_pins(self) -> None:
+        if not 0 <= self.pinned_frames <= self.window_frames:
+            raise ValueError(
+                f"pinned_frames {self.pinned_frames} of a window of {self.window_frames}; expected "
+                "0 or more, at most the window"
+            )
+        if self.pinned_frames and (self.sink == "ema" or self.bounded_sink or not self.rolling):
+            raise ValueError("pinned frames need a rolling window and a static, unbounded sink")
+
+    def _check_reach(self) -> None:
+        if self.reach_frames is None:
+            return
+        if not self.sink_frames < self.reach_frames <= self.capacity_frames:
+            raise ValueError(
+                f"reach_frames {self.reach_frames} with a sink of {self.sink_frames} and "
+                f"{self.capacity_frames} frames in all; expected more than the sink, at most all"
+            )
+        if not self.bounded_sink or self.sparse is not None:
+            raise ValueError("reach_frames need bounded_sink, and dense attention")
 
     @property
     def capacity_frames(self) -> int:

@@ -1,21 +1,22 @@
 """Which cache slot a frame lives in: sink slots first, a ring of the latest frames behind them.
 
-Plain integers, no tensors. Frame f < sink_frames has slot f; a later frame has slot
-sink_frames + (f - sink_frames) mod window_frames, so nothing is ever moved, the live slots are
-always the first ones, and the slot a new frame takes is that of the frame it evicts.
+Plain integers, no tensors. A new frame takes the next free slot, and once there is none that of a
+frame that it evicts: the oldest one behind the frames that are kept. So nothing is ever moved, and
+the live slots are always the first ones. Frame f < sink_frames has slot f.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ...kernels.ring_plan import FrameWrite
 
 
 @dataclass(frozen=True, slots=True)
-class Eviction:
-    """Frame `frame` leaves slot `slot`."""
+class Held:
+    """Frame `frame` of the stream lies in slot `slot`."""
 
     frame: int
     slot: int
@@ -29,7 +30,7 @@ class RingWrite:
     in frames from the sink on without gaps.
     """
 
-    evictions: tuple[Eviction, ...]
+    evictions: tuple[Held, ...]
     segments: tuple[FrameWrite, ...]
     live: int
     order: tuple[int, ...]
@@ -38,14 +39,21 @@ class RingWrite:
 class FrameRing:
     """Places frames in a cache of `sink_frames` + `window_frames` slots.
 
-    `end` is the number of frames of the stream so far, those of the chunk under way included.
+    `end` is the number of frames of the stream so far, those of the chunk under way included;
+    `held` are the frames in the cache, oldest first.
     """
 
     def __init__(self, sink_frames: int, window_frames: int, *, rolling: bool = True) -> None:
         self.sink_frames = sink_frames
         self.window_frames = window_frames
         self.rolling = rolling
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to an empty cache."""
         self.end = 0
+        self.held: list[Held] = []
+        self._pin: tuple[int, int] | None = None
 
     @property
     def capacity(self) -> int:
@@ -55,13 +63,15 @@ class FrameRing:
     @property
     def live(self) -> int:
         """Slots in use."""
-        return min(self.end, self.capacity)
+        return len(self.held)
 
-    def slot(self, frame: int) -> int:
-        """The slot of stream frame `frame`."""
-        if frame < self.sink_frames:
-            return frame
-        return self.sink_frames + (frame - self.sink_frames) % self.window_frames
+    def pin(self, chunk_frames: int, keep: int) -> None:
+        """Keep the first `keep` of the latest `chunk_frames` frames until others are pinned.
+
+        As published for LongLive 2: they are only kept once they have come to stand right behind
+        the sink, which the frames between them leave one after another.
+        """
+        self._pin = self.live - chunk_frames, min(keep, chunk_frames)
 
     def write(self, start: int, frames: int, *, keep_sink: bool = False) -> RingWrite:
         """Give stream frames `start`..`start + frames` their slots.
@@ -73,16 +83,40 @@ class FrameRing:
         """
         end = start + frames
         self._check(start, end, frames)
-        evictions = self._evictions(end)
-        self.end = end
+        evictions = self._take(end)
         written = min(frames, self.live)
         places = range(self.live - written, self.live)
         segments = _runs(
-            (frames - self.live + place, self._slot_of_place(place))
+            (frames - self.live + place, self.held[place].slot)
             for place in places
             if not (keep_sink and place < self.sink_frames)
         )
         return RingWrite(evictions, segments, self.live, self._order())
+
+    def metadata(self) -> dict[str, Any]:
+        """All of it, JSON-able; what was never pinned follows from `end` alone."""
+        if self._pin is None:
+            return {"end": self.end}
+        held = [[held.frame, held.slot] for held in self.held]
+        return {"end": self.end, "held": held, "pin": list(self._pin)}
+
+    def load(self, metadata: Mapping[str, Any]) -> None:
+        """Take over the `metadata` of a ring of the same shape."""
+        self.end = int(metadata["end"])
+        self.held = self._never_pinned()
+        self._pin = None
+        if "pin" in metadata:
+            self.held = [Held(int(frame), int(slot)) for frame, slot in metadata["held"]]
+            self._pin = int(metadata["pin"][0]), int(metadata["pin"][1])
+
+    def _never_pinned(self) -> list[Held]:
+        """What the cache holds at `end` if nothing was ever pinned."""
+        sinks, window = self.sink_frames, self.window_frames
+        frames = (*range(min(self.end, sinks)), *range(max(sinks, self.end - window), self.end))
+        return [
+            Held(frame, frame if frame < sinks else sinks + (frame - sinks) % window)
+            for frame in frames
+        ]
 
     def _check(self, start: int, end: int, frames: int) -> None:
         if frames < 1 or not 0 <= start <= self.end or end < self.end:
@@ -95,26 +129,33 @@ class FrameRing:
                 f"global attention over {self.capacity} frames, but frame {end} was asked for; "
                 "use a rolling window or reset the cache"
             )
-        if frames > self.window_frames and end > max(self.capacity, self.end):
-            raise ValueError(
-                f"a chunk of {frames} frames does not fit a window of {self.window_frames}"
-            )
+        room = self.capacity - self._kept_places()
+        if frames > room and end > max(self.capacity, self.end):
+            raise ValueError(f"a chunk of {frames} frames does not fit a window of {room}")
 
-    def _evictions(self, end: int) -> tuple[Eviction, ...]:
-        first = max(self.sink_frames, self.end - self.window_frames)
-        return tuple(
-            Eviction(frame, self.slot(frame)) for frame in range(first, end - self.window_frames)
-        )
+    def _kept_places(self) -> int:
+        """The places that nothing leaves: the sink's, and the pinned ones right behind it."""
+        start, length = self._pin or (0, 0)
+        return self.sink_frames + (length if self._pin and start == self.sink_frames else 0)
 
-    def _slot_of_place(self, place: int) -> int:
-        if place < self.sink_frames:
-            return place
-        return self.slot(self.end - self.live + place)
+    def _take(self, end: int) -> tuple[Held, ...]:
+        """Hold the frames up to `end`; what that evicts."""
+        gone = max(0, self.live + end - self.end - self.capacity)
+        first = self._kept_places()
+        evictions = tuple(self.held[first : first + gone])
+        del self.held[first : first + gone]
+        if gone and self._pin is not None and self._pin[0] >= first:
+            self._pin = self._pin[0] - gone, self._pin[1]
+        slots = (*range(self.live + gone, self.capacity), *(held.slot for held in evictions))
+        new = range(self.end, end)
+        self.held += [Held(frame, slot) for frame, slot in zip(new, slots, strict=False)]
+        self.end = end
+        return evictions
 
     def _order(self) -> tuple[int, ...]:
         order = [0] * self.live
-        for place in range(self.live):
-            order[self._slot_of_place(place)] = place
+        for place, held in enumerate(self.held):
+            order[held.slot] = place
         return tuple(order)
 
 

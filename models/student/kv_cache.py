@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write
-from ...kernels.ring_plan import FrameWrite, SinkFold
+from ...kernels.ring_plan import MAX_SPANS, FrameWrite, SinkFold
 from .call_positions import CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
@@ -57,8 +57,12 @@ class KVCache:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
 
         `key` comes before RoPE, after its norm. The result may be views of the cache: use them
-        before the next update.
+        before the next update. Of a call that does not store they are behind all others.
         """
+        if not call.stores:
+            keys, values = self._live(call)
+            own = rotate(key, call.query)
+            return torch.cat((keys, own), dim=2), torch.cat((values, value), dim=2)
         if self.config.sink == "ema" and backend_for(key) == "triton":
             self._fold_and_write(call.ring, key, value, call.ring.segments)
         else:
@@ -68,10 +72,12 @@ class KVCache:
     def can_fuse(self, call: CachedCall) -> bool:
         """Whether `update_projected` may take the place of `update`.
 
-        Not while the sink itself is written, if that has a shadow.
+        Not while the sink itself is written, if that has a shadow, nor into more places than the
+        kernel takes.
         """
         in_sink = any(part.slot < self.config.sink_frames for part in call.ring.segments)
-        return call.tables is not None and not (in_sink and self.sink_key is not None)
+        small = len(call.ring.segments) <= MAX_SPANS
+        return call.tables is not None and small and not (in_sink and self.sink_key is not None)
 
     def update_projected(
         self,
@@ -113,11 +119,21 @@ class KVCache:
             self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
         live = self.sink_tokens + call.ring.live * self.tokens_per_frame
         keys, values = self.key[:, :, :live], self.value[:, :, :live]
+        if call.visible is not None:
+            keys, values = (self._frames(kept, call.visible) for kept in (self.key, self.value))
+            live = keys.shape[2]
         if call.read is None:
             return keys, values
         rotated = call.read.shape[0]
         first = rotate(keys[:, :, :rotated], call.read)
         return first if rotated == live else torch.cat((first, keys[:, :, rotated:]), dim=2), values
+
+    def _frames(self, kept: Tensor, slots: Sequence[int]) -> Tensor:
+        """Those frame slots of `kept`, one behind the other."""
+        if not slots:
+            return kept[:, :, :0]
+        by_frame = kept.unflatten(2, (-1, self.tokens_per_frame))
+        return by_frame[:, :, list(slots)].flatten(2, 3)
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
         if self.config.sink == "ema":
@@ -220,18 +236,24 @@ class StudentCache:
         rope: RopeTable,
         family: RopeFamily,
         places: SinkPlaces | None = None,
+        *,
+        trained_frames: int = 0,
     ) -> None:
-        if config.bounded_sink and family == "slot":
-            raise ValueError("bounded_sink is for absolute RoPE; slot RoPE is always bounded")
+        if config.bounded_sink and family != "absolute":
+            raise ValueError("bounded_sink is for absolute RoPE; raw keys are always bounded")
         if config.sink == "ema" and family == "absolute":
             raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
         self.config = config
         self.layers = list(layers)
         self.position = 0
+        self._rope_offset = 0.0
+        self._opens_shot = False
         self._places = places
         self._has_sink = False
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
-        self._positions = CallPositions(config, rope, family, places, self.layers[0].key)
+        self._positions = CallPositions(
+            config, rope, family, places, self.layers[0].key, trained_frames=trained_frames
+        )
 
     @property
     def token_order(self) -> Tensor | None:
@@ -239,18 +261,32 @@ class StudentCache:
         return self._positions.token_order
 
     @property
+    def slots_in_time(self) -> tuple[int, ...]:
+        """The slots of the frames that are held, oldest frame first."""
+        return tuple(held.slot for held in self._ring.held)
+
+    @property
     def end(self) -> int:
         """Frames of the stream that were written, those of the chunk under way included."""
         return self._ring.end
 
     def begin(
-        self, frames: int, *, start: int | None = None, rewrite_sink: bool = False
+        self,
+        frames: int,
+        *,
+        start: int | None = None,
+        rewrite_sink: bool = False,
+        store: bool = True,
     ) -> CachedCall:
         """Open a call on `frames` frames from `position`, or from `start` to write the past anew.
 
-        `rewrite_sink` lifts `CacheConfig.guard_sink`. Raises ValueError as `FrameRing.write` does.
+        `rewrite_sink` lifts `CacheConfig.guard_sink`. Without `store` the frames attend to those
+        before them and to each other, and the cache stays as it is; that needs a cache with
+        `reach_frames`. Raises ValueError as `FrameRing.write` does.
         """
         start = self.position if start is None else start
+        if not store:
+            return self._positions.reading_call(self._ring.held, start, frames)
         if self._places is not None and not self._has_sink:
             raise ValueError("this cache has no sink yet; call set_sink first")
         again = start + frames <= self._ring.end and start > 0
@@ -259,7 +295,16 @@ class StudentCache:
         if self.config.zero_start and ring.live < self.config.sink_frames:
             sinks = self.config.sink_frames
             ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
-        return self._positions.call(ring, start, frames, self._ring.end)
+        return self._positions.call(ring, start, frames, self._ring.end, offset=self._rope_offset)
+
+    def begin_shot(self, rope_offset: float) -> None:
+        """The chunk to come opens a new shot (LongLive 2).
+
+        From it on, absolute RoPE is `rope_offset` frames further ahead of what is cached, and the
+        chunk's first `CacheConfig.pinned_frames` frames become the shot's own sink.
+        """
+        self._rope_offset += rope_offset
+        self._opens_shot = True
 
     def set_sink(self, sink: SinkTokens) -> None:
         """Attend to these tokens from the next call on, whatever chunk that is.
@@ -280,11 +325,16 @@ class StudentCache:
         """The chunk of `frames` frames is done; the next call is on the frames behind it."""
         self.position += frames
         assert self.position == self._ring.end, (self.position, self._ring.end)
+        if self._opens_shot and self.config.pinned_frames:
+            self._ring.pin(frames, self.config.pinned_frames)
+        self._opens_shot = False
 
     def reset(self) -> None:
         """Back to the start of a stream; memory stays where it is."""
         self.position = 0
-        self._ring.end = 0
+        self._rope_offset = 0.0
+        self._opens_shot = False
+        self._ring.reset()
         self._has_sink = False
         for tensor in self.tensors().values():
             tensor.zero_()
@@ -306,7 +356,13 @@ class StudentCache:
 
     def metadata(self) -> dict[str, Any]:
         """The rest of a snapshot, JSON-able."""
-        return {"position": self.position, "end": self._ring.end, "sink": self._has_sink}
+        return {
+            "position": self.position,
+            "sink": self._has_sink,
+            "rope_offset": self._rope_offset,
+            "opens_shot": self._opens_shot,
+            **self._ring.metadata(),
+        }
 
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Take over the `tensors` and `metadata` of a cache of the same shape.
@@ -324,5 +380,7 @@ class StudentCache:
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         self.position = int(metadata["position"])
-        self._ring.end = int(metadata["end"])
+        self._rope_offset = float(metadata.get("rope_offset", 0.0))
+        self._opens_shot = bool(metadata.get("opens_shot", False))
+        self._ring.load(metadata)
         self._has_sink = bool(metadata.get("sink", False))

@@ -77,7 +77,7 @@ class RopeTable:
         table._raster = False
         return table
 
-    def axes(self, places: Sequence[int]) -> AxisRotations:
+    def axes(self, places: Sequence[float]) -> AxisRotations:
         """The same rotations at these frame positions, as a table per axis for a kernel."""
         assert self._raster, "kernels count tokens row by row"
         axes = (range(self.rows), range(self.columns), places)
@@ -100,7 +100,7 @@ class RopeTable:
             grid_pairs=len(self._ladders[1]),
         )
 
-    def rotations(self, frames: Sequence[int], dtype: torch.dtype = torch.complex64) -> Tensor:
+    def rotations(self, frames: Sequence[float], dtype: torch.dtype = torch.complex64) -> Tensor:
         """Rotations [len(frames) * tokens_per_frame, head_dim / 2] at these frame positions."""
         positions = torch.tensor(frames, dtype=torch.float64)
         angles = torch.outer(positions, self._ladders[0])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..student.causal_student import CausalStudent
 from ..student.config import StudentConfig
+from .layouts import own_names
 
 CONFIG_KEY = "student_config"
 _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
@@ -84,13 +85,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` without wrapper infixes and without `model.` before every name."""
+    """`weights` without wrapper infixes and without `model.` before every name.
+
+    Those of a diffusers layout get the student's own names.
+    """
     plain: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         for wrapper in _WRAPPERS:
             name = name.replace(wrapper, "")
         plain[name.removeprefix("model.")] = tensor
-    return plain
+    return own_names(plain)
 
 
 def load_weights(student: nn.Module, weights: Mapping[str, Tensor]) -> None:

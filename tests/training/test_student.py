@@ -16,7 +16,8 @@ from rollcast.models.pocket.conditions import (
     frame_conditions,
 )
 from rollcast.models.pocket.config import CACHE, SHIFT, STEPS
-from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk
+from rollcast.models.sampling.denoising import denoise_chunk
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.conditioning import Conditions
 from training.pocket_student import PocketStudent
 from training.sequences import Batch

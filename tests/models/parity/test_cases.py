@@ -17,6 +17,11 @@ CASES = (
     "self_forcing_window_sink_tiny",
     "reward_forcing_alpha07_tiny",
     "longlive_v1_switch_tiny",
+    "longlive2_tiny",
+    "causal_forcing_framewise_tiny",
+    "sgf_plus_gap_tiny",
+    "rolling_forcing_tiny",
+    "trackwan_live_tiny",
 )
 
 
@@ -62,6 +67,16 @@ def changed_case(golden: Path, folder: Path, name: str, **changes: Any) -> Path:
         ("reward_forcing_alpha07_tiny", {"family": "longlive_infinity"}, 3),
         ("self_forcing_window_sink_tiny", {"sink_size": 0}, 3),
         ("longlive_v1_switch_tiny", {"global_sink": False}, 5),
+        ("longlive2_tiny", {"multi_shot_sink": False}, 7),
+        ("longlive2_tiny", {"multi_shot_rope_offset": 0.0}, 4),
+        ("longlive2_tiny", {"prompt_of_chunk": [0] * 11}, 3),
+        ("causal_forcing_framewise_tiny", {"denoising_step_list_first_chunk_warped": [1e3]}, 1),
+        ("sgf_plus_gap_tiny", {"kv_cache_position_mode": "contiguous"}, 4),
+        ("sgf_plus_gap_tiny", {"kv_cache_train_frames": 20}, 6),
+        ("rolling_forcing_tiny", {"max_attention_frames": 20}, 2),
+        ("rolling_forcing_tiny", {"cache_frames": 21}, 8),
+        ("trackwan_live_tiny", {"integer_model_timesteps": False}, 0),
+        ("trackwan_live_tiny", {"scheduler": {"shift": 6.0, "steps": 1000}}, 0),
         ("liveavatar_tiny", {"rel_dist": 29}, 1),
         ("liveavatar_tiny", {"sink_swap_at_block": 3}, 3),
         ("liveavatar_tiny", {"audio_inject_layers": [1, 2]}, 0),

@@ -27,7 +27,7 @@ from rollcast.models.contract import (
     StreamRequest,
 )
 from rollcast.models.sampling.batches import StepInput, denoise_rows
-from rollcast.models.sampling.denoising import FlowSchedule
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
 from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import NO_CONDITIONS, CausalStudent

@@ -1,4 +1,4 @@
-"""Schedule numbers, the order of calls, warm start and prompt switch."""
+"""The order of calls, warm start, prompt switch, an expert for clean latents, held frames."""
 
 from __future__ import annotations
 
@@ -9,39 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, prefill, recache
+from rollcast.models.sampling.denoising import (
+    Expert,
+    denoise_chunk,
+    prefill,
+    recache,
+    sample_chunk,
+)
+from rollcast.models.sampling.flow_schedule import FlowSchedule
+from rollcast.models.sampling.renoise import Renoise
+from rollcast.models.sampling.unipc import UniPC
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import CacheConfig
 
 StudentMaker = Callable[..., CausalStudent]
 CACHE = CacheConfig(window_frames=4, sink_frames=2, guard_sink=True)
-
-
-def test_published_step_list() -> None:
-    steps = FlowSchedule(5.0).warp((1000, 750, 500, 250))
-    assert steps == (1000.0, 937.5, 833.3333129882812, 625.0)
-    assert FlowSchedule(5.0).warp((1000, 0)) == (1000.0, 0.0)
-    with pytest.raises(ValueError, match="outside"):
-        FlowSchedule().warp((1001,))
-
-
-def test_sigma_is_looked_up_not_divided() -> None:
-    schedule = FlowSchedule(8.0)
-    # 8 * 0.5 / (1 + 7 * 0.5)
-    assert schedule.sigma(8000 / 9) == pytest.approx(8 / 9, abs=1e-6)
-    nearest = min(schedule.timesteps.tolist(), key=lambda entry: abs(entry - 757))
-    assert schedule.sigma(757) == pytest.approx(nearest / 1000, abs=1e-6)
-    assert schedule.sigma(757) != 0.757
-    assert schedule.sigma(0) == pytest.approx(8 * 0.001 / (1 + 7 * 0.001), abs=1e-6)
-
-
-def test_noise_and_sample_undo_each_other() -> None:
-    torch.manual_seed(0)
-    schedule, sample, noise = FlowSchedule(), torch.randn(2, 3), torch.randn(2, 3)
-    noisy = schedule.add_noise(sample, noise, 833.3333)
-    back = schedule.to_sample(noise - sample, noisy, 833.3333, "velocity")
-    torch.testing.assert_close(back, sample, atol=1e-6, rtol=1e-6)
-    assert schedule.to_sample(sample, noisy, 833.3333, "sample") is sample
 
 
 class Recorder:
@@ -50,8 +32,10 @@ class Recorder:
     def __init__(self, student: CausalStudent) -> None:
         self.student, self.config = student, student.config
         self.calls: list[tuple[float, int, Tensor]] = []
+        self.times: list[list[float]] = []
 
     def __call__(self, latents: Tensor, times: Tensor, context: Any, cache: Any, *rest: Any) -> Any:
+        self.times.append(times[0].tolist())
         self.calls.append((times[0, 0].item(), id(cache), latents))
         return self.student(latents, times, context, cache, *rest)
 
@@ -143,3 +127,58 @@ def test_a_new_prompt_rewrites_the_window(make_student: StudentMaker, rewrite_si
         now = cache.tensors()[name]
         assert torch.equal(now[:, :, sink], before[name][:, :, sink]) is not rewrite_sink
         assert (now[:, :, 8:] != before[name][:, :, 8:]).any(-1).all()
+
+
+def test_clean_latents_have_an_expert(make_student: StudentMaker) -> None:
+    """It writes the cache from the clean chunk, seen by its own weights and its own text."""
+    student, other = make_student(seed=0), make_student(seed=1)
+    context, (cache, by_hand) = stream(student, 2)
+    expert = Expert(other, other.encode_text(torch.ones(1, 5, 10)))
+    generates: Any = Recorder(student)
+    writes: Any = Recorder(other)
+    noise, schedule = torch.randn(1, 2, 4, 4, 4), FlowSchedule()
+    made = sample_chunk(
+        generates, cache, noise, Renoise(schedule, (1000.0, 625.0), torch.ones_like), context,
+        expert=Expert(writes, expert.context),
+    )  # fmt: skip
+    assert [call[0] for call in generates.calls] == [1000.0, 625.0]
+    assert [call[0] for call in writes.calls] == [0.0]
+    other(made, torch.zeros(1, 2), expert.context, by_hand)
+    for name, tensor in by_hand.tensors().items():
+        assert torch.equal(cache.tensors()[name], tensor)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(
+            denoise_chunk(
+                student, stream(student)[1][0], noise, (1000.0,), context, schedule=schedule
+            ),
+            made,
+        )
+
+
+def test_held_frames_stay_and_are_at_time_zero(make_student: StudentMaker) -> None:
+    student = make_student()
+    recorder: Any = Recorder(student)
+    context, (cache,) = stream(student)
+    image, noise = torch.randn(1, 1, 4, 4, 4), torch.randn(1, 2, 4, 4, 4)
+    made = sample_chunk(recorder, cache, noise, UniPC(3), context, held=image)
+    assert recorder.times == [[0.0, 999.0], [0.0, 908.0], [0.0, 713.0], [0.0, 0.0]]
+    assert all(torch.equal(call[2][:, :1], image) for call in recorder.calls)
+    assert torch.equal(recorder.calls[0][2][:, 1:], noise[:, 1:])
+    assert torch.equal(made[:, :1], image)
+    assert torch.equal(recorder.calls[-1][2], made)
+
+
+def test_whole_times_change_what_the_student_is_told(make_student: StudentMaker) -> None:
+    student = make_student()
+    noise, schedule = torch.randn(1, 2, 4, 4, 4), FlowSchedule(6.0, twice=True)
+    steps = schedule.warp((1000, 750, 500, 250))
+    made: list[Tensor] = []
+    for whole in (False, True):
+        recorder: Any = Recorder(student)
+        context, (cache,) = stream(student)
+        sampler = Renoise(schedule, steps, torch.ones_like, whole_times=whole)
+        made.append(sample_chunk(recorder, cache, noise, sampler, context))
+        told = [call[0] for call in recorder.calls]
+        wanted = [1000.0, 947.0, 858.0, 671.0] if whole else [pytest.approx(step) for step in steps]
+        assert told == [*wanted, 0.0]
+    assert not torch.equal(*made)

@@ -48,6 +48,11 @@ def test_equals_one_masked_attention(sinks: int, window: int, chunk: int, bounde
         (CacheConfig(window_frames=1), 4, "fit the window"),
         (CacheConfig(window_frames=3, sink_frames=1, sink="ema"), 4, "no parallel form"),
         (CacheConfig(window_frames=2, rolling=False), 4, "global cache"),
+        (
+            CacheConfig(window_frames=4, sink_frames=1, bounded_sink=True, reach_frames=3),
+            4,
+            "no parallel form",
+        ),
     ],
 )
 def test_plans_that_cannot_be(config: CacheConfig, frames: int, message: str) -> None:

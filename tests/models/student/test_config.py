@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollcast.models.student.config import CacheConfig, StudentConfig
+from rollcast.models.student.config import AvatarConfig, CacheConfig, StudentConfig
 
 SMALL: dict[str, Any] = {
     "dim": 48,
@@ -31,6 +31,9 @@ SMALL: dict[str, Any] = {
         ({"stem_kernel": 3}, "patch"),
         ({"draft": True}, "draft needs"),
         ({"audio_tokens": 3}, "go together"),
+        ({"rope": "top_aligned"}, "trained_frames 0 with rope 'top_aligned'"),
+        ({"trained_frames": 21}, "trained_frames 21 with rope 'absolute'"),
+        ({"rope": "slot", "avatar": AvatarConfig(inject_layers=())}, "absolute RoPE"),
     ],
 )
 def test_a_student_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
@@ -54,7 +57,17 @@ def test_a_cache_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
 
 def test_survives_json() -> None:
     config = StudentConfig(
-        **SMALL, patch=(1, 1, 1), frame_dim=3, draft=True, grid=(4, 6), prediction="sample"
+        **SMALL,
+        patch=(1, 1, 1),
+        frame_dim=3,
+        draft=True,
+        grid=(4, 6),
+        prediction="sample",
+        rope="top_aligned",
+        trained_frames=21,
+        image_dim=9,
+        time_waves="float32",
+        track_bias=False,
     )
     assert StudentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 

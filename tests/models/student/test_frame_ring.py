@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollcast.kernels.ring_plan import FrameWrite
@@ -82,3 +84,91 @@ def test_global_attention_has_an_end() -> None:
     ring.write(3, 3)
     with pytest.raises(ValueError, match="global attention over 6 frames"):
         ring.write(6, 3)
+
+
+class PinnedList:
+    """LongLive 2's cache as frames in a list, with the pin as an index into it."""
+
+    def __init__(self, sinks: int, capacity: int) -> None:
+        self.sinks, self.capacity = sinks, capacity
+        self.frames: list[int] = []
+        self.start, self.length = -1, 0
+
+    def add(self, frames: list[int]) -> None:
+        over = len(self.frames) + len(frames) - self.capacity
+        if over > 0:
+            prefix = self.sinks + (self.length if self.start == self.sinks else 0)
+            del self.frames[prefix : prefix + over]
+            if self.start >= prefix:
+                self.start -= over
+        self.frames += frames
+
+    def pin(self, chunk: int, keep: int) -> None:
+        self.start, self.length = len(self.frames) - chunk, min(keep, chunk)
+
+
+@settings(deadline=None)
+@given(
+    sinks=st.integers(0, 3),
+    chunk=st.integers(1, 3),
+    chunks=st.integers(3, 5),
+    keep=st.integers(1, 3),
+    cuts=st.lists(st.booleans(), min_size=1, max_size=25),
+)
+def test_pinned_frames_against_a_list(
+    sinks: int, chunk: int, chunks: int, keep: int, cuts: list[bool]
+) -> None:
+    window = chunk * chunks
+    ring, plain = FrameRing(sinks, window), PinnedList(sinks, sinks + window)
+    slots: dict[int, int] = {}
+    for number, cut in enumerate(cuts):
+        before = dict(slots)
+        start = number * chunk
+        for _ in range(2):
+            write = ring.write(start, chunk)
+            for part in write.segments:
+                for offset in range(part.frames):
+                    slots[part.slot + offset] = start + part.source + offset
+        plain.add(list(range(start, start + chunk)))
+        assert [held.frame for held in ring.held] == plain.frames
+        assert [slots[slot] for slot in range(write.live)] == [
+            plain.frames[place] for place in write.order
+        ]
+        # Nothing that stays is moved.
+        assert all(slots[slot] == frame for slot, frame in before.items() if frame in plain.frames)
+        if cut and number:
+            ring.pin(chunk, keep)
+            plain.pin(chunk, keep)
+        copy = FrameRing(sinks, window)
+        copy.load(json.loads(json.dumps(ring.metadata())))
+        assert copy.held == ring.held
+        ring = copy
+
+
+def test_the_latest_shot_stays_behind_the_sink() -> None:
+    ring = FrameRing(2, 6)
+    seen: list[list[int]] = []
+    for start in range(0, 22, 2):
+        ring.write(start, 2)
+        if start in (8, 14):
+            ring.pin(2, 2)
+        seen.append([held.frame for held in ring.held])
+    assert seen[6] == [0, 1, 8, 9, 10, 11, 12, 13]
+    assert seen[7] == [0, 1, 8, 9, 12, 13, 14, 15]
+    # A later shot lets the former go.
+    assert seen[8] == [0, 1, 12, 13, 14, 15, 16, 17]
+    assert seen[10] == [0, 1, 14, 15, 18, 19, 20, 21]
+
+
+def test_a_pin_leaves_less_room() -> None:
+    ring = FrameRing(1, 4)
+    ring.write(0, 3)
+    ring.pin(3, 2)
+    ring.write(3, 2)
+    ring.write(5, 2)
+    assert [held.frame for held in ring.held] == [0, 3, 4, 5, 6]
+    ring.pin(2, 2)
+    ring.write(7, 2)
+    assert [held.frame for held in ring.held] == [0, 5, 6, 7, 8]
+    with pytest.raises(ValueError, match="does not fit a window of 2"):
+        ring.write(9, 3)

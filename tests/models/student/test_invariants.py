@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk
+from rollcast.models.sampling.denoising import denoise_chunk
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig, RopeFamily
@@ -34,7 +35,7 @@ def new_cache(student: CausalStudent, config: CacheConfig) -> StudentCache:
 
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["wan", "conditioned"])
-@pytest.mark.parametrize("family", ["slot", "absolute", "bounded"])
+@pytest.mark.parametrize("family", ["slot", "absolute", "bounded", "top_aligned"])
 @pytest.mark.parametrize(("sinks", "window", "chunk"), SHAPES)
 def test_stream_equals_one_offline_pass(
     make_student: StudentMaker,
@@ -45,7 +46,11 @@ def test_stream_equals_one_offline_pass(
     window: int,
     chunk: int,
 ) -> None:
-    student = make_student(conditioned=conditioned, rope="slot" if family == "slot" else "absolute")
+    student = make_student(
+        conditioned=conditioned,
+        rope="absolute" if family == "bounded" else family,
+        trained_frames=sinks + window + 2 if family == "top_aligned" else 0,
+    )
     config = CacheConfig(window_frames=window, sink_frames=sinks, bounded_sink=family == "bounded")
     frames = 5 * chunk + window // chunk * chunk
     x, times = latents(frames), torch.rand(1, frames) * 1000

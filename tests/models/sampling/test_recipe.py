@@ -1,0 +1,77 @@
+"""Recipes of published families: their steps, their chunks, and what does not go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from rollcast.models.sampling.recipe import Recipe
+from rollcast.models.sampling.renoise import Renoise
+from rollcast.models.sampling.unipc import UniPC
+
+STEPS = (1000, 750, 500, 250)
+
+
+def test_the_first_chunk_may_have_steps_of_its_own() -> None:
+    recipe = Recipe(chunk_frames=3, steps=(1000, 500), first_steps=STEPS)
+    assert recipe.timesteps(0) == (1000.0, 937.5, 833.3333129882812, 625.0)
+    assert recipe.timesteps(1) == recipe.timesteps(40) == (1000.0, 833.3333129882812)
+    assert len(recipe.sampler_for(0, torch.randn_like).timesteps) == 4
+    assert len(recipe.sampler_for(1, torch.randn_like).timesteps) == 2
+    assert Recipe(chunk_frames=3, steps=STEPS).timesteps(0) == recipe.timesteps(0)
+
+
+def test_lists_that_are_not_warped() -> None:
+    recipe = Recipe(chunk_frames=3, steps=(1000, 757, 522), shift=8.0, warp=False)
+    assert recipe.timesteps() == (1000.0, 757.0, 522.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "frames", "wanted"),
+    [
+        (None, 6, [(0, 3), (3, 6)]),
+        (1, 7, [(0, 1), (1, 4), (4, 7)]),
+        (1, 1, [(0, 1)]),
+        (None, 4, [(0, 3), (3, 6)]),
+    ],
+)
+def test_chunks(first: int | None, frames: int, wanted: list[tuple[int, int]]) -> None:
+    recipe = Recipe(chunk_frames=3, steps=STEPS, first_frames=first)
+    assert [(chunk.start, chunk.stop) for chunk in recipe.chunks(frames)] == wanted
+
+
+def test_samplers() -> None:
+    live = Recipe(chunk_frames=3, steps=STEPS, shift=6.0, shifted_twice=True, whole_times=True)
+    sampler = live.sampler_for(0, torch.randn_like)
+    assert isinstance(sampler, Renoise)
+    assert sampler.timesteps == (1000.0, 947.0, 858.0, 671.0)
+    longlive = Recipe(chunk_frames=8, steps=STEPS, sampler="unipc")
+    assert isinstance(longlive.sampler_for(5, torch.randn_like), UniPC)
+    joint = Recipe(chunk_frames=3, steps=STEPS, sampler="joint")
+    with pytest.raises(ValueError, match="roll_window"):
+        joint.sampler_for(0, torch.randn_like)
+
+
+def test_through_json() -> None:
+    recipe = Recipe(chunk_frames=3, steps=(1000, 500), first_steps=STEPS, clean_expert=True)
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.to_dict().items()}
+    assert Recipe.from_dict(plain) == recipe
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"chunk_frames": 0}, "at least one frame"),
+        ({"first_frames": 0}, "at least one frame"),
+        ({"steps": ()}, "steps are empty"),
+        ({"sampler": "unipc", "first_steps": STEPS}, "do not go with 'unipc'"),
+        ({"sampler": "joint", "whole_times": True}, "do not go with 'joint'"),
+        ({"sampler": "joint", "first_frames": 1}, "joint window"),
+        ({"sampler": "joint", "clean_expert": True}, "joint window"),
+    ],
+)
+def test_what_does_not_go_together(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**({"chunk_frames": 3, "steps": STEPS} | fields))
