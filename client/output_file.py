@@ -109,4 +109,6 @@ class OutputFile:
 
     def _failure(self, error: Exception) -> OutputError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, FileNotFoundError):
+            why = f"there is no folder {self.path.parent}"
         return OutputError(f"cannot write {self.path}: {why}")

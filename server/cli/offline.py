@@ -51,7 +51,9 @@ def generate(
     while made < frames:
         until_ms = info.media_us(made + budget.expected_frames()) / 1e3
         samples = budget.begin()
-        chunk = model.step(state, _controls(script, told_ms, until_ms, speech[fed : fed + samples]))
+        said = speech[fed : fed + samples]
+        budget.fed(len(said))
+        chunk = model.step(state, _controls(script, told_ms, until_ms, said))
         budget.finish(len(chunk.frames))
         made, fed, told_ms = made + len(chunk.frames), fed + samples, until_ms
         yield chunk

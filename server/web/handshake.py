@@ -45,7 +45,8 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
         expired = _check_token(hello, socket, services)
         codecs, audio_codec = encoders.choose(hello.codecs, now_s), choose_audio(hello)
     except StreamError as error:
-        raise correlated(error, hello) from error
+        correlated(error, hello)
+        raise
     socket.greeted()
     usable = encoders.usable(now_s)
     await socket.say(server_hello(engine.models.values(), usable, hello.event_id))

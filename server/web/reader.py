@@ -78,8 +78,9 @@ class Reader:
                 if count % TURNS == 0:
                     await asyncio.sleep(0)
         finally:
-            if self._look is not None:
-                self._look.cancel()
+            look, self._look = self._look, None  # what it is cancelled with leads back here
+            if look is not None:
+                look.cancel()
 
     async def _room_for_answers(self) -> None:
         session = self._stream.session

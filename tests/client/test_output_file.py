@@ -47,7 +47,7 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     for path, why in (
         (tmp_path / "folder.mp4", "is there already"),
         (tmp_path / ("x" * 300 + ".mp4"), "name too long"),
-        (tmp_path / "none" / "a.mp4", "No such file"),
+        (tmp_path / "none" / "a.mp4", "there is no folder"),
         (tmp_path / "nul\0.mp4", "null byte"),
         (Path("/proc/a.mp4"), "cannot write /proc/a.mp4"),
     ):

@@ -41,7 +41,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (("render", "out.avi", "--model", "test-pattern"), "not an .mp4"),
-        (("render", "/no/such/folder/out.mp4"), "no such folder"),
         (("render", "{tmp}/o.mp4", "--model", "nope"), "known: pocket"),
         (("render", "{tmp}/o.mp4", "--model", "test-pattern", "--scene", "nope"), "bars, grid"),
         (("render", "{tmp}/o.mp4", "--model", "test-pattern", "--audio", "no.wav"), "no.wav"),
