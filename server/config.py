@@ -14,7 +14,8 @@ from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 class ServerConfig:
     """Settings of one server process.
 
-    `models` are names of `models.registry`; `threads` the CPU threads of the model (None: its own
+    `models` are names of `models.registry`; `weights` are where the files of those that need some
+    are, `size` the width and height of their frames (None: their own); `threads` the CPU threads of the model (None: its own
     choice); `stages` processes share the steps of one model (None: a thread runs it);
     `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and `tls_key`,
     `self_signed` makes a certificate for the host, `tls_names` and this machine.
@@ -24,6 +25,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8000
     models: tuple[str, ...] = ("pocket",)
+    weights: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
     threads: int | None = None
     stages: int | None = None
     max_sessions: int | None = None

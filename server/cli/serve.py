@@ -17,6 +17,7 @@ from ...models.registry import DEFAULT_MODEL, model_names
 from ..allocator import return_large_blocks
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
+from .frame_size import parse_size
 from .welcome import greet
 
 _BACKLOG = 2048
@@ -29,6 +30,13 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     model: Annotated[
         list[str] | None, typer.Option(help="A name of `rollcast models`; may be repeated.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
@@ -73,6 +81,8 @@ def serve(
             host=host,
             port=port,
             models=tuple(model or (DEFAULT_MODEL,)),
+            weights=tuple(weights or ()),
+            size=None if size is None else parse_size(size),
             threads=threads,
             stages=stages,
             token=token,

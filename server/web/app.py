@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
@@ -17,7 +18,7 @@ from fastapi import FastAPI, WebSocket
 from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
-from ...models.registry import MODEL_FACTORY
+from ...models.registry import MODEL_FACTORY, own_models
 from ..config import ServerConfig
 from ..engine.engine import Engine
 from ..engine.model_host import ModelHost
@@ -176,9 +177,21 @@ def build_hosts(config: ServerConfig) -> list[ModelHost]:
 def _pipeline(config: ServerConfig, name: str) -> Pipeline:
     stages = config.stages or 1
     threads = config.threads if config.stages is None else config.threads or 1
-    spec = ModelSpec(MODEL_FACTORY, {"name": name, "threads": threads})
+    spec = ModelSpec(MODEL_FACTORY, _model_arguments(config, name) | {"threads": threads})
     cluster = None if config.stages is None else Cluster.of_environment(os.environ, stages)
     return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
+
+
+def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
+    """What `load_model` is told of a model, beside its threads."""
+    if name in own_models():
+        return {"name": name}
+    return {
+        "name": name,
+        "weights": list(config.weights),
+        "size": config.size,
+        "sessions": config.max_sessions or 1,
+    }
 
 
 def _certificate(config: ServerConfig) -> tuple[str | None, str | None]:

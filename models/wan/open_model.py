@@ -1,0 +1,55 @@
+"""From a preset's name and a place with its files to a model that makes chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+
+from .config_file import student_config
+from .loading import load_decoder, load_preset_student
+from .locate import ModelFiles, locate
+from .model import EXAMPLES, WanModel
+from .presets.catalogue import preset_named
+from .presets.preset import Preset
+from .prompts import Prompts
+from .text.reader import TextFiles, TextReader
+
+_MORE_PROMPTS = 8
+"""Texts whose keys and values are kept beside one for each stream."""
+
+
+def open_model(
+    name: str, places: Sequence[str], *, size: tuple[int, int] | None, sessions: int
+) -> WanModel:
+    """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
+
+    It computes on the GPU in bfloat16 where there is one, else on the CPU in float32. `size` is the
+    width and height of frames, None for the preset's own.
+
+    Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
+    """
+    preset = preset_named(name)
+    size = size or preset.size
+    preset.latent_size(size)
+    files = locate(preset, places)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    reader = text_reader(preset, files)
+    student = load_preset_student(preset, files, device=device, dtype=dtype)
+    decoder = load_decoder(files.vae, device=device, dtype=dtype)
+    prompts = Prompts(reader, kept=sessions + _MORE_PROMPTS)
+    for example in EXAMPLES:
+        prompts.embeddings(example)
+    return WanModel(preset, student, decoder, prompts, size)
+
+
+def text_reader(preset: Preset, files: ModelFiles) -> TextReader:
+    """What reads this preset's prompts. Raises ValueError where its library is not installed."""
+    if find_spec("transformers") is None or find_spec("ftfy") is None:
+        raise ValueError(
+            f"{preset.name} reads its prompts with transformers; install rollcast[wan]"
+        )
+    text_len = student_config(preset, files.config).text_len
+    return TextReader(TextFiles(files.text_encoder, files.tokenizer, text_len))
