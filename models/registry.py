@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .contract import Model, StreamRequest
+from .wan.locate import locate
 from .wan.presets.catalogue import presets
+from .wan.text.preset_reader import text_reader
+from .wan.text.reader import TextReader
 
 # What the project brings itself.
 _OWN = {
@@ -52,6 +55,17 @@ def load_model(
     if weights or size:
         raise ValueError(f"{name} comes with its weights and size: give neither weights nor size")
     return _pocket(threads) if name == "pocket" else _test_pattern()
+
+
+def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
+    """Who reads prompts of a model, so that its chunks need not wait; None: they need not be read.
+
+    It has started nothing yet. Raises as `load_model` does for files that are missing.
+    """
+    if name not in presets():
+        return None
+    preset = presets()[name]
+    return text_reader(preset, locate(preset, weights))
 
 
 # imports are inside: the test pattern must not cost a torch import

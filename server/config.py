@@ -15,10 +15,10 @@ class ServerConfig:
     """Settings of one server process.
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
-    are, `size` the width and height of their frames (None: their own); `threads` the CPU threads of the model (None: its own
-    choice); `stages` processes share the steps of one model (None: a thread runs it);
-    `max_sessions` None means as many as the warm-up measured. Without `tls_cert` and `tls_key`,
-    `self_signed` makes a certificate for the host, `tls_names` and this machine.
+    are, `size` the width and height of their frames (None: their own); `threads` the CPU threads of
+    the model (None: its own choice); `stages` processes share the steps of one model (None: a
+    thread runs it); `max_sessions` None means as many as the warm-up measured. Without `tls_cert`
+    and `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine.
     Raises ValueError for settings that contradict each other or are not safe.
     """
 

@@ -100,9 +100,9 @@ def write_base(preset: Preset, folder: Path) -> None:
     """The other files of Wan 2.1: its configuration, VAE, text encoder and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_wan_config(tiny_config(preset), folder)
-    torch.save(tiny_vae(), folder / preset.vae.path)
-    torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.text_encoder.path)
-    write_tokenizer(folder / preset.tokenizer.path)
+    torch.save(tiny_vae(), folder / preset.base.vae.path)
+    torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.base.text_encoder.path)
+    write_tokenizer(folder / preset.base.tokenizer.path)
 
 
 def write_wan_config(config: StudentConfig, folder: Path) -> None:

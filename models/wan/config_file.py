@@ -13,8 +13,7 @@ from .weight_files import BadCheckpoint
 
 # What Wan's configurations call an argument of `StudentConfig`, and then diffusers'.
 _WAN = {"in_dim": "in_channels", "out_dim": "out_channels", "patch_size": "patch"} | {
-    name: name
-    for name in "dim ffn_dim num_heads num_layers text_dim text_len freq_dim eps".split()
+    name: name for name in "dim ffn_dim num_heads num_layers text_dim text_len freq_dim eps".split()
 }
 _DIFFUSERS = {
     "num_attention_heads": "num_heads",

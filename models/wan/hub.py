@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -28,7 +27,7 @@ def snapshot_folder(repository: str, cache: Path) -> Path | None:
     return max(snapshots.glob("*"), key=lambda each: each.stat().st_mtime, default=None)
 
 
-def download(repository: str, patterns: Sequence[str] | None, cache: Path) -> Path:
+def download(repository: str, patterns: list[str] | None, cache: Path) -> Path:
     """Download `owner/name` into a cache, of it what `patterns` name (None: all); its folder.
 
     What is there is not downloaded again. Raises FileNotFoundError where it cannot be had.

@@ -21,6 +21,7 @@ from .presets.preset import Preset
 from .weight_files import BadCheckpoint
 from .weights import Misfit, WeightsDoNotFit, fill
 
+
 def empty_student(config: StudentConfig) -> CausalStudent:
     """A student on `meta`: all its names and shapes, and no memory."""
     with torch.device("meta"):
@@ -102,9 +103,7 @@ def decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
     places = sorted({int(name.split(".")[2]) for name in weights if name.startswith(prefix)})
     larger = [place for place in places if f"{prefix}.{place}.resample.1.weight" in weights]
     last_of_levels = [place - 1 for place in larger] + places[-1:]
-    widths = [
-        weights[f"{prefix}.{place}.residual.6.weight"].shape[0] for place in last_of_levels
-    ]
+    widths = [weights[f"{prefix}.{place}.residual.6.weight"].shape[0] for place in last_of_levels]
     return WanDecoderConfig(
         dim=dim,
         latent_channels=weights["decoder.conv1.weight"].shape[1],

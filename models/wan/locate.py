@@ -1,8 +1,8 @@
 """Finds a preset's files in what a user names: files, folders, the hub's cache; free of torch.
 
-A folder may be laid out as a family's own repository asks for, as diffusers writes it (`transformer`,
-`vae`, `text_encoder`, `tokenizer`), or be the cache of the Hugging Face hub. Parts may lie in
-several places: a student in one, Wan's VAE and text encoder in another.
+A folder may be laid out as a family's own repository asks for, as diffusers writes it
+(`transformer`, `vae`, `text_encoder`, `tokenizer`), or be the cache of the Hugging Face hub. Parts
+may lie in several places: a student in one, Wan's VAE and text encoder in another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 class ModelFiles:
     """Where the parts of one model are; `weights`, `vae` and `text_encoder` are files or indexes.
 
-    `tokenizer` is a folder. The configurations may be missing: then the preset says what they would.
+    `tokenizer` is a folder. A configuration may be missing: the preset says what it would.
     """
 
     weights: Path
@@ -58,16 +58,16 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
     found = _Places.of(places, preset)
     weights = found.weights(preset)
     parts = {
-        "vae": found.part(preset.vae, "vae"),
-        "text_encoder": found.part(preset.text_encoder, "text_encoder"),
-        "tokenizer": found.tokenizer(preset.tokenizer),
+        "vae": found.part(preset.base.vae, "vae"),
+        "text_encoder": found.part(preset.base.text_encoder, "text_encoder"),
+        "tokenizer": found.tokenizer(preset.base.tokenizer),
         "adapter": None if preset.adapter is None else found.part(preset.adapter.source, None),
     }
     wanted = {
         "weights": preset.weights,
-        "vae": preset.vae,
-        "text_encoder": preset.text_encoder,
-        "tokenizer": preset.tokenizer,
+        "vae": preset.base.vae,
+        "text_encoder": preset.base.text_encoder,
+        "tokenizer": preset.base.tokenizer,
         "adapter": None if preset.adapter is None else preset.adapter.source,
     }
     missing = [

@@ -25,8 +25,8 @@ class _Product:
 class LowRank:
     """An adapter: every layer that it names gets `up @ down * alpha / rank` added.
 
-    Its names are PEFT's: `base_model.model.` in front, `lora_A` (down) and `lora_B` (up) behind, with
-    or without an adapter's name. Live Avatar's alpha is 64 at rank 128, LongLive's 256 at 256.
+    Its names are PEFT's: `base_model.model.` in front, `lora_A` (down) and `lora_B` (up) behind,
+    with or without an adapter's name. Live Avatar's alpha is 64 at rank 128, LongLive's 256 at 256.
     """
 
     def __init__(self, adapter: Mapping[str, Tensor], *, alpha: float) -> None:

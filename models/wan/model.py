@@ -19,17 +19,9 @@ from ..state import DecoderState, SavedState, StreamState
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.kv_cache import StudentCache
 from .decoder import WanDecoder, published_scale
+from .presets.preset import EXAMPLES, FRAMES, Preset
 from .prompts import Prompts
-from .presets.preset import FRAMES, Preset
 
-EXAMPLES = (
-    "A paper boat drifts down a rain-filled street at dusk, neon signs reflected in the water, the "
-    "camera gliding low behind it.",
-    "A red fox trots through fresh snow in a birch forest, breath steaming in the morning light.",
-    "A street musician plays the violin under an old stone bridge while people with umbrellas walk "
-    "past.",
-)
-"""Prompts that the page offers; the first is shown where a stream brings none."""
 _LATENTS = "latents"
 
 

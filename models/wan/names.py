@@ -1,4 +1,4 @@
-"""From the names that files use to those of our modules: wrappers off, diffusers' names translated."""
+"""From the names that files use to those of our modules: wrappers off, diffusers' translated."""
 
 from __future__ import annotations
 

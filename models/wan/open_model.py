@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import torch
 
-from .config_file import student_config
 from .loading import load_decoder, load_preset_student
-from .locate import ModelFiles, locate
-from .model import EXAMPLES, WanModel
+from .locate import locate
+from .model import WanModel
 from .presets.catalogue import preset_named
-from .presets.preset import Preset
+from .presets.preset import EXAMPLES
 from .prompts import Prompts
-from .text.reader import TextFiles, TextReader
+from .text.preset_reader import text_reader
 
 _MORE_PROMPTS = 8
 """Texts whose keys and values are kept beside one for each stream."""
@@ -43,13 +41,3 @@ def open_model(
     for example in EXAMPLES:
         prompts.embeddings(example)
     return WanModel(preset, student, decoder, prompts, size)
-
-
-def text_reader(preset: Preset, files: ModelFiles) -> TextReader:
-    """What reads this preset's prompts. Raises ValueError where its library is not installed."""
-    if find_spec("transformers") is None or find_spec("ftfy") is None:
-        raise ValueError(
-            f"{preset.name} reads its prompts with transformers; install rollcast[wan]"
-        )
-    text_len = student_config(preset, files.config).text_len
-    return TextReader(TextFiles(files.text_encoder, files.tokenizer, text_len))

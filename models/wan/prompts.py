@@ -1,4 +1,4 @@
-"""From a prompt to what the student attends to: embeddings, and keys and values made once of them."""
+"""From a prompt to what a student attends to: embeddings, and keys and values made of them once."""
 
 from __future__ import annotations
 

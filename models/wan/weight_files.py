@@ -9,7 +9,7 @@ INDEX = ".index.json"
 
 
 class BadCheckpoint(ValueError):
-    """A file that is no checkpoint, is cut off, or lacks what was asked for; says which and what."""
+    """A file that is no checkpoint, is cut off or lacks what was asked for; says which and what."""
 
 
 def weight_file(path: Path) -> Path:

@@ -13,12 +13,12 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ...models.contract import ModelInfo
+from ...models.contract import ModelInfo, StreamRequest
 from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
 from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
-from ..protocol.client_messages import SessionCreate, SessionResume
+from ..protocol.client_messages import Prompt, SessionCreate, SessionResume
 from ..protocol.errors import Capacity, Draining, EngineFailed, Replaced, StreamError, UnknownModel
 from ..protocol.limits import AUDIO_RATE, MAX_KBPS
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
@@ -30,6 +30,7 @@ from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
+from .prompt_desk import PromptDesk, read
 from .scheduler import ModelLoad, admit, capacity
 from .stream_registry import StreamRegistry
 
@@ -49,6 +50,8 @@ class Engine:
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
         self._driver = Driver(self.hosted, self.streams)
         self._wake = asyncio.Event()
+        self._opening: set[asyncio.Task[None]] = set()
+        """Streams whose prompt is being read."""
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
 
@@ -140,7 +143,7 @@ class Engine:
         )
         stream = HostedStream(Session(info, options, now_s), model.name)
         self.streams.add(stream)
-        model.host.open(options.session_id, request)
+        self._open(model, stream, request)
         self.metrics.sessions_opened.inc()
         self._log.info("session opened", session_id=options.session_id, model=info.name)
         self.wake()
@@ -176,6 +179,8 @@ class Engine:
             return
         stream.count(self.metrics)
         stream.session.close()
+        if stream.prompts is not None:
+            stream.prompts.close()
         model = self.hosted[stream.model]
         # what is under way of it may never be told
         model.under_way.forget(session_id)
@@ -213,6 +218,47 @@ class Engine:
             raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
         check_health(self.hosted[name], self.health)
         return self.hosted[name]
+
+    def _open(self, model: HostedModel, stream: HostedStream, request: StreamRequest) -> None:
+        """Begin a stream, once its prompt is read if that takes long."""
+        reader = model.host.reader
+        if reader is None:
+            model.host.open(stream.session_id, request)
+            return
+
+        def deliver(prompt: Prompt) -> None:
+            stream.session.receive(prompt, self.now_s())
+            self.wake()
+            stream.notify()
+
+        def refuse(error: StreamError) -> None:
+            stream.session.refuse(error)
+            stream.notify()
+
+        stream.prompts = PromptDesk(reader, deliver, refuse)
+        if request.prompt is None or reader.has(request.prompt):
+            reader.warm()
+            model.host.open(stream.session_id, request)
+            return
+        stream.session.held = True
+        opening = asyncio.create_task(self._open_read(model, stream, request), name="open")
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open_read(
+        self, model: HostedModel, stream: HostedStream, request: StreamRequest
+    ) -> None:
+        """Begin a stream behind the reading of its prompt, if it is still there then."""
+        assert model.host.reader is not None and request.prompt is not None, "there is one to read"
+        failed = await read(model.host.reader, request.prompt)
+        if self.streams.get(stream.session_id) is not stream:
+            return
+        if failed is not None:
+            self._fail(stream, failed)
+            return
+        model.host.open(stream.session_id, request)
+        stream.session.held = False
+        self.wake()
 
     async def _drive(self) -> None:
         # Whatever goes wrong in here must reach the viewers: no silent dead loop.

@@ -19,6 +19,7 @@ from ...models.contract import Controls, ModelInfo, StreamRequest
 from ...models.pipeline.events import Event, Restarted, Restarting
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.pipeline import PipelineFailed
+from ...models.wan.text.reader import TextReader
 
 MAX_CALLS = 1024
 JOIN_S = 10.0
@@ -55,9 +56,15 @@ Report = Callable[[HostEvent], None]
 class ModelHost:
     """Owns the thread and the executor of model `name`; its methods are called from one thread."""
 
-    def __init__(self, name: str, make: Callable[[], Executor]) -> None:
-        """`make` gives the executor; it is called in the thread and may block."""
+    def __init__(
+        self, name: str, make: Callable[[], Executor], *, reader: TextReader | None = None
+    ) -> None:
+        """`make` gives the executor; it is called in the thread and may block.
+
+        `reader` reads the model's prompts, where that takes long; it ends with the host.
+        """
         self.name = name
+        self.reader = reader
         self._make = make
         self._calls: queue.Queue[Callable[[Executor], None] | None] = queue.Queue(MAX_CALLS)
         self._executor: Executor | None = None
@@ -112,6 +119,8 @@ class ModelHost:
             self._calls.put(None, timeout=JOIN_S)
             self._wake()
             self._thread.join(JOIN_S)
+        if self.reader is not None:
+            self.reader.close()
 
     # Private.
 

@@ -59,6 +59,8 @@ class Session:
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = now_s
+        self.held = False
+        """Whether no chunk may be begun, for what the stream starts with is not ready yet."""
         self._interrupted = 0
         """Steps under way that show speech which nobody should hear any more."""
         self._drop_wanted = False
@@ -126,7 +128,7 @@ class Session:
     def next_step_s(self, now_s: float) -> float | None:
         """When the next chunk may be started; None while something else must happen first."""
         under_way = self._controls.under_way
-        if not self.attached or self.paused or self.failure:
+        if not self.attached or self.paused or self.failure or self.held:
             return None
         if under_way >= self.options.max_under_way:
             return None

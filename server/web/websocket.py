@@ -15,7 +15,7 @@ from ..logs import logger
 from ..media.encoder import Encoders
 from ..media.packet_encoder import PacketEncoder
 from ..media.pictures import PictureReader
-from ..protocol.client_messages import PictureChange, SessionClose
+from ..protocol.client_messages import PictureChange, Prompt, SessionClose
 from ..protocol.errors import StreamError, Timeout
 from ..protocol.packets import Packet
 from ..session.media import AudioPiece, VideoFrame
@@ -126,6 +126,8 @@ class Connection:
                     continue
                 if isinstance(message, SessionClose):
                     return True
+                if isinstance(message, Prompt) and stream.prompts and stream.prompts.keep(message):
+                    continue
                 now_s = self._engine.now_s()
                 with self._engine.metrics.time("control"):
                     if isinstance(message, Packet):

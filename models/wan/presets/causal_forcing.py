@@ -6,13 +6,15 @@ Self-Forcing the window rolls on beyond the 21 latents that they were trained fo
 
 from __future__ import annotations
 
-from ...student.config import CacheConfig, StudentConfig
+from dataclasses import replace
+
+from ...student.config import CacheConfig
 from .preset import Preset, Source
 from .wan21 import FILES, T2V_1_3B
 
 _REPOSITORY = "zhuhz22/Causal-Forcing"
 _FOUR = (1000, 750, 500, 250)
-_STUDENT = StudentConfig(**T2V_1_3B, rope="absolute")
+_STUDENT = replace(T2V_1_3B, rope="absolute")
 _CACHE = CacheConfig(window_frames=21, sink="none")
 
 PRESETS = (
@@ -27,7 +29,7 @@ PRESETS = (
         steps=_FOUR,
         # the authors' own command takes these, not the averaged ones
         weights=Source(_REPOSITORY, "chunkwise/causal_forcing.pt", ("generator",)),
-        **FILES,
+        base=FILES,
     ),
     Preset(
         name="causal-forcing-framewise",
@@ -39,7 +41,7 @@ PRESETS = (
         chunk=1,
         steps=_FOUR,
         weights=Source(_REPOSITORY, "framewise/causal_forcing.pt", ("generator_ema",)),
-        **FILES,
+        base=FILES,
     ),
     Preset(
         name="causal-forcing-2-step",
@@ -54,7 +56,7 @@ PRESETS = (
         weights=Source(
             _REPOSITORY, "causal-forcing++/framewise-2step.pt", ("generator_ema", "generator")
         ),
-        **FILES,
+        base=FILES,
     ),
     Preset(
         name="causal-forcing-1-step",
@@ -69,6 +71,6 @@ PRESETS = (
         weights=Source(
             _REPOSITORY, "causal-forcing++/framewise-1step.pt", ("generator_ema", "generator")
         ),
-        **FILES,
+        base=FILES,
     ),
 )

@@ -5,7 +5,9 @@ Its student is a base and an adapter of rank 256 on every layer of the blocks.
 
 from __future__ import annotations
 
-from ...student.config import CacheConfig, StudentConfig
+from dataclasses import replace
+
+from ...student.config import CacheConfig
 from .preset import Adapter, Preset, Source
 from .wan21 import FILES, T2V_1_3B
 
@@ -17,7 +19,7 @@ PRESETS = (
         title="LongLive 1.3B",
         about="text to video; follows a new prompt at once, and its past is seen under it",
         licence="Apache-2.0",
-        student=StudentConfig(**T2V_1_3B, rope="absolute"),
+        student=replace(T2V_1_3B, rope="absolute"),
         # `guard_sink`: both published configurations keep the sink at a switch ("global_sink")
         cache=CacheConfig(window_frames=9, sink_frames=3, guard_sink=True),
         chunk=3,
@@ -28,6 +30,6 @@ PRESETS = (
         ),
         adapter=Adapter(Source(_REPOSITORY, "models/lora.pt", ("generator_lora",)), alpha=256.0),
         speed="20.7 fps on one H100",
-        **FILES,
+        base=FILES,
     ),
 )

@@ -14,6 +14,14 @@ PIXELS = 8
 """Pixels of a latent's side."""
 FRAMES = 4
 """Frames that a latent gives; the first of a stream gives 1."""
+EXAMPLES = (
+    "A paper boat drifts down a rain-filled street at dusk, neon signs reflected in the water, the "
+    "camera gliding low behind it.",
+    "A red fox trots through fresh snow in a birch forest, breath steaming in the morning light.",
+    "A street musician plays the violin under an old stone bridge while people with umbrellas walk "
+    "past.",
+)
+"""Prompts that the page offers; the first is shown where a stream brings none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +39,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A low-rank adapter that belongs to the student; see `lora.merge_lora` for `alpha`."""
+    """A low-rank adapter that belongs to the student; see `lora.LowRank` for `alpha`."""
 
     source: Source
     alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFiles:
+    """What families that build on one model share with it: all but the student."""
+
+    vae: Source
+    text_encoder: Source
+    tokenizer: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +76,7 @@ class Preset:
     chunk: int
     steps: tuple[int, ...]
     weights: Source
-    vae: Source
-    text_encoder: Source
-    tokenizer: Source
+    base: BaseFiles
     adapter: Adapter | None = None
     first_steps: tuple[int, ...] | None = None
     shift: float = 5.0
@@ -86,7 +101,8 @@ class Preset:
     def sources(self) -> tuple[Source, ...]:
         """Everything that has to be downloaded."""
         adapter = () if self.adapter is None else (self.adapter.source,)
-        return (self.weights, *adapter, self.vae, self.text_encoder, self.tokenizer)
+        base = self.base
+        return (self.weights, *adapter, base.vae, base.text_encoder, base.tokenizer)
 
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Latent rows and columns of a picture of `size` (width, height) pixels.

@@ -6,7 +6,9 @@ picture then drifts.
 
 from __future__ import annotations
 
-from ...student.config import CacheConfig, StudentConfig
+from dataclasses import replace
+
+from ...student.config import CacheConfig
 from .preset import Preset, Source
 from .wan21 import FILES, T2V_1_3B
 
@@ -16,7 +18,7 @@ PRESETS = (
         title="Self-Forcing 1.3B",
         about="text to video; trained for 81 frames, drifts beyond",
         licence="Apache-2.0",
-        student=StudentConfig(**T2V_1_3B, rope="absolute"),
+        student=replace(T2V_1_3B, rope="absolute"),
         cache=CacheConfig(window_frames=21, sink="none"),
         chunk=3,
         steps=(1000, 750, 500, 250),
@@ -26,6 +28,6 @@ PRESETS = (
             ("generator_ema", "generator"),
         ),
         speed="17.0 fps on one H100 (as measured by Reward Forcing)",
-        **FILES,
+        base=FILES,
     ),
 )

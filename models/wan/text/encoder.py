@@ -66,7 +66,7 @@ class TextEncoder:
 
 
 def clean(text: str) -> str:
-    """`text` as Wan cleans it: characters mended, HTML entities resolved, one space between words."""
+    """`text` as Wan cleans it: characters mended, HTML entities resolved, single spaces."""
     mended = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", mended.strip()).strip()
 

@@ -1,5 +1,4 @@
-"""The process of the text encoder: one JSON line in and one out for each prompt, until its input
-ends.
+"""The process of the text encoder: a JSON line in and one out for each text, until its input ends.
 
 Started by `reader`. It gives way to whatever generates: its priority is low.
 """
@@ -11,9 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .store import TextStore
+
+if TYPE_CHECKING:
+    from .encoder import TextEncoder
 
 _NICE = 10
 
@@ -32,23 +36,39 @@ def run(arguments: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     # what libraries print is for the log
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    store = TextStore(given.store, given.model, given.max_bytes)
-    encoder = None
+    reading = _Reading(given, TextStore(given.store, given.model, given.max_bytes))
     for line in sys.stdin:
         try:
-            text = json.loads(line)
-            if not store.has(text):
-                from .embedding_bytes import to_bytes
-                from .encoder import TextEncoder
-
-                if encoder is None:
-                    encoder = TextEncoder(given.weights, given.tokenizer, given.text_len)
-                store.put(text, to_bytes(encoder.encode(text)))
+            reading.read(json.loads(line))
             answer: dict[str, str] = {}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
 
 
+class _Reading:
+    """The encoder, once there is something to encode."""
+
+    def __init__(self, given: argparse.Namespace, store: TextStore) -> None:
+        self._given = given
+        self._store = store
+        self._encoder: TextEncoder | None = None
+
+    def read(self, text: str | None) -> None:
+        """See to it that the store has `text`; None: only be ready."""
+        if text is not None and self._store.has(text):
+            return
+        from .embedding_bytes import to_bytes
+        from .encoder import TextEncoder
+
+        if self._encoder is None:
+            given = self._given
+            self._encoder = TextEncoder(given.weights, given.tokenizer, given.text_len)
+        if text is not None:
+            self._store.put(text, to_bytes(self._encoder.encode(text)))
+
+
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    # whoever asked may be gone
+    with suppress(BrokenPipeError):
+        run(sys.argv[1:])

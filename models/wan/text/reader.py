@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .store import TextStore, default_folder, fingerprint
 
-IDLE_S = 60.0
+IDLE_S = 600.0
 _END_S = 5.0
 
 
@@ -66,6 +66,11 @@ class TextReader:
             return done
         return self._thread.submit(self._read, text)
 
+    def warm(self) -> None:
+        """Start the process if it does not run: somebody may soon have something to read."""
+        if self.pid is None:
+            self._thread.submit(self._answer, None)
+
     def get(self, text: str) -> bytes:
         """What the store keeps of `text`; waits for it if it has to be encoded first.
 
@@ -94,6 +99,12 @@ class TextReader:
         self._end()
 
     def _read(self, text: str) -> None:
+        # an earlier call may have been about the same
+        if not self.has(text):
+            self._answer(text)
+
+    def _answer(self, text: str | None) -> None:
+        """Have the process read a text, or only the encoder; it may end when it idles then."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -106,8 +117,8 @@ class TextReader:
         if "error" in answer:
             raise TextFailed(answer["error"])
 
-    def _ask(self, text: str) -> dict[str, str]:
-        """One prompt to the process and its answer. Raises TextFailed if it has ended."""
+    def _ask(self, text: str | None) -> dict[str, str]:
+        """One message to the process and its answer. Raises TextFailed if it has ended."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = self._start()
