@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +12,13 @@ import torch
 from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest
+from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.batched import Batched
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import Executor
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
+from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY, load_model
@@ -222,15 +226,21 @@ def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: Model
 
 
 def chunks_of(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
-    """A stream's chunks, one submitted after the other."""
+    """A stream's chunks, from its beginning to its end."""
     executor.open("a", StreamRequest(seed=1))
+    done = submitted(executor, log)
+    executor.close("a")
+    return done
+
+
+def submitted(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
+    """The next chunks of the open stream, one submitted after the other."""
     done: list[Chunk] = []
     for number, controls in enumerate(log):
         executor.submit("a", controls)
         while len(done) <= number:
             events = executor.poll(1.0)
             done += [each.chunk for each in events if isinstance(each, Finished)]
-    executor.close("a")
     return done
 
 
@@ -239,6 +249,7 @@ def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
     assert np.array_equal(frames(made), frames(run(model_of("longlive"), LOG)))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "stages"),
     [("self-forcing", 1), ("longlive", 2), ("reward-forcing", 2), ("causal-forcing-2-step", 2)],
@@ -258,6 +269,28 @@ def test_stages_make_the_same_frames_bit_for_bit(
         pipeline.stop()
     torch.set_num_threads(1)
     assert np.array_equal(frames(made), frames(run(model_of(name), LOG)))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["causal-forcing-2-step", "longlive"])
+def test_a_process_that_is_killed_is_a_pause(
+    name: str, folder_of: FolderOf, model_of: ModelOf
+) -> None:
+    """Behind its first snapshot, of which every stage has a part."""
+    chunks = SNAPSHOT_CHUNKS + 3
+    log = [Controls(prompt=PROMPTS[k % 3] if k % 4 == 1 else None) for k in range(chunks)]
+    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
+    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, backoff=Backoff(first_s=0.1))
+    try:
+        pipeline.start()
+        pipeline.open("a", StreamRequest(seed=1))
+        made = submitted(pipeline, log[: chunks - 2])
+        os.kill(pipeline.pids[0], signal.SIGKILL)
+        made += submitted(pipeline, log[chunks - 2 :])
+        assert pipeline.restarts == 1
+    finally:
+        pipeline.stop()
+    assert np.array_equal(frames(made), frames(run(model_of(name), log)))
 
 
 @pytest.mark.parametrize(
