@@ -90,14 +90,8 @@ class WanModel:
         return run_chunk(self, state, controls)
 
     def new_cache(self) -> StudentCache:
-        """An empty cache; where a prompt switch needs them, with room for the latents in it."""
-        _, _, channels, rows, columns = self._shape
-        cache = self._student.new_cache(self._preset.cache, height=rows, width=columns)
-        if self._preset.prompt_switch == "recache":
-            shape = (1, self._preset.cache.capacity_frames, channels, rows, columns)
-            with torch.inference_mode(False):
-                cache.kept[_LATENTS] = self._weight.new_zeros(shape)
-        return cache
+        """An empty cache; with room for latents where a prompt switch needs them."""
+        return new_stream_cache(self._preset, self._student, *self._shape[3:])
 
     @torch.inference_mode()
     def prepare(self, state: WanState, controls: Controls) -> ChunkPlan:
@@ -144,9 +138,7 @@ class WanModel:
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
         scaled = published_scale(latents.to(weight.device, weight.dtype))
-        frames = self._decoder(scaled, state.memory)[0]
-        levels = frames.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        pictures = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        pictures = to_levels(self._decoder(scaled, state.memory))[0].cpu().numpy()
         return Chunk(plan.index, pictures, np.zeros(0, np.int16))
 
     def snapshot(self, state: WanState) -> bytes:
@@ -201,6 +193,25 @@ class WanModel:
 
     def _context(self, plan: ChunkPlan) -> Any:
         return self._prompts.context(self._student, plan.tensors["text"])
+
+
+def to_levels(frames: Tensor) -> Tensor:
+    """uint8 [B, T, H, W, 3] of frames [B, T, 3, H, W], about -1 to 1."""
+    levels = frames.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.permute(0, 1, 3, 4, 2).contiguous()
+
+
+def new_stream_cache(
+    preset: Preset, student: CausalStudent, rows: int, columns: int
+) -> StudentCache:
+    """An empty cache of a stream of `rows` x `columns` latents."""
+    cache = student.new_cache(preset.cache, height=rows, width=columns)
+    if preset.prompt_switch == "recache":
+        channels = student.config.in_channels
+        shape = (1, preset.cache.capacity_frames, channels, rows, columns)
+        with torch.inference_mode(False):
+            cache.kept[_LATENTS] = student.patch_embedding.weight.new_zeros(shape)
+    return cache
 
 
 def model_info(preset: Preset, size: tuple[int, int]) -> ModelInfo:

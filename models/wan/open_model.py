@@ -11,11 +11,8 @@ from .locate import locate
 from .model import WanModel
 from .presets.catalogue import preset_named
 from .presets.preset import EXAMPLES
-from .prompts import Prompts
+from .prompts import Prompts, contexts_kept
 from .text.preset_reader import text_reader
-
-_MORE_PROMPTS = 8
-"""Texts whose keys and values are kept beside one for each stream."""
 
 
 def open_model(
@@ -37,7 +34,7 @@ def open_model(
     reader = text_reader(preset, files)
     student = load_preset_student(preset, files, device=device, dtype=dtype)
     decoder = load_decoder(files.vae, device=device, dtype=dtype)
-    prompts = Prompts(reader, kept=sessions + _MORE_PROMPTS)
+    prompts = Prompts(reader, kept=contexts_kept(sessions))
     for example in EXAMPLES:
         prompts.embeddings(example)
     return WanModel(preset, student, decoder, prompts, size)

@@ -14,6 +14,11 @@ from .text.embedding_bytes import from_bytes
 from .text.reader import TextFailed, TextReader
 
 
+def contexts_kept(sessions: int) -> int:
+    """Texts whose keys and values are at hand: one of each stream, and one that it changes to."""
+    return sessions + 1
+
+
 class Prompts:
     """Prompts of all streams; the keys and values of the `kept` last used texts are at hand.
 

@@ -272,7 +272,7 @@ def test_stages_make_the_same_frames_bit_for_bit(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["causal-forcing-2-step", "longlive"])
+@pytest.mark.parametrize("name", ["longlive"])
 def test_a_process_that_is_killed_is_a_pause(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:

@@ -1,4 +1,4 @@
-"""Weights into modules: every published layout, errors that say what does not fit, no second copy."""
+"""Weights into modules: every published layout, what does not fit is said, and no second copy."""
 
 from __future__ import annotations
 
