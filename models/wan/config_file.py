@@ -33,8 +33,7 @@ def student_config(preset: Preset, config: Path | None) -> StudentConfig:
         return preset.student
     try:
         given: dict[str, Any] = json.loads(config.read_bytes())
-        named = str(given.get("_class_name", ""))
-        if "Wan" not in named or "Autoencoder" in named:
+        if not _is_wan(given):
             return preset.student
         names = _DIFFUSERS if "num_attention_heads" in given else _WAN
         sizes = {ours: given[theirs] for theirs, ours in names.items() if theirs in given}
@@ -45,3 +44,16 @@ def student_config(preset: Preset, config: Path | None) -> StudentConfig:
         return replace(preset.student, **sizes)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{config} is no configuration of a Wan model: {error}") from error
+
+
+def is_wan_config(file: Path) -> bool:
+    """Whether a file is the configuration of a Wan student."""
+    try:
+        return _is_wan(json.loads(file.read_bytes()))
+    except (ValueError, AttributeError):
+        return False
+
+
+def _is_wan(given: dict[str, Any]) -> bool:
+    named = str(given.get("_class_name", ""))
+    return "Wan" in named and "Autoencoder" not in named

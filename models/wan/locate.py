@@ -45,6 +45,7 @@ class FilesMissing(FileNotFoundError):
         looked = ", ".join(places) or f"the hub's cache ({hub_cache()})"
         names = ", ".join(source.path for source in missing)
         super().__init__(f"{preset.name} lacks {names}; looked in {looked}")
+        self.missing = tuple(missing)
         self.hint = "Download with: " + "; ".join(map(_download, missing))
 
 
@@ -78,7 +79,7 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
     if missing or weights is None:
         raise FilesMissing(preset, missing, places)
     beside = (weights, parts["vae"])
-    return ModelFiles(weights, **parts, config=next(filter(None, map(_config, beside)), None))  # pyright: ignore[reportArgumentType]
+    return ModelFiles(weights, **parts, config=next(filter(None, map(config_beside, beside)), None))  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def _common_end(path: Sequence[str], wanted: Sequence[str]) -> int:
     return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(path), len(wanted)))
 
 
-def _config(file: Path | None) -> Path | None:
+def config_beside(file: Path | None) -> Path | None:
     """The `config.json` beside a file."""
     config = None if file is None else file.parent / "config.json"
     return config if config is not None and config.exists() else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..chunk_steps import ChunkSteps
-from ..contract import Chunk, Controls, ModelInfo, ModelInputs, PromptInput, StreamRequest
+from ..contract import Chunk, Controls, StreamRequest
 from ..sampling.batches import StepInput, denoise_rows
 from ..sampling.denoising import FlowSchedule, recache
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
@@ -19,7 +19,7 @@ from ..state import DecoderState, SavedState, StreamState
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.kv_cache import StudentCache
 from .decoder import WanDecoder, published_scale
-from .presets.preset import EXAMPLES, FRAMES, Preset
+from .presets.preset import EXAMPLES, Preset
 from .prompts import Prompts
 
 _LATENTS = "latents"
@@ -69,7 +69,7 @@ class WanModel:
         self.chunk_steps = ChunkSteps.one_cache(self._schedule.warp(preset.longest_steps))
         self._usual = frozenset(self._schedule.warp(preset.steps))
         self.decoder_is_causal = True
-        self.info = model_info(preset, size)
+        self.info = preset.info(size)
 
     def start(self, request: StreamRequest) -> WanState:
         """A new stream. Raises ValueError for a scene or a picture: there are none."""
@@ -212,21 +212,6 @@ def new_stream_cache(
         with torch.inference_mode(False):
             cache.kept[_LATENTS] = student.patch_embedding.weight.new_zeros(shape)
     return cache
-
-
-def model_info(preset: Preset, size: tuple[int, int]) -> ModelInfo:
-    """What a client must know of a preset at this size."""
-    frames = FRAMES * preset.chunk
-    return ModelInfo(
-        name=preset.name,
-        title=preset.title,
-        width=size[0],
-        height=size[1],
-        fps=preset.fps,
-        chunk_frames=frames,
-        first_chunk_frames=frames - FRAMES + 1,
-        inputs=ModelInputs(prompt=PromptInput(EXAMPLES)),
-    )
 
 
 def _keep(cache: StudentCache, latents: Tensor) -> None:

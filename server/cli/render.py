@@ -20,6 +20,7 @@ from ...client.wire import AUDIO_RATE
 from ...models.contract import Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
 from .failure import EXIT_USAGE, Failure, as_failure
+from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 
 
@@ -40,6 +41,13 @@ def render(
         typer.Option(min=0.04, help="Length; by default that of the speech, else 10."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same video.")] = 0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
 ) -> None:
     """Write a video from a prompt, speech and tracks, without a server."""
@@ -47,7 +55,12 @@ def render(
     with as_failure():
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
-        engine = load_model(model, threads=threads)
+        engine = load_model(
+            model,
+            threads=threads,
+            weights=weights or (),
+            size=None if size is None else parse_size(size),
+        )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate) if audio else np.zeros(0, np.int16)
         check_inputs(model, engine.info.inputs.names, speech, script)

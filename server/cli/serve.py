@@ -18,6 +18,7 @@ from ..allocator import return_large_blocks
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
+from .room import check_room
 from .welcome import greet
 
 _BACKLOG = 2048
@@ -102,6 +103,7 @@ def serve(
         if cluster is not None and cluster.rank > 0:
             keep_stage(cluster.address, cluster.key, cluster.rank)
             return
+        check_room(config)
         _run(config, open_browser=not no_open)
 
 

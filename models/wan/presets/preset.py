@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...contract import ModelInfo, ModelInputs, PromptInput
 from ...student.config import CacheConfig, StudentConfig
 
 PromptSwitch = Literal["cross_attention", "recache"]
@@ -103,6 +104,21 @@ class Preset:
         adapter = () if self.adapter is None else (self.adapter.source,)
         base = self.base
         return (self.weights, *adapter, base.vae, base.text_encoder, base.tokenizer)
+
+    def info(self, size: tuple[int, int] | None = None) -> ModelInfo:
+        """What a client must know of it with frames of `size` (width, height), None: its own."""
+        width, height = size or self.size
+        frames = FRAMES * self.chunk
+        return ModelInfo(
+            name=self.name,
+            title=self.title,
+            width=width,
+            height=height,
+            fps=self.fps,
+            chunk_frames=frames,
+            first_chunk_frames=frames - FRAMES + 1,
+            inputs=ModelInputs(prompt=PromptInput(EXAMPLES)),
+        )
 
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Latent rows and columns of a picture of `size` (width, height) pixels.
