@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,12 +187,78 @@ def write_tokenizer(folder: Path) -> None:
     T5Tokenizer(vocab=vocabulary, extra_ids=0).save_pretrained(folder)
 
 
-def write_diffusers(preset: Preset, folder: Path, name_of: Callable[[str], str]) -> None:
-    """The student and its other files as diffusers lays them out; `name_of` gives its names."""
+DIFFUSERS = {
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "head.modulation": "scale_shift_table",
+    "head.head": "proj_out",
+    "ffn.0": "ffn.net.0.proj",
+    "ffn.2": "ffn.net.2",
+    "norm3": "norm2",
+    "modulation": "scale_shift_table",
+    "self_attn.norm_q": "attn1.norm_q",
+    "self_attn.norm_k": "attn1.norm_k",
+    "cross_attn.norm_q": "attn2.norm_q",
+    "cross_attn.norm_k": "attn2.norm_k",
+    "self_attn.o": "attn1.to_out.0",
+    "cross_attn.o": "attn2.to_out.0",
+}
+DIFFUSERS |= {f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"}
+DIFFUSERS |= {f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"}
+
+
+def diffusers_name(name: str) -> str:
+    """Diffusers' name of a student's weight."""
+    head, block = "", name
+    if name.startswith("blocks."):
+        _, number, block = name.split(".", 2)
+        head = f"blocks.{number}."
+    for ours, theirs in DIFFUSERS.items():
+        if block == ours or block.startswith(f"{ours}."):
+            return head + theirs + block.removeprefix(ours)
+    return name
+
+
+def diffusers_vae_name(name: str) -> str:
+    """Diffusers' name of a weight of `tiny_vae`."""
+    parts = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2"}
+    parts |= {"residual.6": "conv2", "shortcut": "conv_shortcut"}
+
+    def inside(rest: str) -> str:
+        found = next((p for p in parts if rest.startswith(f"{p}.")), None)
+        return rest if found is None else parts[found] + rest.removeprefix(found)
+
+    plain = {
+        "decoder.conv1.": "decoder.conv_in.",
+        "decoder.head.0.": "decoder.norm_out.",
+        "decoder.head.2.": "decoder.conv_out.",
+        "encoder.conv1.": "encoder.conv_in.",
+        "conv1.": "quant_conv.",
+        "conv2.": "post_quant_conv.",
+    }
+    for ours, theirs in plain.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    _, part, number, rest = name.split(".", 3)
+    if part == "middle":
+        kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
+        return f"decoder.mid_block.{kind}.{inside(rest)}"
+    level, place = divmod(int(number), DECODER.residual_blocks + 2)
+    kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"
+    return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"
+
+
+def write_diffusers(preset: Preset, folder: Path) -> None:
+    """The student and its other files as diffusers lays them out."""
     config = tiny_config(preset)
     for part in ("transformer", "vae", "text_encoder", "tokenizer"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    student = {name_of(key): value for key, value in tiny_student(preset).state_dict().items()}
+    student = {
+        diffusers_name(key): value for key, value in tiny_student(preset).state_dict().items()
+    }
     shards = dict.fromkeys(student, "diffusion_pytorch_model-00001-of-00002.safetensors")
     for key in list(student)[len(student) // 2 :]:
         shards[key] = "diffusion_pytorch_model-00002-of-00002.safetensors"
@@ -220,7 +286,8 @@ def write_diffusers(preset: Preset, folder: Path, name_of: Callable[[str], str])
             }
         )
     )
-    save_file(tiny_vae(), folder / "vae" / "diffusion_pytorch_model.safetensors")
+    vae = {diffusers_vae_name(key): value for key, value in tiny_vae().items()}
+    save_file(vae, folder / "vae" / "diffusion_pytorch_model.safetensors")
     tiny_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
 
