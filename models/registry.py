@@ -102,7 +102,7 @@ def _published(
 ) -> Model[Any]:
     import torch
 
-    from .wan.open_model import open_model
+    from .wan.stream.open_model import open_model
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -14,8 +14,8 @@ from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
 
 if TYPE_CHECKING:
-    from ...models.wan.memory_plan import MemoryPlan
     from ...models.wan.presets.preset import Preset
+    from ...models.wan.stream.memory_plan import MemoryPlan
 
 
 def plan(
@@ -65,8 +65,8 @@ def plan_report(
     for a size that it cannot have, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
-    from ...models.wan.planning import Machine, plan_on
     from ...models.wan.presets.catalogue import preset_named
+    from ...models.wan.stream.planning import Machine, plan_on
 
     preset = preset_named(name)
     machine = Machine.here() if memory is None else Machine.with_memory(memory)
@@ -107,7 +107,7 @@ def refusal(planned: MemoryPlan, sessions: int, free: int) -> str:
 
 
 def _instead(preset: Preset, planned: MemoryPlan, sessions: int, free: int) -> str:
-    from ...models.wan.memory_plan import smaller_size
+    from ...models.wan.stream.memory_plan import smaller_size
 
     fitting = planned.sessions_in(free)
     ways = [f"{_streams(fitting)} at this size"] if fitting else []

@@ -11,9 +11,9 @@ import torch
 from rollcast.models.registry import load_model
 from rollcast.models.wan import hub
 from rollcast.models.wan.locate import FilesMissing, locate
-from rollcast.models.wan.model import WanModel
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.weight_files import BadCheckpoint
 
 from ...tiny_checkpoints import BASE, diffusers_name, tiny_student, write_diffusers, write_student

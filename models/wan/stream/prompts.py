@@ -8,10 +8,10 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from ..student.causal_student import CausalStudent
-from ..student.conditioning import TextContext
-from .text.embedding_bytes import from_bytes
-from .text.reader import TextFailed, TextReader
+from ...student.causal_student import CausalStudent
+from ...student.conditioning import TextContext
+from ..text.embedding_bytes import from_bytes
+from ..text.reader import TextFailed, TextReader
 
 
 def contexts_kept(sessions: int) -> int:

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chunk_steps import ChunkSteps
-from ..contract import Chunk, Controls, StreamRequest
-from ..sampling.batches import StepInput, denoise_rows
-from ..sampling.denoising import FlowSchedule, recache
-from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
-from ..state import DecoderState, SavedState, StreamState
-from ..student.causal_student import NO_CONDITIONS, CausalStudent
-from ..student.kv_cache import StudentCache
-from .decoder import WanDecoder, published_scale
-from .presets.preset import EXAMPLES, Preset
+from ...chunk_steps import ChunkSteps
+from ...contract import Chunk, Controls, StreamRequest
+from ...sampling.batches import StepInput, denoise_rows
+from ...sampling.denoising import FlowSchedule, recache
+from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
+from ...state import DecoderState, SavedState, StreamState
+from ...student.causal_student import NO_CONDITIONS, CausalStudent
+from ...student.kv_cache import StudentCache
+from ..decoder import WanDecoder, published_scale
+from ..presets.preset import EXAMPLES, Preset
 from .prompts import Prompts
 
 _LATENTS = "latents"

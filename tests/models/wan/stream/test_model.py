@@ -25,11 +25,11 @@ from rollcast.models.registry import MODEL_FACTORY, load_model
 from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, recache
 from rollcast.models.staged_model import StagedModel, step_noise
 from rollcast.models.wan.decoder import published_scale
-from rollcast.models.wan.model import WanModel
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.stream.model import WanModel
 
-from .conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
 
 NAMES = tuple(presets())
 KINDS = ("self-forcing", "reward-forcing", "longlive", "causal-forcing-2-step")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from .config_file import student_config
-from .loading import decoder_config, decoder_weights
-from .locate import FilesMissing, locate
+from ..config_file import student_config
+from ..loading import decoder_config, decoder_weights
+from ..locate import FilesMissing, locate
+from ..presets.preset import Preset
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
-from .presets.preset import Preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from .loading import load_decoder, load_preset_student
-from .locate import locate
+from ..loading import load_decoder, load_preset_student
+from ..locate import locate
+from ..presets.catalogue import preset_named
+from ..presets.preset import EXAMPLES
+from ..text.preset_reader import text_reader
 from .model import WanModel
-from .presets.catalogue import preset_named
-from .presets.preset import EXAMPLES
 from .prompts import Prompts, contexts_kept
-from .text.preset_reader import text_reader
 
 
 def open_model(

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..sampling.denoising import recache
-from ..student.causal_student import NO_CONDITIONS, CausalStudent
-from ..student.conditioning import TextContext
-from ..student.config import StudentConfig
-from ..student.kv_cache import StudentCache
-from .decoder import WanDecoder, WanDecoderConfig, published_scale
+from ...sampling.denoising import recache
+from ...student.causal_student import NO_CONDITIONS, CausalStudent
+from ...student.conditioning import TextContext
+from ...student.config import StudentConfig
+from ...student.kv_cache import StudentCache
+from ..decoder import WanDecoder, WanDecoderConfig, published_scale
+from ..loading import empty_student
+from ..presets.preset import Preset
 from .live_bytes import LiveBytes
-from .loading import empty_student
 from .model import new_stream_cache, to_levels
-from .presets.preset import Preset
 from .prompts import contexts_kept
 
 CUDA_RESERVE = 1_000_000_000
