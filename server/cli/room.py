@@ -16,6 +16,12 @@ def check_room(config: ServerConfig) -> None:
 
     The plan is made by a process of its own: the server's has no torch.
     """
+    if (config.weights or config.size) and set(config.models) <= set(own_models()):
+        raise Failure(
+            f"{', '.join(config.models)} comes with its weights and size",
+            hint="Leave --weights and --size away, or name another --model.",
+            exit_code=EXIT_USAGE,
+        )
     for name in config.models:
         if name in own_models():
             continue

@@ -107,6 +107,8 @@ class Engine:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        for opening in self._opening:
+            opening.cancel()
         for stream in self.streams:
             self.close(stream.session_id)
         stops = (asyncio.to_thread(model.host.stop) for model in self.hosted.values())

@@ -131,6 +131,16 @@ def test_a_file_is_told_by_its_names_and_shapes(
     assert "cut.safetensors: cannot be read" in capsys.readouterr().out
 
 
+def test_files_for_a_model_that_needs_none_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in (("--weights", str(folder)), ("--size", "64x32")):
+        with pytest.raises(SystemExit) as end:
+            main(["serve", "--model", "test-pattern", *option])
+        assert end.value.code == 2
+        assert "test-pattern comes with its weights and size" in capsys.readouterr().err
+
+
 @pytest.mark.processes
 def test_serve_refuses_with_the_figures_of_the_plan(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
