@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rollcast.client import Frame, Stream, connect
-from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.contract import Controls, Model, StreamRequest
 from rollcast.models.registry import load_model
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import build_hosts
@@ -44,13 +44,13 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-async def watch(stream: Stream, frames: int) -> list[Frame]:
-    """The next so many frames."""
-    seen: list[Frame] = []
+async def watch(stream: Stream, last_seq: int) -> dict[int, np.ndarray]:
+    """Pictures by their seq, up to this one; on a busy machine some are skipped."""
+    seen: dict[int, np.ndarray] = {}
     async for media in stream:
         if isinstance(media, Frame):
-            seen.append(media)
-            if len(seen) == frames:
+            seen[media.seq] = media.image
+            if media.seq >= last_seq:
                 break
     return seen
 
@@ -67,27 +67,28 @@ async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
         async with connect(
             server.http, prompt=FIRST, seed=4, codecs=("jpeg",), pace="reader", answer_timeout_s=60
         ) as stream:
-            before = await watch(stream, 9)
+            shown = await watch(stream, 8)
             applied = await stream.prompt(SECOND)
-            after = await watch(stream, 12 * (applied.chunk + 1) - 3 - len(before))
-    assert [frame.seq for frame in before + after] == list(range(len(before + after)))
+            shown |= await watch(stream, 12 * (applied.chunk + 1) - 4)
     model = load_model(name, threads=1, weights=[folder], size=SIZE)
-    state = model.start(StreamRequest(seed=4, prompt=FIRST))
-    log = [
-        Controls(prompt=SECOND if chunk == applied.chunk else None)
-        for chunk in range(applied.chunk + 1)
+    switch = [
+        Controls(prompt=SECOND if k == applied.chunk else None) for k in range(applied.chunk + 1)
     ]
-    wanted = np.concatenate([model.step(state, controls).frames for controls in log])
-    shown = np.stack([frame.image for frame in before + after])
-    assert shown.shape == wanted.shape
-    # as near as a jpeg is to its picture, and nearer than another prompt or seed
-    assert distance(shown, wanted) < 0.35 * distance(shown[:9], np.roll(wanted, 9, axis=0)[:9])
-    plain = model.start(StreamRequest(seed=4, prompt=FIRST))
-    unswitched = np.concatenate([model.step(plain, Controls()).frames for _ in log])
-    last = slice(-12, None)
-    assert distance(shown[last], wanted[last]) < distance(shown[last], unswitched[last])
+    wanted = made(model, 4, switch)
+    assert set(shown) <= set(range(len(wanted))) and len(shown) > 9
+    # a jpeg is nearer to its own picture than to that of another seed, or without the new prompt
+    assert distance(shown, wanted) < distance(shown, made(model, 5, switch))
+    unswitched = made(model, 4, [Controls()] * len(switch))
+    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - 12}
+    assert distance(last, wanted) < distance(last, unswitched)
 
 
-def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean absolute difference of pictures."""
-    return float(np.abs(one.astype(float) - other).mean())
+def made(model: Model, seed: int, log: list[Controls]) -> np.ndarray:
+    """The frames of a stream that is begun with the first prompt."""
+    state = model.start(StreamRequest(seed=seed, prompt=FIRST))
+    return np.concatenate([model.step(state, controls).frames for controls in log])
+
+
+def distance(shown: dict[int, np.ndarray], frames: np.ndarray) -> float:
+    """Mean absolute difference of pictures and the frames of the same number."""
+    return float(np.mean([np.abs(p.astype(float) - frames[k]).mean() for k, p in shown.items()]))
