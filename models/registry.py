@@ -2,10 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from .contract import Model, StreamRequest
+from .wan.locate import locate
+from .wan.presets.catalogue import presets
+from .wan.text.preset_reader import text_reader
+from .wan.text.reader import TextReader
+
+# What the project brings itself.
+_OWN = {
+    "pocket": "talking avatars and movable scenes, ships with the project",
+    "test-pattern": "a painted pattern without a network, for checks of a set-up",
+}
+DEFAULT_MODEL = "pocket"
+MODEL_FACTORY = f"{__name__}:load_model"
+"""How another process makes a model of this registry."""
+
+
+def model_names() -> dict[str, str]:
+    """Name and one-line description of every model."""
+    return _OWN | {name: preset.about for name, preset in presets().items()}
+
+
+def own_models() -> tuple[str, ...]:
+    """The models that need no files from elsewhere."""
+    return tuple(_OWN)
+
+
+def load_model(
+    name: str,
+    *,
+    threads: int | None = None,
+    weights: Sequence[str] = (),
+    size: Sequence[int] | None = None,
+    sessions: int = 1,
+) -> Model[Any]:
+    """Load a model on the calling thread; only that thread may use it.
+
+    `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
+    takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
+    frames of `size` (width, height) pixels and has room for so many streams at once.
+
+    Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
+    are missing.
+    """
+    if name not in model_names():
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
+    if name in presets():
+        return _published(name, threads, weights, size, sessions)
+    if weights or size:
+        raise ValueError(f"{name} comes with its weights and size: give neither weights nor size")
+    return _pocket(threads) if name == "pocket" else _test_pattern()
+
+
+def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
+    """Who reads prompts of a model, so that its chunks need not wait; None: they need not be read.
+
+    It has started nothing yet. Raises as `load_model` does for files that are missing.
+    """
+    if name not in presets():
+        return None
+    preset = presets()[name]
+    return text_reader(preset, locate(preset, weights))
+
+
+def preload(name: str) -> tuple[str, ...]:
+    """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
+    return () if name == "test-pattern" else ("rollcast.models.pipeline.stage",)
+
+
+# imports are inside: the test pattern must not cost a torch import
 
 
 def _pocket(threads: int | None) -> Model[Any]:
@@ -24,40 +92,24 @@ def _pocket(threads: int | None) -> Model[Any]:
     return model
 
 
-def _test_pattern(threads: int | None) -> Model[Any]:
+def _test_pattern() -> Model[Any]:
     from .test_pattern import TestPattern
 
     return TestPattern()
 
 
-# imports are inside: the test pattern must not cost a torch import
-_MODELS: dict[str, tuple[str, Callable[[int | None], Model[Any]]]] = {
-    "pocket": ("talking avatars and movable scenes, ships with the project", _pocket),
-    "test-pattern": ("a painted pattern without a network, for checks of a set-up", _test_pattern),
-}
-DEFAULT_MODEL = "pocket"
-MODEL_FACTORY = f"{__name__}:load_model"
-"""How another process makes a model of this registry."""
+def _published(
+    name: str,
+    threads: int | None,
+    weights: Sequence[str],
+    size: Sequence[int] | None,
+    sessions: int,
+) -> Model[Any]:
+    import torch
 
+    from .wan.stream.open_model import open_model
 
-def model_names() -> dict[str, str]:
-    """Name and one-line description of every model."""
-    return {name: about for name, (about, _) in _MODELS.items()}
-
-
-def preload(name: str) -> tuple[str, ...]:
-    """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
-    return () if name == "test-pattern" else ("rollcast.models.pipeline.stage",)
-
-
-def load_model(name: str, *, threads: int | None = None) -> Model[Any]:
-    """Load a model on the calling thread; only that thread may use it.
-
-    `threads` is how many CPU threads it computes with; None: as
-    many as are fastest here, which takes a second to measure.
-
-    Raises ValueError for an unknown name, FileNotFoundError when its weights are missing.
-    """
-    if name not in _MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(_MODELS)}")
-    return _MODELS[name][1](threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    width_height = None if size is None else (size[0], size[1])
+    return open_model(name, weights, size=width_height, sessions=sessions)

@@ -61,7 +61,8 @@ def find_command(words: list[str]) -> Any:
     """The command that a line calls. Fails for one that does not exist."""
     command: Any = typer.main.get_command(app)
     for word in words:
-        if not hasattr(command, "commands"):
+        # a group may have options and do something by itself
+        if not hasattr(command, "commands") or word.startswith("-"):
             break
         assert word in command.commands, " ".join(words)
         command = command.commands[word]

@@ -226,7 +226,8 @@ class StudentCache:
     """The caches of all layers of one stream and its place in time.
 
     `position` is the first frame of the chunk under way; `begin` opens a call on it, `advance`
-    ends the chunk.
+    ends the chunk. `kept` is what else a model wants to keep where its cache is: tensors of fixed
+    shapes, saved and zeroed with it.
     """
 
     def __init__(
@@ -248,6 +249,7 @@ class StudentCache:
         self.position = 0
         self._rope_offset = 0.0
         self._opens_shot = False
+        self.kept: dict[str, Tensor] = {}
         self._places = places
         self._has_sink = False
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
@@ -347,12 +349,13 @@ class StudentCache:
             layer.value[:, :, live:] = fill
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of a snapshot by name, `<layer>.<name>`; not copies."""
-        return {
+        """All tensors of a snapshot by name, `<layer>.<name>` and `kept.<name>`; not copies."""
+        layers = {
             f"{index}.{name}": tensor
             for index, layer in enumerate(self.layers)
             for name, tensor in layer.tensors().items()
         }
+        return layers | {f"kept.{name}": tensor for name, tensor in self.kept.items()}
 
     def metadata(self) -> dict[str, Any]:
         """The rest of a snapshot, JSON-able."""

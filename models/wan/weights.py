@@ -1,52 +1,136 @@
-"""Student weights from and to files, by the published names (Wan 2.1 and the causal students)."""
+"""Weights into modules: checked as a whole first, then one tensor at a time to device and type."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..student.causal_student import CausalStudent
 from ..student.config import StudentConfig
-from .layouts import own_names
+from .checkpoint import SECTIONS, open_checkpoint
+from .names import Renamed, student_name
 
-CONFIG_KEY = "student_config"
-_WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
-# Where the published .pt files keep the weights, averaged ones first.
-_SECTIONS = ("generator_ema", "generator", "model", "state_dict")
+_SHOWN = 8
+Module = TypeVar("Module", bound=nn.Module)
+Change = Callable[[str, Tensor], Tensor]
+"""What becomes of a weight, by its name, on its way into a module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """What of some weights does not fit a module; each a line with the name in front."""
+
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    @classmethod
+    def of(cls, module: nn.Module, weights: Mapping[str, Tensor]) -> Misfit:
+        """Of `weights` and a module, which may be on `meta`."""
+        own = module.state_dict()
+        return cls(
+            tuple(sorted(own.keys() - weights.keys())),
+            tuple(sorted(weights.keys() - own.keys())),
+            tuple(
+                f"{name} is {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+                for name in sorted(own.keys() & weights.keys())
+                if weights[name].shape != own[name].shape
+            ),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many names are wrong; 0: the weights fit."""
+        return len(self.missing) + len(self.left_over) + len(self.misshapen)
+
+    def __str__(self) -> str:
+        kinds = (
+            ("missing", self.missing),
+            ("left over", self.left_over),
+            ("misshapen", self.misshapen),
+        )
+        return "; ".join(
+            f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+            for what, names in kinds
+            if names
+        )
+
+
+class WeightsDoNotFit(ValueError):
+    """Weights are not those of a module; `misfit` lists what is wrong."""
+
+    def __init__(self, misfit: Misfit) -> None:
+        super().__init__(f"weights do not fit: {misfit}")
+        self.misfit = misfit
 
 
 def load_student(
     path: Path,
-    config: StudentConfig | None = None,
+    config: StudentConfig,
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
+    sections: tuple[str, ...] = SECTIONS,
 ) -> CausalStudent:
-    """The student of a .safetensors or .pt file, in evaluation mode.
+    """The student of a file, its shards or a folder with them, in evaluation mode.
 
-    `config` may be left out for a file that `save_student` wrote. .pt files are read as plain
-    tensors, without running code from them. Raises ValueError if the weights do not fit `config`.
+    See `open_checkpoint` for what is read, and `fill` for how. Raises WeightsDoNotFit.
     """
-    if config is None:
-        config = saved_config(path)
-    student = CausalStudent(config)
-    load_weights(student, read_weights(path))
-    return student.to(device=device, dtype=dtype).eval()
+    weights = Renamed(open_checkpoint(path, sections), student_name)
+    with torch.device("meta"):
+        student = CausalStudent(config)
+    return fill(student, weights, dtype=dtype, device=device)
 
 
-def save_student(student: CausalStudent, path: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write weights and config to one .safetensors file, `dtype` None as they are."""
-    tensors = {
-        name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in student.state_dict().items()
-    }
-    write_weights(tensors, path, {CONFIG_KEY: json.dumps(student.config.to_dict())})
+def fill(
+    module: Module,
+    weights: Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
+    copy: bool = True,
+) -> Module:
+    """Give a module that was made on `meta` its weights; it comes back in evaluation mode.
+
+    Each goes straight to `device` and `dtype` (None: as it is), so that beside the module there is
+    never more than one tensor in memory; `change` may make another one of it on its way, on that
+    device. Without `copy` a weight that needs no change stays mapped from its file. Raises
+    WeightsDoNotFit, and changes nothing, if they are not the module's.
+    """
+    misfit = Misfit.of(module, weights)
+    if misfit.count:
+        raise WeightsDoNotFit(misfit)
+    for prefix, part in module.named_modules():
+        start = f"{prefix}." if prefix else ""
+        for name, _ in list(part.named_parameters(recurse=False)):
+            given = weights[start + name].detach()
+            moved = given.to(device)
+            changed = moved if change is None else change(start + name, moved)
+            own = changed.to(dtype or given.dtype)
+            if copy and own.data_ptr() == given.data_ptr():
+                own = own.clone()
+            setattr(part, name, nn.Parameter(own, requires_grad=False))
+    return module.eval()
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy `weights` into a module that has some. Raises WeightsDoNotFit."""
+    misfit = Misfit.of(module, weights)
+    if misfit.count:
+        raise WeightsDoNotFit(misfit)
+    module.load_state_dict(dict(weights))
+
+
+def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A student's `weights` under our names, see `names.student_name`."""
+    return dict(Renamed(weights, student_name))
 
 
 def write_weights(
@@ -58,60 +142,3 @@ def write_weights(
     """
     save_file(tensors, path, metadata)
     path.chmod(0o644)
-
-
-def saved_config(path: Path) -> StudentConfig:
-    """The config in a file that `save_student` wrote; ValueError for any other."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(CONFIG_KEY)
-        if text is not None:
-            return StudentConfig.from_dict(json.loads(text))
-    raise ValueError(f"{path.name} holds no student config; pass one")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """All weights of a file under plain names: sections, prefixes and wrappers taken off."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            return plain_names({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path.name} holds a {type(content).__name__}; expected named weights")
-    for section in _SECTIONS:
-        if isinstance(content.get(section), Mapping):
-            return plain_names(content[section])
-    return plain_names(content)
-
-
-def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` without wrapper infixes and without `model.` before every name.
-
-    Those of a diffusers layout get the student's own names.
-    """
-    plain: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        for wrapper in _WRAPPERS:
-            name = name.replace(wrapper, "")
-        plain[name.removeprefix("model.")] = tensor
-    return own_names(plain)
-
-
-def load_weights(student: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights` into a model; ValueError naming what is missing, unknown or misshapen."""
-    own = student.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unknown = sorted(weights.keys() - own.keys())
-    misshapen = [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.keys())
-        if weights[name].shape != own[name].shape
-    ]
-    problems = [
-        f"{len(names)} {what}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("misshapen", misshapen))
-        if names
-    ]
-    if problems:
-        raise ValueError("weights do not fit: " + "; ".join(problems))
-    student.load_state_dict(weights)

@@ -36,7 +36,7 @@ app.command()(render)
 app.command()(record)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
-app.command()(models)
+app.add_typer(models, name="models")
 app.command()(parity)
 app.command()(protocol)
 

@@ -1,30 +1,51 @@
-"""`rollcast models`: what can be served from this installation."""
+"""`rollcast models`: what can be served, what it needs, and what files are."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...models.contract import ModelInfo
 from ...models.registry import DEFAULT_MODEL, load_model, model_names
+from ...models.wan.presets.catalogue import presets
 from .failure import as_failure
+from .models_check import check
+from .models_plan import plan
+
+models = typer.Typer(help="List models, plan their memory, look at their files.")
+models.command()(plan)
+models.command()(check)
 
 
-def models(
+@models.callback(invoke_without_command=True)
+def catalogue(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     load: Annotated[
-        bool, typer.Option("--load", help="Load each one and show its size, rate and scenes.")
+        bool, typer.Option("--load", help="Show size, rate and inputs too; loads what is ours.")
     ] = False,
 ) -> None:
-    """List the models that `serve` and `render` can use."""
+    """List the models that `serve` and `render` can use; without a sub-command."""
+    if context.invoked_subcommand is not None:
+        return
     with as_failure():
         rows = [_describe(name, about, load) for name, about in model_names().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    shown: list[Mapping[str, Any]] = [
+        row | {"needs": "files" if row["needs"] else "nothing"} for row in rows
+    ]
+    show_rows(shown)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows that have the same columns."""
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
         table.add_column(column)
@@ -33,16 +54,27 @@ def models(
     Console().print(table)
 
 
-def _describe(name: str, about: str, load: bool) -> dict[str, object]:
-    row: dict[str, object] = {"name": name, "default": name == DEFAULT_MODEL, "about": about}
+def _describe(name: str, about: str, load: bool) -> dict[str, Any]:
+    preset = presets().get(name)
+    row: dict[str, Any] = {
+        "name": name,
+        "default": name == DEFAULT_MODEL,
+        "about": about,
+        "licence": "Apache-2.0" if preset is None else preset.licence,
+        "needs": [] if preset is None else [f"{s.repository} {s.path}" for s in preset.sources],
+    }
     if load:
-        info = load_model(name).info
-        row |= {
-            "width": info.width,
-            "height": info.height,
-            "fps": info.fps,
-            "chunk_frames": info.chunk_frames,
-            "inputs": sorted(info.inputs.names),
-            "scenes": [scene.name for scene in info.scenes],
-        }
+        info = load_model(name).info if preset is None else preset.info()
+        row |= _details(info)
     return row
+
+
+def _details(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "width": info.width,
+        "height": info.height,
+        "fps": info.fps,
+        "chunk_frames": info.chunk_frames,
+        "inputs": sorted(info.inputs.names),
+        "scenes": [scene.name for scene in info.scenes],
+    }

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ...models.contract import Controls, Model, StreamRequest
-from ...models.registry import load_model, model_names
+from ...models.registry import load_model, own_models
 from ..media.encoder import Encoders
 
 Status = Literal["ok", "note", "problem"]
@@ -69,8 +69,8 @@ def look_at_machine() -> Iterator[Finding]:
 
 
 def measure_models(threads: int | None, measure_s: float) -> Iterator[Finding | Speed]:
-    """The speed of each model, each measured for so long, or why it does not run."""
-    for name in model_names():
+    """The speed of each model that the project brings, measured for so long, or why it fails."""
+    for name in own_models():
         try:
             yield _speed(name, load_model(name, threads=threads), measure_s)
         except (OSError, ValueError, KeyError) as error:

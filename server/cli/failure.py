@@ -33,7 +33,8 @@ def as_failure(url: str = "") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+        hint = getattr(error, "hint", "")
+        raise Failure(str(error), hint=hint, exit_code=EXIT_USAGE) from error
     except Refused as error:
         wait = f" Try again in {error.retry_after_s:.0f} s." if error.retry_after_s else ""
         raise Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED) from error

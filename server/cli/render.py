@@ -21,6 +21,7 @@ from ...client.wire import AUDIO_RATE
 from ...models.contract import Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
 from .failure import as_failure
+from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
@@ -46,6 +47,13 @@ def render(
     tracks: Tracks = None,
     seconds: SecondsOrSpeech = None,
     seed: Seed = 0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -54,7 +62,12 @@ def render(
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
     with video_file(out, overwrite=overwrite, inputs=(audio, tracks, picture)) as video:
-        engine = load_model(model, threads=threads)
+        engine = load_model(
+            model,
+            threads=threads,
+            weights=weights or (),
+            size=None if size is None else parse_size(size),
+        )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)
         check_inputs(model, engine.info.inputs.names, speech, script)

@@ -19,6 +19,8 @@ from ..config import ServerConfig
 from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
+from .frame_size import parse_size
+from .room import check_room
 from .welcome import greet
 
 
@@ -30,6 +32,13 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     model: Annotated[
         list[str] | None, typer.Option(help="A name of `rollcast models`; may be repeated.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
@@ -84,6 +93,8 @@ def serve(
             host=host,
             port=port,
             models=tuple(model or (DEFAULT_MODEL,)),
+            weights=tuple(weights or ()),
+            size=None if size is None else parse_size(size),
             threads=threads,
             stages=stages,
             token=None if token is None else Secret(token),
@@ -106,6 +117,7 @@ def serve(
         if cluster is not None and cluster.rank > 0:
             keep_stage(cluster.address, cluster.key, cluster.rank)
             return
+        check_room(config)
         _run(config, open_browser=not no_open)
 
 

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from ...models.contract import ModelInfo
+from ...models.contract import ModelInfo, StreamRequest
 from ...models.pipeline.backoff import Backoff
 from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
 from ...models.pipeline.recent import Recent
 from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
-from ..protocol.client_messages import SessionCreate, SessionResume
+from ..protocol.client_messages import Prompt, SessionCreate, SessionResume
 from ..protocol.errors import (
     Capacity,
     Draining,
@@ -41,6 +41,7 @@ from .health import Health, check_health, health_of
 from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, ModelHost, Ready
+from .prompt_desk import PromptDesk, read
 from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
 from .stall_watch import StallWatch
 from .stream_registry import StreamRegistry
@@ -67,6 +68,8 @@ class Engine:
         self._failed_turns = 0
         self._concerns: list[Callable[[], str]] = []
         self._wake = asyncio.Event()
+        self._opening: set[asyncio.Task[None]] = set()
+        """Streams whose prompt is being read."""
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
 
@@ -137,6 +140,8 @@ class Engine:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        for opening in self._opening:
+            opening.cancel()
         for stream in self.streams:
             self.close(stream.session_id)
         stops = (asyncio.to_thread(model.host.stop) for model in self.hosted.values())
@@ -176,7 +181,7 @@ class Engine:
         )
         stream = HostedStream(Session(info, options, now_s), model.name, client)
         self.streams.add(stream)
-        model.host.open(options.session_id, request)
+        self._open(model, stream, request)
         self.metrics.sessions_opened.inc()
         self._log.info("session opened", session_id=options.session_id, model=info.name)
         self.wake()
@@ -212,6 +217,8 @@ class Engine:
             return
         stream.count(self.metrics)
         stream.session.close()
+        if stream.prompts is not None:
+            stream.prompts.close()
         model = self.hosted[stream.model]
         # what is under way of it may never be told
         model.under_way.forget(session_id)
@@ -284,6 +291,47 @@ class Engine:
             raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
         check_health(self.hosted[name], self.health)
         return self.hosted[name]
+
+    def _open(self, model: HostedModel, stream: HostedStream, request: StreamRequest) -> None:
+        """Begin a stream, once its prompt is read if that takes long."""
+        reader = model.host.reader
+        if reader is None:
+            model.host.open(stream.session_id, request)
+            return
+
+        def deliver(prompt: Prompt) -> None:
+            stream.session.receive(prompt, self.now_s())
+            self.wake()
+            stream.notify()
+
+        def refuse(error: StreamError) -> None:
+            stream.session.refuse(error)
+            stream.notify()
+
+        stream.prompts = PromptDesk(reader, deliver, refuse)
+        if request.prompt is None or reader.has(request.prompt):
+            reader.warm()
+            model.host.open(stream.session_id, request)
+            return
+        stream.session.held = True
+        opening = asyncio.create_task(self._open_read(model, stream, request), name="open")
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open_read(
+        self, model: HostedModel, stream: HostedStream, request: StreamRequest
+    ) -> None:
+        """Begin a stream behind the reading of its prompt, if it is still there then."""
+        assert model.host.reader is not None and request.prompt is not None, "there is one to read"
+        failed = await read(model.host.reader, request.prompt)
+        if self.streams.get(stream.session_id) is not stream:
+            return
+        if failed is not None:
+            self._fail(stream, failed)
+            return
+        model.host.open(stream.session_id, request)
+        stream.session.held = False
+        self.wake()
 
     async def _drive(self) -> None:
         """Turn by turn, without an end; turns that fail make `health` say so."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
 from ..session.session import Session
+from .prompt_desk import PromptDesk
 
 
 class Viewer(Protocol):
@@ -31,6 +32,8 @@ class HostedStream:
         self.client = client
         """Whose quota it counts for."""
         self.viewer: Viewer | None = None
+        self.prompts: PromptDesk | None = None
+        """Where its prompts wait to be read, if its model's have to be."""
         self._counted_skips = 0
         self._counted_underruns = 0
 

@@ -21,6 +21,7 @@ from ...models.pipeline.backoff import Backoff
 from ...models.pipeline.events import Event, Finished, Restarted, Restarting
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.pipeline import PipelineFailed
+from ...models.wan.text.reader import TextReader
 
 MAX_CALLS = 1024
 JOIN_S = 5.0
@@ -61,13 +62,20 @@ class ModelHost:
     """Owns the thread and the executor of model `name`; its methods are called from one thread."""
 
     def __init__(
-        self, name: str, make: Callable[[], Executor], *, backoff: Backoff = _BACKOFF
+        self,
+        name: str,
+        make: Callable[[], Executor],
+        *,
+        reader: TextReader | None = None,
+        backoff: Backoff = _BACKOFF,
     ) -> None:
         """`make` gives the executor; it is called in the thread and may block.
 
-        After each failure another one is made, after pauses of `backoff`.
+        After each failure another one is made, after pauses of `backoff`. `reader` reads the
+        model's prompts, where that takes long; it ends with the host.
         """
         self.name = name
+        self.reader = reader
         self._make = make
         self._backoff = backoff
         self._stopping = threading.Event()
@@ -131,6 +139,8 @@ class ModelHost:
                 executor.interrupt()
             self._wake()
             self._thread.join(JOIN_S)
+        if self.reader is not None:
+            self.reader.close()
 
     # Private.
 

@@ -81,6 +81,8 @@ class Session:
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = self._began_s = now_s
+        self.held = False
+        """Whether no chunk may be begun, for what the stream starts with is not ready yet."""
         self._watched_s = now_s
         """When the viewer was last seen to watch or to speak."""
         self._shown_us = 0.0
@@ -183,7 +185,7 @@ class Session:
     def next_step_s(self, now_s: float) -> float | None:
         """When the next chunk may be started; None while something else must happen first."""
         under_way = self._controls.under_way
-        if not self.attached or self.paused or self.failure:
+        if not self.attached or self.paused or self.failure or self.held:
             return None
         if under_way >= self.options.max_under_way:
             return None

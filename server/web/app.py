@@ -9,13 +9,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, WebSocket
 
 from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
-from ...models.registry import MODEL_FACTORY, preload
+from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader
+from ...models.wan.presets.preset import EXAMPLES
+from ...models.wan.text.reader import TextReader
 from ..config import ServerConfig
 from ..engine.engine import Engine
 from ..engine.model_host import ModelHost
@@ -156,17 +159,40 @@ def serve(
 
 
 def build_hosts(config: ServerConfig) -> list[ModelHost]:
-    """A host for each model, with the processes that the model runs in."""
-    return [ModelHost(name, partial(_pipeline, config, name)) for name in config.models]
+    """A host for each model, with the processes that the model runs in.
+
+    Raises FileNotFoundError for files of a model that are missing.
+    """
+    readers = {name: prompt_reader(name, config.weights) for name in config.models}
+    return [
+        ModelHost(name, partial(_pipeline, config, name, reader), reader=reader)
+        for name, reader in readers.items()
+    ]
 
 
-def _pipeline(config: ServerConfig, name: str) -> Pipeline:
+def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pipeline:
+    if reader is not None:
+        # now, and by the process that stays: the model wants them when it is loaded
+        for example in EXAMPLES:
+            reader.get(example)
     stages = config.stages or 1
     threads = config.threads if config.stages is None else config.threads or 1
-    arguments = {"name": name, "threads": threads}
+    arguments = _model_arguments(config, name) | {"threads": threads}
     spec = ModelSpec(MODEL_FACTORY, arguments, preload=preload(name))
     cluster = None if config.stages is None else Cluster.of_environment(os.environ, stages)
     return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
+
+
+def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
+    """What `load_model` is told of a model, beside its threads."""
+    if name in own_models():
+        return {"name": name}
+    return {
+        "name": name,
+        "weights": list(config.weights),
+        "size": config.size,
+        "sessions": config.max_sessions or 1,
+    }
 
 
 def _certificate(config: ServerConfig) -> tuple[Path, Path] | None:

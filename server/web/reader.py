@@ -10,6 +10,7 @@ from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import (
     ClientMessage,
     PictureChange,
+    Prompt,
     SceneChange,
     SessionClose,
     Tracks,
@@ -105,6 +106,9 @@ class Reader:
             self._look = asyncio.create_task(self._look_at(cause), name="look at picture")
             return
         session, now_s = self._stream.session, self._services.engine.now_s()
+        prompts = self._stream.prompts
+        if isinstance(cause, Prompt) and prompts is not None and prompts.keep(cause):
+            return
         try:
             with self._services.engine.metrics.time("control"):
                 if isinstance(cause, Packet):

@@ -1,0 +1,59 @@
+"""The sizes of a student as its `config.json` gives them, Wan's or diffusers'; free of torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..student.config import StudentConfig
+from .presets.preset import Preset
+from .weight_files import BadCheckpoint
+
+# What Wan's configurations call an argument of `StudentConfig`, and then diffusers'.
+_WAN = {"in_dim": "in_channels", "out_dim": "out_channels", "patch_size": "patch"} | {
+    name: name for name in "dim ffn_dim num_heads num_layers text_dim text_len freq_dim eps".split()
+}
+_DIFFUSERS = {
+    "num_attention_heads": "num_heads",
+    "patch_size": "patch",
+} | {
+    name: name
+    for name in "ffn_dim num_layers in_channels out_channels text_dim freq_dim eps".split()
+}
+
+
+def student_config(preset: Preset, config: Path | None) -> StudentConfig:
+    """The preset's, with the sizes that a `config.json` beside the weights gives.
+
+    Raises BadCheckpoint for one that cannot be read.
+    """
+    if config is None:
+        return preset.student
+    try:
+        given: dict[str, Any] = json.loads(config.read_bytes())
+        if not _is_wan(given):
+            return preset.student
+        names = _DIFFUSERS if "num_attention_heads" in given else _WAN
+        sizes = {ours: given[theirs] for theirs, ours in names.items() if theirs in given}
+        if "attention_head_dim" in given:
+            sizes["dim"] = given["num_attention_heads"] * given["attention_head_dim"]
+        if "patch" in sizes:
+            sizes["patch"] = tuple(sizes["patch"])
+        return replace(preset.student, **sizes)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{config} is no configuration of a Wan model: {error}") from error
+
+
+def is_wan_config(file: Path) -> bool:
+    """Whether a file is the configuration of a Wan student."""
+    try:
+        return _is_wan(json.loads(file.read_bytes()))
+    except (ValueError, AttributeError):
+        return False
+
+
+def _is_wan(given: dict[str, Any]) -> bool:
+    named = str(given.get("_class_name", ""))
+    return "Wan" in named and "Autoencoder" not in named

@@ -1,0 +1,113 @@
+"""A preset's student and decoder from their files, and what to say of files that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..student.causal_student import CausalStudent
+from ..student.config import StudentConfig
+from .checkpoint import open_checkpoint
+from .config_file import student_config
+from .decoder import WanDecoder, WanDecoderConfig
+from .locate import ModelFiles
+from .lora import LowRank
+from .names import Renamed, decoder_name, student_name, unwrapped
+from .presets.catalogue import presets
+from .presets.preset import Preset
+from .weight_files import BadCheckpoint
+from .weights import Misfit, WeightsDoNotFit, fill
+
+
+def empty_student(config: StudentConfig) -> CausalStudent:
+    """A student on `meta`: all its names and shapes, and no memory."""
+    with torch.device("meta"):
+        return CausalStudent(config).eval()
+
+
+def load_preset_student(
+    preset: Preset, files: ModelFiles, *, device: torch.device, dtype: torch.dtype
+) -> CausalStudent:
+    """The student, its adapter folded in. Raises ValueError for weights that are not its own."""
+    weights = Renamed(open_checkpoint(files.weights, preset.weights.sections), student_name)
+    config = student_config(preset, files.config)
+    change = None
+    if preset.adapter is not None and files.adapter is not None:
+        change = LowRank(
+            open_checkpoint(files.adapter, preset.adapter.source.sections),
+            alpha=preset.adapter.alpha,
+        )
+    try:
+        student = empty_student(config)
+        misfit = Misfit.of(student, weights)
+        if misfit.count:
+            raise WeightsDoNotFit(misfit)
+        if change is not None:
+            change.check(weights)
+        return fill(student, weights, device=device, dtype=dtype, change=change)
+    except WeightsDoNotFit as error:
+        better = fitting_presets(weights, files.config)
+        raise BadCheckpoint(
+            f"{files.weights} does not fit {preset.name}: {error.misfit}. {_advice(better)}"
+        ) from error
+
+
+def fitting_presets(weights: Mapping[str, Tensor], config: Path | None) -> dict[str, int]:
+    """How many names of a student's `weights` (ours) each preset finds wrong, best first."""
+    counts = {
+        preset.name: Misfit.of(empty_student(student_config(preset, config)), weights).count
+        for preset in presets().values()
+    }
+    return dict(sorted(counts.items(), key=lambda each: each[1]))
+
+
+def _advice(counts: Mapping[str, int]) -> str:
+    fitting = [name for name, count in counts.items() if not count]
+    if fitting:
+        return f"It would fit {' and '.join(fitting)}"
+    name, count = next(iter(counts.items()))
+    return f"No preset fits; the nearest is {name}, with {count} wrong names"
+
+
+def load_decoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanDecoder:
+    """The decoder of a VAE's file, as Wan or diffusers publish it; its size follows from the file.
+
+    Raises BadCheckpoint for a file that holds no such decoder.
+    """
+    weights = decoder_weights(path)
+    try:
+        with torch.device("meta"):
+            decoder = WanDecoder(decoder_config(weights))
+        return fill(decoder, weights, device=device, dtype=dtype)
+    except (KeyError, WeightsDoNotFit) as error:
+        raise BadCheckpoint(f"{path} holds no decoder of Wan 2.1: {error}") from error
+
+
+def decoder_weights(path: Path) -> Mapping[str, Tensor]:
+    """The weights of a VAE's decoder under our names."""
+    published = open_checkpoint(path)
+    # diffusers numbers the residuals of each level
+    start = "decoder.up_blocks.0.resnets."
+    numbers = [int(name.split(".")[4]) for name in map(unwrapped, published) if start in name]
+    blocks = max(numbers, default=2)
+    return Renamed(published, lambda name: decoder_name(name, blocks))
+
+
+def decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
+    """The shape of a decoder with these weights. Raises KeyError if they are none."""
+    dim = weights["decoder.head.2.weight"].shape[1]
+    prefix = "decoder.upsamples"
+    places = sorted({int(name.split(".")[2]) for name in weights if name.startswith(prefix)})
+    larger = [place for place in places if f"{prefix}.{place}.resample.1.weight" in weights]
+    last_of_levels = [place - 1 for place in larger] + places[-1:]
+    widths = [weights[f"{prefix}.{place}.residual.6.weight"].shape[0] for place in last_of_levels]
+    return WanDecoderConfig(
+        dim=dim,
+        latent_channels=weights["decoder.conv1.weight"].shape[1],
+        multipliers=tuple(width // dim for width in reversed(widths)),
+        residual_blocks=last_of_levels[0],
+        doubles_time=tuple(f"{prefix}.{place}.time_conv.weight" in weights for place in larger),
+    )

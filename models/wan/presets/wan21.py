@@ -1,0 +1,24 @@
+"""Wan 2.1, which families build on: the shape of its smaller model, and its other files."""
+
+from __future__ import annotations
+
+from ...student.config import StudentConfig
+from .preset import BaseFiles, Source
+
+_REPOSITORY = "Wan-AI/Wan2.1-T2V-1.3B"
+
+T2V_1_3B = StudentConfig(
+    dim=1536,
+    ffn_dim=8960,
+    num_heads=12,
+    num_layers=30,
+    in_channels=16,
+    out_channels=16,
+    text_dim=4096,
+    text_len=512,
+)
+FILES = BaseFiles(
+    vae=Source(_REPOSITORY, "Wan2.1_VAE.pth"),
+    text_encoder=Source(_REPOSITORY, "models_t5_umt5-xxl-enc-bf16.pth"),
+    tokenizer=Source(_REPOSITORY, "google/umt5-xxl"),
+)

@@ -1,0 +1,40 @@
+"""From a preset's name and a place with its files to a model that makes chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..loading import load_decoder, load_preset_student
+from ..locate import locate
+from ..presets.catalogue import preset_named
+from ..presets.preset import EXAMPLES
+from ..text.preset_reader import text_reader
+from .model import WanModel
+from .prompts import Prompts, contexts_kept
+
+
+def open_model(
+    name: str, places: Sequence[str], *, size: tuple[int, int] | None, sessions: int
+) -> WanModel:
+    """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
+
+    It computes on the GPU in bfloat16 where there is one, else on the CPU in float32. `size` is the
+    width and height of frames, None for the preset's own.
+
+    Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
+    """
+    preset = preset_named(name)
+    size = size or preset.size
+    preset.latent_size(size)
+    files = locate(preset, places)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    reader = text_reader(preset, files)
+    student = load_preset_student(preset, files, device=device, dtype=dtype)
+    decoder = load_decoder(files.vae, device=device, dtype=dtype)
+    prompts = Prompts(reader, kept=contexts_kept(sessions))
+    for example in EXAMPLES:
+        prompts.embeddings(example)
+    return WanModel(preset, student, decoder, prompts, size)

@@ -1,0 +1,73 @@
+"""Whether a preset fits this machine: its plan beside the memory that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..config_file import student_config
+from ..loading import decoder_config, decoder_weights
+from ..locate import FilesMissing, locate
+from ..presets.preset import Preset
+from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a model would run: "cuda" or "cpu", in which type, and the bytes that are free there.
+
+    `free` is None where that cannot be found out.
+    """
+
+    device: str
+    dtype: torch.dtype
+    free: int | None
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This one: its GPU, or without one its CPU."""
+        if torch.cuda.is_available():
+            return cls("cuda", torch.bfloat16, torch.cuda.mem_get_info()[0])
+        return cls("cpu", torch.float32, _free_memory())
+
+    @classmethod
+    def with_memory(cls, free: int) -> Machine:
+        """A GPU with so many bytes, wherever it is."""
+        return cls("cuda", torch.bfloat16, free)
+
+
+def plan_on(
+    preset: Preset, machine: Machine, places: Sequence[str], size: tuple[int, int] | None
+) -> MemoryPlan:
+    """The plan of a preset on a machine.
+
+    Where its files are in `places` the sizes are theirs, else those that are published. Raises
+    ValueError for a size it cannot have, and for files that are none of its own.
+    """
+    student = decoder = None
+    try:
+        files = locate(preset, places)
+        student = student_config(preset, files.config)
+        decoder = decoder_config(decoder_weights(files.vae))
+    except FilesMissing:
+        # what is not there yet can be planned for all the same
+        if places:
+            raise
+    except KeyError as error:
+        raise ValueError(f"the VAE is not Wan's: it lacks {error}") from error
+    reserve = CUDA_RESERVE if machine.device == "cuda" else 0
+    return plan_memory(
+        preset, student=student, decoder=decoder, size=size, dtype=machine.dtype, reserve=reserve
+    )
+
+
+def _free_memory() -> int | None:
+    """Memory of this machine that can be had without swapping (Linux)."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+    except OSError:
+        return None
+    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None

@@ -1,0 +1,83 @@
+"""`rollcast models check`: what files are, what they lack and cost, without loading them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .byte_counts import gigabytes
+from .failure import EXIT_FAILED, as_failure
+
+if TYPE_CHECKING:
+    from ...models.wan.inspect_files import FoundFile
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="A file, or a folder with some.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what files are and which models they serve; exits with 1 if they serve none."""
+    from ...models.wan.inspect_files import config_in, files_in, inspect_file, missing_parts
+    from ...models.wan.locate import config_beside
+    from ...models.wan.weight_files import BadCheckpoint
+
+    files: list[dict[str, Any]] = []
+    with as_failure():
+        if not path.is_dir():
+            files.append(_plain(inspect_file(path, config_beside(path))))
+        config = config_in(path) if path.is_dir() else None
+        for each in files_in(path) if path.is_dir() else ():
+            try:
+                files.append(_plain(inspect_file(each, config_beside(each) or config)))
+            except BadCheckpoint as error:
+                files.append({"path": str(each), "kind": "broken", "why": str(error)})
+        missing = missing_parts(path) if path.is_dir() else {}
+    serves = [name for name, lacks in missing.items() if not lacks]
+    usable = bool(serves) if path.is_dir() else files[0]["kind"] != "unknown"
+    if as_json:
+        typer.echo(json.dumps({"files": files, "serves": serves, "lacks": missing}, indent=2))
+    else:
+        _show(files, missing, serves)
+    if not usable:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _plain(found: FoundFile) -> dict[str, Any]:
+    return {
+        "path": str(found.path),
+        "kind": found.kind,
+        "values": found.values,
+        "bytes": found.bytes,
+        "bytes_bfloat16": 2 * found.values,
+        "dtypes": list(found.dtypes),
+        "fits": list(found.fits),
+        "wrong_names": dict(found.wrong or {}),
+    }
+
+
+def _show(files: list[dict[str, Any]], missing: dict[str, str], serves: list[str]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for each in files:
+        if each["kind"] == "broken":
+            console.print(f"{each['path']}: cannot be read. {each['why']}", markup=False)
+            continue
+        console.print(
+            f"{each['path']}: {each['kind']}, {each['values']:,} values in "
+            f"{', '.join(each['dtypes'])}, {gigabytes(each['bytes'])} "
+            f"({gigabytes(each['bytes_bfloat16'])} in bfloat16)",
+            markup=False,
+        )
+        if each["fits"]:
+            console.print(f"  fits {', '.join(each['fits'])}")
+        elif each["wrong_names"]:
+            name, count = min(each["wrong_names"].items(), key=lambda pair: pair[1])
+            console.print(f"  fits no model; nearest is {name}, with {count} wrong names")
+    if serves:
+        console.print(f"Serves {', '.join(serves)}.")
+    for name, lacks in missing.items():
+        if lacks:
+            console.print(f"{name} lacks {lacks}", markup=False)

@@ -1,0 +1,153 @@
+"""`rollcast models plan`: the memory that a model needs, and what would fit instead."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .byte_counts import gigabytes, parse_bytes
+from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
+from .frame_size import parse_size
+
+if TYPE_CHECKING:
+    from ...models.wan.presets.preset import Preset
+    from ...models.wan.stream.memory_plan import MemoryPlan
+
+
+def plan(
+    name: Annotated[str, typer.Argument(help="A name of `rollcast models`.")],
+    size: Annotated[str | None, typer.Option(help="Width and height, like 832x480.")] = None,
+    sessions: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 1,
+    device_memory: Annotated[
+        str | None, typer.Option(help="Like 24GB; by default what is free on this machine.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="Where its files are, if they are there already.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
+    from ...models.registry import own_models
+
+    with as_failure():
+        if name in own_models():
+            raise Failure(f"{name} needs no planning: it runs anywhere", exit_code=EXIT_USAGE)
+        report = plan_report(
+            name,
+            size=None if size is None else parse_size(size),
+            sessions=sessions,
+            memory=None if device_memory is None else parse_bytes(device_memory),
+            places=weights or [],
+        )
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _show(report)
+    if report["fits"] is False:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def plan_report(
+    name: str,
+    *,
+    size: tuple[int, int] | None,
+    sessions: int,
+    memory: int | None,
+    places: list[str],
+) -> dict[str, Any]:
+    """The plan of a model as plain values; `memory` None: what is free here.
+
+    `fits` is None where nobody knows how much there is. Raises ValueError for an unknown name and
+    for a size that it cannot have, FileNotFoundError for files that are not in `places`.
+    """
+    # here, so that the other commands do not wait for torch
+    from ...models.wan.presets.catalogue import preset_named
+    from ...models.wan.stream.planning import Machine, plan_on
+
+    preset = preset_named(name)
+    machine = Machine.here() if memory is None else Machine.with_memory(memory)
+    planned = plan_on(preset, machine, places, size)
+    total = planned.total(sessions)
+    report: dict[str, Any] = {
+        "model": name,
+        "size": list(planned.size),
+        "dtype": planned.dtype,
+        "device": machine.device,
+        "sessions": sessions,
+        "student": planned.student,
+        "decoder": planned.decoder,
+        "working": planned.working,
+        "reserve": planned.reserve,
+        "cache_per_stream": planned.cache,
+        "decoder_state_per_stream": planned.decoder_state,
+        "text_per_stream": planned.text,
+        "total": total,
+        "available": machine.free,
+        "fits": None if machine.free is None else total <= machine.free,
+    }
+    if machine.free is not None:
+        report["sessions_that_fit"] = planned.sessions_in(machine.free)
+        if total > machine.free:
+            report["message"] = refusal(planned, sessions, machine.free)
+            report["hint"] = _instead(preset, planned, sessions, machine.free)
+    return report
+
+
+def refusal(planned: MemoryPlan, sessions: int, free: int) -> str:
+    """Why it cannot be served."""
+    width, height = planned.size
+    return (
+        f"{planned.name} at {width}x{height} needs {gigabytes(planned.total(sessions))} for "
+        f"{_streams(sessions)} and {gigabytes(free)} are there"
+    )
+
+
+def _instead(preset: Preset, planned: MemoryPlan, sessions: int, free: int) -> str:
+    from ...models.wan.stream.memory_plan import smaller_size
+
+    fitting = planned.sessions_in(free)
+    ways = [f"{_streams(fitting)} at this size"] if fitting else []
+    smaller = smaller_size(preset, planned, sessions, free)
+    if smaller is not None:
+        ways.append(f"{_streams(sessions)} at {smaller.size[0]}x{smaller.size[1]}")
+    return f"What would fit: {', or '.join(ways)}." if ways else "No size of it would fit."
+
+
+def _streams(count: int) -> str:
+    return "1 stream" if count == 1 else f"{count} streams"
+
+
+def _show(report: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    width, height = report["size"]
+    console.print(
+        f"{report['model']} at {width}x{height}, {report['dtype']}, "
+        f"{_streams(report['sessions'])}, on a {report['device'].upper()}"
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for key, what in (
+        ("student", "student"),
+        ("decoder", "decoder"),
+        ("working", "while a chunk is made"),
+        ("cache_per_stream", "cache of each stream"),
+        ("decoder_state_per_stream", "decoder's state of each stream"),
+        ("text_per_stream", "text of each stream, and of one more"),
+        ("reserve", "set aside for CUDA, not measured"),
+        ("total", "total"),
+        ("available", "available"),
+    ):
+        if report[key]:
+            table.add_row(f"  {what}", gigabytes(report[key]))
+    console.print(table)
+    console.print("The text encoder is on the CPU and maps its file, 11.4 GB of the host's cache.")
+    if report["fits"]:
+        console.print(f"Fits; {_streams(report['sessions_that_fit'])} would.")
+    elif report["fits"] is False:
+        console.print(f"{report['message']}.")
+        console.print(report["hint"])

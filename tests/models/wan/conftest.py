@@ -1,0 +1,77 @@
+"""Tiny published checkpoints, written once, and a store of embeddings that is the tests' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rollcast.models.registry import load_model
+from rollcast.models.wan.locate import locate
+from rollcast.models.wan.presets.catalogue import preset_named
+from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.text.embedding_bytes import to_bytes
+from rollcast.models.wan.text.encoder import TextEncoder
+from rollcast.models.wan.text.preset_reader import text_reader
+
+from ...tiny_checkpoints import write_checkpoint
+
+SIZE = (64, 32)
+"""Width and height of the frames that a tiny model makes."""
+PROMPTS = ("a red fox", "a green sea", "snow in the street")
+
+FolderOf = Callable[[str], Path]
+ModelOf = Callable[[str], WanModel]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes that tests start inherit it: nothing is written to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("HF_HUB_CACHE", raising=False)
+        patch.delenv("HF_HOME", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory, _own_store: None) -> FolderOf:
+    """The folder with a preset's files, to be read only.
+
+    Its prompts were read already: starting the encoder's process takes longer than most tests.
+    """
+    written: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in written:
+            written[name] = tmp_path_factory.mktemp(name)
+            write_checkpoint(name, written[name])
+            read_here(name, written[name])
+        return written[name]
+
+    return folder
+
+
+@pytest.fixture
+def model_of(folder_of: FolderOf) -> ModelOf:
+    """A preset's tiny model, loaded as `rollcast serve` does."""
+
+    def load(name: str) -> WanModel:
+        model = load_model(name, threads=1, weights=[str(folder_of(name))], size=SIZE)
+        assert isinstance(model, WanModel)
+        return model
+
+    return load
+
+
+def read_here(name: str, folder: Path) -> None:
+    """Read the prompts of tests into the store, in this process."""
+    preset = preset_named(name)
+    reader = text_reader(preset, locate(preset, [str(folder)]))
+    files = reader.files
+    if not all(map(reader.has, (*EXAMPLES, *PROMPTS))):
+        encoder = TextEncoder(files.weights, files.tokenizer, files.text_len)
+        for text in (*EXAMPLES, *PROMPTS):
+            reader.store.put(text, to_bytes(encoder.encode(text)))

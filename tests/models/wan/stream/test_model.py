@@ -1,0 +1,313 @@
+"""Published models as streams: what their chunks are made of, and that nothing changes them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rollcast.models.contract import Chunk, Controls, StreamRequest
+from rollcast.models.pipeline.backoff import Backoff
+from rollcast.models.pipeline.batched import Batched
+from rollcast.models.pipeline.events import Finished
+from rollcast.models.pipeline.executor import Executor
+from rollcast.models.pipeline.messages import ModelSpec
+from rollcast.models.pipeline.pipeline import Pipeline
+from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
+from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.pipeline.stage_plan import StagePlan
+from rollcast.models.registry import MODEL_FACTORY, load_model
+from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, recache
+from rollcast.models.staged_model import StagedModel, step_noise
+from rollcast.models.wan.decoder import published_scale
+from rollcast.models.wan.presets.catalogue import preset_named, presets
+from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.stream.model import WanModel
+
+from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
+
+NAMES = tuple(presets())
+KINDS = ("self-forcing", "reward-forcing", "longlive", "causal-forcing-2-step")
+"""One of each kind of cache, switch and first chunk."""
+LOG = [Controls(prompt=PROMPTS[0] if k == 2 else PROMPTS[1] if k == 5 else None) for k in range(7)]
+"""Two switches of the prompt, the second behind the first time that frames leave the window."""
+
+
+def run(model: WanModel, log: Sequence[Controls], seed: int = 1) -> list[Chunk]:
+    state = model.start(StreamRequest(seed=seed))
+    return [model.step(state, controls) for controls in log]
+
+
+def frames(chunks: Sequence[Chunk]) -> np.ndarray:
+    return np.concatenate([chunk.frames for chunk in chunks])
+
+
+@torch.inference_mode()
+def published_loop(model: WanModel, log: Sequence[Controls], seed: int = 1) -> Tensor:
+    """Latents of the whole stream by the loop as it is published, [1, F, C, h, w]."""
+    preset, student = model._preset, model._student
+    schedule = FlowSchedule(preset.shift)
+    state, cache = model.start(StreamRequest(seed=seed)), model.new_cache()
+    shape = (1, preset.chunk, 16, SIZE[1] // 8, SIZE[0] // 8)
+    numbers = {t: k for k, t in enumerate(schedule.warp(preset.longest_steps))}
+    made = torch.zeros(1, 0, *shape[2:])
+    for chunk, controls in enumerate(log):
+        plan = model.prepare(state, controls)
+        context = student.encode_text(plan.tensors["text"][None])
+        held = min(preset.cache.capacity_frames, made.shape[1])
+        if preset.prompt_switch == "recache" and controls.prompt is not None and held:
+            recache(student, cache, made[:, -held:], context)
+        unwarped = preset.first_steps if preset.first_steps and not chunk else preset.steps
+        steps = schedule.warp(unwarped)
+        noises = iter([step_noise(plan, numbers[t], shape) for t in steps])
+        latents = denoise_chunk(
+            student,
+            cache,
+            next(noises),
+            steps,
+            context,
+            schedule=schedule,
+            renoise=lambda _, noises=noises: next(noises),
+        )
+        made = torch.cat((made, latents), dim=1)
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
+    name: str, model_of: ModelOf
+) -> None:
+    model = model_of(name)
+    made = frames(run(model, LOG))
+    with torch.inference_mode():
+        latents = published_loop(model, LOG)
+        whole = model._decoder(published_scale(latents), {})[0]
+    wanted = whole.add(1).mul(127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert made.shape == (4 * len(LOG) * preset_named(name).chunk - 3, SIZE[1], SIZE[0], 3)
+    # a decoder in pieces adds in another order: at an edge between two levels it may differ by one
+    assert np.abs(made.astype(int) - wanted).max() <= 1
+    assert 5 < made.std() < 120, "a picture, not a flat one"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_what_its_preset_says(name: str, model_of: ModelOf) -> None:
+    model, preset = model_of(name), preset_named(name)
+    assert isinstance(model, StagedModel)
+    assert model.info.inputs.names == {"prompt", "seed"}
+    assert (model.info.width, model.info.height, model.info.fps) == (*SIZE, 16)
+    assert model.info.chunk_frames == 4 * preset.chunk
+    assert model.info.first_chunk_frames == 4 * preset.chunk - 3
+    assert model.chunk_steps.caches == 1 and model.chunk_steps.most_stages == 2
+    assert [call.timestep for call in model.chunk_steps.calls] == pytest.approx(
+        [1000.0, 937.5, 2500 / 3, 625.0, 0.0]
+    )
+
+
+def test_a_model_of_two_steps_takes_four_for_its_first_chunk(
+    model_of: ModelOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("causal-forcing-2-step")
+    calls: list[float] = []
+    forward = model._student.forward_rows
+
+    def counted(latents: Tensor, times: Tensor, *rest: object) -> Tensor:
+        calls.append(round(float(times[0, 0]), 1))
+        return forward(latents, times, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model._student, "forward_rows", counted)
+    run(model, [Controls(), Controls(), Controls(reset=True)])
+    first, other = [1000.0, 937.5, 833.3, 625.0, 0.0], [1000.0, 833.3, 0.0]
+    assert calls == [*first, *other, *first]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_prompt_seed_and_reset_are_obeyed(name: str, model_of: ModelOf) -> None:
+    model = model_of(name)
+    plain = frames(run(model, [Controls()] * 4))
+    assert np.array_equal(frames(run(model, [Controls()] * 4)), plain)
+    assert not np.array_equal(frames(run(model, [Controls()] * 4, seed=2)), plain)
+    told = run(model, [Controls(), Controls(prompt=PROMPTS[0]), Controls(), Controls()])
+    per_chunk = model.info.chunk_frames
+    first = per_chunk - 3
+    assert np.array_equal(frames(told)[:first], plain[:first]), "nothing before it changes"
+    assert not np.array_equal(told[1].frames, plain[first : first + per_chunk])
+    again = run(model, [*[Controls()] * 3, Controls(reset=True), Controls(), Controls()])
+    assert np.array_equal(frames(again[3:]), frames(again[:3]))
+    seeded = run(model, [Controls(), Controls(seed=2), Controls()])
+    other = run(model, [Controls(), Controls()], seed=2)
+    assert np.array_equal(frames(seeded[1:]), frames(other))
+
+
+def test_a_stream_without_a_prompt_shows_the_first_example(model_of: ModelOf) -> None:
+    model = model_of("self-forcing")
+    plain = model.start(StreamRequest())
+    named = model.start(StreamRequest(prompt=EXAMPLES[0]))
+    assert plain.prompt == EXAMPLES[0]
+    assert torch.equal(plain.conditioning.text, named.conditioning.text)
+
+
+def test_only_a_model_that_recaches_writes_its_past_anew(
+    model_of: ModelOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: dict[str, int] = {}
+    for name in ("longlive", "reward-forcing"):
+        model = model_of(name)
+        calls: list[int] = []
+        forward = model._student.forward
+
+        def counted(
+            latents: Tensor,
+            *rest: object,
+            calls: list[int] = calls,
+            forward: object = forward,
+            **more: object,
+        ) -> Tensor:
+            calls.append(latents.shape[1])
+            return forward(latents, *rest, **more)  # type: ignore[operator]
+
+        monkeypatch.setattr(model._student, "forward", counted)
+        same = Controls(prompt=PROMPTS[0])
+        run(model, [Controls(), same, same, *[Controls()] * 3, Controls(prompt=PROMPTS[1])])
+        counts[name] = len(calls)
+        if name == "longlive":
+            assert calls == [3, 12], "all that is held, and not for a prompt that stays"
+    assert counts["reward-forcing"] == 0
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> None:
+    """Whether the next chunk is the second one, switches the prompt, or follows a switch."""
+    model, other = model_of(name), model_of(name)
+    state = model.start(StreamRequest(seed=1))
+    snapshots: list[bytes] = []
+    undisturbed: list[Chunk] = []
+    for controls in LOG:
+        undisturbed.append(model.step(state, controls))
+        snapshots.append(model.snapshot(state))
+    for cut in (1, 5, 6):
+        restored = other.restore(snapshots[cut - 1])
+        rest = [other.step(restored, controls) for controls in LOG[cut:]]
+        assert np.array_equal(frames(rest), frames(undisturbed[cut:]))
+        assert [chunk.index for chunk in rest] == list(range(cut, len(LOG)))
+
+
+def test_a_snapshot_of_another_model_is_refused(model_of: ModelOf) -> None:
+    state = model_of("longlive").start(StreamRequest())
+    data = model_of("longlive").snapshot(state)
+    with pytest.raises(ValueError, match="snapshot of model 'longlive'"):
+        model_of("self-forcing").restore(data)
+
+
+@pytest.mark.parametrize("name", ["longlive", "causal-forcing-2-step"])
+def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: ModelOf) -> None:
+    """Their bits depend on how many rows there are, not on what the other one shows."""
+
+    def batched(other_seed: int, other_log: Sequence[Controls]) -> np.ndarray:
+        executor = Batched(model_of(name), 2)
+        executor.open("a", StreamRequest(seed=1))
+        executor.open("b", StreamRequest(seed=other_seed))
+        done: list[Finished] = []
+        for mine, theirs in zip(LOG, other_log, strict=True):
+            executor.submit("a", mine)
+            executor.submit("b", theirs)
+            done += [each for each in executor.poll(0.0) if isinstance(each, Finished)]
+        return frames([each.chunk for each in done if each.stream == "a"])
+
+    alone = frames(run(model_of(name), LOG)).astype(int)
+    beside = batched(5, [Controls()] * len(LOG))
+    switching = batched(9, [Controls(prompt=PROMPTS[2], reset=k == 4) for k in range(len(LOG))])
+    assert np.array_equal(beside, switching)
+    assert np.abs(beside - alone).max() <= 1
+
+
+def chunks_of(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
+    """A stream's chunks, from its beginning to its end."""
+    executor.open("a", StreamRequest(seed=1))
+    done = submitted(executor, log)
+    executor.close("a")
+    return done
+
+
+def submitted(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
+    """The next chunks of the open stream, one submitted after the other."""
+    done: list[Chunk] = []
+    for number, controls in enumerate(log):
+        executor.submit("a", controls)
+        while len(done) <= number:
+            events = executor.poll(1.0)
+            done += [each.chunk for each in events if isinstance(each, Finished)]
+    return done
+
+
+def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
+    made = chunks_of(Sequential(model_of("longlive")), LOG)
+    assert np.array_equal(frames(made), frames(run(model_of("longlive"), LOG)))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [("self-forcing", 1), ("longlive", 2), ("reward-forcing", 2), ("causal-forcing-2-step", 2)],
+)
+def test_stages_make_the_same_frames_bit_for_bit(
+    name: str, stages: int, folder_of: FolderOf, model_of: ModelOf
+) -> None:
+    """Two are the most that a model with a clean pass allows: the second one decodes."""
+    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
+    calls = tuple(range(len(model_of(name).chunk_steps.calls)))
+    plan = StagePlan((calls, ()), 1) if stages == 2 else None
+    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), stages, plan=plan)
+    try:
+        pipeline.start()
+        made = chunks_of(pipeline, LOG)
+    finally:
+        pipeline.stop()
+    torch.set_num_threads(1)
+    assert np.array_equal(frames(made), frames(run(model_of(name), LOG)))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["longlive"])
+def test_a_process_that_is_killed_is_a_pause(
+    name: str, folder_of: FolderOf, model_of: ModelOf
+) -> None:
+    """Behind its first snapshot, of which every stage has a part."""
+    chunks = SNAPSHOT_CHUNKS + 3
+    log = [Controls(prompt=PROMPTS[k % 3] if k % 4 == 1 else None) for k in range(chunks)]
+    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
+    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, backoff=Backoff(first_s=0.1))
+    try:
+        pipeline.start()
+        pipeline.open("a", StreamRequest(seed=1))
+        made = submitted(pipeline, log[: chunks - 2])
+        os.kill(pipeline.pids[0], signal.SIGKILL)
+        made += submitted(pipeline, log[chunks - 2 :])
+        assert pipeline.restarts == 1
+    finally:
+        pipeline.stop()
+    assert np.array_equal(frames(made), frames(run(model_of(name), log)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "what"),
+    [
+        (StreamRequest(scene="sea"), "no scene"),
+        (StreamRequest(picture=b"x"), "no scene or picture"),
+    ],
+)
+def test_what_it_does_not_take_is_refused(
+    request_: StreamRequest, what: str, model_of: ModelOf
+) -> None:
+    with pytest.raises(ValueError, match=what):
+        model_of("self-forcing").start(request_)
+
+
+@pytest.mark.parametrize("size", [(832, 484), (8, 32), (0, 0)])
+def test_a_size_that_does_not_divide_is_named(size: tuple[int, int], folder_of: FolderOf) -> None:
+    with pytest.raises(ValueError, match=f"size {size[0]}x{size[1]}.*832x480"):
+        load_model("self-forcing", weights=[str(folder_of("self-forcing"))], size=size)

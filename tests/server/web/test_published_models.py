@@ -1,0 +1,94 @@
+"""Published models by the real server: `rollcast serve`'s hosts, processes and the Python client.
+
+Their files are tiny random ones in the published formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollcast.client import Frame, Stream, connect
+from rollcast.models.contract import Controls, Model, StreamRequest
+from rollcast.models.registry import load_model
+from rollcast.server.config import ServerConfig
+from rollcast.server.web.app import build_hosts
+
+from ...tiny_checkpoints import write_checkpoint
+from ..running import running, until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+START_S = 240.0
+SIZE = (64, 32)
+FIRST, SECOND = "a red fox in the snow", "a paper boat on the green sea"
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder with a preset's files."""
+
+    def folder(name: str) -> Path:
+        path = tmp_path_factory.mktemp(name)
+        write_checkpoint(name, path)
+        return path
+
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+async def watch(stream: Stream, last_seq: int) -> dict[int, np.ndarray]:
+    """Pictures by their seq, up to this one; on a busy machine some are skipped."""
+    seen: dict[int, np.ndarray] = {}
+    async for media in stream:
+        if isinstance(media, Frame):
+            seen[media.seq] = media.image
+            if media.seq >= last_seq:
+                break
+    return seen
+
+
+@pytest.mark.parametrize("name", ["self-forcing", "reward-forcing", "longlive"])
+async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
+    name: str, folder_of: Callable[[str], Path]
+) -> None:
+    """What the client is shown is what the model makes of the same log, chunk by chunk."""
+    folder = str(folder_of(name))
+    config = ServerConfig(models=(name,), weights=(folder,), size=SIZE, threads=1)
+    async with running(hosts=build_hosts(config), models=(name,), wait_ready=False) as server:
+        await until(lambda: server.engine.health == "ready", START_S)
+        async with connect(
+            server.http, prompt=FIRST, seed=4, codecs=("jpeg",), pace="reader", answer_timeout_s=60
+        ) as stream:
+            shown = await watch(stream, 8)
+            applied = await stream.prompt(SECOND)
+            shown |= await watch(stream, 12 * (applied.chunk + 1) - 4)
+    model = load_model(name, threads=1, weights=[folder], size=SIZE)
+    switch = [
+        Controls(prompt=SECOND if k == applied.chunk else None) for k in range(applied.chunk + 1)
+    ]
+    wanted = made(model, 4, switch)
+    assert set(shown) <= set(range(len(wanted))) and len(shown) > 9
+    # a jpeg is nearer to its own picture than to that of another seed, or without the new prompt
+    assert distance(shown, wanted) < distance(shown, made(model, 5, switch))
+    unswitched = made(model, 4, [Controls()] * len(switch))
+    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - 12}
+    assert distance(last, wanted) < distance(last, unswitched)
+
+
+def made(model: Model, seed: int, log: list[Controls]) -> np.ndarray:
+    """The frames of a stream that is begun with the first prompt."""
+    state = model.start(StreamRequest(seed=seed, prompt=FIRST))
+    return np.concatenate([model.step(state, controls).frames for controls in log])
+
+
+def distance(shown: dict[int, np.ndarray], frames: np.ndarray) -> float:
+    """Mean absolute difference of pictures and the frames of the same number."""
+    return float(np.mean([np.abs(p.astype(float) - frames[k]).mean() for k, p in shown.items()]))

@@ -1,0 +1,300 @@
+"""Writes tiny random checkpoints in the formats and folders in which models are published.
+
+    python tests/tiny_checkpoints.py reward-forcing FOLDER
+
+They are served as the published ones are: `rollcast serve --model reward-forcing --weights FOLDER
+--size 64x32`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.config import StudentConfig
+from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.models.wan.presets.catalogue import preset_named
+from rollcast.models.wan.presets.preset import Preset
+
+SIZES: dict[str, Any] = {
+    "dim": 24,
+    "ffn_dim": 32,
+    "num_heads": 2,
+    "num_layers": 2,
+    "text_dim": 16,
+    "text_len": 24,
+    "freq_dim": 16,
+}
+DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
+BASE = "wan_models/Wan2.1-T2V-1.3B"
+RANK = 4
+
+
+def tiny_config(preset: Preset) -> StudentConfig:
+    """The preset's architecture at a size that every test can afford."""
+    return replace(preset.student, **SIZES)
+
+
+def tiny_student(preset: Preset, seed: int = 0) -> CausalStudent:
+    """A random student of the preset."""
+    torch.manual_seed(seed)
+    return filled(CausalStudent(tiny_config(preset)), 0.2)
+
+
+def filled(module: Any, spread: float) -> Any:
+    """`module` with random weights everywhere."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=spread)
+    return module.eval().requires_grad_(False)
+
+
+def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
+    """All files of preset `name` as its repositories lay them out."""
+    preset = preset_named(name)
+    write_student(preset, folder, seed)
+    write_base(preset, folder / BASE)
+
+
+def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
+    """The student's file at its published path, and its adapter where it has one."""
+    student = tiny_student(preset, seed).state_dict()
+    sections = preset.weights.sections
+    wrapped = "model._fsdp_wrapped_module." if sections[:1] == ("generator_ema",) else "model."
+    named = {f"{wrapped}{key}": tensor for key, tensor in student.items()}
+    if preset.adapter is not None:
+        named = {key.removeprefix("model."): tensor for key, tensor in named.items()}
+        write_adapter(preset, student, folder / preset.adapter.source.path)
+    path = folder / preset.weights.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {sections[0]: named, "step": 600} if sections else named
+    torch.save(content, path)
+
+
+def write_adapter(preset: Preset, student: Mapping[str, Tensor], path: Path) -> None:
+    """A low-rank adapter of every matrix in the blocks, by PEFT's names."""
+    generator = torch.Generator().manual_seed(1)
+    halves: dict[str, Tensor] = {}
+    for key, tensor in student.items():
+        if key.startswith("blocks.") and key.endswith(".weight") and tensor.dim() == 2:
+            layer = f"base_model.model.{key.removesuffix('.weight')}"
+            down = torch.randn(RANK, tensor.shape[1], generator=generator)
+            up = torch.randn(tensor.shape[0], RANK, generator=generator)
+            halves[f"{layer}.lora_A.weight"] = 0.02 * down
+            halves[f"{layer}.lora_B.weight"] = 0.02 * up
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"generator_lora": halves}, path)
+
+
+def write_base(preset: Preset, folder: Path) -> None:
+    """The other files of Wan 2.1: its configuration, VAE, text encoder and tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_wan_config(tiny_config(preset), folder)
+    torch.save(tiny_vae(), folder / preset.base.vae.path)
+    torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.base.text_encoder.path)
+    write_tokenizer(folder / preset.base.tokenizer.path)
+
+
+def write_wan_config(config: StudentConfig, folder: Path) -> None:
+    """`config.json` as Wan's repositories have it."""
+    published = {
+        "_class_name": "WanModel",
+        "_diffusers_version": "0.30.0",
+        "dim": config.dim,
+        "eps": config.eps,
+        "ffn_dim": config.ffn_dim,
+        "freq_dim": config.freq_dim,
+        "in_dim": config.in_channels,
+        "model_type": "t2v",
+        "num_heads": config.num_heads,
+        "num_layers": config.num_layers,
+        "out_dim": config.out_channels,
+        "text_dim": config.text_dim,
+        "text_len": config.text_len,
+    }
+    (folder / "config.json").write_text(json.dumps(published, indent=2))
+
+
+def tiny_decoder() -> WanDecoder:
+    """A random decoder of 16 channels."""
+    torch.manual_seed(2)
+    return filled(WanDecoder(DECODER), 0.2)
+
+
+def tiny_vae() -> dict[str, Tensor]:
+    """A VAE's weights by Wan's names; of the encoder there is a token part, which nobody reads."""
+    encoder = {"encoder.conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv1.bias": torch.zeros(32)}
+    return tiny_decoder().state_dict() | encoder
+
+
+def tiny_encoder() -> UMT5EncoderModel:
+    """A random text encoder."""
+    torch.manual_seed(3)
+    config = UMT5Config(
+        vocab_size=64,
+        d_model=SIZES["text_dim"],
+        d_kv=8,
+        d_ff=24,
+        num_layers=2,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        architectures=["UMT5EncoderModel"],
+    )
+    return filled(UMT5EncoderModel(config), 0.5)
+
+
+def wan_encoder_weights(encoder: UMT5EncoderModel) -> dict[str, Tensor]:
+    """The encoder's weights by the names of Wan's own file."""
+    parts = {
+        "layer.0.layer_norm": "norm1",
+        "layer.1.layer_norm": "norm2",
+        "layer.0.SelfAttention.relative_attention_bias": "pos_embedding.embedding",
+        "layer.0.SelfAttention": "attn",
+        "layer.1.DenseReluDense.wi_0": "ffn.gate.0",
+        "layer.1.DenseReluDense.wi_1": "ffn.fc1",
+        "layer.1.DenseReluDense.wo": "ffn.fc2",
+        "encoder.final_layer_norm": "norm",
+        "encoder.block": "blocks",
+        "shared": "token_embedding",
+    }
+    named: dict[str, Tensor] = {}
+    for name, tensor in encoder.state_dict().items():
+        if name == "encoder.embed_tokens.weight":
+            continue
+        for theirs, wans in parts.items():
+            name = name.replace(theirs, wans)
+        named[name] = tensor.clone()
+    return named
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer of a few words and the letters, in the files of `google/umt5-xxl`."""
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(f"▁{word}", -3.0) for word in WORDS]
+    vocabulary += [(letter, -6.0) for letter in "▁abcdefghijklmnopqrstuvwxyz,.-"]
+    T5Tokenizer(vocab=vocabulary, extra_ids=0).save_pretrained(folder)
+
+
+DIFFUSERS = {
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "head.modulation": "scale_shift_table",
+    "head.head": "proj_out",
+    "ffn.0": "ffn.net.0.proj",
+    "ffn.2": "ffn.net.2",
+    "norm3": "norm2",
+    "modulation": "scale_shift_table",
+    "self_attn.norm_q": "attn1.norm_q",
+    "self_attn.norm_k": "attn1.norm_k",
+    "cross_attn.norm_q": "attn2.norm_q",
+    "cross_attn.norm_k": "attn2.norm_k",
+    "self_attn.o": "attn1.to_out.0",
+    "cross_attn.o": "attn2.to_out.0",
+}
+DIFFUSERS |= {f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"}
+DIFFUSERS |= {f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"}
+
+
+def diffusers_name(name: str) -> str:
+    """Diffusers' name of a student's weight."""
+    head, block = "", name
+    if name.startswith("blocks."):
+        _, number, block = name.split(".", 2)
+        head = f"blocks.{number}."
+    for ours, theirs in DIFFUSERS.items():
+        if block == ours or block.startswith(f"{ours}."):
+            return head + theirs + block.removeprefix(ours)
+    return name
+
+
+def diffusers_vae_name(name: str) -> str:
+    """Diffusers' name of a weight of `tiny_vae`."""
+    parts = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2"}
+    parts |= {"residual.6": "conv2", "shortcut": "conv_shortcut"}
+
+    def inside(rest: str) -> str:
+        found = next((p for p in parts if rest.startswith(f"{p}.")), None)
+        return rest if found is None else parts[found] + rest.removeprefix(found)
+
+    plain = {
+        "decoder.conv1.": "decoder.conv_in.",
+        "decoder.head.0.": "decoder.norm_out.",
+        "decoder.head.2.": "decoder.conv_out.",
+        "encoder.conv1.": "encoder.conv_in.",
+        "conv1.": "quant_conv.",
+        "conv2.": "post_quant_conv.",
+    }
+    for ours, theirs in plain.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    _, part, number, rest = name.split(".", 3)
+    if part == "middle":
+        kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
+        return f"decoder.mid_block.{kind}.{inside(rest)}"
+    level, place = divmod(int(number), DECODER.residual_blocks + 2)
+    kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"
+    return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"
+
+
+def write_diffusers(preset: Preset, folder: Path) -> None:
+    """The student and its other files as diffusers lays them out."""
+    config = tiny_config(preset)
+    for part in ("transformer", "vae", "text_encoder", "tokenizer"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    student = {
+        diffusers_name(key): value for key, value in tiny_student(preset).state_dict().items()
+    }
+    shards = dict.fromkeys(student, "diffusion_pytorch_model-00001-of-00002.safetensors")
+    for key in list(student)[len(student) // 2 :]:
+        shards[key] = "diffusion_pytorch_model-00002-of-00002.safetensors"
+    for shard in set(shards.values()):
+        part = {key: value for key, value in student.items() if shards[key] == shard}
+        save_file(part, folder / "transformer" / shard)
+    index = {"metadata": {}, "weight_map": shards}
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(
+        json.dumps(index)
+    )
+    (folder / "transformer" / "config.json").write_text(
+        json.dumps(
+            {
+                "_class_name": "WanTransformer3DModel",
+                "num_attention_heads": config.num_heads,
+                "attention_head_dim": config.head_dim,
+                "ffn_dim": config.ffn_dim,
+                "freq_dim": config.freq_dim,
+                "in_channels": config.in_channels,
+                "num_layers": config.num_layers,
+                "out_channels": config.out_channels,
+                "patch_size": list(config.patch),
+                "text_dim": config.text_dim,
+                "eps": config.eps,
+            }
+        )
+    )
+    vae = {diffusers_vae_name(key): value for key, value in tiny_vae().items()}
+    save_file(vae, folder / "vae" / "diffusion_pytorch_model.safetensors")
+    tiny_encoder().save_pretrained(folder / "text_encoder")
+    write_tokenizer(folder / "tokenizer")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    write_checkpoint(given.name, given.folder)
