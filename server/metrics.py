@@ -25,7 +25,8 @@ RENDERED_FOR_S = 0.25
 class Metrics:
     """Counters and timers; no label names a session."""
 
-    def __init__(self) -> None:
+    def __init__(self, rendered_for_s: float = RENDERED_FOR_S) -> None:
+        self._rendered_for_s = rendered_for_s
         self.registry = CollectorRegistry()
         self._rendered, self._rendered_s = b"", float("-inf")
         self.stage_s = Histogram(
@@ -90,12 +91,12 @@ class Metrics:
             self.stage_s.labels(stage).observe(time.perf_counter() - start_s)
 
     def render(self) -> bytes:
-        """All metrics in the Prometheus text format, as they were `RENDERED_FOR_S` ago at most.
+        """All metrics in the Prometheus text format, as they were `rendered_for_s` ago at most.
 
         To write them takes ten milliseconds, too long for whoever asks again and again.
         """
         now_s = time.monotonic()
-        if now_s - self._rendered_s >= RENDERED_FOR_S:
+        if now_s - self._rendered_s >= self._rendered_for_s:
             self._rendered, self._rendered_s = generate_latest(self.registry), now_s
         return self._rendered
 

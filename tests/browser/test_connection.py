@@ -249,6 +249,8 @@ async def test_a_page_that_comes_before_its_server_waits_for_it(browser: Browser
         await studio.until_playing()
         await studio.page.evaluate("sessionStorage.clear()")
         await studio.page.route_web_socket("**/v1/stream", lambda socket: socket.close())
+        # where the page asks why
+        await studio.page.route("**/v1/stream", lambda route: route.abort())
         await studio.page.reload()
         await studio.until_state("reconnecting")
         await expect(studio.page.locator("#curtain-title")).to_have_text(

@@ -133,15 +133,16 @@ export class Microphone {
   async _listen(stream) {
     const { context, source } = openSource(stream);
     this._context = context;
+    // before anything is waited for: it may be unplugged meanwhile
+    const [track] = stream.getAudioTracks();
+    track.onended = () => this._onEnded();
+    const look = () => this._onSilent(track.muted || context.state !== "running");
+    track.onmute = track.onunmute = look;
     await context.audioWorklet.addModule(new URL("./microphone.worklet.js", import.meta.url));
     const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => this._onBlock(data);
     source.connect(node);
     await context.resume();
-    const [track] = stream.getAudioTracks();
-    track.onended = () => this._onEnded();
-    const look = () => this._onSilent(track.muted || context.state !== "running");
-    track.onmute = track.onunmute = look;
     context.onstatechange = () => {
       if (context.state === "closed") return;
       look();

@@ -134,7 +134,7 @@ async def test_what_is_read_is_not_written(
     [
         ("folder.mp4", 2, "is there already"),
         ("x" * 300 + ".mp4", 1, "name too long"),
-        ("none/a.mp4", 1, "no such file"),
+        ("none/a.mp4", 1, "there is no folder"),
         ("a.avi", 2, "is not an .mp4"),
     ],
 )
