@@ -111,7 +111,7 @@ async def test_a_microphone_that_is_unplugged_or_muted_says_so(browser: Browser)
         await studio.page.keyboard.press("t")
         await studio.until(lambda s: s["speech"]["talking"], "talking")
         track = "window.opened.getAudioTracks()[0]"
-        await studio.page.wait_for_function(f"window.opened && {track}.onmute")
+        await studio.page.wait_for_function("!!window.opened?.getAudioTracks()[0].onmute")
         muted = f"Object.defineProperty({track}, 'muted', {{ value: %s, configurable: true }})"
         await studio.page.evaluate(muted % "true")
         await studio.page.evaluate(f"{track}.onmute()")
