@@ -73,7 +73,10 @@ class Between:
                         if place < len(data):
                             data[place] ^= 1
                     self.heard += data
-                    ways[each].sendall(data)
+                    try:
+                        ways[each].sendall(data)
+                    except OSError:  # what was spoiled ends the other side
+                        return
 
 
 def test_both_ends_have_a_connection_like_any_other(listener: Listener) -> None:
