@@ -176,9 +176,9 @@ def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
 def trends(samples: Sequence[tuple[float, float, Sample]], minutes: float) -> SoakRow:
     """Slope of memory and drift of the step time from (seconds, MB, metrics) in time order.
 
-    The first tenth, in which caches fill, is left out of the slope.
+    The first fifth, in which caches fill, is left out of the slope.
     """
-    settled = samples[len(samples) // 10 :]
+    settled = samples[len(samples) // 5 :]
     at_s, rss_mb, _ = zip(*settled, strict=True)
     tenth = max(1, len(samples) // 10)
     first = Span(samples[0][2], samples[tenth][2]).mean_step_s()
