@@ -11,18 +11,10 @@ from ...models.pocket.config import STUDENT as POCKET
 from ...models.student.causal_student import CausalStudent
 from ...models.student.conditioning import Conditions, TextContext
 from ...models.student.config import CacheConfig, StudentConfig
+from ...models.wan.presets.wan21 import T2V_1_3B
 
-# Wan 2.1 1.3B; at 480x832 its latents are 60 x 104.
-WAN = StudentConfig(
-    dim=1536,
-    ffn_dim=8960,
-    num_heads=12,
-    num_layers=30,
-    in_channels=16,
-    out_channels=16,
-    text_dim=4096,
-    text_len=512,
-)
+# At 480x832 its latents are 60 x 104.
+WAN = T2V_1_3B
 # Reward Forcing: nine frames in all, three of them the sink. LongLive: nine and a sink of three.
 EMA_SINK = CacheConfig(window_frames=6, sink_frames=3, sink="ema")
 STATIC_SINK = CacheConfig(window_frames=9, sink_frames=3)

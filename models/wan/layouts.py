@@ -60,12 +60,6 @@ def own_name(name: str) -> str | None:
     return name
 
 
-def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` by their `own_name`, without those that have none."""
-    named = ((own_name(name), tensor) for name, tensor in weights.items())
-    return {name: tensor for name, tensor in named if name is not None}
-
-
 def clean_expert_name(name: str) -> str | None:
     """The student's own name of a weight of the model for the clean pass; None for any other.
 
