@@ -188,14 +188,15 @@ class ModelInfo:
 class StreamRequest:
     """What a stream is started with; travels as it is from the client's message to the model.
 
-    `scene` None: the picture, if there is one, else the model's choice. `picture` is a JPEG, PNG or
-    WebP file.
+    `scene` None: the picture, if there is one, else the model's choice. `picture`, a face, and
+    `image`, what the stream starts from or refers to, are JPEG, PNG or WebP files.
     """
 
     seed: int = 0
     scene: str | None = None
     prompt: str | None = None
     picture: bytes | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +209,24 @@ class TrackEvent:
     y: float
 
 
+@dataclass(frozen=True, slots=True)
+class CameraMotion:
+    """How the camera moves, until told otherwise.
+
+    `translation` is right, down and forward, in widths of the picture a second; `rotation` is
+    pitch (up), yaw (right) and roll (clockwise), in degrees a second.
+    """
+
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 def _silence() -> np.ndarray:
     return np.zeros(0, np.int16)
+
+
+def _no_video() -> np.ndarray:
+    return np.zeros((0, 0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +237,20 @@ class Controls:
     is padded with silence). `clear_audio` drops speech that was fed and has not been shown yet;
     `clear_tracks` releases these track ids (an empty tuple: none, None: all). They act before
     `audio` and `tracks` of the same controls. `picture`, a JPEG, PNG or WebP file, becomes the
-    stream's own; it is shown, as scene `PICTURE`, unless `scene` asks for another one.
+    stream's own; it is shown, as scene `PICTURE`, unless `scene` asks for another one. `image`, a
+    file likewise, is what the stream starts from or refers to from now on; it starts anew with it,
+    as with `reset`. `camera` is the motion that is in force from now on. `video` are frames uint8
+    RGB [T, H, W, 3] as `VideoInput` says, those that came since the previous chunk, the last of
+    them kept for a model that needs more.
     """
 
     prompt: str | None = None
     transition_chunks: int = 0
     scene: str | None = None
     picture: bytes | None = None
+    image: bytes | None = None
+    camera: CameraMotion | None = None
+    video: np.ndarray = field(default_factory=_no_video)
     audio: np.ndarray = field(default_factory=_silence)
     clear_audio: bool = False
     tracks: tuple[TrackEvent, ...] = ()

@@ -21,7 +21,7 @@ def stream_request(
     Raises NotSupported for a field that the model does not take, UnknownScene for its scene.
     """
     wanted: dict[str, Any] = {
-        each.name: getattr(message, each.name) for each in fields(StreamRequest)
+        each.name: getattr(message, each.name, None) for each in fields(StreamRequest)
     }
     for name, value in wanted.items():
         if value is not None:
