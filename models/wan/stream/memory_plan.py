@@ -16,7 +16,7 @@ from ...student.causal_student import NO_CONDITIONS, CausalStudent
 from ...student.conditioning import TextContext
 from ...student.config import StudentConfig
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, WanDecoderConfig, published_scale
+from ..decoder import WanDecoder, WanDecoderConfig
 from ..loading import empty_student
 from ..presets.preset import Preset
 from .live_bytes import LiveBytes
@@ -159,10 +159,10 @@ def _decoding(decoder: WanDecoder, latents: Tensor) -> tuple[int, dict[str, Tens
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        decoder(published_scale(latents), memory)
+        decoder.decode(latents, memory)
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
-        to_levels(decoder(published_scale(latents), memory))
+        to_levels(decoder.decode(latents, memory))
     return live.peak - before, memory
 
 

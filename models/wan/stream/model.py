@@ -18,7 +18,7 @@ from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
 from ...state import DecoderState, SavedState, StreamState
 from ...student.causal_student import NO_CONDITIONS, CausalStudent
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, published_scale
+from ..decoder import WanDecoder
 from ..presets.preset import EXAMPLES, Preset
 from .prompts import Prompts
 
@@ -137,8 +137,8 @@ class WanModel:
         for name, tensor in state.memory.items():
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
-        scaled = published_scale(latents.to(weight.device, weight.dtype))
-        pictures = to_levels(self._decoder(scaled, state.memory))[0].cpu().numpy()
+        given = latents.to(weight.device, weight.dtype)
+        pictures = to_levels(self._decoder.decode(given, state.memory))[0].cpu().numpy()
         return Chunk(plan.index, pictures, np.zeros(0, np.int16))
 
     def snapshot(self, state: WanState) -> bytes:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from ..loading import load_decoder, load_preset_student
+from ..loading import load_preset_student
 from ..locate import locate
 from ..presets.catalogue import preset_named
 from ..presets.preset import EXAMPLES
 from ..text.preset_reader import text_reader
+from ..vae_files import load_decoder
 from .model import WanModel
 from .prompts import Prompts, contexts_kept
 

@@ -24,7 +24,7 @@ from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY, load_model
 from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, recache
 from rollcast.models.staged_model import StagedModel, step_noise
-from rollcast.models.wan.decoder import published_scale
+from rollcast.models.wan.latent_scale import published_scale
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import EXAMPLES
 from rollcast.models.wan.stream.model import WanModel
