@@ -1,4 +1,4 @@
-"""A VAE's decoder and encoder from their file, as Wan or diffusers publish it.
+"""A VAE's decoder and encoder from their file, as Wan or diffusers publish it; tiny decoders.
 
 Which VAE it is, and of what size, follows from the names and shapes in the file.
 """
@@ -17,6 +17,8 @@ from .checkpoint import open_checkpoint
 from .decoder import WanDecoder, WanDecoderConfig
 from .encoder import WanEncoder, WanEncoderConfig
 from .names import Renamed
+from .presets.latent_space import LatentSpace
+from .tiny_decoder import TinyDecoder, tiny_decoder_config
 from .vae_names import VaeLayout
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
@@ -36,6 +38,22 @@ def load_decoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> Wan
         raise BadCheckpoint(f"{path} holds no decoder of Wan 2.1 or 2.2: {error}") from error
 
 
+def load_tiny_decoder(
+    path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
+) -> TinyDecoder:
+    """The decoder of a file in TAEHV's format, for a student with such `latents`.
+
+    Raises BadCheckpoint for a file that holds none, or one of other latents.
+    """
+    weights = tiny_decoder_weights(path, latents)
+    try:
+        with torch.device("meta"):
+            decoder = TinyDecoder(tiny_decoder_config(weights))
+        return fill(decoder, weights, device=device, dtype=dtype)
+    except WeightsDoNotFit as error:
+        raise BadCheckpoint(f"{path} is no tiny decoder in TAEHV's format: {error}") from error
+
+
 def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanEncoder:
     """The encoder of a VAE's file. Raises BadCheckpoint for a file that holds none."""
     weights = encoder_weights(path)
@@ -50,6 +68,24 @@ def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> Wan
 def decoder_weights(path: Path) -> Mapping[str, Tensor]:
     """The weights of a VAE's decoder under our names."""
     return _half(path, _DECODER)
+
+
+def tiny_decoder_weights(path: Path, latents: LatentSpace) -> Mapping[str, Tensor]:
+    """The weights of a tiny decoder for such `latents`. Raises BadCheckpoint for any other."""
+    published = open_checkpoint(path)
+    weights = Renamed(published, lambda name: name if name.startswith("decoder.") else None)
+    try:
+        config = tiny_decoder_config(weights)
+    except KeyError as error:
+        raise BadCheckpoint(f"{path} is no tiny decoder in TAEHV's format: no {error}") from error
+    found = (config.latent_channels, config.pixels, config.frames)
+    if found != (latents.channels, latents.pixels, latents.frames):
+        raise BadCheckpoint(
+            f"{path} decodes latents of {found[0]} channels to {found[2]} frames of {found[1]} "
+            f"pixels a side; {latents.vae}'s have {latents.channels}, {latents.frames} and "
+            f"{latents.pixels}. Take {'taew2_1' if latents.channels == 16 else 'taew2_2'}"
+        )
+    return weights
 
 
 def encoder_weights(path: Path) -> Mapping[str, Tensor]:
