@@ -7,14 +7,11 @@ from typing import Literal
 
 from ...contract import ModelInfo, ModelInputs, PromptInput
 from ...student.config import CacheConfig, StudentConfig
+from .latent_space import WAN21, LatentSpace
 
 PromptSwitch = Literal["cross_attention", "recache"]
 """What a new prompt does to the past: nothing, or the cache is written anew under it."""
 
-PIXELS = 8
-"""Pixels of a latent's side."""
-FRAMES = 4
-"""Frames that a latent gives; the first of a stream gives 1."""
 EXAMPLES = (
     "A paper boat drifts down a rain-filled street at dusk, neon signs reflected in the water, the "
     "camera gliding low behind it.",
@@ -64,6 +61,8 @@ class Preset:
     list, unwarped, with noise added again between them and a clean pass behind; `shift` warps them.
     `first_steps` is the list of the first chunk where that is another one.
 
+    `latents` says whose latents it makes, and with that which VAE decodes them.
+
     `size` is the width and height in pixels that it was trained for. `speed` is what its authors
     published, with the machine.
     """
@@ -82,6 +81,7 @@ class Preset:
     first_steps: tuple[int, ...] | None = None
     shift: float = 5.0
     prompt_switch: PromptSwitch = "cross_attention"
+    latents: LatentSpace = WAN21
     size: tuple[int, int] = (832, 480)
     fps: int = 16
     speed: str = ""
@@ -108,7 +108,7 @@ class Preset:
     def info(self, size: tuple[int, int] | None = None) -> ModelInfo:
         """What a client must know of it with frames of `size` (width, height), None: its own."""
         width, height = size or self.size
-        frames = FRAMES * self.chunk
+        frames = self.latents.frames * self.chunk
         return ModelInfo(
             name=self.name,
             title=self.title,
@@ -116,7 +116,7 @@ class Preset:
             height=height,
             fps=self.fps,
             chunk_frames=frames,
-            first_chunk_frames=frames - FRAMES + 1,
+            first_chunk_frames=frames - self.latents.frames + 1,
             inputs=ModelInputs(prompt=PromptInput(EXAMPLES)),
         )
 
@@ -126,10 +126,11 @@ class Preset:
         Raises ValueError for a size that does not divide.
         """
         width, height = size
-        across, down = PIXELS * self.student.patch[2], PIXELS * self.student.patch[1]
+        pixels = self.latents.pixels
+        across, down = pixels * self.student.patch[2], pixels * self.student.patch[1]
         if width < across or height < down or width % across or height % down:
             raise ValueError(
                 f"size {width}x{height}: {self.name} needs a width that {across} divides and a "
                 f"height that {down} divides; it was made for {self.size[0]}x{self.size[1]}"
             )
-        return height // PIXELS, width // PIXELS
+        return height // pixels, width // pixels
