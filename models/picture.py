@@ -108,7 +108,8 @@ def _decoded(data: bytes, wanted: tuple[int, int]) -> Image.Image:
     width, height = image.size
     if max(width, height) > MAX_SIDE:
         raise _too_large(f"the picture has {width} x {height} pixels")
-    if min(width, height) < MIN_SIDE:
+    # what was cut for a model that is smaller than that is taken by it again
+    if min(width, height) < MIN_SIDE and (2 * width, 2 * height) != wanted:
         raise PictureRefused(
             f"the picture has {width} x {height} pixels",
             f"Send one with at least {MIN_SIDE} a side, better 400 or more.",

@@ -10,10 +10,13 @@ from ...models.contract import Controls, ModelInfo
 
 
 class VideoQueue:
-    """Keeps as many frames as a chunk lasts; an older one makes room and counts as dropped."""
+    """Keeps as many frames as two chunks last, since frames come in bursts.
+
+    An older one makes room for a newer and counts as dropped.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
-        self._frames: deque[np.ndarray] = deque(maxlen=max(1, info.video_frames))
+        self._frames: deque[np.ndarray] = deque(maxlen=max(1, 2 * info.video_frames))
         self.taken = 0
         """Frames that were given to the model."""
         self.dropped = 0

@@ -2,8 +2,8 @@
 
 `rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
 1970), `scope` (a list) and perhaps `sub`, whom it was made for; the signature is HMAC-SHA256 of
-`rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can make one without
-asking the server.
+`rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can make
+one without asking the server.
 """
 
 from __future__ import annotations

@@ -13,5 +13,5 @@ def test_moves_are_read_by_name() -> None:
 
 @pytest.mark.parametrize("text", ["", "forward", "forward=", "forward=x", "sideways=1", "yaw=nan"])
 def test_what_is_no_move_is_named_with_those_there_are(text: str) -> None:
-    with pytest.raises(ValueError, match="forward=0.2,yaw=15, of right, down"):
+    with pytest.raises(ValueError, match=r"forward=0\.2,yaw=15, of right, down"):
         camera_move(text)

@@ -284,11 +284,12 @@ async def test_image_camera_and_video_are_shown() -> None:
             await stream.camera(forward=9)
         assert caught.value.field == "translation[2]"
         green = np.full((HEIGHT, WIDTH, 3), (40, 180, 60), np.uint8)
+        tint = (blue + np.array([40, 180, 60])) / 2
         for _ in range(40):
             await stream.feed_video(green)
             (frame,) = await take(stream, 1)
             seen = frame.image[40:60, 60:100].mean(axis=(0, 1))
-            if np.abs(seen - (blue + (40, 180, 60)) / 2).max() < 30:
+            if np.abs(seen - tint).max() < 30:
                 break
         else:
             pytest.fail("the video was never seen")

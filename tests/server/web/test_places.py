@@ -177,14 +177,14 @@ async def test_streams_of_one_subject_count_together_and_not_by_address() -> Non
     def token(subject: str) -> str:
         return make_token(secret, ["stream"], later_s, subject)
 
-    async with running(max_per_client=1, max_sessions=4, token=secret) as server:
-        async with (
-            viewing(server.ws, token=token("ann")) as ann,
-            viewing(server.ws, token=token("bob")) as bob,
-            viewing(server.ws, token=token("")) as nobody,
-            viewing(server.ws, token=make_token(secret, ["stream"], later_s + 5, "ann")) as again,
-            viewing(server.ws, token=secret) as owner,
-        ):
-            opened = [each.ready["type"] for each in (ann, bob, nobody, again, owner)]
-            assert opened == ["session.ready"] * 3 + ["error"] * 2, "the last two: ann, our address"
-            assert again.ready["code"] == owner.ready["code"] == "capacity"
+    async with (
+        running(max_per_client=1, max_sessions=4, token=secret) as server,
+        viewing(server.ws, token=token("ann")) as ann,
+        viewing(server.ws, token=token("bob")) as bob,
+        viewing(server.ws, token=token("")) as nobody,
+        viewing(server.ws, token=make_token(secret, ["stream"], later_s + 5, "ann")) as again,
+        viewing(server.ws, token=secret) as owner,
+    ):
+        opened = [each.ready["type"] for each in (ann, bob, nobody, again, owner)]
+        assert opened == ["session.ready"] * 3 + ["error"] * 2, "the last two: ann, our address"
+        assert again.ready["code"] == owner.ready["code"] == "capacity"
