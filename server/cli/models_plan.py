@@ -66,8 +66,9 @@ def plan_report(
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
-    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody knows how much there is. Raises ValueError for an unknown name and
-    for a size that it cannot have, FileNotFoundError for files that are not in `places`.
+    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
+    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have
+    and for a decoder of another model, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named

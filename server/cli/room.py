@@ -16,9 +16,8 @@ def check_room(config: ServerConfig) -> None:
 
     The plan is made by a process of its own: the server's has no torch.
     """
-    if (config.weights or config.size or config.decoder) and set(config.models) <= set(
-        own_models()
-    ):
+    given = config.weights or config.size or config.decoder
+    if given and set(config.models) <= set(own_models()):
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size",
             hint="Leave --weights, --size and --decoder away, or name another --model.",
