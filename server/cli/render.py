@@ -28,6 +28,7 @@ from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
     Camera,
+    Decoder,
     Image,
     Picture,
     Prompt,
@@ -62,6 +63,7 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -77,6 +79,7 @@ def render(
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            decoder=None if decoder is None else str(decoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)
