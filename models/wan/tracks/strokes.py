@@ -50,6 +50,13 @@ class Strokes:
         """Keep `events` for the next chunk."""
         self.waiting += events
 
+    def take_anew(self) -> None:
+        """Forget where tracks were taken: they are held where they are."""
+        self.live = {
+            key: Stroke(Handle(stroke.handle.position, stroke.handle.position), stroke.pinned)
+            for key, stroke in self.live.items()
+        }
+
     def follow(self, pictures: int) -> list[dict[int, Stroke]]:
         """The strokes of each of a chunk's `pictures` after what was asked for.
 

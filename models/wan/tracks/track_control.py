@@ -106,6 +106,16 @@ class TrackControl:
             seed, Strokes(), Identities(count, self._identities, seed), extra, carried
         )
 
+    def begin_anew(self, state: TrackState, seed: int) -> TrackState:
+        """The state of a stream that starts again, from the same image or another.
+
+        What is held was moved in a picture that is gone: it is taken hold of where it is now.
+        """
+        fresh = self.start(seed)
+        fresh.strokes, fresh.carried.motion = state.strokes, state.carried.motion
+        fresh.strokes.take_anew()
+        return fresh
+
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TrackState:
         """The state whose `tensors` and `metadata` were saved."""
         state = self.start(int(metadata["seed"]))
@@ -115,7 +125,9 @@ class TrackControl:
         return state
 
     def obey(self, state: TrackState, controls: Controls) -> None:
-        """Take note of pointer and camera for the next chunk."""
+        """Take note of pointer and camera; a reset or another image lets go of all tracks."""
+        if controls.reset or controls.image is not None:
+            state.strokes.clear(None)
         if controls.clear_tracks is None or controls.clear_tracks:
             state.strokes.clear(controls.clear_tracks)
         state.strokes.ask(controls.tracks)
