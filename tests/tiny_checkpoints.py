@@ -49,7 +49,7 @@ WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in o
 BASE = "wan_models/Wan2.1-T2V-1.3B"
 DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
 ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
-ENCODER_22 = replace(WAN22_ENCODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 
 
@@ -162,7 +162,7 @@ def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
 
 
 def tiny_vae_encoder(latents: LatentSpace = WAN21) -> WanEncoder:
-    """A random encoder for the latents of `tiny_decoder`."""
+    """A random encoder of such latents."""
     torch.manual_seed(4)
     return filled(WanEncoder(ENCODER if latents == WAN21 else ENCODER_22), 0.2)
 
@@ -294,7 +294,7 @@ def diffusers_vae_name(name: str) -> str:
     if part == "middle":
         kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
         return f"{half}.mid_block.{kind}.{inside(rest)}"
-    if half == "encoder":
+    if part == "downsamples":
         return f"encoder.down_blocks.{number}.{inside(rest)}"
     level, place = divmod(int(number), DECODER.residual_blocks + 2)
     kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"

@@ -7,16 +7,19 @@ from typing import Any
 from ...presets.conditioning import Conditioning
 from ...presets.dragged_points import DraggedPoints
 from ...presets.image_to_video import ImageToVideo
+from ...presets.start_image import StartImage
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
 from .dragged_points import PointsConditioner
 from .image_to_video import ImageConditioner
+from .start_image import StartImageConditioner
 from .text import TextConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
     TextPrompt: TextConditioner,
     ImageToVideo: ImageConditioner,
     DraggedPoints: PointsConditioner,
+    StartImage: StartImageConditioner,
 }
 
 
