@@ -13,20 +13,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ....contract import Controls, StreamRequest
 from ....picture import fitted_pixels
 from ....student.conditioning import Conditions
-from ...encoder import WanEncoder
 from ...image_condition import image_channels
 from ...image_encoder import ImageEncoder
 from ...presets.image_to_video import ImageToVideo
-from ...vae_files import load_encoder
 from ...vae_layers import Memory
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .start_image import vae_encoder
+
+_CLIP = "image_encoder"
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class ImageState:
     ever. What the encoder remembers follows from the rest and is not saved.
     """
 
-    picture: np.ndarray
+    picture: Tensor
     features: Tensor
     latents: Tensor | None = None
     lengths: list[int] = field(default_factory=list)
@@ -47,7 +47,7 @@ class ImageState:
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors to save."""
-        kept = {"picture": torch.from_numpy(self.picture), "features": self.features}
+        kept = {"picture": self.picture, "features": self.features}
         return kept if self.latents is None else kept | {"latents": self.latents}
 
     def metadata(self) -> dict[str, Any]:
@@ -66,15 +66,13 @@ class ImageConditioner(Conditioner[ImageState]):
         self._device, self._dtype = parts.device, parts.dtype
         self._frames = parts.preset.latents.frames
         self._chunk = parts.preset.recipe.chunk_frames
-        if parts.device.type == "meta" or parts.files is None:
-            with torch.device("meta"):
-                self._vae = WanEncoder().eval().to(parts.dtype)
-            self._clip = ImageEncoder.empty(parts.dtype)
+        self._vae = vae_encoder(parts)
+        file = None if parts.files is None else parts.files.more[_CLIP]
+        if parts.device.type == "meta":
+            self._clip = ImageEncoder.empty(file, dtype=parts.dtype)
             return
-        self._vae = load_encoder(parts.files.vae, device=parts.device, dtype=parts.dtype)
-        self._clip = ImageEncoder.load(
-            parts.files.more["image_encoder"], device=parts.device, dtype=parts.dtype
-        )
+        assert file is not None, "weights have files"
+        self._clip = ImageEncoder.load(file, device=parts.device, dtype=parts.dtype)
 
     def start(self, request: StreamRequest) -> ImageState:
         """From the request's image."""
@@ -84,7 +82,7 @@ class ImageConditioner(Conditioner[ImageState]):
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> ImageState:
         """The state that was saved."""
         return ImageState(
-            tensors["picture"].numpy().copy(),
+            tensors["picture"],
             tensors["features"],
             tensors.get("latents"),
             [int(length) for length in metadata["lengths"]],
@@ -130,8 +128,8 @@ class ImageConditioner(Conditioner[ImageState]):
         return memory.values()
 
     def _seen(self, image: bytes) -> ImageState:
-        picture = fitted_pixels(image, *self._size)
-        return ImageState(picture, self._clip.encode(picture))
+        pixels = fitted_pixels(image, *self._size)
+        return ImageState(torch.tensor(pixels), self._clip.encode(pixels))
 
     def _advance(self, state: ImageState, frames: int) -> None:
         """Encode the next `frames` latents of the clip."""
@@ -142,15 +140,13 @@ class ImageConditioner(Conditioner[ImageState]):
                 self._advance(state, length)
         first = not state.lengths
         latents, rests = self._encoded(frames, state.memory, state.picture if first else None)
-        state.latents = latents.float().cpu()
+        state.latents = latents.float().cpu().contiguous()
         state.lengths.append(frames)
         if rests:
             # the next chunk of grey would do the same again
             state.resting, state.memory, state.lengths = True, None, []
 
-    def _encoded(
-        self, frames: int, memory: Memory, picture: np.ndarray | None
-    ) -> tuple[Tensor, bool]:
+    def _encoded(self, frames: int, memory: Memory, picture: Tensor | None) -> tuple[Tensor, bool]:
         """The next latents of the clip, and whether `memory` stayed as it was."""
         before = dict(memory)
         count = self._frames * frames - (0 if memory else self._frames - 1)
@@ -160,11 +156,11 @@ class ImageConditioner(Conditioner[ImageState]):
         )
         return latents, rests
 
-    def _clip_part(self, count: int, picture: np.ndarray | None) -> Tensor:
+    def _clip_part(self, count: int, picture: Tensor | None) -> Tensor:
         """`count` frames [1, T, 3, H, W] of the clip, the picture in front if it is given."""
         width, height = self._size
         clip = torch.zeros(1, count, 3, height, width, dtype=self._dtype, device=self._device)
         if picture is not None:
-            levels = torch.from_numpy(picture).to(self._device).permute(2, 0, 1).float()
+            levels = picture.to(self._device).permute(2, 0, 1).float()
             clip[0, 0] = levels / 127.5 - 1.0
         return clip
