@@ -17,10 +17,9 @@ from ...benchmarks.attack.attack import (
     measure,
 )
 from ...benchmarks.attack.attacks import ATTACKS
-from ...benchmarks.stream.server_process import ServerDied
 from ...models.registry import DEFAULT_MODEL
-from .bench_output import check_model, give, progress
-from .failure import EXIT_USAGE, Failure, as_failure
+from .bench_output import check_model, give, own_server, progress
+from .failure import EXIT_USAGE, Failure
 
 
 def attack(
@@ -40,11 +39,8 @@ def attack(
             known = ", ".join(names)
             raise Failure(f"there is no attack {name!r}; known: {known}", exit_code=EXIT_USAGE)
     plan = AttackBenchOptions(model, tuple(only or names), seconds)
-    with as_failure():
-        try:
-            report = measure(plan, progress())
-        except ServerDied as error:
-            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
+    with own_server():
+        report = measure(plan, progress())
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
 
