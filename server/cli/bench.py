@@ -77,12 +77,12 @@ def _show(report: StreamReport) -> None:
             f"{row.ttff_warm_s:.2f} s",
             f"{row.control_chunks_p95:.1f} chunks",
             f"{100 * row.overhead_ratio:.1f} %",
-            f"{row.rss_mb:.0f} MB",
+            f"{row.memory_mb:.0f} MB",
         )
     Console(highlight=False, width=100).print(table)
     if report.soak:
         console.print(
             f"soak {report.soak.minutes:g} min: memory "
-            f"{report.soak.rss_slope_mb_per_min:+.2f} MB/min, chunk time at the end "
+            f"{report.soak.memory_slope_mb_per_min:+.2f} MB/min, chunk time at the end "
             f"{report.soak.chunk_time_last_over_first:.2f} x that at the start"
         )

@@ -111,6 +111,7 @@ class Engine:
     def start(self) -> None:
         """Start the models' hosts and the loop that drives them."""
         loop = asyncio.get_running_loop()
+        self.metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
 
         def report(model: HostedModel, event: HostEvent) -> None:
             # The loop may close while the last chunk is made.
