@@ -22,7 +22,8 @@ class ServerConfig:
     """Settings of one server process.
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
-    are, `size` the width and height of their frames (None: their own); `threads` the CPU threads of
+    are, `size` the width and height of their frames (None: their own), `decoder` a file whose
+    decoder takes the place of their VAE's; `threads` the CPU threads of
     the model (None: its own choice); `stages` processes share the steps of one model (None: a
     thread runs it); `max_sessions` None means as many as are measured to fit. One client, which is
     an address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and
@@ -38,6 +39,7 @@ class ServerConfig:
     models: tuple[str, ...] = ("pocket",)
     weights: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    decoder: Path | None = None
     threads: int | None = None
     stages: int | None = None
     max_sessions: int | None = None

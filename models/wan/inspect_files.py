@@ -12,8 +12,9 @@ from .checkpoint import open_checkpoint
 from .config_file import is_wan_config
 from .loading import fitting_presets
 from .locate import FilesMissing, locate
-from .names import Renamed, student_name
+from .names import student_name
 from .presets.catalogue import presets
+from .tiny_decoder import is_tiny_decoder
 from .weight_files import BadCheckpoint, is_weight_file
 
 
@@ -45,7 +46,7 @@ def inspect_file(path: Path, config: Path | None) -> FoundFile:
     fits: tuple[str, ...] = ()
     wrong = None
     if kind == "student":
-        counts = fitting_presets(Renamed(weights, student_name), config)
+        counts = fitting_presets(weights, config)
         publishers = [p.name for p in presets().values() if _published_as(p.weights.path, path)]
         fitting = [name for name, count in counts.items() if not count]
         fits = tuple(sorted(fitting, key=lambda name: name not in publishers))
@@ -107,6 +108,8 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         return "adapter"
     if {"patch_embedding.weight", "head.modulation"} <= names:
         return "student"
+    if is_tiny_decoder(weights):
+        return "tiny decoder"
     if raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}:
         return "VAE"
     if raw & {"token_embedding.weight", "shared.weight"}:

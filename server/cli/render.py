@@ -25,6 +25,7 @@ from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
+    Decoder,
     Picture,
     Prompt,
     Scene,
@@ -54,6 +55,7 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -67,6 +69,7 @@ def render(
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            decoder=None if decoder is None else str(decoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

@@ -10,7 +10,7 @@ import pytest
 from rollcast.models.registry import load_model
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named
-from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.presets.text_prompt import EXAMPLES
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.text.embedding_bytes import to_bytes
 from rollcast.models.wan.text.encoder import TextEncoder
@@ -20,7 +20,9 @@ from ...tiny_checkpoints import write_checkpoint
 
 SIZE = (64, 32)
 """Width and height of the frames that a tiny model makes."""
-PROMPTS = ("a red fox", "a green sea", "snow in the street")
+CUT = "The scene transitions. a green dune"
+"""A prompt that opens a new shot, for a model that has them."""
+PROMPTS = ("a red fox", "a green sea", "snow in the street", CUT)
 
 FolderOf = Callable[[str], Path]
 ModelOf = Callable[[str], WanModel]
