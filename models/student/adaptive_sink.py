@@ -1,4 +1,4 @@
-"""A ring of frames whose sink is renewed where a stream no longer looks like it (StreamDiffusionV2).
+"""A ring of frames whose sink is renewed when the stream looks unlike it (StreamDiffusionV2).
 
 After arXiv 2511.07399 and its published code (Apache-2.0): a new frame that is unlike a sink frame
 takes that frame's place, any other the place of the window's oldest. What is alike each layer says
