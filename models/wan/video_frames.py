@@ -33,7 +33,7 @@ def spread(frames: Frames, count: int) -> Frames:
 
 
 def noise_share(frames: Tensor, before: float, base: float) -> float:
-    """The share of noise for frames [T, ...] of values -1 to 1, of which the first was given before.
+    """The share of noise for frames [T, ...], values -1 to 1, of which the first was given before.
 
     `before` is the share that those had, `base` that of a picture that stands still. The greatest
     step between two of the frames counts, by the root of its mean square (float32).
@@ -44,5 +44,5 @@ def noise_share(frames: Tensor, before: float, base: float) -> float:
 
 
 def told_timestep(share: float) -> float:
-    """The timestep that the student is told of a first step that begins with this share of noise."""
+    """What the student is told of time in a first step that begins with this share of noise."""
     return float(int(1000 * share) - BELOW)
