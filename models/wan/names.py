@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor
 
-from .layouts import own_name
+from .layouts import clean_expert_name, own_name
 from .weight_files import BadCheckpoint
 
 Rename = Callable[[str], str | None]
@@ -64,6 +64,18 @@ def unwrapped(name: str) -> str:
 def student_name(name: str) -> str | None:
     """Our name, which is Wan's, of a weight of a published student; None: it is not needed."""
     return own_name(unwrapped(name))
+
+
+def generator_name(name: str) -> str | None:
+    """`student_name` in a file of two models, of the one that generates; None for the other's."""
+    own = student_name(name)
+    return own if own is None or clean_expert_name(own) is None else None
+
+
+def writer_name(name: str) -> str | None:
+    """The same of the model for clean latents."""
+    own = student_name(name)
+    return None if own is None else clean_expert_name(own)
 
 
 def decoder_name(name: str, residual_blocks: int = 2) -> str | None:
