@@ -13,18 +13,9 @@ from ..student.causal_student import CausalStudent
 from ..student.config import StudentConfig
 from .checkpoint import open_checkpoint
 from .config_file import student_config
-from .decoder import WanDecoder, WanDecoderConfig
 from .locate import ModelFiles
 from .lora import LowRank
-from .names import (
-    Rename,
-    Renamed,
-    decoder_name,
-    generator_name,
-    student_name,
-    unwrapped,
-    writer_name,
-)
+from .names import Rename, Renamed, generator_name, student_name, writer_name
 from .presets.catalogue import presets
 from .presets.preset import Preset
 from .weight_files import BadCheckpoint
@@ -102,44 +93,3 @@ def _advice(counts: Mapping[str, int]) -> str:
         return f"It would fit {' and '.join(fitting)}"
     name, count = next(iter(counts.items()))
     return f"No preset fits; the nearest is {name}, with {count} wrong names"
-
-
-def load_decoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanDecoder:
-    """The decoder of a VAE's file, as Wan or diffusers publish it; its size follows from the file.
-
-    Raises BadCheckpoint for a file that holds no such decoder.
-    """
-    weights = decoder_weights(path)
-    try:
-        with torch.device("meta"):
-            decoder = WanDecoder(decoder_config(weights))
-        return fill(decoder, weights, device=device, dtype=dtype)
-    except (KeyError, WeightsDoNotFit) as error:
-        raise BadCheckpoint(f"{path} holds no decoder of Wan 2.1: {error}") from error
-
-
-def decoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a VAE's decoder under our names."""
-    published = open_checkpoint(path)
-    # diffusers numbers the residuals of each level
-    start = "decoder.up_blocks.0.resnets."
-    numbers = [int(name.split(".")[4]) for name in map(unwrapped, published) if start in name]
-    blocks = max(numbers, default=2)
-    return Renamed(published, lambda name: decoder_name(name, blocks))
-
-
-def decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
-    """The shape of a decoder with these weights. Raises KeyError if they are none."""
-    dim = weights["decoder.head.2.weight"].shape[1]
-    prefix = "decoder.upsamples"
-    places = sorted({int(name.split(".")[2]) for name in weights if name.startswith(prefix)})
-    larger = [place for place in places if f"{prefix}.{place}.resample.1.weight" in weights]
-    last_of_levels = [place - 1 for place in larger] + places[-1:]
-    widths = [weights[f"{prefix}.{place}.residual.6.weight"].shape[0] for place in last_of_levels]
-    return WanDecoderConfig(
-        dim=dim,
-        latent_channels=weights["decoder.conv1.weight"].shape[1],
-        multipliers=tuple(width // dim for width in reversed(widths)),
-        residual_blocks=last_of_levels[0],
-        doubles_time=tuple(f"{prefix}.{place}.time_conv.weight" in weights for place in larger),
-    )

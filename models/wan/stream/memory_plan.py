@@ -15,9 +15,10 @@ from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
 from ...student.config import StudentConfig
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, WanDecoderConfig, published_scale
+from ..decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
 from ..loading import empty_student
 from ..locate import ModelFiles
+from ..presets.latent_space import WAN22
 from ..presets.preset import Preset
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
@@ -101,8 +102,9 @@ def plan_memory(
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
+    published = WAN22_DECODER if preset.latents == WAN22 else WanDecoderConfig()
     with device:
-        decodes = WanDecoder(decoder).eval().to(dtype)
+        decodes = WanDecoder(decoder or published).eval().to(dtype)
     rows, columns = preset.latent_size(size)
     parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
     kinds = conditioners(parts)
@@ -227,10 +229,10 @@ def _decoding(decoder: WanDecoder, latents: Tensor) -> tuple[int, dict[str, Tens
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        decoder(published_scale(latents), memory)
+        decoder.decode(latents, memory)
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
-        to_levels(decoder(published_scale(latents), memory))
+        to_levels(decoder.decode(latents, memory))
     return live.peak - before, memory
 
 

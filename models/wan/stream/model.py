@@ -16,7 +16,7 @@ from ...contract import Chunk, Controls, StreamRequest
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, published_scale
+from ..decoder import WanDecoder
 from ..presets.preset import Preset
 from .conditioning.conditioner import ChunkPlace
 from .plan_parts import parts_of, planned
@@ -114,8 +114,8 @@ class WanModel:
         given = self._calls.given(plan)
         if given is not None:
             latents = torch.cat((given.to(latents), latents), dim=1)
-        scaled = published_scale(latents.to(weight.device, weight.dtype))
-        pictures = to_levels(self._decoder(scaled, state.memory))[0].cpu().numpy()
+        latents = latents.to(weight.device, weight.dtype)
+        pictures = to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
         parts, chunk = parts_of(plan), Chunk(plan.index, pictures, np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from ..loading import load_decoder, load_preset_students
+from ..loading import load_preset_students
 from ..locate import locate
 from ..presets.catalogue import preset_named
 from ..text.preset_reader import text_reader
+from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from ..config_file import student_config
-from ..loading import decoder_config, decoder_weights
 from ..locate import FilesMissing, locate
 from ..presets.preset import Preset
+from ..vae_files import decoder_config, decoder_weights
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 

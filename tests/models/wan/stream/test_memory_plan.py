@@ -13,13 +13,14 @@ from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.registry import load_model
 from rollcast.models.staged_model import Row
 from rollcast.models.wan.config_file import student_config
-from rollcast.models.wan.loading import decoder_config, decoder_weights, empty_student
+from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory, smaller_size
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.vae_files import decoder_config, decoder_weights
 
 from ..conftest import PROMPTS, FolderOf
 
