@@ -1,4 +1,4 @@
-"""Golden cases of StreamDiffusionV2: video that is redrawn, a cache a step with an adaptive sink."""
+"""Golden cases of StreamDiffusionV2: redrawn video, a cache a step, an adaptive sink."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Live video that is redrawn: frames in, and in every chunk what they leave under motion's noise."""
+"""Live video that is redrawn: what is left of it under noise is what a chunk begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
