@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...presets.conditioning import Conditioning
+from ...presets.live_video import LiveVideo
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
 from .text import TextConditioner
+from .video import VideoConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
+    LiveVideo: VideoConditioner,
     TextPrompt: TextConditioner,
 }
 
