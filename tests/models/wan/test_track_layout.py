@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.wan.config_file import student_config
+from rollcast.models.wan.config_file import student_config, track_identities
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import FilesMissing, locate
 from rollcast.models.wan.names import Renamed, student_name
@@ -116,6 +116,7 @@ def test_its_configuration_says_what_it_has(tmp_path: Path) -> None:
     file.write_text(json.dumps(given))
     wanted = replace(PRESET.student, track_channels=128, track_bias=False, track_features=8)
     made = student_config(PRESET, file)
+    assert track_identities(file) == 100_000 and track_identities(None) is None
     assert made == wanted and made.stem_channels == 44 and made.in_channels == 16
 
 

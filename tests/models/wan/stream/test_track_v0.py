@@ -34,11 +34,13 @@ from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.image_condition import image_channels
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.stream.conditioning.image_to_video import ImageConditioner, ImageState
+from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.wan.track_map import first_maps, nearest_cell_track_map
 
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from .test_memory_plan import loaded, planned
 
 NAME = "track-v0"
 PAN = CameraMotion((0.4, 0.0, 0.0))
@@ -300,6 +302,19 @@ def test_two_streams_in_a_batch_do_not_see_each_other(model_of: ModelOf) -> None
     assert np.array_equal(beside, dragging)
     alone = frames(run(model_of(NAME), LOG)).astype(int)
     assert np.abs(beside - alone).max() <= 1
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_plan_is_what_lives_at_once(sessions: int, folder_of: FolderOf) -> None:
+    """Within 5%, while the encoder still remembers every stream's picture."""
+    folder, live = folder_of(NAME), LiveBytes()
+    with live:
+        model = loaded(NAME, folder, sessions)
+        states = [started(model, k) for k in range(sessions)]
+        for controls in LOG[:4]:
+            for state in states:
+                model.step(state, controls)
+    assert live.peak == pytest.approx(planned(NAME, folder).total(sessions), rel=0.05)
 
 
 def pipeline_of(folder_of: FolderOf, stages: int, **more: Any) -> Pipeline:
