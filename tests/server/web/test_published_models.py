@@ -5,14 +5,17 @@ Their files are tiny random ones in the published formats.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rollcast.client import Frame, Stream, connect
 from rollcast.models.contract import Controls, Model, StreamRequest
+from rollcast.models.picture import fitted
 from rollcast.models.registry import load_model
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import build_hosts
@@ -83,9 +86,49 @@ async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
     assert distance(last, wanted) < distance(last, unswitched)
 
 
-def made(model: Model, seed: int, log: list[Controls]) -> np.ndarray:
-    """The frames of a stream that is begun with the first prompt."""
-    state = model.start(StreamRequest(seed=seed, prompt=FIRST))
+def image(seed: int) -> bytes:
+    """A PNG of coloured squares, larger than the frames and of another shape."""
+    colours = np.random.default_rng(seed).integers(0, 255, (3, 5, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).resize((160, 96), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["causal-forcing-framewise", "sgf-plus", "longlive-2"])
+async def test_an_image_starts_a_stream_and_another_one_starts_it_anew(
+    name: str, folder_of: Callable[[str], Path]
+) -> None:
+    """Before the first chunk, as a chunk of its own, and within the first chunk."""
+    folder = str(folder_of(name))
+    config = ServerConfig(models=(name,), weights=(folder,), size=SIZE, threads=1)
+    async with running(hosts=build_hosts(config), models=(name,), wait_ready=False) as server:
+        await until(lambda: server.engine.health == "ready", START_S)
+        async with connect(
+            server.http,
+            prompt=FIRST,
+            seed=4,
+            image=image(1),
+            codecs=("jpeg",),
+            pace="reader",
+            answer_timeout_s=60,
+        ) as stream:
+            shown = await watch(stream, 4)
+            applied = await stream.image(image(2))
+            shown |= await watch(stream, max(shown) + 40)
+    model = load_model(name, threads=1, weights=[folder], size=SIZE)
+    # what the server hands on: the image cut to the size of the frames
+    first, second = (fitted(image(seed), *SIZE) for seed in (1, 2))
+    log = [Controls(image=second if k == applied.chunk else None) for k in range(40)]
+    wanted = made(model, 4, log, first)
+    plain = [Controls()] * len(log)
+    assert len(shown) > 5 and max(shown) < len(wanted)
+    assert distance(shown, wanted) < distance(shown, made(model, 4, log))
+    assert distance(shown, wanted) < distance(shown, made(model, 4, plain, first))
+
+
+def made(model: Model, seed: int, log: list[Controls], start: bytes | None = None) -> np.ndarray:
+    """The frames of a stream that is begun with the first prompt, and from an image."""
+    state = model.start(StreamRequest(seed=seed, prompt=FIRST, image=start))
     return np.concatenate([model.step(state, controls).frames for controls in log])
 
 

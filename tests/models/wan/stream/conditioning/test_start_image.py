@@ -20,8 +20,13 @@ from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
+from rollcast.models.wan.config_file import student_config
+from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.start_image import StartImage
+from rollcast.models.wan.stream.conditioning.conditioner import Parts
+from rollcast.models.wan.stream.conditioning.start_image import StartImageConditioner
+from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.model import WanModel
 
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
@@ -180,6 +185,33 @@ def test_stages_make_the_same_frames_bit_for_bit(
         pipeline.stop()
     torch.set_num_threads(1)
     assert np.array_equal(frames(made), frames(run(model_of(name), log, file(1))))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: FolderOf) -> None:
+    """On `meta` for the plan, and really: to the byte but for the image itself."""
+    preset = preset_named(name)
+    files = locate(preset, [str(folder_of(name))])
+    student = student_config(preset, files.config)
+    lived: list[int] = []
+    for device in ("meta", "cpu"):
+        parts = Parts(
+            preset=preset,
+            student=student,
+            size=SIZE,
+            device=torch.device(device),
+            dtype=torch.float32,
+            files=files,
+        )
+        conditioner = StartImageConditioner(stated(name), parts)
+        live = LiveBytes(conditioner.weights())
+        with live, torch.inference_mode():
+            if device == "cpu":
+                conditioner.start(StreamRequest(image=file(1)))
+            else:
+                conditioner.rehearse(None)  # type: ignore[arg-type]
+        lived.append(live.peak)
+    assert lived[1] == pytest.approx(lived[0], rel=0.02)
 
 
 def test_what_cannot_be_read_is_refused(model_of: ModelOf) -> None:
