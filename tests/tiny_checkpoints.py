@@ -23,6 +23,7 @@ from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
 from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
+from rollcast.models.wan.encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.latent_space import WAN21, LatentSpace
 from rollcast.models.wan.presets.preset import Preset
@@ -40,6 +41,8 @@ DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
 DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 
 
@@ -147,10 +150,15 @@ def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
     return filled(WanDecoder(DECODER if latents == WAN21 else DECODER_22), 0.2)
 
 
+def tiny_vae_encoder(latents: LatentSpace = WAN21) -> WanEncoder:
+    """A random encoder of such latents."""
+    torch.manual_seed(4)
+    return filled(WanEncoder(ENCODER if latents == WAN21 else ENCODER_22), 0.2)
+
+
 def tiny_vae(latents: LatentSpace = WAN21) -> dict[str, Tensor]:
-    """A VAE's weights by Wan's names; of the encoder there is a token part, which nobody reads."""
-    encoder = {"encoder.conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv1.bias": torch.zeros(32)}
-    return tiny_decoder(latents).state_dict() | encoder
+    """A VAE's weights by Wan's names."""
+    return tiny_decoder(latents).state_dict() | tiny_vae_encoder(latents).state_dict()
 
 
 def tiny_encoder() -> UMT5EncoderModel:
@@ -252,16 +260,20 @@ def diffusers_vae_name(name: str) -> str:
         "decoder.head.0.": "decoder.norm_out.",
         "decoder.head.2.": "decoder.conv_out.",
         "encoder.conv1.": "encoder.conv_in.",
+        "encoder.head.0.": "encoder.norm_out.",
+        "encoder.head.2.": "encoder.conv_out.",
         "conv1.": "quant_conv.",
         "conv2.": "post_quant_conv.",
     }
     for ours, theirs in plain.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
-    _, part, number, rest = name.split(".", 3)
+    half, part, number, rest = name.split(".", 3)
     if part == "middle":
         kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
-        return f"decoder.mid_block.{kind}.{inside(rest)}"
+        return f"{half}.mid_block.{kind}.{inside(rest)}"
+    if part == "downsamples":
+        return f"encoder.down_blocks.{number}.{inside(rest)}"
     level, place = divmod(int(number), DECODER.residual_blocks + 2)
     kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"
     return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"
