@@ -67,7 +67,9 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
     """Latents of the whole stream by the loop that golden cases hold, [1, F, C, h, w]."""
     preset, recipe, calls = model._preset, model._preset.recipe, model._calls
     how = stated(preset.name)
-    encoder = model._conditioners["start_image"]._encoder
+    conditioner = model._conditioners["start_image"]
+    assert isinstance(conditioner, StartImageConditioner)
+    encoder = conditioner._encoder
     levels = torch.tensor(fitted_pixels(image, *SIZE)).permute(2, 0, 1).float()
     clip = (levels / 127.5 - 1).expand(1, 4 * how.latents - 3, -1, -1, -1)
     start = encoder.encode(clip, {})
@@ -189,7 +191,7 @@ def test_stages_make_the_same_frames_bit_for_bit(
 
 @pytest.mark.parametrize("name", KINDS)
 def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: FolderOf) -> None:
-    """On `meta` for the plan, and really: to the byte but for the image itself."""
+    """On `meta` for the plan, and really, but for the image as it was read."""
     preset = preset_named(name)
     files = locate(preset, [str(folder_of(name))])
     student = student_config(preset, files.config)
@@ -211,7 +213,7 @@ def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: Fol
             else:
                 conditioner.rehearse(None)  # type: ignore[arg-type]
         lived.append(live.peak)
-    assert lived[1] == pytest.approx(lived[0], rel=0.02)
+    assert lived[1] == pytest.approx(lived[0], rel=0.05)
 
 
 def test_what_cannot_be_read_is_refused(model_of: ModelOf) -> None:
