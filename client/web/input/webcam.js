@@ -42,7 +42,7 @@ export class WebcamError extends Error {
 /** What stands in the way before the user is even asked. @returns {WebcamProblem | null} */
 export function webcamObstacle() {
   if (!globalThis.isSecureContext) return "insecure";
-  return navigator.mediaDevices?.getUserMedia ? null : "unsupported";
+  return typeof navigator.mediaDevices?.getUserMedia === "function" ? null : "unsupported";
 }
 
 export class Webcam {

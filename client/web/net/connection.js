@@ -41,9 +41,9 @@ export class Connection {
   /**
    * @param {ConnectionEnv} env
    * @param {ConnectionHandlers} handlers
-   * @param {{codecs: Codec[], sound: SoundCodecs, token: string | null, wish?: SessionWish}} options
+   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish}} options
    */
-  constructor(env, handlers, { codecs, sound, token, wish = {} }) {
+  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {} }) {
     this._env = env;
     this._handlers = handlers;
     this._codecs = codecs;
@@ -153,16 +153,17 @@ export class Connection {
 
   _sayHello() {
     const token = this._token === null ? {} : { token: this._token };
+    const sound = this._sound.take[0] === "pcm" ? {} : { audio_codecs: this._sound.take };
     this._socket?.say({
-      type: "hello", versions: [VERSION], client: this._env.clientName, codecs: this._codecs, audio: true,
-      audio_codecs: this._sound.take, ...token,
+      type: "hello", versions: [VERSION], client: this._env.clientName, codecs: this._codecs, audio: true, ...sound, ...token,
     });
   }
 
   _openSession() {
     const saved = this._env.store.load();
     this.voiceCodec = saved === null ? this._sound.send : (saved.voiceCodec ?? "pcm");
-    this._socket?.say(saved === null ? { type: "session.create", audio_codec: this.voiceCodec, ...this.wish } : {
+    const voice = this.voiceCodec === "pcm" ? {} : { audio_codec: this.voiceCodec };
+    this._socket?.say(saved === null ? { type: "session.create", ...voice, ...this.wish } : {
       type: "session.resume", session_id: saved.sessionId, resume_token: saved.resumeToken, last_seq: saved.lastSeq,
     });
   }
@@ -195,8 +196,8 @@ export class Connection {
   /** @param {SessionReady} ready */
   _ready(ready) {
     const lastSeq = ready.resumed ? (this._env.store.load()?.lastSeq ?? -1) : -1;
-    const saved = { sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, voiceCodec: this.voiceCodec };
-    this._env.store.save(saved);
+    const voice = this.voiceCodec === "pcm" ? {} : { voiceCodec: this.voiceCodec };
+    this._env.store.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, ...voice });
     this._liveSinceMs = this._env.nowMs();
     this._setState({ phase: "live", ...NO_REASON });
     this._handlers.onReady(ready);
