@@ -18,6 +18,7 @@ from rollcast.client import Frame, Stream, connect
 from rollcast.models.contract import Controls, Model, StreamRequest
 from rollcast.models.picture import fitted
 from rollcast.models.registry import load_model
+from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import build_hosts
 
@@ -59,31 +60,42 @@ async def watch(stream: Stream, last_seq: int) -> dict[int, np.ndarray]:
     return seen
 
 
-@pytest.mark.parametrize("name", ["self-forcing", "reward-forcing", "longlive"])
+SERVED = {
+    "self-forcing": 0,
+    "reward-forcing": 0,
+    "longlive": 0,
+    "sgf-plus": 0,
+    "rolling-forcing": 4,
+    "longlive-2": 0,
+}
+"""How many chunks later than it was obeyed a prompt is looked for: a joint window is slower."""
+
+
+@pytest.mark.parametrize("name", SERVED)
 async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
     """What the client is shown is what the model makes of the same log, chunk by chunk."""
-    folder = str(folder_of(name))
+    folder, info = str(folder_of(name)), preset_named(name).info(SIZE)
+    usual, first = info.chunk_frames, info.first_chunk_frames or info.chunk_frames
     config = ServerConfig(models=(name,), weights=(folder,), size=SIZE, threads=1)
     async with running(hosts=build_hosts(config), models=(name,), wait_ready=False) as server:
         await until(lambda: server.engine.health == "ready", START_S)
         async with connect(
             server.http, prompt=FIRST, seed=4, codecs=("jpeg",), pace="reader", answer_timeout_s=60
         ) as stream:
-            shown = await watch(stream, 8)
+            shown = await watch(stream, first - 1)
             applied = await stream.prompt(SECOND)
-            shown |= await watch(stream, 12 * (applied.chunk + 1) - 4)
+            chunks = applied.chunk + 1 + SERVED[name]
+            shown |= await watch(stream, first + usual * (chunks - 1) - 1)
     model = load_model(name, threads=1, weights=[folder], size=SIZE)
-    switch = [
-        Controls(prompt=SECOND if k == applied.chunk else None) for k in range(applied.chunk + 1)
-    ]
+    switch = [Controls(prompt=SECOND if k == applied.chunk else None) for k in range(chunks)]
     wanted = made(model, 4, switch)
     assert set(shown) <= set(range(len(wanted))) and len(shown) > 9
     # a jpeg is nearer to its own picture than to that of another seed, or without the new prompt
     assert distance(shown, wanted) < distance(shown, made(model, 5, switch))
     unswitched = made(model, 4, [Controls()] * len(switch))
-    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - 12}
+    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - usual}
     assert distance(last, wanted) < distance(last, unswitched)
 
 
