@@ -41,7 +41,7 @@ class StartImageConditioner(Conditioner[StartImageState]):
         self._stated = stated
         self._size = parts.size
         self._frames = parts.preset.latents.frames
-        self._encoder = _encoder(parts)
+        self._encoder = vae_encoder(parts)
 
     def start(self, request: StreamRequest) -> StartImageState:
         """From the request's image, if there is one."""
@@ -110,7 +110,7 @@ class StartImageConditioner(Conditioner[StartImageState]):
         return torch.cat(made, dim=1)
 
 
-def _encoder(parts: Parts) -> WanEncoder:
+def vae_encoder(parts: Parts) -> WanEncoder:
     """The encoder of the preset's VAE; on `meta` without weights."""
     files, latents = parts.files, parts.preset.latents
     if parts.device.type != "meta":
