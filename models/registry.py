@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .contract import Model, StreamRequest
+from .plugins import LoadOptions, Plugin, plugins, unusable
 from .wan.locate import locate
 from .wan.presets.catalogue import presets
 from .wan.text.preset_reader import text_reader
@@ -23,12 +24,23 @@ MODEL_FACTORY = f"{__name__}:load_model"
 
 def model_names() -> dict[str, str]:
     """Name and one-line description of every model."""
-    return _OWN | {name: preset.about for name, preset in presets().items()}
+    others = {name: plugin.about for name, plugin in foreign_models().items()}
+    return _known() | others
 
 
 def own_models() -> tuple[str, ...]:
     """The models that need no files from elsewhere."""
     return tuple(_OWN)
+
+
+def foreign_models() -> dict[str, Plugin]:
+    """The models that other distributions bring."""
+    return plugins(_known())
+
+
+def left_out() -> list[str]:
+    """A line on each model of another distribution that cannot be named."""
+    return unusable(_known())
 
 
 def load_model(
@@ -43,15 +55,22 @@ def load_model(
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once.
+    frames of `size` (width, height) pixels and has room for so many streams at once. One of another
+    distribution is told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
-    are missing.
+    are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
     """
     if name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
     if name in presets():
         return _published(name, threads, weights, size, sessions)
+    if name not in _OWN:
+        width_height = None if size is None else (size[0], size[1])
+        options = LoadOptions(
+            threads=threads, weights=tuple(weights), size=width_height, sessions=sessions
+        )
+        return foreign_models()[name].load(options)
     if weights or size:
         raise ValueError(f"{name} comes with its weights and size: give neither weights nor size")
     return _pocket(threads) if name == "pocket" else _test_pattern()
@@ -70,7 +89,14 @@ def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
 
 def preload(name: str) -> tuple[str, ...]:
     """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
-    return () if name == "test-pattern" else ("rollcast.models.pipeline.stage",)
+    # what a stranger's model imports is for its own process
+    brings_torch = name != "test-pattern" and name in _known()
+    return ("rollcast.models.pipeline.stage",) if brings_torch else ()
+
+
+def _known() -> dict[str, str]:
+    """The models that are not another distribution's."""
+    return _OWN | {name: preset.about for name, preset in presets().items()}
 
 
 # imports are inside: the test pattern must not cost a torch import

@@ -31,9 +31,12 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
-    from ...models.registry import own_models
+    from ...models.registry import foreign_models, own_models
 
     with as_failure():
+        if name in foreign_models():
+            whose = foreign_models()[name].distribution
+            raise Failure(f"what {name} needs is known to {whose} alone", exit_code=EXIT_USAGE)
         if name in own_models():
             raise Failure(f"{name} needs no planning: it runs anywhere", exit_code=EXIT_USAGE)
         report = plan_report(

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from ...models.registry import own_models
+from ...models.registry import foreign_models, own_models
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure
 
@@ -14,7 +14,8 @@ from .failure import EXIT_USAGE, Failure
 def check_room(config: ServerConfig) -> None:
     """Raise Failure with the figures of `rollcast models plan` if a model of `config` does not fit.
 
-    The plan is made by a process of its own: the server's has no torch.
+    The plan is made by a process of its own: the server's has no torch. Of models of other
+    distributions nobody knows what they need.
     """
     if (config.weights or config.size) and set(config.models) <= set(own_models()):
         raise Failure(
@@ -23,7 +24,7 @@ def check_room(config: ServerConfig) -> None:
             exit_code=EXIT_USAGE,
         )
     for name in config.models:
-        if name in own_models():
+        if name in own_models() or name in foreign_models():
             continue
         arguments = ["models", "plan", name, "--json", "--sessions", str(config.max_sessions or 1)]
         for place in config.weights:
