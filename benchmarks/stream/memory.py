@@ -24,12 +24,22 @@ def family_mb(pid: int) -> float:
 
     What processes share, such as the code of libraries, counts for each of them.
     """
+    return sum(_resident(pid).values()) * 1024 / 1e6
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started."""
+    return list(_resident(pid))
+
+
+def _resident(pid: int) -> dict[int, int]:
+    """Resident memory, in KiB, of a process and all that it started."""
     listing = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, check=True)
     rows = [tuple(map(int, line.split())) for line in listing.stdout.decode().splitlines()]
     family = {pid}
     while more := {child for child, parent, _ in rows if parent in family} - family:
         family |= more
-    return sum(rss for member, _, rss in rows if member in family) * 1024 / 1e6
+    return {member: rss for member, _, rss in rows if member in family}
 
 
 def slope_per_min(at_s: Sequence[float], values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -36,7 +37,11 @@ class ServerProcess:
         max_sessions: int,
         threads: int | None = None,
         token: str | None = None,
+        options: Sequence[str] = (),
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        """`options` are further ones of `rollcast serve`."""
+        self._start_timeout_s = start_timeout_s
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
@@ -44,6 +49,7 @@ class ServerProcess:
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
         command += ["--max-sessions", str(max_sessions)]
         command += ["--threads", str(threads)] if threads else []
+        command += options
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             command,
@@ -79,8 +85,8 @@ class ServerProcess:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-            if time.monotonic() - self.started_s > START_TIMEOUT_S:
-                raise ServerDied(f"the server was not ready in {START_TIMEOUT_S:.0f} s")
+            if time.monotonic() - self.started_s > self._start_timeout_s:
+                raise ServerDied(f"the server was not ready in {self._start_timeout_s:.0f} s")
 
     def check(self) -> None:
         """Raise ServerDied when the process has ended."""
@@ -95,6 +101,11 @@ class ServerProcess:
         self.check()
         with _DIRECT.open(f"{self.url}/metrics", timeout=5) as reply:
             return parse(reply.read().decode())
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def log_lines(self) -> int:
         """How many lines the server has written."""

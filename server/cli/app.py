@@ -22,6 +22,7 @@ from .protocol import protocol
 from .record import record
 from .render import render
 from .serve import serve
+from .try_model import try_model
 
 app = typer.Typer(
     name="rollcast",
@@ -37,6 +38,7 @@ app.command()(record)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.add_typer(models, name="models")
+app.command("try")(try_model)
 app.command()(parity)
 app.command()(protocol)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 from ...models.registry import foreign_models, own_models
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure
 
 
-def check_room(config: ServerConfig) -> None:
-    """Raise Failure with the figures of `rollcast models plan` if a model of `config` does not fit.
+def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
+    """The figures of `rollcast models plan` for each model of `config` that has some.
 
-    The plan is made by a process of its own: the server's has no torch. Of models of other
-    distributions nobody knows what they need.
+    Raises Failure with them if one does not fit. The plan is made by a process of its own: the
+    server's has no torch. Of models of other distributions nobody knows what they need.
     """
     if (config.weights or config.size) and set(config.models) <= set(own_models()):
         raise Failure(
@@ -23,6 +24,7 @@ def check_room(config: ServerConfig) -> None:
             hint="Leave --weights and --size away, or name another --model.",
             exit_code=EXIT_USAGE,
         )
+    plans: dict[str, dict[str, Any]] = {}
     for name in config.models:
         if name in own_models() or name in foreign_models():
             continue
@@ -43,3 +45,5 @@ def check_room(config: ServerConfig) -> None:
         report = json.loads(done.stdout)
         if report["fits"] is False:
             raise Failure(report["message"], hint=report["hint"], exit_code=EXIT_USAGE)
+        plans[name] = report
+    return plans

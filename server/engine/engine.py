@@ -437,6 +437,8 @@ class Engine:
             model.step_s.add(step_s)
         self.metrics.stage_s.labels("step").observe(step_s)
         self.metrics.latency_s.observe(event.latency_s)
+        for span in event.spans:
+            self.metrics.work_s.labels(span.name).observe(span.end_s - span.begin_s)
         self.metrics.chunks.inc()
         stream = self.streams.get(event.stream)
         if stream is None:
