@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from .memory import family_mb
+from .memory import family_files, family_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -111,9 +111,13 @@ class ServerProcess:
         """How many lines the server has written."""
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).count(b"\n")
 
-    def rss_mb(self) -> float:
-        """Resident memory of the server in megabytes (1e6 bytes)."""
+    def memory_mb(self) -> float:
+        """Memory of the server and its processes in megabytes (1e6 bytes)."""
         return family_mb(self._process.pid)
+
+    def files(self) -> int:
+        """Open files of the server and its processes."""
+        return family_files(self._process.pid)
 
 
 def _free_port() -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import threading
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..stream.memory import family
+from ..stream.memory import family_mb
 
 EVERY_S = 0.25
 
@@ -17,7 +16,7 @@ EVERY_S = 0.25
 class MemoryWatch:
     """A context manager: looks at a process and all that it starts every quarter of a second.
 
-    `host_peak` is in bytes: each page counts once, however many of them share it, and pages of
+    `host_peak` is in bytes: what they share counts once (`stream.memory.family_mb`), and pages of
     files that are mapped count while they are in memory. `device_peak` is how much more of all
     GPUs was in use than at the start, by whomever; None where `nvidia-smi` finds no GPU.
     """
@@ -45,21 +44,12 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while True:
-            self.host_peak = max(self.host_peak, sum(map(host_bytes, family(self._pid))))
+            self.host_peak = max(self.host_peak, round(1e6 * family_mb(self._pid)))
             now = None if self._at_start is None else device_bytes()
             if now is not None and self._at_start is not None:
                 self.device_peak = max(self.device_peak or 0, now - self._at_start)
             if self._ended.wait(EVERY_S):
                 return
-
-
-def host_bytes(pid: int) -> int:
-    """A process's share of the memory in use (Linux: its Pss); 0 for one that is gone."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def device_bytes() -> int | None:
