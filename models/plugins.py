@@ -27,7 +27,8 @@ class LoadOptions:
 
     `threads` is how many CPU threads it may compute with, None: its own choice. `weights` are
     files, folders or `owner/name`, `size` the width and height of frames in pixels, `sessions` how
-    many streams there should be room for. A model raises ValueError for what it has no use for,
+    many streams there should be room for; `dtype` is bf16, fp16 or fp32, `quantize` fp8 or int8. A
+    model raises ValueError for what it has no use for,
     and FileNotFoundError for files that are missing.
     """
 
@@ -35,6 +36,8 @@ class LoadOptions:
     weights: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     sessions: int = 1
+    dtype: str | None = None
+    quantize: str | None = None
 
 
 class PluginFailed(ValueError):

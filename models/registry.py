@@ -50,13 +50,15 @@ def load_model(
     weights: Sequence[str] = (),
     size: Sequence[int] | None = None,
     sessions: int = 1,
+    dtype: str | None = None,
+    quantize: str | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once. One of another
-    distribution is told all of this.
+    frames of `size` (width, height) pixels and has room for so many streams at once; `dtype` and
+    `quantize` are those of `wan.number_types`. One of another distribution is told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
@@ -64,15 +66,24 @@ def load_model(
     if name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
     if name in presets():
-        return _published(name, threads, weights, size, sessions)
+        if threads is not None:
+            _use_threads(threads)
+        return _published(name, weights, size, sessions, dtype, quantize)
     if name not in _OWN:
         width_height = None if size is None else (size[0], size[1])
         options = LoadOptions(
-            threads=threads, weights=tuple(weights), size=width_height, sessions=sessions
+            threads=threads,
+            weights=tuple(weights),
+            size=width_height,
+            sessions=sessions,
+            dtype=dtype,
+            quantize=quantize,
         )
         return foreign_models()[name].load(options)
-    if weights or size:
-        raise ValueError(f"{name} comes with its weights and size: give neither weights nor size")
+    if weights or size or dtype or quantize:
+        raise ValueError(
+            f"{name} comes with its weights, size and types: give no weights, size, dtype, quantize"
+        )
     return _pocket(threads) if name == "pocket" else _test_pattern()
 
 
@@ -103,14 +114,12 @@ def _known() -> dict[str, str]:
 
 
 def _pocket(threads: int | None) -> Model[Any]:
-    import torch
-
     from .contract import Controls
     from .cpu_threads import choose_threads
     from .pocket.model import PocketModel
 
     if threads is not None:
-        torch.set_num_threads(threads)
+        _use_threads(threads)
     model = PocketModel()
     if threads is None:
         state = model.start(StreamRequest(seed=0))
@@ -126,16 +135,21 @@ def _test_pattern() -> Model[Any]:
 
 def _published(
     name: str,
-    threads: int | None,
     weights: Sequence[str],
     size: Sequence[int] | None,
     sessions: int,
+    dtype: str | None,
+    quantize: str | None,
 ) -> Model[Any]:
-    import torch
-
     from .wan.stream.open_model import open_model
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     width_height = None if size is None else (size[0], size[1])
-    return open_model(name, weights, size=width_height, sessions=sessions)
+    return open_model(
+        name, weights, size=width_height, sessions=sessions, dtype=dtype, quantize=quantize
+    )
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

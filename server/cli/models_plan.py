@@ -12,6 +12,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
+from .options import DType, Quantize
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -28,6 +29,8 @@ def plan(
     weights: Annotated[
         list[str] | None, typer.Option(help="Where its files are, if they are there already.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
@@ -45,6 +48,8 @@ def plan(
             sessions=sessions,
             memory=None if device_memory is None else parse_bytes(device_memory),
             places=weights or [],
+            dtype=dtype,
+            quantize=quantize,
         )
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -61,6 +66,8 @@ def plan_report(
     sessions: int,
     memory: int | None,
     places: list[str],
+    dtype: str | None = None,
+    quantize: str | None = None,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
@@ -73,7 +80,7 @@ def plan_report(
 
     preset = preset_named(name)
     machine = Machine.here() if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size)
+    planned = plan_on(preset, machine, places, size, dtype=dtype, quantize=quantize)
     total = planned.total(sessions)
     report: dict[str, Any] = {
         "model": name,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 
 MAX_SECONDS = 86_400.0
@@ -56,6 +57,14 @@ SecondsOrSpeech = Annotated[
         callback=_finite,
         help="Length; by default that of the speech, else 10.",
     ),
+]
+DType = Annotated[
+    DTypeName | None,
+    typer.Option(help="Type of a published model's numbers; by default bf16 on a GPU, else fp32."),
+]
+Quantize = Annotated[
+    Quantization | None,
+    typer.Option(help="Keep the matrices of its blocks in 8 bits; needs rollcast[quantize]."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
 SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]

@@ -25,8 +25,10 @@ from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
+    DType,
     Picture,
     Prompt,
+    Quantize,
     Scene,
     SecondsOrSpeech,
     Seed,
@@ -54,6 +56,8 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -67,6 +71,8 @@ def render(
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            dtype=dtype,
+            quantize=quantize,
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from ...models.registry import foreign_models, own_models
+from ...models.wan.type_names import INSTALL, can_quantise
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure
 
@@ -18,11 +19,16 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     Raises Failure with them if one does not fit. The plan is made by a process of its own: the
     server's has no torch. Of models of other distributions nobody knows what they need.
     """
-    if (config.weights or config.size) and set(config.models) <= set(own_models()):
+    asked = config.weights or config.size or config.dtype or config.quantize
+    if asked and set(config.models) <= set(own_models()):
         raise Failure(
-            f"{', '.join(config.models)} comes with its weights and size",
-            hint="Leave --weights and --size away, or name another --model.",
+            f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
+            hint="Leave --weights, --size, --dtype and --quantize away, or name another --model.",
             exit_code=EXIT_USAGE,
+        )
+    if config.quantize and not can_quantise():
+        raise Failure(
+            "--quantize needs torchao, which is not installed", hint=INSTALL, exit_code=EXIT_USAGE
         )
     plans: dict[str, dict[str, Any]] = {}
     for name in config.models:
@@ -33,6 +39,9 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
             arguments += ["--weights", place]
         if config.size is not None:
             arguments += ["--size", f"{config.size[0]}x{config.size[1]}"]
+        for option in ("dtype", "quantize"):
+            if getattr(config, option) is not None:
+                arguments += [f"--{option}", getattr(config, option)]
         done = subprocess.run(
             [sys.executable, "-P", "-m", f"{__package__}", *arguments],
             capture_output=True,

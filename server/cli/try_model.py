@@ -21,7 +21,7 @@ from .bench_output import check_model, progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Prompt, Seconds, Seed
+from .options import DType, Prompt, Quantize, Seconds, Seed
 from .room import check_room
 from .video_file import Overwrite, video_file
 
@@ -37,6 +37,8 @@ def try_model(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
     seed: Seed = 0,
@@ -74,6 +76,8 @@ def try_model(
             models=(name,),
             weights=tuple(places),
             size=None if size is None else parse_size(size),
+            dtype=dtype,
+            quantize=quantize,
             stages=stages,
             max_sessions=1,
         )
@@ -171,6 +175,9 @@ def _options(config: ServerConfig) -> tuple[str, ...]:
         options += ["--weights", place]
     if config.size is not None:
         options += ["--size", f"{config.size[0]}x{config.size[1]}"]
+    for name in ("dtype", "quantize"):
+        if getattr(config, name) is not None:
+            options += [f"--{name}", getattr(config, name)]
     if config.stages is not None:
         options += ["--stages", str(config.stages)]
     return tuple(options)

@@ -8,6 +8,7 @@ import torch
 
 from ..loading import load_preset_students
 from ..locate import locate
+from ..number_types import NumberTypes
 from ..presets.catalogue import preset_named
 from ..text.preset_reader import text_reader
 from ..vae_files import load_decoder
@@ -19,12 +20,18 @@ from .row_calls import RowCalls
 
 
 def open_model(
-    name: str, places: Sequence[str], *, size: tuple[int, int] | None, sessions: int
+    name: str,
+    places: Sequence[str],
+    *,
+    size: tuple[int, int] | None,
+    sessions: int,
+    dtype: str | None = None,
+    quantize: str | None = None,
 ) -> WanModel:
     """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
 
-    It computes on the GPU in bfloat16 where there is one, else on the CPU in float32. `size` is the
-    width and height of frames, None for the preset's own.
+    It computes on the GPU where there is one, else on the CPU; in which types see
+    `NumberTypes.named`. `size` is the width and height of frames, None for the preset's own.
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
@@ -33,16 +40,16 @@ def open_model(
     latent = preset.latent_size(size)
     files = locate(preset, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    types = NumberTypes.named(dtype, quantize, device)
     reader = text_reader(preset, files)
-    students = load_preset_students(preset, files, device=device, dtype=dtype)
-    decoder = load_decoder(files.vae, device=device, dtype=dtype)
+    students = load_preset_students(preset, files, device=device, types=types)
+    decoder = load_decoder(files.vae, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,
         size=size,
         device=device,
-        dtype=dtype,
+        dtype=types.dtype,
         files=files,
         reader=reader,
     )
