@@ -44,6 +44,13 @@ def _short(prompt: str | None) -> str | None:
 Scene = Annotated[str | None, typer.Option(help="Avatar or scene to show.")]
 Picture = Annotated[Path | None, typer.Option(help="A picture of a face to show as the avatar.")]
 Prompt = Annotated[str | None, typer.Option(callback=_short, help="What to show, in words.")]
+PromptAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A prompt at a time of the video, like '10s:a red fox', or '10s+4:a red fox' to blend "
+        "over 4 chunks; may be repeated."
+    ),
+]
 Audio = Annotated[Path | None, typer.Option(help="Speech: any audio file, - for what is piped in.")]
 Tracks = Annotated[Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")]
 Seconds = Annotated[

@@ -21,7 +21,19 @@ from ...client.mp4 import Mp4Writer
 from ...client.track_file import TimedPrompt, TrackScript, load_script
 from .failure import as_failure
 from .offline import check_inputs
-from .options import Audio, Picture, Prompt, Scene, Seconds, SeedOrAny, Tracks, warn, warn_ignored
+from .options import (
+    Audio,
+    Picture,
+    Prompt,
+    PromptAt,
+    Scene,
+    Seconds,
+    SeedOrAny,
+    Tracks,
+    warn,
+    warn_ignored,
+)
+from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
@@ -35,6 +47,7 @@ def record(
     scene: Scene = None,
     picture: Picture = None,
     prompt: Prompt = None,
+    prompt_at: PromptAt = None,
     seed: SeedOrAny = None,
     audio: Audio = None,
     tracks: Tracks = None,
@@ -53,6 +66,7 @@ def record(
     with as_failure():
         speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
+        script = with_prompts(script, prompt_at or ())
         own = load_picture(picture) if picture else None
     inputs = (audio, tracks, picture)
     with video_file(out, overwrite=overwrite, inputs=inputs, url=url) as video:

@@ -28,6 +28,7 @@ from .options import (
     DType,
     Picture,
     Prompt,
+    PromptAt,
     Quantize,
     Scene,
     SecondsOrSpeech,
@@ -36,6 +37,7 @@ from .options import (
     warn,
     warn_ignored,
 )
+from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 
@@ -45,6 +47,7 @@ def render(
     scene: Scene = None,
     picture: Picture = None,
     prompt: Prompt = None,
+    prompt_at: PromptAt = None,
     audio: Audio = None,
     tracks: Tracks = None,
     seconds: SecondsOrSpeech = None,
@@ -64,6 +67,7 @@ def render(
     """Write a video from a prompt, speech and tracks, without a server."""
     with as_failure():
         script = load_script(tracks) if tracks else TrackScript()
+        script = with_prompts(script, prompt_at or ())
         own = load_picture(picture) if picture else None
     with video_file(out, overwrite=overwrite, inputs=(audio, tracks, picture)) as video:
         engine = load_model(
