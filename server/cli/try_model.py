@@ -188,9 +188,10 @@ def _files(name: str, places: list[str]) -> list[dict[str, Any]]:
     if name in own_models() or name in foreign_models():
         return []
     found = asdict(locate(presets()[name], places))
+    parts = found.pop("more") | found
     return [
         {"part": part, "name": path.name, "bytes": path.stat().st_size}
-        for part, path in found.items()
+        for part, path in parts.items()
         if path is not None
     ]
 

@@ -37,7 +37,7 @@ class Faulty(TestPattern):
             frames = frames // 2 + np.array([0, 100, 0, 100], np.uint8)[:, None, None, None]
         if FAULT == "nan":
             frames = frames * 0
-        if FAULT == "dies" and chunk.index > 5:
+        if FAULT == "dies" and chunk.index > 40:
             raise RuntimeError("no more")
         return replace(chunk, frames=frames)
 
@@ -137,7 +137,7 @@ def test_a_model_that_ends_is_exit_code_4_and_reported(
     trial: Trial, faulty: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     faulty("dies")
-    code, report = trial("faulty", "--seconds", "5")
+    code, report = trial("faulty", "--seconds", "20")
     assert code == 4 and not report["good"]
     assert "fails at this stream again and again" in report["error"]
     assert "try-faulty.json can be attached to an issue" in capsys.readouterr().err
