@@ -23,11 +23,13 @@ from ...models.wan.presets.catalogue import presets
 from .failure import as_failure
 from .models_check import check
 from .models_plan import plan
+from .models_table import table
 from .options import warn
 
 models = typer.Typer(help="List models, plan their memory, look at their files.")
 models.command()(plan)
 models.command()(check)
+models.command()(table)
 
 
 @models.callback(invoke_without_command=True)
