@@ -368,12 +368,19 @@ class Pipeline:
             case Done():
                 self._done(rank, name, message)
             case SnapshotPart() if name is not None:
-                self._logs[name].take_part(message.index, message.parts, message.count)
+                self._take_part(rank, self._logs[name], message)
             case Refused() if name is not None:
                 self.close(name)
                 self._events.append(Lost(name, message.reason))
             case _:
                 pass
+
+    def _take_part(self, rank: int, log: ReplayLog, message: SnapshotPart) -> None:
+        """Of a stage that is gone, or has none there, the latest snapshot before stays."""
+        parts = self._pool.parts(rank, message)
+        if parts is not None and self.costs is not None:
+            took_chunks = message.took_s / max(self.costs.total_s, 1e-3)
+            log.take_part(message.index, parts, message.count, took_chunks)
 
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
@@ -457,7 +464,7 @@ class Pipeline:
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
             key = self._logs[stream].key
-            self._pool.send(0, Step(key, controls, ReplayLog.wants_snapshot(index)))
+            self._pool.send(0, Step(key, controls, self._logs[stream].wants_snapshot(index)))
 
     def _done(self, rank: int, name: str | None, message: Done) -> None:
         if self._phase == "starting":

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from ..contract import Controls
 from .messages import Open, Restore
+from .part_file import Part, PartFile
 
 SNAPSHOT_CHUNKS = 16
+MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
+SNAPSHOT_SHARE = 0.05
+"""Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
 
 
 @dataclass(slots=True)
@@ -27,10 +32,12 @@ class ReplayLog:
     """Chunks before this one were dropped."""
     failures: Counter[int] = field(default_factory=Counter)
     """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
+    every: int = SNAPSHOT_CHUNKS
+    """So many chunks lie between two snapshots; more for a model whose state is large."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
-    _snapshot: tuple[int, dict[str, memoryview]] | None = None
+    _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
-    _coming: dict[int, dict[str, memoryview]] = field(default_factory=dict)
+    _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
     _whole: set[int] = field(default_factory=set)
     """Chunks behind which all parts have come."""
 
@@ -45,10 +52,9 @@ class ReplayLog:
         self._controls.append((index, controls))
         return index
 
-    @staticmethod
-    def wants_snapshot(index: int) -> bool:
+    def wants_snapshot(self, index: int) -> bool:
         """Whether a snapshot should be taken behind this chunk."""
-        return index % SNAPSHOT_CHUNKS == SNAPSHOT_CHUNKS - 1
+        return index % self.every == self.every - 1
 
     def deliver(self, index: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
@@ -59,8 +65,15 @@ class ReplayLog:
         self._settle()
         return new
 
-    def take_part(self, index: int, parts: Mapping[str, memoryview], count: int) -> None:
-        """A stage's parts of the snapshot behind chunk `index`, of `count` in all."""
+    def take_part(
+        self, index: int, parts: Mapping[str, Part], count: int, took_chunks: float = 0.0
+    ) -> None:
+        """A stage's parts of the snapshot behind chunk `index`, of `count` in all.
+
+        Saving them took the stage as long as so many chunks.
+        """
+        rarer = ceil(took_chunks / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS)) * SNAPSHOT_CHUNKS
+        self.every = min(max(self.every, rarer), MOST_SNAPSHOT_CHUNKS)
         coming = self._coming.setdefault(index, {})
         coming.update(parts)
         if len(coming) == count:
@@ -80,7 +93,8 @@ class ReplayLog:
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
-        return Restore(self.key, index + 1, parts), list(self._controls)
+        places = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
+        return Restore(self.key, index + 1, places), list(self._controls)
 
     def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.

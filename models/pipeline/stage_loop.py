@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sys
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 
 from ..contract import Chunk
 from .frame_arena import FrameArena
@@ -19,9 +22,11 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    SnapshotPart,
     Step,
     WorkSpan,
 )
+from .part_file import Part, PartFile, PartPlace, can_share
 
 
 class LinkLost(Exception):
@@ -35,6 +40,8 @@ class StageLoop(ABC):
         self._heartbeat = heartbeat
         self._arena = arena
         self._dropped: dict[str, int] = {}
+        self._saved: dict[str, dict[str, PartFile]] = {}
+        """Of each stream the latest parts that are shared: the executor may not have them yet."""
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -66,6 +73,7 @@ class StageLoop(ABC):
                 except ValueError as error:
                     self._heartbeat.send(Refused(message.stream, str(error)))
             case Close():
+                self._saved.pop(message.stream, None)
                 self._close(message.stream)
             case Restore():
                 self._heartbeat.work_for(message.stream)
@@ -73,6 +81,7 @@ class StageLoop(ABC):
                 self._heartbeat.send(RestoredStream(message.stream))
             case Assign():
                 self._dropped.clear()
+                self._saved.clear()
                 if self._arena is not None and message.frame_slots:
                     self._arena.open(message.frame_slots)
                 self._assign(message)
@@ -105,6 +114,38 @@ class StageLoop(ABC):
             frames=chunk.frames if slot is None else None,
             slot=slot,
         )
+
+    @property
+    def _shares(self) -> bool:
+        """Whether the executor is on this machine, so that memory can be shared with it."""
+        return self._arena is not None and can_share()
+
+    def _hand_over(
+        self, stream: str, index: int, save: Callable[[], Mapping[str, Part]], count: int
+    ) -> None:
+        """What `save` makes are parts of the snapshot behind chunk `index`, of `count` in all.
+
+        Where there is no memory for them the snapshot before stays.
+        """
+        began_s = time.monotonic()
+        try:
+            parts = save()
+        except OSError as error:
+            print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
+            return
+        shared = {name: part for name, part in parts.items() if isinstance(part, PartFile)}
+        self._saved.setdefault(stream, {}).update(shared)
+        told = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
+        took_s = time.monotonic() - began_s
+        self._heartbeat.send(SnapshotPart(stream, index, told, count, took_s))
+
+    @staticmethod
+    def _parts(message: Restore) -> dict[str, Part]:
+        """Those of a stream to take over."""
+        return {
+            name: PartFile.at(part) if isinstance(part, PartPlace) else part
+            for name, part in message.parts.items()
+        }
 
     @abstractmethod
     def _assign(self, message: Assign) -> None:

@@ -112,10 +112,8 @@ def try_model(
             # a stream that ends is the server's doing, and it is on this machine
             with as_failure("the server that was started"):
                 report |= run_trial(trial, video.file, progress())
-        except ServerDied as error:
-            failed = Failure(str(error), hint="", exit_code=EXIT_UNREACHABLE)
-        except Failure as failure:
-            failed = failure
+        except (ServerDied, Failure) as error:
+            failed = Failure(str(error), exit_code=EXIT_UNREACHABLE)
         if failed is not None:
             report |= {"good": False, "error": str(failed)}
         report = redacted(report, places)

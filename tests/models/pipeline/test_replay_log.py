@@ -1,0 +1,48 @@
+"""How often a stream is saved: as often as that costs little, and never too seldom."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.pipeline.messages import Open, Restore
+from rollcast.models.pipeline.replay_log import MOST_SNAPSHOT_CHUNKS, SNAPSHOT_CHUNKS, ReplayLog
+
+
+def log() -> ReplayLog:
+    return ReplayLog(Open("a.0", StreamRequest()))
+
+
+@pytest.mark.parametrize(
+    ("took_chunks", "every"),
+    [(0.0, 16), (0.8, 16), (0.9, 32), (2.4, 48), (5.0, 112), (1000.0, MOST_SNAPSHOT_CHUNKS)],
+)
+def test_a_snapshot_takes_a_twentieth_of_the_time_at_most(took_chunks: float, every: int) -> None:
+    stream = log()
+    assert stream.wants_snapshot(SNAPSHOT_CHUNKS - 1)
+    stream.take_part(15, {"state": memoryview(b"x")}, 1, took_chunks)
+    wanted = [index for index in range(16, 400) if stream.wants_snapshot(index)]
+    assert wanted[0] == every - 1 + (every if every == 16 else 0)
+    assert wanted[1] - wanted[0] == every
+    if every < MOST_SNAPSHOT_CHUNKS:
+        assert took_chunks / every <= 0.05 + 1e-9
+
+
+def test_it_does_not_come_oftener_again() -> None:
+    stream = log()
+    stream.take_part(15, {"cache.0": memoryview(b"x")}, 2, 2.4)
+    stream.take_part(15, {"prepare": memoryview(b"x")}, 2, 0.0)
+    assert stream.every == 48
+
+
+def test_a_rarer_snapshot_replaces_controls_as_any_other() -> None:
+    stream = log()
+    for _ in range(50):
+        stream.deliver(stream.add(Controls()))
+    stream.take_part(15, {"state": memoryview(b"x")}, 1, 2.4)
+    start, replay = stream.begin_again()
+    assert isinstance(start, Restore) and start.next_index == 16
+    assert [index for index, _ in replay] == list(range(16, 50))
+    stream.take_part(47, {"state": memoryview(b"y")}, 1, 2.4)
+    start, replay = stream.begin_again()
+    assert isinstance(start, Restore) and start.next_index == 48 and len(replay) == 2
