@@ -29,6 +29,10 @@ from .messages import (
 from .part_file import Part, PartFile, PartPlace, can_share
 
 
+MOST_SENT_BYTES = 1 << 31
+"""Half of what a control link takes in one message."""
+
+
 class LinkLost(Exception):
     """Another stage cannot be reached."""
 
@@ -125,11 +129,15 @@ class StageLoop(ABC):
     ) -> None:
         """What `save` makes are parts of the snapshot behind chunk `index`, of `count` in all.
 
-        Where there is no memory for them the snapshot before stays.
+        Where there is no memory for them the snapshot before stays, and where there was none the
+        stream begins again with its first chunk.
         """
         began_s = time.monotonic()
         try:
             parts = save()
+            sent = sum(len(part) for part in parts.values() if isinstance(part, memoryview))
+            if sent > MOST_SENT_BYTES:
+                raise OSError(f"{sent} bytes are too many to be sent to another machine")
         except OSError as error:
             print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
             return
