@@ -52,13 +52,16 @@ def load_model(
     sessions: int = 1,
     dtype: str | None = None,
     quantize: str | None = None,
+    decoder: str | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once; `dtype` and
-    `quantize` are those of `wan.number_types`. One of another distribution is told all of this.
+    frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
+    `quantize` are those of `wan.number_types`; `decoder` is a file whose decoder takes the place of
+    its VAE's, a tiny one say (`wan.vae_files.load_decoder`). A model of another distribution is
+    told all of this but the decoder.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
@@ -68,7 +71,7 @@ def load_model(
     if name in presets():
         if threads is not None:
             _use_threads(threads)
-        return _published(name, weights, size, sessions, dtype, quantize)
+        return _published(name, weights, size, sessions, dtype, quantize, decoder)
     if name not in _OWN:
         width_height = None if size is None else (size[0], size[1])
         options = LoadOptions(
@@ -80,9 +83,10 @@ def load_model(
             quantize=quantize,
         )
         return foreign_models()[name].load(options)
-    if weights or size or dtype or quantize:
+    if weights or size or dtype or quantize or decoder:
         raise ValueError(
-            f"{name} comes with its weights, size and types: give no weights, size, dtype, quantize"
+            f"{name} comes with its weights, size and types: give no weights, size, dtype, "
+            "quantize or decoder"
         )
     return _pocket(threads) if name == "pocket" else _test_pattern()
 
@@ -140,12 +144,21 @@ def _published(
     sessions: int,
     dtype: str | None,
     quantize: str | None,
+    decoder: str | None,
 ) -> Model[Any]:
+    from pathlib import Path
+
     from .wan.stream.open_model import open_model
 
     width_height = None if size is None else (size[0], size[1])
     return open_model(
-        name, weights, size=width_height, sessions=sessions, dtype=dtype, quantize=quantize
+        name,
+        weights,
+        size=width_height,
+        sessions=sessions,
+        dtype=dtype,
+        quantize=quantize,
+        decoder_file=None if decoder is None else Path(decoder).expanduser(),
     )
 
 

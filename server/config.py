@@ -23,9 +23,10 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
     are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
-    types of numbers (None: what suits the machine, and no 8 bits); `threads` the CPU threads of the
-    model (None: its own choice); `stages` processes share the steps of one model (None: a thread
-    runs it); `max_sessions` None means as many as are measured to fit. One client, which is
+    types of numbers (None: what suits the machine, and no 8 bits), `decoder` a file whose decoder
+    takes the place of their VAE's; `threads` the CPU threads of the model (None: its own choice);
+    `stages` processes share the steps of one model (None: a thread runs it);
+    `max_sessions` None means as many as are measured to fit. One client, which is
     an address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and
     one that was not watched or spoken to for `unwatched_s` gives its place to who waits.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
@@ -41,6 +42,7 @@ class ServerConfig:
     size: tuple[int, int] | None = None
     dtype: str | None = None
     quantize: str | None = None
+    decoder: Path | None = None
     threads: int | None = None
     stages: int | None = None
     max_sessions: int | None = None

@@ -12,7 +12,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -22,8 +22,9 @@ from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
-from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
 from rollcast.models.wan.presets.catalogue import preset_named
+from rollcast.models.wan.presets.latent_space import WAN21, LatentSpace
 from rollcast.models.wan.presets.preset import Preset
 
 SIZES: dict[str, Any] = {
@@ -38,6 +39,7 @@ SIZES: dict[str, Any] = {
 DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
+DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 
 
@@ -63,12 +65,15 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
     write_student(preset, folder, seed)
-    write_base(preset, folder / BASE)
+    write_base(preset, folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name)
 
 
 def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
     """The student's file at its published path, and its adapter where it has one."""
     student = tiny_student(preset, seed).state_dict()
+    if preset.recipe.clean_expert:
+        writer = tiny_student(preset, seed + 1).state_dict()
+        student |= {expert_name(key): tensor for key, tensor in writer.items()}
     sections = preset.weights.sections
     wrapped = "model._fsdp_wrapped_module." if sections[:1] == ("generator_ema",) else "model."
     named = {f"{wrapped}{key}": tensor for key, tensor in student.items()}
@@ -79,6 +84,17 @@ def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {sections[0]: named, "step": 600} if sections else named
     torch.save(content, path)
+
+
+def expert_name(name: str) -> str:
+    """SGF+'s name of a weight of its second model: `memory_` before a module or a parameter.
+
+    Before the parameter in the blocks, before the module outside of them.
+    """
+    if not name.startswith("blocks."):
+        return f"memory_{name}"
+    module, parameter = name.rsplit(".", 1)
+    return f"{module}.memory_{parameter}"
 
 
 def write_adapter(preset: Preset, student: Mapping[str, Tensor], path: Path) -> None:
@@ -100,7 +116,7 @@ def write_base(preset: Preset, folder: Path) -> None:
     """The other files of Wan 2.1: its configuration, VAE, text encoder and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_wan_config(tiny_config(preset), folder)
-    torch.save(tiny_vae(), folder / preset.base.vae.path)
+    torch.save(tiny_vae(preset.latents), folder / preset.base.vae.path)
     torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.base.text_encoder.path)
     write_tokenizer(folder / preset.base.tokenizer.path)
 
@@ -125,16 +141,16 @@ def write_wan_config(config: StudentConfig, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(published, indent=2))
 
 
-def tiny_decoder() -> WanDecoder:
-    """A random decoder of 16 channels."""
+def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
+    """A random decoder of such latents."""
     torch.manual_seed(2)
-    return filled(WanDecoder(DECODER), 0.2)
+    return filled(WanDecoder(DECODER if latents == WAN21 else DECODER_22), 0.2)
 
 
-def tiny_vae() -> dict[str, Tensor]:
+def tiny_vae(latents: LatentSpace = WAN21) -> dict[str, Tensor]:
     """A VAE's weights by Wan's names; of the encoder there is a token part, which nobody reads."""
     encoder = {"encoder.conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv1.bias": torch.zeros(32)}
-    return tiny_decoder().state_dict() | encoder
+    return tiny_decoder(latents).state_dict() | encoder
 
 
 def tiny_encoder() -> UMT5EncoderModel:

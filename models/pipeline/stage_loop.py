@@ -28,7 +28,6 @@ from .messages import (
 )
 from .part_file import Part, PartFile, PartPlace, can_share
 
-
 MOST_SENT_BYTES = 1 << 31
 """Half of what a control link takes in one message."""
 

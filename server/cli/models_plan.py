@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import DType, Quantize
+from .options import Decoder, DType, Quantize
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -31,6 +32,7 @@ def plan(
     ] = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    decoder: Decoder = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
@@ -50,6 +52,7 @@ def plan(
             places=weights or [],
             dtype=dtype,
             quantize=quantize,
+            decoder=decoder,
         )
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -68,11 +71,13 @@ def plan_report(
     places: list[str],
     dtype: str | None = None,
     quantize: str | None = None,
+    decoder: Path | None = None,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
-    `fits` is None where nobody knows how much there is. Raises ValueError for an unknown name and
-    for a size that it cannot have, FileNotFoundError for files that are not in `places`.
+    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
+    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have
+    and for a decoder of another model, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
@@ -80,7 +85,7 @@ def plan_report(
 
     preset = preset_named(name)
     machine = Machine.here() if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size, dtype=dtype, quantize=quantize)
+    planned = plan_on(preset, machine, places, size, decoder, dtype=dtype, quantize=quantize)
     total = planned.total(sessions)
     report: dict[str, Any] = {
         "model": name,

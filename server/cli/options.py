@@ -73,5 +73,9 @@ Quantize = Annotated[
     Quantization | None,
     typer.Option(help="Keep the matrices of its blocks in 8 bits; needs rollcast[quantize]."),
 ]
+Decoder = Annotated[
+    Path | None,
+    typer.Option(help="A file whose decoder takes the place of the VAE's, such as taew2_1.pth."),
+]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
 SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]

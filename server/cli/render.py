@@ -25,6 +25,7 @@ from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
+    Decoder,
     DType,
     Picture,
     Prompt,
@@ -61,6 +62,7 @@ def render(
     ] = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -77,6 +79,7 @@ def render(
             size=None if size is None else parse_size(size),
             dtype=dtype,
             quantize=quantize,
+            decoder=None if decoder is None else str(decoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

@@ -20,7 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import DType, Quantize
+from .options import Decoder, DType, Quantize
 from .room import check_room
 from .welcome import greet
 
@@ -43,6 +43,7 @@ def serve(
     ] = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
         int | None,
@@ -100,6 +101,7 @@ def serve(
             size=None if size is None else parse_size(size),
             dtype=dtype,
             quantize=quantize,
+            decoder=decoder,
             threads=threads,
             stages=stages,
             token=None if token is None else Secret(token),

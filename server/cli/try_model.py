@@ -21,7 +21,7 @@ from .bench_output import check_model, progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import DType, Prompt, Quantize, Seconds, Seed
+from .options import Decoder, DType, Prompt, Quantize, Seconds, Seed
 from .room import check_room
 from .video_file import Overwrite, video_file
 
@@ -38,6 +38,7 @@ def try_model(
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
     dtype: DType = None,
+    decoder: Decoder = None,
     quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
@@ -77,6 +78,7 @@ def try_model(
             weights=tuple(places),
             size=None if size is None else parse_size(size),
             dtype=dtype,
+            decoder=decoder,
             quantize=quantize,
             stages=stages,
             max_sessions=1,
@@ -116,7 +118,7 @@ def try_model(
             failed = Failure(str(error), exit_code=EXIT_UNREACHABLE)
         if failed is not None:
             report |= {"good": False, "error": str(failed)}
-        report = redacted(report, places)
+        report = redacted(report, [*places, *((str(decoder),) if decoder else ())])
         report_path.write_text(json.dumps(report, indent=2) + "\n")
     written = f"{report_path} can be attached to an issue as it is."
     if failed is not None:
@@ -176,6 +178,8 @@ def _options(config: ServerConfig) -> tuple[str, ...]:
     for name in ("dtype", "quantize"):
         if getattr(config, name) is not None:
             options += [f"--{name}", getattr(config, name)]
+    if config.decoder is not None:
+        options += ["--decoder", str(config.decoder)]
     if config.stages is not None:
         options += ["--stages", str(config.stages)]
     return tuple(options)

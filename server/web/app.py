@@ -194,6 +194,7 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
         "dtype": config.dtype,
         "quantize": config.quantize,
         "sessions": config.max_sessions or 1,
+        "decoder": None if config.decoder is None else str(config.decoder),
     }
 
 

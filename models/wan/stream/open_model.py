@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -27,11 +28,13 @@ def open_model(
     sessions: int,
     dtype: str | None = None,
     quantize: str | None = None,
+    decoder_file: Path | None = None,
 ) -> WanModel:
     """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
 
     It computes on the GPU where there is one, else on the CPU; in which types see
     `NumberTypes.named`. `size` is the width and height of frames, None for the preset's own.
+    `decoder_file` decodes in the place of the VAE's own decoder (`vae_files.load_decoder`).
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
@@ -43,7 +46,9 @@ def open_model(
     types = NumberTypes.named(dtype, quantize, device)
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, types=types)
-    decoder = load_decoder(files.vae, device=device, dtype=types.dtype)
+    decoder = load_decoder(
+        decoder_file or files.vae, preset.latents, device=device, dtype=types.dtype
+    )
     parts = Parts(
         preset=preset,
         student=students.student.config,
