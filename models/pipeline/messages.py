@@ -123,7 +123,17 @@ class Drop(Message, frozen=True):
     below: int
 
 
-ToStage = Setup | Assign | Open | Step | Close | Restore | Drop
+class Settled(Message, frozen=True):
+    """From the snapshot behind chunk `index` on the stream can be gone on with.
+
+    What was shared for older ones may be written over.
+    """
+
+    stream: str
+    index: int
+
+
+ToStage = Setup | Assign | Open | Step | Close | Restore | Drop | Settled
 
 
 class Ready(Message, frozen=True):

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .part_file import SHARED_BYTES, Part, PartFile, bytes_of
+from .part_file import Part, Room, bytes_of, in_message
 
+_HEAD_STEP = 4096
+"""Bytes of the head, with room for numbers that get longer."""
 _TYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -29,9 +31,14 @@ _NAMES = {name: dtype for dtype, name in _TYPES.items()}
 
 
 def pack_part(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, share: bool
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    room: Room = in_message,
 ) -> Part:
-    """These tensors, on whatever device, as one part. Raises OSError without memory for it."""
+    """These tensors, on whatever device, as one part. Raises OSError without memory for it.
+
+    The next part of the same tensors usually has the same size, so that it finds room in this one.
+    """
     # the widest first, so that each begins at a multiple of its own width
     ordered = sorted(tensors.items(), key=lambda pair: -pair[1].element_size())
     head: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -44,8 +51,8 @@ def pack_part(
             "data_offsets": [begin, end],
         }
     text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 8)
-    part = _room(8 + len(text) + end, share)
+    text += b" " * (-len(text) % _HEAD_STEP)
+    part = room(8 + len(text) + end)
     view = bytes_of(part)
     view[:8] = len(text).to_bytes(8, "little")
     view[8 : 8 + len(text)] = text
@@ -76,10 +83,6 @@ def unpack_part(part: Part) -> tuple[dict[str, Tensor], dict[str, str]]:
         }, metadata
     except (KeyError, TypeError, RuntimeError, UnicodeDecodeError) as error:
         raise ValueError(f"no part of a snapshot: {error}") from error
-
-
-def _room(size: int, share: bool) -> Part:
-    return PartFile.create(size) if share and size >= SHARED_BYTES else memoryview(bytearray(size))
 
 
 def _at(view: memoryview, at: int, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ import mmap
 import os
 import sys
 import weakref
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -61,6 +62,8 @@ class PartFile:
 
 
 Part = memoryview | PartFile
+Room = Callable[[int], Part]
+"""Gives room for so many bytes: a part to write into."""
 
 
 def can_share() -> bool:
@@ -73,10 +76,13 @@ def bytes_of(part: Part) -> memoryview:
     return part.view if isinstance(part, PartFile) else part
 
 
-def pack_bytes(data: bytes, *, share: bool) -> Part:
-    """What a model has already made bytes of."""
-    if not share or len(data) < SHARED_BYTES:
-        return memoryview(data)
-    part = PartFile.create(len(data))
-    part.view[:] = data
+def in_message(size: int) -> Part:
+    """Room in this process, from where it is sent."""
+    return memoryview(bytearray(size))
+
+
+def pack_bytes(data: bytes, room: Room) -> Part:
+    """What a model has already made bytes of. Raises OSError without memory for it."""
+    part = room(len(data))
+    bytes_of(part)[:] = data
     return part

@@ -37,6 +37,7 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Settled,
     SnapshotPart,
     Step,
 )
@@ -380,7 +381,15 @@ class Pipeline:
         parts = self._pool.parts(rank, message)
         if parts is not None and self.costs is not None:
             took_chunks = message.took_s / max(self.costs.total_s, 1e-3)
+            before = log.settled
             log.take_part(message.index, parts, message.count, took_chunks)
+            self._tell_settled(log, before)
+
+    def _tell_settled(self, log: ReplayLog, before: int | None) -> None:
+        """Let the stages write over what was shared for snapshots before the newest whole one."""
+        if log.settled is not None and log.settled != before and self.plan is not None:
+            for rank in range(self.plan.stages):
+                self._pool.send(rank, Settled(log.key, log.settled))
 
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
@@ -482,7 +491,10 @@ class Pipeline:
         self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
         if chunk is not None and message.spans:
             self.admission.observed(busy_by_stage(message.spans))
-        if not log.deliver(message.index):
+        before = log.settled
+        is_new = log.deliver(message.index)
+        self._tell_settled(log, before)
+        if not is_new:
             return
         if chunk is None or message.index < log.shown_from:
             self._events.append(Dropped(name, message.index))

@@ -46,6 +46,11 @@ class ReplayLog:
         """The stream's name for the stages."""
         return self.opened.stream
 
+    @property
+    def settled(self) -> int | None:
+        """Behind which chunk the snapshot is that the stream would go on from, if there is one."""
+        return None if self._snapshot is None else self._snapshot[0]
+
     def add(self, controls: Controls) -> int:
         """Note the controls of the next chunk; its index."""
         index, self.next_index = self.next_index, self.next_index + 1

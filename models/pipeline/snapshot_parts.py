@@ -1,8 +1,8 @@
 """A stream's snapshot in parts, each saved by the stage that has it.
 
 `prepare`, `cache.k` for each cache, `decoder`, and `returns` for clean latents that chunks to come
-need: they may have been on their way back when `prepare`'s part was saved. With `share` a large
-part is written to memory that the executor maps, see `part_file`.
+need: they may have been on their way back when `prepare`'s part was saved. Each is written into
+the `room` that it is given, see `part_file`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..state import DecoderState
 from ..student.kv_cache import StudentCache
 from .part_bytes import pack_part, unpack_part
-from .part_file import Part
+from .part_file import Part, Room
 
 PREPARE = "prepare"
 RETURNS = "returns"
@@ -32,9 +32,9 @@ def snapshot_of_cache(cache: int) -> str:
     return f"cache.{cache}"
 
 
-def cache_part(cache: StudentCache, *, share: bool) -> Part:
+def cache_part(cache: StudentCache, room: Room) -> Part:
     """A cache as a part."""
-    return pack_part(cache.tensors(), {"cache": json.dumps(cache.metadata())}, share=share)
+    return pack_part(cache.tensors(), {"cache": json.dumps(cache.metadata())}, room=room)
 
 
 def load_cache(cache: StudentCache, part: Part) -> StudentCache:
@@ -44,10 +44,10 @@ def load_cache(cache: StudentCache, part: Part) -> StudentCache:
     return cache
 
 
-def returns_part(returns: Mapping[int, Tensor], *, share: bool) -> Part:
+def returns_part(returns: Mapping[int, Tensor], room: Room) -> Part:
     """Latents by the chunk that needs them, as a part."""
     named = {str(chunk): latents for chunk, latents in returns.items()}
-    return pack_part(named, share=share)
+    return pack_part(named, room=room)
 
 
 def load_returns(part: Part) -> dict[int, Tensor]:
@@ -56,9 +56,9 @@ def load_returns(part: Part) -> dict[int, Tensor]:
     return {int(chunk): latents.clone() for chunk, latents in tensors.items()}
 
 
-def decoder_part(state: DecoderState, *, share: bool) -> Part:
+def decoder_part(state: DecoderState, room: Room) -> Part:
     """What a causal decoder remembers, as a part."""
-    return pack_part(state.memory, share=share)
+    return pack_part(state.memory, room=room)
 
 
 def load_decoder(part: Part) -> DecoderState:

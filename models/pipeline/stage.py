@@ -144,11 +144,11 @@ class Stage(StageLoop):
         if plan.needed_by is not None:
             kept.awaited.add(plan.needed_by)
         if message.snapshot:
-            share = self._shares
+            room = self._room(message.stream, plan.index, PREPARE)
             self._save(
                 message.stream,
                 plan,
-                lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), share=share)},
+                lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)},
             )
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
         self._pass(Package(message.stream, plan, snapshot=message.snapshot, spans=(span,)))
@@ -230,19 +230,18 @@ class Stage(StageLoop):
         span = WorkSpan(self._rank, "decode", begin_s, time.monotonic())
         self._tell(package.stream, plan.index, chunk, (*package.spans, span))
         if package.snapshot:
-            share = self._shares
-            self._save(
-                package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, share=share)}
-            )
+            room = self._room(package.stream, plan.index, DECODER)
+            self._save(package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, room)})
 
     def _save_caches(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
-        share = self._shares
-
         def save() -> dict[str, Part]:
-            caches = kept.caches.items()
-            parts = {snapshot_of_cache(k): cache_part(cache, share=share) for k, cache in caches}
+            parts: dict[str, Part] = {}
+            for k, cache in kept.caches.items():
+                name = snapshot_of_cache(k)
+                parts[name] = cache_part(cache, self._room(stream, plan.index, name))
             if self._steps.steps - 1 in self._own_calls:
-                parts[RETURNS] = returns_part(kept.returns, share=share)
+                room = self._room(stream, plan.index, RETURNS)
+                parts[RETURNS] = returns_part(kept.returns, room)
             return parts
 
         self._save(stream, plan, save)
@@ -254,6 +253,7 @@ class Stage(StageLoop):
         assert self._plan is not None, "a plan comes first"
         known = self._streams.pop(stream, None) is not None
         self._dropped.pop(stream, None)
+        self._forget_saved(stream)
         to = self._plan.outlet(self._rank)
         # A decoder on an earlier stage would send it round for ever.
         if to is not None and known:

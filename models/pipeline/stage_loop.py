@@ -22,12 +22,15 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Settled,
     SnapshotPart,
     Step,
     WorkSpan,
 )
-from .part_file import Part, PartFile, PartPlace, can_share
+from .part_file import SHARED_BYTES, Part, PartFile, PartPlace, Room, can_share, in_message
 
+_KEPT = 2
+"""Older files of a part that are kept beside the latest: the settled one, and one more."""
 MOST_SENT_BYTES = 1 << 31
 """Half of what a control link takes in one message."""
 
@@ -43,8 +46,9 @@ class StageLoop(ABC):
         self._heartbeat = heartbeat
         self._arena = arena
         self._dropped: dict[str, int] = {}
-        self._saved: dict[str, dict[str, PartFile]] = {}
-        """Of each stream the latest parts that are shared: the executor may not have them yet."""
+        self._saved: dict[tuple[str, str], list[tuple[int, PartFile]]] = {}
+        """Of each part of a stream the latest that are shared, and behind which chunks."""
+        self._settled: dict[str, int] = {}
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -53,6 +57,8 @@ class StageLoop(ABC):
         if isinstance(message, Drop):
             # at once: it is meant for what already waits in the queue
             self._dropped[message.stream] = message.below
+        elif isinstance(message, Settled):
+            self._settled[message.stream] = message.index
         else:
             self._work.put(message)
 
@@ -76,7 +82,6 @@ class StageLoop(ABC):
                 except ValueError as error:
                     self._heartbeat.send(Refused(message.stream, str(error)))
             case Close():
-                self._saved.pop(message.stream, None)
                 self._close(message.stream)
             case Restore():
                 self._heartbeat.work_for(message.stream)
@@ -85,6 +90,7 @@ class StageLoop(ABC):
             case Assign():
                 self._dropped.clear()
                 self._saved.clear()
+                self._settled.clear()
                 if self._arena is not None and message.frame_slots:
                     self._arena.open(message.frame_slots)
                 self._assign(message)
@@ -118,10 +124,32 @@ class StageLoop(ABC):
             slot=slot,
         )
 
-    @property
-    def _shares(self) -> bool:
-        """Whether the executor is on this machine, so that memory can be shared with it."""
-        return self._arena is not None and can_share()
+    def _room(self, stream: str, index: int, name: str) -> Room:
+        """Room for a part of the snapshot behind chunk `index`.
+
+        Shared where that can be, and where an older snapshot was that nobody needs any more: memory
+        that is there already is ten times as fast as new one. What the executor has is never
+        written over, nor what it may get whole yet.
+        """
+
+        def room(size: int) -> Part:
+            if self._arena is None or not can_share() or size < SHARED_BYTES:
+                return in_message(size)
+            kept, settled = self._saved.setdefault((stream, name), []), self._settled.get(stream, 0)
+            free = [each for each in kept if each[0] < settled and each[1].size == size]
+            part = free[0][1] if free else PartFile.create(size)
+            # a file that is dropped here lives as long as the executor has it
+            others = [each for each in kept if each[1] is not part][-_KEPT:]
+            self._saved[stream, name] = [*others, (index, part)]
+            return part
+
+        return room
+
+    def _forget_saved(self, stream: str) -> None:
+        """Of a stream that is closed."""
+        self._settled.pop(stream, None)
+        for key in [key for key in self._saved if key[0] == stream]:
+            del self._saved[key]
 
     def _hand_over(
         self, stream: str, index: int, save: Callable[[], Mapping[str, Part]], count: int
@@ -140,8 +168,6 @@ class StageLoop(ABC):
         except OSError as error:
             print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
             return
-        shared = {name: part for name, part in parts.items() if isinstance(part, PartFile)}
-        self._saved.setdefault(stream, {}).update(shared)
         told = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
         took_s = time.monotonic() - began_s
         self._heartbeat.send(SnapshotPart(stream, index, told, count, took_s))

@@ -47,17 +47,15 @@ class WholeStage(StageLoop):
         spans = (WorkSpan(0, "chunk", begin_s, time.monotonic()),)
         self._tell(stream, index, None if self._is_dropped(stream, index) else chunk, spans)
         if message.snapshot:
-            share = self._shares
+            room = self._room(stream, index, STATE)
             self._hand_over(
-                stream,
-                index,
-                lambda: {STATE: pack_bytes(self._model.snapshot(state), share=share)},
-                count=1,
+                stream, index, lambda: {STATE: pack_bytes(self._model.snapshot(state), room)}, 1
             )
 
     def _close(self, stream: str) -> None:
         self._states.pop(stream, None)
         self._dropped.pop(stream, None)
+        self._forget_saved(stream)
 
     def _restore(self, message: Restore) -> None:
         state = self._model.restore(bytes(bytes_of(self._parts(message)[STATE])))
