@@ -19,6 +19,8 @@ SNAPSHOT_CHUNKS = 16
 MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
 SNAPSHOT_SHARE = 0.05
 """Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
+MOST_HELD_BYTES = 1 << 28
+"""Video and pictures in controls since a snapshot, from which on the next one comes sooner."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class ReplayLog:
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
     _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
+    _held_bytes: int = 0
     _whole: set[int] = field(default_factory=set)
     """Chunks behind which all parts have come."""
 
@@ -54,12 +57,15 @@ class ReplayLog:
     def add(self, controls: Controls) -> int:
         """Note the controls of the next chunk; its index."""
         index, self.next_index = self.next_index, self.next_index + 1
+        self._held_bytes += _bytes(controls)
         self._controls.append((index, controls))
         return index
 
     def wants_snapshot(self, index: int) -> bool:
         """Whether a snapshot should be taken behind this chunk."""
-        return index % self.every == self.every - 1
+        full = self._held_bytes > MOST_HELD_BYTES
+        every = SNAPSHOT_CHUNKS if full else self.every
+        return index % every == every - 1
 
     def deliver(self, index: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
@@ -114,4 +120,11 @@ class ReplayLog:
         self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
         self._whole = {k for k in self._whole if k > newest}
         while self._controls and self._controls[0][0] <= newest:
-            self._controls.popleft()
+            _, done = self._controls.popleft()
+            self._held_bytes -= _bytes(done)
+
+
+def _bytes(controls: Controls) -> int:
+    """What is large in them."""
+    pictures = (controls.picture, controls.image)
+    return controls.video.nbytes + sum(len(each) for each in pictures if each is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
@@ -46,3 +47,17 @@ def test_a_rarer_snapshot_replaces_controls_as_any_other() -> None:
     stream.take_part(47, {"state": memoryview(b"y")}, 1, 2.4)
     start, replay = stream.begin_again()
     assert isinstance(start, Restore) and start.next_index == 48 and len(replay) == 2
+
+
+def test_video_that_piles_up_brings_the_next_snapshot_sooner() -> None:
+    stream = log()
+    stream.take_part(15, {"state": memoryview(b"x")}, 1, 1000.0)
+    video = np.zeros((8, 480, 832, 3), np.uint8)
+    for _ in range(16):
+        stream.add(Controls(video=video[:1]))
+    assert not stream.wants_snapshot(31)
+    for _ in range(32):
+        stream.deliver(stream.add(Controls(video=video)))
+    assert stream.wants_snapshot(63) and not stream.wants_snapshot(62)
+    stream.take_part(47, {"state": memoryview(b"x")}, 1, 1000.0)
+    assert stream._held_bytes == 0 and not stream.wants_snapshot(63)
