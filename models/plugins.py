@@ -17,27 +17,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .contract import Model
+from .load_options import LoadOptions
 
 GROUP = "rollcast.models"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """What an operator asked for when a model is loaded.
-
-    `threads` is how many CPU threads it may compute with, None: its own choice. `weights` are
-    files, folders or `owner/name`, `size` the width and height of frames in pixels, `sessions` how
-    many streams there should be room for; `dtype` is bf16, fp16 or fp32, `quantize` fp8 or int8. A
-    model raises ValueError for what it has no use for,
-    and FileNotFoundError for files that are missing.
-    """
-
-    threads: int | None = None
-    weights: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
-    sessions: int = 1
-    dtype: str | None = None
-    quantize: str | None = None
 
 
 class PluginFailed(ValueError):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .contract import Model, StreamRequest
-from .plugins import LoadOptions, Plugin, plugins, unusable
+from .load_options import LoadOptions
+from .plugins import Plugin, plugins, unusable
 from .wan.locate import locate
 from .wan.presets.catalogue import presets
 from .wan.text.preset_reader import text_reader
@@ -61,33 +62,30 @@ def load_model(
     frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
     `quantize` are those of `wan.number_types`; `decoder` is a file whose decoder takes the place of
     its VAE's, a tiny one say (`wan.vae_files.load_decoder`). A model of another distribution is
-    told all of this but the decoder.
+    told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
     """
     if name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
+    options = LoadOptions(
+        threads=threads,
+        sessions=sessions,
+        weights=tuple(weights),
+        size=None if size is None else (size[0], size[1]),
+        decoder=decoder,
+        dtype=dtype,
+        quantize=quantize,
+    )
     if name in presets():
-        if threads is not None:
-            _use_threads(threads)
-        return _published(name, weights, size, sessions, dtype, quantize, decoder)
+        return _published(name, options)
     if name not in _OWN:
-        width_height = None if size is None else (size[0], size[1])
-        options = LoadOptions(
-            threads=threads,
-            weights=tuple(weights),
-            size=width_height,
-            sessions=sessions,
-            dtype=dtype,
-            quantize=quantize,
-        )
         return foreign_models()[name].load(options)
-    if weights or size or dtype or quantize or decoder:
-        raise ValueError(
-            f"{name} comes with its weights, size and types: give no weights, size, dtype, "
-            "quantize or decoder"
-        )
+    try:
+        options.check_none_but()
+    except ValueError as error:
+        raise ValueError(f"{name} comes with its weights and size: {error}") from error
     return _pocket(threads) if name == "pocket" else _test_pattern()
 
 
@@ -137,29 +135,12 @@ def _test_pattern() -> Model[Any]:
     return TestPattern()
 
 
-def _published(
-    name: str,
-    weights: Sequence[str],
-    size: Sequence[int] | None,
-    sessions: int,
-    dtype: str | None,
-    quantize: str | None,
-    decoder: str | None,
-) -> Model[Any]:
-    from pathlib import Path
-
+def _published(name: str, options: LoadOptions) -> Model[Any]:
     from .wan.stream.open_model import open_model
 
-    width_height = None if size is None else (size[0], size[1])
-    return open_model(
-        name,
-        weights,
-        size=width_height,
-        sessions=sessions,
-        dtype=dtype,
-        quantize=quantize,
-        decoder_file=None if decoder is None else Path(decoder).expanduser(),
-    )
+    if options.threads is not None:
+        _use_threads(options.threads)
+    return open_model(name, options)
 
 
 def _use_threads(threads: int) -> None:

@@ -19,17 +19,13 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 TESTS = Path(__file__).resolve().parent
 
 # Files of a group run one after the other in one worker, all others wherever a worker is free, in
-# this order. What lives by the clock starts first and lasts longest; no two live servers, browsers
-# or sets of stages are ever up side by side, and clips are rendered once. Files that compute for
-# long come before the short ones, or a worker would be left alone with them at the end.
+# this order. What lives by the clock starts first and lasts longest, since it mostly waits; no two
+# browsers or sets of stages are ever up side by side, and clips are rendered once. Files that
+# compute for long come before the short ones, or a worker would be left alone with them at the end.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "clock",
-        (
-            *("browser/", "server/web/", "server/media/", "client/", "examples/"),
-            *("benchmarks/attack/", "benchmarks/stream/"),
-        ),
-    ),
+    ("browser", ("browser/",)),
+    ("server", ("server/web/", "server/media/")),
+    ("peers", ("client/", "examples/", "stranger/", "benchmarks/attack/", "benchmarks/stream/")),
     ("", ("models/pocket/", "benchmarks/quality/")),
     ("stages", ("models/pipeline/", "server/engine/", "benchmarks/pipeline/")),
     ("training", ("training/",)),

@@ -18,11 +18,18 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
 from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
+from rollcast.models.wan.encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.latent_space import WAN21, LatentSpace
 from rollcast.models.wan.presets.preset import Preset
@@ -36,16 +43,20 @@ SIZES: dict[str, Any] = {
     "text_len": 24,
     "freq_dim": 16,
 }
+IMAGE_DIM = 20
 DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
 DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 
 
 def tiny_config(preset: Preset) -> StudentConfig:
     """The preset's architecture at a size that every test can afford."""
-    return replace(preset.student, **SIZES)
+    image = {"image_dim": IMAGE_DIM} if preset.student.image_dim else {}
+    return replace(preset.student, **SIZES, **image)
 
 
 def tiny_student(preset: Preset, seed: int = 0) -> CausalStudent:
@@ -64,6 +75,9 @@ def filled(module: Any, spread: float) -> Any:
 def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
+    if preset.weights.path == "transformer":
+        write_diffusers(preset, folder)
+        return
     write_student(preset, folder, seed)
     write_base(preset, folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name)
 
@@ -147,10 +161,15 @@ def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
     return filled(WanDecoder(DECODER if latents == WAN21 else DECODER_22), 0.2)
 
 
+def tiny_vae_encoder(latents: LatentSpace = WAN21) -> WanEncoder:
+    """A random encoder of such latents."""
+    torch.manual_seed(4)
+    return filled(WanEncoder(ENCODER if latents == WAN21 else ENCODER_22), 0.2)
+
+
 def tiny_vae(latents: LatentSpace = WAN21) -> dict[str, Tensor]:
-    """A VAE's weights by Wan's names; of the encoder there is a token part, which nobody reads."""
-    encoder = {"encoder.conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv1.bias": torch.zeros(32)}
-    return tiny_decoder(latents).state_dict() | encoder
+    """A VAE's weights by Wan's names."""
+    return tiny_decoder(latents).state_dict() | tiny_vae_encoder(latents).state_dict()
 
 
 def tiny_encoder() -> UMT5EncoderModel:
@@ -222,6 +241,17 @@ DIFFUSERS = {
     "self_attn.o": "attn1.to_out.0",
     "cross_attn.o": "attn2.to_out.0",
 }
+DIFFUSERS |= {
+    "img_emb.proj.0": "condition_embedder.image_embedder.norm1",
+    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
+    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
+    "img_emb.proj.4": "condition_embedder.image_embedder.norm2",
+    "track_head.temporal": "track_encoder.temporal_conv",
+    "track_head.mix": "track_encoder.proj",
+    "cross_attn.norm_k_img": "attn2.norm_added_k",
+    "cross_attn.k_img": "attn2.add_k_proj",
+    "cross_attn.v_img": "attn2.add_v_proj",
+}
 DIFFUSERS |= {f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"}
 DIFFUSERS |= {f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"}
 
@@ -252,16 +282,20 @@ def diffusers_vae_name(name: str) -> str:
         "decoder.head.0.": "decoder.norm_out.",
         "decoder.head.2.": "decoder.conv_out.",
         "encoder.conv1.": "encoder.conv_in.",
+        "encoder.head.0.": "encoder.norm_out.",
+        "encoder.head.2.": "encoder.conv_out.",
         "conv1.": "quant_conv.",
         "conv2.": "post_quant_conv.",
     }
     for ours, theirs in plain.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
-    _, part, number, rest = name.split(".", 3)
+    half, part, number, rest = name.split(".", 3)
     if part == "middle":
         kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
-        return f"decoder.mid_block.{kind}.{inside(rest)}"
+        return f"{half}.mid_block.{kind}.{inside(rest)}"
+    if part == "downsamples":
+        return f"encoder.down_blocks.{number}.{inside(rest)}"
     level, place = divmod(int(number), DECODER.residual_blocks + 2)
     kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"
     return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"
@@ -275,6 +309,12 @@ def write_diffusers(preset: Preset, folder: Path) -> None:
     student = {
         diffusers_name(key): value for key, value in tiny_student(preset).state_dict().items()
     }
+    if config.image_dim:
+        # as Wan's converters do; nobody reads them
+        student |= {
+            f"blocks.{k}.attn2.norm_added_q.weight": torch.zeros(config.dim)
+            for k in range(config.num_layers)
+        }
     shards = dict.fromkeys(student, "diffusion_pytorch_model-00001-of-00002.safetensors")
     for key in list(student)[len(student) // 2 :]:
         shards[key] = "diffusion_pytorch_model-00002-of-00002.safetensors"
@@ -285,27 +325,60 @@ def write_diffusers(preset: Preset, folder: Path) -> None:
     (folder / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(
         json.dumps(index)
     )
-    (folder / "transformer" / "config.json").write_text(
-        json.dumps(
-            {
-                "_class_name": "WanTransformer3DModel",
-                "num_attention_heads": config.num_heads,
-                "attention_head_dim": config.head_dim,
-                "ffn_dim": config.ffn_dim,
-                "freq_dim": config.freq_dim,
-                "in_channels": config.in_channels,
-                "num_layers": config.num_layers,
-                "out_channels": config.out_channels,
-                "patch_size": list(config.patch),
-                "text_dim": config.text_dim,
-                "eps": config.eps,
-            }
-        )
-    )
+    published = diffusers_config(config)
+    (folder / "transformer" / "config.json").write_text(json.dumps(published))
     vae = {diffusers_vae_name(key): value for key, value in tiny_vae().items()}
     save_file(vae, folder / "vae" / "diffusion_pytorch_model.safetensors")
     tiny_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
+    if config.image_dim:
+        tiny_image_encoder().save_pretrained(folder / "image_encoder")
+
+
+def diffusers_config(config: StudentConfig) -> dict[str, Any]:
+    """`transformer/config.json` as diffusers has it, and as FastVideo has it of a track student."""
+    published: dict[str, Any] = {
+        "_class_name": "WanTransformer3DModel",
+        "num_attention_heads": config.num_heads,
+        "attention_head_dim": config.head_dim,
+        "ffn_dim": config.ffn_dim,
+        "freq_dim": config.freq_dim,
+        "in_channels": config.stem_channels,
+        "num_layers": config.num_layers,
+        "out_channels": config.out_channels,
+        "patch_size": list(config.patch),
+        "text_dim": config.text_dim,
+        "eps": config.eps,
+        "image_dim": config.image_dim or None,
+        "added_kv_proj_dim": config.dim if config.image_dim else None,
+    }
+    if config.track_channels:
+        published["_class_name"] = "CausalTrackWanTransformer3DModel"
+        published["track_config"] = {
+            "id_dim": config.track_channels,
+            "track_channels": config.track_features,
+            "vae_spatial_compression": 8,
+            "vae_temporal_compression": config.track_stride,
+            "max_track_id": 100_000,
+            "zero_init_head": False,
+            "use_bias": config.track_bias,
+        }
+    return published
+
+
+def tiny_image_encoder() -> CLIPVisionModel:
+    """A random image encoder of 17 tokens."""
+    torch.manual_seed(5)
+    config = CLIPVisionConfig(
+        hidden_size=IMAGE_DIM,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+        hidden_act="gelu",
+    )
+    return filled(CLIPVisionModel(config), 0.3)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from ..rounding import rounded
+from ..stream.processor_time import OtherLoad
 from ..stream.server_process import ServerProcess
-from .attacks import ATTACKS, UNREAD
+from .attacks import ATTACKS, TAKES_PLACES, UNREAD
 from .processes import NOTHING, last_line, under_attack, watching
 
 MOST_DRY_S = 0.3
@@ -38,7 +39,8 @@ class AttackRow:
     """What the viewer and the server had of one attack.
 
     `health_s` is the longest time that `/health` took, `health_failed` how often it gave no 200;
-    `log_lines` and `memory_mb` (1e6 bytes) what the server wrote and grew by meanwhile.
+    `log_lines` and `memory_mb` (1e6 bytes) what the server wrote and grew by meanwhile;
+    `other_cores` how many cores programs kept busy that are no part of this.
     """
 
     attack: str
@@ -49,6 +51,7 @@ class AttackRow:
     health_failed: int
     log_lines: int
     memory_mb: float
+    other_cores: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,9 @@ class _Health:
 
 def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
     token = secrets.token_hex(16)
-    with ServerProcess(plan.model, max_sessions=1 + UNREAD, token=token) as server:
+    # those who only take places get what the server gives by its own measure
+    places = None if name in TAKES_PLACES else 1 + UNREAD
+    with ServerProcess(plan.model, max_sessions=places, token=token) as server:
         server.wait_ready()
         health = _Health(server.url)
         looks = threading.Thread(target=health.look)
@@ -105,7 +110,9 @@ def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
             looks.start()
             try:
                 with under_attack(name, server.port, token):
+                    others = OtherLoad()
                     seen = json.loads(last_line(watcher))
+                    other_cores = others.cores()
                     grown_mb = server.memory_mb() - memory_mb
             finally:
                 health.over.set()
@@ -119,4 +126,5 @@ def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
             health_failed=health.failed,
             log_lines=server.log_lines() - lines,
             memory_mb=grown_mb,
+            other_cores=other_cores,
         )

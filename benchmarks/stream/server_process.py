@@ -28,13 +28,16 @@ class ServerDied(Exception):
 
 
 class ServerProcess:
-    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end."""
+    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end.
+
+    `max_sessions` None: as many as the server finds to fit.
+    """
 
     def __init__(
         self,
         model: str,
         *,
-        max_sessions: int,
+        max_sessions: int | None,
         threads: int | None = None,
         token: str | None = None,
         options: Sequence[str] = (),
@@ -47,7 +50,7 @@ class ServerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         command = [sys.executable, "-P", "-m", "rollcast.server.cli", "serve", "--no-open"]
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
-        command += ["--max-sessions", str(max_sessions)]
+        command += ["--max-sessions", str(max_sessions)] if max_sessions else []
         command += ["--threads", str(threads)] if threads else []
         command += options
         self.started_s = time.monotonic()

@@ -21,7 +21,7 @@ from rollcast.models.contract import (
     StreamRequest,
     TracksInput,
 )
-from rollcast.models.plugins import LoadOptions
+from rollcast.models.load_options import LoadOptions
 
 ROWS, COLUMNS, SCALE = 72, 128, 3
 FRAMES, STEPS = 4, 12  # frames of a chunk, and steps of time for a frame
@@ -106,8 +106,7 @@ class ReactionDiffusion:
 
 def load(options: LoadOptions) -> ReactionDiffusion:
     """The entry point. Raises ValueError for what this model has no use for."""
-    if options.weights or options.size:
-        raise ValueError("it has no weights, and one size")
+    options.check_none_but()
     return ReactionDiffusion()
 
 

@@ -22,6 +22,7 @@ from .protocol import protocol
 from .record import record
 from .render import render
 from .serve import serve
+from .token import token
 from .try_model import try_model
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.add_typer(models, name="models")
 app.command("try")(try_model)
 app.command()(parity)
 app.command()(protocol)
+app.command()(token)
 
 
 def _say_version(wanted: bool) -> None:

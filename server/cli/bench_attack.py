@@ -55,8 +55,8 @@ def attack(
 def _show(report: AttackReport) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("attack")
-    headings = ("viewer dry", "reconnects", "slowest /health", "failed", "log lines", "memory")
-    for heading in headings:
+    headings = ("viewer dry", "reconnects", "slowest /health", "failed", "log lines")
+    for heading in (*headings, "memory", "other load"):
         table.add_column(heading, justify="right")
     for row in report.rows:
         table.add_row(
@@ -67,6 +67,7 @@ def _show(report: AttackReport) -> None:
             str(row.health_failed),
             str(row.log_lines),
             f"{row.memory_mb:+.0f} MB",
+            f"{row.other_cores:.2f} cores",
         )
     console = Console(highlight=False, width=100)
     console.print(f"{report.model}, {report.seconds:g} s each", markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...client.camera_move import camera_move
 from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 
@@ -41,8 +42,29 @@ def _short(prompt: str | None) -> str | None:
     return prompt
 
 
+def _moving(camera: str | None) -> str | None:
+    try:
+        if camera is not None:
+            camera_move(camera)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return camera
+
+
 Scene = Annotated[str | None, typer.Option(help="Avatar or scene to show.")]
 Picture = Annotated[Path | None, typer.Option(help="A picture of a face to show as the avatar.")]
+Image = Annotated[Path | None, typer.Option(help="A picture to start from or to refer to.")]
+Camera = Annotated[
+    str | None,
+    typer.Option(
+        callback=_moving,
+        help="How the camera moves, like forward=0.2,yaw=15: in widths of the picture and degrees "
+        "a second, of right, down, forward, pitch, yaw, roll.",
+    ),
+]
+VideoIn = Annotated[
+    Path | None, typer.Option("--video", help="A video that the model looks at while it plays.")
+]
 Prompt = Annotated[str | None, typer.Option(callback=_short, help="What to show, in words.")]
 PromptAt = Annotated[
     list[str] | None,

@@ -57,7 +57,8 @@ def serve(
     ] = None,
     max_kbps: Annotated[int | None, typer.Option(help="Highest video bitrate per stream.")] = None,
     max_per_client: Annotated[
-        int | None, typer.Option(min=1, help="Streams at once from one address.")
+        int | None,
+        typer.Option(min=1, help="Streams at once of one address, or subject of tokens."),
     ] = None,
     max_duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a stream ends.")

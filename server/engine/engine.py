@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ...models.contract import ModelInfo
@@ -25,6 +25,7 @@ from ..protocol.errors import (
     UnknownModel,
 )
 from ..protocol.limits import MAX_KBPS
+from ..protocol.messages import pictures_of
 from ..protocol.server_messages import DrainingNotice
 from ..session.options import SessionOptions
 from ..session.request import stream_request
@@ -38,7 +39,7 @@ from .hosted_stream import HostedStream
 from .model_events import ModelEvents
 from .model_host import HostEvent, ModelHost
 from .opening import Opening
-from .places import Places
+from .places import Place, Places
 from .stall_watch import StallWatch
 from .stream_keeper import StreamKeeper
 
@@ -148,20 +149,40 @@ class Engine:
 
     # Streams.
 
-    def create(
-        self, message: SessionCreate, *, audio: bool, picture: bytes | None, client: str = ""
-    ) -> HostedStream:
-        """Open a new stream; `picture` is the small square of the message's one.
+    @contextlib.contextmanager
+    def reserve(self, message: SessionCreate, client: str) -> Iterator[Place]:
+        """Hold a place for a stream that is being opened, while its pictures are looked at.
 
         `client` is whose quota it counts for. Raises a StreamError: engine state, model, request
-        or capacity.
+        or capacity. Where all places are taken, a stream that nobody watches loses its own.
         """
         model = self._model(message.model)
-        info, load = model.info, model.load
-        assert info is not None and load is not None, "the model is ready"
-        request = stream_request(message, info, picture, secrets.randbelow(2**31))
+        assert model.info is not None, "the model is ready"
+        # what is wrong whatever the pictures are is said before anybody loses a place
+        stream_request(message, model.info, 0, **dict.fromkeys(pictures_of(message), b""))
+        with self.places.reserve(model, client, self.now_s()) as place:
+            yield place
+
+    def create(
+        self,
+        message: SessionCreate,
+        place: Place,
+        *,
+        audio: bool,
+        picture: bytes | None = None,
+        image: bytes | None = None,
+    ) -> HostedStream:
+        """Open a new stream at a place that was reserved for it, which it takes.
+
+        `picture` and `image` are what was made of the message's own. Raises a StreamError: engine
+        state or request.
+        """
+        model = self._model(place.model.name)
+        info = place.info
+        request = stream_request(
+            message, info, secrets.randbelow(2**31), picture=picture, image=image
+        )
         now_s = self.now_s()
-        self.check_room(message.model, client)
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
@@ -178,7 +199,8 @@ class Engine:
             idle_timeout_s=self.config.idle_timeout_s,
             max_duration_s=self.config.max_duration_s,
         )
-        stream = HostedStream(Session(info, options, now_s), model.name, client)
+        stream = HostedStream(Session(info, options, now_s), model.name, place.client)
+        self.places.release(place)
         self.streams.add(stream)
         self._opening.begin(model.host, stream, request)
         self.metrics.sessions_opened.inc()
@@ -221,16 +243,6 @@ class Engine:
         self._keeper.fail(stream, Ended("the stream was ended by the server's operator"))
         self.close(session_id)
         return True
-
-    def model(self, name: str | None) -> ModelInfo:
-        """The model of a new stream. Raises a StreamError: engine state or model."""
-        info = self._model(name).info
-        assert info is not None, "the model is ready"
-        return info
-
-    def check_room(self, name: str | None, client: str) -> None:
-        """Make room for a stream of a model. Raises a StreamError if there is none."""
-        self.places.make_room(self._model(name), client, self.now_s())
 
     def wake(self) -> None:
         """Look again for something to generate; call after anything a session received."""

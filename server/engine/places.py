@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+from ...models.contract import ModelInfo
 from ..config import ServerConfig
 from ..logs import logger
 from ..protocol.errors import Capacity
@@ -12,6 +15,15 @@ from .hosted_stream import HostedStream
 from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
 from .stream_keeper import StreamKeeper
 from .unwatched import longest_unwatched
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Room for one more stream of a model, held until it is opened; `client` is its quota's."""
+
+    model: HostedModel
+    info: ModelInfo
+    client: str
 
 
 class Places:
@@ -23,6 +35,8 @@ class Places:
         self._config = config
         self._hosted = hosted
         self._keeper = keeper
+        self._reserved: list[Place] = []
+        """Of streams that are being opened."""
         self._log = logger("rollcast.engine")
 
     @property
@@ -41,12 +55,28 @@ class Places:
         free = (free_places(load, running, max_sessions=limit) for load in usable if load)
         return max(free, default=0)
 
-    def make_room(self, model: HostedModel, client: str, now_s: float) -> None:
-        """Make room for a stream of a model that is ready. Raises Capacity if there is none.
+    @contextmanager
+    def reserve(self, model: HostedModel, client: str, now_s: float) -> Iterator[Place]:
+        """Hold a place of a model that is ready, as long as this lasts or until it is released.
 
         Where all places are taken, a stream that nobody watches loses its own. `client` is whose
-        quota it counts for.
+        quota it counts for. Raises Capacity if there is none.
         """
+        self._make_room(model, client, now_s)
+        assert model.info is not None, "the model is ready"
+        place = Place(model, model.info, client)
+        self._reserved.append(place)
+        try:
+            yield place
+        finally:
+            self.release(place)
+
+    def release(self, place: Place) -> None:
+        """Hold it no longer, if it is held."""
+        if place in self._reserved:
+            self._reserved.remove(place)
+
+    def _make_room(self, model: HostedModel, client: str, now_s: float) -> None:
         self._check_quota(client)
         assert model.load is not None, "the model is ready"
         try:
@@ -62,7 +92,7 @@ class Places:
 
     def _check_quota(self, client: str) -> None:
         most = self._config.max_per_client
-        mine = sum(each.client == client for each in self._keeper.streams)
+        mine = sum(each.client == client for each in (*self._keeper.streams, *self._reserved))
         if most is not None and mine >= most:
             raise Capacity(
                 f"one client may have {most} streams at once, and has them",
@@ -80,9 +110,10 @@ class Places:
         )
 
     def _running_loads(self) -> list[ModelLoad]:
-        """What each stream asks of the machine."""
+        """What each stream asks of the machine, and each that is being opened."""
         loads = {name: model.load for name, model in self._hosted.items()}
-        running = (loads[stream.model] for stream in self._keeper.streams)
+        names = [stream.model for stream in self._keeper.streams]
+        running = (loads[name] for name in names + [place.model.name for place in self._reserved])
         return [load for load in running if load is not None]
 
     def _give_up(self, stream: HostedStream) -> None:

@@ -76,7 +76,7 @@ def test_a_dish_that_was_saved_goes_on_bit_for_bit() -> None:
 
 
 def test_it_refuses_what_it_has_no_use_for() -> None:
-    with pytest.raises(ValueError, match=r"rollcast-reaction 0\.1\.0 .* it has no weights"):
+    with pytest.raises(ValueError, match=r"rollcast-reaction 0\.1\.0 .* it has no use for weights"):
         load_model(NAME, weights=["somewhere"])
 
 

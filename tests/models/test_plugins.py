@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rollcast.models.plugins import LoadOptions, PluginFailed
+from rollcast.models.load_options import LoadOptions
+from rollcast.models.plugins import PluginFailed
 from rollcast.models.registry import foreign_models, load_model, model_names, preload
 from rollcast.server.cli.app import main
 
@@ -119,8 +120,13 @@ def test_nobody_here_plans_the_memory_of_a_stranger(
     assert "known to their-good 1.2 alone" in capsys.readouterr().err
 
 
-def test_options_say_what_was_asked() -> None:
-    assert LoadOptions() == LoadOptions(threads=None, weights=(), size=None, sessions=1)
+def test_options_that_a_model_has_no_use_for_are_named() -> None:
+    LoadOptions(threads=3, sessions=2).check_none_but()
+    LoadOptions(size=(64, 32)).check_none_but("size")
+    with pytest.raises(ValueError, match="no use for weights, quantize: leave that out"):
+        LoadOptions(weights=("a",), size=(64, 32), quantize="int8").check_none_but("size")
+    with pytest.raises(ValueError, match="pocket comes with its weights and size: .* dtype"):
+        load_model("pocket", dtype="bf16")
 
 
 def main_ok(*arguments: str) -> None:

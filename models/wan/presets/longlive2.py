@@ -13,6 +13,7 @@ from ...student.config import CacheConfig
 from .latent_space import WAN22
 from .preset import Preset
 from .source import Source
+from .start_image import StartImage
 from .text_prompt import TextPrompt
 from .wan22 import FILES, TI2V_5B
 
@@ -25,7 +26,10 @@ PRESETS = (
         student=replace(TI2V_5B, rope="absolute"),
         cache=CacheConfig(window_frames=24, sink_frames=8, pinned_frames=8),
         recipe=Recipe(chunk_frames=8, steps=(1, 2, 3, 4), sampler="unipc"),
-        conditioning=(TextPrompt(shot_prefix="The scene transitions. ", shot_offset=8.0),),
+        conditioning=(
+            TextPrompt(shot_prefix="The scene transitions. ", shot_offset=8.0),
+            StartImage(place="within"),
+        ),
         latents=WAN22,
         weights=Source(
             "Efficient-Large-Model/LongLive-2.0-5B",

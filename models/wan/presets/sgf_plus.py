@@ -11,6 +11,8 @@ from dataclasses import replace
 from ...student.config import CacheConfig
 from .preset import Preset
 from .source import Source
+from .start_image import StartImage
+from .text_prompt import TextPrompt
 from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 _REPOSITORY = "ZihanSu/Self_Gradient_Forcing_Plus"
@@ -23,6 +25,8 @@ _CHUNKWISE = Preset(
     student=replace(T2V_1_3B, rope="top_aligned", trained_frames=12),
     cache=CacheConfig(window_frames=9, sink_frames=3),
     recipe=replace(FOUR_STEPS, clean_expert=True),
+    # as long as a chunk, so that the expert writes a whole one
+    conditioning=(TextPrompt(), StartImage(latents=FOUR_STEPS.chunk_frames)),
     weights=Source(_REPOSITORY, "chunkwise/model.pt", _SECTIONS),
     speed="about 19 fps on one B200",
     base=FILES,
@@ -37,6 +41,7 @@ PRESETS = (
         student=replace(T2V_1_3B, rope="top_aligned", trained_frames=21),
         cache=CacheConfig(window_frames=17, sink_frames=4),
         recipe=replace(FOUR_STEPS, chunk_frames=1, clean_expert=True),
+        conditioning=(TextPrompt(), StartImage()),
         weights=Source(_REPOSITORY, "framewise/model.pt", _SECTIONS),
         speed="",
     ),

@@ -135,7 +135,5 @@ def test_a_file_without_a_half_is_refused(tmp_path: Path) -> None:
 
 def test_a_decoder_of_other_latents_is_refused(tmp_path: Path) -> None:
     tiny_vae(WAN22).save_pretrained(tmp_path)
-    with pytest.raises(
-        BadCheckpoint, match=r"of 48 channels, 16 pixels.*Wan 2\.1 have 16, 8 and 4"
-    ):
+    with pytest.raises(BadCheckpoint, match=r"of 48 channels, 16 .*Wan 2\.1 have 16, 8 and 4"):
         load_decoder(tmp_path, WAN21_LATENTS, **CPU)

@@ -29,14 +29,19 @@ from rollcast.models.staged_model import ChunkPlan, StagedModel, step_noise
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.wan.latent_scale import published_scale
 from rollcast.models.wan.presets.catalogue import preset_named, presets
+from rollcast.models.wan.presets.start_image import StartImage
 from rollcast.models.wan.presets.text_prompt import EXAMPLES, TextPrompt
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 
 from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
 
-NAMES = tuple(name for name, each in presets().items() if each.conditioning[1:] == ())
-"""All that are steered by a prompt alone."""
+NAMES = tuple(
+    name
+    for name, each in presets().items()
+    if {kind.kind for kind in each.conditioning} <= {TextPrompt.kind, StartImage.kind}
+)
+"""All that a prompt alone can steer."""
 KINDS = (
     "self-forcing",
     "reward-forcing",
@@ -159,7 +164,7 @@ def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
 def test_it_is_what_its_preset_says(name: str, model_of: ModelOf) -> None:
     model, preset = model_of(name), preset_named(name)
     assert isinstance(model, StagedModel)
-    assert model.info.inputs.names == {"prompt", "seed"}
+    assert model.info.inputs.names - {"image"} == {"prompt", "seed"}
     assert (model.info.width, model.info.height, model.info.fps) == (*SIZE, preset.fps)
     assert model.info.chunk_frames == 4 * preset.recipe.chunk_frames
     assert model.info.first_chunk_frames == 4 * preset.recipe.chunk_frames - 3
