@@ -125,7 +125,7 @@ def test_options_that_a_model_has_no_use_for_are_named() -> None:
     LoadOptions(size=(64, 32)).check_none_but("size")
     with pytest.raises(ValueError, match="no use for weights, quantize: leave that out"):
         LoadOptions(weights=("a",), size=(64, 32), quantize="int8").check_none_but("size")
-    with pytest.raises(ValueError, match="pocket comes with its weights and size: .* dtype"):
+    with pytest.raises(ValueError, match=r"pocket comes with its weights and size: .* dtype"):
         load_model("pocket", dtype="bf16")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ...load_options import LoadOptions
 from ..loading import load_preset_students
 from ..locate import locate
 from ..number_types import NumberTypes
@@ -35,12 +36,8 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     types = NumberTypes.named(options.dtype, options.quantize, device)
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, types=types)
-    decoder = load_decoder(
-        files.vae if options.decoder is None else Path(options.decoder).expanduser(),
-        preset.latents,
-        device=device,
-        dtype=types.dtype,
-    )
+    decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
+    decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,
