@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .memory import family_files, family_mb
 from .metrics_text import Sample, parse
@@ -104,6 +105,13 @@ class ServerProcess:
         self.check()
         with _DIRECT.open(f"{self.url}/metrics", timeout=5) as reply:
             return parse(reply.read().decode())
+
+    def inputs(self, model: str) -> dict[str, Any]:
+        """What a model takes, as clients are told."""
+        self.check()
+        with _DIRECT.open(f"{self.url}/v1/models", timeout=5) as reply:
+            named = {each["name"]: each for each in json.load(reply)}
+        return named[model]["inputs"]
 
     @property
     def pid(self) -> int:

@@ -19,21 +19,29 @@ from ..stream.metrics_text import Sample
 from ..stream.server_process import ServerProcess
 from .memory_watch import MemoryWatch
 from .picture_faults import PictureFaults
+from .stand_in import drawn, drawn_image
 
 LOAD_S = 1800.0
 """In which a model must be loaded and warm: 14 billion values from a slow disk."""
 ANSWER_S = 300.0
+AHEAD_US = 2e5
+"""So much earlier than it will be seen a frame is shown to the model: chunks are made ahead."""
 _WORK = "rollcast_work_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What is tried: `options` are those of `rollcast serve`, `limit_s` bounds the streaming."""
+    """What is tried: `options` are those of `rollcast serve`, `limit_s` bounds the streaming.
+
+    A model that needs an image and is not given an `image`, a file's bytes, starts from a drawn
+    one; one that looks at video is shown a drawn one.
+    """
 
     name: str
     seconds: float = 10.0
     limit_s: float = 900.0
     prompt: str | None = None
+    image: bytes | None = None
     seed: int = 0
     options: tuple[str, ...] = ()
     threads: int | None = None
@@ -68,7 +76,8 @@ def run_trial(trial: Trial, file: OutputFile, say: Callable[[str], None]) -> dic
         server.wait_ready()
         load_s = time.monotonic() - server.started_s
         say(f"streaming {trial.seconds:g} s")
-        watched = asyncio.run(_watch(server.url, trial, file))
+        inputs = server.inputs(trial.name)
+        watched = asyncio.run(_watch(server.url, trial, inputs, file))
         metrics = server.metrics()
     faults = watched.faults.found()
     return {
@@ -77,20 +86,26 @@ def run_trial(trial: Trial, file: OutputFile, say: Callable[[str], None]) -> dic
         "picture": watched.faults.figures if watched.arrived_s else {},
         "ignored_words": list(watched.ignored_words),
         "load_s": round(load_s, 2),
-        **_speed(watched),
+        "fps": _possible_fps(metrics, watched.ready.chunk_frames),
+        **_delivered(watched),
         "work": _work(metrics, watched.ready.chunk_frames),
         "host_peak_bytes": memory.host_peak,
         "device_peak_bytes": memory.device_peak,
     }
 
 
-async def _watch(url: str, trial: Trial, file: OutputFile) -> _Watched:
+async def _watch(url: str, trial: Trial, inputs: dict[str, Any], file: OutputFile) -> _Watched:
+    image, looks_at = inputs.get("image"), inputs.get("video")
+    start = trial.image
+    if start is None and image is not None and image.get("required"):
+        start = drawn_image(image["width"], image["height"])
     # JPEG: each picture by itself, so that what is seen in one is in that one
     asked_s = time.monotonic()
     async with connect(
         url,
         model=trial.name,
         prompt=trial.prompt,
+        image=start,
         seed=trial.seed,
         codecs=("jpeg",),
         pace="reader",
@@ -105,9 +120,15 @@ async def _watch(url: str, trial: Trial, file: OutputFile) -> _Watched:
             fps=ready.fps,
             sample_rate=ready.sample_rate,
         )
-        # what came until then is looked at
-        with writer, suppress(TimeoutError):
-            await asyncio.wait_for(_take(stream, watched, writer, trial), trial.limit_s)
+        film = None if looks_at is None else asyncio.create_task(_film(stream, looks_at))
+        try:
+            # what came until then is looked at
+            with writer, suppress(TimeoutError):
+                await asyncio.wait_for(_take(stream, watched, writer, trial), trial.limit_s)
+        finally:
+            if film is not None:
+                film.cancel()
+                await asyncio.gather(film, return_exceptions=True)
         if stream.state is not None:
             watched.ignored_words = stream.state.ignored_words or ()
     return watched
@@ -127,8 +148,27 @@ async def _take(stream: Stream, watched: _Watched, writer: Mp4Writer, trial: Tri
             writer.write_audio(media.samples, media.pts_us)
 
 
-def _speed(watched: _Watched) -> dict[str, Any]:
-    """How fast it came: `fps` from the end of the first chunk on, and the time between chunks."""
+async def _film(stream: Stream, looks_at: dict[str, Any]) -> None:
+    """Show the model a drawn video, frame by frame when the time of each has come."""
+    width, height, fps = looks_at["width"], looks_at["height"], looks_at["fps"]
+    number = 0
+    while True:
+        while stream.position_us < number * 1e6 / fps - AHEAD_US:
+            await asyncio.sleep(0.01)
+        await stream.feed_video(drawn(width, height, number / fps))
+        number += 1
+
+
+def _possible_fps(metrics: Sample, chunk_frames: int) -> float | None:
+    """Frames a second that the model makes where nothing holds it up: by its slowest stage."""
+    count = metrics.value("rollcast_stage_seconds_count", stage="step")
+    total_s = metrics.value("rollcast_stage_seconds_sum", stage="step")
+    return round(count * chunk_frames / total_s, 2) if total_s > 0 else None
+
+
+def _delivered(watched: _Watched) -> dict[str, Any]:
+    """How it came to a viewer, from the second chunk on: the server does not run far ahead of one,
+    so that a fast model comes little faster than it is played."""
     arrived, ready = watched.arrived_s, watched.ready
     report: dict[str, Any] = {
         "width": ready.width,
@@ -136,7 +176,7 @@ def _speed(watched: _Watched) -> dict[str, Any]:
         "fps_of_model": ready.fps,
         "frames": len(arrived),
         "ttff_s": round(arrived[0] - watched.asked_s, 3) if arrived else None,
-        "fps": None,
+        "fps_delivered": None,
         "chunk_ms": {},
     }
     chunks = watched.chunks
@@ -144,7 +184,7 @@ def _speed(watched: _Watched) -> dict[str, Any]:
     if len(firsts) > 2:
         begin, end = firsts[1], firsts[-1]
         took_s = arrived[end] - arrived[begin]
-        report["fps"] = round((end - begin) / took_s, 2) if took_s > 0 else None
+        report["fps_delivered"] = round((end - begin) / took_s, 2) if took_s > 0 else None
         gaps_ms = 1e3 * np.diff([arrived[k] for k in firsts[1:]])
         report["chunk_ms"] = {
             "median": round(float(np.median(gaps_ms)), 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...client import load_image
 from ...models.registry import foreign_models, own_models
 from ...models.wan.locate import locate
 from ...models.wan.presets.catalogue import presets
@@ -21,7 +22,7 @@ from .bench_output import check_model, progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, DType, Prompt, Quantize, Seconds, Seed
+from .options import Decoder, DType, Image, Prompt, Quantize, Seconds, Seed
 from .room import check_room
 from .video_file import Overwrite, video_file
 
@@ -42,6 +43,7 @@ def try_model(
     quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
+    image: Image = None,
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
@@ -58,9 +60,11 @@ def try_model(
 ) -> None:
     """Try a model with your files: stream it, look at its pictures, measure it, write a report.
 
-    It is served by the real server to a real client. Exits with 0 when the pictures are good, 1
-    when they are black, flat, frozen or flicker, 2 for files or sizes that do not fit, 4 when the
-    server or its model ended. The report has no paths of yours in it: attach it to an issue.
+    It is served by the real server to a real client. A model that needs an image starts from a
+    drawn one if you give none, and one that looks at video is shown a drawn one. Exits with 0 when
+    the pictures are good, 1 when they are black, flat, frozen or flicker, 2 for files or sizes that
+    do not fit, 4 when the server or its model ended. The report has no paths of yours in it: attach
+    it to an issue.
     """
     check_model(name)
     places = list(weights or ())
@@ -85,6 +89,7 @@ def try_model(
         )
         plan = check_room(config).get(name)
         files = _files(name, places)
+        start = load_image(image) if image else None
     # here, so that the other commands do not wait for them
     from ...benchmarks.stream.server_process import ServerDied
     from ...benchmarks.trial.redaction import redacted
@@ -95,6 +100,7 @@ def try_model(
         seconds=seconds,
         limit_s=limit,
         prompt=prompt,
+        image=start,
         seed=seed,
         options=_options(config),
         threads=threads,
@@ -102,14 +108,14 @@ def try_model(
     report: dict[str, Any] = {
         "format": _FORMAT,
         "model": name,
-        "asked": asdict(trial),
+        "asked": asdict(replace(trial, image=None)) | {"image": start is not None},
         "machine": machine(),
         "files": files,
         "plan": plan,
         "published_speed": _published_speed(name),
     }
     failed: Failure | None = None
-    with video_file(video_path, overwrite=overwrite, inputs=()) as video:
+    with video_file(video_path, overwrite=overwrite, inputs=(image,)) as video:
         try:
             # a stream that ends is the server's doing, and it is on this machine
             with as_failure("the server that was started"):
@@ -206,12 +212,13 @@ def _published_speed(name: str) -> str:
 def _show(report: dict[str, Any], video: Path, written: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
-    native, fps = report["fps_of_model"], report["fps"]
+    native, fps, came = report["fps_of_model"], report["fps"], report["fps_delivered"]
     rows = [
         ("loaded in", f"{report['load_s']:.1f} s"),
         ("first frame after", _seconds(report["ttff_s"])),
         ("frames", f"{report['frames']} of {report['width']}x{report['height']}"),
-        ("speed", "too short" if fps is None else f"{fps:.1f} fps; it plays at {native}"),
+        ("the model makes", "nothing" if fps is None else f"{fps:.1f} fps; it plays at {native}"),
+        ("the viewer got", "too little" if came is None else f"{came:.1f} fps"),
         ("published speed", report["published_speed"] or "none"),
     ]
     for kind, each in report["work"].items():

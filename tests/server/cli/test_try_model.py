@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
+from rollcast.benchmarks.trial.stand_in import drawn
 from rollcast.server.cli.app import main
 
 from ...tiny_checkpoints import write_checkpoint
@@ -44,6 +47,18 @@ class Faulty(TestPattern):
 def load(options):
     return Faulty()
 """
+WORLD = """
+from rollcast.models.contract import ImageInput, ModelInputs, VideoInput
+from world_pattern import WorldPattern
+
+def load(options):
+    looks = {looks}
+    return WorldPattern(ModelInputs(**looks), name="faulty")
+"""
+LOOKS = {
+    "image": "{'image': ImageInput(160, 96, required=True)}",
+    "video": "{'video': VideoInput(160, 96, 16)}",
+}
 Trial = Callable[..., tuple[int, dict[str, Any]]]
 
 
@@ -73,7 +88,11 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[rollcast.models]\nfaulty = faulty_model:load\n")
-        (site / "faulty_model.py").write_text(FAULTY.format(fault=fault))
+        code = FAULTY.format(fault=fault)
+        if fault in LOOKS:
+            shutil.copy(Path(__file__).parents[1] / "world_pattern.py", site)
+            code = WORLD.replace("{looks}", LOOKS[fault])
+        (site / "faulty_model.py").write_text(code)
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.setenv("PYTHONPATH", str(site))
 
@@ -87,7 +106,7 @@ def test_the_embedded_model_is_good(
     code, report = trial("pocket", "--seconds", "3", "--threads", "1", "--prompt", "smiling xyzzy")
     assert code == 0 and report["good"] and report["faults"] == []
     assert report["frames"] == 75 and report["ignored_words"] == ["xyzzy"]
-    assert 0 < report["ttff_s"] < 5 < report["fps"]
+    assert 0 < report["ttff_s"] < 5 < report["fps_delivered"] < report["fps"]
     assert {"prepare", "step 0", "step 1", "decode"} == set(report["work"])
     assert all(each["ms"] > 0 for each in report["work"].values())
     assert report["host_peak_bytes"] > 10**8 and report["plan"] is None
@@ -131,6 +150,20 @@ def test_a_fault_of_the_picture_is_exit_code_1(
     assert code == 1 and not report["good"]
     assert fault in {each["name"] for each in report["faults"]}
     assert f"FAULT {fault}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("looks", ["image", "video"])
+def test_what_a_model_needs_to_look_at_is_drawn(
+    looks: str, trial: Trial, faulty: Callable[[str], None], tmp_path: Path
+) -> None:
+    faulty(looks)
+    code, report = trial("faulty", "--seconds", "3")
+    with av.open(str(tmp_path / "try-faulty.mp4")) as video:
+        *_, last = (frame.to_ndarray(format="rgb24") for frame in video.decode(video=0))
+    # between its bars the model shows what it sees, tinted
+    seen, wanted = (picture[20:84].mean(axis=-1).ravel() for picture in (last, drawn(160, 96)))
+    assert np.corrcoef(seen, wanted)[0, 1] > 0.6
+    assert (code, report["faults"]) == (0, [])
 
 
 def test_a_model_that_ends_is_exit_code_4_and_reported(
