@@ -69,7 +69,9 @@ class Plugin:
 
     def _said(self, field: str) -> str:
         found = self.entry.dist
-        return "" if found is None else (found.metadata.get(field) or "").partition("\n")[0]
+        if found is None or field not in found.metadata:
+            return ""
+        return found.metadata[field].partition("\n")[0]
 
     def _failed(self, why: str) -> PluginFailed:
         return PluginFailed(

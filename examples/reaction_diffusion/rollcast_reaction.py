@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,9 @@ class ReactionDiffusion:
 
     def snapshot(self, state: Dish) -> bytes:
         """The dish as bytes; not as a pickle, which would run what it is given."""
-        plain = asdict(state) | {"held": np.array([[k, *p] for k, p in state.held.items()])}
+        plain: dict[str, Any] = asdict(state) | {
+            "held": np.array([[k, *p] for k, p in state.held.items()])
+        }
         file = io.BytesIO()
         np.savez(file, **plain)
         return file.getvalue()

@@ -35,12 +35,13 @@ class ReplayLog:
     failures: Counter[int] = field(default_factory=Counter)
     """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
     every: int = SNAPSHOT_CHUNKS
-    """So many chunks lie between two snapshots; more for a model whose state is large."""
+    """So many chunks lie between two snapshots; more where the latest took long."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
     _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
     _held_bytes: int = 0
+    _took_chunks: dict[int, float] = field(default_factory=dict)
     _whole: set[int] = field(default_factory=set)
     """Chunks behind which all parts have come."""
 
@@ -81,14 +82,16 @@ class ReplayLog:
     ) -> None:
         """A stage's parts of the snapshot behind chunk `index`, of `count` in all.
 
-        Saving them took the stage as long as so many chunks.
+        Saving them took the stage as long as so many chunks. The first two of a stream take
+        longest: later ones find memory where those were.
         """
-        rarer = ceil(took_chunks / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS)) * SNAPSHOT_CHUNKS
-        self.every = min(max(self.every, rarer), MOST_SNAPSHOT_CHUNKS)
+        self._took_chunks[index] = max(took_chunks, self._took_chunks.get(index, 0.0))
         coming = self._coming.setdefault(index, {})
         coming.update(parts)
         if len(coming) == count:
             self._whole.add(index)
+            times = ceil(self._took_chunks[index] / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS))
+            self.every = min(max(1, times) * SNAPSHOT_CHUNKS, MOST_SNAPSHOT_CHUNKS)
         self._settle()
 
     def failed(self, index: int | None) -> int:
@@ -101,6 +104,7 @@ class ReplayLog:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
         self._whole.clear()
+        self._took_chunks.clear()
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
@@ -116,6 +120,7 @@ class ReplayLog:
         if not complete:
             return
         newest = max(complete)
+        self._took_chunks = {k: took for k, took in self._took_chunks.items() if k > newest}
         self._snapshot = newest, self._coming[newest]
         self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
         self._whole = {k for k in self._whole if k > newest}

@@ -27,14 +27,12 @@ def toward(now: Tensor, target: Tensor, share: float, blend: PromptBlend) -> Ten
     linear = torch.lerp(a, b, share)
     if blend == "linear":
         return linear.to(target.dtype)
-    sizes = [each.norm(dim=-1, keepdim=True) for each in (a, b)]
-    empty = (sizes[0] == 0) | (sizes[1] == 0)
-    units = [
-        each / size.clamp_min(torch.finfo(torch.float64).tiny)
-        for each, size in zip((a, b), sizes, strict=True)
-    ]
-    angle = (units[0] * units[1]).sum(dim=-1, keepdim=True).clamp(-1, 1).acos()
+    size_a, size_b = (each.norm(dim=-1, keepdim=True) for each in (a, b))
+    empty = (size_a == 0) | (size_b == 0)
+    tiny = torch.finfo(torch.float64).tiny
+    unit_a, unit_b = a / size_a.clamp_min(tiny), b / size_b.clamp_min(tiny)
+    angle = (unit_a * unit_b).sum(dim=-1, keepdim=True).clamp(-1, 1).acos()
     sine = angle.sin()
-    turned = (((1 - share) * angle).sin() * units[0] + (share * angle).sin() * units[1]) / sine
-    turned = turned * torch.lerp(*sizes, share)
+    turned = (((1 - share) * angle).sin() * unit_a + (share * angle).sin() * unit_b) / sine
+    turned = turned * torch.lerp(size_a, size_b, share)
     return torch.where(empty | (sine < _PARALLEL), linear, turned).to(target.dtype)

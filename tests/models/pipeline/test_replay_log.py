@@ -29,11 +29,15 @@ def test_a_snapshot_takes_a_twentieth_of_the_time_at_most(took_chunks: float, ev
         assert took_chunks / every <= 0.05 + 1e-9
 
 
-def test_it_does_not_come_oftener_again() -> None:
+def test_the_slowest_part_of_the_latest_whole_snapshot_counts() -> None:
     stream = log()
     stream.take_part(15, {"cache.0": memoryview(b"x")}, 2, 2.4)
+    assert stream.every == 16, "it is not whole"
     stream.take_part(15, {"prepare": memoryview(b"x")}, 2, 0.0)
     assert stream.every == 48
+    for name in ("prepare", "cache.0"):
+        stream.take_part(47, {name: memoryview(b"x")}, 2, 0.1)
+    assert stream.every == 16, "it found memory"
 
 
 def test_a_rarer_snapshot_replaces_controls_as_any_other() -> None:
