@@ -88,6 +88,11 @@ class ReplayLog:
         self._took_chunks[index] = max(took_chunks, self._took_chunks.get(index, 0.0))
         coming = self._coming.setdefault(index, {})
         coming.update(parts)
+        # of one that is not whole when the second one after it comes, a stage had no memory for
+        # its part
+        for left in sorted(self._coming)[:-2]:
+            del self._coming[left], self._took_chunks[left]
+            self._whole.discard(left)
         if len(coming) == count:
             self._whole.add(index)
             times = ceil(self._took_chunks[index] / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS))

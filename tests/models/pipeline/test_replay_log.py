@@ -65,3 +65,14 @@ def test_video_that_piles_up_brings_the_next_snapshot_sooner() -> None:
     assert stream.wants_snapshot(63) and not stream.wants_snapshot(62)
     stream.take_part(47, {"state": memoryview(b"x")}, 1, 1000.0)
     assert stream._held_bytes == 0 and not stream.wants_snapshot(63)
+
+
+def test_snapshots_that_never_become_whole_do_not_pile_up() -> None:
+    stream = log()
+    for _ in range(200):
+        stream.deliver(stream.add(Controls()))
+    for index in range(15, 200, 16):
+        stream.take_part(index, {"cache.0": memoryview(b"x")}, 2, 0.1)
+    assert len(stream._coming) == len(stream._took_chunks) == 2 and stream.settled is None
+    stream.take_part(191, {"prepare": memoryview(b"x")}, 2, 0.1)
+    assert stream.settled == 191 and not stream._coming and not stream._took_chunks
