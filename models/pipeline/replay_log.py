@@ -85,7 +85,7 @@ class ReplayLog:
         Saving them took the stage as long as so many chunks. The first two of a stream take
         longest: later ones find memory where those were.
         """
-        self._took_chunks[index] = max(took_chunks, self._took_chunks.get(index, 0.0))
+        self._took_chunks[index] = self._took_chunks.get(index, 0.0) + took_chunks
         coming = self._coming.setdefault(index, {})
         coming.update(parts)
         # of one that is not whole when the second one after it comes, a stage had no memory for
