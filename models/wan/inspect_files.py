@@ -114,4 +114,6 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         return "VAE"
     if raw & {"token_embedding.weight", "shared.weight"}:
         return "text encoder"
+    if any(name.endswith("embeddings.class_embedding") for name in raw):
+        return "image encoder"
     return "unknown"
