@@ -23,6 +23,9 @@ from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
 
+DECODED_AT_ONCE = 3
+"""Latents that the decoder takes in one pass."""
+
 
 class WanModel:
     """A preset with its weights; every stream's state is a `StreamState`.
@@ -112,8 +115,9 @@ class WanModel:
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
         given = self._calls.given(plan)
-        # one after the other: together they would need more memory than any other chunk
-        pieces = [latents] if given is None else [given, latents]
+        # a few after the other, so that long chunks need no more memory than short ones
+        whole = [latents] if given is None else [given, latents]
+        pieces = [piece for each in whole for piece in each.split(DECODED_AT_ONCE, dim=1)]
         pictures = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
         parts, chunk = parts_of(plan), Chunk(plan.index, pictures, np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():

@@ -148,5 +148,8 @@ def made(model: Model, seed: int, log: list[Controls], start: bytes | None = Non
 
 
 def distance(shown: dict[int, np.ndarray], frames: np.ndarray) -> float:
-    """Mean absolute difference of pictures and the frames of the same number."""
-    return float(np.mean([np.abs(p.astype(float) - frames[k]).mean() for k, p in shown.items()]))
+    """Mean squared difference of pictures and the frames of the same number.
+
+    Squared, so that what a jpeg does to the picture, which is the same to all, does not count.
+    """
+    return float(np.mean([np.square(p.astype(float) - frames[k]).mean() for k, p in shown.items()]))
