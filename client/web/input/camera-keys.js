@@ -42,7 +42,7 @@ export class CameraKeys {
 
   /** @param {string} code */
   takes(code) {
-    return code in MOVES && !(this.kind === "wasd" && FREE_ONLY.has(code));
+    return Object.hasOwn(MOVES, code) && !(this.kind === "wasd" && FREE_ONLY.has(code));
   }
 
   /** @param {string} code */

@@ -27,7 +27,8 @@ export class CameraView {
     this._pads = byId("camera-pads", HTMLElement);
     this._buttons = [...this._pads.querySelectorAll("button")];
     this._speedText = byId("camera-speed-text", HTMLOutputElement);
-    this._free = true;
+    /** @type {CameraInput["kind"] | undefined} undefined: the model has no camera */
+    this._kind = undefined;
     this._arrowsTaken = false;
     this.enabled = false;
     this.keys = new CameraKeys((motion) => {
@@ -48,9 +49,11 @@ export class CameraView {
 
   /** @param {CameraInput | null} camera  null: the model has none @param {boolean} tracks  it has things to hold */
   setCamera(camera, tracks) {
+    this._arrowsTaken = tracks;
+    if (camera?.kind === this._kind) return; // who holds a key through a lost connection goes on
+    this._kind = camera?.kind;
     this.keys.releaseAll();
     this.keys.kind = camera?.kind ?? "6dof";
-    this._arrowsTaken = tracks;
     for (const button of this._buttons) button.hidden = camera !== null && !this.keys.takes(codeOf(button));
   }
 

@@ -1,141 +1,75 @@
-"""Every preset at full size on `meta`: each name and shape is that of the published layout.
-
-The layout is written out here from Wan's published modules, not taken from the student.
-"""
+"""Students of presets at full size, without memory: every name and shape, and how many values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod
-
 import pytest
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 from rollcast.models.student.config import StudentConfig
+from rollcast.models.wan.layouts import own_name
 from rollcast.models.wan.loading import empty_student
-from rollcast.models.wan.number_types import quantised_layers
+from rollcast.models.wan.names import generator_name, writer_name
 from rollcast.models.wan.presets.catalogue import preset_named, presets
-from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.presets.wan21 import T2V_1_3B
+from rollcast.models.wan.presets.wan22 import TI2V_5B
 
-Shapes = dict[str, tuple[int, ...]]
-PUBLISHED = {
-    # Wan's own configurations: width, feed-forward width, heads, layers, and how many values
-    (1536, 8960, 12, 30): 1.42e9,
-    (3072, 14336, 24, 30): 5.00e9,
-    (5120, 13824, 40, 40): 14.3e9,
-}
-ADDED = (
-    "img_emb.",
-    "track_head.",
-    "cond_encoder.",
-    "trainable_cond_mask.",
-    "casual_audio_encoder.",
-    "audio_injector.",
-    "frame_packer.",
+from ....tiny_checkpoints import expert_name
+
+COUNTS = {T2V_1_3B: 1_418_996_800, TI2V_5B: 4_999_787_712}
+
+
+def shape_of(config: StudentConfig) -> StudentConfig:
+    """The model of Wan that a student is one of."""
+    widths = {base.dim: base for base in COUNTS}
+    return widths[config.dim]
+
+
+PLAIN = tuple(
+    name
+    for name, preset in presets().items()
+    if preset.student.stem_channels == preset.student.out_channels and preset.student.dim < 5120
 )
-"""What families have beside Wan's text to video; shapes of the first two are written out below."""
-EVERY = pytest.mark.parametrize("preset", presets().values(), ids=lambda preset: preset.name)
+"""Those whose students have Wan's own layers and no others."""
 
 
-def wan_layout(config: StudentConfig) -> Shapes:
-    """Names and shapes of Wan's transformer, text to video."""
-    dim, wide = config.dim, config.ffn_dim
-    patch = config.patch
-    shapes: Shapes = {
-        "patch_embedding.weight": (dim, stem_channels(config), *patch),
-        "patch_embedding.bias": (dim,),
-        "head.modulation": (1, 2, dim),
-        **linear("text_embedding.0", config.text_dim, dim),
-        **linear("text_embedding.2", dim, dim),
-        **linear("time_embedding.0", config.freq_dim, dim),
-        **linear("time_embedding.2", dim, dim),
-        **linear("time_projection.1", dim, 6 * dim),
-        **linear("head.head", dim, config.out_channels * prod(patch)),
-    }
-    for layer in range(config.num_layers):
-        block = f"blocks.{layer}"
-        shapes[f"{block}.modulation"] = (1, 6, dim)
-        shapes[f"{block}.norm3.weight"] = shapes[f"{block}.norm3.bias"] = (dim,)
-        shapes |= linear(f"{block}.ffn.0", dim, wide) | linear(f"{block}.ffn.2", wide, dim)
-        for attention in ("self_attn", "cross_attn"):
-            for part in "qkvo":
-                shapes |= linear(f"{block}.{attention}.{part}", dim, dim)
-            for norm in ("norm_q", "norm_k"):
-                shapes[f"{block}.{attention}.{norm}.weight"] = (dim,)
-        if config.image_dim:
-            # Wan 2.1 image to video: attention to an image beside the text
-            shapes |= linear(f"{block}.cross_attn.k_img", dim, dim)
-            shapes |= linear(f"{block}.cross_attn.v_img", dim, dim)
-            shapes[f"{block}.cross_attn.norm_k_img.weight"] = (dim,)
-    return shapes
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_student_is_wans_model(name: str) -> None:
+    """By diffusers' model of that size: its names, translated, and its shapes."""
+    config = preset_named(name).student
+    own = {key: tuple(value.shape) for key, value in empty_student(config).state_dict().items()}
+    with torch.device("meta"):
+        library = WanTransformer3DModel(
+            num_attention_heads=config.num_heads,
+            attention_head_dim=config.head_dim,
+            in_channels=config.in_channels,
+            out_channels=config.out_channels,
+            text_dim=config.text_dim,
+            freq_dim=config.freq_dim,
+            ffn_dim=config.ffn_dim,
+            num_layers=config.num_layers,
+        )
+    theirs = {own_name(key): tuple(value.shape) for key, value in library.state_dict().items()}
+    assert own == theirs
+    assert sum(torch.Size(shape).numel() for shape in own.values()) == COUNTS[shape_of(config)]
 
 
-def added_layout(config: StudentConfig) -> Shapes:
-    """Of an image's embedding (Wan 2.1 image to video), and of tracks (FastVideo's TrackWan)."""
-    shapes: Shapes = {}
-    if config.image_dim:
-        seen = config.image_dim
-        shapes |= linear("img_emb.proj.1", seen, seen) | linear("img_emb.proj.3", seen, config.dim)
-        for place, width in (("0", seen), ("4", config.dim)):
-            for name in ("weight", "bias"):
-                shapes[f"img_emb.proj.{place}.{name}"] = (width,)
-    if config.track_channels:
-        made = config.track_features
-        shapes["track_head.temporal.weight"] = (made, config.track_channels, 4, 1, 1)
-        shapes["track_head.mix.weight"] = (made, made, 1, 1, 1)
-        if config.track_bias:
-            shapes["track_head.temporal.bias"] = shapes["track_head.mix.bias"] = (made,)
-    return shapes
+def test_wans_file_of_the_smaller_model_has_as_many_values() -> None:
+    """5,676,070,424 bytes in float32, with a header of names and shapes."""
+    header = 5_676_070_424 - 4 * COUNTS[T2V_1_3B]
+    assert 0 < header < 200_000
 
 
-def stem_channels(config: StudentConfig) -> int:
-    """Latents, then a mask and a condition, then tracks."""
-    tracks = config.track_features if config.track_channels else 0
-    return config.in_channels + config.extra_channels + tracks
-
-
-def linear(name: str, inputs: int, outputs: int) -> Shapes:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def split(shapes: Shapes) -> Iterator[Shapes]:
-    """What is Wan's, and what a family adds."""
-    for added in (False, True):
-        yield {name: s for name, s in shapes.items() if name.startswith(ADDED) is added}
-
-
-def shapes_of(preset: Preset) -> Shapes:
-    student = empty_student(preset.student)
-    return {name: tuple(tensor.shape) for name, tensor in student.state_dict().items()}
-
-
-@EVERY
-def test_names_and_shapes_are_those_that_are_published(preset: Preset) -> None:
-    wans, added = split(shapes_of(preset))
-    assert wans == wan_layout(preset.student)
-    written = added_layout(preset.student)
-    assert {name: added.get(name) for name in written} == written
-
-
-@EVERY
-def test_it_is_one_of_wans_sizes(preset: Preset) -> None:
-    config = preset.student
-    size = (config.dim, config.ffn_dim, config.num_heads, config.num_layers)
-    assert size in PUBLISHED, "a size that Wan publishes"
-    wans, _ = split(shapes_of(preset))
-    plain = [shape for name, shape in wans.items() if "_img" not in name]
-    assert sum(map(prod, plain)) == pytest.approx(PUBLISHED[size], rel=0.02)
-
-
-@EVERY
-def test_conditioning_and_head_stay_when_it_is_quantised(preset: Preset) -> None:
-    small, stays = quantised_layers(empty_student(preset.student))
-    config = preset.student
-    each = 10 + (2 if config.image_dim else 0)
-    in_blocks = [name for name in small if name.startswith("blocks.")]
-    assert len(in_blocks) == each * config.num_layers
-    assert {"text_embedding.0", "time_projection.1", "head.head"} <= set(stays)
-
-
-def test_wan_1_3b_to_the_last_value() -> None:
-    shapes = shapes_of(preset_named("self-forcing"))
-    assert len(shapes) == 825 and sum(map(prod, shapes.values())) == 1_418_996_800
+@pytest.mark.parametrize("name", ["sgf-plus", "sgf-plus-framewise"])
+def test_a_file_of_two_models_is_told_apart(name: str) -> None:
+    """Every weight of a block twice, and every module outside of them; nothing else is there."""
+    own = empty_student(preset_named(name).student).state_dict()
+    wrapped = "model._fsdp_wrapped_module."
+    published = [f"{wrapped}{key}" for key in own]
+    published += [f"{wrapped}{expert_name(key)}" for key in own]
+    assert f"{wrapped}blocks.29.self_attn.norm_q.memory_weight" in published
+    assert f"{wrapped}blocks.29.memory_modulation" in published
+    assert f"{wrapped}memory_time_projection.1.bias" in published
+    assert len(set(published)) == 2 * len(own)
+    for named in (generator_name, writer_name):
+        assert sorted(filter(None, map(named, published))) == sorted(own)
