@@ -151,9 +151,11 @@ def _show(report: dict[str, Any]) -> None:
     for key, what in (
         ("student", "student"),
         ("decoder", "decoder"),
+        ("conditioning", "encoders of what steers it"),
         ("working", "while a chunk is made"),
         ("cache_per_stream", "cache of each stream"),
         ("decoder_state_per_stream", "decoder's state of each stream"),
+        ("conditioning_per_stream", "what they remember of each stream"),
         ("text_per_stream", "text of each stream, and of one more"),
         ("reserve", "set aside for CUDA, not measured"),
         ("total", "total"),

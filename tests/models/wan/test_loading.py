@@ -10,6 +10,7 @@ import torch
 
 from rollcast.models.wan.loading import load_preset_students
 from rollcast.models.wan.locate import locate
+from rollcast.models.wan.number_types import NumberTypes
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.weight_files import BadCheckpoint
 
@@ -22,7 +23,7 @@ CPU = torch.device("cpu")
 def test_both_models_of_a_file_are_loaded(folder_of: FolderOf) -> None:
     preset = preset_named("sgf-plus")
     files = locate(preset, [str(folder_of("sgf-plus"))])
-    students = load_preset_students(preset, files, device=CPU, dtype=torch.float32)
+    students = load_preset_students(preset, files, device=CPU, types=NumberTypes(torch.float32))
     assert students.writer is not None
     for seed, loaded in enumerate((students.student, students.writer)):
         wanted = tiny_student(preset, seed).state_dict()
@@ -40,4 +41,6 @@ def test_the_other_kind_is_named(
     weights = tmp_path / preset_named(has).weights.path
     files = locate(preset_named(asked), [str(weights), str(folder_of(asked))])
     with pytest.raises(BadCheckpoint, match=rf"does not fit {asked}.*It would fit.*{advice}"):
-        load_preset_students(preset_named(asked), files, device=CPU, dtype=torch.float32)
+        load_preset_students(
+            preset_named(asked), files, device=CPU, types=NumberTypes(torch.float32)
+        )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rollcast.models.wan.config_file import student_config, track_identities
+from rollcast.models.wan.inspect_files import files_in, inspect_file
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import FilesMissing, locate
 from rollcast.models.wan.names import Renamed, student_name
@@ -133,6 +134,8 @@ def test_a_bundle_is_found_and_what_it_lacks_is_named(tmp_path: Path) -> None:
     assert files.config == tmp_path / "transformer" / "config.json"
     assert files.more["image_encoder"].parent == tmp_path / "image_encoder"
     assert student_config(PRESET, files.config) == tiny_config(PRESET)
+    kinds = {inspect_file(file, None).kind for file in files_in(tmp_path)}
+    assert kinds == {"student", "VAE", "text encoder", "image encoder"}
     for file in (tmp_path / "image_encoder").iterdir():
         file.unlink()
     (tmp_path / "image_encoder").rmdir()

@@ -28,6 +28,7 @@ from rollcast.models.wan.stream.conditioning.conditioner import Parts
 from rollcast.models.wan.stream.conditioning.start_image import StartImageConditioner
 from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.stream.plan_parts import place_of
 
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
 
@@ -120,6 +121,15 @@ def test_it_says_that_it_takes_an_image_and_needs_none(name: str, model_of: Mode
     model = model_of(name)
     assert model.info.inputs.image == ImageInput(*SIZE, required=False)
     assert len(run(model, LOG[:1], None)[0].frames) == model.info.first_chunk_frames
+
+
+@pytest.mark.parametrize(("name", "before"), [*zip(KINDS, (1, 3, 0), strict=True)])
+def test_latents_before_the_first_chunk_count(name: str, before: int, model_of: ModelOf) -> None:
+    model = model_of(name)
+    state = model.start(StreamRequest(image=file(1)))
+    frames_of = preset_named(name).recipe.chunk_frames
+    starts = [place_of(model.prepare(state, Controls())).start for _ in range(3)]
+    assert starts == [before + k * frames_of for k in range(3)]
 
 
 def test_only_families_whose_way_is_published_take_one() -> None:
