@@ -44,7 +44,7 @@ WATCH_SHIFTS = """
 window.shifted = [];
 new PerformanceObserver((list) => {
   for (const { value, sources } of list.getEntries()) {
-    window.shifted.push([value, sources.map(({ node }) => node?.id || node?.className || node?.nodeName)]);
+    window.shifted.push([value, sources.map(({ node }) => node?.id || node?.className)]);
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
