@@ -72,6 +72,11 @@ class ChunkSteps:
         """Devices that can share the work: the groups of calls, and one for the decoder."""
         return len(self.cuts) + 2
 
+    def first_on_cache(self, call: int) -> bool:
+        """Whether `call` is a chunk's first one on its cache."""
+        cache = self.calls[call].cache
+        return all(earlier.cache != cache for earlier in self.calls[:call])
+
     def last_on_cache(self, call: int) -> bool:
         """Whether `call` is a chunk's last one on its cache, behind which that advances."""
         cache = self.calls[call].cache

@@ -42,18 +42,17 @@ class VariantModel(PocketModel):
     @torch.inference_mode()
     def _with_clean_pass(self, state: PocketState, plan: ChunkPlan) -> Tensor:
         (cache,) = state.caches
-        first = self.denoiser.step_input(Row(plan, 0, None, cache))
-        noise = first.student_input(self.denoiser.schedule)
+        first = self.denoiser.call_row(Row(plan, 0, None, cache))
         steps = iter(range(1, self.chunk_steps.steps))
         return denoise_chunk(
             self.denoiser.student,
             cache,
-            noise,
+            first.latents,
             self._variant.timesteps,
             first.context,
             first.conditions,
             schedule=self.denoiser.schedule,
-            renoise=lambda _: step_noise(plan, next(steps), noise.shape),
+            renoise=lambda _: step_noise(plan, next(steps), first.latents.shape),
         )
 
 

@@ -10,8 +10,9 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor
 
 from ..contract import PICTURE
-from ..sampling.batches import StepInput, denoise_rows
+from ..sampling.batches import CallRow, call_rows
 from ..sampling.flow_schedule import FlowSchedule
+from ..sampling.renoise import Renoise
 from ..staged_model import ChunkPlan, Row, step_noise
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext
@@ -55,9 +56,9 @@ class PocketDenoiser:
 
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         """Take each row's latents through its step."""
-        return denoise_rows(self.student, [self.step_input(row) for row in rows], self.schedule)
+        return call_rows(self.student, [self.call_row(row) for row in rows])
 
-    def step_input(self, row: Row) -> StepInput:
+    def call_row(self, row: Row) -> CallRow:
         """What the student is told for a row; a chunk that starts anew gets a fresh sink."""
         told = row.plan.tensors
         scene: str = row.plan.plain["scene"]
@@ -65,10 +66,12 @@ class PocketDenoiser:
         if row.plan.restart:
             sink = self._sink(row.plan, channels)
             row.cache.load(sink.tensors(), sink.metadata())
-        return StepInput(
-            timestep=self._timesteps[row.call],
-            noise=step_noise(row.plan, row.call, _LATENT_SHAPE),
-            sample=row.latents,
+
+        def noise(step: int) -> Tensor:
+            return step_noise(row.plan, step, _LATENT_SHAPE)
+
+        return CallRow(
+            noise(0) if row.latents is None else row.latents,
             context=self._context(told["words"]),
             conditions=Conditions(
                 told["frames"],
@@ -78,6 +81,8 @@ class PocketDenoiser:
                 told["base"],
             ),
             cache=row.cache,
+            sampler=Renoise(self.schedule, self._timesteps, lambda _: noise(row.call + 1)),
+            step=row.call,
         )
 
     @cachedmethod(attrgetter("_contexts"), key=lambda _, words: words.numpy().tobytes())

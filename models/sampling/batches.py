@@ -1,9 +1,13 @@
-"""Calls of a student on several chunks as one batch, each row at its own noise level."""
+"""Calls of a student as batches: the one place where a chunk's steps and clean passes are made.
+
+Whoever generates goes through `call_rows`: one chunk after another (`denoising`), a stream by its
+recipe (`chunk_maker`), or rows of several streams and noise levels at once (staged models).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,54 +15,54 @@ from torch import Tensor
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext, stack_conditions
 from ..student.kv_cache import StudentCache
-from .flow_schedule import FlowSchedule
+from .sampler import Sampler, SamplerMemory
 
 
 @dataclass(frozen=True, slots=True)
-class StepInput:
-    """One row of a batch: a denoising step, or a clean pass.
+class CallRow:
+    """One row of a batch: a step of a `sampler`, or without one a pass at `clean_timestep`.
 
-    A chunk's first step begins with `noise` [1, F, C, h, w], a later one with the `sample` of the
-    step before, noised again. With `clean_pass` the clean `sample` goes through the student as it
-    is, for nothing but its keys and values. `advances` says whether the call is the chunk's last
-    one on its cache: with a cache for each step always, with one cache the clean pass.
+    `latents` [B, F, C, h, w] are what the call before left, noise before the first. A pass sees
+    clean ones as they are, for nothing but its keys and values. `step` counts the sampler's, and
+    `memory` is what it keeps of the chunk; a step changes it. `advances` says whether the call is
+    the chunk's last one on its cache. `held` [B, n, C, h, w] are clean latents that the chunk
+    begins with: they stand in the place of whatever a step makes of them, and the student is told
+    that they are at time 0 (LongLive 2).
     """
 
-    timestep: float
-    noise: Tensor | None
-    sample: Tensor | None
+    latents: Tensor
     context: TextContext
     conditions: Conditions
     cache: StudentCache
+    sampler: Sampler | None = None
+    step: int = 0
+    memory: SamplerMemory = field(default_factory=dict)
+    clean_timestep: float = 0.0
     advances: bool = True
-    clean_pass: bool = False
+    held: Tensor | None = None
 
-    def student_input(self, schedule: FlowSchedule) -> Tensor:
-        """What the student gets [1, F, C, h, w]. Raises ValueError if it is not given."""
-        if self.clean_pass and self.sample is not None:
-            return self.sample
-        if self.noise is None or self.clean_pass:
-            raise ValueError("a step needs noise, and a clean pass the clean sample")
-        if self.sample is None:
-            return self.noise
-        return schedule.add_noise(self.sample, self.noise, self.timestep)
+    def times(self) -> list[float]:
+        """What the student is told of time, frame by frame."""
+        sampler = self.sampler
+        time = self.clean_timestep if sampler is None else sampler.timesteps[self.step]
+        still = 0 if self.held is None or sampler is None else self.held.shape[1]
+        return [0.0] * still + [time] * (self.latents.shape[1] - still)
 
 
 @torch.no_grad()
-def denoise_rows(
-    student: CausalStudent, rows: Sequence[StepInput], schedule: FlowSchedule
-) -> list[Tensor]:
-    """The clean latents [1, F, C, h, w] that each row predicts; advances caches as rows say.
+def call_rows(student: CausalStudent, rows: Sequence[CallRow]) -> list[Tensor]:
+    """What each row's call leaves [B, F, C, h, w]; advances caches as rows say.
 
-    One row alone is computed exactly as `CausalStudent.forward` does, and a chunk's rows one after
-    the other as `denoise_chunk` does. In a batch the products may be summed in another order, which
-    is all that may differ. A clean pass gives its sample back. Raises ValueError for a step without
-    noise and a clean pass without a sample.
+    Behind a sampler's last step that is the clean chunk; a pass gives its latents back. One row
+    alone is computed exactly as `CausalStudent.forward` does. In a batch, of rows of one length
+    with B 1, the products may be summed in another order, which is all that may differ.
     """
-    inputs = [row.student_input(schedule) for row in rows]
-    frames = inputs[0].shape[1]
-    x = torch.cat(inputs)
-    times = torch.tensor([[row.timestep] * frames for row in rows], device=x.device)
+    given = [holding(row.held, row.latents) for row in rows]
+    x = given[0] if len(given) == 1 else torch.cat(given)
+    each = [torch.tensor(row.times(), device=x.device) for row in rows]
+    times = torch.cat(
+        [time.expand(latents.shape[0], -1) for time, latents in zip(each, given, strict=True)]
+    )
     prediction = student.forward_rows(
         x,
         times,
@@ -66,13 +70,20 @@ def denoise_rows(
         [row.cache for row in rows],
         stack_conditions([row.conditions for row in rows]),
     )
-    for row in rows:
+    kind, made, first = student.config.prediction, list[Tensor](), 0
+    for row, latents in zip(rows, given, strict=True):
         if row.advances:
-            row.cache.advance(frames)
-    kind = student.config.prediction
-    return [
-        given
-        if row.clean_pass
-        else schedule.to_sample(prediction[k : k + 1], given, row.timestep, kind)
-        for k, (row, given) in enumerate(zip(rows, inputs, strict=True))
-    ]
+            row.cache.advance(latents.shape[1])
+        own = prediction[first : first + latents.shape[0]]
+        first += latents.shape[0]
+        if row.sampler is None:
+            made.append(latents)
+        else:
+            after = row.sampler.step(row.step, latents, own, kind, row.memory)
+            made.append(holding(row.held, after))
+    return made
+
+
+def holding(held: Tensor | None, latents: Tensor) -> Tensor:
+    """`latents` that begin with `held`."""
+    return latents if held is None else torch.cat((held, latents[:, held.shape[1] :]), dim=1)

@@ -122,9 +122,7 @@ class ChunkMaker:
 
     def next_frames(self, stream: ChunkStream) -> int:
         """Latent frames of the noise that the next chunk begins with."""
-        first = self.recipe.first_frames
-        begins = stream.cache.position == 0 and first is not None
-        return first if begins and first is not None else self.recipe.chunk_frames
+        return self.recipe.frames_of(stream.cache.position)
 
     def next(
         self,

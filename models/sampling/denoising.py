@@ -11,6 +11,7 @@ from torch import Tensor
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.kv_cache import StudentCache
+from .batches import CallRow, call_rows
 from .flow_schedule import FlowSchedule
 from .renoise import Renoise
 from .sampler import NoiseSource, Sampler, SamplerMemory
@@ -78,21 +79,16 @@ def sample_chunk(
     if len(stepped) != len(times) or not times:
         raise ValueError(f"{len(stepped)} caches for {len(times)} steps; expected one a step")
     memory: SamplerMemory = {}
-    kind = student.config.prediction
-    x = _holding(held, noise)
-    for index, (timestep, cache) in enumerate(zip(times, stepped, strict=True)):
-        clock = _times(x, timestep)
-        if held is not None:
-            clock[:, : held.shape[1]] = 0.0
-        prediction = student(x, clock, context, cache, conditions)
-        x = _holding(held, sampler.step(index, x, prediction, kind, memory))
-    frames = noise.shape[1]
+    x = noise
+    for step, cache in enumerate(stepped):
+        row = CallRow(
+            x, context, conditions, cache, sampler, step, memory, advances=per_step, held=held
+        )
+        (x,) = call_rows(student, [row])
     if not per_step:
         writer = Expert(student, context) if expert is None else expert
-        clock = _times(x, context_timestep)
-        writer.student(x, clock, writer.context, stepped[0], conditions)
-    for cache in stepped if per_step else stepped[:1]:
-        cache.advance(frames)
+        clean = CallRow(x, writer.context, conditions, stepped[0], clean_timestep=context_timestep)
+        call_rows(writer.student, [clean])
     return x
 
 
@@ -155,11 +151,6 @@ def recache(
         start=start,
         rewrite_sink=rewrite_sink,
     )
-
-
-def _holding(held: Tensor | None, latents: Tensor) -> Tensor:
-    """`latents` that begin with `held`."""
-    return latents if held is None else torch.cat((held, latents[:, held.shape[1] :]), dim=1)
 
 
 def _times(latents: Tensor, timestep: float) -> Tensor:

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
-from ..student.conditioning import Conditions, TextContext, stack_conditions
+from ..student.conditioning import Conditions, TextContext
+from ..student.config import Prediction
 from ..student.kv_cache import StudentCache
 from ..student.token_sink import SinkTokens
+from .batches import CallRow, call_rows
+from .sampler import SamplerMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,38 @@ class EulerSchedule:
         return cls(tuple(entries * sigma for sigma in sigmas), (*sigmas, 0.0))
 
 
+class Euler:
+    """Steps of `schedule`; nothing but the first noise is random, and nothing is remembered."""
+
+    def __init__(self, schedule: EulerSchedule) -> None:
+        self._schedule = schedule
+
+    @property
+    def timesteps(self) -> tuple[float, ...]:
+        """What the student is told of time, call by call."""
+        return self._schedule.timesteps
+
+    def remembers(self, index: int) -> tuple[str, ...]:
+        """Nothing."""
+        del index
+        return ()
+
+    def step(
+        self,
+        index: int,
+        latents: Tensor,
+        prediction: Tensor,
+        kind: Prediction,
+        memory: SamplerMemory,
+    ) -> Tensor:
+        """As `Sampler.step`. Raises ValueError for a student that predicts the sample."""
+        del memory
+        if kind != "velocity":
+            raise ValueError("the ODE is stepped with velocities; this student predicts the sample")
+        gap = self._schedule.sigmas[index + 1] - self._schedule.sigmas[index]
+        return latents + gap * prediction
+
+
 @dataclass(frozen=True, slots=True)
 class EulerRow:
     """Step `step` of a chunk whose `latents` are [1, F, C, h, w].
@@ -71,26 +106,17 @@ def euler_rows(
 
     Raises ValueError for a student that predicts the sample.
     """
-    if student.config.prediction != "velocity":
-        raise ValueError("the ODE is stepped with velocities; this student predicts the sample")
+    sampler = Euler(schedule)
     for row in rows:
         if row.sink is not None:
             row.cache.set_sink(row.sink)
-    latents = torch.cat([row.latents for row in rows])
-    times = torch.tensor([schedule.timesteps[row.step] for row in rows], device=latents.device)
-    velocity = student.forward_rows(
-        latents,
-        times[:, None].expand(-1, latents.shape[1]),
-        [row.context for row in rows],
-        [row.cache for row in rows],
-        stack_conditions([row.conditions for row in rows]),
+    return call_rows(
+        student,
+        [
+            CallRow(row.latents, row.context, row.conditions, row.cache, sampler, row.step)
+            for row in rows
+        ],
     )
-    made: list[Tensor] = []
-    for k, row in enumerate(rows):
-        row.cache.advance(latents.shape[1])
-        gap = schedule.sigmas[row.step + 1] - schedule.sigmas[row.step]
-        made.append(row.latents + gap * velocity[k : k + 1])
-    return made
 
 
 @torch.no_grad()

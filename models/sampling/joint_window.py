@@ -7,7 +7,7 @@ block's clean keys and values are cached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.kv_cache import StudentCache
+from .batches import CallRow, call_rows
 from .flow_schedule import FlowSchedule
 from .sampler import NoiseSource
 
@@ -71,6 +72,56 @@ def roll_window(
     the whole window, as published, of which it takes its own part. Raises ValueError for an empty
     window, and for noise of another length.
     """
+    oldest = step_window(
+        student,
+        cache,
+        window,
+        noise,
+        steps,
+        context,
+        conditions,
+        block_frames=block_frames,
+        schedule=schedule,
+        renoise=lambda clean, part: renoise(clean)[:, part],
+    )
+    clean_pass = CallRow(
+        oldest.latents,
+        context,
+        conditions.part(0, block_frames, student.config.track_stride),
+        cache,
+        clean_timestep=context_timestep,
+        advances=oldest.leaves,
+    )
+    call_rows(student, [clean_pass])
+    return oldest.latents if oldest.leaves else None
+
+
+@dataclass(frozen=True, slots=True)
+class OldestBlock:
+    """What a window's oldest block is thought to be, [B, F, C, h, w]; `leaves`: it is clean."""
+
+    latents: Tensor
+    leaves: bool
+
+
+@torch.no_grad()
+def step_window(
+    student: CausalStudent,
+    cache: StudentCache,
+    window: JointWindow,
+    noise: Tensor | None,
+    steps: Sequence[float],
+    context: TextContext,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    block_frames: int,
+    schedule: FlowSchedule,
+    renoise: Callable[[Tensor, slice], Tensor],
+) -> OldestBlock:
+    """`roll_window` without its clean pass, which is due at least for a block that leaves.
+
+    `renoise(x, part)` gives fresh noise like x[:, part].
+    """
     if noise is not None and noise.shape[1] != block_frames:
         raise ValueError(f"noise of {noise.shape[1]} frames for a block of {block_frames}")
     blocks = [part for part in (window.latents, noise) if part is not None]
@@ -94,17 +145,10 @@ def roll_window(
     )
     last = len(steps) - 1
     stay = [
-        schedule.add_noise(clean[:, part], renoise(clean)[:, part], steps[level + 1])
+        schedule.add_noise(clean[:, part], renoise(clean, part), steps[level + 1])
         for part, level in zip(parts, levels, strict=True)
         if level < last
     ]
-    oldest = clean[:, :block_frames]
-    still = torch.full(oldest.shape[:2], context_timestep, device=latents.device)
-    own = conditions.part(0, block_frames, student.config.track_stride)
-    student(oldest, still, context, cache, own)
     window.latents = torch.cat(stay, dim=1) if stay else None
     window.levels = tuple(level + 1 for level in levels if level < last)
-    if levels[0] < last:
-        return None
-    cache.advance(block_frames)
-    return oldest
+    return OldestBlock(clean[:, :block_frames], levels[0] == last)

@@ -1,17 +1,24 @@
-"""How a published student is sampled, as one value: what differs between families is a field."""
+"""How a published student is sampled, as one value: what differs between families is a field.
+
+Free of torch until a schedule is asked for: presets, which have one each, are listed without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .flow_schedule import FlowSchedule
-from .renoise import Renoise
-from .sampler import NoiseSource, Sampler
-from .unipc import UniPC
+from ..chunk_steps import ChunkSteps
 
-SamplerKind = Literal["renoise", "unipc", "joint"]
+if TYPE_CHECKING:
+    from .flow_schedule import FlowSchedule
+    from .sampler import NoiseSource, Sampler
+
+SamplerKind = Literal["renoise", "unipc", "euler", "joint"]
+CacheWriter = Literal["clean_pass", "each_step"]
+"""What leaves a chunk's keys and values to those behind it: a pass over its clean latents, or each
+step to a cache of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +28,11 @@ class Recipe:
     `steps` are published step lists such as (1000, 750, 500, 250), which `warp` looks up in the
     schedule; `first_steps` are those of the first chunk that is generated, also behind given
     latents (Causal-Forcing++). `sampler` "renoise" noises x0 again between steps, "unipc" is
-    `unipc.UniPC` with as many steps as there are `steps`, "joint" is `joint_window.roll_window`.
-    `shift` and `shifted_twice` are those of `FlowSchedule`, `whole_times` that of `Renoise`.
-    `context_timestep` is what the clean pass is told. With `clean_expert` that pass is by weights
-    of its own (`denoising.Expert`), and so is that over given latents.
+    `unipc.UniPC` and "euler" `euler.Euler`, both with as many steps as there are `steps`, "joint"
+    is `joint_window`. `shift` and `shifted_twice` are those of `FlowSchedule`, `whole_times` that
+    of `Renoise`. `caching` says what writes the cache. `context_timestep` is what the clean pass is
+    told. With `clean_expert` that pass is by weights of its own (`denoising.Expert`), and so is
+    that over given latents.
     """
 
     chunk_frames: int
@@ -36,6 +44,7 @@ class Recipe:
     shifted_twice: bool = False
     warp: bool = True
     whole_times: bool = False
+    caching: CacheWriter = "clean_pass"
     context_timestep: float = 0.0
     clean_expert: bool = False
 
@@ -51,9 +60,15 @@ class Recipe:
             raise ValueError(f"first_steps and whole_times do not go with {self.sampler!r}")
         if self.sampler == "joint" and (self.first_frames is not None or self.clean_expert):
             raise ValueError("a joint window has blocks of one length and no expert")
+        if self.caching != "clean_pass" and (self.sampler == "joint" or self.clean_expert):
+            raise ValueError(f"caching {self.caching!r}: a joint window and an expert need a pass")
+        if self.caching == "each_step" and self.first_steps:
+            raise ValueError("first_steps do not go with a cache for each step")
 
     def schedule(self) -> FlowSchedule:
         """The table of noise levels."""
+        from .flow_schedule import FlowSchedule
+
         return FlowSchedule(self.shift, twice=self.shifted_twice)
 
     def timesteps(self, chunk: int = 0) -> tuple[float, ...]:
@@ -63,21 +78,62 @@ class Recipe:
             return tuple(float(step) for step in steps)
         return self.schedule().warp([int(step) for step in steps])
 
-    def sampler_for(self, chunk: int, renoise: NoiseSource) -> Sampler:
-        """The sampler of the `chunk`-th generated chunk. Raises ValueError for a joint window."""
+    def sampler_for(self, chunk: int, renoise: NoiseSource, first: float | None = None) -> Sampler:
+        """The sampler of the `chunk`-th generated chunk, of which step 0 is at timestep `first`.
+
+        None: where it usually is. Raises ValueError for a joint window, and for `first` where steps
+        are not noised again.
+        """
+        if first is not None and self.sampler != "renoise":
+            raise ValueError(f"sampler {self.sampler!r} begins with noise alone")
         if self.sampler == "joint":
             raise ValueError("a joint window has no sampler of one chunk; use roll_window")
         if self.sampler == "unipc":
+            from .unipc import UniPC
+
             return UniPC(len(self.steps), shift=self.shift)
+        if self.sampler == "euler":
+            from .euler import Euler, EulerSchedule
+
+            return Euler(EulerSchedule.shifted_twice(len(self.steps), self.shift))
+        from .renoise import Renoise
+
         schedule, steps = self.schedule(), self.timesteps(chunk)
+        steps = steps if first is None else (first, *steps[1:])
         return Renoise(schedule, steps, renoise, whole_times=self.whole_times)
+
+    def chunk_steps(self) -> ChunkSteps:
+        """The calls of a chunk, of the one that takes most of them."""
+        times = self.timesteps()
+        if self.sampler in ("unipc", "euler"):
+            times = tuple(self.sampler_for(0, _no_noise).timesteps)
+        if self.caching == "each_step":
+            return ChunkSteps.cache_per_step(times)
+        return ChunkSteps.one_cache(times, self.context_timestep)
+
+    def step_of_call(self, chunk: int) -> tuple[int | None, ...]:
+        """For each step of `chunk_steps` which one it is of the `chunk`-th chunk; None: none.
+
+        A joint window's first chunk takes all of them to fill it, later ones the first alone.
+        """
+        count = len(self.first_steps or self.steps)
+        if self.sampler == "joint":
+            return tuple(k if chunk == 0 or k == 0 else None for k in range(count))
+        if chunk == 0 or not self.first_steps:
+            return tuple(range(count))
+        places = {step: k for k, step in enumerate(self.steps)}
+        return tuple(places.get(step) for step in self.first_steps)
+
+    def frames_of(self, start: int) -> int:
+        """Latent frames of a chunk that begins at latent frame `start` of its stream."""
+        alone = self.first_frames if start == 0 else None
+        return self.chunk_frames if alone is None else alone
 
     def chunks(self, frames: int) -> Iterator[slice]:
         """The frames of each chunk of a stream of `frames`, the last chunk whole."""
         start = 0
         while start < frames:
-            first = self.first_frames if start == 0 else None
-            length = self.chunk_frames if first is None else first
+            length = self.frames_of(start)
             yield slice(start, start + length)
             start += length
 
@@ -92,3 +148,8 @@ class Recipe:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**plain)
+
+
+def _no_noise(latents: Any) -> Any:
+    """A noise source for a sampler that is asked for its timesteps alone."""
+    raise AssertionError("nothing is sampled")

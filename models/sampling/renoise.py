@@ -36,6 +36,11 @@ class Renoise:
         """What the student is told of time, call by call."""
         return tuple(float(int(step)) for step in self._steps) if self._whole_times else self._steps
 
+    def remembers(self, index: int) -> tuple[str, ...]:
+        """Nothing."""
+        del index
+        return ()
+
     def step(
         self,
         index: int,

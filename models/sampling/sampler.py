@@ -21,6 +21,13 @@ class Sampler(Protocol):
         """What the student is told of time, call by call."""
         ...
 
+    def remembers(self, index: int) -> tuple[str, ...]:
+        """The names in the memory behind step `index`; empty behind the last one.
+
+        Each is a tensor like the latents.
+        """
+        ...
+
     def step(
         self,
         index: int,

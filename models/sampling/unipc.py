@@ -37,6 +37,12 @@ class UniPC:
         """What the student is told of time, call by call: integers."""
         return self._times
 
+    def remembers(self, index: int) -> tuple[str, ...]:
+        """The two latest predictions of x0, or the first, and the latents of the latest."""
+        if index == len(self._times) - 1:
+            return ()
+        return ("sample", "latents") if index == 0 else ("sample", "latents", "older_sample")
+
     def step(
         self,
         index: int,

@@ -12,7 +12,7 @@ from .checkpoint import open_checkpoint
 from .config_file import is_wan_config
 from .loading import fitting_presets
 from .locate import FilesMissing, locate
-from .names import Renamed, student_name
+from .names import student_name
 from .presets.catalogue import presets
 from .weight_files import BadCheckpoint, is_weight_file
 
@@ -45,7 +45,7 @@ def inspect_file(path: Path, config: Path | None) -> FoundFile:
     fits: tuple[str, ...] = ()
     wrong = None
     if kind == "student":
-        counts = fitting_presets(Renamed(weights, student_name), config)
+        counts = fitting_presets(weights, config)
         publishers = [p.name for p in presets().values() if _published_as(p.weights.path, path)]
         fitting = [name for name, count in counts.items() if not count]
         fits = tuple(sorted(fitting, key=lambda name: name not in publishers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,10 +13,9 @@ from ..student.causal_student import CausalStudent
 from ..student.config import StudentConfig
 from .checkpoint import open_checkpoint
 from .config_file import student_config
-from .decoder import WanDecoder, WanDecoderConfig
 from .locate import ModelFiles
 from .lora import LowRank
-from .names import Renamed, decoder_name, student_name, unwrapped
+from .names import Rename, Renamed, generator_name, student_name, writer_name
 from .presets.catalogue import presets
 from .presets.preset import Preset
 from .weight_files import BadCheckpoint
@@ -28,11 +28,22 @@ def empty_student(config: StudentConfig) -> CausalStudent:
         return CausalStudent(config).eval()
 
 
-def load_preset_student(
+@dataclass(frozen=True, slots=True)
+class Students:
+    """A preset's student, and for a recipe with `clean_expert` the one that writes the cache."""
+
+    student: CausalStudent
+    writer: CausalStudent | None
+
+
+def load_preset_students(
     preset: Preset, files: ModelFiles, *, device: torch.device, dtype: torch.dtype
-) -> CausalStudent:
-    """The student, its adapter folded in. Raises ValueError for weights that are not its own."""
-    weights = Renamed(open_checkpoint(files.weights, preset.weights.sections), student_name)
+) -> Students:
+    """The student, its adapter folded in, and the one for clean latents if there is one.
+
+    Raises ValueError for weights that are not its own.
+    """
+    published = open_checkpoint(files.weights, preset.weights.sections)
     config = student_config(preset, files.config)
     change = None
     if preset.adapter is not None and files.adapter is not None:
@@ -40,7 +51,9 @@ def load_preset_student(
             open_checkpoint(files.adapter, preset.adapter.source.sections),
             alpha=preset.adapter.alpha,
         )
-    try:
+
+    def loaded(names: Rename) -> CausalStudent:
+        weights = Renamed(published, names)
         student = empty_student(config)
         misfit = Misfit.of(student, weights)
         if misfit.count:
@@ -48,19 +61,29 @@ def load_preset_student(
         if change is not None:
             change.check(weights)
         return fill(student, weights, device=device, dtype=dtype, change=change)
+
+    try:
+        if not preset.recipe.clean_expert:
+            return Students(loaded(student_name), None)
+        return Students(loaded(generator_name), loaded(writer_name))
     except WeightsDoNotFit as error:
-        better = fitting_presets(weights, files.config)
+        better = fitting_presets(published, files.config)
         raise BadCheckpoint(
             f"{files.weights} does not fit {preset.name}: {error.misfit}. {_advice(better)}"
         ) from error
 
 
 def fitting_presets(weights: Mapping[str, Tensor], config: Path | None) -> dict[str, int]:
-    """How many names of a student's `weights` (ours) each preset finds wrong, best first."""
-    counts = {
-        preset.name: Misfit.of(empty_student(student_config(preset, config)), weights).count
-        for preset in presets().values()
+    """How many published names of `weights` each preset finds wrong, best first."""
+    own: dict[bool, list[Mapping[str, Tensor]]] = {
+        False: [Renamed(weights, student_name)],
+        True: [Renamed(weights, generator_name), Renamed(weights, writer_name)],
     }
+    counts: dict[str, int] = {}
+    for preset in presets().values():
+        empty = empty_student(student_config(preset, config))
+        models = own[preset.recipe.clean_expert]
+        counts[preset.name] = sum(Misfit.of(empty, each).count for each in models)
     return dict(sorted(counts.items(), key=lambda each: each[1]))
 
 
@@ -70,44 +93,3 @@ def _advice(counts: Mapping[str, int]) -> str:
         return f"It would fit {' and '.join(fitting)}"
     name, count = next(iter(counts.items()))
     return f"No preset fits; the nearest is {name}, with {count} wrong names"
-
-
-def load_decoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanDecoder:
-    """The decoder of a VAE's file, as Wan or diffusers publish it; its size follows from the file.
-
-    Raises BadCheckpoint for a file that holds no such decoder.
-    """
-    weights = decoder_weights(path)
-    try:
-        with torch.device("meta"):
-            decoder = WanDecoder(decoder_config(weights))
-        return fill(decoder, weights, device=device, dtype=dtype)
-    except (KeyError, WeightsDoNotFit) as error:
-        raise BadCheckpoint(f"{path} holds no decoder of Wan 2.1: {error}") from error
-
-
-def decoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a VAE's decoder under our names."""
-    published = open_checkpoint(path)
-    # diffusers numbers the residuals of each level
-    start = "decoder.up_blocks.0.resnets."
-    numbers = [int(name.split(".")[4]) for name in map(unwrapped, published) if start in name]
-    blocks = max(numbers, default=2)
-    return Renamed(published, lambda name: decoder_name(name, blocks))
-
-
-def decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
-    """The shape of a decoder with these weights. Raises KeyError if they are none."""
-    dim = weights["decoder.head.2.weight"].shape[1]
-    prefix = "decoder.upsamples"
-    places = sorted({int(name.split(".")[2]) for name in weights if name.startswith(prefix)})
-    larger = [place for place in places if f"{prefix}.{place}.resample.1.weight" in weights]
-    last_of_levels = [place - 1 for place in larger] + places[-1:]
-    widths = [weights[f"{prefix}.{place}.residual.6.weight"].shape[0] for place in last_of_levels]
-    return WanDecoderConfig(
-        dim=dim,
-        latent_channels=weights["decoder.conv1.weight"].shape[1],
-        multipliers=tuple(width // dim for width in reversed(widths)),
-        residual_blocks=last_of_levels[0],
-        doubles_time=tuple(f"{prefix}.{place}.time_conv.weight" in weights for place in larger),
-    )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from .hub import download, hub_cache, snapshot_folder
@@ -27,7 +27,8 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 class ModelFiles:
     """Where the parts of one model are; `weights`, `vae` and `text_encoder` are files or indexes.
 
-    `tokenizer` is a folder. A configuration may be missing: the preset says what it would.
+    `tokenizer` is a folder. A configuration may be missing: the preset says what it would. `more`
+    are those that conditioning needs, see `Conditioning.sources`.
     """
 
     weights: Path
@@ -36,6 +37,7 @@ class ModelFiles:
     tokenizer: Path
     adapter: Path | None = None
     config: Path | None = None
+    more: Mapping[str, Path] = field(default_factory=dict)
 
 
 class FilesMissing(FileNotFoundError):
@@ -57,29 +59,28 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
     FileNotFoundError for a place that is not, and BadCheckpoint where two files could be meant.
     """
     found = _Places.of(places, preset)
-    weights = found.weights(preset)
-    parts = {
-        "vae": found.part(preset.base.vae, "vae"),
-        "text_encoder": found.part(preset.base.text_encoder, "text_encoder"),
-        "tokenizer": found.tokenizer(preset.base.tokenizer),
-        "adapter": None if preset.adapter is None else found.part(preset.adapter.source, None),
-    }
-    wanted = {
-        "weights": preset.weights,
-        "vae": preset.base.vae,
-        "text_encoder": preset.base.text_encoder,
-        "tokenizer": preset.base.tokenizer,
-        "adapter": None if preset.adapter is None else preset.adapter.source,
-    }
-    missing = [
-        source
-        for name, source in wanted.items()
-        if source is not None and {"weights": weights, **parts}[name] is None
+    base = preset.base
+    weights, vae = found.weights(preset), found.part(base.vae, "vae")
+    text_encoder = found.part(base.text_encoder, "text_encoder")
+    tokenizer = found.tokenizer(base.tokenizer)
+    adapter = None if preset.adapter is None else found.part(preset.adapter.source, None)
+    sources = {name: each for kind in preset.conditioning for name, each in kind.sources().items()}
+    more = {name: found.part(source, name) for name, source in sources.items()}
+    pairs = [
+        (preset.weights, weights),
+        (base.vae, vae),
+        (base.text_encoder, text_encoder),
+        (base.tokenizer, tokenizer),
+        *((sources[name], path) for name, path in more.items()),
     ]
-    if missing or weights is None:
+    if preset.adapter is not None:
+        pairs.append((preset.adapter.source, adapter))
+    missing = [source for source, path in pairs if path is None]
+    if weights is None or vae is None or text_encoder is None or tokenizer is None or missing:
         raise FilesMissing(preset, missing, places)
-    beside = (weights, parts["vae"])
-    return ModelFiles(weights, **parts, config=next(filter(None, map(config_beside, beside)), None))  # pyright: ignore[reportArgumentType]
+    config = next(filter(None, map(config_beside, (weights, vae))), None)
+    others = {name: path for name, path in more.items() if path is not None}
+    return ModelFiles(weights, vae, text_encoder, tokenizer, adapter, config, others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
 from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader
-from ...models.wan.presets.preset import EXAMPLES
+from ...models.wan.presets.text_prompt import EXAMPLES
 from ...models.wan.text.reader import TextReader
 from ..config import ServerConfig
 from ..engine.engine import Engine

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...sampling.recipe import Recipe
 from ...student.config import CacheConfig
-from .preset import Preset, Source
-from .wan21 import FILES, T2V_1_3B
+from .preset import Preset
+from .source import Source
+from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 _REPOSITORY = "zhuhz22/Causal-Forcing"
-_FOUR = (1000, 750, 500, 250)
 _CHUNKWISE = Preset(
     name="causal-forcing",
     title="Causal-Forcing 1.3B, chunkwise",
@@ -21,8 +22,7 @@ _CHUNKWISE = Preset(
     licence="Apache-2.0",
     student=replace(T2V_1_3B, rope="absolute"),
     cache=CacheConfig(window_frames=21, sink="none"),
-    chunk=3,
-    steps=_FOUR,
+    recipe=FOUR_STEPS,
     # the authors' own command takes these, not the averaged ones
     weights=Source(_REPOSITORY, "chunkwise/causal_forcing.pt", ("generator",)),
     base=FILES,
@@ -32,7 +32,7 @@ _FRAMEWISE = replace(
     name="causal-forcing-framewise",
     title="Causal-Forcing 1.3B, framewise",
     about="as causal-forcing, a latent at a time",
-    chunk=1,
+    recipe=replace(FOUR_STEPS, chunk_frames=1),
     weights=Source(_REPOSITORY, "framewise/causal_forcing.pt", ("generator_ema",)),
 )
 
@@ -42,8 +42,7 @@ _TWO_STEPS = replace(
     name="causal-forcing-2-step",
     title="Causal-Forcing++ 1.3B, framewise, 2 steps",
     about="as causal-forcing-framewise, in two steps",
-    steps=(1000, 500),
-    first_steps=_FOUR,
+    recipe=Recipe(chunk_frames=1, steps=(1000, 500), first_steps=FOUR_STEPS.steps),
     weights=Source(
         _REPOSITORY, "causal-forcing++/framewise-2step.pt", ("generator_ema", "generator")
     ),
@@ -53,7 +52,7 @@ _ONE_STEP = replace(
     name="causal-forcing-1-step",
     title="Causal-Forcing++ 1.3B, framewise, 1 step",
     about="as causal-forcing-framewise, in one step",
-    steps=(1000,),
+    recipe=Recipe(chunk_frames=1, steps=(1000,), first_steps=FOUR_STEPS.steps),
     weights=Source(
         _REPOSITORY, "causal-forcing++/framewise-1step.pt", ("generator_ema", "generator")
     ),

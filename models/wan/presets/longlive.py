@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...student.config import CacheConfig
-from .preset import Adapter, Preset, Source
-from .wan21 import FILES, T2V_1_3B
+from .preset import Preset
+from .source import Adapter, Source
+from .text_prompt import TextPrompt
+from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 _REPOSITORY = "Efficient-Large-Model/LongLive-1.3B"
 
@@ -22,9 +24,8 @@ PRESETS = (
         student=replace(T2V_1_3B, rope="absolute"),
         # `guard_sink`: both published configurations keep the sink at a switch ("global_sink")
         cache=CacheConfig(window_frames=9, sink_frames=3, guard_sink=True),
-        chunk=3,
-        steps=(1000, 750, 500, 250),
-        prompt_switch="recache",
+        recipe=FOUR_STEPS,
+        conditioning=(TextPrompt(switch="recache"),),
         weights=Source(
             _REPOSITORY, "models/longlive_base.pt", ("generator", "generator_ema", "model")
         ),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...student.config import CacheConfig
-from .preset import Preset, Source
-from .wan21 import FILES, T2V_1_3B
+from .preset import Preset
+from .source import Source
+from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 PRESETS = (
     Preset(
@@ -19,8 +20,7 @@ PRESETS = (
         licence="Apache-2.0",
         student=replace(T2V_1_3B, rope="slot"),
         cache=CacheConfig(window_frames=6, sink_frames=3, sink="ema", alpha=0.999),
-        chunk=3,
-        steps=(1000, 750, 500, 250),
+        recipe=FOUR_STEPS,
         weights=Source("JaydenLu666/Reward-Forcing-T2V-1.3B", "rewardforcing.pt"),
         speed="23.1 fps on one H100",
         base=FILES,

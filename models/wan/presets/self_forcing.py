@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...student.config import CacheConfig
-from .preset import Preset, Source
-from .wan21 import FILES, T2V_1_3B
+from .preset import Preset
+from .source import Source
+from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 PRESETS = (
     Preset(
@@ -20,8 +21,7 @@ PRESETS = (
         licence="Apache-2.0",
         student=replace(T2V_1_3B, rope="absolute"),
         cache=CacheConfig(window_frames=21, sink="none"),
-        chunk=3,
-        steps=(1000, 750, 500, 250),
+        recipe=FOUR_STEPS,
         weights=Source(
             "gdhe17/Self-Forcing",
             "checkpoints/self_forcing_dmd.pt",

@@ -1,9 +1,13 @@
-"""Wan 2.1, which families build on: the shape of its smaller model, and its other files."""
+"""Wan 2.1, which families build on: the shape of its smaller model, and its other files.
+
+Also the steps that most of its students take.
+"""
 
 from __future__ import annotations
 
+from ...sampling.recipe import Recipe
 from ...student.config import StudentConfig
-from .preset import BaseFiles, Source
+from .source import BaseFiles, Source
 
 _REPOSITORY = "Wan-AI/Wan2.1-T2V-1.3B"
 
@@ -22,3 +26,5 @@ FILES = BaseFiles(
     text_encoder=Source(_REPOSITORY, "models_t5_umt5-xxl-enc-bf16.pth"),
     tokenizer=Source(_REPOSITORY, "google/umt5-xxl"),
 )
+FOUR_STEPS = Recipe(chunk_frames=3, steps=(1000, 750, 500, 250))
+"""Self-Forcing's (arXiv 2506.08009): four steps of a chunk of three latents, and a clean pass."""

@@ -11,30 +11,38 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ...sampling.denoising import recache
-from ...student.causal_student import NO_CONDITIONS, CausalStudent
-from ...student.conditioning import TextContext
+from ...student.causal_student import CausalStudent
+from ...student.conditioning import Conditions, TextContext
 from ...student.config import StudentConfig
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, WanDecoderConfig, published_scale
+from ..decoder import WanDecoder, WanDecoderConfig
 from ..loading import empty_student
+from ..locate import ModelFiles
 from ..presets.preset import Preset
+from .conditioning.conditioner import Entry, Parts
+from .conditioning.kinds import conditioners
+from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import new_stream_cache, to_levels
-from .prompts import contexts_kept
+from .model import to_levels
+from .row_calls import RowCalls
 
 CUDA_RESERVE = 1_000_000_000
 """For CUDA's context and libraries, and what kernels borrow; not measured."""
+_BY_PIXELS = ("cache", "decoder_state", "conditioning_state", "denoising", "decoding")
 _SMALLER = (0.875, 0.75, 0.625, 0.5)
 _STEADY = 1000
+_IMAGE_TOKENS = 257
+"""Of CLIP's features of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes on the device that makes the chunks; `cache`, `decoder_state` and `text` a stream.
+    """Bytes on the device that makes the chunks.
 
-    `denoising` and `decoding` are what lives beside the rest while a chunk is made; one chunk is
-    made at a time.
+    Of a stream: `cache`, `decoder_state`, `text` and `conditioning_state`. `student` has the
+    weights for clean latents too, where they are others; `conditioning` those of encoders and the
+    like. `denoising` and `decoding` are what lives beside the rest while a chunk is made; one chunk
+    is made at a time.
     """
 
     name: str
@@ -42,8 +50,10 @@ class MemoryPlan:
     dtype: str
     student: int
     decoder: int
+    conditioning: int
     cache: int
     decoder_state: int
+    conditioning_state: int
     text: int
     denoising: int
     decoding: int
@@ -51,8 +61,8 @@ class MemoryPlan:
 
     @property
     def weights(self) -> int:
-        """Of student and decoder."""
-        return self.student + self.decoder
+        """Of student, decoder and conditioning."""
+        return self.student + self.decoder + self.conditioning
 
     @property
     def working(self) -> int:
@@ -61,13 +71,17 @@ class MemoryPlan:
 
     def total(self, sessions: int) -> int:
         """Everything, for so many streams at once."""
-        streams = sessions * (self.cache + self.decoder_state) + contexts_kept(sessions) * self.text
+        streams = sessions * self._each + contexts_kept(sessions) * self.text
         return self.weights + self.working + streams + self.reserve
 
     def sessions_in(self, memory: int) -> int:
         """How many streams fit into so many bytes; 0: not even one."""
-        each = self.cache + self.decoder_state + self.text
-        return max(0, (memory - self.total(0)) // each)
+        return max(0, (memory - self.total(0)) // (self._each + self.text))
+
+    @property
+    def _each(self) -> int:
+        """Of a stream, but for its text."""
+        return self.cache + self.decoder_state + self.conditioning_state
 
 
 def plan_memory(
@@ -78,33 +92,42 @@ def plan_memory(
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
     reserve: int = CUDA_RESERVE,
+    files: ModelFiles | None = None,
 ) -> MemoryPlan:
-    """The plan of a preset as published, or with other sizes.
+    """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
 
     Raises ValueError for a `size` that the preset cannot have.
     """
     size = size or preset.size
-    config = student or preset.student
-    empty = empty_student(config).to(dtype)
-    with torch.device("meta"):
+    config, device = student or preset.student, torch.device("meta")
+    students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
+    with device:
         decodes = WanDecoder(decoder).eval().to(dtype)
     rows, columns = preset.latent_size(size)
-    shape = (1, preset.chunk, config.in_channels, rows, columns)
-    text = torch.zeros(1, config.text_len, config.text_dim, dtype=dtype, device="meta")
+    parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
+    kinds = conditioners(parts)
+    calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
     with torch.inference_mode():
-        context = empty.encode_text(text)
-        cache = new_stream_cache(preset, empty, rows, columns)
-        denoising = _denoising(preset, empty, cache, context, shape)
-        decoding, memory = _decoding(decodes, torch.zeros(shape, dtype=dtype, device="meta"))
+        contexts = [_context(each) for each in students]
+        caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
+        denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
+        latents = torch.zeros(
+            (1, preset.recipe.chunk_frames, config.in_channels, rows, columns),
+            dtype=dtype,
+            device=device,
+        )
+        decoding, memory = _decoding(decodes, latents)
     return MemoryPlan(
         name=preset.name,
         size=size,
         dtype=str(dtype).removeprefix("torch."),
-        student=_module_bytes(empty),
+        student=sum(_module_bytes(each) for each in students),
         decoder=_module_bytes(decodes),
-        cache=_bytes(*cache.tensors().values()),
+        conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
+        cache=sum(_bytes(*cache.tensors().values()) for cache in caches),
         decoder_state=_bytes(*memory.values()),
-        text=_bytes(*(part for layer in context.layers for part in layer)),
+        conditioning_state=kept,
+        text=_bytes(*(part for context in contexts for part in _keys_values(context))),
         denoising=denoising,
         decoding=decoding,
         reserve=reserve,
@@ -124,34 +147,79 @@ def smaller_size(preset: Preset, plan: MemoryPlan, sessions: int, memory: int) -
         if width and height and fixed + share * moving <= memory:
             scaled = {
                 name: round(share * getattr(plan, name))
-                for name in ("cache", "decoder_state", "denoising", "decoding")
+                for name in (
+                    "cache",
+                    "decoder_state",
+                    "conditioning_state",
+                    "denoising",
+                    "decoding",
+                )
             }
             return replace(plan, size=(width, height), **scaled)
     return None
 
 
 def _denoising(
-    preset: Preset,
-    student: CausalStudent,
-    cache: StudentCache,
-    context: TextContext,
-    shape: tuple[int, ...],
-) -> int:
-    """The most that lives beside weights and cache in a call with a full cache."""
-    position = _STEADY * preset.chunk
+    calls: RowCalls, cache: StudentCache, context: TextContext, size: tuple[int, int]
+) -> tuple[int, int]:
+    """The most that lives beside weights and cache in a call with a full cache.
+
+    And what conditioning keeps of a stream.
+    """
+    student, recipe = calls.student, calls.recipe
+    config, frames = student.config, recipe.chunk_frames
+    position = _STEADY * frames
     cache.load(cache.tensors(), {"position": position, "end": position})
-    dtype = student.patch_embedding.weight.dtype
-    times = torch.zeros(shape[:2], device="meta")
-    texts = [part for layer in context.layers for part in layer]
-    live = LiveBytes((*student.parameters(), *cache.tensors().values(), *texts))
+    weights = [weight for each in calls.conditioners for weight in each.weights()]
+    known = (*student.parameters(), *cache.tensors().values(), *_keys_values(context), *weights)
+    live = LiveBytes(known)
     with live:
-        latents = torch.zeros(shape, dtype=dtype, device="meta")
-        student(latents, times, context, cache, NO_CONDITIONS)
-        if preset.prompt_switch == "recache":
-            cache.advance(shape[1])
-            held = latents.new_zeros(1, preset.cache.capacity_frames, *shape[2:])
-            recache(student, cache, held, context)
-    return live.peak
+        joint = recipe.sampler == "joint"
+        seen = frames * (len(recipe.steps) if joint else 1)
+        shape = (1, seen, config.in_channels, *size)
+        latents = torch.zeros(shape, dtype=calls.weight.dtype, device="meta")
+        conditions = _conditions(config, seen, size, calls.weight.dtype)
+        times = torch.zeros(shape[:2], device="meta")
+        student(latents, times, context, cache, conditions, store=not joint)
+        if not joint:
+            cache.advance(frames)
+        entry = Entry(cache, False, student, context, conditions)
+        stays = [tensor for each in calls.conditioners for tensor in each.rehearse(entry)]
+    return live.peak, _bytes(*stays)
+
+
+def _conditions(
+    config: StudentConfig, frames: int, size: tuple[int, int], dtype: torch.dtype
+) -> Conditions:
+    """Conditions of a student's call on so many latent frames, on `meta`."""
+
+    def blank(*shape: int) -> Tensor | None:
+        return torch.zeros(1, *shape, dtype=dtype, device="meta") if all(shape) else None
+
+    avatar = config.avatar
+    return Conditions(
+        frames=blank(frames, config.frame_dim),
+        audio=blank(frames, config.audio_tokens, config.audio_dim),
+        tracks=blank(frames * config.track_stride, config.track_channels, *size),
+        channels=blank(frames, config.extra_channels, *size),
+        speech=None if avatar is None else blank(frames, avatar.audio_tokens + 2, config.dim),
+    )
+
+
+def _context(student: CausalStudent) -> TextContext:
+    """What a student attends to of a text, and of an image if it sees one."""
+    config, like = student.config, student.patch_embedding.weight
+    text = like.new_zeros(1, config.text_len, config.text_dim)
+    image = like.new_zeros(1, _IMAGE_TOKENS, config.image_dim) if config.image_dim else None
+    return student.encode_text(text, image)
+
+
+def _keys_values(context: TextContext) -> list[Tensor]:
+    return [part for layer in (*context.layers, *context.images) for part in layer]
+
+
+def _second(students: list[CausalStudent]) -> CausalStudent | None:
+    return students[1] if len(students) > 1 else None
 
 
 def _decoding(decoder: WanDecoder, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
@@ -159,10 +227,10 @@ def _decoding(decoder: WanDecoder, latents: Tensor) -> tuple[int, dict[str, Tens
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        decoder(published_scale(latents), memory)
+        decoder.decode(latents, memory)
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
-        to_levels(decoder(published_scale(latents), memory))
+        to_levels(decoder.decode(latents, memory))
     return live.peak - before, memory
 
 

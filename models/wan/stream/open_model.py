@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from ..loading import load_decoder, load_preset_student
+from ..loading import load_preset_students
 from ..locate import locate
 from ..presets.catalogue import preset_named
-from ..presets.preset import EXAMPLES
 from ..text.preset_reader import text_reader
+from ..vae_files import load_decoder
+from .conditioning.conditioner import Parts
+from .conditioning.kinds import conditioners
+from .contexts import contexts_kept
 from .model import WanModel
-from .prompts import Prompts, contexts_kept
+from .row_calls import RowCalls
 
 
 def open_model(
@@ -27,14 +30,28 @@ def open_model(
     """
     preset = preset_named(name)
     size = size or preset.size
-    preset.latent_size(size)
+    latent = preset.latent_size(size)
     files = locate(preset, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     reader = text_reader(preset, files)
-    student = load_preset_student(preset, files, device=device, dtype=dtype)
+    students = load_preset_students(preset, files, device=device, dtype=dtype)
     decoder = load_decoder(files.vae, device=device, dtype=dtype)
-    prompts = Prompts(reader, kept=contexts_kept(sessions))
-    for example in EXAMPLES:
-        prompts.embeddings(example)
-    return WanModel(preset, student, decoder, prompts, size)
+    parts = Parts(
+        preset=preset,
+        student=students.student.config,
+        size=size,
+        device=device,
+        dtype=dtype,
+        files=files,
+        reader=reader,
+    )
+    calls = RowCalls(
+        preset,
+        students.student,
+        conditioners(parts),
+        latent,
+        kept=contexts_kept(sessions),
+        writer=students.writer,
+    )
+    return WanModel(preset, calls, decoder, size)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from ..config_file import student_config
-from ..loading import decoder_config, decoder_weights
 from ..locate import FilesMissing, locate
 from ..presets.preset import Preset
+from ..vae_files import decoder_config, decoder_weights
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 
@@ -46,7 +46,7 @@ def plan_on(
     Where its files are in `places` the sizes are theirs, else those that are published. Raises
     ValueError for a size it cannot have, and for files that are none of its own.
     """
-    student = decoder = None
+    files = student = decoder = None
     try:
         files = locate(preset, places)
         student = student_config(preset, files.config)
@@ -59,7 +59,13 @@ def plan_on(
         raise ValueError(f"the VAE is not Wan's: it lacks {error}") from error
     reserve = CUDA_RESERVE if machine.device == "cuda" else 0
     return plan_memory(
-        preset, student=student, decoder=decoder, size=size, dtype=machine.dtype, reserve=reserve
+        preset,
+        student=student,
+        decoder=decoder,
+        size=size,
+        dtype=machine.dtype,
+        reserve=reserve,
+        files=files,
     )
 
 

@@ -15,7 +15,7 @@ from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Dropped, Finished
 from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
 from rollcast.models.pipeline.sequential import Sequential
-from rollcast.models.sampling.batches import StepInput, denoise_rows
+from rollcast.models.sampling.batches import CallRow, call_rows
 from rollcast.models.sampling.denoising import denoise_chunk
 from rollcast.models.staged_model import Row, StagedModel
 from rollcast.models.student.causal_student import NO_CONDITIONS
@@ -188,17 +188,12 @@ def test_steps_and_clean_passes_of_several_streams_in_one_batch() -> None:
 
 
 @torch.inference_mode()
-def test_a_clean_pass_gives_its_sample_back_and_needs_one() -> None:
+def test_a_clean_pass_gives_its_sample_back() -> None:
     model = TinyCausal()
     cache, context = model.new_cache(), model.context(torch.zeros(1, 5, 10))
     sample = torch.randn(1, LATENTS, 4, 4, 4)
-    row = StepInput(0.0, None, sample, context, NO_CONDITIONS, cache, clean_pass=True)
-    (back,) = denoise_rows(model.student, [row], SCHEDULE)
+    (back,) = call_rows(model.student, [CallRow(sample, context, NO_CONDITIONS, cache)])
     assert back is sample and cache.position == LATENTS
-    for clean_pass in (True, False):
-        bad = StepInput(0.0, None, None, context, NO_CONDITIONS, cache, clean_pass=clean_pass)
-        with pytest.raises(ValueError, match="needs noise"):
-            denoise_rows(model.student, [bad], SCHEDULE)
 
 
 def batch(model: TinyCausal, rows: int, log: Sequence[Controls]) -> dict[str, list[Finished]]:

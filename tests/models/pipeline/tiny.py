@@ -28,8 +28,9 @@ from rollcast.models.contract import (
     TrackEvent,
     TracksInput,
 )
-from rollcast.models.sampling.batches import StepInput, denoise_rows
+from rollcast.models.sampling.batches import CallRow, call_rows
 from rollcast.models.sampling.flow_schedule import FlowSchedule
+from rollcast.models.sampling.renoise import Renoise
 from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
 from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
@@ -179,7 +180,7 @@ class TinyModel:
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
         time.sleep(self._step_s * len(rows))
-        return denoise_rows(self._student, [self._input(row) for row in rows], self._schedule)
+        return call_rows(self._student, [self._row(row) for row in rows])
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         time.sleep(self._decode_s)
@@ -202,7 +203,7 @@ class TinyModel:
             state.caches[k].load(saved.part(f"cache.{k}"), metadata)
         return state
 
-    def _input(self, row: Row) -> StepInput:
+    def _row(self, row: Row) -> CallRow:
         told, dtype = row.plan.tensors, self._dtype
         context = self._student.encode_text(told["words"].to(dtype))
         tracks = told["point"].view(1, 1, 2, 1, 1).expand(1, 4, 2, 4, 4).to(dtype)
@@ -214,8 +215,13 @@ class TinyModel:
             row.cache.reset()
             self._student(picture, torch.zeros(1, 1), context, row.cache, conditions)
             row.cache.advance(1)
-        noise = step_noise(row.plan, row.call, SHAPE).to(dtype)
-        return StepInput(STEPS[row.call], noise, row.latents, context, conditions, row.cache)
+
+        def noise(step: int) -> Tensor:
+            return step_noise(row.plan, step, SHAPE).to(dtype)
+
+        latents = noise(0) if row.latents is None else row.latents
+        sampler = Renoise(self._schedule, STEPS, lambda _: noise(row.call + 1))
+        return CallRow(latents, context, conditions, row.cache, sampler, row.call)
 
 
 def _drawn(text: str, *shape: int) -> Tensor:

@@ -26,8 +26,9 @@ from rollcast.models.contract import (
     PromptInput,
     StreamRequest,
 )
-from rollcast.models.sampling.batches import StepInput, denoise_rows
+from rollcast.models.sampling.batches import CallRow, call_rows
 from rollcast.models.sampling.flow_schedule import FlowSchedule
+from rollcast.models.sampling.renoise import Renoise
 from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
 from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import NO_CONDITIONS, CausalStudent
@@ -145,7 +146,7 @@ class TinyCausal:
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
-        return denoise_rows(self.student, [self._input(row) for row in rows], SCHEDULE)
+        return call_rows(self.student, [self._row(row) for row in rows])
 
     @torch.inference_mode()
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
@@ -176,19 +177,21 @@ class TinyCausal:
     def noise(self, plan: ChunkPlan, call: int) -> Tensor:
         return step_noise(plan, call, SHAPE).to(self._dtype)
 
-    def _input(self, row: Row) -> StepInput:
-        call = self.chunk_steps.calls[row.call]
-        if row.plan.restart and row.call == 0:
+    def _row(self, row: Row) -> CallRow:
+        call, plan = self.chunk_steps.calls[row.call], row.plan
+        if plan.restart and row.call == 0:
             row.cache.reset()
-        return StepInput(
-            call.timestep,
-            None if call.clean_pass else self.noise(row.plan, row.call),
-            row.latents,
-            self.context(row.plan.tensors["words"]),
+        times = [each.timestep for each in self.chunk_steps.calls if not each.clean_pass]
+        sampler = Renoise(SCHEDULE, times, lambda _: self.noise(plan, row.call + 1))
+        return CallRow(
+            self.noise(plan, 0) if row.latents is None else row.latents,
+            self.context(plan.tensors["words"]),
             NO_CONDITIONS,
             row.cache,
+            None if call.clean_pass else sampler,
+            row.call,
+            clean_timestep=call.timestep,
             advances=self.chunk_steps.last_on_cache(row.call),
-            clean_pass=call.clean_pass,
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 from rollcast.models.registry import load_model
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named
-from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.presets.text_prompt import EXAMPLES
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.text.embedding_bytes import to_bytes
 from rollcast.models.wan.text.encoder import TextEncoder

@@ -1,12 +1,19 @@
-"""Wan's decoder as a stream: any pieces give the frames of one call, from memory that is fixed."""
+"""Wan's decoders as streams: any pieces give the frames of one call, from memory that is fixed."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig, published_scale
+from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.models.wan.latent_scale import students_scale
+from rollcast.models.wan.vae_files import load_decoder
+
+from .tiny_vaes import WAN21, WAN22, tiny_vae
 
 CONFIG = WanDecoderConfig(dim=2, latent_channels=4, residual_blocks=0)
 
@@ -77,7 +84,21 @@ def test_a_whole_vae_loads(decoder: WanDecoder) -> None:
         WanDecoderConfig(doubles_time=(True,))
 
 
-def test_the_published_scale() -> None:
-    scaled = published_scale(torch.ones(1, 1, 16, 1, 1)).flatten()
-    assert scaled[0].item() == pytest.approx(2.8184 - 0.7571)
-    assert scaled[15].item() == pytest.approx(1.9160 - 0.2921)
+@pytest.mark.parametrize("config", [WAN21, WAN22], ids=["2.1", "2.2"])
+@pytest.mark.parametrize("pieces", [(1,) * 5, (1, 3, 1), (5,)])
+def test_frames_are_those_of_diffusers(
+    config: dict[str, Any], pieces: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Float32 on both sides: they add in different orders, some 1e-6 apart."""
+    vae = tiny_vae(config)
+    vae.save_pretrained(tmp_path)
+    decoder = load_decoder(tmp_path, device=torch.device("cpu"), dtype=torch.float32)
+    given = torch.randn(1, 5, config.get("z_dim", 16), 3, 4)
+    wanted = vae.decode(given.transpose(1, 2)).sample.transpose(1, 2)
+    memory: dict[str, Tensor] = {}
+    made = torch.cat([decoder(part, memory) for part in given.split(pieces, dim=1)], dim=1)
+    assert made.shape == wanted.shape and wanted.std() > 0.1
+    # theirs are cut off where a picture ends
+    torch.testing.assert_close(made.clamp(-1, 1), wanted, atol=1e-5, rtol=0)
+    whole = decoder.decode(students_scale(given), {})
+    torch.testing.assert_close(whole.clamp(-1, 1), wanted, atol=2e-5, rtol=0)

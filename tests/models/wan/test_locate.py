@@ -25,7 +25,7 @@ PRESET = preset_named("reward-forcing")
 def weights_of(name: str, *places: Path) -> dict[str, torch.Tensor]:
     model = load_model(name, threads=1, weights=[str(place) for place in places], size=SIZE)
     assert isinstance(model, WanModel)
-    return model._student.state_dict()
+    return model._calls.student.state_dict()
 
 
 def is_tiny(loaded: dict[str, torch.Tensor], preset: Preset = PRESET, seed: int = 0) -> bool:

@@ -13,12 +13,14 @@ from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.registry import load_model
 from rollcast.models.staged_model import Row
 from rollcast.models.wan.config_file import student_config
-from rollcast.models.wan.loading import decoder_config, decoder_weights, empty_student
+from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
+from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory, smaller_size
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.vae_files import decoder_config, decoder_weights
 
 from ..conftest import PROMPTS, FolderOf
 
@@ -108,7 +110,9 @@ def test_full_size_plans_agree_with_published_sizes(name: str) -> None:
     frame = tokens * layers * width * 2 * 2
     capacity = preset.cache.capacity_frames
     shadow = 2 * preset.cache.sink_frames * frame if preset.cache.sink == "ema" else 0
-    kept = capacity * 16 * 60 * 104 * 2 if preset.prompt_switch == "recache" else 0
+    text = preset.stated(TextPrompt)
+    assert text is not None
+    kept = capacity * 16 * 60 * 104 * 2 if text.switch == "recache" else 0
     assert plan.cache == capacity * frame + shadow + kept
     assert plan.student == 2 * 1_418_996_800
     assert plan.text == 2 * 512 * layers * width * 2

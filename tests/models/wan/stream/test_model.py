@@ -24,10 +24,12 @@ from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY, load_model
 from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, recache
 from rollcast.models.staged_model import StagedModel, step_noise
-from rollcast.models.wan.decoder import published_scale
+from rollcast.models.wan.latent_scale import published_scale
 from rollcast.models.wan.presets.catalogue import preset_named, presets
-from rollcast.models.wan.presets.preset import EXAMPLES
+from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.presets.text_prompt import EXAMPLES, TextPrompt
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.stream.stream_state import WanState
 
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
 
@@ -47,23 +49,31 @@ def frames(chunks: Sequence[Chunk]) -> np.ndarray:
     return np.concatenate([chunk.frames for chunk in chunks])
 
 
+def recaches(preset: Preset) -> bool:
+    text = preset.stated(TextPrompt)
+    return text is not None and text.switch == "recache"
+
+
+def text_of(state: WanState) -> Tensor:
+    return state.conditioning.tensors()["text.embeddings"]
+
+
 @torch.inference_mode()
 def published_loop(model: WanModel, log: Sequence[Controls], seed: int = 1) -> Tensor:
     """Latents of the whole stream by the loop as it is published, [1, F, C, h, w]."""
-    preset, student = model._preset, model._student
-    schedule = FlowSchedule(preset.shift)
+    preset, recipe, student = model._preset, model._preset.recipe, model._calls.student
+    schedule = FlowSchedule(recipe.shift)
     state, cache = model.start(StreamRequest(seed=seed)), model.new_cache()
-    shape = (1, preset.chunk, 16, SIZE[1] // 8, SIZE[0] // 8)
-    numbers = {t: k for k, t in enumerate(schedule.warp(preset.longest_steps))}
+    shape = (1, recipe.chunk_frames, 16, SIZE[1] // 8, SIZE[0] // 8)
+    numbers = {t: k for k, t in enumerate(recipe.timesteps(0))}
     made = torch.zeros(1, 0, *shape[2:])
     for chunk, controls in enumerate(log):
         plan = model.prepare(state, controls)
-        context = student.encode_text(plan.tensors["text"][None])
+        context = student.encode_text(plan.tensors["text.embeddings"][None])
         held = min(preset.cache.capacity_frames, made.shape[1])
-        if preset.prompt_switch == "recache" and controls.prompt is not None and held:
+        if recaches(preset) and controls.prompt is not None and held:
             recache(student, cache, made[:, -held:], context)
-        unwarped = preset.first_steps if preset.first_steps and not chunk else preset.steps
-        steps = schedule.warp(unwarped)
+        steps = recipe.timesteps(chunk)
         noises = iter([step_noise(plan, numbers[t], shape) for t in steps])
         latents = denoise_chunk(
             student,
@@ -88,7 +98,12 @@ def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
         latents = published_loop(model, LOG)
         whole = model._decoder(published_scale(latents), {})[0]
     wanted = whole.add(1).mul(127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
-    assert made.shape == (4 * len(LOG) * preset_named(name).chunk - 3, SIZE[1], SIZE[0], 3)
+    assert made.shape == (
+        4 * len(LOG) * preset_named(name).recipe.chunk_frames - 3,
+        SIZE[1],
+        SIZE[0],
+        3,
+    )
     # a decoder in pieces adds in another order: at an edge between two levels it may differ by one
     assert np.abs(made.astype(int) - wanted).max() <= 1
     assert 5 < made.std() < 120, "a picture, not a flat one"
@@ -100,8 +115,8 @@ def test_it_is_what_its_preset_says(name: str, model_of: ModelOf) -> None:
     assert isinstance(model, StagedModel)
     assert model.info.inputs.names == {"prompt", "seed"}
     assert (model.info.width, model.info.height, model.info.fps) == (*SIZE, 16)
-    assert model.info.chunk_frames == 4 * preset.chunk
-    assert model.info.first_chunk_frames == 4 * preset.chunk - 3
+    assert model.info.chunk_frames == 4 * preset.recipe.chunk_frames
+    assert model.info.first_chunk_frames == 4 * preset.recipe.chunk_frames - 3
     assert model.chunk_steps.caches == 1 and model.chunk_steps.most_stages == 2
     assert [call.timestep for call in model.chunk_steps.calls] == pytest.approx(
         [1000.0, 937.5, 2500 / 3, 625.0, 0.0]
@@ -113,13 +128,13 @@ def test_a_model_of_two_steps_takes_four_for_its_first_chunk(
 ) -> None:
     model = model_of("causal-forcing-2-step")
     calls: list[float] = []
-    forward = model._student.forward_rows
+    forward = model._calls.student.forward_rows
 
     def counted(latents: Tensor, times: Tensor, *rest: object) -> Tensor:
         calls.append(round(float(times[0, 0]), 1))
         return forward(latents, times, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(model._student, "forward_rows", counted)
+    monkeypatch.setattr(model._calls.student, "forward_rows", counted)
     run(model, [Controls(), Controls(), Controls(reset=True)])
     first, other = [1000.0, 937.5, 833.3, 625.0, 0.0], [1000.0, 833.3, 0.0]
     assert calls == [*first, *other, *first]
@@ -147,8 +162,8 @@ def test_a_stream_without_a_prompt_shows_the_first_example(model_of: ModelOf) ->
     model = model_of("self-forcing")
     plain = model.start(StreamRequest())
     named = model.start(StreamRequest(prompt=EXAMPLES[0]))
-    assert plain.prompt == EXAMPLES[0]
-    assert torch.equal(plain.conditioning.text, named.conditioning.text)
+    assert plain.conditioning.metadata()["kinds"]["text"]["prompt"] == EXAMPLES[0]
+    assert torch.equal(text_of(plain), text_of(named))
 
 
 def test_only_a_model_that_recaches_writes_its_past_anew(
@@ -158,7 +173,7 @@ def test_only_a_model_that_recaches_writes_its_past_anew(
     for name in ("longlive", "reward-forcing"):
         model = model_of(name)
         calls: list[int] = []
-        forward = model._student.forward
+        forward = model._calls.student.forward
 
         def counted(
             latents: Tensor,
@@ -170,7 +185,7 @@ def test_only_a_model_that_recaches_writes_its_past_anew(
             calls.append(latents.shape[1])
             return forward(latents, *rest, **more)  # type: ignore[operator]
 
-        monkeypatch.setattr(model._student, "forward", counted)
+        monkeypatch.setattr(model._calls.student, "forward", counted)
         same = Controls(prompt=PROMPTS[0])
         run(model, [Controls(), same, same, *[Controls()] * 3, Controls(prompt=PROMPTS[1])])
         counts[name] = len(calls)

@@ -1,0 +1,129 @@
+"""The prompt: embeddings to attend to, a past that is written anew under a new one, and shots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....contract import Controls, StreamRequest
+from ....sampling.denoising import recache
+from ....student.kv_cache import StudentCache
+from ...presets.text_prompt import EXAMPLES, TextPrompt
+from ...text.embedding_bytes import from_bytes
+from ...text.reader import TextFailed
+from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+
+_LATENTS = "latents"
+
+
+@dataclass(slots=True)
+class TextState:
+    """A stream's `prompt`, its embeddings [L, text_dim], and whether no chunk has obeyed it yet."""
+
+    prompt: str
+    embeddings: Tensor
+    is_new: bool = False
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors to save."""
+        return {"embeddings": self.embeddings}
+
+    def metadata(self) -> dict[str, Any]:
+        """The rest."""
+        return {"prompt": self.prompt, "is_new": self.is_new}
+
+
+class TextConditioner(Conditioner[TextState]):
+    """A preset's prompts, read by `reader`; one that was not read before is waited for."""
+
+    kind = TextPrompt.kind
+
+    def __init__(self, stated: TextPrompt, parts: Parts) -> None:
+        self._stated = stated
+        self._reader = parts.reader
+        self._capacity = parts.preset.cache.capacity_frames
+        if parts.reader is not None:
+            for example in EXAMPLES:
+                self.read(example)
+
+    def read(self, prompt: str) -> Tensor:
+        """Embeddings [L, text_dim] of a prompt. Raises ValueError if it cannot be read."""
+        assert self._reader is not None, "made for a plan alone"
+        try:
+            return from_bytes(self._reader.get(prompt))
+        except TextFailed as error:
+            raise ValueError(f"the prompt could not be read: {error}") from error
+
+    def start(self, request: StreamRequest) -> TextState:
+        """Under the request's prompt, or the first example."""
+        prompt = EXAMPLES[0] if request.prompt is None else request.prompt
+        return TextState(prompt, self.read(prompt))
+
+    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TextState:
+        """The state that was saved."""
+        return TextState(metadata["prompt"], tensors["embeddings"], metadata["is_new"])
+
+    def obey(self, state: TextState, controls: Controls) -> bool:
+        """Change over to a new prompt."""
+        if controls.prompt is None or controls.prompt == state.prompt:
+            return False
+        state.embeddings = self.read(controls.prompt)
+        state.prompt, state.is_new = controls.prompt, True
+        return self._stated.switch == "restart"
+
+    def plan(self, state: TextState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
+        """The embeddings, and what a new prompt does to the past, if there is any."""
+        del returned
+        switched = state.is_new and place.chunk > 0
+        state.is_new = False
+        prefix = self._stated.shot_prefix
+        plain = {
+            "recaches": switched and self._stated.switch == "recache",
+            "opens_shot": bool(switched and prefix and state.prompt.startswith(prefix)),
+        }
+        return PlanPart({"embeddings": state.embeddings}, plain)
+
+    def room(self, cache: StudentCache, shape: Sequence[int]) -> None:
+        """For the clean latents that a new prompt needs, as many as the cache holds."""
+        if self._stated.switch == "recache":
+            frames = (shape[0], self._capacity, *shape[2:])
+            # never inference tensors, as the cache's own
+            with torch.inference_mode(False):
+                cache.kept[_LATENTS] = cache.layers[0].key.new_zeros(frames)
+
+    def arrive(self, part: PlanPart, entry: Entry) -> None:
+        """Write the past anew, or open a shot."""
+        cache = entry.cache
+        if part.plain["recaches"]:
+            _recache(entry)
+        if part.plain["opens_shot"]:
+            cache.begin_shot(self._stated.shot_offset)
+
+    def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
+        """The text."""
+        del place
+        return CallInputs(text=part.tensors["embeddings"])
+
+    def leave(self, part: PlanPart, cache: StudentCache, latents: Tensor) -> None:
+        """Keep clean latents behind those before them."""
+        del part
+        kept = cache.kept.get(_LATENTS)
+        if kept is not None:
+            kept.copy_(torch.cat((kept[:, latents.shape[1] :], latents), dim=1))
+
+    def rehearse(self, entry: Entry) -> Iterable[Tensor]:
+        """A switch of the prompt, where it writes the past anew."""
+        if self._stated.switch == "recache":
+            _recache(entry)
+        return ()
+
+
+def _recache(entry: Entry) -> None:
+    """Write all that the cache holds anew, under the entry's context."""
+    cache = entry.cache
+    held = min(cache.config.capacity_frames, cache.position)
+    recache(entry.student, cache, cache.kept[_LATENTS][:, -held:], entry.context)

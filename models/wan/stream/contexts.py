@@ -1,0 +1,48 @@
+"""Keys and values that a student makes of texts, and of images beside them: made once, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from ...student.causal_student import CausalStudent
+from ...student.conditioning import TextContext
+
+
+def contexts_kept(sessions: int) -> int:
+    """Texts whose keys and values are at hand: one of each stream, and one that it changes to."""
+    return sessions + 1
+
+
+class Contexts:
+    """The keys and values of the `kept` last used texts of one student.
+
+    They follow from the text and the image alone, so that streams share nothing by sharing them.
+    """
+
+    def __init__(self, student: CausalStudent, kept: int) -> None:
+        self._student = student
+        self._kept = kept
+        self._contexts: OrderedDict[str, TextContext] = OrderedDict()
+
+    def of(self, text: Tensor, image: Tensor | None = None) -> TextContext:
+        """What the student makes of `text` [L, text_dim] and `image` [N, image_dim]."""
+        key = ":".join(_digest(each) for each in (text, image) if each is not None)
+        if key in self._contexts:
+            self._contexts.move_to_end(key)
+            return self._contexts[key]
+        weight = self._student.patch_embedding.weight
+        seen = None if image is None else image[None].to(weight)
+        made = self._student.encode_text(text[None].to(weight), seen)
+        self._contexts[key] = made
+        while len(self._contexts) > self._kept:
+            self._contexts.popitem(last=False)
+        return made
+
+
+def _digest(tensor: Tensor) -> str:
+    plain = tensor.contiguous().view(torch.uint8).numpy()
+    return hashlib.sha256(plain.tobytes()).hexdigest()

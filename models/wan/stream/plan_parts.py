@@ -1,0 +1,44 @@
+"""A chunk's plan as its place and a part for each kind of conditioning, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from ...staged_model import ChunkPlan
+from .conditioning.conditioner import ChunkPlace, PlanPart
+
+
+def planned(
+    index: int, noise_seed: int, *, restart: bool, place: ChunkPlace, parts: Mapping[str, PlanPart]
+) -> ChunkPlan:
+    """The plan of chunk `index`. Raises ValueError where two kinds need its latents."""
+    needed = [part.needed_by for part in parts.values() if part.needed_by is not None]
+    if len(needed) > 1:
+        raise ValueError(f"chunks {needed} need chunk {index}; one can")
+    return ChunkPlan(
+        index=index,
+        noise_seed=noise_seed,
+        restart=restart,
+        plain={"place": asdict(place), "kinds": {k: dict(part.plain) for k, part in parts.items()}},
+        tensors={f"{k}.{name}": t for k, part in parts.items() for name, t in part.tensors.items()},
+        needed_by=needed[0] if needed else None,
+    )
+
+
+def place_of(plan: ChunkPlan) -> ChunkPlace:
+    """Where the chunk stands."""
+    return ChunkPlace(**plan.plain["place"])
+
+
+def parts_of(plan: ChunkPlan) -> dict[str, PlanPart]:
+    """Each kind's part."""
+    tensors: dict[str, dict[str, Tensor]] = {kind: {} for kind in plan.plain["kinds"]}
+    for name, tensor in plan.tensors.items():
+        kind, _, own = name.partition(".")
+        tensors[kind][own] = tensor
+    plain: Mapping[str, Mapping[str, Any]] = plan.plain["kinds"]
+    return {kind: PlanPart(tensors[kind], plain[kind]) for kind in plain}

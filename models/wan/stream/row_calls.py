@@ -1,0 +1,248 @@
+"""Rows of chunks to calls of a published student, as its recipe says: the work of `denoise`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...chunk_steps import ChunkSteps
+from ...sampling.batches import CallRow, call_rows
+from ...sampling.carried import carried, taken_apart
+from ...sampling.denoising import prefill
+from ...sampling.joint_window import JointWindow, step_window
+from ...staged_model import ChunkPlan, Row, step_noise
+from ...student.causal_student import CausalStudent
+from ...student.kv_cache import StudentCache
+from ..presets.preset import Preset
+from .conditioning.conditioner import CallInputs, ChunkPlace, Conditioner, Entry, PlanPart, merged
+from .contexts import Contexts
+from .plan_parts import parts_of, place_of
+
+_WINDOW = "window"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A row with all that is known of its chunk."""
+
+    row: Row
+    place: ChunkPlace
+    parts: dict[str, PlanPart]
+    inputs: CallInputs
+    step: int | None
+    """Which step of its chunk the call is; None: a clean pass, or none of its calls."""
+
+
+class RowCalls:
+    """A student of `preset` at work on latents of `size` (rows, columns), for any streams.
+
+    `writer` has the weights for clean latents of a recipe with `clean_expert`; `kept` is how many
+    texts' keys and values are at hand. Raises ValueError if there is one without the other.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        student: CausalStudent,
+        conditioners: Sequence[Conditioner[Any]],
+        size: tuple[int, int],
+        *,
+        kept: int,
+        writer: CausalStudent | None = None,
+    ) -> None:
+        self.recipe = preset.recipe
+        if self.recipe.clean_expert != (writer is not None):
+            raise ValueError(
+                f"{preset.name}: clean_expert {self.recipe.clean_expert}, and weights for it "
+                f"{writer is not None}"
+            )
+        self.student = student
+        self.conditioners = tuple(conditioners)
+        self.chunk_steps: ChunkSteps = self.recipe.chunk_steps()
+        self._cache = preset.cache
+        self._latent = (student.config.in_channels, *size)
+        self._contexts = Contexts(student, kept)
+        self._writer = self.student if writer is None else writer
+        self._writer_contexts = self._contexts if writer is None else Contexts(writer, kept)
+
+    @property
+    def weight(self) -> Tensor:
+        """One of the student's weights: latents are of its type, on its device."""
+        return self.student.patch_embedding.weight
+
+    def new_cache(self) -> StudentCache:
+        """An empty cache, with room for what the recipe and the conditioners keep there."""
+        _, height, width = self._latent
+        cache = self.student.new_cache(self._cache, height=height, width=width)
+        recipe = self.recipe
+        if recipe.sampler == "joint":
+            blocks = (len(recipe.steps) - 1) * recipe.chunk_frames
+            with torch.inference_mode(False):
+                cache.kept[_WINDOW] = self.weight.new_zeros(1, blocks, *self._latent)
+        for each in self.conditioners:
+            each.room(cache, self._shape(recipe.chunk_frames))
+        return cache
+
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        """The latents of each row behind its call, with what its sampler remembers.
+
+        A chunk that does not make the call is given back as it was.
+        """
+        told = [self._told(row) for row in rows]
+        for each in told:
+            self._arrive(each)
+        made: list[Tensor | None] = [each.row.latents for each in told]
+        batches: dict[tuple[CausalStudent, int], list[tuple[int, CallRow]]] = defaultdict(list)
+        for k, each in enumerate(told):
+            call = self.chunk_steps.calls[each.row.call]
+            if not call.clean_pass and each.step is None:
+                continue
+            if self.recipe.sampler == "joint" and not call.clean_pass:
+                made[k] = self._step_window(each)
+                continue
+            row = self._clean_pass(each) if call.clean_pass else self._step(each)
+            student = self._writer if call.clean_pass else self.student
+            batches[student, row.latents.shape[1]].append((k, row))
+        for (student, _), batch in batches.items():
+            results = call_rows(student, [row for _, row in batch])
+            for (k, row), latents in zip(batch, results, strict=True):
+                made[k] = latents
+                if row.sampler is not None:
+                    made[k] = carried(latents, row.memory, row.sampler, row.step)
+        return [self._left(each, latents) for each, latents in zip(told, made, strict=True)]
+
+    def given(self, plan: ChunkPlan) -> Tensor | None:
+        """Clean latents that stand before the stream's first chunk, if this is it."""
+        if not plan.restart:
+            return None
+        return self._inputs(parts_of(plan), place_of(plan)).given
+
+    def _inputs(self, parts: dict[str, PlanPart], place: ChunkPlace) -> CallInputs:
+        return merged([each.inputs(parts[each.kind], place) for each in self.conditioners])
+
+    def _told(self, row: Row) -> _Told:
+        parts, place = parts_of(row.plan), place_of(row.plan)
+        steps = self.recipe.step_of_call(place.chunk)
+        step = steps[row.call] if row.call < len(steps) else None
+        return _Told(row, place, parts, self._inputs(parts, place), step)
+
+    def _arrive(self, told: _Told) -> None:
+        """What a chunk does to a cache before its first call on it."""
+        cache, plan, inputs = told.row.cache, told.row.plan, told.inputs
+        if not self.chunk_steps.first_on_cache(told.row.call):
+            return
+        if plan.restart:
+            cache.reset()
+        assert inputs.text is not None, "every student attends to a text"
+        context = self._contexts.of(inputs.text, inputs.image)
+        entry = Entry(cache, plan.restart, self.student, context, inputs.conditions)
+        for each in self.conditioners:
+            each.arrive(told.parts[each.kind], entry)
+        if plan.restart and inputs.given is not None:
+            prefill(
+                self._writer,
+                cache,
+                inputs.given.to(self.weight),
+                self._writer_contexts.of(inputs.text, inputs.image),
+                chunk_frames=self.recipe.chunk_frames,
+                first_frames=self.recipe.first_frames,
+            )
+
+    def _left(self, told: _Told, latents: Tensor | None) -> Tensor:
+        """Behind a call; what conditioners note when it was the last one on its cache."""
+        assert latents is not None, "a chunk's first call is always made"
+        if self.chunk_steps.last_on_cache(told.row.call):
+            for each in self.conditioners:
+                each.leave(told.parts[each.kind], told.row.cache, latents)
+        return latents
+
+    def _step(self, told: _Told) -> CallRow:
+        row, inputs, step = told.row, told.inputs, told.step
+        assert step is not None and inputs.text is not None
+        steps = self.recipe.step_of_call(told.place.chunk)
+
+        def renoise(latents: Tensor) -> Tensor:
+            # drawn by the number of the call that sees it, whichever step of its chunk that is
+            return step_noise(row.plan, steps.index(step + 1), latents.shape).to(latents)
+
+        begins = None if inputs.begin is None else inputs.begin.timestep
+        sampler = self.recipe.sampler_for(told.place.chunk, renoise, begins)
+        if row.latents is None:
+            latents, memory = self._first(told), {}
+        else:
+            latents, memory = taken_apart(row.latents, sampler, step - 1)
+        return CallRow(
+            latents,
+            self._contexts.of(inputs.text, inputs.image),
+            inputs.conditions,
+            row.cache,
+            sampler,
+            step,
+            memory,
+            advances=self.chunk_steps.last_on_cache(row.call),
+            held=None if inputs.held is None else inputs.held.to(self.weight),
+        )
+
+    def _first(self, told: _Told) -> Tensor:
+        """What a chunk's first step sees: noise, or something under noise."""
+        noise = step_noise(told.row.plan, 0, self._shape(told.place.frames)).to(self.weight)
+        begin = told.inputs.begin
+        if begin is None:
+            return noise
+        return begin.share * noise + (1 - begin.share) * begin.latents.to(noise)
+
+    def _clean_pass(self, told: _Told) -> CallRow:
+        row, inputs = told.row, told.inputs
+        assert row.latents is not None and inputs.text is not None
+        return CallRow(
+            row.latents,
+            self._writer_contexts.of(inputs.text, inputs.image),
+            inputs.conditions,
+            row.cache,
+            clean_timestep=self.chunk_steps.calls[row.call].timestep,
+            advances=self.chunk_steps.last_on_cache(row.call),
+        )
+
+    def _step_window(self, told: _Told) -> Tensor:
+        """Take the stream's joint window a step on; what its oldest block is thought to be.
+
+        The window lies where the cache is, its newest block at the end: the first chunk fills it,
+        every later one moves it by a block. While it fills, no clean pass is made: until the oldest
+        block is clean nothing attends to it.
+        """
+        row, recipe, inputs = told.row, self.recipe, told.inputs
+        assert inputs.text is not None
+        room, frames, count = row.cache.kept[_WINDOW], recipe.chunk_frames, len(recipe.steps)
+        held = row.call if told.place.chunk == 0 else count - 1
+        before = room[:, room.shape[1] - held * frames :].clone() if held else None
+        window = JointWindow(before, tuple(range(held, 0, -1)))
+        number = count + row.call * count
+
+        def renoise(latents: Tensor, part: slice) -> Tensor:
+            nonlocal number
+            number += 1
+            return step_noise(row.plan, number, latents[:, part].shape).to(latents)
+
+        oldest = step_window(
+            self.student,
+            row.cache,
+            window,
+            step_noise(row.plan, row.call, self._shape(frames)).to(self.weight),
+            recipe.timesteps(),
+            self._contexts.of(inputs.text, inputs.image),
+            inputs.conditions,
+            block_frames=frames,
+            schedule=recipe.schedule(),
+            renoise=renoise,
+        )
+        if window.latents is not None:
+            room[:, room.shape[1] - window.latents.shape[1] :] = window.latents
+        return oldest.latents
+
+    def _shape(self, frames: int) -> tuple[int, ...]:
+        return (1, frames, *self._latent)

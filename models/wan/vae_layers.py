@@ -1,0 +1,258 @@
+"""What the VAEs of Wan 2.1 and 2.2 are built of, each part as a stream that remembers.
+
+Architecture and parameter names after Wan 2.1 (arXiv 2503.20314, Apache-2.0) and Wan 2.2's 5B model
+(Apache-2.0), whose levels have a shortcut around them. Everything is [B, C, T, h, w]. A convolution
+over time looks back two frames; what it saw last is kept in the stream's own memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...kernels.dispatch import attention
+
+_LOOK_BACK = 2
+Memory = dict[str, Tensor]
+
+
+class Streaming(nn.Module):
+    """A part with a memory; `name` is the key that its own is kept under."""
+
+    name = ""
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        """What it makes of the stream's next frames `x`."""
+        raise NotImplementedError
+
+
+class CausalConv(nn.Conv3d, Streaming):
+    """A convolution with 2 frames of look-back, which are zeros at the start of a stream."""
+
+    def __init__(self, inputs: int, outputs: int, *, spatial: int = 3) -> None:
+        edge = spatial // 2
+        super().__init__(inputs, outputs, (3, spatial, spatial), padding=(0, edge, edge))
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        """The next frames [B, C', T, h, w] of `x` [B, C, T, h, w]."""
+        past = memory.get(self.name)
+        if past is None:
+            past = x.new_zeros(*x.shape[:2], _LOOK_BACK, *x.shape[3:])
+        seen = torch.cat((past, x), dim=2)
+        memory[self.name] = seen[:, :, -_LOOK_BACK:].clone()
+        return self(seen)
+
+
+class HalvingConv(nn.Conv3d, Streaming):
+    """Half as many frames; the stream's first stays as it is, and the next ones see it."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, dim, (3, 1, 1), stride=(2, 1, 1))
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        """Of an odd number of frames at the start of a stream, of an even number later."""
+        past = memory.get(self.name)
+        memory[self.name] = x[:, :, -1:].clone()
+        if past is not None:
+            return self(torch.cat((past, x), dim=2))
+        first = x[:, :, :1]
+        return first if x.shape[2] == 1 else torch.cat((first, self(x)), dim=2)
+
+
+class Norm(nn.Module):
+    """Unit length over channels, times the square root of their number and a learned factor."""
+
+    def __init__(self, dim: int, axes: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim, *(1,) * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self.gamma
+
+
+class Residual(Streaming):
+    """Two convolutions, with a path around them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            Norm(inputs, 3),
+            nn.SiLU(),
+            CausalConv(inputs, outputs),
+            Norm(outputs, 3),
+            nn.SiLU(),
+            nn.Identity(),
+            CausalConv(outputs, outputs),
+        )
+        self.shortcut = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        return self.shortcut(x) + through(self.residual, x, memory)
+
+
+class FrameAttention(nn.Module):
+    """Attention among the pixels of each frame, one head."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = Norm(dim, 2)
+        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
+        self.proj = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.transpose(1, 2).flatten(0, 1)
+        pixels = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2).unsqueeze(1)
+        mixed = attention(*pixels.chunk(3, dim=3))
+        mixed = mixed.squeeze(1).transpose(1, 2).reshape(frames.shape)
+        return x + self.proj(mixed).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+
+
+class Upsample(Streaming):
+    """Twice as high and wide, and twice as many frames but for the stream's first."""
+
+    def __init__(self, dim: int, outputs: int, doubles_time: bool) -> None:
+        super().__init__()
+        self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(dim, outputs, 3, padding=1))
+        self.time_conv = CausalConv(dim, 2 * dim, spatial=1) if doubles_time else None
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        if self.time_conv is not None:
+            x = self._double_time(self.time_conv, x, memory)
+        frames = x.transpose(1, 2).flatten(0, 1)
+        larger = F.interpolate(frames, scale_factor=2.0, mode="nearest-exact")
+        return self.resample(larger).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+
+    @staticmethod
+    def _double_time(conv: CausalConv, x: Tensor, memory: Memory) -> Tensor:
+        """The first frame of a stream stays one, and the frames behind it do not see it."""
+        started = f"{conv.name}.started"
+        first = x[:, :, :0] if started in memory else x[:, :, :1]
+        memory[started] = torch.ones(1)
+        rest = x[:, :, first.shape[2] :]
+        if not rest.shape[2]:
+            return first
+        pairs = conv.stream(rest, memory).unflatten(1, (2, -1))
+        return torch.cat((first, pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)), dim=2)
+
+
+class Downsample(Streaming):
+    """Half as high and wide, and half as many frames but for the stream's first."""
+
+    def __init__(self, dim: int, halves_time: bool) -> None:
+        super().__init__()
+        # zeros on the right and at the bottom only
+        self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(dim, dim, 3, stride=2))
+        self.time_conv = HalvingConv(dim) if halves_time else None
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        frames = self.resample(x.transpose(1, 2).flatten(0, 1))
+        x = frames.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        return x if self.time_conv is None else self.time_conv.stream(x, memory)
+
+
+class UpLevel(Streaming):
+    """A level of Wan 2.2's decoder: residuals, then `upsample` if there is one, a shortcut around.
+
+    The shortcut copies each value to the pixels and frames that it becomes.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, residuals: int, upsample: Upsample | None
+    ) -> None:
+        super().__init__()
+        self.upsamples = nn.Sequential(
+            *(Residual(inputs if k == 0 else outputs, outputs) for k in range(residuals)),
+            *([] if upsample is None else [upsample]),
+        )
+        self._outputs = outputs
+        self._upsamples = upsample is not None
+        self._frames = 2 if upsample is not None and upsample.time_conv is not None else 1
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        started = f"{self.name}.started"
+        at_start = started not in memory
+        memory[started] = torch.ones(1)
+        made = through(self.upsamples, x, memory)
+        return made + self._copied(x, at_start) if self._upsamples else made
+
+    def _copied(self, x: Tensor, at_start: bool) -> Tensor:
+        factor = self._frames * 4
+        copies = x.repeat_interleave(self._outputs * factor // x.shape[1], dim=1)
+        parts = copies.unflatten(1, (self._outputs, self._frames, 2, 2))
+        larger = parts.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        return larger[:, :, self._frames - 1 :] if at_start else larger
+
+
+class DownLevel(Streaming):
+    """A level of Wan 2.2's encoder: residuals, then `downsample` if any, with a shortcut around.
+
+    The shortcut is the mean of the values that become one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, residuals: int, downsample: Downsample | None
+    ) -> None:
+        super().__init__()
+        self.downsamples = nn.Sequential(
+            *(Residual(inputs if k == 0 else outputs, outputs) for k in range(residuals)),
+            *([] if downsample is None else [downsample]),
+        )
+        self._outputs = outputs
+        self._side = 1 if downsample is None else 2
+        self._frames = 2 if downsample is not None and downsample.time_conv is not None else 1
+
+    def stream(self, x: Tensor, memory: Memory) -> Tensor:
+        return through(self.downsamples, x, memory) + self._mean(x)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        # the stream's first frame is halved with zeros before it
+        x = F.pad(x, (0, 0, 0, 0, x.shape[2] % self._frames, 0))
+        parts = x.unflatten(4, (-1, self._side)).unflatten(3, (-1, self._side))
+        parts = parts.unflatten(2, (-1, self._frames)).permute(0, 1, 3, 5, 7, 2, 4, 6)
+        return parts.flatten(1, 4).unflatten(1, (self._outputs, -1)).mean(2)
+
+
+def middle(dim: int) -> nn.Sequential:
+    """What encoder and decoder have where pictures are smallest."""
+    return nn.Sequential(Residual(dim, dim), FrameAttention(dim), Residual(dim, dim))
+
+
+def through(layers: nn.Sequential, x: Tensor, memory: Memory) -> Tensor:
+    """`x` through one layer after another, with the memory of those that have one."""
+    for layer in layers:
+        x = layer.stream(x, memory) if isinstance(layer, Streaming) else layer(x)
+    return x
+
+
+def name_parts(root: nn.Module) -> None:
+    """Give each part of `root` its place in it as the key of its memory."""
+    for name, module in root.named_modules():
+        if isinstance(module, Streaming):
+            module.name = name
+
+
+def check_levels(times: Sequence[bool], multipliers: Sequence[int], what: str) -> None:
+    """Raise ValueError unless there is a value between every two levels."""
+    if len(times) != len(multipliers) - 1:
+        raise ValueError(
+            f"{len(times)} values in {what} for {len(multipliers)} levels; expected one less than "
+            "levels"
+        )
+
+
+def patches(frames: Tensor, side: int) -> Tensor:
+    """Squares of `side` pixels as channels: [B, C, T, H, W] to [B, C side^2, T, H / side, ...].
+
+    Columns count before rows, as published.
+    """
+    parts = frames.unflatten(4, (-1, side)).unflatten(3, (-1, side))
+    return parts.permute(0, 1, 6, 4, 2, 3, 5).flatten(1, 3)
+
+
+def pixels(patched: Tensor, side: int) -> Tensor:
+    """The opposite of `patches`."""
+    parts = patched.unflatten(1, (-1, side, side))
+    return parts.permute(0, 1, 4, 5, 3, 6, 2).flatten(5, 6).flatten(3, 4)
