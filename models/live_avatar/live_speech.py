@@ -67,7 +67,9 @@ class LiveSpeech:
     level: SpeechLevel = field(default_factory=SpeechLevel)
 
     @classmethod
-    def silent(cls, view: SpeechView, width: int, start: int) -> LiveSpeech:
+    def silent(
+        cls, view: SpeechView, width: int, start: int, level: SpeechLevel | None = None
+    ) -> LiveSpeech:
         """Of a stream that begins with so many samples of silence before what is shown."""
         ahead = view.lookahead * HOP
         return cls(
@@ -75,6 +77,7 @@ class LiveSpeech:
             signal=np.zeros(start + ahead, np.float32),
             tail=np.zeros(0, np.float32),
             frames=torch.zeros(0, width),
+            level=level or SpeechLevel(),
         )
 
     def clear(self) -> None:
@@ -139,9 +142,13 @@ class SpeechListener:
         self.encoder, self.view, self.fps = encoder, view, fps
         self._frame_samples = SAMPLE_RATE // fps
 
-    def begin(self, silent_frames: int = 0) -> LiveSpeech:
-        """A stream whose first chunk begins with so many video frames that nobody is shown."""
-        return LiveSpeech.silent(self.view, self.encoder.width, silent_frames * self._frame_samples)
+    def begin(self, silent_frames: int = 0, level: SpeechLevel | None = None) -> LiveSpeech:
+        """A stream whose first chunk begins with so many video frames that nobody is shown.
+
+        `level` is that of a voice that was heard before.
+        """
+        silence = silent_frames * self._frame_samples
+        return LiveSpeech.silent(self.view, self.encoder.width, silence, level)
 
     def listen(self, speech: LiveSpeech, samples: np.ndarray, frames: int) -> SpokenChunk:
         """The next chunk of `frames` video frames; `samples` int16 are fed, the rest is silence.

@@ -10,15 +10,18 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from ..wan.checkpoint import open_checkpoint
 from ..wan.names import Renamed
 from ..wan.weight_files import BadCheckpoint
 from ..wan.weights import WeightsDoNotFit, fill
+
+if TYPE_CHECKING:
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 HOP = 320
 """Samples from one frame of features to the next: 50 a second at 16 kHz."""
@@ -30,6 +33,17 @@ _PREFIX = "wav2vec2."
 _LENGTHS = {"weight_g": "parametrizations.weight.original0"}
 _LENGTHS |= {"weight_v": "parametrizations.weight.original1"}
 _LENGTH = re.compile(r"(encoder\.pos_conv_embed\.conv)\.(weight_[gv])")
+# wav2vec2-large-xlsr-53-english
+_PUBLISHED = {
+    "vocab_size": 33,
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "conv_bias": True,
+    "do_stable_layer_norm": True,
+}
 # Needed only where features are masked, in training.
 _UNUSED = "masked_spec_embed"
 
@@ -100,19 +114,33 @@ def load_speech_encoder(
 
     Raises BadCheckpoint for files that hold none.
     """
-    with torch.device("meta"):
-        model = Wav2Vec2Model(speech_config(weights))
-    # a parameter that only training has use for
-    model.register_parameter(_UNUSED, None)
+    encoder = empty_speech_encoder(speech_config(weights))
     try:
-        fill(model, encoder_weights(weights), device=device, dtype=dtype)
-        return SpeechEncoder(model)
+        fill(encoder.module, encoder_weights(weights), device=device, dtype=dtype)
+        return encoder
     except WeightsDoNotFit as error:
         raise BadCheckpoint(f"{weights} is no wav2vec 2.0 of its config.json: {error}") from error
 
 
+def empty_speech_encoder(config: Wav2Vec2Config | None = None) -> SpeechEncoder:
+    """An encoder on `meta`; without a `config` the published one of Wan2.2-S2V.
+
+    Raises ValueError for one that cannot be run on a live signal.
+    """
+    # here: other models must not wait for transformers
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    with torch.device("meta"):
+        model = Wav2Vec2Model(config or Wav2Vec2Config(**_PUBLISHED))
+    # a parameter that only training has use for
+    model.register_parameter(_UNUSED, None)
+    return SpeechEncoder(model)
+
+
 def speech_config(weights: Path) -> Wav2Vec2Config:
     """The configuration beside a file of weights. Raises BadCheckpoint where there is none."""
+    from transformers import Wav2Vec2Config
+
     file = weights.parent / "config.json"
     try:
         given = json.loads(file.read_bytes())

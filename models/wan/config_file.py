@@ -15,6 +15,13 @@ from .weight_files import BadCheckpoint
 _WAN = {"in_dim": "in_channels", "out_dim": "out_channels", "patch_size": "patch"} | {
     name: name for name in "dim ffn_dim num_heads num_layers text_dim text_len freq_dim eps".split()
 }
+# What Wan2.2-S2V's says of an avatar beside that.
+_AVATAR = {
+    "audio_dim": "audio_dim",
+    "num_audio_token": "audio_tokens",
+    "audio_inject_layers": "inject_layers",
+    "cond_dim": "pose_channels",
+}
 _DIFFUSERS = {
     "num_attention_heads": "num_heads",
     "patch_size": "patch",
@@ -41,6 +48,11 @@ def student_config(preset: Preset, config: Path | None) -> StudentConfig:
             sizes["dim"] = given["num_attention_heads"] * given["attention_head_dim"]
         if "patch" in sizes:
             sizes["patch"] = tuple(sizes["patch"])
+        if preset.student.avatar is not None:
+            heard = {ours: given[theirs] for theirs, ours in _AVATAR.items() if theirs in given}
+            if "inject_layers" in heard:
+                heard["inject_layers"] = tuple(heard["inject_layers"])
+            sizes["avatar"] = replace(preset.student.avatar, **heard)
         return replace(preset.student, **sizes)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{config} is no configuration of a Wan model: {error}") from error

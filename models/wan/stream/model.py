@@ -5,7 +5,7 @@ The preset's recipe says which calls a chunk takes, its conditioners what the st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
 from ..decoder import WanDecoder
 from ..presets.preset import Preset
-from .conditioning.conditioner import ChunkPlace
+from .conditioning.conditioner import ChunkPlace, PlanPart
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
@@ -114,9 +114,12 @@ class WanModel:
         given = self._calls.given(plan)
         if given is not None:
             latents = torch.cat((given.to(latents), latents), dim=1)
+        parts = parts_of(plan)
+        left_out = self._lead_in(parts, state) if plan.restart else 0
         latents = latents.to(weight.device, weight.dtype)
-        pictures = to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
-        parts, chunk = parts_of(plan), Chunk(plan.index, pictures, np.zeros(0, np.int16))
+        made = self._decoder.decode(latents, state.memory)[:, left_out:]
+        pictures = to_levels(made)[0].cpu().numpy()
+        chunk = Chunk(plan.index, pictures, np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
@@ -140,6 +143,18 @@ class WanModel:
             returns=saved.returns(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
+
+    def _lead_in(self, parts: Mapping[str, PlanPart], state: DecoderState) -> int:
+        """Show the decoder what it sees before a stream; how many frames are left out behind it."""
+        weight, left_out = next(self._decoder.parameters()), 0
+        for kind, each in self._conditioners.items():
+            lead = each.lead_in(parts[kind])
+            if lead is not None:
+                # in pieces no longer than a chunk, whose memory is planned for
+                for piece in lead.latents.split(self._preset.recipe.chunk_frames, dim=1):
+                    self._decoder.decode(piece.to(weight.device, weight.dtype), state.memory)
+                left_out += lead.left_out
+        return left_out
 
     def _check(self, request: StreamRequest) -> None:
         """Raise ValueError for what is not taken, or needed and not there."""

@@ -40,6 +40,7 @@ def open_model(
     parts = Parts(
         preset=preset,
         student=students.student.config,
+        network=students.student,
         size=size,
         device=device,
         dtype=dtype,

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ...presets.conditioning import Conditioning
+from ...presets.reference_image import ReferenceImage
+from ...presets.speech import Speech
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
+from .reference_image import ReferenceConditioner
+from .speech import SpeechConditioner
 from .text import TextConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
     TextPrompt: TextConditioner,
+    ReferenceImage: ReferenceConditioner,
+    Speech: SpeechConditioner,
 }
 
 
