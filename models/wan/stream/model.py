@@ -16,8 +16,8 @@ from ...contract import Chunk, Controls, StreamRequest
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder
 from ..presets.preset import Preset
+from ..vae_files import Decoder
 from .conditioning.conditioner import ChunkPlace, PlanPart
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
@@ -32,7 +32,7 @@ class WanModel:
     """
 
     def __init__(
-        self, preset: Preset, calls: RowCalls, decoder: WanDecoder, size: tuple[int, int]
+        self, preset: Preset, calls: RowCalls, decoder: Decoder, size: tuple[int, int]
     ) -> None:
         self._preset = preset
         self._calls = calls
@@ -112,17 +112,19 @@ class WanModel:
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
         given = self._calls.given(plan)
-        if given is not None:
-            latents = torch.cat((given.to(latents), latents), dim=1)
         parts = parts_of(plan)
         left_out = self._lead_in(parts, state) if plan.restart else 0
-        latents = latents.to(weight.device, weight.dtype)
-        made = self._decoder.decode(latents, state.memory)[:, left_out:]
-        pictures = to_levels(made)[0].cpu().numpy()
-        chunk = Chunk(plan.index, pictures, np.zeros(0, np.int16))
+        # one after the other: together they would need more memory than any other chunk
+        pieces = [latents] if given is None else [given, latents]
+        made = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
+        chunk = Chunk(plan.index, made[left_out:], np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
+
+    def _pictures(self, latents: Tensor, state: DecoderState) -> np.ndarray:
+        """The next frames, uint8 [T, H, W, 3]."""
+        return to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
 
     def snapshot(self, state: WanState) -> bytes:
         """The whole state as bytes."""
@@ -152,7 +154,7 @@ class WanModel:
             if lead is not None:
                 # in pieces no longer than a chunk, whose memory is planned for
                 for piece in lead.latents.split(self._preset.recipe.chunk_frames, dim=1):
-                    self._decoder.decode(piece.to(weight.device, weight.dtype), state.memory)
+                    self._decoder.decode(piece.to(weight), state.memory)
                 left_out += lead.left_out
         return left_out
 

@@ -7,14 +7,17 @@ from typing import Any
 from ...presets.conditioning import Conditioning
 from ...presets.reference_image import ReferenceImage
 from ...presets.speech import Speech
+from ...presets.start_image import StartImage
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
 from .reference_image import ReferenceConditioner
 from .speech import SpeechConditioner
+from .start_image import StartImageConditioner
 from .text import TextConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
     TextPrompt: TextConditioner,
+    StartImage: StartImageConditioner,
     ReferenceImage: ReferenceConditioner,
     Speech: SpeechConditioner,
 }
