@@ -73,6 +73,7 @@ class Metrics:
             "sessions_detached", "Streams without a connection that may be resumed"
         )
         self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop")
         self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")
         self.warm_step_s = Gauge(
             "rollcast_warm_step_seconds",

@@ -13,7 +13,7 @@ import urllib.request
 from types import TracebackType
 from typing import Self
 
-from .memory import family_mb
+from .memory import family_files, family_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -27,13 +27,16 @@ class ServerDied(Exception):
 
 
 class ServerProcess:
-    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end."""
+    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end.
+
+    `max_sessions` None: as many as the server finds to fit.
+    """
 
     def __init__(
         self,
         model: str,
         *,
-        max_sessions: int,
+        max_sessions: int | None,
         threads: int | None = None,
         token: str | None = None,
     ) -> None:
@@ -42,7 +45,7 @@ class ServerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         command = [sys.executable, "-P", "-m", "rollcast.server.cli", "serve", "--no-open"]
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
-        command += ["--max-sessions", str(max_sessions)]
+        command += ["--max-sessions", str(max_sessions)] if max_sessions else []
         command += ["--threads", str(threads)] if threads else []
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
@@ -100,9 +103,13 @@ class ServerProcess:
         """How many lines the server has written."""
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).count(b"\n")
 
-    def rss_mb(self) -> float:
-        """Resident memory of the server in megabytes (1e6 bytes)."""
+    def memory_mb(self) -> float:
+        """Memory of the server and its processes in megabytes (1e6 bytes)."""
         return family_mb(self._process.pid)
+
+    def files(self) -> int:
+        """Open files of the server and its processes."""
+        return family_files(self._process.pid)
 
 
 def _free_port() -> int:

@@ -20,6 +20,7 @@ from .avatar import avatar_differences
 from .diffusers_pass import diffusers_differences
 from .media import speech_differences, vae_differences
 from .rolling import rolling_differences
+from .stream_diffusion import stream_diffusion_differences
 from .students import student_differences
 from .track_students import track_student_differences
 
@@ -33,6 +34,7 @@ FAMILIES: Mapping[str, Run] = {
     "causal_forcing": student_differences,
     "sgf_plus": student_differences,
     "rolling_forcing": rolling_differences,
+    "stream_diffusion_v2": stream_diffusion_differences,
     "trackwan": track_student_differences,
     "diffusers_wan": diffusers_differences,
     "live_avatar": avatar_differences,

@@ -15,8 +15,24 @@ from ...kernels.dispatch import backend_for
 from ...kernels.ring_plan import MAX_SPANS, Span, spans_of
 from .config import CacheConfig, RopeFamily
 from .frame_ring import Held, RingWrite
-from .rope import RopeTable
+from .rope import Grid, RopeTable
 from .token_sink import SinkPlaces
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveCall:
+    """What a call does to an adaptive sink, the same for every layer.
+
+    Before it the cache holds `held` frames, in its first slots; the call's own frames stand at
+    RoPE places from `place` on. `again`: they have their slots from an earlier call. `rewind`
+    [1, D / 2] turns cached keys `by` places on, before the call; None: they stay.
+    """
+
+    held: int
+    place: int
+    again: bool
+    rewind: Tensor | None = None
+    by: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +46,8 @@ class CachedCall:
     `tables`: the call's rotations once more, and the place of its first frame in them, where one
     kernel may norm, rotate and store. `near`: the blocks that sliding tiles choose. `visible`: the
     frame slots that are attended to, in this order; None: all that are live. A call that does not
-    store (`stores`) also attends to its own keys, turned by `query`.
+    store (`stores`) also attends to its own keys, turned by `query`. `adaptive` is for a cache with
+    an adaptive sink.
     """
 
     ring: RingWrite
@@ -45,6 +62,7 @@ class CachedCall:
     near: Tensor | None = None
     visible: tuple[int, ...] | None = None
     stores: bool = True
+    adaptive: AdaptiveCall | None = None
 
 
 class CallPositions:
@@ -90,6 +108,10 @@ class CallPositions:
         if self._family == "absolute":
             return self._absolute_call(ring, start, frames, end, offset)
         return self._raw_call(ring, frames, end)
+
+    def shift(self, frames: int) -> Tensor:
+        """What turns keys so many frames on [1, D / 2]."""
+        return self._rope.grid_rotations(Grid((frames,), (0,), (0,)))
 
     def reading_call(self, held: Sequence[Held], start: int, frames: int) -> CachedCall:
         """A call on `frames` frames from `start` that reads those before it and stores nothing."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.block_sparse.gilbert import inverse_order
+from .adaptive_sink import AdaptiveKVCache
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
 from .blocks import QKVO, Attend, Block, FusedAttend, Head, float32_sinusoid, sinusoid
@@ -89,8 +90,9 @@ class CausalStudent(nn.Module):
         shape = self.config
         weight = self.patch_embedding.weight
         places = self.sink_places(height, width, config)
+        kind = KVCache if config.refresh_below is None else AdaptiveKVCache
         layers = [
-            KVCache(
+            kind(
                 config,
                 batch,
                 shape.num_heads,
@@ -203,6 +205,8 @@ class CausalStudent(nn.Module):
         """
         if self.config.avatar is not None:
             raise ValueError("an avatar has no offline pass: its sink is not part of the sequence")
+        if cache.refresh_below is not None:
+            raise ValueError("an adaptive sink has no offline pass: it follows from the keys")
         rows, columns = self._grid(*latents.shape[-2:])
         rope = self._rope_table(rows, columns)
         plan = BlockCausal(

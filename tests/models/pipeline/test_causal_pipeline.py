@@ -20,6 +20,7 @@ from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 
+from ...processes import alive
 from .running import PATIENT, Shared, chunks_of, same, saved, sequential
 from .tiny_causal import POISON, TinyCausal, causal_log, frame_counts
 
@@ -332,7 +333,7 @@ def test_a_stage_that_dies_while_work_is_shared_out_anew(two: Pipeline) -> None:
     events = two.poll(0.0)
     assert [type(event) for event in events] == [Restarting, Restarted]
     assert two.running and two.plan == ONE
-    assert not any(Path(f"/proc/{pid}").exists() for pid in killed)
+    assert not any(alive(pid) for pid in killed)
 
 
 def test_nothing_happens_after_the_end() -> None:
@@ -343,5 +344,5 @@ def test_nothing_happens_after_the_end() -> None:
     assert all(pids)
     pipeline.stop()
     assert pipeline.poll(0.1) == [] and not pipeline.running
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(alive(pid) for pid in pids)
     pipeline.stop()
