@@ -29,11 +29,14 @@ from rollcast.models.registry import MODEL_FACTORY, load_model
 from rollcast.models.sampling.euler import EulerSchedule, euler_chunk
 from rollcast.models.staged_model import step_noise
 from rollcast.models.student.conditioning import Conditions
+from rollcast.models.wan.config_file import student_config
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.speech import ENCODER, Speech
+from rollcast.models.wan.stream.live_bytes import LiveBytes
+from rollcast.models.wan.stream.memory_plan import plan_memory
 from rollcast.models.wan.stream.model import WanModel
-from rollcast.models.wan.vae_files import load_encoder
+from rollcast.models.wan.vae_files import decoder_in, load_encoder
 
 from ....live_avatar.tiny_speech import babble
 from ...conftest import PROMPTS, FolderOf
@@ -379,3 +382,42 @@ def test_what_it_cannot_do_without_is_told(avatar_of: AvatarOf) -> None:
 def test_every_avatar_is_tested_here() -> None:
     avatars = [name for name, each in presets().items() if each.student.avatar is not None]
     assert avatars == [NAME, THREE]
+
+
+def test_a_plan_of_memory_is_what_lives_at_once(folder_of: FolderOf) -> None:
+    """Within 5%, loaded and making chunks for two streams in turn; four caches each."""
+    folder, size = folder_of(NAME), (128, 96)
+    live = LiveBytes()
+    with live:
+        model = load_model(NAME, threads=1, weights=[str(folder)], size=size, sessions=2)
+        states = [model.start(StreamRequest(seed=k, image=face(k))) for k in range(2)]
+        for controls in spoken(6, k4=Controls(prompt=PROMPTS[0])):
+            for state in states:
+                model.step(state, controls)
+    preset = preset_named(NAME)
+    files = locate(preset, [str(folder)])
+    plan = plan_memory(
+        preset,
+        student=student_config(preset, files.config),
+        decoder=decoder_in(files.vae, preset.latents),
+        size=size,
+        dtype=torch.float32,
+        reserve=0,
+        files=files,
+    )
+    assert live.peak == pytest.approx(plan.total(2), rel=0.05)
+
+
+def test_the_full_size_plan() -> None:
+    """At 704x384 in bfloat16: four caches of 12 frames, each with a sink of 2640 tokens.
+
+    Of the sink's keys there are two, before RoPE and behind it.
+    """
+    plan = plan_memory(preset_named(NAME))
+    window, sink = 12 * 1056, 2640
+    assert plan.cache == 4 * (2 * window + 3 * sink) * 40 * 5120 * 2
+    assert plan.student == 2 * 16_295_755_609
+    voice, pictures = 315_437_696, 53_586_592
+    assert plan.conditioning == pytest.approx(2 * (voice + pictures), rel=0.01)
+    one_step = plan.total(1) - plan.cache + plan.cache // 4
+    assert 45e9 < one_step < 60e9, "what the authors need of a GPU for each step"
