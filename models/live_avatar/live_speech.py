@@ -67,9 +67,7 @@ class LiveSpeech:
     level: SpeechLevel = field(default_factory=SpeechLevel)
 
     @classmethod
-    def silent(
-        cls, view: SpeechView, width: int, start: int, level: SpeechLevel | None = None
-    ) -> LiveSpeech:
+    def silent(cls, view: SpeechView, width: int, start: int) -> LiveSpeech:
         """Of a stream that begins with so many samples of silence before what is shown."""
         ahead = view.lookahead * HOP
         return cls(
@@ -77,7 +75,6 @@ class LiveSpeech:
             signal=np.zeros(start + ahead, np.float32),
             tail=np.zeros(0, np.float32),
             frames=torch.zeros(0, width),
-            level=level or SpeechLevel(),
         )
 
     def clear(self) -> None:
@@ -142,13 +139,18 @@ class SpeechListener:
         self.encoder, self.view, self.fps = encoder, view, fps
         self._frame_samples = SAMPLE_RATE // fps
 
-    def begin(self, silent_frames: int = 0, level: SpeechLevel | None = None) -> LiveSpeech:
+    def begin(self, silent_frames: int = 0, before: LiveSpeech | None = None) -> LiveSpeech:
         """A stream whose first chunk begins with so many video frames that nobody is shown.
 
-        `level` is that of a voice that was heard before.
+        Where it goes on from one `before`, it knows the loudness of that voice, and shows what was
+        fed and not shown there.
         """
         silence = silent_frames * self._frame_samples
-        return LiveSpeech.silent(self.view, self.encoder.width, silence, level)
+        begun = LiveSpeech.silent(self.view, self.encoder.width, silence)
+        if before is not None:
+            begun.level = before.level
+            begun.unshown[silence:], begun.signal[silence:] = before.unshown, before.signal
+        return begun
 
     def listen(self, speech: LiveSpeech, samples: np.ndarray, frames: int) -> SpokenChunk:
         """The next chunk of `frames` video frames; `samples` int16 are fed, the rest is silence.
@@ -167,9 +169,13 @@ class SpeechListener:
         self._move_on(speech, unshown, signal, seen, len(heard))
         return SpokenChunk(*spoken, heard, self._talking(heard))
 
-    def _fed(self, speech: LiveSpeech, samples: np.ndarray, frames: int) -> np.ndarray:
+    def room(self, speech: LiveSpeech, frames: int) -> int:
+        """Samples that the next chunk of so many video frames is fed."""
         ahead = self.view.lookahead * HOP
-        room = frames * self._frame_samples + ahead - len(speech.unshown)
+        return frames * self._frame_samples + ahead - len(speech.unshown)
+
+    def _fed(self, speech: LiveSpeech, samples: np.ndarray, frames: int) -> np.ndarray:
+        room = self.room(speech, frames)
         if len(samples) > room:
             raise ValueError(
                 f"audio of one step has {len(samples)} samples; at most {room} fit, feed the rest "

@@ -22,6 +22,9 @@ from .conditioner import (
 )
 from .still_picture import StillPicture
 
+_LEAST = 8
+"""Rows and columns of latents that the oldest motion tokens cover, each of them."""
+
 
 @dataclass(slots=True)
 class ReferenceState:
@@ -44,7 +47,13 @@ class ReferenceConditioner(Conditioner[ReferenceState]):
     kind = ReferenceImage.kind
 
     def __init__(self, stated: ReferenceImage, parts: Parts) -> None:
-        """Raises ValueError for a VAE without an encoder."""
+        """Raises ValueError for a VAE without an encoder, and for frames that are too small."""
+        width, height = parts.size
+        if min(parts.size) < _LEAST * parts.preset.latents.pixels:
+            raise ValueError(
+                f"size {width}x{height}: {parts.preset.name} needs at least "
+                f"{_LEAST * parts.preset.latents.pixels} pixels a side"
+            )
         self._stated = stated
         self._weight = parts.network.patch_embedding.weight
         self._name = parts.preset.name

@@ -30,14 +30,14 @@ from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, Plan
 
 @dataclass(slots=True)
 class SpeechState:
-    """What was heard, and `fed` int16 that the next chunk is fed."""
+    """What was heard, and the samples int16 that wait to be: no chunk had room for them yet."""
 
     speech: LiveSpeech
-    fed: np.ndarray
+    waiting: np.ndarray
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """The tensors to save; `fed` is always gone by then."""
-        return self.speech.tensors()
+        """The tensors to save."""
+        return {**self.speech.tensors(), "waiting": torch.from_numpy(self.waiting)}
 
     def metadata(self) -> dict[str, Any]:
         """The rest."""
@@ -67,6 +67,7 @@ class SpeechConditioner(Conditioner[SpeechState]):
                 f"{stated.encoder.path} has {encoder.layers} layers of {encoder.width} features; "
                 f"the student of {parts.preset.name} hears {heard}"
             )
+        self._most = 2 * parts.preset.info().chunk_samples
         view = SpeechView(stated.context, stated.lookahead)
         self._listener = SpeechListener(encoder, view, parts.preset.fps)
 
@@ -77,24 +78,32 @@ class SpeechConditioner(Conditioner[SpeechState]):
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> SpeechState:
         """The state that was saved."""
-        return SpeechState(LiveSpeech.load(tensors, metadata), _nothing())
+        waiting = tensors["waiting"].numpy()
+        return SpeechState(LiveSpeech.load(tensors, metadata), waiting)
 
     def obey(self, state: SpeechState, controls: Controls) -> bool:
-        """Drop what is not shown yet, and take what is fed."""
-        if controls.clear_audio:
+        """Take what is fed, and before that drop what is not shown yet, as a new beginning does."""
+        if controls.clear_audio or controls.reset or controls.image is not None:
             state.speech.clear()
-        state.fed = controls.audio
+            state.waiting = state.waiting[:0]
+        waiting = np.concatenate((state.waiting, controls.audio))
+        if len(waiting) > self._most:
+            raise ValueError(
+                f"{len(waiting)} samples of audio wait; at most {self._most} may, two chunks' worth"
+            )
+        state.waiting = waiting
         return False
 
     def plan(self, state: SpeechState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The tokens of the chunk, and the sound of the frames that are shown."""
         del returned
         if place.chunk == 0 and state.speech.shown:
-            # a stream that starts anew continues nothing but the voice's loudness
-            state.speech = self._listener.begin(self._left_out, state.speech.level)
+            state.speech = self._listener.begin(self._left_out, state.speech)
         frames = self._pixel_frames * place.frames
-        spoken = self._listener.listen(state.speech, state.fed, frames)
-        state.fed = _nothing()
+        # of a chunk that starts anew fewer frames are shown than whoever feeds may have thought
+        room = self._listener.room(state.speech, frames)
+        fed, state.waiting = state.waiting[:room], state.waiting[room:]
+        spoken = self._listener.listen(state.speech, fed, frames)
         projector = self._network.casual_audio_encoder
         assert projector is not None, "its config has an avatar"
         tokens = speech_tokens(

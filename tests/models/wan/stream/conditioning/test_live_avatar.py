@@ -234,6 +234,24 @@ def test_barge_in_drops_what_is_not_shown_yet(avatar_of: AvatarOf) -> None:
     assert same(made[:3], run(avatar_of(NAME), log[:3]))
 
 
+def test_a_new_seed_loses_nothing_of_a_voice(avatar_of: AvatarOf) -> None:
+    """Whoever feeds does not know that a chunk will be short; what is over is shown behind it."""
+    log = [Controls(audio=VOICE[k * CHUNK : (k + 1) * CHUNK]) for k in range(5)]
+    log[2] = Controls(audio=log[2].audio, seed=2)
+    log += [Controls()] * 3
+    model = avatar_of(NAME)
+    state, made = model.start(REQUEST), list[Chunk]()
+    for controls in log:
+        made.append(model.step(state, controls))
+        state = model.restore(model.snapshot(state))
+    assert [len(chunk.frames) for chunk in made] == [9, 12, 9, 12, 12, 12, 12, 12]
+    heard = np.concatenate([chunk.audio for chunk in made])
+    assert np.array_equal(heard[AHEAD : AHEAD + 5 * CHUNK], VOICE[: 5 * CHUNK])
+    assert not heard[AHEAD + 5 * CHUNK :].any()
+    dropped = run(model, [*log[:2], Controls(reset=True), *[Controls()] * 2])
+    assert not any(chunk.audio.any() for chunk in dropped[2:])
+
+
 def test_prompt_seed_image_and_reset_are_obeyed(avatar_of: AvatarOf) -> None:
     model = avatar_of(NAME)
     plain = run(model, spoken(4))
@@ -311,7 +329,7 @@ def chunks_of(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
 
 def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> None:
     """The diagonal: a step each of four chunks at once. Sums in another order may differ by one."""
-    executor = Diagonal(avatar_of(NAME), 1)
+    executor = Diagonal(avatar_of(NAME))
     executor.open("a", REQUEST)
     for controls in LOG:
         executor.submit("a", controls)
@@ -375,8 +393,10 @@ def test_what_it_cannot_do_without_is_told(avatar_of: AvatarOf) -> None:
     with pytest.raises(ValueError, match="no picture that can be read"):
         model.start(StreamRequest(image=b"none"))
     state = model.start(REQUEST)
-    with pytest.raises(ValueError, match="at most 5760 fit"):
-        model.step(state, Controls(audio=VOICE[:CHUNK]))
+    with pytest.raises(ValueError, match="at most 15360 may"):
+        model.step(state, Controls(audio=VOICE[: 2 * CHUNK + 1]))
+    with pytest.raises(ValueError, match="size 64x32: live-avatar needs at least 64 pixels a side"):
+        plan_memory(preset_named(NAME), size=(64, 32))
 
 
 def test_every_avatar_is_tested_here() -> None:
