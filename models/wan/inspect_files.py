@@ -114,4 +114,6 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         return "VAE"
     if raw & {"token_embedding.weight", "shared.weight"}:
         return "text encoder"
+    if any(name.endswith("feature_extractor.conv_layers.0.conv.weight") for name in raw):
+        return "speech encoder"
     return "unknown"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from rollcast.models.registry import load_model
 from rollcast.models.wan import hub
 from rollcast.models.wan.config_file import student_config
-from rollcast.models.wan.inspect_files import missing_parts
+from rollcast.models.wan.inspect_files import inspect_file, missing_parts
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import FilesMissing, locate
 from rollcast.models.wan.presets.catalogue import preset_named
@@ -83,6 +83,24 @@ def test_the_published_folders_are_found(folder_of: FolderOf) -> None:
     assert files.config == base / "config.json"
     assert student_config(PRESET, files.config) == tiny_config(PRESET)
     assert missing_parts(folder)["live-avatar"] == ""
+
+
+def test_a_check_says_what_each_file_is(folder_of: FolderOf) -> None:
+    folder = folder_of("live-avatar")
+    files = locate(PRESET, [str(folder)])
+    paths = {
+        "student": files.weights,
+        "adapter": files.adapter,
+        "VAE": files.vae,
+        "text encoder": files.text_encoder,
+        "speech encoder": files.more[ENCODER],
+    }
+    for kind, path in paths.items():
+        assert path is not None
+        found = inspect_file(path, files.config)
+        assert found.kind == kind
+        if kind == "student":
+            assert set(found.fits) == {"live-avatar", "live-avatar-3-step"}
 
 
 def test_both_may_lie_in_several_places_and_in_the_hubs_cache(

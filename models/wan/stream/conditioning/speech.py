@@ -23,7 +23,6 @@ from ....live_avatar.speech_encoder import (
 )
 from ....live_avatar.speech_frames import FEATURE_RATE
 from ....student.conditioning import Conditions
-from ...presets.reference_image import ReferenceImage
 from ...presets.speech import ENCODER, Speech
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
 
@@ -57,8 +56,8 @@ class SpeechConditioner(Conditioner[SpeechState]):
             )
         self._network = parts.network
         self._pixel_frames = parts.preset.latents.frames
-        reference = parts.preset.stated(ReferenceImage)
-        self._left_out = 0 if reference is None else reference.left_out
+        # of a stream's first latent one frame is shown, the last
+        self._left_out = self._pixel_frames - 1
         encoder = _encoder(parts)
         avatar = parts.student.avatar
         heard = None if avatar is None else (avatar.audio_layers, avatar.audio_dim)
