@@ -104,16 +104,13 @@ def _published_as(published: str, path: Path) -> bool:
 def _kind(weights: Mapping[str, Tensor]) -> str:
     names = {student_name(name) for name in weights}
     raw = set(weights)
-    if any(".lora_A." in name or ".lora_B." in name for name in raw):
-        return "adapter"
-    if {"patch_embedding.weight", "head.modulation"} <= names:
-        return "student"
-    if is_tiny_decoder(weights):
-        return "tiny decoder"
-    if raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}:
-        return "VAE"
-    if raw & {"token_embedding.weight", "shared.weight"}:
-        return "text encoder"
-    if any(name.endswith("feature_extractor.conv_layers.0.conv.weight") for name in raw):
-        return "speech encoder"
-    return "unknown"
+    first_heard = "feature_extractor.conv_layers.0.conv.weight"
+    kinds = {
+        "adapter": any(".lora_A." in name or ".lora_B." in name for name in raw),
+        "student": {"patch_embedding.weight", "head.modulation"} <= names,
+        "tiny decoder": is_tiny_decoder(weights),
+        "VAE": bool(raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}),
+        "text encoder": bool(raw & {"token_embedding.weight", "shared.weight"}),
+        "speech encoder": any(name.endswith(first_heard) for name in raw),
+    }
+    return next((kind for kind, is_it in kinds.items() if is_it), "unknown")
