@@ -134,7 +134,7 @@ async def test_an_avatar_speaks_in_step_with_its_sound(folder_of: Callable[[str]
         hosts=build_hosts(config), models=("live-avatar",), wait_ready=False
     ) as server:
         await until(lambda: server.engine.health == "ready", START_S)
-        with pytest.raises(Refused, match="needs an image"):
+        with pytest.raises(Refused, match="starts from an image"):
             async with connect(server.http):
                 pass
         async with connect(
