@@ -95,7 +95,9 @@ class SpeechEncoder:
         x = encoder.layer_norm(x) if before else x
         kept = [x[0, wanted]]
         for layer in encoder.layers:
-            x = layer(x)
+            made = layer(x)
+            # transformers 5.0 gives a tuple, later ones the tensor
+            x = made[0] if isinstance(made, tuple) else made
             kept.append(x[0, wanted])
         if not before:
             kept[-1] = encoder.layer_norm(kept[-1])

@@ -43,6 +43,16 @@ def test_both_halves_are_transformers_model(stable: bool) -> None:
     torch.testing.assert_close(encoder.attend(frames, slice(7, 20)), made[:, 7:20])
 
 
+def test_layers_of_transformers_5_0_give_tuples(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_speech_model()
+    encoder, samples = SpeechEncoder(model), torch.randn(4000)
+    wanted = encoder.attend(encoder.convolve(samples))
+    layer = type(model.encoder.layers[0])
+    forward = layer.forward
+    monkeypatch.setattr(layer, "forward", lambda self, x: (forward(self, x),))
+    assert torch.equal(encoder.attend(encoder.convolve(samples)), wanted)
+
+
 def test_a_frame_is_made_of_its_samples_and_no_others() -> None:
     """Convolved in pieces it is the whole; to rounding, as other lengths add in another order."""
     encoder = SpeechEncoder(tiny_speech_model())
