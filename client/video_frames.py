@@ -55,7 +55,7 @@ def _paced(
             given = due
         shown, end_s = frame, time_s - first_s + lasts_s
     if shown is not None:
-        yield from repeat(_cut(shown, width, height), max(1, round(end_s * fps) - given))
+        yield from repeat(_cut(shown, width, height), max(not given, round(end_s * fps) - given))
 
 
 def _cut(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    generate_latest,
+)
 
 Stage = Literal["step", "receive", "control", "deliver", "encode", "send"]
 
@@ -46,6 +53,12 @@ class Metrics:
             "rollcast_chunk_latency_seconds",
             "From a chunk's admission to its frames, all steps and stages",
             buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.work_s = Summary(
+            "rollcast_work_seconds",
+            "Work on a chunk: prepare, each step, the clean pass, decode; or the chunk as a whole",
+            ["work"],
             registry=self.registry,
         )
         self.restarts = self._counter("engine_restarts", "Times that a lost stage was replaced")

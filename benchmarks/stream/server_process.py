@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,8 +11,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .memory import family_files, family_mb
 from .metrics_text import Sample, parse
@@ -39,7 +41,11 @@ class ServerProcess:
         max_sessions: int | None,
         threads: int | None = None,
         token: str | None = None,
+        options: Sequence[str] = (),
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        """`options` are further ones of `rollcast serve`."""
+        self._start_timeout_s = start_timeout_s
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
@@ -47,6 +53,7 @@ class ServerProcess:
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
         command += ["--max-sessions", str(max_sessions)] if max_sessions else []
         command += ["--threads", str(threads)] if threads else []
+        command += options
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             command,
@@ -82,8 +89,8 @@ class ServerProcess:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-            if time.monotonic() - self.started_s > START_TIMEOUT_S:
-                raise ServerDied(f"the server was not ready in {START_TIMEOUT_S:.0f} s")
+            if time.monotonic() - self.started_s > self._start_timeout_s:
+                raise ServerDied(f"the server was not ready in {self._start_timeout_s:.0f} s")
 
     def check(self) -> None:
         """Raise ServerDied when the process has ended."""
@@ -98,6 +105,18 @@ class ServerProcess:
         self.check()
         with _DIRECT.open(f"{self.url}/metrics", timeout=5) as reply:
             return parse(reply.read().decode())
+
+    def inputs(self, model: str) -> dict[str, Any]:
+        """What a model takes, as clients are told."""
+        self.check()
+        with _DIRECT.open(f"{self.url}/v1/models", timeout=5) as reply:
+            named = {each["name"]: each for each in json.load(reply)}
+        return named[model]["inputs"]
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def log_lines(self) -> int:
         """How many lines the server has written."""

@@ -37,7 +37,7 @@ async function openApp(preferences, tokens) {
     },
     preferences,
     codecs: codecsFrom(location.search, supported),
-    sound: soundCodecs(soundFrom(location.search), opus, networkOf(navigator)),
+    sound: soundCodecs(soundFrom(location.search), opus, networkOf(navigator, location.hostname)),
     token: takeToken(location, history, tokens),
     wish,
     left,

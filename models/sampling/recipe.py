@@ -108,9 +108,8 @@ class Recipe:
 
     def chunk_steps(self) -> ChunkSteps:
         """The calls of a chunk, of the one that takes most of them."""
-        times = self.timesteps()
-        if self.sampler in ("unipc", "euler"):
-            times = tuple(self.sampler_for(0, _no_noise).timesteps)
+        joint = self.sampler == "joint"
+        times = self.timesteps() if joint else self.sampler_for(0, _no_noise).timesteps
         if self.caching == "each_step":
             return ChunkSteps.cache_per_step(times)
         return ChunkSteps.one_cache(times, self.context_timestep)

@@ -61,6 +61,15 @@ def student_config(preset: Preset, config: Path | None) -> StudentConfig:
         raise BadCheckpoint(f"{config} is no configuration of a Wan model: {error}") from error
 
 
+def track_identities(config: Path | None) -> int | None:
+    """How many identities of tracks a student knows, if the `config.json` beside it says so."""
+    if config is None:
+        return None
+    given: dict[str, Any] = json.loads(config.read_bytes())
+    tracks: dict[str, Any] = given.get("track_config") or {}
+    return tracks.get("max_track_id")
+
+
 def _conditioned(
     own: StudentConfig, sizes: dict[str, Any], given: dict[str, Any]
 ) -> dict[str, Any]:

@@ -71,9 +71,10 @@ class ImageEncoder:
         return cls(filled)
 
     @classmethod
-    def empty(cls, dtype: torch.dtype) -> ImageEncoder:
-        """The published one on `meta`: its sizes, and no memory."""
-        return cls(_without_last_layer(PUBLISHED).to(dtype))
+    def empty(cls, weights: Path | None, *, dtype: torch.dtype) -> ImageEncoder:
+        """That of a file, or the published one, on `meta`: its sizes, and no memory."""
+        config = PUBLISHED if weights is None else _config(weights.parent / "config.json")
+        return cls(_without_last_layer(config).to(dtype))
 
     @torch.inference_mode()
     def encode(self, picture: np.ndarray) -> Tensor:

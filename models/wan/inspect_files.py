@@ -109,8 +109,9 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         "adapter": any(".lora_A." in name or ".lora_B." in name for name in raw),
         "student": {"patch_embedding.weight", "head.modulation"} <= names,
         "tiny decoder": is_tiny_decoder(weights),
-        "VAE": bool(raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}),
-        "text encoder": bool(raw & {"token_embedding.weight", "shared.weight"}),
+        "VAE": raw & {"decoder.conv1.weight", "decoder.conv_in.weight"},
+        "text encoder": raw & {"token_embedding.weight", "shared.weight"},
+        "image encoder": any(name.endswith("embeddings.class_embedding") for name in raw),
         "speech encoder": any(name.endswith(first_heard) for name in raw),
     }
-    return next((kind for kind, is_it in kinds.items() if is_it), "unknown")
+    return next((kind for kind, found in kinds.items() if found), "unknown")

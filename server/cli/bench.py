@@ -17,6 +17,7 @@ from .bench_attention import attention
 from .bench_output import check_model, counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
+from .bench_types import types
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,6 +32,7 @@ bench.command()(attack)
 bench.command()(attention)
 bench.command()(pipeline)
 bench.command()(quality)
+bench.command()(types)
 
 
 @bench.command()

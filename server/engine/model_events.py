@@ -65,6 +65,8 @@ class ModelEvents:
             model.step_s.add(step_s)
         self._metrics.stage_s.labels("step").observe(step_s)
         self._metrics.latency_s.observe(event.latency_s)
+        for span in event.spans:
+            self._metrics.work_s.labels(span.name).observe(span.end_s - span.begin_s)
         self._metrics.chunks.inc()
         stream = self._keeper.streams.get(event.stream)
         if stream is None:

@@ -9,12 +9,14 @@
  * @import { SoundCodecs } from "../net/connection.js"
  *
  * @typedef {{decode: boolean, encode: boolean}} OpusSupport
- * @typedef {{saveData: boolean, mbps: number | null}} Network  as far as the browser knows it
+ * @typedef {{saveData: boolean, slow: boolean}} Network  as far as the browser knows it
  */
 
 export const OPUS_RATE = 48_000;
-/** Below this the sound's quarter of a megabit, both ways, is better left to the picture. */
-const SLOW_MBPS = 2;
+/** Where the sound's quarter of a megabit, both ways, is better left to the picture: as browsers class networks. */
+const SLOW = new Set(["slow-2g", "2g", "3g"]);
+/** Of this machine a browser may say anything, since it has measured nothing. */
+const THIS_MACHINE = /^(localhost|127\..*|\[::1\])$/;
 
 /** @type {AudioEncoderConfig} of the voice that is sent, at the rate that the page records */
 export const VOICE_CONFIG = Object.freeze({
@@ -37,18 +39,22 @@ export async function opusSupport() {
  * @param {Network} network
  * @returns {SoundCodecs}
  */
-export function soundCodecs(wanted, opus, { saveData, mbps }) {
-  const slow = saveData || (mbps !== null && mbps < SLOW_MBPS);
-  const wish = wanted ?? (slow ? "opus" : "pcm");
+export function soundCodecs(wanted, opus, { saveData, slow }) {
+  const wish = wanted ?? (saveData || slow ? "opus" : "pcm");
   return {
     take: wish === "opus" && opus.decode ? ["opus", "pcm"] : ["pcm"],
     send: wish === "opus" && opus.encode ? "opus" : "pcm",
   };
 }
 
-/** @param {Navigator & {connection?: {saveData?: boolean, downlink?: number}}} navigator @returns {Network} */
-export function networkOf({ connection }) {
-  return { saveData: connection?.saveData ?? false, mbps: connection?.downlink ?? null };
+/**
+ * @param {Navigator & {connection?: {saveData?: boolean, effectiveType?: string}}} navigator
+ * @param {string} host  where the server is
+ * @returns {Network}
+ */
+export function networkOf({ connection }, host) {
+  const slow = SLOW.has(connection?.effectiveType ?? "") && !THIS_MACHINE.test(host);
+  return { saveData: connection?.saveData ?? false, slow };
 }
 
 /** A browser that cannot even say so cannot do it. @param {string} name @param {() => Promise<{supported?: boolean}>} ask */

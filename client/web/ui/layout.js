@@ -4,6 +4,8 @@
  * It is remembered, so that a page that is loaded again does not jump when the server has answered.
  */
 
+import { byId, element } from "./dom.js";
+
 /**
  * @import { ModelDescription } from "../net/messages.js"
  * @import { PageLayout, PreferenceStore } from "../net/storage.js"
@@ -13,7 +15,8 @@
 export function layoutOf({ width, height, inputs }) {
   const taken = Object.entries(inputs).flatMap(([name, input]) => (input ? [name] : []));
   const avatar = inputs.scenes || inputs.picture || inputs.speech;
-  return { shape: String(width / height), lead: inputs.prompt && !avatar ? "prompt" : "", taken };
+  const examples = inputs.prompt?.examples ?? [];
+  return { shape: String(width / height), lead: inputs.prompt && !avatar ? "prompt" : "", taken, examples };
 }
 
 /** @param {ModelDescription} model @param {PreferenceStore} preferences */
@@ -33,4 +36,10 @@ export function applyLayout({ shape, lead, taken }) {
     part.hidden = !usable;
     if (part instanceof HTMLButtonElement) part.disabled = !usable;
   }
+}
+
+/** What will stand there when the server has answered, so that nothing below it moves. @param {PageLayout} layout */
+export function keepRoom({ examples }) {
+  byId("presets", HTMLElement).replaceChildren(...examples.map((text) =>
+    element("button", { className: "preset", text, attributes: { type: "button", dir: "auto", disabled: "" } })));
 }

@@ -33,6 +33,8 @@ export class StreamView {
     this._preferences = preferences;
     this._dragHint = byId("drag-hint", HTMLElement);
     this._figuresMs = -Infinity;
+    /** @type {Inputs | null} of the model that the page is laid out for */
+    this._inputsShown = null;
     this.notices = new Notices();
     this.figures = new FiguresView();
     this.prompt = new PromptView({
@@ -182,6 +184,8 @@ export class StreamView {
   /** Only what the model takes is offered. @param {ModelDescription} model */
   _showModel(model) {
     layOut(model, this._preferences);
+    this._inputsShown = model.inputs;
+    this._showHint(this._app.stream.scene ?? "");
     this._app.tracks.limit = model.inputs.tracks?.max_tracks ?? 0;
     this.camera.setCamera(model.inputs.camera ?? null, Boolean(model.inputs.tracks));
     this.image.setInput(model.inputs.image ?? null, Boolean(model.inputs.picture));
@@ -193,7 +197,7 @@ export class StreamView {
 
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
-    const inputs = this._inputs();
+    const inputs = this._inputsShown;
     const known = inputs?.scenes?.find((scene) => scene.name === sceneName)?.kind ?? "scene";
     const kind = sceneName === OWN_PICTURE ? "avatar" : known;
     const speak = kind === "avatar" && inputs?.speech ? "Press Talk and speak: the picture speaks along." : "";

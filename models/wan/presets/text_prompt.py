@@ -11,6 +11,8 @@ from .conditioning import Conditioning
 
 PromptSwitch = Literal["keep", "recache", "restart"]
 """What a new prompt does to the past."""
+PromptBlend = Literal["linear", "slerp"]
+"""The way from one prompt's embeddings to another's: straight, or turning."""
 
 EXAMPLES = (
     "A paper boat drifts down a rain-filled street at dusk, neon signs reflected in the water, the "
@@ -31,6 +33,10 @@ class TextPrompt(Conditioning):
     `shot_prefix` opens a new shot, whose RoPE stands `shot_offset` frames further ahead (LongLive
     2); an empty prefix: there are no shots. `examples` are those that the page offers; the first is
     shown where a stream brings none.
+
+    `blend` is the way that a prompt takes which should change over several chunks; each of them
+    has a prompt of its own, under which the past is written anew where `switch` wants that. A shot,
+    and a prompt with which the stream starts anew, are cuts and take no time.
     """
 
     kind: ClassVar[str] = "text"
@@ -38,6 +44,7 @@ class TextPrompt(Conditioning):
     shot_prefix: str = ""
     shot_offset: float = 0.0
     examples: tuple[str, ...] = EXAMPLES
+    blend: PromptBlend = "linear"
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
         """A prompt."""

@@ -66,7 +66,7 @@ class CarriedPoints:
         times = [(k + 1) / fps for k in range(pictures)]
         places, seen = moved(self.places, homographies(flow(self.motion, aspect), times))
         places = np.where(held[:, None], self.grid, places)
-        seen = held | np.logical_and.accumulate(seen & self.seen, axis=0)
+        seen = held | np.logical_and.accumulate(seen, axis=0)
         self.places, self.seen = places[-1].copy(), seen[-1].copy()
         return places, seen
 

@@ -156,8 +156,8 @@ class TrackControl:
         visible = told & (visible | is_away(points, self._grid))
         some = np.flatnonzero(visible.any(axis=0))
         return ToldTracks(
-            torch.from_numpy(points[:, some]),
-            torch.from_numpy(visible[:, some].astype(np.float32)),
+            torch.from_numpy(np.ascontiguousarray(points[:, some])),
+            torch.from_numpy(np.ascontiguousarray(visible[:, some], dtype=np.float32)),
             torch.from_numpy(state.identities.ids[some]),
         )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ....contract import Controls, StreamRequest
 from ....student.conditioning import Conditions
+from ...config_file import track_identities
 from ...presets.dragged_points import DraggedPoints
 from ...track_map import first_maps, nearest_cell_track_map
 from ...tracks.track_control import TrackControl, TrackState
@@ -41,7 +42,9 @@ class PointsConditioner(Conditioner[PointsState]):
     kind = DraggedPoints.kind
 
     def __init__(self, stated: DraggedPoints, parts: Parts) -> None:
-        self._control = TrackControl(parts.size, parts.preset.fps, identities=stated.identities)
+        config = None if parts.files is None else parts.files.config
+        known = track_identities(config) or stated.identities
+        self._control = TrackControl(parts.size, parts.preset.fps, identities=known)
         self._cells = parts.preset.latent_size(parts.size)
         self._frames = parts.preset.latents.frames
         self._channels = parts.student.track_channels

@@ -64,8 +64,9 @@ class StartImageConditioner(Conditioner[StartImageState]):
     def plan(self, state: StartImageState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The latents, for the chunk that starts the stream."""
         del returned
-        starts = place.chunk == 0 and state.latents is not None
-        return PlanPart({"latents": state.latents} if starts else {})
+        if place.chunk or state.latents is None:
+            return PlanPart()
+        return PlanPart({"latents": state.latents})
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """The latents, before the chunk or at its beginning."""

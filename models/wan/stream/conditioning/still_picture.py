@@ -22,7 +22,7 @@ class StillPicture:
     def __init__(self, parts: Parts) -> None:
         self._size = parts.size
         self._frames = parts.preset.latents.frames
-        self._encoder = _encoder(parts)
+        self._encoder = vae_encoder(parts)
 
     def read(self, image: bytes, latents: int) -> Tensor:
         """So many latents [1, F, C, h, w] of an image file, on the CPU.
@@ -55,7 +55,7 @@ class StillPicture:
         return torch.cat(made, dim=1)
 
 
-def _encoder(parts: Parts) -> WanEncoder:
+def vae_encoder(parts: Parts) -> WanEncoder:
     """The encoder of the preset's VAE; on `meta` without weights."""
     files, latents = parts.files, parts.preset.latents
     if parts.device.type != "meta":

@@ -4,23 +4,22 @@ import { test } from "node:test";
 import { networkOf, opusSupport, soundCodecs } from "../../../../client/web/media/sound-choice.js";
 
 const BOTH = { decode: true, encode: true };
-const FAST = { saveData: false, mbps: 10 };
+const FAST = { saveData: false, slow: false };
 const PCM = { take: ["pcm"], send: "pcm" };
 const OPUS = { take: ["opus", "pcm"], send: "opus" };
 
-test("on a good network, or one that is not known, sound goes as it is", () => {
+test("on a good network sound goes as it is", () => {
   assert.deepEqual(soundCodecs(null, BOTH, FAST), PCM);
-  assert.deepEqual(soundCodecs(null, BOTH, { saveData: false, mbps: null }), PCM);
 });
 
 test("on a slow network, or where data is saved, as Opus", () => {
-  assert.deepEqual(soundCodecs(null, BOTH, { saveData: false, mbps: 0.7 }), OPUS);
-  assert.deepEqual(soundCodecs(null, BOTH, { saveData: true, mbps: 10 }), OPUS);
+  assert.deepEqual(soundCodecs(null, BOTH, { saveData: false, slow: true }), OPUS);
+  assert.deepEqual(soundCodecs(null, BOTH, { saveData: true, slow: false }), OPUS);
 });
 
 test("the user's word counts before that", () => {
   assert.deepEqual(soundCodecs("opus", BOTH, FAST), OPUS);
-  assert.deepEqual(soundCodecs("pcm", BOTH, { saveData: true, mbps: 0.1 }), PCM);
+  assert.deepEqual(soundCodecs("pcm", BOTH, { saveData: true, slow: true }), PCM);
 });
 
 test("each way by itself, as far as the browser can", () => {
@@ -32,7 +31,11 @@ test("without WebCodecs there is none", async () => {
   assert.deepEqual(await opusSupport(), { decode: false, encode: false });
 });
 
-test("a browser that says nothing of its network has one that is not known", () => {
-  assert.deepEqual(networkOf({}), { saveData: false, mbps: null });
-  assert.deepEqual(networkOf({ connection: { saveData: true, downlink: 1.5 } }), { saveData: true, mbps: 1.5 });
+test("how the network is, as far as the browser says, and nothing of this machine's own", () => {
+  assert.deepEqual(networkOf({}, "host.example"), FAST);
+  assert.deepEqual(networkOf({ connection: { saveData: true, effectiveType: "4g" } }, "host.example"), { saveData: true, slow: false });
+  assert.deepEqual(networkOf({ connection: { effectiveType: "3g" } }, "host.example"), { saveData: false, slow: true });
+  for (const host of ["localhost", "127.0.0.1", "[::1]"]) {
+    assert.deepEqual(networkOf({ connection: { effectiveType: "2g" } }, host), FAST, host);
+  }
 });
