@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -11,10 +12,12 @@ from typing import Self
 from ..stream.memory import family_mb
 
 EVERY_S = 0.25
+LEAST_PAUSE = 10.0
+"""Times as long as a look takes."""
 
 
 class MemoryWatch:
-    """A context manager: looks at a process and all that it starts every quarter of a second.
+    """A context manager: looks at a process and all that it starts several times a second.
 
     `host_peak` is in bytes: what they share counts once (`stream.memory.family_mb`), and pages of
     files that are mapped count while they are in memory. `device_peak` is how much more of all
@@ -44,11 +47,14 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while True:
+            began_s = time.monotonic()
             self.host_peak = max(self.host_peak, round(1e6 * family_mb(self._pid)))
             now = None if self._at_start is None else device_bytes()
             if now is not None and self._at_start is not None:
                 self.device_peak = max(self.device_peak or 0, now - self._at_start)
-            if self._ended.wait(EVERY_S):
+            # to look at a process of many gigabytes takes the kernel a while
+            took_s = time.monotonic() - began_s
+            if self._ended.wait(max(EVERY_S, LEAST_PAUSE * took_s)):
                 return
 
 

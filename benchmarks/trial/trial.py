@@ -56,6 +56,7 @@ class _Watched:
     asked_s: float
     arrived_s: list[float] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
     ignored_words: Sequence[str] = ()
 
 
@@ -142,6 +143,7 @@ async def _take(stream: Stream, watched: _Watched, writer: Mp4Writer, trial: Tri
         if isinstance(media, Frame):
             watched.arrived_s.append(media.arrived_s)
             watched.chunks.append(media.chunk)
+            watched.seqs.append(media.seq)
             watched.faults.look(media.image)
             writer.write_frame(media.image, media.pts_us)
         else:
@@ -175,6 +177,8 @@ def _delivered(watched: _Watched) -> dict[str, Any]:
         "height": ready.height,
         "fps_of_model": ready.fps,
         "frames": len(arrived),
+        # what came too late for its time, on a busy machine
+        "skipped_frames": watched.seqs[-1] + 1 - len(arrived) if arrived else 0,
         "ttff_s": round(arrived[0] - watched.asked_s, 3) if arrived else None,
         "fps_delivered": None,
         "chunk_ms": {},

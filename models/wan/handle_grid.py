@@ -236,7 +236,8 @@ def pull(
         anchor = np.asarray(handles[name].anchor, dtype=np.float32)
         moved += weight * (np.asarray(handles[name].position, dtype=np.float32) - anchor)
         total += weight
-    return moved / np.maximum(np.float32(1.0), total), np.minimum(np.float32(1.0), total)
+    shared = (moved / np.maximum(np.float32(1.0), total)).astype(np.float32, copy=False)
+    return shared, np.minimum(np.float32(1.0), total)
 
 
 def _weights(grid: Floats, anchor: Point, radius: float) -> Floats:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,8 +41,8 @@ class ImageEncoder:
     """CLIP's vision transformer without its last layer, which nobody reads."""
 
     def __init__(self, model: CLIPVisionModel) -> None:
-        self._model = model
-        self._side = int(model.config.image_size)
+        self._model: Any = model
+        self._side = int(self._model.config.image_size)
 
     @classmethod
     def load(cls, weights: Path, *, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
@@ -66,15 +67,18 @@ class ImageEncoder:
         except WeightsDoNotFit as error:
             raise BadCheckpoint(f"{weights} is no image encoder of CLIP: {error.misfit}") from error
         for part in filled.modules():
-            if hasattr(part, "position_ids"):
-                part.position_ids = torch.arange(part.num_positions, device=device)[None]
+            places = getattr(part, "position_ids", None)
+            if isinstance(places, Tensor):
+                # no weights, so that nobody has filled them
+                part.position_ids = torch.arange(places.shape[1], device=device)[None]
         return cls(filled)
 
     @classmethod
     def empty(cls, weights: Path | None, *, dtype: torch.dtype) -> ImageEncoder:
         """That of a file, or the published one, on `meta`: its sizes, and no memory."""
         config = PUBLISHED if weights is None else _config(weights.parent / "config.json")
-        return cls(_without_last_layer(config).to(dtype))
+        model: Any = _without_last_layer(config)
+        return cls(model.to(dtype))
 
     @torch.inference_mode()
     def encode(self, picture: np.ndarray) -> Tensor:

@@ -217,6 +217,7 @@ def _show(report: dict[str, Any], video: Path, written: Path) -> None:
         ("loaded in", f"{report['load_s']:.1f} s"),
         ("first frame after", _seconds(report["ttff_s"])),
         ("frames", f"{report['frames']} of {report['width']}x{report['height']}"),
+        ("skipped as too late", str(report["skipped_frames"])),
         ("the model makes", "nothing" if fps is None else f"{fps:.1f} fps; it plays at {native}"),
         ("the viewer got", "too little" if came is None else f"{came:.1f} fps"),
         ("published speed", report["published_speed"] or "none"),

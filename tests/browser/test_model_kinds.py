@@ -43,7 +43,9 @@ RED, BLUE = (200, 40, 40), (40, 60, 200)
 WATCH_SHIFTS = """
 window.shifted = [];
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) window.shifted.push(entry.value);
+  for (const { value, sources } of list.getEntries()) {
+    window.shifted.push([value, sources.map(({ node }) => node?.id || node?.className)]);
+  }
 }).observe({ type: "layout-shift", buffered: true });
 """
 
@@ -116,7 +118,8 @@ async def test_a_page_that_was_here_before_does_not_jump(browser: Browser) -> No
         await studio.page.reload()
         await studio.until_playing(1)
         assert await studio.page.locator("#stage").bounding_box() == before
-        assert sum(await studio.page.evaluate("window.shifted")) < 0.01
+        shifted = await studio.page.evaluate("window.shifted")
+        assert sum(value for value, _ in shifted) < 0.01, shifted
 
 
 async def test_another_model_brings_its_own_shape_and_layout(browser: Browser) -> None:

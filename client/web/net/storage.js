@@ -8,7 +8,7 @@ const HISTORY_LENGTH = 12;
 
 /**
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number, voiceCodec?: "pcm" | "opus"}} SavedSession
- * @typedef {{shape: string, lead: string, taken: string[], examples: string[]}} PageLayout  of the model that was shown last
+ * @typedef {{shape: string, imageShape: string, lead: string, taken: string[], examples: string[]}} PageLayout  of the model that was shown last
  * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
  *   singleKeys: boolean, microphone: string, webcam: string, layout: PageLayout | null}} Preferences
  */

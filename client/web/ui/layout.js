@@ -16,7 +16,10 @@ export function layoutOf({ width, height, inputs }) {
   const taken = Object.entries(inputs).flatMap(([name, input]) => (input ? [name] : []));
   const avatar = inputs.scenes || inputs.picture || inputs.speech;
   const examples = inputs.prompt?.examples ?? [];
-  return { shape: String(width / height), lead: inputs.prompt && !avatar ? "prompt" : "", taken, examples };
+  return {
+    shape: String(width / height), imageShape: String(inputs.image ? inputs.image.width / inputs.image.height : 1),
+    lead: inputs.prompt && !avatar ? "prompt" : "", taken, examples,
+  };
 }
 
 /** @param {ModelDescription} model @param {PreferenceStore} preferences */
@@ -27,8 +30,9 @@ export function layOut(model, preferences) {
 }
 
 /** @param {PageLayout} layout */
-export function applyLayout({ shape, lead, taken }) {
+export function applyLayout({ shape, imageShape, lead, taken }) {
   document.documentElement.style.setProperty("--shape", shape);
+  document.documentElement.style.setProperty("--image-shape", imageShape);
   document.body.dataset.lead = lead;
   // `data-needs` names inputs of which one has to be taken for an element to make sense
   for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-needs]"))) {

@@ -39,7 +39,6 @@ export class StartImageView {
   setInput(input, faces) {
     this._input = input;
     this._dropped = input !== null && !faces;
-    if (input) this._frame.style.aspectRatio = String(input.width / input.height);
   }
 
   /** Whether the stream has one; which it is only this page knows. @param {boolean} there */

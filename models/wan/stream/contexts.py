@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import TextContext
@@ -27,10 +28,12 @@ class Contexts:
         self._student = student
         self._kept = kept
         self._contexts: OrderedDict[str, TextContext] = OrderedDict()
+        # of tensors that live: a stream's text is the same one in every call
+        self._digests = WeakTensorKeyDictionary()
 
     def of(self, text: Tensor, image: Tensor | None = None) -> TextContext:
         """What the student makes of `text` [L, text_dim] and `image` [N, image_dim]."""
-        key = ":".join(_digest(each) for each in (text, image) if each is not None)
+        key = ":".join(self._digest(each) for each in (text, image) if each is not None)
         if key in self._contexts:
             self._contexts.move_to_end(key)
             return self._contexts[key]
@@ -42,7 +45,11 @@ class Contexts:
             self._contexts.popitem(last=False)
         return made
 
-
-def _digest(tensor: Tensor) -> str:
-    plain = tensor.contiguous().view(torch.uint8).numpy()
-    return hashlib.sha256(plain.tobytes()).hexdigest()
+    def _digest(self, tensor: Tensor) -> str:
+        """What tells its values from others."""
+        found = self._digests.get(tensor)
+        if found is None:
+            plain = tensor.contiguous().view(torch.uint8).numpy()
+            found = hashlib.sha256(plain.tobytes()).hexdigest()
+            self._digests[tensor] = found
+        return found

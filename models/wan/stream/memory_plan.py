@@ -24,7 +24,7 @@ from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import to_levels
+from .model import DECODED_AT_ONCE, to_levels
 from .row_calls import RowCalls
 
 CUDA_RESERVE = 1_000_000_000
@@ -122,7 +122,13 @@ def plan_memory(
         caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
         latents = torch.zeros(
-            (1, preset.recipe.chunk_frames, config.in_channels, rows, columns),
+            (
+                1,
+                min(preset.recipe.chunk_frames, DECODED_AT_ONCE),
+                config.in_channels,
+                rows,
+                columns,
+            ),
             dtype=dtype,
             device=device,
         )

@@ -23,6 +23,9 @@ from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
 
+DECODED_AT_ONCE = 3
+"""Latents that the decoder takes in one pass."""
+
 
 class WanModel:
     """A preset with its weights; every stream's state is a `StreamState`.
@@ -114,8 +117,9 @@ class WanModel:
         given = self._calls.given(plan)
         parts = parts_of(plan)
         left_out = self._lead_in(parts, state) if plan.restart else 0
-        # one after the other: together they would need more memory than any other chunk
-        pieces = [latents] if given is None else [given, latents]
+        # a few after the other, so that long chunks need no more memory than short ones
+        whole = [latents] if given is None else [given, latents]
+        pieces = [piece for each in whole for piece in each.split(DECODED_AT_ONCE, dim=1)]
         made = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
         chunk = Chunk(plan.index, made[left_out:], np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
@@ -152,8 +156,7 @@ class WanModel:
         for kind, each in self._conditioners.items():
             lead = each.lead_in(parts[kind])
             if lead is not None:
-                # in pieces no longer than a chunk, whose memory is planned for
-                for piece in lead.latents.split(self._preset.recipe.chunk_frames, dim=1):
+                for piece in lead.latents.split(DECODED_AT_ONCE, dim=1):
                     self._decoder.decode(piece.to(weight), state.memory)
                 left_out += lead.left_out
         return left_out

@@ -146,7 +146,7 @@ class TrackControl:
         told = np.stack([pulled.nearest for pulled in shown])
         told[:, state.extra] = True
         if pictures > 1:
-            held = reached.any(axis=0)[state.extra]
+            held = np.logical_or.reduce(reached[:, state.extra], axis=0)
             anew = state.carried.renew(held)
             state.identities.renew(state.extra[anew].tolist())
             places, seen = state.carried.carry(pictures, held, fps=self._fps, aspect=self._aspect)

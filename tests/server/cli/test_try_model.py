@@ -105,14 +105,16 @@ def test_the_embedded_model_is_good(
 ) -> None:
     code, report = trial("pocket", "--seconds", "3", "--threads", "1", "--prompt", "smiling xyzzy")
     assert code == 0 and report["good"] and report["faults"] == []
-    assert report["frames"] == 75 and report["ignored_words"] == ["xyzzy"]
+    # the last one may be among those that a busy machine skips
+    assert 60 <= report["frames"] + report["skipped_frames"] <= 75
+    assert report["ignored_words"] == ["xyzzy"]
     assert 0 < report["ttff_s"] < 5 < report["fps_delivered"] < report["fps"]
     assert {"prepare", "step 0", "step 1", "decode"} == set(report["work"])
     assert all(each["ms"] > 0 for each in report["work"].values())
     assert report["host_peak_bytes"] > 10**8 and report["plan"] is None
     assert report["machine"]["packages"]["torch"]
     with av.open(str(tmp_path / "try-pocket.mp4")) as video:
-        assert sum(1 for _ in video.decode(video=0)) == 75
+        assert sum(1 for _ in video.decode(video=0)) == report["frames"]
     said = capsys.readouterr().out
     assert "host memory at most" in said and "can be" not in said
     assert trial("pocket")[0] == 2, "what is there is not replaced unasked"
@@ -127,7 +129,8 @@ def test_tiny_files_of_a_published_model_are_tried(trial: Trial, tmp_path: Path)
     )
     assert code in (0, 1) and report["good"] == (code == 0), "random weights may flicker"
     assert {fault["name"] for fault in report["faults"]} <= {"flicker"}
-    assert report["frames"] == 32 and (report["width"], report["height"]) == (64, 32)
+    assert 20 <= report["frames"] + report["skipped_frames"] <= 32
+    assert (report["width"], report["height"]) == (64, 32)
     assert {"step 0", "step 3", "clean pass", "decode"} <= set(report["work"])
     assert report["plan"]["total"] > 0 and report["published_speed"] == "23.1 fps on one H100"
     assert {file["part"]: file["name"] for file in report["files"]} == {

@@ -26,9 +26,16 @@ from rollcast.models.student.config import CacheConfig
 from rollcast.models.wan.layouts import has_two_experts, split_experts
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.presets.start_image import StartImage
 from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream import row_calls
-from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts, PlanPart
+from rollcast.models.wan.stream.conditioning.conditioner import (
+    ChunkPlace,
+    Conditioner,
+    Parts,
+    PlanPart,
+)
+from rollcast.models.wan.stream.conditioning.start_image import StartImageConditioner
 from rollcast.models.wan.stream.conditioning.text import TextConditioner
 from rollcast.models.wan.stream.plan_parts import place_of, planned
 from rollcast.models.wan.stream.row_calls import RowCalls
@@ -68,6 +75,7 @@ CASES: dict[str, tuple[str, Callable[[Preset], Preset]]] = {
     "sgf-plus": ("sgf_plus_tiny", as_published),
     "rolling-forcing": ("rolling_forcing_tiny", as_published),
     "longlive-2": ("longlive2_tiny", a_quarter),
+    "causal-forcing-1-step": ("causal_forcing_framewise_tiny", as_published),
 }
 """The case of a preset, and what the case's settings differ in."""
 
@@ -91,6 +99,15 @@ class Golden:
     @property
     def is_joint(self) -> bool:
         return self.case["family"] == "rolling_forcing"
+
+    @property
+    def given(self) -> Tensor | None:
+        """Clean latents that the stream starts from."""
+        return self.tensors.get("in/initial_latent")
+
+    @property
+    def given_frames(self) -> int:
+        return 0 if self.given is None else self.given.shape[1]
 
     def recipe(self) -> Recipe:
         return rolling_recipe(self.case) if self.is_joint else student_recipe(self.case)
@@ -144,7 +161,8 @@ def test_served_calls_make_the_latents_of_its_case(
     known = golden(name)
     expected = known.tensors["out/latents"]
     monkeypatch.setattr(row_calls, "step_noise", Recorded(known))
-    calls, made = served(known), list[Tensor]()
+    calls = served(known)
+    made = [] if known.given is None else [known.given]
     cache = calls.new_cache()
     for plan in plans(known):
         latents: Tensor | None = None
@@ -167,15 +185,19 @@ def served(known: Golden) -> RowCalls:
     student = filled(CausalStudent(config), weights)
     text = known.preset.stated(TextPrompt)
     assert text is not None
+    # without weights of their own: prompts and pictures are recorded as what was made of them
     parts = Parts(
         preset=known.preset,
         student=config,
         size=known.preset.size,
-        device=torch.device("cpu"),
+        device=torch.device("meta"),
         dtype=torch.float32,
     )
     rows, columns = known.case["latent_hw"]
-    kinds = [TextConditioner(text, parts)]
+    kinds: list[Conditioner[Any]] = [TextConditioner(text, parts)]
+    image = known.preset.stated(StartImage)
+    if known.given is not None and image is not None:
+        kinds.append(StartImageConditioner(image, parts))
     return RowCalls(known.preset, student, kinds, (rows, columns), kept=2, writer=writer)
 
 
@@ -199,8 +221,11 @@ def plans(known: Golden) -> Iterator[ChunkPlan]:
             "recaches": switched,
             "opens_shot": bool(chunk) and bool(case.get("shot_boundary", [0] * count)[chunk]),
         }
-        place = ChunkPlace(chunk=chunk, start=chunk * frames, frames=frames, seed=0)
+        start = known.given_frames + chunk * frames
+        place = ChunkPlace(chunk=chunk, start=start, frames=frames, seed=0)
         parts = {"text": PlanPart({"embeddings": text}, told)}
+        if known.given is not None:
+            parts["start_image"] = PlanPart({} if chunk else {"latents": known.given})
         yield planned(chunk, 0, restart=chunk == 0, place=place, parts=parts)
 
 
@@ -217,7 +242,8 @@ class Recorded:
         frames, steps = recipe.chunk_frames, len(recipe.steps)
         if not self._known.is_joint:
             if number == 0:
-                return self._known.tensors["in/noise"][:, place.start : place.start + frames]
+                start = place.start - self._known.given_frames
+                return self._known.tensors["in/noise"][:, start : start + frames]
             return next(self._later).reshape(tuple(shape))
         if number < steps:
             block = number + (place.chunk + steps - 1 if place.chunk else 0)
