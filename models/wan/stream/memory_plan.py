@@ -106,7 +106,15 @@ def plan_memory(
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
     rows, columns = preset.latent_size(size)
-    parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
+    parts = Parts(
+        preset=preset,
+        student=config,
+        network=students[0],
+        size=size,
+        device=device,
+        dtype=dtype,
+        files=files,
+    )
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
     with torch.inference_mode():
@@ -177,7 +185,7 @@ def _denoising(
     student, recipe = calls.student, calls.recipe
     config, frames = student.config, recipe.chunk_frames
     position = _STEADY * frames
-    cache.load(cache.tensors(), {"position": position, "end": position})
+    cache.load(cache.tensors(), {"position": position, "end": position, "sink": True})
     weights = [weight for each in calls.conditioners for weight in each.weights()]
     known = (*student.parameters(), *cache.tensors().values(), *_keys_values(context), *weights)
     live = LiveBytes(known)

@@ -41,6 +41,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     parts = Parts(
         preset=preset,
         student=students.student.config,
+        network=students.student,
         size=size,
         device=device,
         dtype=types.dtype,
