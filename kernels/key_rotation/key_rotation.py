@@ -18,7 +18,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 from ..ring_plan import Span, padded_spans
 from ..tile.rope_tile import rotate_pairs, rotations_at
 
@@ -75,14 +76,14 @@ def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> 
     out = key.new_empty(key.shape)
     parts = padded_spans(spans)
     shifts = [part.place * tokens - part.start for part in parts]
-    block_t = 32 if key.is_cuda else 256
-    with on_device(key):
-        key_rotation_kernel[(triton.cdiv(slots, block_t), batch * heads)](
-            key, out, rotation.cos, rotation.sin,
-            slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *shifts,
-            *key.stride()[:3], *out.stride()[:3],
-            HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
-            FRAME_TOKENS=tokens, COLUMNS=rotation.columns,
-            FRAME_PAIRS=rotation.frame_pairs, GRID_PAIRS=rotation.grid_pairs,
-        )  # fmt: skip
+    block_t = 256 if gpu_of(key) is None else 32
+    launch(
+        key_rotation_kernel, (triton.cdiv(slots, block_t), batch * heads), key,
+        key, out, rotation.cos, rotation.sin,
+        slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *shifts,
+        *key.stride()[:3], *out.stride()[:3],
+        HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
+        FRAME_TOKENS=tokens, COLUMNS=rotation.columns,
+        FRAME_PAIRS=rotation.frame_pairs, GRID_PAIRS=rotation.grid_pairs,
+    )  # fmt: skip
     return out

@@ -19,7 +19,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 from ..ring_plan import FrameWrite, padded_writes
 from ..tile.rope_tile import rotate_pairs, rotations_at
 
@@ -141,18 +142,18 @@ def norm_rope_write(
     query, key, value = (x if x.stride(2) == 1 else x.contiguous() for x in (query, key, value))
     out = query.new_empty(batch, tokens, heads, dim)
     first, second, third = padded_writes(writes)
-    block_t = 1 if query.is_cuda else min(64, triton.next_power_of_2(tokens))
-    with on_device(query):
-        norm_rope_write_kernel[(triton.cdiv(tokens, block_t), batch)](
-            query, key, value, weight_query, weight_key, out, cache_key, cache_value,
-            rotation.cos, rotation.sin, eps, tokens, place,
-            first.source, second.source, third.source, first.slot, second.slot, third.slot,
-            first.frames, second.frames, third.frames,
-            *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *out.stride()[:2],
-            *cache_key.stride()[:2],
-            HEADS=heads, BLOCK_H=triton.next_power_of_2(heads), DIM=dim,
-            BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t, FRAME_TOKENS=frame_tokens,
-            COLUMNS=rotation.columns, FRAME_PAIRS=rotation.frame_pairs,
-            GRID_PAIRS=rotation.grid_pairs, ROTATE_KEY=rotate_key,
-        )  # fmt: skip
+    block_t = min(64, triton.next_power_of_2(tokens)) if gpu_of(query) is None else 1
+    launch(
+        norm_rope_write_kernel, (triton.cdiv(tokens, block_t), batch), query,
+        query, key, value, weight_query, weight_key, out, cache_key, cache_value,
+        rotation.cos, rotation.sin, eps, tokens, place,
+        first.source, second.source, third.source, first.slot, second.slot, third.slot,
+        first.frames, second.frames, third.frames,
+        *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *out.stride()[:2],
+        *cache_key.stride()[:2],
+        HEADS=heads, BLOCK_H=triton.next_power_of_2(heads), DIM=dim,
+        BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t, FRAME_TOKENS=frame_tokens,
+        COLUMNS=rotation.columns, FRAME_PAIRS=rotation.frame_pairs,
+        GRID_PAIRS=rotation.grid_pairs, ROTATE_KEY=rotate_key,
+    )  # fmt: skip
     return out.transpose(1, 2)

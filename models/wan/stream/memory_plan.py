@@ -108,7 +108,7 @@ def plan_memory(
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
     with torch.inference_mode():
-        contexts = [_context(each) for each in students]
+        contexts = [blank_context(each) for each in students]
         caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
         latents = torch.zeros(
@@ -178,7 +178,7 @@ def _denoising(
         seen = frames * (len(recipe.steps) if joint else 1)
         shape = (1, seen, config.in_channels, *size)
         latents = torch.zeros(shape, dtype=calls.weight.dtype, device="meta")
-        conditions = _conditions(config, seen, size, calls.weight.dtype)
+        conditions = blank_conditions(config, seen, size, calls.weight.dtype)
         times = torch.zeros(shape[:2], device="meta")
         student(latents, times, context, cache, conditions, store=not joint)
         if not joint:
@@ -188,7 +188,7 @@ def _denoising(
     return live.peak, _bytes(*stays)
 
 
-def _conditions(
+def blank_conditions(
     config: StudentConfig, frames: int, size: tuple[int, int], dtype: torch.dtype
 ) -> Conditions:
     """Conditions of a student's call on so many latent frames, on `meta`."""
@@ -206,7 +206,7 @@ def _conditions(
     )
 
 
-def _context(student: CausalStudent) -> TextContext:
+def blank_context(student: CausalStudent) -> TextContext:
     """What a student attends to of a text, and of an image if it sees one."""
     config, like = student.config, student.patch_embedding.weight
     text = like.new_zeros(1, config.text_len, config.text_dim)
