@@ -10,7 +10,7 @@ from __future__ import annotations
 from .connection import Stream, connect
 from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
 from .messages import Applied, SessionInfo, SessionReady, Speech, State, Stats, TrackPoint
-from .picture_file import load_picture
+from .picture_file import load_image, load_picture
 from .shown import Audio, Frame
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "Stream",
     "TrackPoint",
     "connect",
+    "load_image",
     "load_picture",
 ]

@@ -57,6 +57,7 @@ async def connect(
     model: str | None = None,
     scene: str | None = None,
     picture: bytes | None = None,
+    image: bytes | None = None,
     prompt: str | None = None,
     seed: int | None = None,
     max_kbps: int | None = None,
@@ -74,7 +75,8 @@ async def connect(
 ) -> AsyncIterator[Stream]:
     """Open a stream on the server at `url` and close it at the end of the block.
 
-    `picture` is one of a face, as `load_picture` reads it, to be the avatar. `audio_rate` is that
+    `picture` is one of a face, as `load_picture` reads it, to be the avatar; `image`, as
+    `load_image` reads it, is what the stream starts from or refers to. `audio_rate` is that
     of the speech you will send, 8000 to 48,000 samples per second, whatever the model hears.
     `audio_codec="opus"` sends sound both ways at an eighth of the bits; it takes speech of 8000,
     12,000, 16,000, 24,000 or 48,000 samples per second and gives 48,000. `max_kbps`, `max_width`,
@@ -93,6 +95,7 @@ async def connect(
         model=model,
         scene=scene,
         picture=None if picture is None else picture_text(picture),
+        image=None if image is None else picture_text(image),
         prompt=prompt,
         seed=seed,
         max_kbps=max_kbps,
@@ -291,7 +294,7 @@ class Stream(Steering):
             except Disconnected:
                 if not isinstance(message, bytes):
                     raise  # it may have been heard, and nobody would answer
-                # speech waits for the next connection; the reader notices the loss as well
+                # media waits for the next connection; the reader notices the loss as well
                 await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _reconnect(self, lost: Disconnected) -> None:

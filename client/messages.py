@@ -33,9 +33,9 @@ class ClientHello(Outgoing):
 class SessionCreate(Outgoing):
     """Open a new stream; what is left out is the server's choice.
 
-    `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
-    `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client
-    will send.
+    `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
+    `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
+    `audio_rate`, in samples per second, are those of the audio that the client will send.
     """
 
     max_kbps: int | None = None
@@ -47,6 +47,7 @@ class SessionCreate(Outgoing):
     model: str | None = None
     scene: str | None = None
     picture: str | None = None
+    image: str | None = None
     prompt: str | None = None
     seed: int | None = None
     audio_codec: AudioCodec = "pcm"
@@ -106,6 +107,29 @@ class PictureChange(Control):
     at_us: float | None = None
     type: ClassVar[str] = "picture"
     picture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChange(Control):
+    """Start anew from another image, base64 of a JPEG, PNG or WebP file, or refer to it."""
+
+    at_us: float | None = None
+    type: ClassVar[str] = "image"
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraChange(Control):
+    """Move the camera like this until told otherwise; what is left out does not move.
+
+    `translation` is right, down and forward, in widths of the picture a second; `rotation` is
+    pitch (up), yaw (right) and roll (clockwise), in degrees a second.
+    """
+
+    at_us: float | None = None
+    type: ClassVar[str] = "camera"
+    translation: tuple[float, float, float] | None = None
+    rotation: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +370,7 @@ class Limits(Incoming):
 
     max_text_bytes: int
     max_picture_bytes: int
+    max_frame_bytes: int
     max_audio_ms: int
     max_queued_audio_ms: int
     max_prompt_chars: int
@@ -387,6 +412,7 @@ class SessionReady(Incoming):
     prompt: str
     seed: int
     has_picture: bool
+    has_image: bool
     width: int
     height: int
     fps: int
@@ -410,6 +436,14 @@ class HeldTrack(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CameraState(Incoming):
+    """How the camera moves, in the units of the `camera` control."""
+
+    translation: tuple[float, float, float]
+    rotation: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo(Incoming):
     """What is in force now: the answer to `session.query`.
 
@@ -425,8 +459,10 @@ class SessionInfo(Incoming):
     prompt: str
     seed: int
     has_picture: bool
+    has_image: bool
     paused: bool
     tracks: list[HeldTrack]
+    camera: CameraState | None = None
     width: int
     height: int
     fps: int
@@ -520,7 +556,11 @@ class State(Incoming):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Incoming):
-    """Figures about the last second."""
+    """Figures about the last second.
+
+    `video_frames` of the client's video were given to the model so far, `video_dropped` were not;
+    both are left out where the model takes none.
+    """
 
     type: ClassVar[str] = "stats"
     chunk: int
@@ -533,6 +573,8 @@ class Stats(Incoming):
     skipped_frames: int
     sessions: int
     queued_audio_ms: int
+    video_frames: int | None = None
+    video_dropped: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -588,6 +630,8 @@ ClientMessage = (
     | Prompt
     | SceneChange
     | PictureChange
+    | ImageChange
+    | CameraChange
     | Tracks
     | TracksClear
     | AudioBegin

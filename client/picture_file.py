@@ -1,4 +1,4 @@
-"""A picture of a face for a stream: read from a file, made small, put into text."""
+"""Pictures for a stream, a face or an image to start from: read, made small, put into text."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ from .input_file import open_input
 from .picture_pixels import as_srgb
 
 MAX_SIDE = 1024
+MAX_IMAGE_SIDE = 1920
+MAX_BYTES = 512 * 1024
+"""Of what the server takes."""
 MAX_PIXELS = 150_000_000
-_QUALITY = 90
+_QUALITIES = (90, 80, 65, 50, 30)
+"""The first that keeps the file within `MAX_BYTES`."""
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _GIVE = "give a JPEG or PNG"
 
 
 def load_picture(path: Path | str) -> bytes:
-    """A JPEG of at most 1024 pixels a side of any picture file, upright, without its metadata.
+    """A JPEG of a face, at most 1024 pixels a side, of any picture file, without its metadata.
 
-    Its colours are sRGB, light grey where it is transparent. `-` reads what is piped in. Raises
-    FileNotFoundError, OSError for what may not be read, or ValueError for a file that is no
-    picture or has too many pixels.
+    It is upright. Its colours are sRGB, light grey where it is transparent. `-` reads what is piped
+    in. Raises FileNotFoundError, OSError for what may not be read, or ValueError for a file that is
+    no picture or has too many pixels.
     """
+    return _load(path, MAX_SIDE)
+
+
+def load_image(path: Path | str) -> bytes:
+    """An image to start from, at most 1920 pixels a side; otherwise as `load_picture`."""
+    return _load(path, MAX_IMAGE_SIDE)
+
+
+def _load(path: Path | str, max_side: int) -> bytes:
     with open_input(path, "picture") as file:
         data = file.read()
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
@@ -34,16 +47,21 @@ def load_picture(path: Path | str) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = _small(data)
+            picture = _small(data, max_side)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path} has too many pixels; give a picture of at most {MAX_PIXELS:,}"
         ) from error
     except Exception as error:
         raise ValueError(f"{path} is no picture that can be read; {_GIVE}") from error
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()
+    jpeg = b""
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality)
+        jpeg = buffer.getvalue()
+        if len(jpeg) <= MAX_BYTES:
+            break
+    return jpeg
 
 
 def picture_text(picture: bytes) -> str:
@@ -51,14 +69,14 @@ def picture_text(picture: bytes) -> str:
     return base64.b64encode(picture).decode()
 
 
-def _small(data: bytes) -> Image.Image:
+def _small(data: bytes, max_side: int) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         # Of a JPEG much larger than what is wanted only a fraction is decoded.
-        image.draft(None, (2 * MAX_SIDE, 2 * MAX_SIDE))
+        image.draft(None, (2 * max_side, 2 * max_side))
         picture = as_srgb(image)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return picture
 
 

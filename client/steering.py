@@ -6,8 +6,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import count
+from time import monotonic
 
 import numpy as np
+import simplejpeg
 
 from .errors import ClientError, ProtocolError, Rejected
 from .messages import (
@@ -15,7 +17,9 @@ from .messages import (
     AudioBegin,
     AudioClear,
     AudioEnd,
+    CameraChange,
     Control,
+    ImageChange,
     Outgoing,
     Pause,
     PictureChange,
@@ -34,8 +38,10 @@ from .messages import (
 )
 from .picture_file import picture_text
 from .speech import SpeechFeed
+from .wire import frame_packet
 
 LOOK_EVERY_S = 0.02
+VIDEO_QUALITY = 85
 
 
 class Steering(ABC):
@@ -53,6 +59,7 @@ class Steering(ABC):
         self._answers: dict[str, asyncio.Future[Applied | SessionInfo]] = {}
         self._spoken: dict[str, asyncio.Future[Speech]] = {}
         self._speech = feed
+        self._frame_seqs = count()
 
     @property
     def audio_rate(self) -> int:
@@ -92,6 +99,44 @@ class Steering(ABC):
         return await self._control(
             PictureChange(event_id=self._id(), picture=picture_text(picture), at_us=at_us), at_us
         )
+
+    async def image(self, image: bytes, *, at_us: float | None = None) -> Applied:
+        """Start anew from this image, as `load_image` reads it, or refer to it."""
+        control = ImageChange(event_id=self._id(), image=picture_text(image), at_us=at_us)
+        return await self._control(control, at_us)
+
+    async def camera(
+        self,
+        *,
+        right: float = 0.0,
+        down: float = 0.0,
+        forward: float = 0.0,
+        pitch: float = 0.0,
+        yaw: float = 0.0,
+        roll: float = 0.0,
+        at_us: float | None = None,
+    ) -> Applied:
+        """Move the camera like this until told otherwise; without arguments it stands.
+
+        In widths of the picture a second, -4 to 4, and degrees a second, -360 to 360: `pitch` up,
+        `yaw` right, `roll` clockwise.
+        """
+        control = CameraChange(
+            event_id=self._id(),
+            translation=(right, down, forward),
+            rotation=(pitch, yaw, roll),
+            at_us=at_us,
+        )
+        return await self._control(control, at_us)
+
+    async def feed_video(self, frame: np.ndarray | bytes) -> None:
+        """Send a frame of your own video at once: uint8 RGB [H, W, 3], or a JPEG.
+
+        No answer is awaited; `stats` counts those that the model was given and those that were
+        dropped. Send as many a second as the model's input `video` says, at its size.
+        """
+        jpeg = frame if isinstance(frame, bytes) else _jpeg(frame)
+        await self._send(frame_packet(jpeg, next(self._frame_seqs), monotonic() * 1e6))
 
     async def tracks(self, points: Iterable[TrackPoint], *, at_us: float | None = None) -> Applied:
         """Pointer events in order, as from `drag` points: press, move, release, pin."""
@@ -254,3 +299,7 @@ class Steering(ABC):
             if not waiting.done():
                 waiting.set_exception(reason)
                 waiting.exception()  # who never asks is not warned
+
+
+def _jpeg(frame: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=VIDEO_QUALITY)

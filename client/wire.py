@@ -23,6 +23,7 @@ class Kind(IntEnum):
     VIDEO = 1
     AUDIO_OUT = 2
     AUDIO_IN = 16
+    VIDEO_IN = 17
 
 
 class Flags(IntFlag):
@@ -83,3 +84,8 @@ def speech_packet(samples: bytes, first_sample: int, seq: int, rate: int = AUDIO
     """Speech for the server: s16le mono at `rate`, with its first sample's index in the speech."""
     pts_us = first_sample * 1e6 / rate
     return pack(Packet(Kind.AUDIO_IN, Flags.NONE, seq, pts_us, 0, 0, 0.0, samples))
+
+
+def frame_packet(jpeg: bytes, seq: int, pts_us: float) -> bytes:
+    """A frame of video for the server, taken at `pts_us` on the client's clock."""
+    return pack(Packet(Kind.VIDEO_IN, Flags.NONE, seq, pts_us, 0, 0, 0.0, jpeg))

@@ -179,6 +179,14 @@ class ModelInfo:
         return self.samples(self.chunk_frames)
 
     @property
+    def video_frames(self) -> int:
+        """Frames of video in that a chunk lasts, rounded up; 0 for a model that takes none."""
+        if self.inputs.video is None:
+            return 0
+        most = max(self.chunk_frames, self.first_chunk_frames or 0)
+        return -(-most * self.inputs.video.fps // self.fps)
+
+    @property
     def scenes(self) -> tuple[Scene, ...]:
         """The scenes, if there are any."""
         return self.inputs.scenes

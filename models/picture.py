@@ -1,4 +1,4 @@
-"""Pictures that people bring: read with suspicion, turned upright, cut to one small square.
+"""Pictures that people bring: read with suspicion, turned upright, cut to the size of a model.
 
 What comes out has nothing of the file that came in but its colours: no place, no date, no camera.
 """
@@ -18,7 +18,8 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SCANS = 100
 """Of a progressive JPEG; encoders write ten, and each is decoded as if it were a picture."""
 _SCAN = b"\xff\xda"
-_QUALITY = 92
+_QUALITIES = (92, 80, 60, 40, 20)
+"""Of what is handed on; the first that keeps it within `MAX_BYTES`."""
 
 
 class PictureRefused(ValueError):
@@ -31,10 +32,30 @@ class PictureRefused(ValueError):
 
 
 def small_square(data: bytes, side: int) -> bytes:
-    """A JPEG of `side` x `side` pixels of the middle of a JPEG, PNG or WebP file.
+    """`fitted` to a square of `side` pixels."""
+    return fitted(data, side, side)
+
+
+def fitted(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG of `width` x `height` pixels, of the middle of a JPEG, PNG or WebP file.
 
     Raises PictureRefused for anything but one still picture within the limits, and MemoryError
     where there is too little memory for it.
+    """
+    image = Image.fromarray(fitted_pixels(data, width, height))
+    file = b""
+    for quality in _QUALITIES:
+        file = _jpeg(image, quality)
+        if len(file) <= MAX_BYTES:
+            break
+    return file
+
+
+def fitted_pixels(data: bytes, width: int, height: int) -> np.ndarray:
+    """uint8 RGB [height, width, 3] of the middle of a JPEG, PNG or WebP file.
+
+    Of a file that has this size already, as `fitted` gives it, exactly its pixels. Raises as
+    `fitted`.
     """
     if len(data) > MAX_BYTES:
         raise PictureRefused(
@@ -46,10 +67,8 @@ def small_square(data: bytes, side: int) -> bytes:
             f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
             "Save it again as an ordinary JPEG.",
         )
-    square = ImageOps.fit(_decoded(data, 2 * side), (side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    whole = _decoded(data, (2 * width, 2 * height))
+    return np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.LANCZOS))
 
 
 def pixels(square: bytes) -> np.ndarray:
@@ -57,18 +76,23 @@ def pixels(square: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(square)).convert("RGB"))
 
 
-def sample(side: int) -> bytes:
-    """A picture of nothing, for trying things out."""
-    shades = Image.linear_gradient("L").resize((side, side))
+def sample(width: int, height: int | None = None) -> bytes:
+    """A picture of nothing, a square unless it has a `height`, for trying things out."""
+    shades = Image.linear_gradient("L")
+    colours = Image.merge("RGB", [shades, shades.rotate(90), shades.rotate(180)])
+    return _jpeg(colours.resize((width, width if height is None else height)), 75)
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
-    Image.merge("RGB", [shades, shades.rotate(90), shades.rotate(180)]).save(buffer, "JPEG")
+    image.save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
-def _decoded(data: bytes, wanted: int) -> Image.Image:
+def _decoded(data: bytes, wanted: tuple[int, int]) -> Image.Image:
     """The picture in RGB, upright, checked by its header before any of it is decoded.
 
-    Of a JPEG much larger than `wanted` pixels a side only a fraction is decoded.
+    Of a JPEG much larger than `wanted` pixels only a fraction is decoded.
     """
     # A decoder may say anything of bytes from anywhere; it is all the same to who sent them.
     try:
@@ -84,7 +108,8 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
     width, height = image.size
     if max(width, height) > MAX_SIDE:
         raise _too_large(f"the picture has {width} x {height} pixels")
-    if min(width, height) < MIN_SIDE:
+    # what was cut for a model that is smaller than that is taken by it again
+    if min(width, height) < MIN_SIDE and (2 * width, 2 * height) != wanted:
         raise PictureRefused(
             f"the picture has {width} x {height} pixels",
             f"Send one with at least {MIN_SIDE} a side, better 400 or more.",
@@ -93,7 +118,7 @@ def _decoded(data: bytes, wanted: int) -> Image.Image:
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         raise PictureRefused("the picture is animated", "Send a single picture.")
     try:
-        image.draft(None, (wanted, wanted))
+        image.draft(None, wanted)
         return opaque_srgb(ImageOps.exif_transpose(image))
     except MemoryError:
         raise

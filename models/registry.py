@@ -38,12 +38,14 @@ def load_model(
     weights: Sequence[str] = (),
     size: Sequence[int] | None = None,
     sessions: int = 1,
+    decoder: str | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once.
+    frames of `size` (width, height) pixels and has room for so many streams at once. `decoder` is a
+    file whose decoder takes the place of its VAE's, a tiny one say (`wan.vae_files.load_decoder`).
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing.
@@ -51,9 +53,11 @@ def load_model(
     if name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
     if name in presets():
-        return _published(name, threads, weights, size, sessions)
-    if weights or size:
-        raise ValueError(f"{name} comes with its weights and size: give neither weights nor size")
+        return _published(name, threads, weights, size, sessions, decoder)
+    if weights or size or decoder:
+        raise ValueError(
+            f"{name} comes with its weights and size: give no weights, no size and no decoder"
+        )
     return _pocket(threads) if name == "pocket" else _test_pattern()
 
 
@@ -104,7 +108,10 @@ def _published(
     weights: Sequence[str],
     size: Sequence[int] | None,
     sessions: int,
+    decoder: str | None,
 ) -> Model[Any]:
+    from pathlib import Path
+
     import torch
 
     from .wan.stream.open_model import open_model
@@ -112,4 +119,5 @@ def _published(
     if threads is not None:
         torch.set_num_threads(threads)
     width_height = None if size is None else (size[0], size[1])
-    return open_model(name, weights, size=width_height, sessions=sessions)
+    file = None if decoder is None else Path(decoder).expanduser()
+    return open_model(name, weights, size=width_height, sessions=sessions, decoder_file=file)

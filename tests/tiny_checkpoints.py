@@ -12,7 +12,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -22,8 +22,10 @@ from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
-from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
+from rollcast.models.wan.encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
 from rollcast.models.wan.presets.catalogue import preset_named
+from rollcast.models.wan.presets.latent_space import WAN21, LatentSpace
 from rollcast.models.wan.presets.preset import Preset
 
 SIZES: dict[str, Any] = {
@@ -38,6 +40,9 @@ SIZES: dict[str, Any] = {
 DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
+DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 
 
@@ -63,12 +68,15 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
     write_student(preset, folder, seed)
-    write_base(preset, folder / BASE)
+    write_base(preset, folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name)
 
 
 def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
     """The student's file at its published path, and its adapter where it has one."""
     student = tiny_student(preset, seed).state_dict()
+    if preset.recipe.clean_expert:
+        writer = tiny_student(preset, seed + 1).state_dict()
+        student |= {expert_name(key): tensor for key, tensor in writer.items()}
     sections = preset.weights.sections
     wrapped = "model._fsdp_wrapped_module." if sections[:1] == ("generator_ema",) else "model."
     named = {f"{wrapped}{key}": tensor for key, tensor in student.items()}
@@ -79,6 +87,17 @@ def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {sections[0]: named, "step": 600} if sections else named
     torch.save(content, path)
+
+
+def expert_name(name: str) -> str:
+    """SGF+'s name of a weight of its second model: `memory_` before a module or a parameter.
+
+    Before the parameter in the blocks, before the module outside of them.
+    """
+    if not name.startswith("blocks."):
+        return f"memory_{name}"
+    module, parameter = name.rsplit(".", 1)
+    return f"{module}.memory_{parameter}"
 
 
 def write_adapter(preset: Preset, student: Mapping[str, Tensor], path: Path) -> None:
@@ -100,7 +119,7 @@ def write_base(preset: Preset, folder: Path) -> None:
     """The other files of Wan 2.1: its configuration, VAE, text encoder and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_wan_config(tiny_config(preset), folder)
-    torch.save(tiny_vae(), folder / preset.base.vae.path)
+    torch.save(tiny_vae(preset.latents), folder / preset.base.vae.path)
     torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.base.text_encoder.path)
     write_tokenizer(folder / preset.base.tokenizer.path)
 
@@ -125,16 +144,21 @@ def write_wan_config(config: StudentConfig, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(published, indent=2))
 
 
-def tiny_decoder() -> WanDecoder:
-    """A random decoder of 16 channels."""
+def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
+    """A random decoder of such latents."""
     torch.manual_seed(2)
-    return filled(WanDecoder(DECODER), 0.2)
+    return filled(WanDecoder(DECODER if latents == WAN21 else DECODER_22), 0.2)
 
 
-def tiny_vae() -> dict[str, Tensor]:
-    """A VAE's weights by Wan's names; of the encoder there is a token part, which nobody reads."""
-    encoder = {"encoder.conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv1.bias": torch.zeros(32)}
-    return tiny_decoder().state_dict() | encoder
+def tiny_vae_encoder(latents: LatentSpace = WAN21) -> WanEncoder:
+    """A random encoder of such latents."""
+    torch.manual_seed(4)
+    return filled(WanEncoder(ENCODER if latents == WAN21 else ENCODER_22), 0.2)
+
+
+def tiny_vae(latents: LatentSpace = WAN21) -> dict[str, Tensor]:
+    """A VAE's weights by Wan's names."""
+    return tiny_decoder(latents).state_dict() | tiny_vae_encoder(latents).state_dict()
 
 
 def tiny_encoder() -> UMT5EncoderModel:
@@ -236,16 +260,20 @@ def diffusers_vae_name(name: str) -> str:
         "decoder.head.0.": "decoder.norm_out.",
         "decoder.head.2.": "decoder.conv_out.",
         "encoder.conv1.": "encoder.conv_in.",
+        "encoder.head.0.": "encoder.norm_out.",
+        "encoder.head.2.": "encoder.conv_out.",
         "conv1.": "quant_conv.",
         "conv2.": "post_quant_conv.",
     }
     for ours, theirs in plain.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
-    _, part, number, rest = name.split(".", 3)
+    half, part, number, rest = name.split(".", 3)
     if part == "middle":
         kind = "attentions.0" if number == "1" else f"resnets.{int(number) // 2}"
-        return f"decoder.mid_block.{kind}.{inside(rest)}"
+        return f"{half}.mid_block.{kind}.{inside(rest)}"
+    if part == "downsamples":
+        return f"encoder.down_blocks.{number}.{inside(rest)}"
     level, place = divmod(int(number), DECODER.residual_blocks + 2)
     kind = "upsamplers.0" if place > DECODER.residual_blocks else f"resnets.{place}"
     return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..contract import Model
-from ..warm_up import every_control, first_request, speech_controls
+from ..warm_up import every_control, first_request, usual_controls
 from .stage_plan import Costs
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ _TIMED = 5
 def measure_whole(model: Model[Any]) -> Costs:
     """Median seconds of a chunk that is made in one piece."""
     state = _warmed(model)
-    speech, times_s = speech_controls(model.info), list[float]()
+    usual, times_s = usual_controls(model.info), list[float]()
     for _ in range(_TIMED):
         begin_s = time.perf_counter()
-        model.step(state, speech)
+        model.step(state, usual)
         times_s.append(time.perf_counter() - begin_s)
     return Costs(0.0, (statistics.median(times_s),), 0.0)
 
@@ -49,7 +49,7 @@ def _parts_s(model: StagedModel[Any], state: Any) -> list[float]:
     from ..staged_model import Row, decode_chunk
 
     marks = [time.perf_counter()]
-    plan = model.prepare(state, speech_controls(model.info))
+    plan = model.prepare(state, usual_controls(model.info))
     marks.append(time.perf_counter())
     latents = None
     for number, call in enumerate(model.chunk_steps.calls):

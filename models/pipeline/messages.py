@@ -96,6 +96,9 @@ class Step(Message, frozen=True):
 
     def __post_init__(self) -> None:
         _check_sound(self.controls.audio)
+        video = self.controls.video
+        if video.dtype != np.uint8 or video.ndim != 4 or video.shape[3] != 3:
+            raise ValueError(f"video {video.dtype} {video.shape}; expected uint8 [T, H, W, 3]")
 
 
 class Close(Message, frozen=True):

@@ -48,6 +48,16 @@ class WanDecoderConfig:
     def __post_init__(self) -> None:
         check_levels(self.doubles_time, self.multipliers, "doubles_time")
 
+    @property
+    def frames(self) -> int:
+        """Frames that a latent gives; the first of a stream gives 1."""
+        return 2 ** sum(self.doubles_time)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a latent's side."""
+        return self.patch * 2 ** len(self.doubles_time)
+
 
 WAN22_DECODER = WanDecoderConfig(dim=256, latent_channels=48, shortcuts=True, patch=2)
 """As published for Wan 2.2's 5B model."""

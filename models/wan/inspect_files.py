@@ -14,6 +14,7 @@ from .loading import fitting_presets
 from .locate import FilesMissing, locate
 from .names import student_name
 from .presets.catalogue import presets
+from .tiny_decoder import is_tiny_decoder
 from .weight_files import BadCheckpoint, is_weight_file
 
 
@@ -107,6 +108,8 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         return "adapter"
     if {"patch_embedding.weight", "head.modulation"} <= names:
         return "student"
+    if is_tiny_decoder(weights):
+        return "tiny decoder"
     if raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}:
         return "VAE"
     if raw & {"token_embedding.weight", "shared.weight"}:

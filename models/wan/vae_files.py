@@ -14,44 +14,42 @@ import torch
 from torch import Tensor
 
 from .checkpoint import open_checkpoint
-from .decoder import WanDecoder, WanDecoderConfig
-from .encoder import WanEncoder, WanEncoderConfig
+from .decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
+from .encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
 from .names import Renamed
-from .presets.latent_space import LatentSpace
-from .tiny_decoder import TinyDecoder, tiny_decoder_config
+from .presets.latent_space import WAN22, LatentSpace
+from .tiny_decoder import (
+    TinyDecoder,
+    TinyDecoderConfig,
+    is_tiny_decoder,
+    tiny_decoder_config,
+)
 from .vae_names import VaeLayout
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
 
+Decoder = WanDecoder | TinyDecoder
+"""Both take a student's latents: `decode(latents, memory)`."""
+DecoderConfig = WanDecoderConfig | TinyDecoderConfig
+
+_NO_DECODER = "holds no decoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 _DECODER = ("decoder.", "conv2.")
 _ENCODER = ("encoder.", "conv1.")
 
 
-def load_decoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanDecoder:
-    """The decoder of a VAE's file. Raises BadCheckpoint for a file that holds none."""
-    weights = decoder_weights(path)
-    try:
-        with torch.device("meta"):
-            decoder = WanDecoder(decoder_config(weights))
-        return fill(decoder, weights, device=device, dtype=dtype)
-    except (KeyError, WeightsDoNotFit) as error:
-        raise BadCheckpoint(f"{path} holds no decoder of Wan 2.1 or 2.2: {error}") from error
-
-
-def load_tiny_decoder(
+def load_decoder(
     path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
-) -> TinyDecoder:
-    """The decoder of a file in TAEHV's format, for a student with such `latents`.
+) -> Decoder:
+    """The decoder of a file, a VAE's or a tiny one, for a student with such `latents`.
 
     Raises BadCheckpoint for a file that holds none, or one of other latents.
     """
-    weights = tiny_decoder_weights(path, latents)
+    weights = decoder_weights(path)
     try:
-        with torch.device("meta"):
-            decoder = TinyDecoder(tiny_decoder_config(weights))
+        decoder = empty_decoder(decoder_config(weights, path, latents))
         return fill(decoder, weights, device=device, dtype=dtype)
     except WeightsDoNotFit as error:
-        raise BadCheckpoint(f"{path} is no tiny decoder in TAEHV's format: {error}") from error
+        raise BadCheckpoint(f"{path} {_NO_DECODER}: {error}") from error
 
 
 def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanEncoder:
@@ -66,35 +64,65 @@ def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> Wan
 
 
 def decoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a VAE's decoder under our names."""
-    return _half(path, _DECODER)
-
-
-def tiny_decoder_weights(path: Path, latents: LatentSpace) -> Mapping[str, Tensor]:
-    """The weights of a tiny decoder for such `latents`. Raises BadCheckpoint for any other."""
+    """The weights of a file's decoder under our names."""
     published = open_checkpoint(path)
-    weights = Renamed(published, lambda name: name if name.startswith("decoder.") else None)
-    try:
-        config = tiny_decoder_config(weights)
-    except KeyError as error:
-        raise BadCheckpoint(f"{path} is no tiny decoder in TAEHV's format: no {error}") from error
-    found = (config.latent_channels, config.pixels, config.frames)
-    if found != (latents.channels, latents.pixels, latents.frames):
-        raise BadCheckpoint(
-            f"{path} decodes latents of {found[0]} channels to {found[2]} frames of {found[1]} "
-            f"pixels a side; {latents.vae}'s have {latents.channels}, {latents.frames} and "
-            f"{latents.pixels}. Take {'taew2_1' if latents.channels == 16 else 'taew2_2'}"
-        )
-    return weights
+    if is_tiny_decoder(published):
+        return Renamed(published, lambda name: name if name.startswith("decoder.") else None)
+    return _half(published, _DECODER)
 
 
 def encoder_weights(path: Path) -> Mapping[str, Tensor]:
     """The weights of a VAE's encoder under our names."""
-    return _half(path, _ENCODER)
+    return _half(open_checkpoint(path), _ENCODER)
 
 
-def decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
-    """The shape of a decoder with these weights. Raises KeyError if they are none."""
+def decoder_config(
+    weights: Mapping[str, Tensor], path: Path, latents: LatentSpace
+) -> DecoderConfig:
+    """The shape of a decoder with these weights, which are from `path`.
+
+    Raises BadCheckpoint if they are none, or one of other latents than a student's.
+    """
+    try:
+        config = tiny_decoder_config(weights) if is_tiny_decoder(weights) else _own_config(weights)
+    except KeyError as error:
+        raise BadCheckpoint(f"{path} {_NO_DECODER}: it lacks {error}") from error
+    found = (config.latent_channels, config.pixels, config.frames)
+    if found != (latents.channels, latents.pixels, latents.frames):
+        raise BadCheckpoint(
+            f"{path} decodes latents of {found[0]} channels, {found[1]} pixels a side and "
+            f"{found[2]} frames; those of {latents.vae} have {latents.channels}, {latents.pixels} "
+            f"and {latents.frames}"
+        )
+    return config
+
+
+def decoder_in(path: Path, latents: LatentSpace) -> DecoderConfig:
+    """The shape of the decoder in a file, for a student with such `latents`.
+
+    Raises BadCheckpoint as `load_decoder` does.
+    """
+    return decoder_config(decoder_weights(path), path, latents)
+
+
+def empty_decoder(config: DecoderConfig) -> Decoder:
+    """A decoder on `meta`: all its names and shapes, and no memory."""
+    with torch.device("meta"):
+        tiny = isinstance(config, TinyDecoderConfig)
+        return (TinyDecoder(config) if tiny else WanDecoder(config)).eval()
+
+
+def published_decoder(latents: LatentSpace) -> WanDecoderConfig:
+    """The VAE's decoder that is published for a student's latents."""
+    return WAN22_DECODER if latents == WAN22 else WanDecoderConfig()
+
+
+def published_encoder(latents: LatentSpace) -> WanEncoderConfig:
+    """The VAE's encoder that is published for a student's latents."""
+    return WAN22_ENCODER if latents == WAN22 else WanEncoderConfig()
+
+
+def _own_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
     levels = _Levels.of(weights, "decoder.upsamples", "upsamples")
     out, dim = weights["decoder.head.2.weight"].shape[:2]
     return WanDecoderConfig(
@@ -153,8 +181,7 @@ class _Levels:
         return cls(tuple(widths), len(levels[0]), tuple(times), nested)
 
 
-def _half(path: Path, prefixes: tuple[str, ...]) -> Mapping[str, Tensor]:
-    published = open_checkpoint(path)
+def _half(published: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> Mapping[str, Tensor]:
     layout = VaeLayout.of(published)
 
     def name(theirs: str) -> str | None:

@@ -22,6 +22,7 @@ from .protocol import protocol
 from .record import record
 from .render import render
 from .serve import serve
+from .token import token
 
 app = typer.Typer(
     name="rollcast",
@@ -39,6 +40,7 @@ app.command()(doctor)
 app.add_typer(models, name="models")
 app.command()(parity)
 app.command()(protocol)
+app.command()(token)
 
 
 def _say_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
+from .options import Decoder
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -28,6 +30,7 @@ def plan(
     weights: Annotated[
         list[str] | None, typer.Option(help="Where its files are, if they are there already.")
     ] = None,
+    decoder: Decoder = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
@@ -42,6 +45,7 @@ def plan(
             sessions=sessions,
             memory=None if device_memory is None else parse_bytes(device_memory),
             places=weights or [],
+            decoder=decoder,
         )
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -58,11 +62,13 @@ def plan_report(
     sessions: int,
     memory: int | None,
     places: list[str],
+    decoder: Path | None = None,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
-    `fits` is None where nobody knows how much there is. Raises ValueError for an unknown name and
-    for a size that it cannot have, FileNotFoundError for files that are not in `places`.
+    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
+    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have
+    and for a decoder of another model, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
@@ -70,7 +76,7 @@ def plan_report(
 
     preset = preset_named(name)
     machine = Machine.here() if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size)
+    planned = plan_on(preset, machine, places, size, decoder)
     total = planned.total(sessions)
     report: dict[str, Any] = {
         "model": name,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import islice
 from math import ceil
 
 import numpy as np
 
 from ...client.track_file import TrackScript
-from ...models.contract import Chunk, Controls, Model, ModelInfo, TrackEvent
+from ...models.contract import CameraMotion, Chunk, Controls, Model, ModelInfo, TrackEvent
 from ..session.speech_budget import SpeechBudget
 
 TAIL_S = 0.5
@@ -24,13 +26,21 @@ def frame_count(info: ModelInfo, seconds: float | None, speech: np.ndarray) -> i
 
 
 def check_inputs(
-    model: str, taken: Collection[str], speech: np.ndarray, script: TrackScript
+    model: str,
+    taken: Collection[str],
+    speech: np.ndarray,
+    script: TrackScript,
+    **others: object,
 ) -> None:
-    """Raise ValueError for speech, tracks or prompts that are not among the inputs it takes."""
+    """Raise ValueError for speech, tracks or prompts that are not among the inputs it takes.
+
+    And for `others`, by the names of inputs: what is None is not given.
+    """
     given = {
         "speech": len(speech) > 0,
         "tracks": bool(script.points),
         "prompt": bool(script.prompts),
+        **{name: value is not None for name, value in others.items()},
     }
     for name in (name for name, is_given in given.items() if is_given):
         if name not in taken:
@@ -39,24 +49,44 @@ def check_inputs(
 
 
 def generate(
-    model: Model, state: object, frames: int, speech: np.ndarray, script: TrackScript
+    model: Model,
+    state: object,
+    frames: int,
+    speech: np.ndarray,
+    script: TrackScript,
+    *,
+    camera: CameraMotion | None = None,
+    video: Iterator[np.ndarray] | None = None,
 ) -> Iterator[Chunk]:
     """The stream's chunks, one by one, until there are so many frames.
 
-    Each is told what the script asks for while it should last.
+    Each is told what the script asks for while it should last, and looks at as many frames of the
+    `video`; the first hears how the `camera` moves.
     """
     info, budget = model.info, SpeechBudget(model.info)
-    made = fed = 0
+    looks = 0 if info.inputs.video is None else info.inputs.video.fps
+    made = fed = seen = 0
     told_ms = 0.0
     while made < frames:
         until_ms = info.media_us(made + budget.expected_frames()) / 1e3
         samples = budget.begin()
         said = speech[fed : fed + samples]
         budget.fed(len(said))
-        chunk = model.step(state, _controls(script, told_ms, until_ms, said))
+        controls = _controls(script, told_ms, until_ms, said)
+        if video is not None:
+            due = round(until_ms * looks / 1e3) - seen
+            controls, seen = replace(controls, video=_stacked(islice(video, due))), seen + due
+        if camera is not None and made == 0:
+            controls = replace(controls, camera=camera)
+        chunk = model.step(state, controls)
         budget.finish(len(chunk.frames))
         made, fed, told_ms = made + len(chunk.frames), fed + samples, until_ms
         yield chunk
+
+
+def _stacked(frames: Iterator[np.ndarray]) -> np.ndarray:
+    there = list(frames)
+    return np.stack(there) if there else Controls().video
 
 
 def _controls(script: TrackScript, begin_ms: float, end_ms: float, audio: np.ndarray) -> Controls:

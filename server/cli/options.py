@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...client.camera_move import camera_move
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 
 MAX_SECONDS = 86_400.0
@@ -40,8 +41,29 @@ def _short(prompt: str | None) -> str | None:
     return prompt
 
 
+def _moving(camera: str | None) -> str | None:
+    try:
+        if camera is not None:
+            camera_move(camera)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return camera
+
+
 Scene = Annotated[str | None, typer.Option(help="Avatar or scene to show.")]
 Picture = Annotated[Path | None, typer.Option(help="A picture of a face to show as the avatar.")]
+Image = Annotated[Path | None, typer.Option(help="A picture to start from or to refer to.")]
+Camera = Annotated[
+    str | None,
+    typer.Option(
+        callback=_moving,
+        help="How the camera moves, like forward=0.2,yaw=15: in widths of the picture and degrees "
+        "a second, of right, down, forward, pitch, yaw, roll.",
+    ),
+]
+VideoIn = Annotated[
+    Path | None, typer.Option("--video", help="A video that the model looks at while it plays.")
+]
 Prompt = Annotated[str | None, typer.Option(callback=_short, help="What to show, in words.")]
 Audio = Annotated[Path | None, typer.Option(help="Speech: any audio file, - for what is piped in.")]
 Tracks = Annotated[Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")]
@@ -56,6 +78,10 @@ SecondsOrSpeech = Annotated[
         callback=_finite,
         help="Length; by default that of the speech, else 10.",
     ),
+]
+Decoder = Annotated[
+    Path | None,
+    typer.Option(help="A file whose decoder takes the place of the VAE's, such as taew2_1.pth."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
 SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +15,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from ...client import Frame, Rejected, Stream, connect, load_picture
+from ...client import Frame, Rejected, Stream, connect, load_image, load_picture
 from ...client.audio_file import load_speech
+from ...client.camera_move import camera_move
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TimedPrompt, TrackScript, load_script
+from ...client.video_frames import video_frames
 from .failure import as_failure
 from .offline import check_inputs
-from .options import Audio, Picture, Prompt, Scene, Seconds, SeedOrAny, Tracks, warn, warn_ignored
+from .options import (
+    Audio,
+    Camera,
+    Image,
+    Picture,
+    Prompt,
+    Scene,
+    Seconds,
+    SeedOrAny,
+    Tracks,
+    VideoIn,
+    warn,
+    warn_ignored,
+)
 from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
+VIDEO_AHEAD_US = 200_000
 
 
 def record(
@@ -34,10 +50,13 @@ def record(
     model: Annotated[str | None, typer.Option(help="One of the server's models.")] = None,
     scene: Scene = None,
     picture: Picture = None,
+    image: Image = None,
     prompt: Prompt = None,
     seed: SeedOrAny = None,
     audio: Audio = None,
     tracks: Tracks = None,
+    camera: Camera = None,
+    video_in: VideoIn = None,
     token: Annotated[
         str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="The server's token.")
     ] = None,
@@ -54,7 +73,8 @@ def record(
         speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
-    inputs = (audio, tracks, picture)
+        start = load_image(image) if image else None
+    inputs = (audio, tracks, picture, image, video_in)
     with video_file(out, overwrite=overwrite, inputs=inputs, url=url) as video:
 
         async def run() -> None:
@@ -64,13 +84,16 @@ def record(
                 model=model,
                 scene=scene,
                 picture=own,
+                image=start,
                 prompt=prompt,
                 seed=seed,
-                pace="reader",
+                # frames that go in at their pace, and what comes out keeps it
+                pace="reader" if video_in is None else "clock",
                 tls=_any_certificate() if insecure else None,
             ) as stream:
-                check_inputs(stream.ready.model, _taken(stream), speech, script)
-                await _record(stream, video, seconds, speech, script)
+                others = {"picture": own, "image": start, "camera": camera, "video": video_in}
+                check_inputs(stream.ready.model, _taken(stream), speech, script, **others)
+                await _record(stream, video, seconds, _Steering(speech, script, camera, video_in))
 
         asyncio.run(run())
 
@@ -81,12 +104,25 @@ def _taken(stream: Stream) -> set[str]:
     return {each.name for each in fields(model.inputs) if getattr(model.inputs, each.name)}
 
 
-async def _record(
-    stream: Stream, video: Video, seconds: float, speech: np.ndarray, script: TrackScript
-) -> None:
-    steering = [asyncio.create_task(_steer(stream, script))]
-    if len(speech):
-        steering.append(asyncio.create_task(_tell_refusal(stream.say(speech))))
+@dataclass(frozen=True, slots=True)
+class _Steering:
+    """What the stream is told while it is recorded."""
+
+    speech: np.ndarray
+    script: TrackScript
+    camera: str | None
+    video: Path | None
+
+
+async def _record(stream: Stream, video: Video, seconds: float, told: _Steering) -> None:
+    steering = [asyncio.create_task(_steer(stream, told.script))]
+    if len(told.speech):
+        steering.append(asyncio.create_task(_tell_refusal(stream.say(told.speech))))
+    if told.camera is not None:
+        moving = stream.camera(**camera_move(told.camera))
+        steering.append(asyncio.create_task(_tell_refusal(moving)))
+    if told.video is not None:
+        steering.append(asyncio.create_task(_film(stream, told.video)))
     try:
         await _write(stream, video, seconds)
     finally:
@@ -136,6 +172,18 @@ async def _steer(stream: Stream, script: TrackScript) -> None:
         if prompt := script.prompt_between(begin_ms, end_ms):
             await _tell_refusal(_prompt(stream, prompt))
         begin_ms = end_ms
+
+
+async def _film(stream: Stream, path: Path) -> None:
+    """Send each frame of a video when its media time has come."""
+    model = next(each for each in stream.hello.models if each.name == stream.ready.model)
+    looks_at = model.inputs.video
+    assert looks_at is not None, "it was checked"
+    size = {"width": looks_at.width, "height": looks_at.height, "fps": looks_at.fps}
+    for number, frame in enumerate(video_frames(path, **size)):
+        while stream.position_us < number * 1e6 / looks_at.fps - VIDEO_AHEAD_US:
+            await asyncio.sleep(0.01)
+        await stream.feed_video(frame)
 
 
 async def _prompt(stream: Stream, prompt: TimedPrompt) -> None:

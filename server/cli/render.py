@@ -14,23 +14,29 @@ from rich.markup import escape
 from rich.progress import Progress, TimeRemainingColumn
 
 from ...client.audio_file import load_speech
+from ...client.camera_move import MOVES, camera_move
 from ...client.mp4 import Mp4Writer
-from ...client.picture_file import load_picture
+from ...client.picture_file import load_image, load_picture
 from ...client.track_file import TrackScript, load_script
+from ...client.video_frames import video_frames
 from ...client.wire import AUDIO_RATE
-from ...models.contract import Chunk, ModelInfo, StreamRequest
+from ...models.contract import CameraMotion, Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
 from .failure import as_failure
 from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
     Audio,
+    Camera,
+    Decoder,
+    Image,
     Picture,
     Prompt,
     Scene,
     SecondsOrSpeech,
     Seed,
     Tracks,
+    VideoIn,
     warn,
     warn_ignored,
 )
@@ -42,9 +48,12 @@ def render(
     model: Annotated[str, typer.Option(help="A name of `rollcast models`.")] = DEFAULT_MODEL,
     scene: Scene = None,
     picture: Picture = None,
+    image: Image = None,
     prompt: Prompt = None,
     audio: Audio = None,
     tracks: Tracks = None,
+    camera: Camera = None,
+    video_in: VideoIn = None,
     seconds: SecondsOrSpeech = None,
     seed: Seed = 0,
     weights: Annotated[
@@ -54,32 +63,59 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a video from a prompt, speech and tracks, without a server."""
+    """Write a video of a model that is run here, without a server."""
     with as_failure():
         script = load_script(tracks) if tracks else TrackScript()
         own = load_picture(picture) if picture else None
-    with video_file(out, overwrite=overwrite, inputs=(audio, tracks, picture)) as video:
+        start = load_image(image) if image else None
+    inputs = (audio, tracks, picture, image, video_in)
+    with video_file(out, overwrite=overwrite, inputs=inputs) as video:
         engine = load_model(
             model,
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            decoder=None if decoder is None else str(decoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)
-        check_inputs(model, engine.info.inputs.names, speech, script)
-        state = engine.start(StreamRequest(seed=seed, scene=scene, prompt=prompt, picture=own))
+        taken = engine.info.inputs.names
+        others = {"picture": own, "image": start, "camera": camera, "video": video_in}
+        check_inputs(model, taken, speech, script, **others)
+        request = StreamRequest(seed=seed, scene=scene, prompt=prompt, picture=own, image=start)
+        state = engine.start(request)
         frames = frame_count(engine.info, seconds, speech)
+        looks_at = engine.info.inputs.video
+        chunks = generate(
+            engine,
+            state,
+            frames,
+            speech,
+            script,
+            camera=None if camera is None else _motion(camera),
+            video=None
+            if video_in is None or looks_at is None
+            else video_frames(
+                video_in, width=looks_at.width, height=looks_at.height, fps=looks_at.fps
+            ),
+        )
         start_s = perf_counter()
-        made = _write(video, engine.info, generate(engine, state, frames, speech, script), frames)
+        made = _write(video, engine.info, chunks, frames)
     took_s, lasts_s = perf_counter() - start_s, made / engine.info.fps
     Console(stderr=True, soft_wrap=True).print(
         f"{out}: {lasts_s:.1f} s of video in {took_s:.1f} s ({lasts_s / took_s:.1f} x real time)",
         markup=False,
     )
+
+
+def _motion(camera: str) -> CameraMotion:
+    moves = camera_move(camera)
+    right, down, forward, pitch, yaw, roll = (moves.get(name, 0.0) for name in MOVES)
+    return CameraMotion((right, down, forward), (pitch, yaw, roll))
 
 
 def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) -> int:

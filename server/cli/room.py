@@ -16,10 +16,11 @@ def check_room(config: ServerConfig) -> None:
 
     The plan is made by a process of its own: the server's has no torch.
     """
-    if (config.weights or config.size) and set(config.models) <= set(own_models()):
+    given = config.weights or config.size or config.decoder
+    if given and set(config.models) <= set(own_models()):
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size",
-            hint="Leave --weights and --size away, or name another --model.",
+            hint="Leave --weights, --size and --decoder away, or name another --model.",
             exit_code=EXIT_USAGE,
         )
     for name in config.models:
@@ -28,6 +29,8 @@ def check_room(config: ServerConfig) -> None:
         arguments = ["models", "plan", name, "--json", "--sessions", str(config.max_sessions or 1)]
         for place in config.weights:
             arguments += ["--weights", place]
+        if config.decoder is not None:
+            arguments += ["--decoder", str(config.decoder)]
         if config.size is not None:
             arguments += ["--size", f"{config.size[0]}x{config.size[1]}"]
         done = subprocess.run(

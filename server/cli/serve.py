@@ -20,6 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
+from .options import Decoder
 from .room import check_room
 from .welcome import greet
 
@@ -40,6 +41,7 @@ def serve(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
         int | None,
@@ -53,7 +55,8 @@ def serve(
     ] = None,
     max_kbps: Annotated[int | None, typer.Option(help="Highest video bitrate per stream.")] = None,
     max_per_client: Annotated[
-        int | None, typer.Option(min=1, help="Streams at once from one address.")
+        int | None,
+        typer.Option(min=1, help="Streams at once of one address, or subject of tokens."),
     ] = None,
     max_duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a stream ends.")
@@ -95,6 +98,7 @@ def serve(
             models=tuple(model or (DEFAULT_MODEL,)),
             weights=tuple(weights or ()),
             size=None if size is None else parse_size(size),
+            decoder=decoder,
             threads=threads,
             stages=stages,
             token=None if token is None else Secret(token),

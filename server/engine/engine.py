@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from ...models.contract import ModelInfo, StreamRequest
@@ -30,6 +31,7 @@ from ..protocol.errors import (
     UnknownModel,
 )
 from ..protocol.limits import MAX_KBPS
+from ..protocol.messages import pictures_of
 from ..protocol.server_messages import DrainingNotice, EngineRestarting
 from ..session.options import SessionOptions
 from ..session.request import stream_request
@@ -52,6 +54,15 @@ GOODBYE_S = 1.0
 _TURNS = Backoff(first_s=0.1, most_s=5.0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Room for one more stream of a model, held until it is opened; `client` is its quota's."""
+
+    model: HostedModel
+    info: ModelInfo
+    client: str
+
+
 class Engine:
     """Every stream of this process, and the loop that keeps them generating."""
 
@@ -68,6 +79,8 @@ class Engine:
         self._failed_turns = 0
         self._concerns: list[Callable[[], str]] = []
         self._wake = asyncio.Event()
+        self._reserved: list[Place] = []
+        """Places of streams whose pictures are being looked at."""
         self._opening: set[asyncio.Task[None]] = set()
         """Streams whose prompt is being read."""
         self._task: asyncio.Task[None] | None = None
@@ -149,20 +162,45 @@ class Engine:
 
     # Streams.
 
-    def create(
-        self, message: SessionCreate, *, audio: bool, picture: bytes | None, client: str = ""
-    ) -> HostedStream:
-        """Open a new stream; `picture` is the small square of the message's one.
+    @contextlib.contextmanager
+    def reserve(self, message: SessionCreate, client: str) -> Iterator[Place]:
+        """Hold a place for a stream that is being opened, while its pictures are looked at.
 
         `client` is whose quota it counts for. Raises a StreamError: engine state, model, request
-        or capacity.
+        or capacity. Where all places are taken, a stream that nobody watches loses its own.
         """
         model = self._model(message.model)
-        info, load = model.info, model.load
-        assert info is not None and load is not None, "the model is ready"
-        request = stream_request(message, info, picture, secrets.randbelow(2**31))
+        assert model.info is not None, "the model is ready"
+        # what is wrong whatever the pictures are is said before anybody loses a place
+        stream_request(message, model.info, 0, **dict.fromkeys(pictures_of(message), b""))
+        self._check_room(model, client)
+        place = Place(model, model.info, client)
+        self._reserved.append(place)
+        try:
+            yield place
+        finally:
+            self._release(place)
+
+    def create(
+        self,
+        message: SessionCreate,
+        place: Place,
+        *,
+        audio: bool,
+        picture: bytes | None = None,
+        image: bytes | None = None,
+    ) -> HostedStream:
+        """Open a new stream at a place that was reserved for it, which it takes.
+
+        `picture` and `image` are what was made of the message's own. Raises a StreamError: engine
+        state or request.
+        """
+        model = self._model(place.model.name)
+        info = place.info
+        request = stream_request(
+            message, info, secrets.randbelow(2**31), picture=picture, image=image
+        )
         now_s = self.now_s()
-        self.check_room(message.model, client)
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
@@ -179,7 +217,8 @@ class Engine:
             idle_timeout_s=self.config.idle_timeout_s,
             max_duration_s=self.config.max_duration_s,
         )
-        stream = HostedStream(Session(info, options, now_s), model.name, client)
+        stream = HostedStream(Session(info, options, now_s), model.name, place.client)
+        self._release(place)
         self.streams.add(stream)
         self._open(model, stream, request)
         self.metrics.sessions_opened.inc()
@@ -234,32 +273,6 @@ class Engine:
         self.close(session_id)
         return True
 
-    def model(self, name: str | None) -> ModelInfo:
-        """The model of a new stream. Raises a StreamError: engine state or model."""
-        info = self._model(name).info
-        assert info is not None, "the model is ready"
-        return info
-
-    def check_room(self, name: str | None, client: str) -> None:
-        """Make room for a stream of a model. Raises a StreamError if there is none.
-
-        Where all places are taken, a stream that nobody watches loses its own.
-        """
-        model = self._model(name)
-        self._check_quota(client)
-        assert model.load is not None, "the model is ready"
-        now_s = self.now_s()
-        try:
-            self._admit(model.load, now_s)
-        except Capacity:
-            idle = longest_unwatched(self.streams, now_s, self.config.unwatched_s)
-            if idle is None:
-                raise
-            self._give_up(idle)
-            self._admit(model.load, now_s)
-        if model.host.behind:
-            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
-
     def wake(self) -> None:
         """Look again for something to generate; call after anything a session received."""
         self._wake.set()
@@ -279,6 +292,26 @@ class Engine:
         return 0 if self.draining else max(free, default=0)
 
     # Private.
+
+    def _check_room(self, model: HostedModel, client: str) -> None:
+        """Make room for a stream of a model. Raises a StreamError if there is none."""
+        self._check_quota(client)
+        assert model.load is not None, "the model is ready"
+        now_s = self.now_s()
+        try:
+            self._admit(model.load, now_s)
+        except Capacity:
+            idle = longest_unwatched(self.streams, now_s, self.config.unwatched_s)
+            if idle is None:
+                raise
+            self._give_up(idle)
+            self._admit(model.load, now_s)
+        if model.host.behind:
+            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
+
+    def _release(self, place: Place) -> None:
+        if place in self._reserved:
+            self._reserved.remove(place)
 
     def _model(self, name: str | None) -> HostedModel:
         """The model that is named, or the first that takes streams, or that ever will."""
@@ -526,7 +559,7 @@ class Engine:
 
     def _check_quota(self, client: str) -> None:
         most = self.config.max_per_client
-        mine = sum(each.client == client for each in self.streams)
+        mine = sum(each.client == client for each in (*self.streams, *self._reserved))
         if most is not None and mine >= most:
             raise Capacity(
                 f"one client may have {most} streams at once, and has them",
@@ -544,9 +577,10 @@ class Engine:
         )
 
     def _running_loads(self) -> list[ModelLoad]:
-        """What each stream asks of the machine."""
+        """What each stream asks of the machine, and each that is being opened."""
         loads = {name: model.load for name, model in self.hosted.items()}
-        running = (loads[stream.model] for stream in self.streams)
+        names = [stream.model for stream in self.streams]
+        running = (loads[name] for name in names + [place.model.name for place in self._reserved])
         return [load for load in running if load is not None]
 
     async def _until_empty(self, limit_s: float) -> None:

@@ -19,9 +19,11 @@ from .fields import (
     Message,
     Name,
     PictureText,
+    Rotation,
     Seed,
     Text,
     TrackId,
+    Translation,
 )
 from .limits import (
     MAX_AUDIO_RATE,
@@ -82,15 +84,16 @@ class ClientHello(Request):
 class SessionCreate(Request, VideoBounds):
     """Open a new stream; what is left out is the server's choice.
 
-    `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another.
-    `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client
-    will send.
+    `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
+    `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
+    `audio_rate`, in samples per second, are those of the audio that the client will send.
     """
 
     type: Literal["session.create"] = "session.create"
     model: Name | None = None
     scene: Name | None = None
     picture: PictureText | None = None
+    image: PictureText | None = None
     prompt: Text | None = None
     seed: Seed | None = None
     audio_codec: AudioCodec = "pcm"
@@ -132,6 +135,25 @@ class PictureChange(Scheduled):
 
     type: Literal["picture"] = "picture"
     picture: PictureText
+
+
+class ImageChange(Scheduled):
+    """Start anew from another image, base64 of a JPEG, PNG or WebP file, or refer to it."""
+
+    type: Literal["image"] = "image"
+    image: PictureText
+
+
+class CameraChange(Scheduled):
+    """Move the camera like this until told otherwise; what is left out does not move.
+
+    `translation` is right, down and forward, in widths of the picture a second; `rotation` is
+    pitch (up), yaw (right) and roll (clockwise), in degrees a second.
+    """
+
+    type: Literal["camera"] = "camera"
+    translation: Translation | None = None
+    rotation: Rotation | None = None
 
 
 class TrackPoint(Message):
@@ -248,6 +270,8 @@ Control = (
     Prompt
     | SceneChange
     | PictureChange
+    | ImageChange
+    | CameraChange
     | Tracks
     | TracksClear
     | AudioBegin
@@ -268,6 +292,8 @@ ClientMessage = (
     | Prompt
     | SceneChange
     | PictureChange
+    | ImageChange
+    | CameraChange
     | Tracks
     | TracksClear
     | AudioBegin

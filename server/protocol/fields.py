@@ -13,8 +13,10 @@ from .limits import (
     MAX_NAME_CHARS,
     MAX_PICTURE_CHARS,
     MAX_PROMPT_CHARS,
+    MAX_ROTATION,
     MAX_SEED,
     MAX_TRACK_ID,
+    MAX_TRANSLATION,
     MIN_KBPS,
 )
 
@@ -31,6 +33,10 @@ EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]
 ItemId = Annotated[str, Field(min_length=1, max_length=MAX_ITEM_ID_CHARS)]
 Kbps = Annotated[int, Field(ge=MIN_KBPS, le=MAX_KBPS), WHOLE]
 MediaTime = Annotated[float, Field(ge=0, le=2.0**53)]
+_Shift = Annotated[float, Field(ge=-MAX_TRANSLATION, le=MAX_TRANSLATION)]
+_Turn = Annotated[float, Field(ge=-MAX_ROTATION, le=MAX_ROTATION)]
+Translation = tuple[_Shift, _Shift, _Shift]
+Rotation = tuple[_Turn, _Turn, _Turn]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 TrackId = Annotated[int, Field(ge=0, le=MAX_TRACK_ID), WHOLE]

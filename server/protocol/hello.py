@@ -54,6 +54,7 @@ def server_hello(
         limits=Limits(
             max_text_bytes=limits.MAX_TEXT_BYTES,
             max_picture_bytes=limits.MAX_PICTURE_BYTES,
+            max_frame_bytes=limits.MAX_FRAME_BYTES,
             max_audio_ms=limits.MAX_AUDIO_MS,
             max_queued_audio_ms=limits.MAX_QUEUED_AUDIO_MS,
             max_prompt_chars=limits.MAX_PROMPT_CHARS,

@@ -25,6 +25,12 @@ MAX_SEED = 2**53 - 1
 MIN_SIDE = 16
 MAX_SIDE = 8_192
 MAX_FPS = 240
+MAX_TRANSLATION = 4.0
+"""Of a camera's motion, in widths of the picture a second, either way."""
+MAX_ROTATION = 360.0
+"""In degrees a second, either way."""
+MAX_FRAME_BYTES = 262_144
+"""Of one frame of a client's video; also bounded by the bytes a second of its socket."""
 MIN_KBPS = 32
 MAX_KBPS = 50_000
 AUDIO_RATE = 16_000

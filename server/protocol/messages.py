@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from .client_messages import ClientMessage, Control, PictureChange, SessionCreate
+from .client_messages import ClientMessage, Control, ImageChange, PictureChange, SessionCreate
 from .errors import BadJson, InvalidField, StreamError, TooLarge, UnknownType
 from .limits import (
     MAX_EVENT_ID_CHARS,
@@ -38,7 +38,8 @@ def parse_message(text: str | bytes) -> ClientMessage:
     read; it `rejects` when the message is a control, which is then answered by `rejected`.
     """
     data = _utf8(text)
-    if len(data) > (MAX_SOCKET_BYTES if b'"picture"' in data else MAX_TEXT_BYTES):
+    has_picture = any(name in data for name in _PICTURES)
+    if len(data) > (MAX_SOCKET_BYTES if has_picture else MAX_TEXT_BYTES):
         raise _about(_too_long(len(data)), *_glimpse(data))
     try:
         message = CLIENT.validate_json(data)
@@ -62,9 +63,18 @@ def correlated(error: StreamError, cause: ClientMessage | Packet | None) -> Stre
     return error
 
 
-def picture_of(message: ClientMessage) -> str | None:
-    """The picture that a message carries, in base64."""
-    return message.picture if isinstance(message, PictureChange | SessionCreate) else None
+def pictures_of(message: ClientMessage) -> dict[str, str]:
+    """The pictures that a message carries, in base64, by the fields that they are in."""
+    match message:
+        case SessionCreate():
+            found = {"picture": message.picture, "image": message.image}
+        case PictureChange():
+            found = {"picture": message.picture}
+        case ImageChange():
+            found = {"image": message.image}
+        case _:
+            return {}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def encode_message(message: ServerMessage) -> str:
@@ -104,17 +114,19 @@ def _utf8(text: str | bytes) -> bytes:
 
 
 def _check_size(message: ClientMessage, byte_count: int) -> None:
-    picture = picture_of(message) or ""
-    if byte_count - len(picture) > MAX_TEXT_BYTES:
-        raise _too_long(byte_count - len(picture))
-    # four characters are three bytes, less the padding
-    size = len(picture) * 3 // 4 - picture[-2:].count("=")
-    if size > MAX_PICTURE_BYTES:
-        raise TooLarge(
-            f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {size}",
-            field="picture",
-            hint="Make it smaller, or save it as a JPEG.",
-        )
+    pictures = pictures_of(message)
+    other = byte_count - sum(map(len, pictures.values()))
+    if other > MAX_TEXT_BYTES:
+        raise _too_long(other)
+    for name, text in pictures.items():
+        # four characters are three bytes, less the padding
+        size = len(text) * 3 // 4 - text[-2:].count("=")
+        if size > MAX_PICTURE_BYTES:
+            raise TooLarge(
+                f"a picture has at most {MAX_PICTURE_BYTES} bytes, this one {size}",
+                field=name,
+                hint="Make it smaller, or save it as a JPEG.",
+            )
 
 
 def _too_long(byte_count: int) -> TooLarge:
@@ -167,6 +179,7 @@ def _field(path: list[int | str]) -> str:
     return text.removeprefix(".")
 
 
+_PICTURES = (b'"picture"', b'"image"')
 # Inside a string quotes are escaped, so these match names of fields only; a character takes up to
 # 12 bytes.
 _TYPE = re.compile(rb'"type"\s{0,8}:\s{0,8}("[a-z_.]{1,32}")')

@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 import numpy as np
 
 from .errors import InvalidField, StreamError, TooLarge, UnknownType, UnsupportedVersion
-from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, PROTOCOL_VERSION
+from .limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, MAX_FRAME_BYTES, PROTOCOL_VERSION
 
 HEADER = struct.Struct("<BBHIdIId")
 """version u8, kind u8, flags u16, seq u32, pts_us f64, chunk u32, generation u32, server_ms f64."""
@@ -22,6 +22,7 @@ class Kind(IntEnum):
     VIDEO = 1
     AUDIO_OUT = 2
     AUDIO_IN = 16
+    VIDEO_IN = 17
 
 
 class Flags(IntFlag):
@@ -90,7 +91,7 @@ def parse_packet(data: bytes) -> Packet:
 
 
 def parse_uplink(data: bytes) -> Packet:
-    """Read a client's packet: only audio. What is in it depends on the stream's codec.
+    """Read a client's packet: audio or video. What is in it is not looked at.
 
     Raises a StreamError, with the packet's `seq` where that can be read.
     """
@@ -105,9 +106,10 @@ def parse_uplink(data: bytes) -> Packet:
 
 
 def _check_uplink(packet: Packet) -> None:
-    if packet.kind is not Kind.AUDIO_IN:
+    if packet.kind not in _UPLINK:
         raise UnknownType(
-            f"a client sends only packets of kind {int(Kind.AUDIO_IN)}, got {int(packet.kind)}",
+            f"a client sends only packets of kinds {' and '.join(map(str, map(int, _UPLINK)))}, "
+            f"got {int(packet.kind)}",
             field="kind",
         )
     for name in ("flags", "chunk", "generation", "server_ms"):
@@ -116,9 +118,21 @@ def _check_uplink(packet: Packet) -> None:
                 f"{name} is the server's to say and must be 0, got {value}", field=name
             )
     if not packet.payload:
-        raise InvalidField("there is no sound in the packet", field="payload")
-    if len(packet.payload) > 2 * MAX_AUDIO_MS * MAX_AUDIO_RATE // 1000:
+        what = "picture" if packet.kind is Kind.VIDEO_IN else "sound"
+        raise InvalidField(f"there is no {what} in the packet", field="payload")
+    if packet.kind is Kind.VIDEO_IN:
+        _check_frame(packet)
+    elif len(packet.payload) > 2 * MAX_AUDIO_MS * MAX_AUDIO_RATE // 1000:
         check_pcm(packet, MAX_AUDIO_RATE)
+
+
+def _check_frame(packet: Packet) -> None:
+    if len(packet.payload) > MAX_FRAME_BYTES:
+        raise TooLarge(
+            f"a frame has at most {MAX_FRAME_BYTES} bytes, this one {len(packet.payload)}",
+            field="payload",
+            hint="Encode it at the size that the model names, or at a lower quality.",
+        )
 
 
 def check_pcm(packet: Packet, rate: int) -> None:
@@ -144,5 +158,6 @@ def samples(packet: Packet) -> np.ndarray:
     return np.frombuffer(packet.payload, dtype="<i2").astype(np.int16, copy=False)
 
 
+_UPLINK = (Kind.AUDIO_IN, Kind.VIDEO_IN)
 _KINDS = frozenset(int(kind) for kind in Kind)
 _ALL_FLAGS = int(Flags.KEY | Flags.DISCONTINUITY | Flags.LAST_OF_CHUNK)

@@ -55,7 +55,7 @@ def asyncapi() -> dict[str, Any]:
             }
         },
         "operations": {
-            "clientSends": _operation("receive", [*sent, "AudioInPacket"]),
+            "clientSends": _operation("receive", [*sent, "AudioInPacket", "VideoInPacket"]),
             "serverSends": _operation("send", [*received, "VideoPacket", "AudioOutPacket"]),
         },
         "components": {
@@ -94,6 +94,7 @@ _PACKETS: dict[str, Any] = {
         ("VideoPacket", "Kind 1: 32-byte header, then one encoded frame."),
         ("AudioOutPacket", "Kind 2: 32-byte header, then sound as `session.ready` says."),
         ("AudioInPacket", "Kind 16: 32-byte header, then sound as `session.create` says."),
+        ("VideoInPacket", "Kind 17: 32-byte header, then one JPEG file."),
     )
 }
 

@@ -64,6 +64,7 @@ class Limits(Message):
 
     max_text_bytes: int
     max_picture_bytes: int
+    max_frame_bytes: int
     max_audio_ms: int
     max_queued_audio_ms: int
     max_prompt_chars: int
@@ -103,6 +104,7 @@ class SessionReady(Message):
     prompt: str
     seed: int
     has_picture: bool
+    has_image: bool
     width: int
     height: int
     fps: int
@@ -139,6 +141,13 @@ class HeldTrack(Message):
     anchor: bool
 
 
+class CameraState(Message):
+    """How the camera moves, in the units of the `camera` control."""
+
+    translation: tuple[float, float, float]
+    rotation: tuple[float, float, float]
+
+
 class SessionInfo(Message):
     """What is in force now: the answer to `session.query`.
 
@@ -154,8 +163,10 @@ class SessionInfo(Message):
     prompt: str
     seed: int
     has_picture: bool
+    has_image: bool
     paused: bool
     tracks: list[HeldTrack]
+    camera: CameraState | None = None
     width: int
     height: int
     fps: int
@@ -231,7 +242,11 @@ class State(Message):
 
 
 class Stats(Message):
-    """Figures about the last second."""
+    """Figures about the last second.
+
+    `video_frames` of the client's video were given to the model so far, `video_dropped` were not;
+    both are left out where the model takes none.
+    """
 
     type: Literal["stats"] = "stats"
     chunk: int
@@ -244,6 +259,8 @@ class Stats(Message):
     skipped_frames: int
     sessions: int
     queued_audio_ms: int
+    video_frames: int | None = None
+    video_dropped: int | None = None
 
 
 class Pong(Message):

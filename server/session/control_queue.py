@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from ...models.contract import PICTURE, Chunk, Controls, ModelInfo
-from ..protocol.client_messages import Reset, SceneChange, TracksClear
-from ..protocol.errors import NotSupported, UnknownScene
+from ...models.contract import PICTURE, CameraMotion, Chunk, Controls, ModelInfo
+from ..protocol.client_messages import CameraChange, Reset, SceneChange, TracksClear
+from ..protocol.errors import InvalidField, NotSupported, UnknownScene
 from ..protocol.limits import MAX_TRACKS
 from ..protocol.server_messages import Applied
-from .pending import Event, ModelControl, OwnPicture, PendingControls
+from .pending import Event, ModelControl, OwnImage, OwnPicture, PendingControls, motion_of
 from .schedule import Schedule
 
 
@@ -19,9 +19,15 @@ class ControlQueue:
     A step that is not shown after all is dropped in its turn.
     """
 
-    def __init__(self, info: ModelInfo, *, has_picture: bool = False) -> None:
+    def __init__(
+        self, info: ModelInfo, *, has_picture: bool = False, has_image: bool = False
+    ) -> None:
         self.has_picture = has_picture
         """Whether the stream has a picture of its own, or will have with the next step."""
+        self.has_image = has_image
+        """Whether it has an image to start from, or will have with the next step."""
+        self.camera = CameraMotion()
+        """The motion in force in what was generated."""
         self._info = info
         tracks = info.inputs.tracks
         self._pending = PendingControls(
@@ -66,6 +72,7 @@ class ControlQueue:
             check_scene(self._info, control.scene, control.event_id, has_picture=self.has_picture)
         self._pending.add(control)
         self.has_picture |= isinstance(control, OwnPicture)
+        self.has_image |= isinstance(control, OwnImage)
 
     def _check_supported(self, control: ModelControl) -> None:
         match control:
@@ -74,6 +81,9 @@ class ControlQueue:
                     check_supported(self._info, "seed", control.event_id, field="seed")
             case TracksClear():
                 check_supported(self._info, "tracks", control.event_id)
+            case CameraChange():
+                check_supported(self._info, "camera", control.event_id)
+                _check_moves(self._info, control)
             case _:
                 check_supported(self._info, control.type, control.event_id)
 
@@ -95,16 +105,22 @@ class ControlQueue:
     def finish(self, chunk: Chunk, index: int, pts_us: float) -> tuple[Controls, list[Applied]]:
         """What the step was told, and the answers to those who asked for it."""
         assert self._begun, "no step was begun"
-        controls, events = self._begun.popleft()
+        controls, events = self._take_oldest()
         return controls, [_applied(event, chunk, index, pts_us) for event in events]
 
     def drop(self) -> Controls:
         """What the step was told that is not shown; the next one answers for it."""
         assert self._begun, "no step was begun"
-        controls, events = self._begun.popleft()
+        controls, events = self._take_oldest()
         heir = self._begun[0][1] if self._begun else self._pending.events
         heir[:0] = events
         return controls
+
+    def _take_oldest(self) -> tuple[Controls, list[Event]]:
+        """The step that came to its end; the model has obeyed it, whether it is shown or not."""
+        controls, events = self._begun.popleft()
+        self.camera = self.camera if controls.camera is None else controls.camera
+        return controls, events
 
 
 def check_supported(
@@ -137,6 +153,25 @@ def check_scene(
             field="scene",
             event_id=event_id,
         )
+
+
+def _check_moves(info: ModelInfo, control: CameraChange) -> None:
+    """Raise InvalidField for a move that a camera which goes by keys has not."""
+    if info.inputs.camera is None or info.inputs.camera.kind != "wasd":
+        return
+    motion = motion_of(control)
+    for field, value, moves in (
+        ("translation[1]", motion.translation[1], "right and forward"),
+        ("rotation[2]", motion.rotation[2], "up and right"),
+    ):
+        if value:
+            verb = "moves" if field.startswith("translation") else "turns"
+            raise InvalidField(
+                f"the camera of {info.name} {verb} {moves} only",
+                field=field,
+                hint="Let it be 0: hello says wasd of this camera.",
+                event_id=control.event_id,
+            )
 
 
 def _applied(event: Event, chunk: Chunk, index: int, pts_us: float) -> Applied:

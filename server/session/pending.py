@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...models.contract import PICTURE, Controls, TrackEvent
+from ...models.contract import PICTURE, CameraMotion, Controls, TrackEvent
 from ..protocol.client_messages import (
+    CameraChange,
     Prompt,
     Reset,
     SceneChange,
@@ -31,7 +32,27 @@ class OwnPicture:
     type: Literal["picture"] = "picture"
 
 
-ModelControl = Prompt | SceneChange | OwnPicture | Tracks | TracksClear | Reset | SeedChange
+@dataclass(frozen=True, slots=True)
+class OwnImage:
+    """An `image` control whose image was looked at and made as large as the model's."""
+
+    event_id: str
+    jpeg: bytes
+    at_us: float | None = None
+    type: Literal["image"] = "image"
+
+
+ModelControl = (
+    Prompt
+    | SceneChange
+    | OwnPicture
+    | OwnImage
+    | CameraChange
+    | Tracks
+    | TracksClear
+    | Reset
+    | SeedChange
+)
 
 
 @dataclass(slots=True)
@@ -53,6 +74,8 @@ class PendingControls:
     _prompt: Prompt | None = None
     _scene: str | None = None
     _picture: bytes | None = None
+    _image: bytes | None = None
+    _camera: CameraMotion | None = None
     _tracks: list[TrackEvent] = field(default_factory=list)
     _clear_tracks: tuple[int, ...] | None = ()
     _clear_audio: bool = False
@@ -72,6 +95,11 @@ class PendingControls:
             case OwnPicture():
                 self._scene, self._picture = PICTURE, control.square
                 self.release_all()
+            case OwnImage():
+                self._image = control.jpeg
+                self.release_all()
+            case CameraChange():
+                self._camera = motion_of(control)
             case Tracks():
                 self._add_tracks(control)
             case TracksClear():
@@ -106,6 +134,8 @@ class PendingControls:
             transition_chunks=0 if prompt is None else prompt.transition_chunks,
             scene=self._scene,
             picture=self._picture,
+            image=self._image,
+            camera=self._camera,
             clear_audio=self._clear_audio,
             tracks=tuple(self._tracks),
             clear_tracks=self._clear_tracks,
@@ -157,3 +187,11 @@ class PendingControls:
             self.live_tracks.pop(key, None)
         if self._clear_tracks is not None:
             self._clear_tracks = tuple(sorted({*self._clear_tracks, *ids}))
+
+
+def motion_of(control: CameraChange) -> CameraMotion:
+    """The motion that a control asks for."""
+    still = CameraMotion()
+    return CameraMotion(
+        control.translation or still.translation, control.rotation or still.rotation
+    )

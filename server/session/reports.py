@@ -20,6 +20,8 @@ class Now:
     skipped_frames: int
     sessions: int
     queued_audio_ms: int
+    video_frames: int | None = None
+    video_dropped: int | None = None
 
 
 class Reports:
@@ -59,6 +61,8 @@ class Reports:
             skipped_frames=now.skipped_frames,
             sessions=now.sessions,
             queued_audio_ms=now.queued_audio_ms,
+            video_frames=now.video_frames,
+            video_dropped=now.video_dropped,
         )
 
 

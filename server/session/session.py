@@ -9,12 +9,15 @@ from __future__ import annotations
 import hmac
 from dataclasses import replace
 
+import numpy as np
+
 from ...models.contract import Chunk, Controls, ModelInfo
 from ..protocol.client_messages import (
     Ack,
     AudioBegin,
     AudioClear,
     AudioEnd,
+    CameraChange,
     ClientMessage,
     KeyRequest,
     Pause,
@@ -43,6 +46,7 @@ from ..protocol.messages import answer
 from ..protocol.packets import Packet
 from ..protocol.server_messages import (
     Applied,
+    CameraState,
     HeldTrack,
     Pong,
     ServerMessage,
@@ -56,11 +60,12 @@ from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
 from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
-from .pending import ModelControl, OwnPicture
+from .pending import ModelControl, OwnImage, OwnPicture
 from .reports import Now, Reports
 from .speech_budget import SpeechBudget
 from .uplink import Uplink
 from .utterances import Utterances
+from .video_queue import VideoQueue
 
 
 class Session:
@@ -97,7 +102,11 @@ class Session:
         """The furthest that the viewer was thought to be: an estimate between acks may go back."""
         self._key_wanted = True
         self._audio_seq = 0
-        self._controls = ControlQueue(info, has_picture=options.request.picture is not None)
+        self._controls = ControlQueue(
+            info,
+            has_picture=options.request.picture is not None,
+            has_image=options.request.image is not None,
+        )
         self.codec: Codec = "jpeg"
         self.audio_codec: AudioCodec | None = None
         """As what the present connection is sent pictures and sound; None: no sound."""
@@ -111,6 +120,7 @@ class Session:
             chunk_samples=info.chunk_samples,
             max_queued_ms=MAX_QUEUED_AUDIO_MS,
         )
+        self.video_in = VideoQueue(info)
         self._budget = SpeechBudget(info)
         self._pacing = Pacing(
             info,
@@ -123,7 +133,7 @@ class Session:
 
     # What the client sends.
 
-    def receive(self, message: ClientMessage | OwnPicture, now_s: float) -> None:
+    def receive(self, message: ClientMessage | OwnPicture | OwnImage, now_s: float) -> None:
         """Act on a message. Raises a StreamError, to be passed to `refuse`, for a faulty one."""
         self._heard_s = now_s
         match message:
@@ -147,6 +157,8 @@ class Session:
                 Prompt()
                 | SceneChange()
                 | OwnPicture()
+                | OwnImage()
+                | CameraChange()
                 | Tracks()
                 | TracksClear()
                 | Reset()
@@ -172,6 +184,11 @@ class Session:
         self._utterances.sent(len(samples))
         self._watched_s = now_s
         self._update_state(now_s)
+
+    def receive_frame(self, frame: np.ndarray, now_s: float) -> None:
+        """Queue a frame of the client's video, uint8 RGB [H, W, 3] as the model takes it."""
+        self.video_in.push(frame)
+        self._heard_s = self._watched_s = now_s
 
     def refuse(self, error: StreamError) -> None:
         """Tell the client about its mistake; a fatal one ends the connection."""
@@ -215,11 +232,12 @@ class Session:
             except StreamError as error:
                 self.refuse(error)
         controls = self._controls.begin()
-        count = self._budget.begin(starts_anew=controls.reset, clears=controls.clear_audio)
+        starts_anew = controls.reset or controls.image is not None
+        count = self._budget.begin(starts_anew=starts_anew, clears=controls.clear_audio)
         audio = self._audio.take(now_s, count)
         self._budget.fed(len(audio))
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
-        return replace(controls, audio=audio)
+        return replace(controls, audio=audio, video=self.video_in.take())
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
@@ -227,7 +245,7 @@ class Session:
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
         waited = self._budget.finish(len(chunk.frames))
         self._utterances.placed(self.info.samples(media.first_seq) + waited)
-        if self._cut or controls.reset or controls.clear_audio or controls.scene is not None:
+        if self._cut or _breaks(controls):
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
             media, self._interrupted = mute(media), self._interrupted - 1
@@ -300,6 +318,11 @@ class Session:
     def has_picture(self) -> bool:
         """Whether the stream has a picture of its own to show."""
         return self._controls.has_picture
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the stream has an image to start from or to refer to."""
+        return self._controls.has_image
 
     @property
     def queued_audio_ms(self) -> int:
@@ -382,6 +405,7 @@ class Session:
         self._detached_s = now_s
         self._outbox.drop_connection()
         self._controls.release_held()
+        self.video_in.clear()
 
     def expired(self, now_s: float) -> bool:
         """Whether nobody came back in time."""
@@ -436,6 +460,7 @@ class Session:
         """Free everything that was kept."""
         self._ring.clear()
         self._audio.clear()
+        self.video_in.clear()
         self._outbox.drop_connection()
 
     # Private.
@@ -484,7 +509,7 @@ class Session:
 
     def _control_model(self, control: ModelControl, now_s: float) -> None:
         self._controls.add(control)
-        if isinstance(control, Reset):
+        if isinstance(control, Reset | OwnImage):
             self._clear_speech(self.position_us(now_s))
 
     def _change_video(self, change: VideoChange) -> None:
@@ -580,10 +605,12 @@ class Session:
             prompt=self.prompt,
             seed=self.seed,
             has_picture=self.has_picture,
+            has_image=self.has_image,
             paused=self.paused,
             tracks=[
                 HeldTrack(id=key, anchor=anchor) for key, anchor in self._controls.tracks.items()
             ],
+            camera=self._camera_state(),
             width=width,
             height=height,
             fps=self.info.fps,
@@ -602,7 +629,14 @@ class Session:
             grace_s=self.options.grace_s,
         )
 
+    def _camera_state(self) -> CameraState | None:
+        if self.info.inputs.camera is None:
+            return None
+        camera = self._controls.camera
+        return CameraState(translation=camera.translation, rotation=camera.rotation)
+
     def _now(self, now_s: float, sessions: int) -> Now:
+        takes_video = self.info.inputs.video is not None
         return Now(
             chunk=self.chunks,
             lead_us=self._pacing.lead_us(now_s),
@@ -610,4 +644,12 @@ class Session:
             skipped_frames=self.skipped_frames,
             sessions=sessions,
             queued_audio_ms=self.queued_audio_ms,
+            video_frames=self.video_in.taken if takes_video else None,
+            video_dropped=self.video_in.dropped if takes_video else None,
         )
+
+
+def _breaks(controls: Controls) -> bool:
+    """Whether a step with these does not continue what was before."""
+    anew = controls.scene is not None or controls.image is not None
+    return anew or controls.reset or controls.clear_audio

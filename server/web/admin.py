@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..engine.engine import Engine
 from ..protocol.errors import RateLimited, Unauthorized
-from .client_tokens import MAX_LIFE_S, Scope, make_token
+from .client_tokens import MAX_LIFE_S, MAX_SUBJECT_CHARS, Scope, make_token
 from .failed_logins import FailedLogins
 from .security import bearer
 
@@ -19,11 +19,12 @@ Check = Callable[[Request], Awaitable[None]]
 
 
 class TokenWish(BaseModel):
-    """What a new token should permit, and for how many seconds from now."""
+    """What a new token should permit, for how many seconds from now, and perhaps to whom."""
 
     model_config = ConfigDict(extra="forbid")
     scope: set[Scope] = {"stream"}
     expires_in_s: int = Field(ge=1, le=MAX_LIFE_S)
+    subject: str = Field(default="", max_length=MAX_SUBJECT_CHARS, pattern=r"^[ -~]*$")
 
 
 class Token(BaseModel):
@@ -77,7 +78,8 @@ def build_admin_router(engine: Engine, logins: FailedLogins) -> APIRouter:
         if engine.config.token is None:
             raise HTTPException(409, "this server has no secret, and clients need no token")
         expires_s = int(time.time()) + wish.expires_in_s
-        token = make_token(engine.config.token.reveal(), wish.scope, expires_s)
+        secret = engine.config.token.reveal()
+        token = make_token(secret, wish.scope, expires_s, wish.subject)
         return Token(token=token, scope=sorted(wish.scope), expires_s=expires_s)
 
     return router

@@ -192,6 +192,7 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
         "weights": list(config.weights),
         "size": config.size,
         "sessions": config.max_sessions or 1,
+        "decoder": None if config.decoder is None else str(config.decoder),
     }
 
 

@@ -19,7 +19,7 @@ from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import StreamError, Timeout
 from ..protocol.messages import answer, encode_message
-from ..protocol.packets import Packet
+from ..protocol.packets import Kind, Packet
 from ..protocol.server_messages import ServerMessage
 from .inbox import Inbox
 
@@ -139,4 +139,6 @@ class ClientSocket:
 
 
 def _type(message: ClientMessage | Packet) -> str:
-    return "audio" if isinstance(message, Packet) else message.type
+    if isinstance(message, Packet):
+        return "frame" if message.kind is Kind.VIDEO_IN else "audio"
+    return message.type

@@ -1,8 +1,9 @@
 """Tokens that the server's secret makes: short-lived, for one purpose, and checked without a list.
 
 `rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
-1970) and `scope` (a list); the signature is HMAC-SHA256 of `rc1.<claims>` with the secret as key,
-in base64url without padding. Whoever has the secret can make one without asking the server.
+1970), `scope` (a list) and perhaps `sub`, whom it was made for; the signature is HMAC-SHA256 of
+`rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can make
+one without asking the server.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal, get_args
 
 PREFIX = "rc1."
 MAX_LIFE_S = 7 * 86_400
+MAX_SUBJECT_CHARS = 64
 
 Scope = Literal["stream", "sessions"]
 """`stream`: open and resume streams; `sessions`: see and end those of others, over HTTP."""
@@ -26,15 +28,23 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token permits, until `expires_s` (seconds since 1970)."""
+    """What a token permits, until `expires_s` (seconds since 1970), and to whom; empty: anyone."""
 
     scope: frozenset[str]
     expires_s: float
+    subject: str = ""
 
 
-def make_token(secret: str, scope: Iterable[Scope], expires_s: int) -> str:
-    """A token of this secret."""
-    claims = {"exp": expires_s, "scope": sorted(scope)}
+def make_token(secret: str, scope: Iterable[Scope], expires_s: int, subject: str = "") -> str:
+    """A token of this secret, for `subject` if it is for one user.
+
+    Raises ValueError for a subject that is too long.
+    """
+    if len(subject) > MAX_SUBJECT_CHARS or not subject.isascii():
+        raise ValueError(
+            f"a subject has at most {MAX_SUBJECT_CHARS} ASCII characters, got {subject!r}"
+        )
+    claims = {"exp": expires_s, "scope": sorted(scope)} | ({"sub": subject} if subject else {})
     signed = PREFIX + _text(json.dumps(claims, separators=(",", ":")).encode())
     return f"{signed}.{_signature(secret, signed)}"
 
@@ -51,8 +61,9 @@ def read_token(secret: str, token: str) -> Claims | None:
 def _claims(text: str) -> Claims | None:
     try:
         claims: Any = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return Claims(frozenset(map(str, claims["scope"])), float(claims["exp"]))
-    except (binascii.Error, ValueError, TypeError, KeyError, OverflowError):
+        subject = str(claims.get("sub") or "")
+        return Claims(frozenset(map(str, claims["scope"])), float(claims["exp"]), subject)
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None  # who has the secret made it, but not as described
 
 

@@ -8,7 +8,7 @@ from ..config import ServerConfig
 from ..protocol.errors import RateLimited, Unauthorized
 from .addresses import network_of
 from .bounded_log import BoundedLog
-from .client_tokens import Scope
+from .client_tokens import Claims, Scope
 from .pace import Allowance
 from .security import TokenExpired, check_token
 
@@ -26,14 +26,14 @@ class FailedLogins:
 
     def check(
         self, given: str | None, scope: Scope | None, *, host: str, over: str, now_s: float
-    ) -> None:
-        """Raise as `check_token` unless the token permits `scope` or none is needed.
+    ) -> Claims | None:
+        """As `check_token`: raise unless the token permits `scope` or none is needed.
 
         RateLimited, for a right one as well, if so many of this address were wrong that none is
         looked at now. `over` names for the log what the token was sent over.
         """
         if self._config.token is None:
-            return
+            return None
         guesses = self._guesses.of(network_of(host), now_s)
         wait_s = guesses.wait_s(now_s, 1)
         if given is not None and wait_s > 0:
@@ -46,7 +46,7 @@ class FailedLogins:
                 fatal=True,
             )
         try:
-            check_token(given, self._config, scope, time.time())
+            return check_token(given, self._config, scope, time.time())
         except TokenExpired:
             # It was made here, so it was no guess.
             raise

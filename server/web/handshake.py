@@ -42,7 +42,7 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     try:
         if PROTOCOL_VERSION not in hello.versions:
             raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-        expired = _check_token(hello, socket, services)
+        expired, client = _check_token(hello, socket, services)
         codecs, audio_codec = encoders.choose(hello.codecs, now_s), choose_audio(hello)
     except StreamError as error:
         correlated(error, hello)
@@ -56,7 +56,7 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
             message = await socket.receive()
             if expired is not None and not isinstance(message, SessionResume):
                 raise expired
-            opened = await _open(message, hello, codecs, services, network_of(socket.address))
+            opened = await _open(message, hello, codecs, services, client)
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
@@ -98,6 +98,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         prompt=session.prompt,
         seed=session.seed,
         has_picture=session.has_picture,
+        has_image=session.has_image,
         width=session.size[0],
         height=session.size[1],
         fps=info.fps,
@@ -115,20 +116,24 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
 
 def _check_token(
     hello: ClientHello, socket: ClientSocket, services: Services
-) -> TokenExpired | None:
+) -> tuple[TokenExpired | None, str]:
     """Raise Unauthorized, or RateLimited, unless the client may come in.
 
     With a token that has expired since, which is returned, it may go on with the stream whose
-    resume_token it has, and do nothing else.
+    resume_token it has, and do nothing else. Returned too is whose quota it counts for: whom the
+    token was made for, or its address.
     """
+    address = f"address {network_of(socket.address)}"
     now_s = services.engine.now_s()
     try:
-        services.logins.check(
+        claims = services.logins.check(
             hello.token, "stream", host=socket.address, over="websocket", now_s=now_s
         )
     except TokenExpired as expired:
-        return expired
-    return None
+        return expired, address
+    if claims is not None and claims.subject:
+        return None, f"subject {claims.subject}"
+    return None, address
 
 
 async def _hello(socket: ClientSocket) -> ClientHello:
@@ -156,12 +161,9 @@ async def _open(
     engine = services.engine
     match message:
         case SessionCreate():
-            picture = None
-            if message.picture is not None:
-                info = engine.model(message.model)
-                engine.check_room(message.model, client)
-                picture = await services.pictures.read(message.picture, info)
-            stream = engine.create(message, audio=hello.audio, picture=picture, client=client)
+            with engine.reserve(message, client) as place:
+                pictures = await services.pictures.of(message, place.info)
+                stream = engine.create(message, place, audio=hello.audio, **pictures)
             return OpenedStream(stream, codecs, 0, resumed=False, event_id=message.event_id)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)

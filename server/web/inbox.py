@@ -10,7 +10,7 @@ from ..protocol.limits import (
     PICTURES_AT_ONCE,
     PICTURES_PER_MINUTE,
 )
-from ..protocol.messages import correlated, parse_message, picture_of
+from ..protocol.messages import correlated, parse_message, pictures_of
 from ..protocol.packets import Packet, parse_uplink
 from ..session.rates import TokenBucket
 
@@ -67,8 +67,9 @@ class Inbox:
         message = parse_message(text)
         if not permitted:
             raise correlated(RateLimited(_OVER), message)
-        if picture_of(message) is not None and not self._pictures.take(now_s):
-            raise correlated(_too_many_pictures(), message)
+        pictures = pictures_of(message)
+        if pictures and not self._pictures.take(now_s, len(pictures)):
+            raise correlated(_too_many_pictures(next(iter(pictures))), message)
         return message
 
     def binary(self, data: bytes, now_s: float) -> Packet:
@@ -93,10 +94,10 @@ class Inbox:
 _OVER = f"more than {MESSAGES_PER_S} messages per second"
 
 
-def _too_many_pictures() -> RateLimited:
+def _too_many_pictures(field: str) -> RateLimited:
     """Made here: a frame that holds what it raises is freed by the garbage collector alone."""
     return RateLimited(
         f"more than {PICTURES_PER_MINUTE} pictures a minute",
-        field="picture",
+        field=field,
         hint="Wait some seconds before the next picture.",
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import (
     ClientMessage,
+    ImageChange,
     PictureChange,
     Prompt,
     SceneChange,
@@ -18,10 +19,12 @@ from ..protocol.client_messages import (
 )
 from ..protocol.errors import RateLimited, StreamError
 from ..protocol.messages import correlated
-from ..protocol.packets import Packet
-from ..session.pending import OwnPicture
+from ..protocol.packets import Kind, Packet
+from ..session.control_queue import check_supported
+from ..session.pending import OwnImage, OwnPicture
 from .client_socket import ClientSocket
 from .services import Services
+from .video_intake import VideoIntake
 
 MOST_UNSENT = 64
 """Messages that wait to be sent to a client of which more is read."""
@@ -30,7 +33,7 @@ TURNS = 8
 MOST_BEHIND = 64
 """Controls that may wait for a picture to be looked at."""
 
-InOrder = PictureChange | SceneChange | Tracks | TracksClear
+InOrder = PictureChange | ImageChange | SceneChange | Tracks | TracksClear
 """Controls of which a later one decides what an earlier picture leads to."""
 
 
@@ -55,6 +58,7 @@ class Reader:
         """Whether another connection has the stream now."""
         self._behind: deque[InOrder] = deque()
         self._look: asyncio.Task[None] | None = None
+        self._video: VideoIntake | None = None
         self._sent = asyncio.Event()
 
     def sent(self) -> None:
@@ -82,6 +86,9 @@ class Reader:
             look, self._look = self._look, None  # what it is cancelled with leads back here
             if look is not None:
                 look.cancel()
+            video, self._video = self._video, None
+            if video is not None:
+                await video.close()
 
     async def _room_for_answers(self) -> None:
         session = self._stream.session
@@ -98,11 +105,13 @@ class Reader:
             why = "too many controls wait for a picture to be looked at"
             self._refuse(correlated(RateLimited(why), message))
 
-    def _act(self, cause: ClientMessage | Packet, picture: OwnPicture | None = None) -> None:
+    def _act(
+        self, cause: ClientMessage | Packet, picture: OwnPicture | OwnImage | None = None
+    ) -> None:
         """Act on what came; `picture` is what was made of a picture."""
         if self._ended():
             return
-        if isinstance(cause, PictureChange) and picture is None:
+        if isinstance(cause, PictureChange | ImageChange) and picture is None:
             self._look = asyncio.create_task(self._look_at(cause), name="look at picture")
             return
         session, now_s = self._stream.session, self._services.engine.now_s()
@@ -111,7 +120,9 @@ class Reader:
             return
         try:
             with self._services.engine.metrics.time("control"):
-                if isinstance(cause, Packet):
+                if isinstance(cause, Packet) and cause.kind is Kind.VIDEO_IN:
+                    self._video_intake().offer(cause)
+                elif isinstance(cause, Packet):
                     session.receive_audio(cause, now_s)
                 else:
                     session.receive(picture or cause, now_s)
@@ -120,7 +131,22 @@ class Reader:
         else:
             self._moved()
 
-    async def _look_at(self, message: PictureChange) -> None:
+    def _video_intake(self) -> VideoIntake:
+        """What takes the client's video. Raises NotSupported if the model takes none."""
+        session = self._stream.session
+        check_supported(session.info, "video")
+        if self._video is None:
+            assert session.info.inputs.video is not None, "it is among the inputs"
+            self._video = VideoIntake(
+                session.info.inputs.video,
+                session,
+                now_s=self._services.engine.now_s,
+                moved=self._moved,
+                refuse=self._refuse,
+            )
+        return self._video
+
+    async def _look_at(self, message: PictureChange | ImageChange) -> None:
         """Look at a picture, then act on what had to wait for it."""
         try:
             picture = await self._services.pictures.control(message, self._stream.session.info)

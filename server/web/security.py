@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..config import ServerConfig, is_loopback
 from ..protocol.errors import ForbiddenOrigin, Unauthorized
-from .client_tokens import Scope, read_token
+from .client_tokens import Claims, Scope, read_token
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -52,16 +52,20 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
         raise ForbiddenOrigin(f"pages from {origin!r} may not open streams here")
 
 
-def check_token(given: str | None, config: ServerConfig, scope: Scope | None, now_s: float) -> None:
+def check_token(
+    given: str | None, config: ServerConfig, scope: Scope | None, now_s: float
+) -> Claims | None:
     """Raise Unauthorized unless the token permits this, or none is needed.
+
+    Returns what a token of the secret says, None for the secret itself.
 
     The server's secret permits all; what it made, its scope (None: nothing) until it expires at
     `now_s`, in seconds since 1970, with the error TokenExpired.
     """
     if config.token is None:
-        return
+        return None
     if given is not None and config.token.matches(given):
-        return
+        return None
     claims = None if given is None else read_token(config.token.reveal(), given)
     if claims is None:
         raise Unauthorized("the token is missing or wrong", field="token")
@@ -75,6 +79,7 @@ def check_token(given: str | None, config: ServerConfig, scope: Scope | None, no
         raise TokenExpired(
             "the token has expired", field="token", hint="Ask who gave it for a new one."
         )
+    return claims
 
 
 def bearer(authorization: str | None) -> str | None:

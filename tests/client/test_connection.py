@@ -17,6 +17,7 @@ from ..pictures import BLUE, RED, portrait
 from ..server.other_models import FIRST, USUAL, BarePattern, CausalPattern
 from ..server.running import RunningServer, running, until
 from ..server.web.slow_proxy import slow_proxy
+from ..server.world_pattern import HEIGHT, PROMPTS, WIDTH, WorldPattern
 
 
 @pytest.fixture
@@ -262,3 +263,35 @@ async def test_speech_at_the_callers_rate_is_heard(server: RunningServer) -> Non
         await saying
     loud = np.flatnonzero(np.abs(np.concatenate(sound).astype(int)) > 2000)
     assert loud[-1] - loud[0] == pytest.approx(8_000, abs=60)
+
+
+async def test_image_camera_and_video_are_shown() -> None:
+    blue = np.array(prompt_colour(PROMPTS[1]))
+    async with (
+        running(lambda: [WorldPattern()], models=("world",)) as server,
+        connect(server.http, image=portrait(RED), prompt=PROMPTS[1]) as stream,
+    ):
+        (frame,) = await take(stream, 1)
+        assert stream.ready.has_image and frame.image.shape == (HEIGHT, WIDTH, 3)
+        assert np.abs(frame.image[30:60, 2:8].mean(axis=(0, 1)) - RED).max() < 40
+        await stream.camera(forward=0.5, yaw=-10)
+        info = await stream.query()
+        assert info.camera is not None
+        assert (info.camera.translation, info.camera.rotation) == ((0, 0, 0.5), (0, -10, 0))
+        await stream.camera()
+        await stream.image(portrait(BLUE))
+        with pytest.raises(Rejected) as caught:
+            await stream.camera(forward=9)
+        assert caught.value.field == "translation[2]"
+        green = np.full((HEIGHT, WIDTH, 3), (40, 180, 60), np.uint8)
+        tint = (blue + np.array([40, 180, 60])) / 2
+        for _ in range(40):
+            await stream.feed_video(green)
+            (frame,) = await take(stream, 1)
+            seen = frame.image[40:60, 60:100].mean(axis=(0, 1))
+            if np.abs(seen - tint).max() < 30:
+                break
+        else:
+            pytest.fail("the video was never seen")
+        while stream.stats is None or not stream.stats.video_frames:
+            await take(stream, 1)

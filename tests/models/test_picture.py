@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 from rollcast.models import picture
-from rollcast.models.picture import PictureRefused, pixels, sample, small_square
+from rollcast.models.picture import (
+    MAX_BYTES,
+    PictureRefused,
+    fitted,
+    fitted_pixels,
+    pixels,
+    sample,
+    small_square,
+)
 
 from ..pictures import BLUE, RED, encoded, face, portrait
 
@@ -138,3 +146,25 @@ def test_noise_never_gives_another_error() -> None:
             data[place] = int(rng.integers(256))
         with contextlib.suppress(PictureRefused):
             assert pixels(small_square(bytes(data), 32)).shape == (32, 32, 3)
+
+
+def test_what_was_cut_for_a_small_model_is_taken_again_as_it_is() -> None:
+    once = fitted(encoded(Image.new("RGB", (90, 70), RED)), 32, 24)
+    assert np.array_equal(fitted_pixels(once, 32, 24), pixels(once))
+    with pytest.raises(PictureRefused):
+        fitted_pixels(once, 24, 24)
+
+
+@pytest.mark.parametrize("size", [(832, 480), (480, 832), (1280, 704)])
+def test_a_picture_is_cut_to_the_shape_that_is_wanted_and_stays_small_enough(
+    size: tuple[int, int],
+) -> None:
+    wide = Image.new("RGB", (900, 900), RED)
+    wide.paste(BLUE, (0, 0, 900, 40))
+    wide.paste(BLUE, (0, 0, 40, 900))
+    shown = fitted_pixels(encoded(wide), *size)
+    assert shown.shape == (size[1], size[0], 3)
+    assert near(shown[-1, 0] if size[0] < size[1] else shown[0, -1], RED)
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    file = fitted(encoded(Image.fromarray(noise).resize((400, 300))), *size)
+    assert len(file) <= MAX_BYTES

@@ -18,7 +18,7 @@ export interface ClientHello {
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. */
 export interface SessionCreate {
   max_kbps?: number | null;
   max_width?: number | null;
@@ -29,6 +29,7 @@ export interface SessionCreate {
   model?: string | null;
   scene?: string | null;
   picture?: string | null;
+  image?: string | null;
   prompt?: string | null;
   seed?: number | null;
   audio_codec?: AudioCodec;
@@ -79,6 +80,23 @@ export interface PictureChange {
   at_us?: number | null;
   type: "picture";
   picture: string;
+}
+
+/** Start anew from another image, base64 of a JPEG, PNG or WebP file, or refer to it. */
+export interface ImageChange {
+  event_id: string;
+  at_us?: number | null;
+  type: "image";
+  image: string;
+}
+
+/** Move the camera like this until told otherwise; what is left out does not move. `translation` is right, down and forward, in widths of the picture a second; `rotation` is pitch (up), yaw (right) and roll (clockwise), in degrees a second. */
+export interface CameraChange {
+  event_id: string;
+  at_us?: number | null;
+  type: "camera";
+  translation?: [number, number, number] | null;
+  rotation?: [number, number, number] | null;
 }
 
 /** One pointer event; `x`, `y` in 0..1 of the frame from its top left corner. */
@@ -265,6 +283,7 @@ export interface ModelDescription {
 export interface Limits {
   max_text_bytes: number;
   max_picture_bytes: number;
+  max_frame_bytes: number;
   max_audio_ms: number;
   max_queued_audio_ms: number;
   max_prompt_chars: number;
@@ -298,6 +317,7 @@ export interface SessionReady {
   prompt: string;
   seed: number;
   has_picture: boolean;
+  has_image: boolean;
   width: number;
   height: number;
   fps: number;
@@ -318,6 +338,12 @@ export interface HeldTrack {
   anchor: boolean;
 }
 
+/** How the camera moves, in the units of the `camera` control. */
+export interface CameraState {
+  translation: [number, number, number];
+  rotation: [number, number, number];
+}
+
 /** What is in force now: the answer to `session.query`. `waiting` names the controls that were not answered yet, in the order of their arrival, those that wait for their time last; `items` the utterances that are not over. */
 export interface SessionInfo {
   type: "session.info";
@@ -328,8 +354,10 @@ export interface SessionInfo {
   prompt: string;
   seed: number;
   has_picture: boolean;
+  has_image: boolean;
   paused: boolean;
   tracks: HeldTrack[];
+  camera?: CameraState | null;
   width: number;
   height: number;
   fps: number;
@@ -404,7 +432,7 @@ export interface State {
   pts_us: number;
 }
 
-/** Figures about the last second. */
+/** Figures about the last second. `video_frames` of the client's video were given to the model so far, `video_dropped` were not; both are left out where the model takes none. */
 export interface Stats {
   type: "stats";
   chunk: number;
@@ -417,6 +445,8 @@ export interface Stats {
   skipped_frames: number;
   sessions: number;
   queued_audio_ms: number;
+  video_frames?: number | null;
+  video_dropped?: number | null;
 }
 
 /** Answer to ping with the server's clock, the one of the packets' `server_ms`. */
@@ -461,6 +491,8 @@ export type ClientMessage =
   | Prompt
   | SceneChange
   | PictureChange
+  | ImageChange
+  | CameraChange
   | Tracks
   | TracksClear
   | AudioBegin

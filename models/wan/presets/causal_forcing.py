@@ -2,6 +2,8 @@
 
 The ++ models take four steps for their first chunk and one or two for every other. As with
 Self-Forcing the window rolls on beyond the 21 latents that they were trained for.
+
+The framewise models start from an image as well: its latent is the stream's first.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from ...sampling.recipe import Recipe
 from ...student.config import CacheConfig
 from .preset import Preset
 from .source import Source
+from .start_image import StartImage
+from .text_prompt import TextPrompt
 from .wan21 import FILES, FOUR_STEPS, T2V_1_3B
 
 _REPOSITORY = "zhuhz22/Causal-Forcing"
@@ -33,6 +37,7 @@ _FRAMEWISE = replace(
     title="Causal-Forcing 1.3B, framewise",
     about="as causal-forcing, a latent at a time",
     recipe=replace(FOUR_STEPS, chunk_frames=1),
+    conditioning=(TextPrompt(), StartImage()),
     weights=Source(_REPOSITORY, "framewise/causal_forcing.pt", ("generator_ema",)),
 )
 

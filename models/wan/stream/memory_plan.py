@@ -15,10 +15,10 @@ from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
 from ...student.config import StudentConfig
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder, WanDecoderConfig
 from ..loading import empty_student
 from ..locate import ModelFiles
 from ..presets.preset import Preset
+from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
@@ -88,7 +88,7 @@ def plan_memory(
     preset: Preset,
     *,
     student: StudentConfig | None = None,
-    decoder: WanDecoderConfig | None = None,
+    decoder: DecoderConfig | None = None,
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
     reserve: int = CUDA_RESERVE,
@@ -101,8 +101,7 @@ def plan_memory(
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
-    with device:
-        decodes = WanDecoder(decoder).eval().to(dtype)
+    decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
     rows, columns = preset.latent_size(size)
     parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
     kinds = conditioners(parts)
@@ -222,7 +221,7 @@ def _second(students: list[CausalStudent]) -> CausalStudent | None:
     return students[1] if len(students) > 1 else None
 
 
-def _decoding(decoder: WanDecoder, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
+def _decoding(decoder: Decoder, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
     """The most that lives beside weights and state, and the state itself."""
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))

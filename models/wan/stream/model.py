@@ -16,8 +16,8 @@ from ...contract import Chunk, Controls, StreamRequest
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
-from ..decoder import WanDecoder
 from ..presets.preset import Preset
+from ..vae_files import Decoder
 from .conditioning.conditioner import ChunkPlace
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
@@ -32,7 +32,7 @@ class WanModel:
     """
 
     def __init__(
-        self, preset: Preset, calls: RowCalls, decoder: WanDecoder, size: tuple[int, int]
+        self, preset: Preset, calls: RowCalls, decoder: Decoder, size: tuple[int, int]
     ) -> None:
         self._preset = preset
         self._calls = calls
@@ -112,14 +112,17 @@ class WanModel:
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
         given = self._calls.given(plan)
-        if given is not None:
-            latents = torch.cat((given.to(latents), latents), dim=1)
-        latents = latents.to(weight.device, weight.dtype)
-        pictures = to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
+        # one after the other: together they would need more memory than any other chunk
+        pieces = [latents] if given is None else [given, latents]
+        pictures = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
         parts, chunk = parts_of(plan), Chunk(plan.index, pictures, np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
+
+    def _pictures(self, latents: Tensor, state: DecoderState) -> np.ndarray:
+        """The next frames, uint8 [T, H, W, 3]."""
+        return to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
 
     def snapshot(self, state: WanState) -> bytes:
         """The whole state as bytes."""

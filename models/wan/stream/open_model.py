@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -19,12 +20,18 @@ from .row_calls import RowCalls
 
 
 def open_model(
-    name: str, places: Sequence[str], *, size: tuple[int, int] | None, sessions: int
+    name: str,
+    places: Sequence[str],
+    *,
+    size: tuple[int, int] | None,
+    sessions: int,
+    decoder_file: Path | None = None,
 ) -> WanModel:
     """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
 
     It computes on the GPU in bfloat16 where there is one, else on the CPU in float32. `size` is the
-    width and height of frames, None for the preset's own.
+    width and height of frames, None for the preset's own. `decoder_file` decodes in the place of
+    the VAE's own decoder (`vae_files.load_decoder`).
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
@@ -36,7 +43,7 @@ def open_model(
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, dtype=dtype)
-    decoder = load_decoder(files.vae, device=device, dtype=dtype)
+    decoder = load_decoder(decoder_file or files.vae, preset.latents, device=device, dtype=dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,

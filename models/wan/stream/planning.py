@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..presets.preset import Preset
-from ..vae_files import decoder_config, decoder_weights
+from ..vae_files import decoder_in
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 
@@ -39,24 +40,29 @@ class Machine:
 
 
 def plan_on(
-    preset: Preset, machine: Machine, places: Sequence[str], size: tuple[int, int] | None
+    preset: Preset,
+    machine: Machine,
+    places: Sequence[str],
+    size: tuple[int, int] | None,
+    decoder_file: Path | None = None,
 ) -> MemoryPlan:
     """The plan of a preset on a machine.
 
-    Where its files are in `places` the sizes are theirs, else those that are published. Raises
-    ValueError for a size it cannot have, and for files that are none of its own.
+    Where its files are in `places` the sizes are theirs, else those that are published; so it is
+    with `decoder_file`, which decodes in the place of the VAE's own. Raises ValueError for a size
+    it cannot have, and for files that are none of its own.
     """
     files = student = decoder = None
+    if decoder_file is not None:
+        decoder = decoder_in(decoder_file, preset.latents)
     try:
         files = locate(preset, places)
         student = student_config(preset, files.config)
-        decoder = decoder_config(decoder_weights(files.vae))
+        decoder = decoder or decoder_in(files.vae, preset.latents)
     except FilesMissing:
         # what is not there yet can be planned for all the same
         if places:
             raise
-    except KeyError as error:
-        raise ValueError(f"the VAE is not Wan's: it lacks {error}") from error
     reserve = CUDA_RESERVE if machine.device == "cuda" else 0
     return plan_memory(
         preset,

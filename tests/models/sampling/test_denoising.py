@@ -34,10 +34,12 @@ class Recorder:
         self.calls: list[tuple[float, int, Tensor]] = []
         self.times: list[list[float]] = []
 
-    def __call__(self, latents: Tensor, times: Tensor, context: Any, cache: Any, *rest: Any) -> Any:
+    def forward_rows(
+        self, latents: Tensor, times: Tensor, contexts: Any, caches: Any, *rest: Any
+    ) -> Any:
         self.times.append(times[0].tolist())
-        self.calls.append((times[0, 0].item(), id(cache), latents))
-        return self.student(latents, times, context, cache, *rest)
+        self.calls.append((times[0, 0].item(), id(caches[0]), latents))
+        return self.student.forward_rows(latents, times, contexts, caches, *rest)
 
 
 def stream(student: CausalStudent, count: int = 1) -> tuple[Any, list[Any]]:

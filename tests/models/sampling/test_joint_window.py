@@ -117,6 +117,11 @@ class Recorder:
         self.latents.append(latents)
         return self.student(latents, times, *rest, **more)
 
+    def forward_rows(self, latents: Tensor, times: Tensor, *rest: Any) -> Tensor:
+        self.times.append(times[0].tolist())
+        self.latents.append(latents)
+        return self.student.forward_rows(latents, times, *rest)
+
 
 CONFIG = CacheConfig(window_frames=8, sink_frames=2, bounded_sink=True, reach_frames=10)
 STEPS = (1000.0, 800.0, 400.0)

@@ -20,7 +20,9 @@ from ...tiny_checkpoints import write_checkpoint
 
 SIZE = (64, 32)
 """Width and height of the frames that a tiny model makes."""
-PROMPTS = ("a red fox", "a green sea", "snow in the street")
+CUT = "The scene transitions. a green dune"
+"""A prompt that opens a new shot, for a model that has them."""
+PROMPTS = ("a red fox", "a green sea", "snow in the street", CUT)
 
 FolderOf = Callable[[str], Path]
 ModelOf = Callable[[str], WanModel]

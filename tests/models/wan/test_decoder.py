@@ -11,10 +11,13 @@ from torch import Tensor
 
 from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
 from rollcast.models.wan.latent_scale import students_scale
+from rollcast.models.wan.presets.latent_space import WAN21 as WAN21_LATENTS
+from rollcast.models.wan.presets.latent_space import WAN22 as WAN22_LATENTS
 from rollcast.models.wan.vae_files import load_decoder
 
 from .tiny_vaes import WAN21, WAN22, tiny_vae
 
+LATENTS = {16: WAN21_LATENTS, 48: WAN22_LATENTS}
 CONFIG = WanDecoderConfig(dim=2, latent_channels=4, residual_blocks=0)
 
 
@@ -92,8 +95,10 @@ def test_frames_are_those_of_diffusers(
     """Float32 on both sides: they add in different orders, some 1e-6 apart."""
     vae = tiny_vae(config)
     vae.save_pretrained(tmp_path)
-    decoder = load_decoder(tmp_path, device=torch.device("cpu"), dtype=torch.float32)
-    given = torch.randn(1, 5, config.get("z_dim", 16), 3, 4)
+    channels = config.get("z_dim", 16)
+    latents = LATENTS[channels]
+    decoder = load_decoder(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
+    given = torch.randn(1, 5, channels, 3, 4)
     wanted = vae.decode(given.transpose(1, 2)).sample.transpose(1, 2)
     memory: dict[str, Tensor] = {}
     made = torch.cat([decoder(part, memory) for part in given.split(pieces, dim=1)], dim=1)

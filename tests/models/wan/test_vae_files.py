@@ -13,19 +13,24 @@ from torch import Tensor, nn
 
 from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
 from rollcast.models.wan.encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
+from rollcast.models.wan.presets.latent_space import WAN21 as WAN21_LATENTS
+from rollcast.models.wan.presets.latent_space import WAN22 as WAN22_LATENTS
 from rollcast.models.wan.vae_files import (
     decoder_config,
-    decoder_weights,
+    decoder_in,
     encoder_config,
     encoder_weights,
     load_decoder,
     load_encoder,
+    published_decoder,
+    published_encoder,
 )
 from rollcast.models.wan.vae_names import VaeLayout
 from rollcast.models.wan.weight_files import BadCheckpoint
 
 from .tiny_vaes import WAN21, WAN22, tiny_vae
 
+LATENTS = {16: WAN21_LATENTS, 48: WAN22_LATENTS}
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 FULL = {
     "2.1": ({}, WanDecoderConfig(), WanEncoderConfig(), 126_892_531),
@@ -50,12 +55,13 @@ def test_wans_own_file_is_as_diffusers_folder(
     """Both halves out of a folder, written together by Wan's names, and read again."""
     folder, file = tmp_path / "vae", tmp_path / f"Wan_VAE.{suffix}"
     tiny_vae(config).save_pretrained(folder)
-    halves = state(load_decoder(folder, **CPU)) | state(load_encoder(folder, **CPU))
+    latents = LATENTS[config.get("z_dim", 16)]
+    halves = state(load_decoder(folder, latents, **CPU)) | state(load_encoder(folder, **CPU))
     (torch.save if suffix == "pth" else save_file)(halves, file)
-    again = state(load_decoder(file, **CPU)) | state(load_encoder(file, **CPU))
+    again = state(load_decoder(file, latents, **CPU)) | state(load_encoder(file, **CPU))
     assert again.keys() == halves.keys()
     assert all(torch.equal(tensor, halves[name]) for name, tensor in again.items())
-    assert decoder_config(decoder_weights(file)) == decoder_config(decoder_weights(folder))
+    assert decoder_in(file, latents) == decoder_in(folder, latents)
     assert encoder_config(encoder_weights(file)) == encoder_config(encoder_weights(folder))
 
 
@@ -69,7 +75,10 @@ def test_at_full_size_every_name_and_shape_is_the_published_one(which: str) -> N
     named = {layout.name(name): tensor.shape for name, tensor in published.items()}
     assert named == {name: tensor.shape for name, tensor in ours.items()}
     assert sum(tensor.numel() for tensor in ours.values()) == values
-    assert decoder_config(ours) == decodes and encoder_config(ours) == encodes
+    latents = LATENTS[decodes.latent_channels]
+    assert decoder_config(ours, Path("published"), latents) == decodes
+    assert encoder_config(ours) == encodes
+    assert published_decoder(latents) == decodes and published_encoder(latents) == encodes
 
 
 @pytest.mark.parametrize(
@@ -121,4 +130,10 @@ def test_a_file_without_a_half_is_refused(tmp_path: Path) -> None:
         load_encoder(file, **CPU)
     save_file({"encoder.conv1.weight": torch.zeros(1)}, file)
     with pytest.raises(BadCheckpoint, match=r"half.safetensors holds no decoder of Wan"):
-        load_decoder(file, **CPU)
+        load_decoder(file, WAN21_LATENTS, **CPU)
+
+
+def test_a_decoder_of_other_latents_is_refused(tmp_path: Path) -> None:
+    tiny_vae(WAN22).save_pretrained(tmp_path)
+    with pytest.raises(BadCheckpoint, match=r"of 48 channels, 16 .*Wan 2\.1 have 16, 8 and 4"):
+        load_decoder(tmp_path, WAN21_LATENTS, **CPU)

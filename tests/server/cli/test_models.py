@@ -37,7 +37,8 @@ def test_all_are_listed_with_licence_and_needs(capsys: pytest.CaptureFixture[str
     for name, preset in presets().items():
         assert rows[name]["licence"] == preset.licence
         assert f"{preset.weights.repository} {preset.weights.path}" in rows[name]["needs"]
-        assert "Wan-AI/Wan2.1-T2V-1.3B Wan2.1_VAE.pth" in rows[name]["needs"]
+        vae = preset.base.vae
+        assert f"{vae.repository} {vae.path}" in rows[name]["needs"]
     assert models() == 0
     assert "self-forcing" in capsys.readouterr().out
 

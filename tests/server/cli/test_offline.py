@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from rollcast.client.track_file import TimedPoint, TimedPrompt, TrackScript
-from rollcast.models.contract import Chunk, Controls, StreamRequest, TrackEvent
+from rollcast.models.contract import CameraMotion, Chunk, Controls, StreamRequest, TrackEvent
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, TestPatternState
 from rollcast.server.cli.offline import check_inputs, frame_count, generate
+
+from ..world_pattern import HEIGHT, WIDTH, WorldPattern
 
 INFO = TestPattern().info
 SPEECH = np.arange(6000, dtype=np.int16)
@@ -76,3 +78,23 @@ def test_what_the_model_does_not_take_is_said_before_anything_is_made() -> None:
         check_inputs("bare", {"seed"}, SPEECH[:0], SCRIPT)
     with pytest.raises(ValueError, match="bare takes no tracks, nor anything else"):
         check_inputs("bare", (), SPEECH[:0], SCRIPT)
+    with pytest.raises(ValueError, match="bare takes no camera, only seed"):
+        check_inputs("bare", {"seed"}, SPEECH[:0], TrackScript(), image=None, camera="yaw=5")
+
+
+def test_each_chunk_looks_at_the_video_that_plays_meanwhile() -> None:
+    told: list[Controls] = []
+
+    class Watching(WorldPattern):
+        def step(self, state: object, controls: Controls) -> Chunk:
+            told.append(controls)
+            return super().step(state, controls)
+
+    model, motion = Watching(fps=20), CameraMotion((0.0, 0.0, 0.5))
+    video = (np.full((HEIGHT, WIDTH, 3), value, np.uint8) for value in range(8))
+    state = model.start(StreamRequest())
+    list(generate(model, state, 16, SPEECH, TrackScript(), camera=motion, video=video))
+    # 16 frames a second of it, and chunks of a fifth of a second
+    seen = [controls.video[:, 0, 0, 0].tolist() for controls in told]
+    assert seen == [[0, 1, 2], [3, 4, 5], [6, 7], []]
+    assert [controls.camera for controls in told] == [motion, None, None, None]

@@ -19,6 +19,7 @@ from rollcast.server.cli.app import main
 from ...pictures import RED, portrait
 from ..other_models import BarePattern, CausalPattern
 from ..running import running
+from ..world_pattern import HEIGHT, PROMPTS, WIDTH, WorldPattern
 
 
 async def record(url: str, path: Path, *options: str) -> list[np.ndarray]:
@@ -114,3 +115,51 @@ async def test_words_that_mean_nothing_are_told(
         await record(server.http, tmp_path / "a.mp4", *options)
     said = capsys.readouterr().err
     assert said.count("does not know quux") == said.count("does not know quince") == 1
+
+
+def write_video(path: Path, colours: list[tuple[int, int, int]], fps: int = 16) -> None:
+    """A second of each colour."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for colour in (colour for colour in colours for _ in range(fps)):
+            image = np.full((240, 320, 3), colour, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+async def test_a_stream_starts_from_an_image_and_the_camera_moves(tmp_path: Path) -> None:
+    (tmp_path / "start.jpg").write_bytes(portrait(RED, side=900))
+    async with running(lambda: [WorldPattern()], models=("world",)) as server:
+        options = ("--seconds", "2", "--image", str(tmp_path / "start.jpg"))
+        frames = await record(server.http, tmp_path / "a.mp4", *options, "--camera", "forward=0.5")
+    assert len(frames) == 32 and frames[0].shape == (HEIGHT, WIDTH, 3)
+    assert all(
+        np.abs(frame[24:80, 2:8].reshape(-1, 3).mean(0) - RED).max() < 40 for frame in frames
+    )
+    white = [int((frame[-4, :, 1] > 127).sum()) for frame in frames]
+    assert white[0] < 10 and white[-1] > 40 and white == sorted(white)
+
+
+async def test_a_video_is_looked_at_while_it_plays(tmp_path: Path) -> None:
+    write_video(tmp_path / "in.mp4", [(200, 40, 40), (40, 180, 60)])
+    async with running(lambda: [WorldPattern()], models=("world",)) as server:
+        options = ("--seconds", "2.5", "--video", str(tmp_path / "in.mp4"), "--prompt", PROMPTS[1])
+        frames = await record(server.http, tmp_path / "a.mp4", *options)
+    blue = np.array(prompt_colour(PROMPTS[1]))
+    for at, colour in ((16, (200, 40, 40)), (36, (40, 180, 60))):
+        seen = frames[at][40:60, 60:100].reshape(-1, 3).mean(0)
+        assert np.abs(seen - (blue + colour) / 2).max() < 30, at
+
+
+async def test_what_the_model_lacks_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running() as server:
+        with pytest.raises(SystemExit) as end:
+            command = ["record", server.http, str(tmp_path / "a.mp4"), "--camera", "yaw=5"]
+            await asyncio.to_thread(main, command)
+        assert end.value.code and "takes no camera" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["record", server.http, str(tmp_path / "a.mp4"), "--camera", "sideways=1"])
+    assert end.value.code == 2

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from rollcast.benchmarks.attack.hostile_picture import many_scans
 from rollcast.models.contract import ModelInfo
 from rollcast.models.picture import MAX_BYTES, MAX_SCANS
-from rollcast.server.media.picture_process import Task, look_at
+from rollcast.server.media.killable_process import KillableProcess
+from rollcast.server.media.picture_process import Answer, Task, look_at
 from rollcast.server.media.pictures import MOST_WAITING, PictureReader
 from rollcast.server.protocol.errors import InvalidField, RateLimited
 
@@ -51,7 +53,7 @@ async def test_thousands_of_scans_are_refused_before_any_is_decoded() -> None:
 async def test_a_decoder_that_dies_costs_one_picture() -> None:
     reader = PictureReader()
     assert await reader.read(GOOD, INFO)
-    assert reader._process is not None
+    assert reader._process.pid is not None
     os.kill(reader._process.pid, signal.SIGKILL)
     error = await refusal(reader, GOOD)
     assert "decoder failed" in error.message
@@ -66,17 +68,15 @@ def test_want_of_memory_is_not_called_a_broken_picture(monkeypatch: pytest.Monke
     for place in ("PIL.Image.open", "PIL.ImageOps.exif_transpose", "PIL.ImageOps.fit"):
         with monkeypatch.context() as patched:
             patched.setattr(place, short)
-            answer = look_at(Task(GOOD, 64))
+            answer = look_at(Task(GOOD, 64, 64))
         assert answer.memory_short and not answer.message, place
 
 
 async def test_want_of_memory_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def short(*_: object) -> object:
-        from rollcast.server.media.picture_process import Answer
+    async def short(*_: object) -> bytes:
+        return msgspec.msgpack.encode(Answer(memory_short=True))
 
-        return Answer(memory_short=True)
-
-    monkeypatch.setattr("rollcast.server.media.pictures._exchange", short)
+    monkeypatch.setattr(KillableProcess, "ask", short)
     reader = PictureReader()
     error = await refusal(reader, GOOD)
     assert "memory" in error.message and "broken" not in error.message
@@ -86,7 +86,7 @@ async def test_want_of_memory_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA limits memory on Linux alone")
 def test_the_process_gets_no_more_memory_than_its_limit() -> None:
     script = (
-        "from rollcast.server.media.picture_process import limit_memory\n"
+        "from rollcast.server.media.killable_process import limit_memory\n"
         "limit_memory(200 << 20)\n"
         "try:\n    bytearray(300 << 20)\n"
         "except MemoryError:\n    raise SystemExit(7)\n"
@@ -115,4 +115,4 @@ async def test_who_no_longer_waits_leaves_nothing_half_said() -> None:
     await asyncio.gather(read, return_exceptions=True)
     assert await reader.read(GOOD, INFO) == await reader.read(GOOD, INFO)
     await reader.close()
-    assert reader._process is None
+    assert reader._process.pid is None

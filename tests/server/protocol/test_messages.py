@@ -29,7 +29,7 @@ CODES = {error.code for error in ERRORS}
 @pytest.mark.parametrize("message", VECTORS["client_messages"], ids=json.dumps)
 def test_a_valid_client_message_is_read_field_by_field(message: dict[str, Any]) -> None:
     parsed = parse_message(json.dumps(message))
-    assert parsed.model_dump(exclude_unset=True) == message
+    assert parsed.model_dump(mode="json", exclude_unset=True) == message
 
 
 @pytest.mark.parametrize("message", VECTORS["server_messages"], ids=lambda m: m["type"])

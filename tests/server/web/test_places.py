@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import httpx
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from websockets.asyncio.client import connect
 
 from rollcast.server.protocol.packets import Flags, Kind, Packet
+from rollcast.server.web.client_tokens import make_token
 
 from ..running import running, until, viewing
 from ..session.session_bench import Bench
+from .test_reader import TEXT, SlowReader
 
 HELLO = json.dumps({"type": "hello", "versions": [1], "codecs": ["jpeg"]})
 
@@ -117,3 +120,71 @@ async def test_before_hello_messages_are_small(size: int) -> None:
         assert (error["code"], error["fatal"]) == ("too_large", False)
         await socket.send(HELLO)
         assert json.loads(await socket.recv())["type"] == "hello"
+
+
+async def test_who_shows_a_picture_first_has_the_place_while_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = SlowReader(monkeypatch)
+    async with running(max_sessions=1) as server, connect(server.ws) as first:
+        await first.send(HELLO)
+        await first.recv()
+        await first.send(json.dumps({"type": "session.create", "picture": TEXT}))
+        await until(lambda: server.engine.free_places() == 0)
+        async with viewing(server.ws, acks=False) as second:
+            assert second.ready["code"] == "capacity"
+        slow.go.set()
+        assert json.loads(await first.recv())["type"] == "session.ready"
+        assert len(server.engine.streams) == 1
+
+
+async def test_a_place_is_free_again_when_the_picture_is_refused_or_its_client_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = SlowReader(monkeypatch)
+    slow.refuses = True
+    async with running(max_sessions=1) as server:
+        for leaves in (True, False):
+            async with connect(server.ws) as socket:
+                await socket.send(HELLO)
+                await socket.recv()
+                await socket.send(json.dumps({"type": "session.create", "picture": TEXT}))
+                await until(lambda: server.engine.free_places() == 0)
+                if not leaves:
+                    slow.go.set()
+                    assert json.loads(await socket.recv())["field"] == "picture"
+                    assert server.engine.free_places() == 1
+            if leaves:
+                slow.go.set()
+            await until(lambda: server.engine.free_places() == 1)
+            slow.go.clear()
+
+
+async def test_what_is_wrong_anyway_is_said_before_a_picture_is_looked_at_or_a_place_lost() -> None:
+    async with (
+        running(max_sessions=1, unwatched_s=0.0) as server,
+        viewing(server.ws, acks=False) as idle,
+        viewing(server.ws, acks=False, picture=TEXT, scene="moon") as other,
+    ):
+        assert other.ready["code"] == "unknown_scene"
+        await idle.wait_frames(1)
+        assert idle.close_code is None
+
+
+async def test_streams_of_one_subject_count_together_and_not_by_address() -> None:
+    secret, later_s = "a secret of 20 chars", int(time.time()) + 60
+
+    def token(subject: str) -> str:
+        return make_token(secret, ["stream"], later_s, subject)
+
+    async with (
+        running(max_per_client=1, max_sessions=4, token=secret) as server,
+        viewing(server.ws, token=token("ann")) as ann,
+        viewing(server.ws, token=token("bob")) as bob,
+        viewing(server.ws, token=token("")) as nobody,
+        viewing(server.ws, token=make_token(secret, ["stream"], later_s + 5, "ann")) as again,
+        viewing(server.ws, token=secret) as owner,
+    ):
+        opened = [each.ready["type"] for each in (ann, bob, nobody, again, owner)]
+        assert opened == ["session.ready"] * 3 + ["error"] * 2, "the last two: ann, our address"
+        assert again.ready["code"] == owner.ready["code"] == "capacity"

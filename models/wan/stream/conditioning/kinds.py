@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...presets.conditioning import Conditioning
+from ...presets.start_image import StartImage
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
+from .start_image import StartImageConditioner
 from .text import TextConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
     TextPrompt: TextConditioner,
+    StartImage: StartImageConditioner,
 }
 
 

@@ -20,7 +20,7 @@ from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory, smaller_size
 from rollcast.models.wan.stream.model import WanModel
-from rollcast.models.wan.vae_files import decoder_config, decoder_weights
+from rollcast.models.wan.vae_files import decoder_in
 
 from ..conftest import PROMPTS, FolderOf
 
@@ -40,7 +40,7 @@ def planned(name: str, folder: Path) -> MemoryPlan:
     return plan_memory(
         preset,
         student=student_config(preset, files.config),
-        decoder=decoder_config(decoder_weights(files.vae)),
+        decoder=decoder_in(files.vae, preset.latents),
         size=SIZE,
         dtype=torch.float32,
         reserve=0,

@@ -22,21 +22,37 @@ from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY, load_model
-from rollcast.models.sampling.denoising import FlowSchedule, denoise_chunk, recache
-from rollcast.models.staged_model import StagedModel, step_noise
+from rollcast.models.sampling.chunk_maker import ChunkMaker
+from rollcast.models.sampling.denoising import recache
+from rollcast.models.sampling.recipe import Recipe
+from rollcast.models.staged_model import ChunkPlan, StagedModel, step_noise
+from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.wan.latent_scale import published_scale
 from rollcast.models.wan.presets.catalogue import preset_named, presets
-from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.presets.start_image import StartImage
 from rollcast.models.wan.presets.text_prompt import EXAMPLES, TextPrompt
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 
-from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
 
-NAMES = tuple(presets())
-KINDS = ("self-forcing", "reward-forcing", "longlive", "causal-forcing-2-step")
-"""One of each kind of cache, switch and first chunk."""
-LOG = [Controls(prompt=PROMPTS[0] if k == 2 else PROMPTS[1] if k == 5 else None) for k in range(7)]
+NAMES = tuple(
+    name
+    for name, each in presets().items()
+    if {kind.kind for kind in each.conditioning} <= {TextPrompt.kind, StartImage.kind}
+)
+"""All that a prompt alone can steer."""
+KINDS = (
+    "self-forcing",
+    "reward-forcing",
+    "longlive",
+    "causal-forcing-2-step",
+    "sgf-plus",
+    "rolling-forcing",
+    "longlive-2",
+)
+"""One of each kind of cache, sampler, switch and first chunk."""
+LOG = [Controls(prompt=PROMPTS[0] if k == 2 else CUT if k == 5 else None) for k in range(7)]
 """Two switches of the prompt, the second behind the first time that frames leave the window."""
 
 
@@ -49,43 +65,78 @@ def frames(chunks: Sequence[Chunk]) -> np.ndarray:
     return np.concatenate([chunk.frames for chunk in chunks])
 
 
-def recaches(preset: Preset) -> bool:
-    text = preset.stated(TextPrompt)
-    return text is not None and text.switch == "recache"
-
-
 def text_of(state: WanState) -> Tensor:
     return state.conditioning.tensors()["text.embeddings"]
 
 
 @torch.inference_mode()
 def published_loop(model: WanModel, log: Sequence[Controls], seed: int = 1) -> Tensor:
-    """Latents of the whole stream by the loop as it is published, [1, F, C, h, w]."""
-    preset, recipe, student = model._preset, model._preset.recipe, model._calls.student
-    schedule = FlowSchedule(recipe.shift)
-    state, cache = model.start(StreamRequest(seed=seed)), model.new_cache()
-    shape = (1, recipe.chunk_frames, 16, SIZE[1] // 8, SIZE[0] // 8)
-    numbers = {t: k for k, t in enumerate(recipe.timesteps(0))}
-    made = torch.zeros(1, 0, *shape[2:])
+    """Latents of the whole stream by the loop that golden cases hold, [1, F, C, h, w]."""
+    preset, recipe, calls = model._preset, model._preset.recipe, model._calls
+    maker = ChunkMaker(calls.student, recipe, preset.cache, writer_of(model))
+    text, state = preset.stated(TextPrompt), model.start(StreamRequest(seed=seed))
+    assert text is not None
+    channels, pixels = preset.latents.channels, preset.latents.pixels
+    latent = (channels, SIZE[1] // pixels, SIZE[0] // pixels)
+    shape = (1, recipe.chunk_frames, *latent)
+    stream = maker.start(height=latent[1], width=latent[2])
+    made = torch.zeros(1, 0, *latent)
     for chunk, controls in enumerate(log):
         plan = model.prepare(state, controls)
-        context = student.encode_text(plan.tensors["text.embeddings"][None])
+        prompt = maker.encode(plan.tensors["text.embeddings"][None])
         held = min(preset.cache.capacity_frames, made.shape[1])
-        if recaches(preset) and controls.prompt is not None and held:
-            recache(student, cache, made[:, -held:], context)
-        steps = recipe.timesteps(chunk)
-        noises = iter([step_noise(plan, numbers[t], shape) for t in steps])
-        latents = denoise_chunk(
-            student,
-            cache,
-            next(noises),
-            steps,
-            context,
-            schedule=schedule,
-            renoise=lambda _, noises=noises: next(noises),
-        )
+        switched = controls.prompt is not None and chunk > 0
+        if text.switch == "recache" and switched and held:
+            recache(calls.student, stream.cache, made[:, -held:], prompt.context)
+        cuts = text.shot_prefix and controls.prompt and controls.prompt.startswith(text.shot_prefix)
+        if switched and cuts:
+            stream.cache.begin_shot(text.shot_offset)
+        latents = None
+        if recipe.sampler == "joint":
+            windows = range(len(recipe.steps) if chunk == 0 else 1)
+            for window in windows:
+                assert latents is None
+                renoise = WindowNoise(plan, recipe, window, full=chunk > 0 or window == windows[-1])
+                noise = step_noise(plan, window, shape)
+                latents = maker.next(stream, noise, prompt, renoise=renoise)
+        else:
+            numbers = {
+                t: k
+                for k, t in enumerate(
+                    calls.chunk_steps.calls[k].timestep for k in range(calls.chunk_steps.steps)
+                )
+            }
+            times = recipe.sampler_for(chunk, torch.randn_like).timesteps
+            noises = iter([step_noise(plan, numbers[t], shape) for t in times])
+            latents = maker.next(
+                stream, next(noises), prompt, renoise=lambda _, noises=noises: next(noises)
+            )
+        assert latents is not None
         made = torch.cat((made, latents), dim=1)
     return made
+
+
+def writer_of(model: WanModel) -> CausalStudent | None:
+    """The second student of a model that has one."""
+    calls = model._calls
+    return calls._writer if calls.recipe.clean_expert else None
+
+
+class WindowNoise:
+    """What a joint window's blocks are noised with, each in its place of a whole window."""
+
+    def __init__(self, plan: ChunkPlan, recipe: Recipe, window: int, *, full: bool) -> None:
+        self.plan, self.frames, self.number = plan, recipe.chunk_frames, len(recipe.steps)
+        self.number *= 1 + window
+        self.block = 1 if full else 0
+
+    def __call__(self, window: Tensor) -> Tensor:
+        self.number += 1
+        first, whole = self.block * self.frames, torch.full_like(window, torch.nan)
+        block = whole[:, first : first + self.frames]
+        block.copy_(step_noise(self.plan, self.number, block.shape))
+        self.block += 1
+        return whole
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,14 +164,20 @@ def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
 def test_it_is_what_its_preset_says(name: str, model_of: ModelOf) -> None:
     model, preset = model_of(name), preset_named(name)
     assert isinstance(model, StagedModel)
-    assert model.info.inputs.names == {"prompt", "seed"}
-    assert (model.info.width, model.info.height, model.info.fps) == (*SIZE, 16)
+    assert model.info.inputs.names - {"image"} == {"prompt", "seed"}
+    assert (model.info.width, model.info.height, model.info.fps) == (*SIZE, preset.fps)
     assert model.info.chunk_frames == 4 * preset.recipe.chunk_frames
     assert model.info.first_chunk_frames == 4 * preset.recipe.chunk_frames - 3
     assert model.chunk_steps.caches == 1 and model.chunk_steps.most_stages == 2
-    assert [call.timestep for call in model.chunk_steps.calls] == pytest.approx(
-        [1000.0, 937.5, 2500 / 3, 625.0, 0.0]
-    )
+    times = [call.timestep for call in model.chunk_steps.calls]
+    assert times == pytest.approx([*TIMES.get(name, (1000.0, 937.5, 2500 / 3, 625.0)), 0.0])
+
+
+TIMES: dict[str, tuple[float, ...]] = {
+    "rolling-forcing": (1000.0, 952.381, 882.353, 769.2308, 555.5556),
+    "longlive-2": (999.0, 937.0, 833.0, 624.0),
+}
+"""Of those whose steps are not Self-Forcing's."""
 
 
 def test_a_model_of_two_steps_takes_four_for_its_first_chunk(
@@ -148,7 +205,7 @@ def test_prompt_seed_and_reset_are_obeyed(name: str, model_of: ModelOf) -> None:
     assert not np.array_equal(frames(run(model, [Controls()] * 4, seed=2)), plain)
     told = run(model, [Controls(), Controls(prompt=PROMPTS[0]), Controls(), Controls()])
     per_chunk = model.info.chunk_frames
-    first = per_chunk - 3
+    first = model.info.first_chunk_frames or per_chunk
     assert np.array_equal(frames(told)[:first], plain[:first]), "nothing before it changes"
     assert not np.array_equal(told[1].frames, plain[first : first + per_chunk])
     again = run(model, [*[Controls()] * 3, Controls(reset=True), Controls(), Controls()])
