@@ -166,6 +166,7 @@ def norm_rope_write(
     writes: Sequence[FrameWrite],
     rotate_key: bool,
     eps: float,
+    turned_key: Tensor | None = None,
 ) -> Tensor:
     """As `norm_rope_write.norm_rope_write`, for a backend that is "triton"."""
     from .norm_rope_write.norm_rope_write import norm_rope_write as fused
@@ -173,7 +174,17 @@ def norm_rope_write(
     return fused(
         query, key, value, weight_query, weight_key, cache_key, cache_value,
         rotation=rotation, place=place, writes=writes, rotate_key=rotate_key, eps=eps,
+        turned_key=turned_key,
     )  # fmt: skip
+
+
+def rotate_keys(
+    key: Tensor, spans: Sequence[Span], rotation: AxisRotations, *, out: Tensor
+) -> None:
+    """As `key_rotation.rotate_keys`, for a backend that is "triton"."""
+    from .key_rotation.key_rotation import rotate_keys as fused
+
+    fused(key, spans, rotation, out=out)
 
 
 def raw_key_attention(
@@ -183,9 +194,9 @@ def raw_key_attention(
 
     `spans` cover all keys.
     """
-    from .key_rotation.key_rotation import rotate_keys
+    from .key_rotation.key_rotation import rotate_keys as rotated
 
-    return attention(query, rotate_keys(key, spans, rotation), value)
+    return attention(query, rotated(key, spans, rotation), value)
 
 
 def ema_sink(

@@ -5,6 +5,8 @@ and no GPU is needed.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -22,8 +24,6 @@ class MetaStream:
     """A stream of a preset's student on `meta`, chunk by chunk; `layers` instead of all of them."""
 
     def __init__(self, preset: Preset, *, layers: int | None = None) -> None:
-        from dataclasses import replace
-
         config = preset.student
         if layers is not None and config.avatar is None:
             config = replace(config, num_layers=layers)
@@ -51,15 +51,17 @@ class MetaStream:
         conditions = blank_conditions(self.student.config, frames, self._size, torch.bfloat16)
         sampler = recipe.sampler_for(self._chunk, lambda x: torch.empty_like(x))
         memory: dict[str, Tensor] = {}
-        calls = recipe.chunk_steps()
+        calls, steps = recipe.chunk_steps(), recipe.step_of_call(self._chunk)
         for number, call in enumerate(calls.calls):
-            cache, last = self.caches[call.cache], calls.last_on_cache(number)
-            row = CallRow(latents, context, conditions, cache, sampler, number, memory, 0.0, last)
-            if call.clean_pass:
-                row = CallRow(
-                    latents, context, conditions, cache,
-                    clean_timestep=call.timestep, advances=last,
-                )  # fmt: skip
+            row = CallRow(
+                latents, context, conditions, self.caches[call.cache],
+                clean_timestep=call.timestep, advances=calls.last_on_cache(number),
+            )  # fmt: skip
+            if not call.clean_pass:
+                step = steps[number]
+                if step is None:
+                    continue
+                row = replace(row, sampler=sampler, step=step, memory=memory)
             (latents,) = call_rows(self.student, [row])
         self._chunk += 1
 

@@ -65,7 +65,17 @@ def _modulation() -> CompileCase:
 
 
 def _norm_rope_write() -> CompileCase:
-    plain = ("Query", "Key", "Value", "WeightQ", "WeightK", "Out", "CacheKey", "CacheValue")
+    plain = (
+        "Query",
+        "Key",
+        "Value",
+        "WeightQ",
+        "WeightK",
+        "Out",
+        "CacheKey",
+        "CacheValue",
+        "TurnedKey",
+    )
     rows = (f"{part}_{axis}" for part in ("query", "key", "value", "out") for axis in "bn")
     return _pass_over_tokens(
         "norm-rope-write-1536",
@@ -76,7 +86,7 @@ def _norm_rope_write() -> CompileCase:
         constants={
             "HEADS": 12, "BLOCK_H": 16, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 1,
             "FRAME_TOKENS": 1560, "COLUMNS": 52, "FRAME_PAIRS": 22, "GRID_PAIRS": 21,
-            "ROTATE_KEY": True,
+            "ROTATE_KEY": True, "TURNED": False,
         },
     )  # fmt: skip
 

@@ -51,8 +51,10 @@ def key_rotation_kernel(
     tl.store(Out + out_at, rotated.to(Out.dtype.element_ty), mask=inside)
 
 
-def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tensor:
-    """`key` [B, H, M, D] with every slot rotated by its place in time, contiguous.
+def rotate_keys(
+    key: Tensor, spans: Sequence[Span], rotation: AxisRotations, *, out: Tensor | None = None
+) -> Tensor:
+    """`key` [B, H, M, D] with every slot rotated by its place in time: `out`, or contiguous.
 
     `spans`, at most three, cover all slots one behind another, in whole frames. Raises ValueError
     for shapes that do not fit.
@@ -73,7 +75,10 @@ def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> 
             f"{rotation.head_dim} do not fit"
         )
     key = key if key.stride(3) == 1 else key.contiguous()
-    out = key.new_empty(key.shape)
+    if out is None:
+        out = key.new_empty(key.shape)
+    elif out.shape != key.shape or out.stride(3) != 1:
+        raise ValueError(f"out {tuple(out.shape)}; expected {tuple(key.shape)}, rows contiguous")
     parts = padded_spans(spans)
     shifts = [part.place * tokens - part.start for part in parts]
     block_t = 256 if gpu_of(key) is None else 32

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.dispatch import (
@@ -90,6 +91,12 @@ class QKVO(nn.Module):
         """[B, H, N, D] of `x` [B, N, d]."""
         return self._split(self.norm_q(self.q(x)))
 
+    def normed_heads(
+        self, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, H, N, D] each, of what was projected, [B, N, d]."""
+        return self._split(self.norm_q(query)), self._split(self.norm_k(key)), self._split(value)
+
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, N, D] each, of `x` [B, N, d]."""
         return self._split(self.norm_k(self.k(x))), self._split(self.v(x))
@@ -105,11 +112,42 @@ class QKVO(nn.Module):
 class SelfAttention(QKVO):
     """Attention among video tokens; `attend` brings the positions, the past and the mask."""
 
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__(dim, heads, eps)
+        self._packed: tuple[Tensor, Tensor] | None = None
+
+    def pack(self) -> None:
+        """Make one matrix of the projections of queries, keys and values, where kernels take all.
+
+        Their names and values stay: they become parts of it. Call it once weights are where they
+        will stay; projections that are not plain linear layers any more are left as they are.
+        """
+        parts = (self.q, self.k, self.v)
+        if not all(type(part) is nn.Linear for part in parts):
+            return
+        if not all(type(part.weight) is nn.Parameter for part in parts):
+            return
+        with torch.no_grad():
+            weight = torch.cat([part.weight for part in parts])
+            bias = torch.cat([part.bias for part in parts])
+        pieces = zip(parts, weight.chunk(3), bias.chunk(3), strict=True)
+        for part, its_weight, its_bias in pieces:
+            part.weight = nn.Parameter(its_weight, requires_grad=part.weight.requires_grad)
+            part.bias = nn.Parameter(its_bias, requires_grad=part.bias.requires_grad)
+        self._packed = weight, bias
+
     def forward(self, x: Tensor, attend: Attend | FusedAttend) -> Tensor:
         if not callable(attend):
-            return self.merge(attend.attend_projected(self, self.q(x), self.k(x), self.v(x)))
+            return self.merge(attend.attend_projected(self, *self._projected(x)))
         key, value = self.keys_values(x)
         return self.merge(attend(self.queries(x), key, value))
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, N, d] before norms; packed ones lie beside each other."""
+        if self._packed is None:
+            return self.q(x), self.k(x), self.v(x)
+        query, key, value = F.linear(x, *self._packed).chunk(3, dim=2)
+        return query, key, value
 
 
 class CrossAttention(QKVO):

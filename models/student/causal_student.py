@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.block_sparse.gilbert import inverse_order
+from ..upload import uploaded
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
 from .blocks import QKVO, Attend, Block, FusedAttend, Head, Stream, float32_sinusoid, sinusoid
@@ -160,9 +161,9 @@ class CausalStudent(nn.Module):
         """One streaming call on the chunk under way; writes its keys and values into `cache`.
 
         `latents` [B, F, C, h, w]; `timesteps` in 0..1000 are [B, F], [B, 1] or, one for each token,
-        [B, F * tokens]. Repeated calls on the chunk overwrite; `cache.advance(F)` ends it. `start`,
-        `rewrite_sink` and `store` as in `StudentCache.begin`. Returns the prediction
-        [B, F, C, h, w].
+        [B, F * tokens]; on the CPU, wherever the student is, nobody waits for them. Repeated calls
+        on the chunk overwrite; `cache.advance(F)` ends it. `start`, `rewrite_sink` and `store` as
+        in `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
         """
         call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink, store=store)
         attends = [cache_attend([(layer, call)]) for layer in cache.layers]
@@ -352,7 +353,8 @@ class CausalStudent(nn.Module):
         """[B, F, d]: time and, where the student has them, the frame conditions."""
         exact = self.config.time_waves == "float64"
         waves = (sinusoid if exact else float32_sinusoid)(timesteps, self.config.freq_dim)
-        embedding = self.time_embedding(waves.to(self.patch_embedding.weight.dtype))
+        weight = self.patch_embedding.weight
+        embedding = self.time_embedding(uploaded(waves, weight.device, weight.dtype))
         if self.frame_embedding is not None and conditions.frames is not None:
             embedding = embedding + self.frame_embedding(conditions.frames)
         return embedding
@@ -376,6 +378,11 @@ class CausalStudent(nn.Module):
                 self.config.head_dim, rows, columns, device=self.device, half=half
             )
         return self._rope[key]
+
+    def pack(self) -> None:
+        """Fewer and larger products, on a GPU (`SelfAttention.pack`)."""
+        for block in self.wan_blocks():
+            block.self_attn.pack()
 
     def wan_blocks(self) -> list[Block]:
         """The blocks in order."""

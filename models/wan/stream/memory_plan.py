@@ -6,11 +6,13 @@ What kernels need inside of themselves and what a driver keeps is not seen; `res
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from ....kernels.gpu import Capability, meta_stands_for
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
 from ...student.config import StudentConfig
@@ -93,10 +95,12 @@ def plan_memory(
     dtype: torch.dtype = torch.bfloat16,
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
+    gpu: Capability | None = None,
 ) -> MemoryPlan:
     """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
 
-    Raises ValueError for a `size` that the preset cannot have.
+    On a GPU of that compute capability, or with torch's own operators (None). Raises ValueError for
+    a `size` that the preset cannot have.
     """
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
@@ -106,7 +110,7 @@ def plan_memory(
     parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
-    with torch.inference_mode():
+    with torch.inference_mode(), nullcontext() if gpu is None else meta_stands_for(gpu):
         contexts = [blank_context(each) for each in students]
         caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
@@ -123,7 +127,8 @@ def plan_memory(
         student=sum(_module_bytes(each) for each in students),
         decoder=_module_bytes(decodes),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
-        cache=sum(_bytes(*cache.tensors().values()) for cache in caches),
+        cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
+        + len(caches) * _bytes(*caches[0].derived()),
         decoder_state=_bytes(*memory.values()),
         conditioning_state=kept,
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
@@ -184,7 +189,8 @@ def _denoising(
             cache.advance(frames)
         entry = Entry(cache, False, student, context, conditions)
         stays = [tensor for each in calls.conditioners for tensor in each.rehearse(entry)]
-    return live.peak, _bytes(*stays)
+    # what a cache derives from its keys stays for the next chunk
+    return live.peak - _bytes(*cache.derived()), _bytes(*stays)
 
 
 def blank_conditions(

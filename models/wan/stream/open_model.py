@@ -43,6 +43,10 @@ def open_model(
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, dtype=dtype)
+    if device.type == "cuda":
+        for each in (students.student, students.writer):
+            if each is not None:
+                each.pack()
     decoder = load_decoder(decoder_file or files.vae, preset.latents, device=device, dtype=dtype)
     parts = Parts(
         preset=preset,

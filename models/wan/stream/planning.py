@@ -8,35 +8,41 @@ from pathlib import Path
 
 import torch
 
+from ....kernels.gpu import Capability
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..presets.preset import Preset
 from ..vae_files import decoder_in
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
+# Of an H100, where only a size of memory is said.
+_USUAL: Capability = (9, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where a model would run: "cuda" or "cpu", in which type, and the bytes that are free there.
 
-    `free` is None where that cannot be found out.
+    `free` is None where that cannot be found out. `capability` is that of a GPU.
     """
 
     device: str
     dtype: torch.dtype
     free: int | None
+    capability: Capability | None = None
 
     @classmethod
     def here(cls) -> Machine:
         """This one: its GPU, or without one its CPU."""
         if torch.cuda.is_available():
-            return cls("cuda", torch.bfloat16, torch.cuda.mem_get_info()[0])
+            free, capability = torch.cuda.mem_get_info()[0], torch.cuda.get_device_capability()
+            return cls("cuda", torch.bfloat16, free, capability)
         return cls("cpu", torch.float32, _free_memory())
 
     @classmethod
     def with_memory(cls, free: int) -> Machine:
         """A GPU with so many bytes, wherever it is."""
-        return cls("cuda", torch.bfloat16, free)
+        return cls("cuda", torch.bfloat16, free, _USUAL)
 
 
 def plan_on(
@@ -72,6 +78,7 @@ def plan_on(
         dtype=machine.dtype,
         reserve=reserve,
         files=files,
+        gpu=machine.capability,
     )
 
 
