@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--triton", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--chosen", action="store_true", help="only what tiles.py picks")
     parser.add_argument("--only", default="", help="configurations, separated by commas")
+    parser.add_argument("--kernels", default="", help="of what presets launch, by commas")
     parser.add_argument("--presets", action="store_true", help="only what presets launch")
     parser.add_argument("--targets", default="80,90,100,120")
     parser.add_argument("--tutorial", type=Path, help="a copy of Triton's 06-fused-attention.py")
@@ -145,7 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .preset_cases import preset_cases
 
     listed = () if plan.presets else compile_cases()
+    kernels = tuple(filter(None, plan.kernels.split(",")))
     launched = () if plan.only else preset_cases()
+    if kernels:
+        launched = tuple(case for case in launched if case.name.split("(")[0] in kernels)
     cases = {case.name: case for case in (*listed, *launched)}
     wanted = _wanted(plan, cases)
     rows: list[Row] = []

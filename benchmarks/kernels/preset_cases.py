@@ -59,7 +59,7 @@ def preset_cases() -> tuple[CompileCase, ...]:
     found: dict[str, CompileCase] = {}
     for target in ALL_TARGETS:
         capability = divmod(target, 10)
-        for preset in _different():
+        for preset in different_presets():
             for case in cases_of(preset_launches(preset, capability)):
                 known = found.setdefault(case.name, case)
                 if target not in known.targets:
@@ -68,7 +68,7 @@ def preset_cases() -> tuple[CompileCase, ...]:
     return tuple(found.values())
 
 
-def _different() -> list[Preset]:
+def different_presets() -> list[Preset]:
     """One preset of each shape: others differ from it in their weights alone."""
     found: dict[object, Preset] = {}
     for preset in presets().values():
