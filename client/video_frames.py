@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import repeat
+from math import ceil
 from pathlib import Path
 
 import av
@@ -17,9 +19,10 @@ from .input_file import open_input
 def video_frames(path: Path | str, *, width: int, height: int, fps: int) -> Iterator[np.ndarray]:
     """uint8 RGB [height, width, 3], `fps` for every second of any video file, from its beginning.
 
-    A frame that is shown for longer comes more than once, of those between two nothing comes. Cut
-    to its middle, turned as the file says. `-` reads what is piped in. Raises FileNotFoundError,
-    OSError for what may not be read, or ValueError for a file that has no video.
+    Each is what the video shows at its moment: a frame that is shown for longer comes more than
+    once, one that is shown between two moments never. Cut to its middle, turned as the file says.
+    `-` reads what is piped in. Raises FileNotFoundError, OSError for what may not be read, or
+    ValueError for a file that has no video.
     """
     with open_input(path, "video") as file:
         try:
@@ -36,25 +39,23 @@ def _paced(
 ) -> Iterator[np.ndarray]:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    first: Fraction | None = None
-    given, shown = 0, None
+    lasts_s = 1 / (stream.average_rate or Fraction(25))
+    first_s: Fraction | None = None
+    shown: av.VideoFrame | None = None
+    given, end_s = 0, Fraction(0)
     for frame in container.decode(stream):
-        time_s = _seconds(frame, stream, given)
-        first = time_s if first is None else first
-        due = round((time_s - first) * fps)
-        while shown is not None and given < due:
-            yield shown
-            given += 1
-        if given <= due:
-            shown = _cut(frame, width, height)
+        known = frame.pts is not None and frame.time_base is not None
+        time_s = frame.pts * frame.time_base if known else end_s + (first_s or 0)
+        first_s = time_s if first_s is None else first_s
+        # all moments before this frame show the one before it
+        due = ceil((time_s - first_s) * fps)
+        if shown is not None and given < due:
+            cut = _cut(shown, width, height)
+            yield from repeat(cut, due - given)
+            given = due
+        shown, end_s = frame, time_s - first_s + lasts_s
     if shown is not None:
-        yield shown
-
-
-def _seconds(frame: av.VideoFrame, stream: av.video.stream.VideoStream, number: int) -> Fraction:
-    if frame.pts is not None and frame.time_base is not None:
-        return frame.pts * frame.time_base
-    return Fraction(number) / (stream.average_rate or 25)
+        yield from repeat(_cut(shown, width, height), max(not given, round(end_s * fps) - given))
 
 
 def _cut(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:

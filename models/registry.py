@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .contract import Model, StreamRequest
+from .load_options import LoadOptions
+from .plugins import Plugin, plugins, unusable
 from .wan.locate import locate
 from .wan.presets.catalogue import presets
 from .wan.text.preset_reader import text_reader
@@ -23,12 +25,23 @@ MODEL_FACTORY = f"{__name__}:load_model"
 
 def model_names() -> dict[str, str]:
     """Name and one-line description of every model."""
-    return _OWN | {name: preset.about for name, preset in presets().items()}
+    others = {name: plugin.about for name, plugin in foreign_models().items()}
+    return _known() | others
 
 
 def own_models() -> tuple[str, ...]:
     """The models that need no files from elsewhere."""
     return tuple(_OWN)
+
+
+def foreign_models() -> dict[str, Plugin]:
+    """The models that other distributions bring."""
+    return plugins(_known())
+
+
+def left_out() -> list[str]:
+    """A line on each model of another distribution that cannot be named."""
+    return unusable(_known())
 
 
 def load_model(
@@ -38,26 +51,41 @@ def load_model(
     weights: Sequence[str] = (),
     size: Sequence[int] | None = None,
     sessions: int = 1,
+    dtype: str | None = None,
+    quantize: str | None = None,
     decoder: str | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once. `decoder` is a
-    file whose decoder takes the place of its VAE's, a tiny one say (`wan.vae_files.load_decoder`).
+    frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
+    `quantize` are those of `wan.number_types`; `decoder` is a file whose decoder takes the place of
+    its VAE's, a tiny one say (`wan.vae_files.load_decoder`). A model of another distribution is
+    told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
-    are missing.
+    are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
     """
     if name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
+    options = LoadOptions(
+        threads=threads,
+        sessions=sessions,
+        weights=tuple(weights),
+        size=None if size is None else (size[0], size[1]),
+        decoder=decoder,
+        dtype=dtype,
+        quantize=quantize,
+    )
     if name in presets():
-        return _published(name, threads, weights, size, sessions, decoder)
-    if weights or size or decoder:
-        raise ValueError(
-            f"{name} comes with its weights and size: give no weights, no size and no decoder"
-        )
+        return _published(name, options)
+    if name not in _OWN:
+        return foreign_models()[name].load(options)
+    try:
+        options.check_none_but()
+    except ValueError as error:
+        raise ValueError(f"{name} comes with its weights and size: {error}") from error
     return _pocket(threads) if name == "pocket" else _test_pattern()
 
 
@@ -74,21 +102,26 @@ def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
 
 def preload(name: str) -> tuple[str, ...]:
     """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
-    return () if name == "test-pattern" else ("rollcast.models.pipeline.stage",)
+    # what a stranger's model imports is for its own process
+    brings_torch = name != "test-pattern" and name in _known()
+    return ("rollcast.models.pipeline.stage",) if brings_torch else ()
+
+
+def _known() -> dict[str, str]:
+    """The models that are not another distribution's."""
+    return _OWN | {name: preset.about for name, preset in presets().items()}
 
 
 # imports are inside: the test pattern must not cost a torch import
 
 
 def _pocket(threads: int | None) -> Model[Any]:
-    import torch
-
     from .contract import Controls
     from .cpu_threads import choose_threads
     from .pocket.model import PocketModel
 
     if threads is not None:
-        torch.set_num_threads(threads)
+        _use_threads(threads)
     model = PocketModel()
     if threads is None:
         state = model.start(StreamRequest(seed=0))
@@ -102,22 +135,15 @@ def _test_pattern() -> Model[Any]:
     return TestPattern()
 
 
-def _published(
-    name: str,
-    threads: int | None,
-    weights: Sequence[str],
-    size: Sequence[int] | None,
-    sessions: int,
-    decoder: str | None,
-) -> Model[Any]:
-    from pathlib import Path
-
-    import torch
-
+def _published(name: str, options: LoadOptions) -> Model[Any]:
     from .wan.stream.open_model import open_model
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    width_height = None if size is None else (size[0], size[1])
-    file = None if decoder is None else Path(decoder).expanduser()
-    return open_model(name, weights, size=width_height, sessions=sessions, decoder_file=file)
+    if options.threads is not None:
+        _use_threads(options.threads)
+    return open_model(name, options)
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

@@ -22,13 +22,13 @@ class ServerConfig:
     """Settings of one server process.
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
-    are, `size` the width and height of their frames (None: their own), `decoder` a file whose
-    decoder takes the place of their VAE's; `threads` the CPU threads of
-    the model (None: its own choice); `stages` processes share the steps of one model (None: a
-    thread runs it); `max_sessions` None means as many as are measured to fit. One client, which is
-    the subject of its token, else its address, has at most `max_per_client` streams, none lasts
-    longer than `max_duration_s`, and one that was not watched or spoken to for `unwatched_s` gives
-    its place to who waits.
+    are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
+    types of numbers (None: what suits the machine, and no 8 bits), `decoder` a file whose decoder
+    takes the place of their VAE's; `threads` the CPU threads of the model (None: its own choice);
+    `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
+    means as many as are measured to fit. One client, which is the subject of its token, else its
+    address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
+    that was not watched or spoken to for `unwatched_s` gives its place to who waits.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
     origins and the token may be written as people paste them, and are kept as they are compared.
@@ -40,6 +40,8 @@ class ServerConfig:
     models: tuple[str, ...] = ("pocket",)
     weights: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    dtype: str | None = None
+    quantize: str | None = None
     decoder: Path | None = None
     threads: int | None = None
     stages: int | None = None

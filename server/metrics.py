@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    generate_latest,
+)
 
 Stage = Literal["step", "receive", "control", "deliver", "encode", "send"]
 
@@ -48,6 +55,12 @@ class Metrics:
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
+        self.work_s = Summary(
+            "rollcast_work_seconds",
+            "Work on a chunk: prepare, each step, the clean pass, decode; or the chunk as a whole",
+            ["work"],
+            registry=self.registry,
+        )
         self.restarts = self._counter("engine_restarts", "Times that a lost stage was replaced")
         self.chunks = self._counter("chunks", "Chunks generated")
         self.frames_sent = self._counter("frames_sent", "Video frames sent")
@@ -73,6 +86,7 @@ class Metrics:
             "sessions_detached", "Streams without a connection that may be resumed"
         )
         self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop")
         self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")
         self.warm_step_s = Gauge(
             "rollcast_warm_step_seconds",

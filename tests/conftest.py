@@ -19,17 +19,13 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 TESTS = Path(__file__).resolve().parent
 
 # Files of a group run one after the other in one worker, all others wherever a worker is free, in
-# this order. What lives by the clock starts first and lasts longest; no two live servers, browsers
-# or sets of stages are ever up side by side, and clips are rendered once. Files that compute for
-# long come before the short ones, or a worker would be left alone with them at the end.
+# this order. What lives by the clock starts first and lasts longest, since it mostly waits; no two
+# browsers or sets of stages are ever up side by side, and clips are rendered once. Files that
+# compute for long come before the short ones, or a worker would be left alone with them at the end.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "clock",
-        (
-            *("browser/", "server/web/", "server/media/", "client/", "examples/"),
-            *("benchmarks/attack/", "benchmarks/stream/"),
-        ),
-    ),
+    ("browser", ("browser/",)),
+    ("server", ("server/web/", "server/media/")),
+    ("peers", ("client/", "examples/", "stranger/", "benchmarks/attack/", "benchmarks/stream/")),
     ("", ("models/pocket/", "benchmarks/quality/")),
     ("stages", ("models/pipeline/", "server/engine/", "benchmarks/pipeline/")),
     ("training", ("training/",)),
@@ -55,6 +51,20 @@ PROCESSES = (
     "server/web/test_reader.py",
 )
 
+# What computes or lives for long as a whole, beside single tests that say so themselves; the quick
+# lane leaves it out, too.
+SLOW = (
+    "benchmarks/ablation/",
+    "models/pipeline/test_causal_model.py",
+    "models/pipeline/test_diagonal.py",
+    "models/pocket/test_own_picture.py",
+    "models/pocket/test_shipped.py",
+    "models/wan/stream/",
+    "server/web/test_freed_connections.py",
+    "server/web/test_published_models.py",
+    "stranger/",
+)
+
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
 REASONS = ("training", "long", "alone", "browser", "processes", "slow", "gpu")
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -67,10 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who starts processes, and sort the tests by their groups."""
+    """Mark who starts processes and who is slow, and sort the tests by their groups."""
     for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(PROCESSES):
+        file = item.nodeid.removeprefix("tests/")
+        if file.startswith(PROCESSES):
             item.add_marker(pytest.mark.processes)
+        if file.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: group(item.nodeid)[0])
 
 

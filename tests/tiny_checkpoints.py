@@ -18,7 +18,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
@@ -37,6 +43,7 @@ SIZES: dict[str, Any] = {
     "text_len": 24,
     "freq_dim": 16,
 }
+IMAGE_DIM = 20
 DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
@@ -48,7 +55,8 @@ RANK = 4
 
 def tiny_config(preset: Preset) -> StudentConfig:
     """The preset's architecture at a size that every test can afford."""
-    return replace(preset.student, **SIZES)
+    image = {"image_dim": IMAGE_DIM} if preset.student.image_dim else {}
+    return replace(preset.student, **SIZES, **image)
 
 
 def tiny_student(preset: Preset, seed: int = 0) -> CausalStudent:
@@ -67,6 +75,9 @@ def filled(module: Any, spread: float) -> Any:
 def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
+    if preset.weights.path == "transformer":
+        write_diffusers(preset, folder)
+        return
     write_student(preset, folder, seed)
     write_base(preset, folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name)
 
@@ -230,6 +241,17 @@ DIFFUSERS = {
     "self_attn.o": "attn1.to_out.0",
     "cross_attn.o": "attn2.to_out.0",
 }
+DIFFUSERS |= {
+    "img_emb.proj.0": "condition_embedder.image_embedder.norm1",
+    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
+    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
+    "img_emb.proj.4": "condition_embedder.image_embedder.norm2",
+    "track_head.temporal": "track_encoder.temporal_conv",
+    "track_head.mix": "track_encoder.proj",
+    "cross_attn.norm_k_img": "attn2.norm_added_k",
+    "cross_attn.k_img": "attn2.add_k_proj",
+    "cross_attn.v_img": "attn2.add_v_proj",
+}
 DIFFUSERS |= {f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"}
 DIFFUSERS |= {f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"}
 
@@ -287,6 +309,12 @@ def write_diffusers(preset: Preset, folder: Path) -> None:
     student = {
         diffusers_name(key): value for key, value in tiny_student(preset).state_dict().items()
     }
+    if config.image_dim:
+        # as Wan's converters do; nobody reads them
+        student |= {
+            f"blocks.{k}.attn2.norm_added_q.weight": torch.zeros(config.dim)
+            for k in range(config.num_layers)
+        }
     shards = dict.fromkeys(student, "diffusion_pytorch_model-00001-of-00002.safetensors")
     for key in list(student)[len(student) // 2 :]:
         shards[key] = "diffusion_pytorch_model-00002-of-00002.safetensors"
@@ -297,27 +325,60 @@ def write_diffusers(preset: Preset, folder: Path) -> None:
     (folder / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(
         json.dumps(index)
     )
-    (folder / "transformer" / "config.json").write_text(
-        json.dumps(
-            {
-                "_class_name": "WanTransformer3DModel",
-                "num_attention_heads": config.num_heads,
-                "attention_head_dim": config.head_dim,
-                "ffn_dim": config.ffn_dim,
-                "freq_dim": config.freq_dim,
-                "in_channels": config.in_channels,
-                "num_layers": config.num_layers,
-                "out_channels": config.out_channels,
-                "patch_size": list(config.patch),
-                "text_dim": config.text_dim,
-                "eps": config.eps,
-            }
-        )
-    )
+    published = diffusers_config(config)
+    (folder / "transformer" / "config.json").write_text(json.dumps(published))
     vae = {diffusers_vae_name(key): value for key, value in tiny_vae().items()}
     save_file(vae, folder / "vae" / "diffusion_pytorch_model.safetensors")
     tiny_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
+    if config.image_dim:
+        tiny_image_encoder().save_pretrained(folder / "image_encoder")
+
+
+def diffusers_config(config: StudentConfig) -> dict[str, Any]:
+    """`transformer/config.json` as diffusers has it, and as FastVideo has it of a track student."""
+    published: dict[str, Any] = {
+        "_class_name": "WanTransformer3DModel",
+        "num_attention_heads": config.num_heads,
+        "attention_head_dim": config.head_dim,
+        "ffn_dim": config.ffn_dim,
+        "freq_dim": config.freq_dim,
+        "in_channels": config.stem_channels,
+        "num_layers": config.num_layers,
+        "out_channels": config.out_channels,
+        "patch_size": list(config.patch),
+        "text_dim": config.text_dim,
+        "eps": config.eps,
+        "image_dim": config.image_dim or None,
+        "added_kv_proj_dim": config.dim if config.image_dim else None,
+    }
+    if config.track_channels:
+        published["_class_name"] = "CausalTrackWanTransformer3DModel"
+        published["track_config"] = {
+            "id_dim": config.track_channels,
+            "track_channels": config.track_features,
+            "vae_spatial_compression": 8,
+            "vae_temporal_compression": config.track_stride,
+            "max_track_id": 100_000,
+            "zero_init_head": False,
+            "use_bias": config.track_bias,
+        }
+    return published
+
+
+def tiny_image_encoder() -> CLIPVisionModel:
+    """A random image encoder of 17 tokens."""
+    torch.manual_seed(5)
+    config = CLIPVisionConfig(
+        hidden_size=IMAGE_DIM,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+        hidden_act="gelu",
+    )
+    return filled(CLIPVisionModel(config), 0.3)
 
 
 if __name__ == "__main__":

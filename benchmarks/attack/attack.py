@@ -5,25 +5,20 @@ Every attack meets a fresh server with a token, so that none pays for what anoth
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from ..rounding import rounded
-from ..stream.server_process import ServerDied, ServerProcess
-from .attacks import ATTACKS, UNREAD
+from ..stream.processor_time import OtherLoad
+from ..stream.server_process import ServerProcess
+from .attacks import ATTACKS, TAKES_PLACES, UNREAD
+from .processes import NOTHING, last_line, under_attack, watching
 
-NOTHING = "nothing"
-"""The name of the row without an attack, which the others are held against."""
 MOST_DRY_S = 0.3
 """Of 22 s: what an attack may cost a healthy viewer."""
 PROBE_EVERY_S = 0.5
@@ -44,7 +39,8 @@ class AttackRow:
     """What the viewer and the server had of one attack.
 
     `health_s` is the longest time that `/health` took, `health_failed` how often it gave no 200;
-    `log_lines` and `memory_mb` (1e6 bytes) what the server wrote and grew by meanwhile.
+    `log_lines` and `memory_mb` (1e6 bytes) what the server wrote and grew by meanwhile;
+    `other_cores` how many cores programs kept busy that are no part of this.
     """
 
     attack: str
@@ -55,6 +51,7 @@ class AttackRow:
     health_failed: int
     log_lines: int
     memory_mb: float
+    other_cores: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +99,21 @@ class _Health:
 
 def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
     token = secrets.token_hex(16)
-    with ServerProcess(plan.model, max_sessions=1 + UNREAD, token=token) as server:
+    # those who only take places get what the server gives by its own measure
+    places = None if name in TAKES_PLACES else 1 + UNREAD
+    with ServerProcess(plan.model, max_sessions=places, token=token) as server:
         server.wait_ready()
         health = _Health(server.url)
         looks = threading.Thread(target=health.look)
-        with _process("watcher", [server.url, str(plan.seconds)], token) as watcher:
-            _await_line(watcher, "steady")
-            lines, memory_mb = server.log_lines(), server.rss_mb()
+        with watching(server.url, plan.seconds, token) as watcher:
+            lines, memory_mb = server.log_lines(), server.memory_mb()
             looks.start()
             try:
-                with _attack(name, server.port, token):
-                    seen = json.loads(_last_line(watcher))
-                    grown_mb = server.rss_mb() - memory_mb
+                with under_attack(name, server.port, token):
+                    others = OtherLoad()
+                    seen = json.loads(last_line(watcher))
+                    other_cores = others.cores()
+                    grown_mb = server.memory_mb() - memory_mb
             finally:
                 health.over.set()
                 looks.join()
@@ -126,50 +126,5 @@ def _measure(plan: AttackBenchOptions, name: str) -> AttackRow:
             health_failed=health.failed,
             log_lines=server.log_lines() - lines,
             memory_mb=grown_mb,
+            other_cores=other_cores,
         )
-
-
-@contextmanager
-def _attack(name: str, port: int, token: str) -> Iterator[None]:
-    if name == NOTHING:
-        yield
-        return
-    with _process("attacks", [name, str(port)], token) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def _process(module: str, arguments: Sequence[str], token: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", f"rollcast.benchmarks.attack.{module}", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "ROLLCAST_TOKEN": token},
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-
-
-def _await_line(process: subprocess.Popen[str], wanted: str) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == wanted:
-            return
-    raise ServerDied("the viewer ended before it saw anything")
-
-
-def _last_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    lines = process.stdout.read().strip().splitlines()
-    if not lines:
-        raise ServerDied("the viewer lost its stream")
-    return lines[-1]

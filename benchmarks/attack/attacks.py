@@ -133,6 +133,9 @@ ATTACKS: dict[str, Attack] = {
     )
 }
 
+TAKES_PLACES = (unread.__name__,)
+"""Attacks that are as many streams as they get, each of which costs what any stream costs."""
+
 
 async def _flood(
     port: int, data: bytes, *, first: bytes = b"", stream: bool = False, reads: bool = True

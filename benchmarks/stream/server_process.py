@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,10 +11,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from .memory import family_mb
+from .memory import family_files, family_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -27,23 +29,31 @@ class ServerDied(Exception):
 
 
 class ServerProcess:
-    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end."""
+    """A context manager: `rollcast serve` on 127.0.0.1 with one model, stopped at the end.
+
+    `max_sessions` None: as many as the server finds to fit.
+    """
 
     def __init__(
         self,
         model: str,
         *,
-        max_sessions: int,
+        max_sessions: int | None,
         threads: int | None = None,
         token: str | None = None,
+        options: Sequence[str] = (),
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        """`options` are further ones of `rollcast serve`."""
+        self._start_timeout_s = start_timeout_s
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         command = [sys.executable, "-P", "-m", "rollcast.server.cli", "serve", "--no-open"]
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
-        command += ["--max-sessions", str(max_sessions)]
+        command += ["--max-sessions", str(max_sessions)] if max_sessions else []
         command += ["--threads", str(threads)] if threads else []
+        command += options
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             command,
@@ -79,8 +89,8 @@ class ServerProcess:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-            if time.monotonic() - self.started_s > START_TIMEOUT_S:
-                raise ServerDied(f"the server was not ready in {START_TIMEOUT_S:.0f} s")
+            if time.monotonic() - self.started_s > self._start_timeout_s:
+                raise ServerDied(f"the server was not ready in {self._start_timeout_s:.0f} s")
 
     def check(self) -> None:
         """Raise ServerDied when the process has ended."""
@@ -96,13 +106,29 @@ class ServerProcess:
         with _DIRECT.open(f"{self.url}/metrics", timeout=5) as reply:
             return parse(reply.read().decode())
 
+    def inputs(self, model: str) -> dict[str, Any]:
+        """What a model takes, as clients are told."""
+        self.check()
+        with _DIRECT.open(f"{self.url}/v1/models", timeout=5) as reply:
+            named = {each["name"]: each for each in json.load(reply)}
+        return named[model]["inputs"]
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def log_lines(self) -> int:
         """How many lines the server has written."""
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).count(b"\n")
 
-    def rss_mb(self) -> float:
-        """Resident memory of the server in megabytes (1e6 bytes)."""
+    def memory_mb(self) -> float:
+        """Memory of the server and its processes in megabytes (1e6 bytes)."""
         return family_mb(self._process.pid)
+
+    def files(self) -> int:
+        """Open files of the server and its processes."""
+        return family_files(self._process.pid)
 
 
 def _free_port() -> int:

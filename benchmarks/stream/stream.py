@@ -69,7 +69,7 @@ class SessionsRow:
     ttff_warm_s: float
     control_chunks_p95: float
     overhead_ratio: float
-    rss_mb: float
+    memory_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class SoakRow:
     """Trends over a long run of one viewer."""
 
     minutes: float
-    rss_slope_mb_per_min: float
+    memory_slope_mb_per_min: float
     chunk_time_last_over_first: float
 
 
@@ -127,7 +127,7 @@ def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, Ses
         native = asyncio.run(_first_frame(server.url))
         cold_s = time.monotonic() - server.started_s
         viewers, span = _watch(server, count, plan.seconds)
-        rss_mb = server.rss_mb()
+        memory_mb = server.memory_mb()
     controls = [each for viewer in viewers for each in viewer["control_chunks"]]
     return native, SessionsRow(
         n=count,
@@ -138,7 +138,7 @@ def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, Ses
         ttff_warm_s=median(viewer["ttff_s"] for viewer in viewers),
         control_chunks_p95=float(np.percentile(controls, 95)) if controls else float("nan"),
         overhead_ratio=span.overhead_ratio(),
-        rss_mb=rss_mb,
+        memory_mb=memory_mb,
     )
 
 
@@ -168,7 +168,7 @@ def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
             for number in range(SOAK_SAMPLES + 1):
                 due_s = start_s + number * minutes * 60 / SOAK_SAMPLES
                 time.sleep(max(0.0, due_s - time.monotonic()))
-                samples.append((time.monotonic() - start_s, server.rss_mb(), server.metrics()))
+                samples.append((time.monotonic() - start_s, server.memory_mb(), server.metrics()))
             _last_lines(process)
     return trends(samples, minutes)
 
@@ -179,11 +179,11 @@ def trends(samples: Sequence[tuple[float, float, Sample]], minutes: float) -> So
     The first fifth, in which caches fill, is left out of the slope.
     """
     settled = samples[len(samples) // 5 :]
-    at_s, rss_mb, _ = zip(*settled, strict=True)
+    at_s, memory_mb, _ = zip(*settled, strict=True)
     tenth = max(1, len(samples) // 10)
     first = Span(samples[0][2], samples[tenth][2]).mean_step_s()
     last = Span(samples[-1 - tenth][2], samples[-1][2]).mean_step_s()
-    return SoakRow(minutes, slope_per_min(at_s, rss_mb), last / first)
+    return SoakRow(minutes, slope_per_min(at_s, memory_mb), last / first)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import { Controls } from "./input/controls.js";
 import { Tracks } from "./input/tracks.js";
+import { openVoiceEncoder } from "./input/voice-encoder.js";
 import { Voice } from "./input/voice.js";
 import { Playback } from "./media/playback.js";
+import { VOICE_CONFIG } from "./media/sound-choice.js";
 import { Stage } from "./media/stage.js";
 import { Connection } from "./net/connection.js";
 import { Presence } from "./presence.js";
@@ -12,11 +14,11 @@ import { Overlay } from "./ui/overlay.js";
 import { PictureTools } from "./ui/picture-tools.js";
 import { Speech } from "./ui/speech.js";
 import { StageInput } from "./ui/stage-input.js";
-import { describeStatus, sentence } from "./ui/status.js";
+import { describeStatus, inWords } from "./ui/status.js";
 import { StreamView } from "./ui/stream-view.js";
 
 /**
- * @import { ConnectionEnv, SessionWish } from "./net/connection.js"
+ * @import { ConnectionEnv, SessionWish, SoundCodecs } from "./net/connection.js"
  * @import { Applied, Codec, ModelDescription, Rejected, ServerMessage, SessionReady, State, Stats } from "./net/messages.js"
  * @import { LeftSession, PreferenceStore } from "./net/storage.js"
  *
@@ -24,6 +26,7 @@ import { StreamView } from "./ui/stream-view.js";
  * @property {ConnectionEnv} env
  * @property {PreferenceStore} preferences
  * @property {Codec[]} codecs
+ * @property {SoundCodecs} sound
  * @property {string | null} token
  * @property {SessionWish} wish
  * @property {(token: string) => void} keepToken
@@ -34,6 +37,9 @@ import { StreamView } from "./ui/stream-view.js";
 const SILENT = {
   type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
 };
+
+/** Controls that let go of every track. */
+const RELEASING = new Set(["scene", "picture", "image"]);
 
 export class App {
   /** @param {AppOptions} options */
@@ -54,6 +60,7 @@ export class App {
       onState: () => this.view.render(),
       onHello: (hello) => {
         this.models = hello.models;
+        if (this.session === null && options.env.store.load() === null) this.view.expect();
       },
       onReady: (ready) => this._start(ready),
       onMessage: (message) => this._message(message),
@@ -71,6 +78,7 @@ export class App {
       sendMedia: (buffer, maxBufferedBytes) => this.connection.sendMedia(buffer, maxBufferedBytes),
       sendEnd: () => this.controls.send("audio.end"),
       nowMs: this.nowMs,
+      openEncoder: (onPacket) => openVoiceEncoder(VOICE_CONFIG, onPacket),
     });
     this.view = new StreamView(this, options);
     const { dock, notices } = this.view;
@@ -172,6 +180,7 @@ export class App {
     this.session = ready;
     this._draining = false;
     this.playback.start(ready);
+    this.voice.setCodec(this.connection.voiceCodec);
     this.controls.forget();
     void this.speech.useSound();
     if (ready.resumed) this._restate();
@@ -223,9 +232,8 @@ export class App {
   _applied(applied) {
     const type = this.controls.applied(applied);
     if (type === "audio.clear") this.playback.silenceUntil(applied.pts_us);
-    if (type === "scene" || type === "picture") this.tracks.clear(this.nowMs());
-    if (type === "picture") this.view.pictureApplied();
-    if (type === "prompt") this.view.promptApplied(applied.ignored_words ?? []);
+    if (type !== null && RELEASING.has(type)) this.tracks.clear(this.nowMs());
+    this.view.applied(type, applied);
   }
 
   /** @param {Rejected} rejected */
@@ -256,13 +264,4 @@ export class App {
     this.playback.setHeld(paused);
     this.speech.held = paused;
   }
-}
-
-/** The queue can only overflow where voice comes in faster than pictures go out. */
-const OVERFLOW = "The picture cannot keep up with the voice: what was said last is left out.";
-
-/** @param {{code: string, message: string, hint?: string | null}} said */
-function inWords({ code, message, hint }) {
-  if (code === "audio_overflow") return OVERFLOW;
-  return [sentence(message), hint].filter(Boolean).join(" ");
 }

@@ -27,6 +27,15 @@ function snapshot(app) {
       talking: speech.talking, problem: speech.problem, level: speech.level, sound: speech.sound,
       lost: app.voice.lost, file: speech.fileName, heardUs: audioOut.positionUs(),
     },
+    camera: app.view.camera.keys.motion,
+    webcam: {
+      on: app.view.webcam.on, problem: app.view.webcam.problem, sent: app.view.webcam.sender.sent,
+      lost: app.view.webcam.sender.lost,
+    },
+    sound: {
+      heardAs: session?.audio_codec ?? null, sentAs: connection.voiceCodec,
+      failures: playback.soundDecoder?.failures ?? 0,
+    },
     tracks: { held: tracks.held.length, anchors: tracks.anchors.length },
     codecs: [...app.codecs],
     recording: app.tools.recorder.on,

@@ -4,19 +4,20 @@ import { App } from "./app.js";
 import { exposeForSupport } from "./debug-handle.js";
 import { listenForShortcuts } from "./input/shortcuts.js";
 import { supportedCodecs } from "./media/codec-support.js";
+import { networkOf, opusSupport, soundCodecs } from "./media/sound-choice.js";
 import { findObstacle } from "./net/handshake.js";
-import { codecsFrom, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
+import { codecsFrom, soundFrom, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
 import { LeftSession, PreferenceStore, SessionStore, TokenStore } from "./net/storage.js";
 import { watchPageLife } from "./page-life.js";
 import { button, byId } from "./ui/dom.js";
-import { applyTheme, toggleTheme } from "./ui/theme.js";
+import { toggleTheme } from "./ui/theme.js";
 
 const SLOW_TICK_MS = 100;
 const REMEMBER_EVERY_MS = 1_000;
 
 /** @param {PreferenceStore} preferences @param {TokenStore} tokens @returns {Promise<App>} */
 async function openApp(preferences, tokens) {
-  const supported = await supportedCodecs();
+  const [supported, opus] = await Promise.all([supportedCodecs(), opusSupport()]);
   const wish = wishFrom(location.search);
   const left = new LeftSession();
   const store = new SessionStore();
@@ -36,6 +37,7 @@ async function openApp(preferences, tokens) {
     },
     preferences,
     codecs: codecsFrom(location.search, supported),
+    sound: soundCodecs(soundFrom(location.search), opus, networkOf(navigator, location.hostname)),
     token: takeToken(location, history, tokens),
     wish,
     left,
@@ -107,7 +109,6 @@ function press(id) {
 }
 
 const preferences = new PreferenceStore();
-applyTheme(preferences);
 const tokens = new TokenStore();
 const app = await openApp(preferences, tokens);
 app.view.figures.panel.open = preferences.get().figuresOpen ?? matchMedia("(min-width: 900px)").matches;

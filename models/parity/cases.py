@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..wan.number_types import NumberTypes
 from .avatar import avatar_differences
 from .diffusers_pass import diffusers_differences
 from .media import speech_differences, vae_differences
+from .published import EXACT
 from .rolling import rolling_differences
+from .stream_diffusion import stream_diffusion_differences
 from .students import student_differences
 from .track_students import track_student_differences
 
-Run = Callable[[dict[str, Any], dict[str, Tensor]], tuple[float, ...]]
+Run = Callable[..., tuple[float, ...]]
+"""Of a case and its tensors, for the `TYPED` also of types: the difference of each chunk."""
 FAMILIES: Mapping[str, Run] = {
     "self_forcing": student_differences,
     "reward_forcing": student_differences,
@@ -33,6 +38,7 @@ FAMILIES: Mapping[str, Run] = {
     "causal_forcing": student_differences,
     "sgf_plus": student_differences,
     "rolling_forcing": rolling_differences,
+    "stream_diffusion_v2": stream_diffusion_differences,
     "trackwan": track_student_differences,
     "diffusers_wan": diffusers_differences,
     "live_avatar": avatar_differences,
@@ -40,12 +46,20 @@ FAMILIES: Mapping[str, Run] = {
     "s2v_audio_bucket": speech_differences,
 }
 
+TYPED = frozenset(FAMILIES) - {"live_avatar", "wan21_vae", "s2v_audio_bucket"}
+"""Families that can be run in other types than they were recorded in."""
+_TYPED_INPUTS = (
+    "in/noise in/renoise/ in/prompt_embeds in/clip_embeds in/initial_latent in/image_latent "
+    "in/encoder_hidden_states in/hidden_states"
+).split()
+
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
     """Result of one case; `chunk_differences` are maximum absolute ones, chunk by chunk.
 
-    `error` says why a case could not run at all.
+    `spread` is the standard deviation of what was recorded. `error` says why a case could not run
+    at all.
     """
 
     name: str
@@ -53,6 +67,7 @@ class CaseReport:
     tolerance: float
     chunk_differences: tuple[float, ...]
     error: str | None = None
+    spread: float = 0.0
 
     @property
     def max_difference(self) -> float:
@@ -67,12 +82,12 @@ class CaseReport:
         )
 
 
-def report_cases(paths: Iterable[Path]) -> list[CaseReport]:
-    """Run these case files; one that cannot run is reported with its error."""
+def report_cases(paths: Iterable[Path], types: NumberTypes = EXACT) -> list[CaseReport]:
+    """Run these case files in `types`; one that cannot run is reported with its error."""
     reports: list[CaseReport] = []
     for path in paths:
         try:
-            reports.append(run_case(path))
+            reports.append(run_case(path, types))
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             reports.append(CaseReport(path.stem, "?", 0.0, (), message))
@@ -80,11 +95,12 @@ def report_cases(paths: Iterable[Path]) -> list[CaseReport]:
 
 
 @torch.inference_mode()
-def run_case(path: Path) -> CaseReport:
+def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
     """Generate one case from its recorded inputs and compare with its recorded outputs.
 
-    Raises ValueError for an unknown family or tensors that do not fit, OSError for missing files
-    and KeyError for missing entries.
+    In other types than those of the record its tolerance means nothing. Raises ValueError for an
+    unknown family, for types that it does not run in and for tensors that do not fit, OSError for
+    missing files and KeyError for missing entries.
     """
     case = _read(path)
     family = case["family"]
@@ -94,9 +110,23 @@ def run_case(path: Path) -> CaseReport:
     for entry in ("weights", "inputs", "outputs", "tensors"):
         if entry in case:
             tensors |= load_file(path.parent / case[entry])
-    return CaseReport(
-        case["name"], family, float(case["tolerance"]), FAMILIES[family](case, tensors)
-    )
+    run, spread = FAMILIES[family], 0.0
+    if types != EXACT:
+        if family not in TYPED:
+            raise ValueError(f"cases of {family} run in the types of their record alone")
+        run, tensors = partial(run, types=types), _in_types(tensors, types)
+        outputs = (tensors[name] for name in ("out/latents", "out/sample") if name in tensors)
+        spread = float(next(outputs).std())
+    differences = run(case, tensors)
+    return CaseReport(case["name"], family, float(case["tolerance"]), differences, spread=spread)
+
+
+def _in_types(tensors: dict[str, Tensor], types: NumberTypes) -> dict[str, Tensor]:
+    """With what goes into a student in its type; points, times and outputs stay as they are."""
+    return {
+        name: tensor.to(types.dtype) if name.startswith(tuple(_TYPED_INPUTS)) else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,19 +6,19 @@ from typing import Any
 
 from torch import Tensor
 
-from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions
 from ..student.config import CacheConfig, StudentConfig
-from ..wan.weights import load_weights
-from .published import difference, diffusers_shape, weights_of
+from ..wan.number_types import NumberTypes
+from .published import EXACT, difference, diffusers_shape, golden_student, weights_of
 
 
-def diffusers_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
+def diffusers_differences(
+    case: dict[str, Any], tensors: dict[str, Tensor], types: NumberTypes = EXACT
+) -> tuple[float, ...]:
     """Greatest absolute difference of the prediction. Raises ValueError on other shapes."""
     text = tensors["in/encoder_hidden_states"]
     config = StudentConfig(**diffusers_shape(case["config"]), text_len=text.shape[1])
-    student = CausalStudent(config).eval()
-    load_weights(student, weights_of(tensors))
+    student = golden_student(config, weights_of(tensors), types)
     context = student.encode_text(text, tensors.get("in/encoder_hidden_states_image"))
     given = tensors["in/hidden_states"].transpose(1, 2)
     latents, extra = given[:, :, : config.in_channels], given[:, :, config.in_channels :]

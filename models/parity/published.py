@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..sampling.flow_schedule import FlowSchedule
 from ..sampling.recipe import Recipe
 from ..sampling.sampler import NoiseSource
-from ..wan.weights import plain_names
+from ..student.causal_student import CausalStudent
+from ..student.config import StudentConfig
+from ..wan.number_types import NumberTypes
+from ..wan.weights import load_weights, plain_names
+
+EXACT = NumberTypes(torch.float32)
+"""As the cases were recorded."""
 
 
 def wan_shape(published: dict[str, Any], *, patch: str) -> dict[str, Any]:
@@ -66,6 +74,18 @@ def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights among all tensors of a case, by the student's own names."""
     named = {n.removeprefix("w/"): t for n, t in tensors.items() if n.startswith("w/")}
     return plain_names(named)
+
+
+def golden_student(
+    config: StudentConfig, weights: Mapping[str, Tensor], types: NumberTypes = EXACT
+) -> CausalStudent:
+    """A student with the weights of a case, in evaluation mode. Raises WeightsDoNotFit."""
+    student = CausalStudent(config).eval().requires_grad_(False)
+    load_weights(student, weights)
+    student.to(types.dtype)
+    for layer, module in student.named_modules():
+        types.settle(layer, module)
+    return student
 
 
 def recorded_noise(tensors: dict[str, Tensor]) -> NoiseSource:

@@ -9,21 +9,31 @@ from torch import Tensor
 
 from ..sampling.chunk_maker import ChunkMaker, ChunkStream
 from ..sampling.recipe import Recipe
-from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig, StudentConfig
 from ..student.kv_cache import StudentCache
-from ..wan.weights import load_weights
-from .published import check_shape, difference, recipe_of, recorded_noise, wan_shape, weights_of
+from ..wan.number_types import NumberTypes
+from .published import (
+    EXACT,
+    check_shape,
+    difference,
+    golden_student,
+    recipe_of,
+    recorded_noise,
+    wan_shape,
+    weights_of,
+)
 
 
-def rolling_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
+def rolling_differences(
+    case: dict[str, Any], tensors: dict[str, Tensor], types: NumberTypes = EXACT
+) -> tuple[float, ...]:
     """Greatest absolute difference of each block's latents, then of the first layer's cache.
 
     The latter where the case has it. Raises ValueError on other shapes.
     """
     recipe = rolling_recipe(case)
-    student = CausalStudent(StudentConfig(**wan_shape(case["config"], patch="patch_size"))).eval()
-    load_weights(student, weights_of(tensors))
+    config = StudentConfig(**wan_shape(case["config"], patch="patch_size"))
+    student = golden_student(config, weights_of(tensors), types)
     noise, expected = tensors["in/noise"], tensors["out/latents"]
     maker = ChunkMaker(student, recipe, rolling_cache(case))
     batch, _, _, height, width = noise.shape

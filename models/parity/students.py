@@ -19,13 +19,24 @@ from ..sampling.recipe import Recipe
 from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig, RopeFamily, StudentConfig
 from ..wan.layouts import has_two_experts, split_experts
-from ..wan.weights import load_weights
-from .published import check_shape, difference, recipe_of, recorded_noise, wan_shape, weights_of
+from ..wan.number_types import NumberTypes
+from .published import (
+    EXACT,
+    check_shape,
+    difference,
+    golden_student,
+    recipe_of,
+    recorded_noise,
+    wan_shape,
+    weights_of,
+)
 
 
-def student_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[float, ...]:
+def student_differences(
+    case: dict[str, Any], tensors: dict[str, Tensor], types: NumberTypes = EXACT
+) -> tuple[float, ...]:
     """Greatest absolute difference of each chunk's latents. Raises ValueError on other shapes."""
-    rollout = _Rollout(case, tensors)
+    rollout = _Rollout(case, tensors, types)
     made = rollout.run()
     expected = tensors["out/latents"]
     check_shape(made, expected)
@@ -35,7 +46,9 @@ def student_differences(case: dict[str, Any], tensors: dict[str, Tensor]) -> tup
 class _Rollout:
     """One case being generated."""
 
-    def __init__(self, case: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def __init__(
+        self, case: dict[str, Any], tensors: dict[str, Tensor], types: NumberTypes
+    ) -> None:
         self.case = case
         self.noise = tensors["in/noise"]
         self.initial = tensors.get("in/initial_latent", tensors.get("in/image_latent"))
@@ -43,9 +56,10 @@ class _Rollout:
         expert: CausalStudent | None = None
         if has_two_experts(weights):
             weights, other = split_experts(weights)
-            expert = _loaded(config, other)
+            expert = golden_student(config, other, types)
         recipe = replace(student_recipe(case), clean_expert=expert is not None)
-        self.maker = ChunkMaker(_loaded(config, weights), recipe, cache_config(case), expert)
+        student = golden_student(config, weights, types)
+        self.maker = ChunkMaker(student, recipe, cache_config(case), expert)
         self.prompts = [self.maker.encode(prompt) for prompt in _prompts(tensors)]
         self.renoise = recorded_noise(tensors)
         # LongLive 2 keeps the given frames in the place of noise, others put them before it.
@@ -178,12 +192,6 @@ def _cache(case: dict[str, Any], capacity: int, sinks: int, *, rolling: bool) ->
         zero_start=family == "reward_forcing",
         pinned_frames=sinks if shots else 0,
     )
-
-
-def _loaded(config: StudentConfig, weights: dict[str, Tensor]) -> CausalStudent:
-    student = CausalStudent(config).eval()
-    load_weights(student, weights)
-    return student
 
 
 def _entry(of_chunks: Sequence[Any] | None, number: int, otherwise: Any) -> Any:

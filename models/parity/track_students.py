@@ -19,12 +19,14 @@ from ..student.conditioning import Conditions
 from ..student.config import CacheConfig, RopeFamily, StudentConfig
 from ..wan.handle_grid import Change, HandleGrid, Point, Sample, Tracks
 from ..wan.image_condition import MASK_CHANNELS, image_channels
+from ..wan.number_types import NumberTypes
 from ..wan.track_map import first_maps, nearest_cell_track_map
-from ..wan.weights import load_weights
 from .published import (
+    EXACT,
     check_shape,
     difference,
     diffusers_shape,
+    golden_student,
     recipe_of,
     recorded_noise,
     weights_of,
@@ -32,15 +34,14 @@ from .published import (
 
 
 def track_student_differences(
-    case: dict[str, Any], tensors: dict[str, Tensor]
+    case: dict[str, Any], tensors: dict[str, Tensor], types: NumberTypes = EXACT
 ) -> tuple[float, ...]:
     """Greatest absolute difference of each chunk's latents, then of all that is known of tracks.
 
     Raises ValueError on other shapes, and for events that take effect otherwise than recorded.
     """
     config = track_student_config(case)
-    student = CausalStudent(config).eval()
-    load_weights(student, weights_of(tensors))
+    student = golden_student(config, weights_of(tensors), types)
     recipe, noise = track_recipe(case), tensors["in/noise"]
     differences: list[float] = []
     if "events" in case:
@@ -58,7 +59,8 @@ def track_student_differences(
         ]
     )
     differences += _track_differences(student, maps, ids, tensors)
-    made = _generate(ChunkMaker(student, recipe, track_cache(case)), maps, tensors)
+    maker = ChunkMaker(student, recipe, track_cache(case))
+    made = _generate(maker, maps.to(types.dtype), tensors)
     expected = tensors["out/latents"]
     check_shape(made, expected)
     chunks = recipe.chunks(noise.shape[1])
@@ -100,7 +102,8 @@ def _track_differences(
             differences.append(difference(maps[:, int(name.rsplit("/", 1)[1])], dense))
     if "out/track_map" in tensors and student.track_head is not None:
         padded = torch.stack([first_maps(row, student.config.track_stride) for row in maps])
-        made = student.track_head(padded).transpose(1, 2)
+        weight = next(student.track_head.parameters())
+        made = student.track_head(padded.to(weight)).transpose(1, 2)
         differences.append(difference(made, tensors["out/track_map"]))
     return differences
 

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from ..contract import Controls, ModelInfo, StreamRequest
+from .part_file import PartPlace
 from .stage_plan import Costs, StagePlan
 
 
@@ -115,7 +116,7 @@ class Restore(Message, frozen=True):
 
     stream: str
     next_index: int
-    parts: dict[str, memoryview]
+    parts: dict[str, memoryview | PartPlace]
 
 
 class Drop(Message, frozen=True):
@@ -125,7 +126,17 @@ class Drop(Message, frozen=True):
     below: int
 
 
-ToStage = Setup | Assign | Open | Step | Close | Restore | Drop
+class Settled(Message, frozen=True):
+    """From the snapshot behind chunk `index` on the stream can be gone on with.
+
+    What was shared for older ones may be written over.
+    """
+
+    stream: str
+    index: int
+
+
+ToStage = Setup | Assign | Open | Step | Close | Restore | Drop | Settled
 
 
 class Ready(Message, frozen=True):
@@ -198,13 +209,15 @@ class Done(Message, frozen=True):
 class SnapshotPart(Message, frozen=True):
     """Parts of a stream's snapshot behind chunk `index`; a whole one has `count` of them.
 
-    Megabytes: views of the message they came in, not copies.
+    Views of the message they came in, or where they lie in memory that both have. To save them
+    took the stage `took_s`.
     """
 
     stream: str
     index: int
-    parts: dict[str, memoryview]
+    parts: dict[str, memoryview | PartPlace]
     count: int
+    took_s: float = 0.0
 
 
 class Refused(Message, frozen=True):

@@ -37,6 +37,7 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Settled,
     SnapshotPart,
     Step,
 )
@@ -368,12 +369,27 @@ class Pipeline:
             case Done():
                 self._done(rank, name, message)
             case SnapshotPart() if name is not None:
-                self._logs[name].take_part(message.index, message.parts, message.count)
+                self._take_part(rank, self._logs[name], message)
             case Refused() if name is not None:
                 self.close(name)
                 self._events.append(Lost(name, message.reason))
             case _:
                 pass
+
+    def _take_part(self, rank: int, log: ReplayLog, message: SnapshotPart) -> None:
+        """Of a stage that is gone, or has none there, the latest snapshot before stays."""
+        parts = self._pool.parts(rank, message)
+        if parts is not None and self.costs is not None:
+            took_chunks = message.took_s / max(self.costs.total_s, 1e-3)
+            before = log.settled
+            log.take_part(message.index, parts, message.count, took_chunks)
+            self._tell_settled(log, before)
+
+    def _tell_settled(self, log: ReplayLog, before: int | None) -> None:
+        """Let the stages write over what was shared for snapshots before the newest whole one."""
+        if log.settled is not None and log.settled != before and self.plan is not None:
+            for rank in range(self.plan.stages):
+                self._pool.send(rank, Settled(log.key, log.settled))
 
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
@@ -457,7 +473,7 @@ class Pipeline:
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
             key = self._logs[stream].key
-            self._pool.send(0, Step(key, controls, ReplayLog.wants_snapshot(index)))
+            self._pool.send(0, Step(key, controls, self._logs[stream].wants_snapshot(index)))
 
     def _done(self, rank: int, name: str | None, message: Done) -> None:
         if self._phase == "starting":
@@ -475,7 +491,10 @@ class Pipeline:
         self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
         if chunk is not None and message.spans:
             self.admission.observed(busy_by_stage(message.spans))
-        if not log.deliver(message.index):
+        before = log.settled
+        is_new = log.deliver(message.index)
+        self._tell_settled(log, before)
+        if not is_new:
             return
         if chunk is None or message.index < log.shown_from:
             self._events.append(Dropped(name, message.index))

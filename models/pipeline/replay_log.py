@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from ..contract import Controls
 from .messages import Open, Restore
+from .part_file import Part, PartFile
 
 SNAPSHOT_CHUNKS = 16
+MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
+SNAPSHOT_SHARE = 0.05
+"""Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
+MOST_HELD_BYTES = 1 << 28
+"""Video and pictures in controls since a snapshot, from which on the next one comes sooner."""
 
 
 @dataclass(slots=True)
@@ -27,10 +34,14 @@ class ReplayLog:
     """Chunks before this one were dropped."""
     failures: Counter[int] = field(default_factory=Counter)
     """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
+    every: int = SNAPSHOT_CHUNKS
+    """So many chunks lie between two snapshots; more where the latest took long."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
-    _snapshot: tuple[int, dict[str, memoryview]] | None = None
+    _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
-    _coming: dict[int, dict[str, memoryview]] = field(default_factory=dict)
+    _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
+    _held_bytes: int = 0
+    _took_chunks: dict[int, float] = field(default_factory=dict)
     _whole: set[int] = field(default_factory=set)
     """Chunks behind which all parts have come."""
 
@@ -39,16 +50,23 @@ class ReplayLog:
         """The stream's name for the stages."""
         return self.opened.stream
 
+    @property
+    def settled(self) -> int | None:
+        """Behind which chunk the snapshot is that the stream would go on from, if there is one."""
+        return None if self._snapshot is None else self._snapshot[0]
+
     def add(self, controls: Controls) -> int:
         """Note the controls of the next chunk; its index."""
         index, self.next_index = self.next_index, self.next_index + 1
+        self._held_bytes += _bytes(controls)
         self._controls.append((index, controls))
         return index
 
-    @staticmethod
-    def wants_snapshot(index: int) -> bool:
+    def wants_snapshot(self, index: int) -> bool:
         """Whether a snapshot should be taken behind this chunk."""
-        return index % SNAPSHOT_CHUNKS == SNAPSHOT_CHUNKS - 1
+        full = self._held_bytes > MOST_HELD_BYTES
+        every = SNAPSHOT_CHUNKS if full else self.every
+        return index % every == every - 1
 
     def deliver(self, index: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
@@ -59,12 +77,26 @@ class ReplayLog:
         self._settle()
         return new
 
-    def take_part(self, index: int, parts: Mapping[str, memoryview], count: int) -> None:
-        """A stage's parts of the snapshot behind chunk `index`, of `count` in all."""
+    def take_part(
+        self, index: int, parts: Mapping[str, Part], count: int, took_chunks: float = 0.0
+    ) -> None:
+        """A stage's parts of the snapshot behind chunk `index`, of `count` in all.
+
+        Saving them took the stage as long as so many chunks. The first two of a stream take
+        longest: later ones find memory where those were.
+        """
+        self._took_chunks[index] = self._took_chunks.get(index, 0.0) + took_chunks
         coming = self._coming.setdefault(index, {})
         coming.update(parts)
+        # of one that is not whole when the second one after it comes, a stage had no memory for
+        # its part
+        for left in sorted(self._coming)[:-2]:
+            del self._coming[left], self._took_chunks[left]
+            self._whole.discard(left)
         if len(coming) == count:
             self._whole.add(index)
+            times = ceil(self._took_chunks[index] / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS))
+            self.every = min(max(1, times) * SNAPSHOT_CHUNKS, MOST_SNAPSHOT_CHUNKS)
         self._settle()
 
     def failed(self, index: int | None) -> int:
@@ -77,10 +109,12 @@ class ReplayLog:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
         self._whole.clear()
+        self._took_chunks.clear()
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
-        return Restore(self.key, index + 1, parts), list(self._controls)
+        places = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
+        return Restore(self.key, index + 1, places), list(self._controls)
 
     def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
@@ -91,8 +125,16 @@ class ReplayLog:
         if not complete:
             return
         newest = max(complete)
+        self._took_chunks = {k: took for k, took in self._took_chunks.items() if k > newest}
         self._snapshot = newest, self._coming[newest]
         self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
         self._whole = {k for k in self._whole if k > newest}
         while self._controls and self._controls[0][0] <= newest:
-            self._controls.popleft()
+            _, done = self._controls.popleft()
+            self._held_bytes -= _bytes(done)
+
+
+def _bytes(controls: Controls) -> int:
+    """What is large in them."""
+    pictures = (controls.picture, controls.image)
+    return controls.video.nbytes + sum(len(each) for each in pictures if each is not None)

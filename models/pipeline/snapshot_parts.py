@@ -1,7 +1,8 @@
 """A stream's snapshot in parts, each saved by the stage that has it.
 
 `prepare`, `cache.k` for each cache, `decoder`, and `returns` for clean latents that chunks to come
-need: they may have been on their way back when `prepare`'s part was saved.
+need: they may have been on their way back when `prepare`'s part was saved. Each is written into
+the `room` that it is given, see `part_file`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from safetensors.torch import load, save
 from torch import Tensor
 
-from ..state import DecoderState, read_metadata
+from ..state import DecoderState
 from ..student.kv_cache import StudentCache
+from .part_bytes import pack_part, unpack_part
+from .part_file import Part, Room
 
 PREPARE = "prepare"
 RETURNS = "returns"
@@ -30,33 +32,36 @@ def snapshot_of_cache(cache: int) -> str:
     return f"cache.{cache}"
 
 
-def cache_part(cache: StudentCache) -> bytes:
-    """A cache as bytes."""
-    tensors = {name: tensor.clone() for name, tensor in cache.tensors().items()}
-    return save(tensors, {"cache": json.dumps(cache.metadata())})
+def cache_part(cache: StudentCache, room: Room) -> Part:
+    """A cache as a part."""
+    return pack_part(cache.tensors(), {"cache": json.dumps(cache.metadata())}, room=room)
 
 
-def load_cache(cache: StudentCache, data: bytes) -> StudentCache:
+def load_cache(cache: StudentCache, part: Part) -> StudentCache:
     """`cache`, with the contents that `cache_part` saved. Raises ValueError for another shape."""
-    cache.load(load(data), json.loads(read_metadata(data)["cache"]))
+    tensors, metadata = unpack_part(part)
+    cache.load(tensors, json.loads(metadata["cache"]))
     return cache
 
 
-def returns_part(returns: Mapping[int, Tensor]) -> bytes:
-    """Latents by the chunk that needs them, as bytes."""
-    return save({str(chunk): latents.clone() for chunk, latents in returns.items()})
+def returns_part(returns: Mapping[int, Tensor], room: Room) -> Part:
+    """Latents by the chunk that needs them, as a part."""
+    named = {str(chunk): latents for chunk, latents in returns.items()}
+    return pack_part(named, room=room)
 
 
-def load_returns(data: bytes) -> dict[int, Tensor]:
+def load_returns(part: Part) -> dict[int, Tensor]:
     """The inverse of `returns_part`."""
-    return {int(chunk): latents for chunk, latents in load(data).items()}
+    tensors, _ = unpack_part(part)
+    return {int(chunk): latents.clone() for chunk, latents in tensors.items()}
 
 
-def decoder_part(state: DecoderState) -> bytes:
-    """What a causal decoder remembers, as bytes."""
-    return save({name: tensor.clone() for name, tensor in state.memory.items()})
+def decoder_part(state: DecoderState, room: Room) -> Part:
+    """What a causal decoder remembers, as a part."""
+    return pack_part(state.memory, room=room)
 
 
-def load_decoder(data: bytes) -> DecoderState:
+def load_decoder(part: Part) -> DecoderState:
     """The inverse of `decoder_part`."""
-    return DecoderState(load(data))
+    tensors, _ = unpack_part(part)
+    return DecoderState({name: tensor.clone() for name, tensor in tensors.items()})

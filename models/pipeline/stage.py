@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ from ..student.kv_cache import StudentCache
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .links import Links
-from .messages import Assign, Open, Refused, Restore, SnapshotPart, Step, WorkSpan
+from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
 from .package import Package
+from .part_file import Part, bytes_of, pack_bytes
 from .snapshot_parts import (
     DECODER,
     PREPARE,
@@ -143,7 +144,12 @@ class Stage(StageLoop):
         if plan.needed_by is not None:
             kept.awaited.add(plan.needed_by)
         if message.snapshot:
-            self._save(message.stream, plan, {PREPARE: self._model.snapshot(kept.state)})
+            room = self._room(message.stream, plan.index, PREPARE)
+            self._save(
+                message.stream,
+                plan,
+                lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)},
+            )
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
         self._pass(Package(message.stream, plan, snapshot=message.snapshot, spans=(span,)))
 
@@ -224,23 +230,30 @@ class Stage(StageLoop):
         span = WorkSpan(self._rank, "decode", begin_s, time.monotonic())
         self._tell(package.stream, plan.index, chunk, (*package.spans, span))
         if package.snapshot:
-            self._save(package.stream, plan, {DECODER: decoder_part(kept.decoder)})
+            room = self._room(package.stream, plan.index, DECODER)
+            self._save(package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, room)})
 
     def _save_caches(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
-        parts = {snapshot_of_cache(k): cache_part(cache) for k, cache in kept.caches.items()}
-        if self._steps.steps - 1 in self._own_calls:
-            parts[RETURNS] = returns_part(kept.returns)
-        self._save(stream, plan, parts)
+        def save() -> dict[str, Part]:
+            parts: dict[str, Part] = {}
+            for k, cache in kept.caches.items():
+                name = snapshot_of_cache(k)
+                parts[name] = cache_part(cache, self._room(stream, plan.index, name))
+            if self._steps.steps - 1 in self._own_calls:
+                room = self._room(stream, plan.index, RETURNS)
+                parts[RETURNS] = returns_part(kept.returns, room)
+            return parts
 
-    def _save(self, stream: str, plan: ChunkPlan, parts: dict[str, bytes]) -> None:
-        views = {name: memoryview(part) for name, part in parts.items()}
-        count = parts_of(self._steps.caches)
-        self._heartbeat.send(SnapshotPart(stream, plan.index, views, count))
+        self._save(stream, plan, save)
+
+    def _save(self, stream: str, plan: ChunkPlan, save: Callable[[], Mapping[str, Part]]) -> None:
+        self._hand_over(stream, plan.index, save, parts_of(self._steps.caches))
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"
         known = self._streams.pop(stream, None) is not None
         self._dropped.pop(stream, None)
+        self._forget_saved(stream)
         to = self._plan.outlet(self._rank)
         # A decoder on an earlier stage would send it round for ever.
         if to is not None and known:
@@ -252,10 +265,10 @@ class Stage(StageLoop):
 
     def _restore(self, message: Restore) -> None:
         assert self._plan is not None, "a plan comes first"
-        parts = {name: bytes(part) for name, part in message.parts.items()}
+        parts = self._parts(message)
         kept = _Kept()
         if self._rank == 0:
-            kept.state = self._model.restore(parts[PREPARE])
+            kept.state = self._model.restore(bytes(bytes_of(parts[PREPARE])))
             kept.state.caches = []
             kept.next_index = message.next_index
             kept.state.returns |= load_returns(parts[RETURNS])

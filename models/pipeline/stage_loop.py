@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sys
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 
 from ..contract import Chunk
 from .frame_arena import FrameArena
@@ -19,9 +22,17 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Settled,
+    SnapshotPart,
     Step,
     WorkSpan,
 )
+from .part_file import SHARED_BYTES, Part, PartFile, PartPlace, Room, can_share, in_message
+
+_KEPT = 2
+"""Older files of a part that are kept beside the latest: the settled one, and one more."""
+MOST_SENT_BYTES = 1 << 31
+"""Half of what a control link takes in one message."""
 
 
 class LinkLost(Exception):
@@ -35,6 +46,9 @@ class StageLoop(ABC):
         self._heartbeat = heartbeat
         self._arena = arena
         self._dropped: dict[str, int] = {}
+        self._saved: dict[tuple[str, str], list[tuple[int, PartFile]]] = {}
+        """Of each part of a stream the latest that are shared, and behind which chunks."""
+        self._settled: dict[str, int] = {}
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -43,6 +57,8 @@ class StageLoop(ABC):
         if isinstance(message, Drop):
             # at once: it is meant for what already waits in the queue
             self._dropped[message.stream] = message.below
+        elif isinstance(message, Settled):
+            self._settled[message.stream] = message.index
         else:
             self._work.put(message)
 
@@ -73,6 +89,8 @@ class StageLoop(ABC):
                 self._heartbeat.send(RestoredStream(message.stream))
             case Assign():
                 self._dropped.clear()
+                self._saved.clear()
+                self._settled.clear()
                 if self._arena is not None and message.frame_slots:
                     self._arena.open(message.frame_slots)
                 self._assign(message)
@@ -105,6 +123,62 @@ class StageLoop(ABC):
             frames=chunk.frames if slot is None else None,
             slot=slot,
         )
+
+    def _room(self, stream: str, index: int, name: str) -> Room:
+        """Room for a part of the snapshot behind chunk `index`.
+
+        Shared where that can be, and where an older snapshot was that nobody needs any more: memory
+        that is there already is ten times as fast as new one. What the executor has is never
+        written over, nor what it may get whole yet.
+        """
+
+        def room(size: int) -> Part:
+            if self._arena is None or not can_share() or size < SHARED_BYTES:
+                return in_message(size)
+            kept, settled = self._saved.setdefault((stream, name), []), self._settled.get(stream, 0)
+            free = [each for each in kept if each[0] < settled and each[1].size == size]
+            part = free[0][1] if free else PartFile.create(size)
+            # a file that is dropped here lives as long as the executor has it
+            others = [each for each in kept if each[1] is not part][-_KEPT:]
+            self._saved[stream, name] = [*others, (index, part)]
+            return part
+
+        return room
+
+    def _forget_saved(self, stream: str) -> None:
+        """Of a stream that is closed."""
+        self._settled.pop(stream, None)
+        for key in [key for key in self._saved if key[0] == stream]:
+            del self._saved[key]
+
+    def _hand_over(
+        self, stream: str, index: int, save: Callable[[], Mapping[str, Part]], count: int
+    ) -> None:
+        """What `save` makes are parts of the snapshot behind chunk `index`, of `count` in all.
+
+        Where there is no memory for them the snapshot before stays, and where there was none the
+        stream begins again with its first chunk.
+        """
+        began_s = time.monotonic()
+        try:
+            parts = save()
+            sent = sum(len(part) for part in parts.values() if isinstance(part, memoryview))
+            if sent > MOST_SENT_BYTES:
+                raise OSError(f"{sent} bytes are too many to be sent to another machine")
+        except OSError as error:
+            print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
+            return
+        told = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
+        took_s = time.monotonic() - began_s
+        self._heartbeat.send(SnapshotPart(stream, index, told, count, took_s))
+
+    @staticmethod
+    def _parts(message: Restore) -> dict[str, Part]:
+        """Those of a stream to take over."""
+        return {
+            name: PartFile.at(part) if isinstance(part, PartPlace) else part
+            for name, part in message.parts.items()
+        }
 
     @abstractmethod
     def _assign(self, message: Assign) -> None:

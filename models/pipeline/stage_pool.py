@@ -20,7 +20,19 @@ from .control_link import BadMessage, ControlLink, link_to_stage
 from .events import Cause
 from .frame_arena import FrameArena
 from .launchers import Inheritance, Launcher
-from .messages import Beat, Broken, FromStage, Meeting, ModelSpec, Ready, Setup, ToStage, Working
+from .messages import (
+    Beat,
+    Broken,
+    FromStage,
+    Meeting,
+    ModelSpec,
+    Ready,
+    Setup,
+    SnapshotPart,
+    ToStage,
+    Working,
+)
+from .part_file import Part, PartFile, PartPlace
 from .stage_plan import Costs
 
 if TYPE_CHECKING:
@@ -147,6 +159,22 @@ class StagePool:
                 end.close()
             if store is not None:
                 os.close(store)
+
+    def parts(self, rank: int, message: SnapshotPart) -> dict[str, Part] | None:
+        """The parts that a stage tells of; None if they are not where it says."""
+        parts: dict[str, Part] = {}
+        for name, part in message.parts.items():
+            if isinstance(part, PartPlace):
+                # its own, and never what a stage on another machine names here
+                if self.arena is None or part.pid != self.launchers[rank].pid:
+                    return None
+                try:
+                    parts[name] = PartFile.at(part)
+                except (OSError, ValueError):
+                    return None
+            else:
+                parts[name] = part
+        return parts
 
     @property
     def pids(self) -> tuple[int, ...]:

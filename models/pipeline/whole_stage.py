@@ -8,7 +8,8 @@ from typing import Any
 from ..contract import Model
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
-from .messages import Assign, Open, Refused, Restore, SnapshotPart, Step, WorkSpan
+from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
+from .part_file import bytes_of, pack_bytes
 from .stage_loop import StageLoop
 
 STATE = "state"
@@ -46,13 +47,16 @@ class WholeStage(StageLoop):
         spans = (WorkSpan(0, "chunk", begin_s, time.monotonic()),)
         self._tell(stream, index, None if self._is_dropped(stream, index) else chunk, spans)
         if message.snapshot:
-            parts = {STATE: memoryview(self._model.snapshot(state))}
-            self._heartbeat.send(SnapshotPart(stream, index, parts, len(parts)))
+            room = self._room(stream, index, STATE)
+            self._hand_over(
+                stream, index, lambda: {STATE: pack_bytes(self._model.snapshot(state), room)}, 1
+            )
 
     def _close(self, stream: str) -> None:
         self._states.pop(stream, None)
         self._dropped.pop(stream, None)
+        self._forget_saved(stream)
 
     def _restore(self, message: Restore) -> None:
-        state = self._model.restore(bytes(message.parts[STATE]))
+        state = self._model.restore(bytes(bytes_of(self._parts(message)[STATE])))
         self._states[message.stream] = state, message.next_index

@@ -7,7 +7,7 @@ recipe (`chunk_maker`), or rows of several streams and noise levels at once (sta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -27,7 +27,9 @@ class CallRow:
     `memory` is what it keeps of the chunk; a step changes it. `advances` says whether the call is
     the chunk's last one on its cache. `held` [B, n, C, h, w] are clean latents that the chunk
     begins with: they stand in the place of whatever a step makes of them, and the student is told
-    that they are at time 0 (LongLive 2).
+    that they are at time 0 (LongLive 2). With `settles` the steps behind this one are then made on
+    the same cache, for nothing but the last one's keys and values (StreamDiffusionV2); its sampler
+    has to draw for each step what the chunk's own next calls do.
     """
 
     latents: Tensor
@@ -40,6 +42,7 @@ class CallRow:
     clean_timestep: float = 0.0
     advances: bool = True
     held: Tensor | None = None
+    settles: bool = False
 
     def times(self) -> list[float]:
         """What the student is told of time, frame by frame."""
@@ -72,7 +75,7 @@ def call_rows(student: CausalStudent, rows: Sequence[CallRow]) -> list[Tensor]:
     )
     kind, made, first = student.config.prediction, list[Tensor](), 0
     for row, latents in zip(rows, given, strict=True):
-        if row.advances:
+        if row.advances and not row.settles:
             row.cache.advance(latents.shape[1])
         own = prediction[first : first + latents.shape[0]]
         first += latents.shape[0]
@@ -81,7 +84,19 @@ def call_rows(student: CausalStudent, rows: Sequence[CallRow]) -> list[Tensor]:
         else:
             after = row.sampler.step(row.step, latents, own, kind, row.memory)
             made.append(holding(row.held, after))
+            if row.settles:
+                _settle(student, row, made[-1])
     return made
+
+
+def _settle(student: CausalStudent, row: CallRow, after: Tensor) -> None:
+    """Make the steps behind `row`'s, which left `after`, on its cache; what they give is lost."""
+    assert row.sampler is not None
+    if row.step + 1 < len(row.sampler.timesteps):
+        memory = dict(row.memory)
+        call_rows(student, [replace(row, latents=after, step=row.step + 1, memory=memory)])
+    elif row.advances:
+        row.cache.advance(after.shape[1])
 
 
 def holding(held: Tensor | None, latents: Tensor) -> Tensor:

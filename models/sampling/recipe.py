@@ -30,9 +30,10 @@ class Recipe:
     latents (Causal-Forcing++). `sampler` "renoise" noises x0 again between steps, "unipc" is
     `unipc.UniPC` and "euler" `euler.Euler`, both with as many steps as there are `steps`, "joint"
     is `joint_window`. `shift` and `shifted_twice` are those of `FlowSchedule`, `whole_times` that
-    of `Renoise`. `caching` says what writes the cache. `context_timestep` is what the clean pass is
-    told. With `clean_expert` that pass is by weights of its own (`denoising.Expert`), and so is
-    that over given latents.
+    of `Renoise`. `caching` says what writes the cache; with `settles_first` each of the caches is
+    left with what the first chunk's last step writes, see `batches.CallRow.settles`.
+    `context_timestep` is what the clean pass is told. With `clean_expert` that pass is by weights
+    of its own (`denoising.Expert`), and so is that over given latents.
     """
 
     chunk_frames: int
@@ -45,6 +46,7 @@ class Recipe:
     warp: bool = True
     whole_times: bool = False
     caching: CacheWriter = "clean_pass"
+    settles_first: bool = False
     context_timestep: float = 0.0
     clean_expert: bool = False
 
@@ -62,6 +64,8 @@ class Recipe:
             raise ValueError("a joint window has blocks of one length and no expert")
         if self.caching != "clean_pass" and (self.sampler == "joint" or self.clean_expert):
             raise ValueError(f"caching {self.caching!r}: a joint window and an expert need a pass")
+        if self.settles_first and self.caching != "each_step":
+            raise ValueError(f"settles_first with caching {self.caching!r}; expected 'each_step'")
         if self.caching == "each_step" and self.first_steps:
             raise ValueError("first_steps do not go with a cache for each step")
 
@@ -104,9 +108,8 @@ class Recipe:
 
     def chunk_steps(self) -> ChunkSteps:
         """The calls of a chunk, of the one that takes most of them."""
-        times = self.timesteps()
-        if self.sampler in ("unipc", "euler"):
-            times = tuple(self.sampler_for(0, _no_noise).timesteps)
+        joint = self.sampler == "joint"
+        times = self.timesteps() if joint else self.sampler_for(0, _no_noise).timesteps
         if self.caching == "each_step":
             return ChunkSteps.cache_per_step(times)
         return ChunkSteps.one_cache(times, self.context_timestep)

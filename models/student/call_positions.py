@@ -16,8 +16,24 @@ from ...kernels.ring_plan import MAX_SPANS, Span, spans_of
 from ..upload import uploaded
 from .config import CacheConfig, RopeFamily
 from .frame_ring import Held, RingWrite
-from .rope import RopeTable
+from .rope import Grid, RopeTable
 from .token_sink import SinkPlaces
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveCall:
+    """What a call does to an adaptive sink, the same for every layer.
+
+    Before it the cache holds `held` frames, in its first slots; the call's own frames stand at
+    RoPE places from `place` on. `again`: they have their slots from an earlier call. `rewind`
+    [1, D / 2] turns cached keys `by` places on, before the call; None: they stay.
+    """
+
+    held: int
+    place: int
+    again: bool
+    rewind: Tensor | None = None
+    by: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,7 @@ class CachedCall:
     call's rotations, and the place of its first frame in them. `near`: the blocks that sliding
     tiles choose. `visible`: the frame slots that are attended to, in this order; None: all that are
     live. A call that does not store (`stores`) also attends to its own keys, turned by `query`.
+    `adaptive` is for a cache with an adaptive sink.
     """
 
     ring: RingWrite
@@ -46,6 +63,7 @@ class CachedCall:
     near: Tensor | None = None
     visible: tuple[int, ...] | None = None
     stores: bool = True
+    adaptive: AdaptiveCall | None = None
 
 
 class CallPositions:
@@ -92,6 +110,10 @@ class CallPositions:
             return self._absolute_call(ring, start, frames, end, offset)
         return self._raw_call(ring, frames, end)
 
+    def shift(self, frames: int) -> Tensor:
+        """What turns keys so many frames on [1, D / 2]."""
+        return self._rope.grid_rotations(Grid((frames,), (0,), (0,)))
+
     def reading_call(self, held: Sequence[Held], start: int, frames: int) -> CachedCall:
         """A call on `frames` frames from `start` that reads those before it and stores nothing."""
         reach, sinks = self._config.reach_frames, self._config.sink_frames
@@ -135,9 +157,11 @@ class CallPositions:
         """Whether a call may be normed, rotated and stored at once.
 
         Not while the sink itself is written, if that has a shadow, nor into more places than the
-        kernel takes.
+        kernel takes, nor into slots that the host does not know.
         """
         config = self._config
+        if config.refresh_below is not None:
+            return False
         shadow = config.sink == "ema" and config.precision == "shadow"
         in_sink = any(part.slot < config.sink_frames for part in ring.segments)
         return len(ring.segments) <= MAX_SPANS and not (in_sink and shadow)

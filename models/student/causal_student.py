@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...kernels.block_sparse.gilbert import inverse_order
 from ..upload import uploaded
+from .adaptive_sink import AdaptiveKVCache
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
 from .blocks import QKVO, Attend, Block, FusedAttend, Head, Stream, float32_sinusoid, sinusoid
@@ -93,8 +94,9 @@ class CausalStudent(nn.Module):
         shape = self.config
         weight = self.patch_embedding.weight
         places = self.sink_places(height, width, config)
+        kind = KVCache if config.refresh_below is None else AdaptiveKVCache
         layers = [
-            KVCache(
+            kind(
                 config,
                 batch,
                 shape.num_heads,
@@ -207,6 +209,8 @@ class CausalStudent(nn.Module):
         """
         if self.config.avatar is not None:
             raise ValueError("an avatar has no offline pass: its sink is not part of the sequence")
+        if cache.refresh_below is not None:
+            raise ValueError("an adaptive sink has no offline pass: it follows from the keys")
         rows, columns = self._grid(*latents.shape[-2:])
         rope = self._rope_table(rows, columns)
         plan = BlockCausal(

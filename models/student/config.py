@@ -183,6 +183,13 @@ class CacheConfig:
     like any other, which stands at its own place; one that does not store always keeps the sink,
     right behind what it sees of the window.
 
+    `refresh_below` (StreamDiffusionV2, arXiv 2511.07399) makes the sink adaptive, see
+    `adaptive_sink.AdaptiveKVCache`: a new frame that is less alike to a sink frame than this, from
+    -1 (never) to 1, takes its place. Once the cache is full a call then has one frame.
+    `rewind_at` goes with it: the frame that would stand at that place of absolute RoPE stands at
+    that of the cache's last slot instead, and what is cached moves along, but for the sink frames
+    that a stream began with. So places stay bounded, however long a stream is.
+
     `sparse` thins attention to the cache out (docs/kernels.md); the tokens of a frame then lie in
     the order of a space-filling curve.
     """
@@ -200,6 +207,8 @@ class CacheConfig:
     rolling_distance: int | None = None
     pinned_frames: int = 0
     reach_frames: int | None = None
+    refresh_below: float | None = None
+    rewind_at: int | None = None
     sparse: SparsePolicy | None = None
 
     def __post_init__(self) -> None:
@@ -223,6 +232,7 @@ class CacheConfig:
             raise ValueError(f"alpha {self.alpha} is outside 0..1")
         self._check_pins()
         self._check_reach()
+        self._check_refresh()
 
     def _check_pins(self) -> None:
         if not 0 <= self.pinned_frames <= self.window_frames:
@@ -243,6 +253,27 @@ class CacheConfig:
             )
         if not self.bounded_sink or self.sparse is not None:
             raise ValueError("reach_frames need bounded_sink, and dense attention")
+
+    def _check_refresh(self) -> None:
+        if self.rewind_at is not None and (
+            self.refresh_below is None or self.rewind_at < self.capacity_frames
+        ):
+            raise ValueError(
+                f"rewind_at {self.rewind_at} with refresh_below {self.refresh_below} and "
+                f"{self.capacity_frames} frames in all; it needs an adaptive sink, and at least as "
+                "many places as there are frames"
+            )
+        if self.refresh_below is None:
+            return
+        if not -1.0 <= self.refresh_below <= 1.0:
+            raise ValueError(f"refresh_below {self.refresh_below} is outside -1..1")
+        plain = self.sink == "static" and self.sink_frames and self.rolling
+        others = self.bounded_sink or self.guard_sink or self.pinned_frames or self.reach_frames
+        if not plain or others or self.zero_start or self.sparse or self.rolling_distance:
+            raise ValueError(
+                "refresh_below needs sink_frames > 0, a static sink and a rolling window, and goes "
+                "with no other rule for what stays or is seen"
+            )
 
     @property
     def capacity_frames(self) -> int:

@@ -6,6 +6,7 @@ Self-Forcing's cache (arXiv 2506.08009) kept as a ring, with Reward Forcing's EM
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from ...kernels.axis_rotations import AxisRotations
 from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write, rotate_keys
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
-from .call_positions import CachedCall, CallPositions
+from .call_positions import AdaptiveCall, CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
@@ -276,6 +277,8 @@ class StudentCache:
     ) -> None:
         if config.bounded_sink and family != "absolute":
             raise ValueError("bounded_sink is for absolute RoPE; raw keys are always bounded")
+        if config.refresh_below is not None and family != "absolute":
+            raise ValueError("an adaptive sink compares rotated keys; it needs absolute RoPE")
         if config.sink == "ema" and family == "absolute":
             raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
         self.config = config
@@ -318,9 +321,12 @@ class StudentCache:
 
         `rewrite_sink` lifts `CacheConfig.guard_sink`. Without `store` the frames attend to those
         before them and to each other, and the cache stays as it is; that needs a cache with
-        `reach_frames`. Raises ValueError as `FrameRing.write` does.
+        `reach_frames`. Raises ValueError as `FrameRing.write` does, and for what an adaptive sink
+        cannot do: the past anew, or several frames once the cache is full.
         """
         start = self.position if start is None else start
+        if self.config.refresh_below is not None:
+            return self._begin_adaptive(start, frames)
         if not store:
             return self._positions.reading_call(self._ring.held, start, frames)
         if self._places is not None and not self._has_sink:
@@ -332,6 +338,34 @@ class StudentCache:
             sinks = self.config.sink_frames
             ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
         return self._positions.call(ring, start, frames, self._ring.end, offset=self._rope_offset)
+
+    def _begin_adaptive(self, start: int, frames: int) -> CachedCall:
+        end, capacity = start + frames, self.config.capacity_frames
+        if start != self.position or (frames > 1 and end > capacity):
+            raise ValueError(
+                f"got frames {start}..{end} with the cache at {self.position}; an adaptive sink "
+                f"takes frames in their order, and one at a time behind the first {capacity}"
+            )
+        again = end == self._ring.end
+        by = 0 if again else self._rewinds_by(start)
+        self._rope_offset -= by
+        ring = self._ring.write(start, frames)
+        call = self._positions.call(ring, start, frames, end, offset=self._rope_offset)
+        adaptive = AdaptiveCall(
+            held=min(start, capacity),
+            place=start + int(self._rope_offset),
+            again=again,
+            rewind=self._positions.shift(-by) if by else None,
+            by=-by,
+        )
+        return replace(call, adaptive=adaptive)
+
+    def _rewinds_by(self, start: int) -> int:
+        """How many places the frame `start` and what is cached go back."""
+        limit, place = self.config.rewind_at, start + int(self._rope_offset)
+        if limit is None or place < limit:
+            return 0
+        return place - (self.config.capacity_frames - 1)
 
     def begin_shot(self, rope_offset: float) -> None:
         """The chunk to come opens a new shot (LongLive 2).

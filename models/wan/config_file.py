@@ -18,9 +18,17 @@ _WAN = {"in_dim": "in_channels", "out_dim": "out_channels", "patch_size": "patch
 _DIFFUSERS = {
     "num_attention_heads": "num_heads",
     "patch_size": "patch",
+    "image_dim": "image_dim",
 } | {
     name: name
     for name in "ffn_dim num_layers in_channels out_channels text_dim freq_dim eps".split()
+}
+# FastVideo's, of a track encoder.
+_TRACKS = {
+    "id_dim": "track_channels",
+    "track_channels": "track_features",
+    "vae_temporal_compression": "track_stride",
+    "use_bias": "track_bias",
 }
 
 
@@ -41,9 +49,36 @@ def student_config(preset: Preset, config: Path | None) -> StudentConfig:
             sizes["dim"] = given["num_attention_heads"] * given["attention_head_dim"]
         if "patch" in sizes:
             sizes["patch"] = tuple(sizes["patch"])
-        return replace(preset.student, **sizes)
+        return replace(preset.student, **_conditioned(preset.student, sizes, given))
     except (ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{config} is no configuration of a Wan model: {error}") from error
+
+
+def track_identities(config: Path | None) -> int | None:
+    """How many identities of tracks a student knows, if the `config.json` beside it says so."""
+    if config is None:
+        return None
+    given: dict[str, Any] = json.loads(config.read_bytes())
+    tracks: dict[str, Any] = given.get("track_config") or {}
+    return tracks.get("max_track_id")
+
+
+def _conditioned(
+    own: StudentConfig, sizes: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
+    """`sizes` with those of what a student has beside its latents: an image, tracks."""
+    made = dict(sizes)
+    if not own.image_dim or made.get("image_dim") is None:
+        made.pop("image_dim", None)
+    beside = own.extra_channels
+    if own.track_channels:
+        tracks: dict[str, Any] = given.get("track_config") or {}
+        made |= {ours: tracks[theirs] for theirs, ours in _TRACKS.items() if theirs in tracks}
+        beside += made.get("track_features", own.track_features)
+    if "in_channels" in made:
+        # published are all that enter, ours are those of the latents
+        made["in_channels"] -= beside
+    return made
 
 
 def is_wan_config(file: Path) -> bool:

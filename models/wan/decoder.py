@@ -75,6 +75,7 @@ class WanDecoder(nn.Module):
         self.conv2 = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
         self.decoder = _Decoder(config)
         self._patch = config.patch
+        self._one_by_one = config.shortcuts
         name_parts(self)
 
     @torch.no_grad()
@@ -88,8 +89,15 @@ class WanDecoder(nn.Module):
         return (made if self._patch == 1 else pixels(made, self._patch)).transpose(1, 2)
 
     def decode(self, latents: Tensor, memory: Memory) -> Tensor:
-        """As `forward`, of a student's latents, which have the published mean and deviation."""
-        return self(published_scale(latents), memory)
+        """As `forward`, of a student's latents, which have the published mean and deviation.
+
+        Those of Wan 2.2 are decoded one by one, as published: eight at once, a chunk of LongLive 2,
+        would need 31 GB at 1280 x 704.
+        """
+        scaled = published_scale(latents)
+        if not self._one_by_one:
+            return self(scaled, memory)
+        return torch.cat([self(part, memory) for part in scaled.split(1, dim=1)], dim=1)
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Take the decoder's out of a whole VAE's weights. Raises ValueError if they don't fit."""

@@ -79,14 +79,10 @@ class HandleGrid:
     """
 
     def __init__(self, handles: Mapping[str, Point], *, radius: float, size: int = 50) -> None:
-        if size < 2:
-            raise ValueError(f"a grid of {size} points a side; expected at least 2")
+        self.grid: Floats = grid_points(size)
         _check_radius(radius)
         for point in handles.values():
             _check_point(point)
-        axis = np.linspace(0.0, 1.0, size, dtype=np.float32)
-        columns, rows = np.meshgrid(axis, axis)
-        self.grid: Floats = np.stack((columns, rows), axis=-1).reshape(-1, 2)
         self.radius = radius
         self.handles = {name: Handle(point, point) for name, point in handles.items()}
         self.applied_revision = 0
@@ -95,7 +91,7 @@ class HandleGrid:
 
     def nearest(self, point: Point) -> int:
         """The index of the grid's point nearest to `point`."""
-        return int(np.linalg.norm(self.grid - np.asarray(point, dtype=np.float32), axis=1).argmin())
+        return nearest_point(self.grid, point)
 
     def ask(self, change: Change, now_ms: float) -> bool:
         """Keep `change` for the next block; False, and nothing is kept, if it came too late.
@@ -188,27 +184,67 @@ class HandleGrid:
         return samples
 
     def _pulled(self, positions: Mapping[str, Point]) -> Floats:
-        """The grid with each handle at its position; where several pull, none pulls farther."""
-        moved = np.zeros_like(self.grid)
-        total = np.zeros((len(self.grid), 1), dtype=np.float32)
-        for name in sorted(positions):
-            anchor = np.asarray(self.handles[name].anchor, dtype=np.float32)
-            weight = self._weights(anchor)[:, None]
-            moved += weight * (np.asarray(positions[name], dtype=np.float32) - anchor)
-            total += weight
-        pulled = self.grid + moved / np.maximum(np.float32(1.0), total)
-        return np.clip(pulled, 0.0, 1.0).astype(np.float32)
-
-    def _weights(self, anchor: Floats) -> Floats:
-        """How much of a handle's way each point goes: all at the anchor, nothing at the radius."""
-        distance = np.linalg.norm(self.grid - anchor, axis=-1)
-        share = np.clip(distance / self.radius, 0.0, 1.0)
-        weights = 0.5 * (1.0 + np.cos(np.pi * share))
-        return np.where(distance >= self.radius, 0.0, weights).astype(np.float32)
+        """The grid with each handle at its position."""
+        placed = {
+            name: Handle(self.handles[name].anchor, position)
+            for name, position in positions.items()
+        }
+        moved, _ = pull(self.grid, placed, self.radius)
+        return np.clip(self.grid + moved, 0.0, 1.0).astype(np.float32)
 
     def _tracks(self, points: Floats) -> Tracks:
-        away = np.linalg.norm(points - self.grid[None], axis=-1) > _STILL
-        return Tracks(points, away.astype(np.float32))
+        return Tracks(points, is_away(points, self.grid).astype(np.float32))
+
+
+def grid_points(size: int) -> Floats:
+    """`size` x `size` points [N, 2] from edge to edge, from the top left, row by row.
+
+    Raises ValueError for less than 2 a side.
+    """
+    if size < 2:
+        raise ValueError(f"a grid of {size} points a side; expected at least 2")
+    axis = np.linspace(0.0, 1.0, size, dtype=np.float32)
+    columns, rows = np.meshgrid(axis, axis)
+    return np.stack((columns, rows), axis=-1).reshape(-1, 2)
+
+
+def nearest_point(grid: Floats, point: Point) -> int:
+    """The index of the point of `grid` [N, 2] that is nearest to `point`."""
+    return int(np.linalg.norm(grid - np.asarray(point, dtype=np.float32), axis=1).argmin())
+
+
+def is_away(points: Floats, grid: Floats) -> NDArray[np.bool_]:
+    """Which of `points` [..., N, 2] are not at their places on `grid` [N, 2]."""
+    return np.linalg.norm(points - grid, axis=-1) > _STILL
+
+
+def pull(
+    grid: Floats, handles: Mapping[str, Handle], radius: float, pins: frozenset[str] = frozenset()
+) -> tuple[Floats, Floats]:
+    """How far each point of `grid` is moved [N, 2], and how much of it is in hand, [N, 1] in 0..1.
+
+    Where several handles pull, none pulls farther than alone. `pins` are handles that shield what
+    is near them from all others: at a pin only the pin itself pulls.
+    """
+    weights = {name: _weights(grid, handles[name].anchor, radius) for name in sorted(handles)}
+    moved = np.zeros_like(grid)
+    total = np.zeros((len(grid), 1), dtype=np.float32)
+    for name, own in weights.items():
+        weight = own
+        for pin in sorted(pins - {name}):
+            weight = weight * (np.float32(1.0) - weights[pin])
+        anchor = np.asarray(handles[name].anchor, dtype=np.float32)
+        moved += weight * (np.asarray(handles[name].position, dtype=np.float32) - anchor)
+        total += weight
+    return moved / np.maximum(np.float32(1.0), total), np.minimum(np.float32(1.0), total)
+
+
+def _weights(grid: Floats, anchor: Point, radius: float) -> Floats:
+    """How much of a handle's way each point goes, [N, 1]: all at the anchor, none at the radius."""
+    distance = np.linalg.norm(grid - np.asarray(anchor, dtype=np.float32), axis=-1)
+    share = np.clip(distance / radius, 0.0, 1.0)
+    weights = 0.5 * (1.0 + np.cos(np.pi * share))
+    return np.where(distance >= radius, 0.0, weights).astype(np.float32)[:, None]
 
 
 def _way(

@@ -104,14 +104,12 @@ def _published_as(published: str, path: Path) -> bool:
 def _kind(weights: Mapping[str, Tensor]) -> str:
     names = {student_name(name) for name in weights}
     raw = set(weights)
-    if any(".lora_A." in name or ".lora_B." in name for name in raw):
-        return "adapter"
-    if {"patch_embedding.weight", "head.modulation"} <= names:
-        return "student"
-    if is_tiny_decoder(weights):
-        return "tiny decoder"
-    if raw & {"decoder.conv1.weight", "decoder.conv_in.weight"}:
-        return "VAE"
-    if raw & {"token_embedding.weight", "shared.weight"}:
-        return "text encoder"
-    return "unknown"
+    kinds = {
+        "adapter": any(".lora_A." in name or ".lora_B." in name for name in raw),
+        "student": {"patch_embedding.weight", "head.modulation"} <= names,
+        "tiny decoder": is_tiny_decoder(weights),
+        "VAE": raw & {"decoder.conv1.weight", "decoder.conv_in.weight"},
+        "text encoder": raw & {"token_embedding.weight", "shared.weight"},
+        "image encoder": any(name.endswith("embeddings.class_embedding") for name in raw),
+    }
+    return next((kind for kind, found in kinds.items() if found), "unknown")

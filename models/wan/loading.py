@@ -16,6 +16,7 @@ from .config_file import student_config
 from .locate import ModelFiles
 from .lora import LowRank
 from .names import Rename, Renamed, generator_name, student_name, writer_name
+from .number_types import NumberTypes
 from .presets.catalogue import presets
 from .presets.preset import Preset
 from .weight_files import BadCheckpoint
@@ -37,11 +38,12 @@ class Students:
 
 
 def load_preset_students(
-    preset: Preset, files: ModelFiles, *, device: torch.device, dtype: torch.dtype
+    preset: Preset, files: ModelFiles, *, device: torch.device, types: NumberTypes
 ) -> Students:
     """The student, its adapter folded in, and the one for clean latents if there is one.
 
-    Raises ValueError for weights that are not its own.
+    What is quantised is so layer by layer: there is never more of it in the greater type. Raises
+    ValueError for weights that are not its own.
     """
     published = open_checkpoint(files.weights, preset.weights.sections)
     config = student_config(preset, files.config)
@@ -60,7 +62,10 @@ def load_preset_students(
             raise WeightsDoNotFit(misfit)
         if change is not None:
             change.check(weights)
-        return fill(student, weights, device=device, dtype=dtype, change=change)
+        settle = None if types.quantize is None else types.settle
+        return fill(
+            student, weights, device=device, dtype=types.dtype, change=change, settle=settle
+        )
 
     try:
         if not preset.recipe.clean_expert:

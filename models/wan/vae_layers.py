@@ -7,6 +7,7 @@ over time looks back two frames; what it saw last is kept in the stream's own me
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -19,14 +20,14 @@ _LOOK_BACK = 2
 Memory = dict[str, Tensor]
 
 
-class Streaming(nn.Module):
+class Streaming(nn.Module, ABC):
     """A part with a memory; `name` is the key that its own is kept under."""
 
     name = ""
 
+    @abstractmethod
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         """What it makes of the stream's next frames `x`."""
-        raise NotImplementedError
 
 
 class CausalConv(nn.Conv3d, Streaming):

@@ -20,6 +20,8 @@ _SHOWN = 8
 Module = TypeVar("Module", bound=nn.Module)
 Change = Callable[[str, Tensor], Tensor]
 """What becomes of a weight, by its name, on its way into a module."""
+Settle = Callable[[str, nn.Module], None]
+"""What becomes of a layer, by its name, once it has its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,16 @@ def fill(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
     change: Change | None = None,
+    settle: Settle | None = None,
     copy: bool = True,
 ) -> Module:
     """Give a module that was made on `meta` its weights; it comes back in evaluation mode.
 
     Each goes straight to `device` and `dtype` (None: as it is), so that beside the module there is
     never more than one tensor in memory; `change` may make another one of it on its way, on that
-    device. Without `copy` a weight that needs no change stays mapped from its file. Raises
-    WeightsDoNotFit, and changes nothing, if they are not the module's.
+    device, and `settle` something else of a layer that has its weights. Without `copy` a weight
+    that needs no change stays mapped from its file. Raises WeightsDoNotFit, and changes nothing, if
+    they are not the module's.
     """
     misfit = Misfit.of(module, weights)
     if misfit.count:
@@ -117,6 +121,8 @@ def fill(
             if copy and own.data_ptr() == given.data_ptr():
                 own = own.clone()
             setattr(part, name, nn.Parameter(own, requires_grad=False))
+        if settle is not None:
+            settle(prefix, part)
     return module.eval()
 
 

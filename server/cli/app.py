@@ -23,6 +23,7 @@ from .record import record
 from .render import render
 from .serve import serve
 from .token import token
+from .try_model import try_model
 
 app = typer.Typer(
     name="rollcast",
@@ -38,6 +39,7 @@ app.command()(record)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.add_typer(models, name="models")
+app.command("try")(try_model)
 app.command()(parity)
 app.command()(protocol)
 app.command()(token)

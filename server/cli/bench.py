@@ -9,16 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...benchmarks.stream.server_process import ServerDied
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
-from .bench_output import check_model, counts, give, progress
+from .bench_output import check_model, counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
-from .failure import Failure, as_failure
+from .bench_types import types
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,6 +32,7 @@ bench.command()(attack)
 bench.command()(attention)
 bench.command()(pipeline)
 bench.command()(quality)
+bench.command()(types)
 
 
 @bench.command()
@@ -51,11 +51,8 @@ def stream(
     check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
     plan = StreamBenchOptions(model, numbers, seconds, soak, threads)
-    with as_failure():
-        try:
-            report = measure(plan, progress())
-        except ServerDied as error:
-            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
+    with own_server():
+        report = measure(plan, progress())
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
 
@@ -82,12 +79,12 @@ def _show(report: StreamReport) -> None:
             f"{row.ttff_warm_s:.2f} s",
             f"{row.control_chunks_p95:.1f} chunks",
             f"{100 * row.overhead_ratio:.1f} %",
-            f"{row.rss_mb:.0f} MB",
+            f"{row.memory_mb:.0f} MB",
         )
     Console(highlight=False, width=100).print(table)
     if report.soak:
         console.print(
             f"soak {report.soak.minutes:g} min: memory "
-            f"{report.soak.rss_slope_mb_per_min:+.2f} MB/min, chunk time at the end "
+            f"{report.soak.memory_slope_mb_per_min:+.2f} MB/min, chunk time at the end "
             f"{report.soak.chunk_time_last_over_first:.2f} x that at the start"
         )

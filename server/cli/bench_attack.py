@@ -9,18 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...benchmarks.attack.attack import (
-    MOST_DRY_S,
-    NOTHING,
-    AttackBenchOptions,
-    AttackReport,
-    measure,
-)
+from ...benchmarks.attack.attack import MOST_DRY_S, AttackBenchOptions, AttackReport, measure
+from ...benchmarks.attack.attack_soak import AttackSoakOptions, AttackSoakReport
+from ...benchmarks.attack.attack_soak import soak as run_soak
 from ...benchmarks.attack.attacks import ATTACKS
-from ...benchmarks.stream.server_process import ServerDied
+from ...benchmarks.attack.processes import NOTHING
 from ...models.registry import DEFAULT_MODEL
-from .bench_output import check_model, give, progress
-from .failure import EXIT_USAGE, Failure, as_failure
+from .bench_output import check_model, give, own_server, progress
+from .failure import EXIT_USAGE, Failure
 
 
 def attack(
@@ -29,22 +25,29 @@ def attack(
         list[str] | None, typer.Option(help="One attack alone; may be repeated.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=2, help="Measured time for each.")] = 22.0,
+    soak: Annotated[
+        float | None,
+        typer.Option(min=1, help="In place of that: all in turn for so many minutes."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Attack a server of its own, and measure how long a healthy viewer beside it is dry."""
     check_model(model)
+    if soak is not None:
+        with own_server():
+            long = run_soak(AttackSoakOptions(model, soak, seconds), progress())
+        if not give(long.to_json(), as_json=as_json, out=out):
+            _show_soak(long)
+        return
     names = (NOTHING, *ATTACKS)
     for name in only or ():
         if name not in names:
             known = ", ".join(names)
             raise Failure(f"there is no attack {name!r}; known: {known}", exit_code=EXIT_USAGE)
     plan = AttackBenchOptions(model, tuple(only or names), seconds)
-    with as_failure():
-        try:
-            report = measure(plan, progress())
-        except ServerDied as error:
-            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
+    with own_server():
+        report = measure(plan, progress())
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
 
@@ -52,8 +55,8 @@ def attack(
 def _show(report: AttackReport) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("attack")
-    headings = ("viewer dry", "reconnects", "slowest /health", "failed", "log lines", "memory")
-    for heading in headings:
+    headings = ("viewer dry", "reconnects", "slowest /health", "failed", "log lines")
+    for heading in (*headings, "memory", "other load"):
         table.add_column(heading, justify="right")
     for row in report.rows:
         table.add_row(
@@ -64,7 +67,25 @@ def _show(report: AttackReport) -> None:
             str(row.health_failed),
             str(row.log_lines),
             f"{row.memory_mb:+.0f} MB",
+            f"{row.other_cores:.2f} cores",
         )
     console = Console(highlight=False, width=100)
     console.print(f"{report.model}, {report.seconds:g} s each", markup=False)
+    console.print(table)
+
+
+def _show_soak(report: AttackSoakReport) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("behind an attack", "first", "last"):
+        table.add_column(heading, justify="right" if heading != "behind an attack" else "left")
+    rows = (("memory, MB", report.memory_mb), ("open files", report.files), ("tasks", report.tasks))
+    for name, (first, last) in rows:
+        table.add_row(name, f"{first:.0f}", f"{last:.0f}")
+    console = Console(highlight=False, width=100)
+    console.print(
+        f"{report.model}, {report.minutes:g} min, {report.attacks} attacks: viewer dry "
+        f"{report.dry_s:.1f} s, {report.reconnects} reconnects, memory "
+        f"{report.memory_mb_per_min:+.2f} MB/min",
+        markup=False,
+    )
     console.print(table)

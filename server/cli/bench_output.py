@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from ...benchmarks.stream.server_process import ServerDied
 from ...models.registry import model_names
-from .failure import EXIT_USAGE, Failure
+from .failure import EXIT_USAGE, Failure, as_failure
 
 
 def check_model(model: str) -> None:
@@ -39,6 +41,16 @@ def progress() -> Callable[[str], None]:
     """Says what goes on beside the result, on stderr."""
     console = Console(stderr=True, highlight=False)
     return lambda text: console.print(text, markup=False, style="dim")
+
+
+@contextmanager
+def own_server() -> Iterator[None]:
+    """Turn what may go wrong with a server of the benchmark's own into a Failure."""
+    with as_failure():
+        try:
+            yield
+        except ServerDied as error:
+            raise Failure(str(error), hint="`rollcast doctor` says what is wrong.") from error
 
 
 def give(report: object, *, as_json: bool, out: Path | None) -> bool:

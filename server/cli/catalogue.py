@@ -11,15 +11,25 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.contract import ModelInfo
-from ...models.registry import DEFAULT_MODEL, load_model, model_names
+from ...models.plugins import PluginFailed
+from ...models.registry import (
+    DEFAULT_MODEL,
+    foreign_models,
+    left_out,
+    load_model,
+    model_names,
+)
 from ...models.wan.presets.catalogue import presets
 from .failure import as_failure
 from .models_check import check
 from .models_plan import plan
+from .models_table import table
+from .options import warn
 
 models = typer.Typer(help="List models, plan their memory, look at their files.")
 models.command()(plan)
 models.command()(check)
+models.command()(table)
 
 
 @models.callback(invoke_without_command=True)
@@ -27,7 +37,8 @@ def catalogue(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     load: Annotated[
-        bool, typer.Option("--load", help="Show size, rate and inputs too; loads what is ours.")
+        bool,
+        typer.Option("--load", help="Show size, rate and inputs too; may load models."),
     ] = False,
 ) -> None:
     """List the models that `serve` and `render` can use; without a sub-command."""
@@ -35,12 +46,16 @@ def catalogue(
         return
     with as_failure():
         rows = [_describe(name, about, load) for name, about in model_names().items()]
+    for line in left_out():
+        warn(line)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     shown: list[Mapping[str, Any]] = [
         row | {"needs": "files" if row["needs"] else "nothing"} for row in rows
     ]
+    if not foreign_models():
+        shown = [{k: v for k, v in row.items() if k != "distribution"} for row in shown]
     show_rows(shown)
 
 
@@ -55,21 +70,39 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _describe(name: str, about: str, load: bool) -> dict[str, Any]:
-    preset = presets().get(name)
+    preset, plugin = presets().get(name), foreign_models().get(name)
     row: dict[str, Any] = {
         "name": name,
         "default": name == DEFAULT_MODEL,
         "about": about,
         "licence": "Apache-2.0" if preset is None else preset.licence,
         "needs": [] if preset is None else [f"{s.repository} {s.path}" for s in preset.sources],
+        "distribution": "rollcast",
     }
+    if plugin is not None:
+        row |= {"licence": plugin.licence, "distribution": plugin.distribution}
     if load:
-        info = load_model(name).info if preset is None else preset.info()
-        row |= _details(info)
+        row |= _details(_info(name))
     return row
 
 
-def _details(info: ModelInfo) -> dict[str, Any]:
+def _info(name: str) -> ModelInfo | None:
+    """What a client must know of a model; None, and a warning, for a stranger's that fails."""
+    preset = presets().get(name)
+    if preset is not None:
+        return preset.info()
+    if name not in foreign_models():
+        return load_model(name).info
+    try:
+        return load_model(name).info
+    except (PluginFailed, FileNotFoundError) as error:
+        warn(str(error))
+        return None
+
+
+def _details(info: ModelInfo | None) -> dict[str, Any]:
+    if info is None:
+        return dict.fromkeys(("width", "height", "fps", "chunk_frames", "inputs", "scenes"), "")
     return {
         "width": info.width,
         "height": info.height,

@@ -14,8 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from ...models.contract import Controls, Model, StreamRequest
+from ...models.contract import Model
 from ...models.registry import load_model, own_models
+from ...models.warm_up import first_request, usual_controls
 from ..media.encoder import Encoders
 
 Status = Literal["ok", "note", "problem"]
@@ -129,15 +130,14 @@ def _encoders() -> Finding:
 
 def _speed(name: str, model: Model, measure_s: float) -> Speed:
     info = model.info
-    state = model.start(StreamRequest(seed=0))
-    speech = np.full(info.chunk_samples, 1000, np.int16)
+    state, usual = model.start(first_request(info)), usual_controls(info)
     for _ in range(WARM_UP_STEPS):
-        model.step(state, Controls(audio=speech))
+        model.step(state, usual)
     times_ms: list[float] = []
     end_s = perf_counter() + measure_s
     while perf_counter() < end_s and len(times_ms) < 200:
         start_s = perf_counter()
-        model.step(state, Controls(audio=speech))
+        model.step(state, usual)
         times_ms.append(1e3 * (perf_counter() - start_s))
     p95_ms = float(np.percentile(times_ms, 95))
     return Speed(name, median(times_ms), p95_ms, info.chunk_us / 1e3, info.fps)

@@ -13,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder
+from .options import Decoder, DType, Quantize
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -30,13 +30,18 @@ def plan(
     weights: Annotated[
         list[str] | None, typer.Option(help="Where its files are, if they are there already.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     decoder: Decoder = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
-    from ...models.registry import own_models
+    from ...models.registry import foreign_models, own_models
 
     with as_failure():
+        if name in foreign_models():
+            whose = foreign_models()[name].distribution
+            raise Failure(f"what {name} needs is known to {whose} alone", exit_code=EXIT_USAGE)
         if name in own_models():
             raise Failure(f"{name} needs no planning: it runs anywhere", exit_code=EXIT_USAGE)
         report = plan_report(
@@ -45,6 +50,8 @@ def plan(
             sessions=sessions,
             memory=None if device_memory is None else parse_bytes(device_memory),
             places=weights or [],
+            dtype=dtype,
+            quantize=quantize,
             decoder=decoder,
         )
     if as_json:
@@ -62,6 +69,8 @@ def plan_report(
     sessions: int,
     memory: int | None,
     places: list[str],
+    dtype: str | None = None,
+    quantize: str | None = None,
     decoder: Path | None = None,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
@@ -76,7 +85,7 @@ def plan_report(
 
     preset = preset_named(name)
     machine = Machine.here() if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size, decoder)
+    planned = plan_on(preset, machine, places, size, decoder, dtype=dtype, quantize=quantize)
     total = planned.total(sessions)
     report: dict[str, Any] = {
         "model": name,
@@ -142,9 +151,11 @@ def _show(report: dict[str, Any]) -> None:
     for key, what in (
         ("student", "student"),
         ("decoder", "decoder"),
+        ("conditioning", "encoders of what steers it"),
         ("working", "while a chunk is made"),
         ("cache_per_stream", "cache of each stream"),
         ("decoder_state_per_stream", "decoder's state of each stream"),
+        ("conditioning_per_stream", "what they remember of each stream"),
         ("text_per_stream", "text of each stream, and of one more"),
         ("reserve", "set aside for CUDA, not measured"),
         ("total", "total"),

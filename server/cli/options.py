@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ...client.camera_move import camera_move
+from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 
 MAX_SECONDS = 86_400.0
@@ -65,6 +66,13 @@ VideoIn = Annotated[
     Path | None, typer.Option("--video", help="A video that the model looks at while it plays.")
 ]
 Prompt = Annotated[str | None, typer.Option(callback=_short, help="What to show, in words.")]
+PromptAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A prompt at a time of the video, like '10s:a red fox', or '10s+4:a red fox' to blend "
+        "over 4 chunks; may be repeated."
+    ),
+]
 Audio = Annotated[Path | None, typer.Option(help="Speech: any audio file, - for what is piped in.")]
 Tracks = Annotated[Path | None, typer.Option(help="JSON of pointer tracks and timed prompts.")]
 Seconds = Annotated[
@@ -78,6 +86,14 @@ SecondsOrSpeech = Annotated[
         callback=_finite,
         help="Length; by default that of the speech, else 10.",
     ),
+]
+DType = Annotated[
+    DTypeName | None,
+    typer.Option(help="Type of a published model's numbers; by default bf16 on a GPU, else fp32."),
+]
+Quantize = Annotated[
+    Quantization | None,
+    typer.Option(help="Keep the matrices of its blocks in 8 bits; needs rollcast[quantize]."),
 ]
 Decoder = Annotated[
     Path | None,

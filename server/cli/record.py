@@ -29,6 +29,7 @@ from .options import (
     Image,
     Picture,
     Prompt,
+    PromptAt,
     Scene,
     Seconds,
     SeedOrAny,
@@ -37,6 +38,7 @@ from .options import (
     warn,
     warn_ignored,
 )
+from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
@@ -52,6 +54,7 @@ def record(
     picture: Picture = None,
     image: Image = None,
     prompt: Prompt = None,
+    prompt_at: PromptAt = None,
     seed: SeedOrAny = None,
     audio: Audio = None,
     tracks: Tracks = None,
@@ -72,6 +75,7 @@ def record(
     with as_failure():
         speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
+        script = with_prompts(script, prompt_at or ())
         own = load_picture(picture) if picture else None
         start = load_image(image) if image else None
     inputs = (audio, tracks, picture, image, video_in)

@@ -29,9 +29,12 @@ from .options import (
     Audio,
     Camera,
     Decoder,
+    DType,
     Image,
     Picture,
     Prompt,
+    PromptAt,
+    Quantize,
     Scene,
     SecondsOrSpeech,
     Seed,
@@ -40,6 +43,7 @@ from .options import (
     warn,
     warn_ignored,
 )
+from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 
@@ -50,6 +54,7 @@ def render(
     picture: Picture = None,
     image: Image = None,
     prompt: Prompt = None,
+    prompt_at: PromptAt = None,
     audio: Audio = None,
     tracks: Tracks = None,
     camera: Camera = None,
@@ -63,6 +68,8 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     overwrite: Overwrite = False,
@@ -70,6 +77,7 @@ def render(
     """Write a video of a model that is run here, without a server."""
     with as_failure():
         script = load_script(tracks) if tracks else TrackScript()
+        script = with_prompts(script, prompt_at or ())
         own = load_picture(picture) if picture else None
         start = load_image(image) if image else None
     inputs = (audio, tracks, picture, image, video_in)
@@ -79,6 +87,8 @@ def render(
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            dtype=dtype,
+            quantize=quantize,
             decoder=None if decoder is None else str(decoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE

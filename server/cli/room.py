@@ -5,26 +5,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
-from ...models.registry import own_models
+from ...models.registry import foreign_models, own_models
+from ...models.wan.type_names import INSTALL, can_quantise
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure
 
 
-def check_room(config: ServerConfig) -> None:
-    """Raise Failure with the figures of `rollcast models plan` if a model of `config` does not fit.
+def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
+    """The figures of `rollcast models plan` for each model of `config` that has some.
 
-    The plan is made by a process of its own: the server's has no torch.
+    Raises Failure with them if one does not fit. The plan is made by a process of its own: the
+    server's has no torch. Of models of other distributions nobody knows what they need.
     """
-    given = config.weights or config.size or config.decoder
-    if given and set(config.models) <= set(own_models()):
+    asked = config.weights or config.size or config.dtype or config.quantize or config.decoder
+    if asked and set(config.models) <= set(own_models()):
         raise Failure(
-            f"{', '.join(config.models)} comes with its weights and size",
-            hint="Leave --weights, --size and --decoder away, or name another --model.",
+            f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
+            hint="Leave --weights, --size, --dtype, --quantize and --decoder away, or name another "
+            "--model.",
             exit_code=EXIT_USAGE,
         )
+    if config.quantize and not can_quantise():
+        raise Failure(
+            "--quantize needs torchao, which is not installed", hint=INSTALL, exit_code=EXIT_USAGE
+        )
+    plans: dict[str, dict[str, Any]] = {}
     for name in config.models:
-        if name in own_models():
+        if name in own_models() or name in foreign_models():
             continue
         arguments = ["models", "plan", name, "--json", "--sessions", str(config.max_sessions or 1)]
         for place in config.weights:
@@ -33,6 +42,9 @@ def check_room(config: ServerConfig) -> None:
             arguments += ["--decoder", str(config.decoder)]
         if config.size is not None:
             arguments += ["--size", f"{config.size[0]}x{config.size[1]}"]
+        for option in ("dtype", "quantize"):
+            if getattr(config, option) is not None:
+                arguments += [f"--{option}", getattr(config, option)]
         done = subprocess.run(
             [sys.executable, "-P", "-m", f"{__package__}", *arguments],
             capture_output=True,
@@ -45,3 +57,5 @@ def check_room(config: ServerConfig) -> None:
         report = json.loads(done.stdout)
         if report["fits"] is False:
             raise Failure(report["message"], hint=report["hint"], exit_code=EXIT_USAGE)
+        plans[name] = report
+    return plans

@@ -20,7 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder
+from .options import Decoder, DType, Quantize
 from .room import check_room
 from .welcome import greet
 
@@ -41,6 +41,8 @@ def serve(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    dtype: DType = None,
+    quantize: Quantize = None,
     decoder: Decoder = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     stages: Annotated[
@@ -98,6 +100,8 @@ def serve(
             models=tuple(model or (DEFAULT_MODEL,)),
             weights=tuple(weights or ()),
             size=None if size is None else parse_size(size),
+            dtype=dtype,
+            quantize=quantize,
             decoder=decoder,
             threads=threads,
             stages=stages,

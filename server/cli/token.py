@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ..access import usable_token
-from ..web.client_tokens import MAX_LIFE_S, Scope, make_token
+from ..web.client_tokens import MAX_LIFE_S, SCOPES, Scope, make_token
 from .failure import EXIT_USAGE, Failure, as_failure
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -23,8 +23,8 @@ def token(
         str, typer.Option(help="For how long it is good, like 90s, 15m, 1h or 7d; at most 7d.")
     ] = "1h",
     scope: Annotated[
-        list[Scope] | None,
-        typer.Option(help="What it permits: stream (the default), sessions; may be repeated."),
+        list[str] | None,
+        typer.Option(help="What it permits: stream (the default) or sessions; may be repeated."),
     ] = None,
     subject: Annotated[
         str, typer.Option(help="Whom it is for: --max-per-client counts by it, not by address.")
@@ -43,11 +43,19 @@ def token(
         )
     with as_failure():
         expires_s = int(time.time()) + seconds_of(expires)
-        made = make_token(usable_token(secret), scope or ["stream"], expires_s, subject)
+        scopes = _scopes(scope or ["stream"])
+        made = make_token(usable_token(secret), scopes, expires_s, subject)
     until = datetime.fromtimestamp(expires_s).isoformat(sep=" ", timespec="minutes")
-    said = f"for {', '.join(sorted(set(scope or ['stream'])))} until {until}"
+    said = f"for {' and '.join(scopes)} until {until}"
     Console(stderr=True, highlight=False, soft_wrap=True).print(said, style="dim", markup=False)
     typer.echo(made)
+
+
+def _scopes(names: list[str]) -> list[Scope]:
+    for name in names:
+        if name not in SCOPES:
+            raise ValueError(f"--scope is one of {', '.join(SCOPES)}, got {name!r}")
+    return [scope for scope in SCOPES if scope in names]
 
 
 def seconds_of(text: str) -> int:

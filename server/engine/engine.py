@@ -9,30 +9,24 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from ...models.contract import ModelInfo, StreamRequest
+from ...models.contract import ModelInfo
 from ...models.pipeline.backoff import Backoff
-from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
-from ...models.pipeline.recent import Recent
 from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
-from ..protocol.client_messages import Prompt, SessionCreate, SessionResume
+from ..protocol.client_messages import SessionCreate, SessionResume
 from ..protocol.errors import (
-    Capacity,
     Draining,
     Ended,
-    EngineFailed,
     Replaced,
-    StreamError,
     UnknownModel,
 )
 from ..protocol.limits import MAX_KBPS
 from ..protocol.messages import pictures_of
-from ..protocol.server_messages import DrainingNotice, EngineRestarting
+from ..protocol.server_messages import DrainingNotice
 from ..session.options import SessionOptions
 from ..session.request import stream_request
 from ..session.session import Session
@@ -40,27 +34,18 @@ from ..session.uplink import uplink_rate
 from ..session.video_limits import VideoLimits
 from .driver import TICK_S, Driver
 from .health import Health, check_health, health_of
-from .hosted_model import CAUSES, LOADING_RETRY_S, Condition, HostedModel
+from .hosted_model import Condition, HostedModel
 from .hosted_stream import HostedStream
-from .model_host import Failed, HostEvent, ModelHost, Ready
-from .prompt_desk import PromptDesk, read
-from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
+from .model_events import ModelEvents
+from .model_host import HostEvent, ModelHost
+from .opening import Opening
+from .places import Place, Places
 from .stall_watch import StallWatch
-from .stream_registry import StreamRegistry
-from .unwatched import longest_unwatched
+from .stream_keeper import StreamKeeper
 
 GOODBYE_S = 1.0
 # between turns of the loop that fail one after the other
 _TURNS = Backoff(first_s=0.1, most_s=5.0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """Room for one more stream of a model, held until it is opened; `client` is its quota's."""
-
-    model: HostedModel
-    info: ModelInfo
-    client: str
 
 
 class Engine:
@@ -69,20 +54,20 @@ class Engine:
     def __init__(self, config: ServerConfig, hosts: Sequence[ModelHost], metrics: Metrics) -> None:
         self.config = config
         self.metrics = metrics
-        self.streams = StreamRegistry()
         self.draining = False
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
+        self._keeper = StreamKeeper(self.hosted, metrics)
+        self.streams = self._keeper.streams
+        self.places = Places(config, self.hosted, self._keeper)
         self.stalls = StallWatch(time.monotonic())
-        self._driver = Driver(self.hosted, self.streams, self._guard)
+        self._opening = Opening(self._keeper, self.now_s, self.wake)
+        self._events = ModelEvents(self._keeper, metrics, self.now_s)
+        self._driver = Driver(self.hosted, self.streams, self._keeper.guard)
         self._failed_turns = 0
         self._concerns: list[Callable[[], str]] = []
         self._wake = asyncio.Event()
-        self._reserved: list[Place] = []
-        """Places of streams whose pictures are being looked at."""
-        self._opening: set[asyncio.Task[None]] = set()
-        """Streams whose prompt is being read."""
         self._task: asyncio.Task[None] | None = None
         self._log = logger("rollcast.engine")
 
@@ -127,6 +112,7 @@ class Engine:
     def start(self) -> None:
         """Start the models' hosts and the loop that drives them."""
         loop = asyncio.get_running_loop()
+        self.metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
 
         def report(model: HostedModel, event: HostEvent) -> None:
             # The loop may close while the last chunk is made.
@@ -145,7 +131,9 @@ class Engine:
             stream.session.say(DrainingNotice(retry_after_s=self.config.drain_s))
             stream.notify()
         await self._until_empty(self.config.drain_s)
-        self._fail_all(self.streams, lambda: Draining("the server shuts down", retry_after_s=10.0))
+        self._keeper.fail_all(
+            self.streams, lambda: Draining("the server shuts down", retry_after_s=10.0)
+        )
         await self._until_empty(GOODBYE_S)
 
     async def stop(self) -> None:
@@ -153,8 +141,7 @@ class Engine:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for opening in self._opening:
-            opening.cancel()
+        self._opening.cancel()
         for stream in self.streams:
             self.close(stream.session_id)
         stops = (asyncio.to_thread(model.host.stop) for model in self.hosted.values())
@@ -173,13 +160,8 @@ class Engine:
         assert model.info is not None, "the model is ready"
         # what is wrong whatever the pictures are is said before anybody loses a place
         stream_request(message, model.info, 0, **dict.fromkeys(pictures_of(message), b""))
-        self._check_room(model, client)
-        place = Place(model, model.info, client)
-        self._reserved.append(place)
-        try:
+        with self.places.reserve(model, client, self.now_s()) as place:
             yield place
-        finally:
-            self._release(place)
 
     def create(
         self,
@@ -218,9 +200,9 @@ class Engine:
             max_duration_s=self.config.max_duration_s,
         )
         stream = HostedStream(Session(info, options, now_s), model.name, place.client)
-        self._release(place)
+        self.places.release(place)
         self.streams.add(stream)
-        self._open(model, stream, request)
+        self._opening.begin(model.host, stream, request)
         self.metrics.sessions_opened.inc()
         self._log.info("session opened", session_id=options.session_id, model=info.name)
         self.wake()
@@ -237,7 +219,7 @@ class Engine:
         next_seq = stream.session.resume(message.last_seq, audio=audio, now_s=self.now_s())
         restarting = self.hosted[stream.model]
         if restarting.condition == "restarting":
-            stream.session.say(_restarting(restarting))
+            stream.session.say(restarting.notice)
         self.metrics.sessions_resumed.inc()
         self._log.info("session resumed", session_id=message.session_id, next_seq=next_seq)
         self.wake()
@@ -251,25 +233,14 @@ class Engine:
 
     def close(self, session_id: str) -> None:
         """Free a stream at once."""
-        stream = self.streams.remove(session_id)
-        if stream is None:
-            return
-        stream.count(self.metrics)
-        stream.session.close()
-        if stream.prompts is not None:
-            stream.prompts.close()
-        model = self.hosted[stream.model]
-        # what is under way of it may never be told
-        model.under_way.forget(session_id)
-        model.host.close(session_id)
-        self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
+        self._keeper.close(session_id)
 
     def end(self, session_id: str) -> bool:
         """End a stream for its operator; false when there is no such one."""
         stream = self.streams.get(session_id)
         if stream is None:
             return False
-        self._fail(stream, Ended("the stream was ended by the server's operator"))
+        self._keeper.fail(stream, Ended("the stream was ended by the server's operator"))
         self.close(session_id)
         return True
 
@@ -277,41 +248,11 @@ class Engine:
         """Look again for something to generate; call after anything a session received."""
         self._wake.set()
 
-    def places(self) -> int:
-        """How many streams fit in all."""
-        if self.config.max_sessions is not None:
-            return self.config.max_sessions
-        loads = (model.load for model in self.hosted.values())
-        return min((capacity(load) for load in loads if load is not None), default=0)
-
     def free_places(self) -> int:
         """How many more streams would be admitted now, of the model that takes the most."""
-        usable = [model.load for model in self.hosted.values() if model.condition == "ready"]
-        running, limit = self._running_loads(), self.config.max_sessions
-        free = (free_places(load, running, max_sessions=limit) for load in usable if load)
-        return 0 if self.draining else max(free, default=0)
+        return 0 if self.draining else self.places.free
 
     # Private.
-
-    def _check_room(self, model: HostedModel, client: str) -> None:
-        """Make room for a stream of a model. Raises a StreamError if there is none."""
-        self._check_quota(client)
-        assert model.load is not None, "the model is ready"
-        now_s = self.now_s()
-        try:
-            self._admit(model.load, now_s)
-        except Capacity:
-            idle = longest_unwatched(self.streams, now_s, self.config.unwatched_s)
-            if idle is None:
-                raise
-            self._give_up(idle)
-            self._admit(model.load, now_s)
-        if model.host.behind:
-            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
-
-    def _release(self, place: Place) -> None:
-        if place in self._reserved:
-            self._reserved.remove(place)
 
     def _model(self, name: str | None) -> HostedModel:
         """The model that is named, or the first that takes streams, or that ever will."""
@@ -324,47 +265,6 @@ class Engine:
             raise UnknownModel(f"there is no model {name!r}, only {known}", field="model")
         check_health(self.hosted[name], self.health)
         return self.hosted[name]
-
-    def _open(self, model: HostedModel, stream: HostedStream, request: StreamRequest) -> None:
-        """Begin a stream, once its prompt is read if that takes long."""
-        reader = model.host.reader
-        if reader is None:
-            model.host.open(stream.session_id, request)
-            return
-
-        def deliver(prompt: Prompt) -> None:
-            stream.session.receive(prompt, self.now_s())
-            self.wake()
-            stream.notify()
-
-        def refuse(error: StreamError) -> None:
-            stream.session.refuse(error)
-            stream.notify()
-
-        stream.prompts = PromptDesk(reader, deliver, refuse)
-        if request.prompt is None or reader.has(request.prompt):
-            reader.warm()
-            model.host.open(stream.session_id, request)
-            return
-        stream.session.held = True
-        opening = asyncio.create_task(self._open_read(model, stream, request), name="open")
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
-
-    async def _open_read(
-        self, model: HostedModel, stream: HostedStream, request: StreamRequest
-    ) -> None:
-        """Begin a stream behind the reading of its prompt, if it is still there then."""
-        assert model.host.reader is not None and request.prompt is not None, "there is one to read"
-        failed = await read(model.host.reader, request.prompt)
-        if self.streams.get(stream.session_id) is not stream:
-            return
-        if failed is not None:
-            self._fail(stream, failed)
-            return
-        model.host.open(stream.session_id, request)
-        stream.session.held = False
-        self.wake()
 
     async def _drive(self) -> None:
         """Turn by turn, without an end; turns that fail make `health` say so."""
@@ -403,11 +303,11 @@ class Engine:
 
     def _tick(self, now_s: float) -> None:
         for stream in self.streams:
-            with self._guard(stream):
+            with self._keeper.guard(stream):
                 self._tick_stream(stream, now_s)
         self.metrics.sessions.set(len(self.streams))
         self.metrics.sessions_detached.set(len(self.streams) - len(self.streams.attached))
-        self.metrics.capacity.set(self.places())
+        self.metrics.capacity.set(self.places.total)
 
     def _tick_stream(self, stream: HostedStream, now_s: float) -> None:
         session = stream.session
@@ -418,176 +318,14 @@ class Engine:
         stream.count(self.metrics)
         stream.notify()
 
-    @contextlib.contextmanager
-    def _guard(self, stream: HostedStream) -> Iterator[None]:
-        """What fails here ends this stream, and neither the loop nor the others."""
-        try:
-            yield
-        except Exception:
-            self._log.exception("a stream fails", session_id=stream.session_id)
-            self._fail(stream, EngineFailed("the server failed at this stream"))
-
     def _handle(self, model: HostedModel, event: HostEvent) -> None:
-        match event:
-            case Ready():
-                self._ready(model, event)
-            case Finished():
-                self._finished(model, event)
-            case Dropped():
-                self._dropped(model, event)
-            case Lost():
-                self._lost(model, event)
-            case Failed():
-                self._failed(model, event)
-            case Restarting():
-                self._restarting(model, event)
-            case Restarted():
-                self._restarted(model, event)
+        self._events.take(model, event)
         if not any(each.condition == "loading" for each in self.hosted.values()):
             self.settled.set()
         self.metrics.ready.set(self.health == "ready")
         self.wake()
 
-    def _ready(self, model: HostedModel, event: Ready) -> None:
-        info = model.info = event.info
-        model.step_s = Recent(event.step_s)
-        model.latency_s = event.latency_s
-        model.become("ready", time.time())
-        self.metrics.warm_step_s.labels(info.name).set(event.step_s)
-        self.metrics.capacity.set(self.places())
-        self._log.info(
-            "model ready",
-            model=info.name,
-            step_ms=round(event.step_s * 1e3, 2),
-            chunk_ms=info.chunk_us / 1e3,
-            streams=capacity(ModelLoad(event.step_s, info.chunk_us / 1e6)),
-        )
-
-    def _finished(self, model: HostedModel, event: Finished) -> None:
-        step_s = max(event.busy_s.values(), default=event.latency_s)
-        model.under_way.done(event.stream)
-        if model.step_s is not None and event.busy_s:
-            model.step_s.add(step_s)
-        self.metrics.stage_s.labels("step").observe(step_s)
-        self.metrics.latency_s.observe(event.latency_s)
-        self.metrics.chunks.inc()
-        stream = self.streams.get(event.stream)
-        if stream is None:
-            return
-        with self._guard(stream):
-            self._deliver(stream, event, step_s)
-
-    def _deliver(self, stream: HostedStream, event: Finished, step_s: float) -> None:
-        now_s, session = self.now_s(), stream.session
-        self.metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
-        with self.metrics.time("deliver"):
-            session.finish_step(event.chunk, step_s, now_s)
-        self.metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
-        stream.notify()
-
-    def _dropped(self, model: HostedModel, event: Dropped) -> None:
-        model.under_way.done(event.stream)
-        stream = self.streams.get(event.stream)
-        if stream is not None:
-            with self._guard(stream):
-                stream.session.drop_step()
-                stream.notify()
-
-    def _lost(self, model: HostedModel, event: Lost) -> None:
-        model.under_way.forget(event.stream)
-        self._log.error("stream lost", session_id=event.stream, reason=event.reason)
-        stream = self.streams.get(event.stream)
-        if stream is None:
-            return
-        if event.refused:
-            self._fail(stream, EngineFailed(f"the model refused: {event.reason}"))
-        else:
-            self._fail(stream, EngineFailed("the model fails at this stream again and again"))
-
-    def _failed(self, model: HostedModel, event: Failed) -> None:
-        loaded = model.info is not None
-        why = "the model stopped working" if loaded else "the model could not be loaded"
-        model.become("failed", time.time(), why, event.reason)
-        model.under_way.clear()
-        self._log.error(why, model=model.name, reason=event.reason, exception=event.detail)
-        self._fail_all(self.streams.of_model(model.name), lambda: EngineFailed(why))
-
-    def _restarting(self, model: HostedModel, event: Restarting) -> None:
-        """Nothing is lost but time: what is under way will come."""
-        model.estimate_s = event.estimate_s
-        model.become("restarting", time.time(), CAUSES[event.cause], event.detail)
-        self.metrics.restarts.inc()
-        self._log.error(
-            "model is restarted",
-            model=model.name,
-            reason=event.detail,
-            takes_s=round(event.estimate_s, 1),
-        )
-        for stream in self.streams.of_model(model.name):
-            if stream.session.attached:
-                stream.session.say(_restarting(model))
-                stream.notify()
-
-    def _restarted(self, model: HostedModel, event: Restarted) -> None:
-        model.become("ready", time.time())
-        self._log.info("model works again", model=model.name, took_s=round(event.took_s, 2))
-
-    def _fail_all(self, streams: Iterable[HostedStream], error: Callable[[], StreamError]) -> None:
-        for stream in streams:
-            self._fail(stream, error())
-
-    def _fail(self, stream: HostedStream, error: StreamError) -> None:
-        """End a stream: its connection says why and frees it, or it is freed here."""
-        stream.session.fail(error)
-        stream.notify()
-        if stream.viewer is None:
-            self.close(stream.session_id)
-
-    def _give_up(self, stream: HostedStream) -> None:
-        """Take the place of a stream that nobody watches; its connection says why."""
-        limit_s = self.config.unwatched_s
-        stream.session.fail(
-            Capacity(
-                f"nothing was watched or said for {limit_s:g} s, and somebody else waited",
-                hint="Open a stream again when somebody watches it.",
-                retry_after_s=RETRY_S,
-            )
-        )
-        stream.notify()
-        self._log.info("session gave its place to another", session_id=stream.session_id)
-        self.close(stream.session_id)
-
-    def _check_quota(self, client: str) -> None:
-        most = self.config.max_per_client
-        mine = sum(each.client == client for each in (*self.streams, *self._reserved))
-        if most is not None and mine >= most:
-            raise Capacity(
-                f"one client may have {most} streams at once, and has them",
-                hint="Close one of your streams first, or let it end.",
-                retry_after_s=RETRY_S,
-            )
-
-    def _admit(self, load: ModelLoad, now_s: float) -> None:
-        frees = [stream.session.expires_in_s(now_s) for stream in self.streams]
-        admit(
-            load,
-            self._running_loads(),
-            max_sessions=self.config.max_sessions,
-            frees_in_s=min((each for each in frees if each is not None), default=None),
-        )
-
-    def _running_loads(self) -> list[ModelLoad]:
-        """What each stream asks of the machine, and each that is being opened."""
-        loads = {name: model.load for name, model in self.hosted.items()}
-        names = [stream.model for stream in self.streams]
-        running = (loads[name] for name in names + [place.model.name for place in self._reserved])
-        return [load for load in running if load is not None]
-
     async def _until_empty(self, limit_s: float) -> None:
         until_s = self.now_s() + limit_s
         while self.streams.attached and self.now_s() < until_s:
             await asyncio.sleep(0.02)
-
-
-def _restarting(model: HostedModel) -> EngineRestarting:
-    return EngineRestarting(retry_after_s=round(model.estimate_s, 1))

@@ -8,6 +8,7 @@ from typing import Literal
 from ...models.contract import ModelInfo
 from ...models.pipeline.events import Cause
 from ...models.pipeline.recent import Recent
+from ..protocol.server_messages import EngineRestarting
 from .model_host import ModelHost
 from .scheduler import ModelLoad
 from .under_way import UnderWay
@@ -54,6 +55,11 @@ class HostedModel:
         if self.info is None or self.step_s is None:
             return None
         return ModelLoad(self.step_s.value, self.info.chunk_us / 1e6)
+
+    @property
+    def notice(self) -> EngineRestarting:
+        """What clients are told while it is being restarted."""
+        return EngineRestarting(retry_after_s=round(self.estimate_s, 1))
 
     def become(self, condition: Condition, now_s: float, why: str = "", detail: str = "") -> None:
         """Change the condition; while it stays the same it keeps its beginning."""

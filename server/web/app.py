@@ -191,6 +191,8 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
         "name": name,
         "weights": list(config.weights),
         "size": config.size,
+        "dtype": config.dtype,
+        "quantize": config.quantize,
         "sessions": config.max_sessions or 1,
         "decoder": None if config.decoder is None else str(config.decoder),
     }

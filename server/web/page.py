@@ -25,7 +25,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "permissions-policy": "microphone=(self), camera=(self), geolocation=()",
     "x-frame-options": "DENY",
 }
 # Browsers heed it for names only, and not where a certificate is not trusted. Not for localhost: it

@@ -18,6 +18,7 @@ READY = SessionReady(
     prompt="",
     seed=0,
     has_picture=False,
+    has_image=False,
     width=16,
     height=16,
     fps=25,

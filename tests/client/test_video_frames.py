@@ -37,7 +37,7 @@ def numbers(path: Path, fps: int, width: int = 120, height: int = 120) -> list[i
     [
         (20, list(range(20))),
         (10, list(range(0, 20, 2))),
-        (40, [number for number in range(19) for _ in range(2)] + [19]),
+        (40, [number for number in range(20) for _ in range(2)]),
     ],
 )
 def test_frames_come_at_the_rate_that_is_wanted(

@@ -13,8 +13,10 @@ import pytest
 from rollcast.client.audio_file import load_speech
 from rollcast.client.mp4 import Mp4Writer
 from rollcast.client.output_file import OutputFile
+from rollcast.models.test_pattern import prompt_colour
 
 from ..server.running import running
+from ..server.world_pattern import PROMPTS, WorldPattern
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -54,3 +56,20 @@ async def test_drag_and_prompt_records_its_time(tmp_path: Path) -> None:
     async with running() as server:
         await run(server.http, tmp_path / "drag.mp4", "grid", "a blue wall", 1.6)
     assert seconds_of(tmp_path / "drag.mp4") == pytest.approx(1.6, abs=0.08)
+
+
+async def test_a_video_is_redrawn_as_long_as_it_lasts(tmp_path: Path) -> None:
+    with (
+        OutputFile(tmp_path / "seen.mp4") as file,
+        Mp4Writer(file, width=320, height=240, fps=16) as writer,
+    ):
+        for number in range(32):
+            writer.write_frame(np.full((240, 320, 3), (40, 180, 60), np.uint8), number * 62_500)
+    async with running(lambda: [WorldPattern()], models=("world",)) as server:
+        run = load("video_to_video").run
+        await run(server.http, tmp_path / "seen.mp4", tmp_path / "made.mp4", PROMPTS[1])
+    assert seconds_of(tmp_path / "made.mp4") == pytest.approx(2, abs=0.7)
+    with av.open(str(tmp_path / "made.mp4")) as container:
+        *_, last = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+    wanted = np.mean([prompt_colour(PROMPTS[1]), (40, 180, 60)], axis=0)
+    assert np.abs(last[40:60, 60:100].mean(axis=(0, 1)) - wanted).max() < 30

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ..server.running import RunningServer, running
+from ..server.world_pattern import WorldPattern
 
 Start = Callable[..., AbstractAsyncContextManager[RunningServer]]
 
@@ -17,6 +18,13 @@ Start = Callable[..., AbstractAsyncContextManager[RunningServer]]
 async def url() -> AsyncIterator[str]:
     """The WebSocket of a server with the test pattern and no secret."""
     async with running() as server:
+        yield server.ws
+
+
+@pytest.fixture
+async def world_url() -> AsyncIterator[str]:
+    """The WebSocket of a server whose model takes an image, a camera's motion and video."""
+    async with running(lambda: [WorldPattern()], models=("world",)) as server:
         yield server.ws
 
 

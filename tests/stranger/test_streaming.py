@@ -23,6 +23,7 @@ from .client import (
     Client,
     Message,
     Packet,
+    film,
     speech,
     watching,
 )
@@ -484,3 +485,92 @@ def test_the_header_of_the_example_is_read() -> None:
     )
     data = bytes.fromhex(text.replace(" ", ""))
     assert struct.unpack_from("<BBHIdIId", data) == (1, 1, KEY, 0, 0.0, 0, 0, 0.0)
+
+
+def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (160, 96)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+def middle(packet: Packet) -> np.ndarray:
+    return simplejpeg.decode_jpeg(packet.payload)[40:60, 60:100].mean(axis=(0, 1))
+
+
+async def test_a_stream_starts_from_an_image_and_anew_from_another(world_url: str) -> None:
+    red = base64.b64encode(jpeg((200, 30, 30), (900, 300))).decode()
+    async with watching(world_url, image=red) as client:
+        wanted = client.hello["models"][0]["inputs"]["image"]
+        assert wanted == {"width": 160, "height": 96, "required": False}
+        assert client.ready["has_image"] is True
+        await client.play(0.5)
+        assert abs(middle(client.video()[-1]) - (200, 30, 30)).max() < 15
+        blue = base64.b64encode(jpeg((30, 30, 200))).decode()
+        applied = await client.control("image", image=blue)
+        await client.play(0.8)
+        first = next(each for each in client.video() if each.pts_us == applied["pts_us"])
+        assert first.flags & DISCONTINUITY and first.chunk == applied["chunk"]
+        assert abs(middle(first) - (30, 30, 200)).max() < 15
+        words = base64.b64encode(b"no image").decode()
+        refused = await client.control("image", image=words)
+        assert (refused["type"], refused["code"]) == ("rejected", "invalid_field")
+        assert refused["field"] == "image" and refused["hint"]
+
+
+async def test_the_camera_moves_until_it_is_told_to_stand(world_url: str) -> None:
+    async with watching(world_url) as client:
+        assert client.hello["models"][0]["inputs"]["camera"] == {"kind": "6dof"}
+        applied = await client.control("camera", translation=[0, 0, 0.5], rotation=[0, -20, 0])
+        assert applied["type"] == "applied"
+        info = await client.reply({"type": "session.query"})
+        assert info["camera"] == {"translation": [0, 0, 0.5], "rotation": [0, -20, 0]}
+        await client.control("camera", rotation=[5, 0, 0])
+        info = await client.reply({"type": "session.query"})
+        assert info["camera"] == {"translation": [0, 0, 0], "rotation": [5, 0, 0]}
+        await client.control("camera")
+        info = await client.reply({"type": "session.query"})
+        assert info["camera"] == {"translation": [0, 0, 0], "rotation": [0, 0, 0]}
+        for fields, field in (
+            ({"translation": [0, 4.01, 0]}, "translation[1]"),
+            ({"rotation": [0, 0, -360.5]}, "rotation[2]"),
+        ):
+            refused = await client.control("camera", **fields)
+            assert (refused["code"], refused["field"]) == ("invalid_field", field)
+
+
+async def test_video_goes_in_and_comes_out_redrawn(world_url: str) -> None:
+    async with watching(world_url, prompt="a blue night") as client:
+        wanted = client.hello["models"][0]["inputs"]["video"]
+        assert wanted == {"width": 160, "height": 96, "fps": 16}
+        await client.play(0.3)
+        before = middle(client.video()[-1])
+        for seq in range(24):
+            await client.send(film(jpeg((40, 200, 40)), seq))
+            await asyncio.sleep(1 / wanted["fps"])
+        stats = await client.message(lambda each: each.get("video_frames", 0) > 0)
+        assert stats["video_dropped"] >= 0
+        await client.play(0.3)
+        after = middle(client.video()[-1])
+        assert after[1] > before[1] + 30, "it is greener than before"
+        await client.send(film(b"no JPEG", 77))
+        error = await client.message(lambda each: each.get("seq") == 77)
+        assert (error["code"], error["field"], error["fatal"]) == (
+            "invalid_field",
+            "payload",
+            False,
+        )
+        await client.send(film(bytes(client.hello["limits"]["max_frame_bytes"] + 1), 78))
+        error = await client.message(lambda each: each.get("seq") == 78)
+        assert error["code"] == "too_large"
+
+
+async def test_a_model_without_them_refuses_each_by_name(url: str) -> None:
+    async with watching(url) as client:
+        for kind in ("image", "camera"):
+            fields = (
+                {"image": base64.b64encode(jpeg((0, 0, 0))).decode()} if kind == "image" else {}
+            )
+            assert (await client.control(kind, **fields))["code"] == "not_supported"
+        await client.send(film(jpeg((0, 0, 0)), 5))
+        error = await client.message(lambda each: each.get("seq") == 5)
+        assert error["code"] == "not_supported"

@@ -3,7 +3,7 @@
 import { meantKey } from "./keyboard.js";
 
 /** @param {EventTarget | null} target  true where letters are text */
-function takesText(target) {
+export function takesText(target) {
   if (!(target instanceof HTMLElement)) return false;
   return target.matches("input:not([type=radio]):not([type=range]), textarea, select, [contenteditable]");
 }

@@ -5,11 +5,10 @@
  * insecure origins; there the same PCM is scheduled with buffer sources (`ScheduledSound`).
  */
 
-import { audioSamples } from "../net/protocol.js";
 import { ScheduledSound } from "./scheduled-sound.js";
 
 /**
- * @import { Packet } from "../net/protocol.js"
+ * @import { Piece } from "./sound-decoder.js"
  *
  * @typedef {{ptsUs: number, at: number}} Reached  media time at a moment of the audio clock
  * @typedef {object} Sound
@@ -20,7 +19,7 @@ import { ScheduledSound } from "./scheduled-sound.js";
 
 const FADE_S = 0.02;
 const STALE_S = 0.25;
-const KEEP_PACKETS = 20;
+const KEEP_S = 3;
 
 export class AudioOut {
   constructor() {
@@ -36,7 +35,7 @@ export class AudioOut {
     this._tap = null;
     /** @type {Reached | null} */
     this._reached = null;
-    /** @type {Packet[]} recent packets, so that sound can begin in the middle of what is shown */
+    /** @type {Piece[]} what came lately, so that sound can begin in the middle of what is shown */
     this._recent = [];
     this.on = false;
     this._sampleRate = 16_000;
@@ -60,7 +59,7 @@ export class AudioOut {
     this._reached = null;
     this._sound?.clear();
     if (wanted) {
-      this._recent.forEach((packet) => this._play(packet, fromUs));
+      this._recent.forEach((piece) => this._play(piece, fromUs));
       void this._context?.resume(); // settles only after a gesture, so nobody waits for it
     } else {
       void this._context?.suspend();
@@ -81,11 +80,11 @@ export class AudioOut {
     if (this.on) void (paused ? this._context?.suspend() : this._context?.resume());
   }
 
-  /** @param {Packet} packet */
-  push(packet) {
-    this._recent.push(packet);
-    if (this._recent.length > KEEP_PACKETS) this._recent.shift();
-    if (this.on) this._play(packet);
+  /** @param {Piece} piece */
+  push(piece) {
+    this._recent.push(piece);
+    while (this._recent[0].ptsUs < piece.ptsUs - KEEP_S * 1e6) this._recent.shift();
+    if (this.on) this._play(piece);
   }
 
   /** A new stream starts: nothing of the old one may sound. */
@@ -113,11 +112,11 @@ export class AudioOut {
     return this._tap?.stream.getAudioTracks()[0] ?? null;
   }
 
-  /** @param {Packet} packet @param {number} [fromUs]  leave out what is before it */
-  _play(packet, fromUs = 0) {
-    const skipped = Math.max(0, Math.round(((fromUs - packet.ptsUs) * this._sampleRate) / 1e6));
-    const samples = Float32Array.from(audioSamples(packet).subarray(skipped), (sample) => sample / 32768);
-    if (samples.length > 0) this._sound?.push(packet.ptsUs + (skipped * 1e6) / this._sampleRate, samples);
+  /** @param {Piece} piece @param {number} [fromUs]  leave out what is before it */
+  _play({ ptsUs, samples }, fromUs = 0) {
+    const skipped = Math.max(0, Math.round(((fromUs - ptsUs) * this._sampleRate) / 1e6));
+    const rest = samples.slice(skipped); // its own, since it is handed over
+    if (rest.length > 0) this._sound?.push(ptsUs + (skipped * 1e6) / this._sampleRate, rest);
   }
 
   async _build() {

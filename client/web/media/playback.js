@@ -6,6 +6,7 @@ import { AudioOut } from "./audio-out.js";
 import { openDecoder } from "./decoder.js";
 import { Figures } from "./figures.js";
 import { Player } from "./player.js";
+import { SoundDecoder } from "./sound-decoder.js";
 
 /**
  * @import { Codec, SessionReady } from "../net/messages.js"
@@ -32,6 +33,8 @@ export class Playback {
     this.serverClock = new ServerClock();
     this.figures = new Figures();
     this.audioOut = new AudioOut();
+    /** @type {SoundDecoder | null} */
+    this.soundDecoder = null;
     this.player = new Player({
       openDecoder,
       paint: (picture) => stage.paint(picture),
@@ -61,8 +64,7 @@ export class Playback {
     this._movedMs = this._hooks.nowMs();
     this._stage.resize(ready.width, ready.height);
     this.player.start(ready);
-    if (ready.sample_rate) this.audioOut.setSampleRate(ready.sample_rate);
-    this.audioOut.clear();
+    this._startSound(ready);
     this.soundAgain();
     if (ready.resumed) return;
     this.serverClock.reset();
@@ -78,7 +80,7 @@ export class Playback {
   receive(packet) {
     this.figures.received(packet.payload.byteLength, this._hooks.nowMs());
     if (packet.kind === KIND.video) this.player.push(packet);
-    else if (packet.kind === KIND.audioOut) this.audioOut.push(packet);
+    else if (packet.kind === KIND.audioOut) this.soundDecoder?.push(packet);
   }
 
   /** Show and sound what is due. */
@@ -104,6 +106,14 @@ export class Playback {
   soundAgain() {
     this._duckUntilUs = null;
     this.audioOut.duck(false);
+  }
+
+  /** @param {SessionReady} ready */
+  _startSound({ audio_codec: codec, sample_rate: rate }) {
+    this.soundDecoder?.close();
+    this.soundDecoder = codec && rate ? new SoundDecoder(codec, rate, (piece) => this.audioOut.push(piece)) : null;
+    if (this.soundDecoder) this.audioOut.setSampleRate(this.soundDecoder.sampleRate);
+    this.audioOut.clear();
   }
 
   /** @param {number} chunk @param {number} serverMs @param {number} nowMs */

@@ -39,7 +39,6 @@ export class Stage {
     this._exact.height = height;
     this.shown.width = width * scale;
     this.shown.height = height * scale;
-    document.documentElement.style.setProperty("--shape", String(width / height));
     this._shownContext.imageSmoothingEnabled = true;
     this._shownContext.imageSmoothingQuality = "high";
   }

@@ -7,12 +7,13 @@
 
 import { MAX_ATTEMPTS, MAX_REFUSALS, retryDelayMs } from "./backoff.js";
 import { NO_REASON } from "./connection-state.js";
+import { afterRefusal, IMAGE_WANTED } from "./opening.js";
 import { VERSION } from "./protocol.js";
-import { explainLoss, isLostSession } from "./refusal.js";
+import { explainLoss } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
 
 /**
- * @import { Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady } from "./messages.js"
+ * @import { AudioCodec, Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady } from "./messages.js"
  * @import { Packet } from "./protocol.js"
  * @import { ConnectionState } from "./connection-state.js"
  * @import { Obstacle } from "./handshake.js"
@@ -20,7 +21,8 @@ import { StreamSocket } from "./stream-socket.js";
  * @import { SessionStore } from "./storage.js"
  * @import { SocketEnv } from "./stream-socket.js"
  *
- * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number}} SessionWish
+ * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number, image?: string}} SessionWish
+ * @typedef {{take: AudioCodec[], send: AudioCodec}} SoundCodecs  what can be heard, best first, and how voice is sent
  * @typedef {SocketEnv & {random: () => number, store: SessionStore, clientName: string,
  *   findObstacle: () => Promise<Obstacle | null>}} ConnectionEnv
  *
@@ -39,14 +41,17 @@ export class Connection {
   /**
    * @param {ConnectionEnv} env
    * @param {ConnectionHandlers} handlers
-   * @param {{codecs: Codec[], token: string | null, wish?: SessionWish}} options
+   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish}} options
    */
-  constructor(env, handlers, { codecs, token, wish = {} }) {
+  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {} }) {
     this._env = env;
     this._handlers = handlers;
     this._codecs = codecs;
+    this._sound = sound;
     this._token = token;
-    this._wish = wish;
+    this.wish = wish; // of a new stream
+    /** How this stream's voice is sent, which lasts as long as it. @type {AudioCodec} */
+    this.voiceCodec = "pcm";
     /** @type {StreamSocket | null} */
     this._socket = null;
     /** @type {number | null} */
@@ -102,7 +107,7 @@ export class Connection {
    * @param {SessionWish} wish
    */
   restart(wish) {
-    this._wish = wish;
+    this.wish = wish;
     this._closeSession(() => this.retryNow()); // only then is the place free
     this._setState({ phase: "connecting", attempt: 0, ...NO_REASON });
   }
@@ -148,14 +153,17 @@ export class Connection {
 
   _sayHello() {
     const token = this._token === null ? {} : { token: this._token };
+    const sound = this._sound.take[0] === "pcm" ? {} : { audio_codecs: this._sound.take };
     this._socket?.say({
-      type: "hello", versions: [VERSION], client: this._env.clientName, codecs: this._codecs, audio: true, ...token,
+      type: "hello", versions: [VERSION], client: this._env.clientName, codecs: this._codecs, audio: true, ...sound, ...token,
     });
   }
 
   _openSession() {
     const saved = this._env.store.load();
-    this._socket?.say(saved === null ? { type: "session.create", ...this._wish } : {
+    this.voiceCodec = saved === null ? this._sound.send : (saved.voiceCodec ?? "pcm");
+    const voice = this.voiceCodec === "pcm" ? {} : { audio_codec: this.voiceCodec };
+    this._socket?.say(saved === null ? { type: "session.create", ...voice, ...this.wish } : {
       type: "session.resume", session_id: saved.sessionId, resume_token: saved.resumeToken, last_seq: saved.lastSeq,
     });
   }
@@ -188,32 +196,24 @@ export class Connection {
   /** @param {SessionReady} ready */
   _ready(ready) {
     const lastSeq = ready.resumed ? (this._env.store.load()?.lastSeq ?? -1) : -1;
-    this._env.store.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq });
+    const voice = this.voiceCodec === "pcm" ? {} : { voiceCodec: this.voiceCodec };
+    this._env.store.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, ...voice });
     this._liveSinceMs = this._env.nowMs();
     this._setState({ phase: "live", ...NO_REASON });
     this._handlers.onReady(ready);
     this._socket?.keepAlive();
   }
 
-  /**
-   * The stream could not be opened: a session that is gone is replaced by a new one, a wish that
-   * cannot be met by the server's choice. What neither helps is the user's to know.
-   *
-   * @param {ErrorMessage} error
-   */
+  /** @param {ErrorMessage} error */
   _openingFailed(error) {
-    const final = error.fatal && !isLostSession(error.code);
-    if (!final && this._env.store.load() !== null) {
-      this._env.store.clear();
-    } else if (!final && Object.keys(this._wish).length > 0) {
-      this._wish = {};
-    } else if (error.fatal) {
-      this._fatal = error;
-      return;
-    } else {
-      this._fail(error.code, error.message, error.hint ?? null);
-      return;
-    }
+    const resuming = this._env.store.load() !== null;
+    const next = afterRefusal(error, { resuming, wishing: Object.keys(this.wish).length > 0 });
+    if (next === "lost") this._fatal = error;
+    if (next === "ask") this._fail(IMAGE_WANTED, error.message, error.hint ?? null);
+    if (next === "fail") this._fail(error.code, error.message, error.hint ?? null);
+    if (next !== "anew" && next !== "plain") return;
+    if (next === "anew") this._env.store.clear();
+    else this.wish = {};
     if (error.fatal) this.open();
     else this._openSession();
   }

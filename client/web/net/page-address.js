@@ -1,6 +1,6 @@
 /** What the page's own address says: where the server is, a token, and what to open. */
 
-/** @import { Codec } from "./messages.js" */
+/** @import { AudioCodec, Codec } from "./messages.js" */
 /** @import { SessionWish } from "./connection.js" */
 /** @import { TokenStore } from "./storage.js" */
 
@@ -39,6 +39,17 @@ export function wishFrom(search) {
 export function codecsFrom(search, supported) {
   const at = supported.findIndex((codec) => codec === new URLSearchParams(search).get("codec"));
   return at < 0 ? supported : supported.slice(at);
+}
+
+/**
+ * `?audio=opus` or `?audio=pcm`: how sound goes over the network, if the user wants to say.
+ *
+ * @param {string} search
+ * @returns {AudioCodec | null}
+ */
+export function soundFrom(search) {
+  const wanted = new URLSearchParams(search).get("audio");
+  return wanted === "opus" || wanted === "pcm" ? wanted : null;
 }
 
 /**

@@ -15,7 +15,7 @@ export const MAX_LIVE_TRACKS = 16;
 /** The scene that a stream's own picture is. */
 export const OWN_PICTURE = "picture";
 
-export const KIND = Object.freeze({ video: 1, audioOut: 2, audioIn: 16 });
+export const KIND = Object.freeze({ video: 1, audioOut: 2, audioIn: 16, videoIn: 17 });
 export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
 
 /**

@@ -3,15 +3,13 @@
 import { cutOut, drawGuide, drawPlaced } from "../input/crop-canvas.js";
 import { CropInput } from "../input/crop-input.js";
 import { Crop } from "../input/crop.js";
+import { broughtPicture, openPicture, PictureFileError } from "../input/picture-file.js";
 import { button, byId, setText } from "./dom.js";
 
 /**
  * @import { PictureGuide } from "../net/messages.js"
  * @typedef {{onPicture: (base64: string) => boolean, onUnread: (why: string) => void}} OwnPictureActions
  */
-
-const UNREAD = "This file is no picture that the browser can read. Try a JPEG or PNG.";
-const HEIC = "This browser cannot read HEIC pictures. Save or share it as a JPEG, then try again.";
 
 export class OwnPictureView {
   /** @param {OwnPictureActions} actions */
@@ -75,11 +73,10 @@ export class OwnPictureView {
 
   /** @param {Event} event @param {DataTransfer | null} data */
   _bring(event, data) {
-    const files = [...(data?.files ?? [])];
-    const text = event.type === "paste" && data?.types.includes("text/plain"); // which has its own place to go
-    if (!this._guide || files.length === 0 || text) return;
+    const file = this._guide ? broughtPicture(event, data) : null;
+    if (!file) return;
     event.preventDefault();
-    void this._load(files.find(({ type }) => type.startsWith("image/")) ?? files[0]);
+    void this._load(file);
   }
 
   _open() {
@@ -90,11 +87,11 @@ export class OwnPictureView {
   async _load(file) {
     let picture;
     try {
-      picture = await createImageBitmap(file);
-    } catch {
-      const why = await isHeic(file) ? HEIC : UNREAD;
-      setText(this._say, why);
-      if (!this._dialog.open) this._actions.onUnread(why);
+      picture = await openPicture(file);
+    } catch (error) {
+      if (!(error instanceof PictureFileError)) throw error;
+      setText(this._say, error.message);
+      if (!this._dialog.open) this._actions.onUnread(error.message);
       return;
     }
     this._open();
@@ -139,10 +136,4 @@ export class OwnPictureView {
     setText(this._say, "");
     this._draw();
   }
-}
-
-/** By its first bytes: phones that write it do not always name it. @param {Blob} file */
-async function isHeic(file) {
-  const head = await file.slice(4, 12).text().catch(() => "");
-  return /^ftyp(hei[cxms]|hev[cx]|mif1|msf1)/.test(head);
 }

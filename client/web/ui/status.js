@@ -4,7 +4,7 @@
  * @import { ConnectionState } from "../net/connection-state.js"
  *
  * @typedef {"calm" | "live" | "warn" | "bad"} Tone
- * @typedef {"retry" | "start" | "token" | "takeover"} Hint
+ * @typedef {"retry" | "start" | "token" | "takeover" | "image"} Hint
  * @typedef {object} Status
  * @property {string} state    for tests and styling: connecting, live, paused, ...
  * @property {Tone} tone
@@ -28,11 +28,15 @@ const REFUSALS = {
   forbidden_origin: { label: "Not allowed", title: "This address may not connect", hint: "retry" },
   replaced: { label: "Open elsewhere", title: "This stream is open in another tab", hint: "takeover" },
   no_socket: { label: "No connection", title: "A WebSocket does not get through", hint: "retry" },
+  image_wanted: { label: "Image wanted", title: "It starts from an image", hint: "image" },
   unreachable: { label: "No server", title: "The server does not answer", hint: "retry" },
 };
 
 /** In place of the hints that the server gives to programs. */
 const ASK_FOR_TOKEN = "Ask whoever runs the server for one.";
+const BRING_IMAGE = "Choose one, drop it here or paste it.";
+/** Of these the title says all. */
+const TOLD = new Set(["capacity", "image_wanted"]);
 
 /**
  * @param {ConnectionState} connection
@@ -96,12 +100,12 @@ function describeRefused({ code, message, hint }, waitS) {
   // Who waits wants to know for what: the model to load, or another user to leave.
   const title = (code === "capacity" || code === "no_socket") && message ? sentenceCase(message) : known.title;
   const reason = code === "replaced" || code === "no_socket" ? hint : (message ?? hint);
-  const cure = code === "unauthorized" ? ASK_FOR_TOKEN : null;
+  const cure = code === "unauthorized" ? ASK_FOR_TOKEN : code === "image_wanted" ? BRING_IMAGE : null;
   return {
-    state: "refused", tone: code === "capacity" ? "warn" : "bad",
+    state: "refused", tone: code === "capacity" ? "warn" : code === "image_wanted" ? "calm" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
     title,
-    detail: [code === "capacity" ? null : reason && sentence(reason), cure, retry].filter(Boolean).join(" ") || null,
+    detail: [TOLD.has(code ?? "") ? null : reason && sentence(reason), cure, retry].filter(Boolean).join(" ") || null,
     hint: known.hint,
   };
 }
@@ -114,4 +118,13 @@ export function sentenceCase(text) {
 /** @param {string} text  with a capital and a full stop */
 export function sentence(text) {
   return sentenceCase(text).replace(/[.?!]?$/, (end) => end || ".");
+}
+
+/** The queue can only overflow where voice comes in faster than pictures go out. */
+const OVERFLOW = "The picture cannot keep up with the voice: what was said last is left out.";
+
+/** What the server said of a mistake. @param {{code: string, message: string, hint?: string | null}} said */
+export function inWords({ code, message, hint }) {
+  if (code === "audio_overflow") return OVERFLOW;
+  return [sentence(message), hint].filter(Boolean).join(" ");
 }

@@ -3,17 +3,21 @@
 import { OWN_PICTURE } from "../net/protocol.js";
 import { DockView } from "./dock.js";
 import { byId, setText } from "./dom.js";
+import { CameraView } from "./camera.js";
 import { FiguresView } from "./figures.js";
+import { layOut } from "./layout.js";
 import { Notices } from "./notices.js";
 import { OwnPictureView } from "./own-picture.js";
 import { PromptView } from "./prompt.js";
 import { SceneView } from "./scenes.js";
 import { SeedView } from "./seed.js";
+import { StartImageView } from "./start-image.js";
 import { StatusView } from "./ui-status.js";
+import { WebcamView } from "./webcam.js";
 
 /**
  * @import { App } from "../app.js"
- * @import { Inputs, ModelDescription, SessionReady, State } from "../net/messages.js"
+ * @import { Applied, Inputs, ModelDescription, SessionReady, State } from "../net/messages.js"
  * @import { PreferenceStore } from "../net/storage.js"
  */
 
@@ -26,8 +30,11 @@ export class StreamView {
    */
   constructor(app, { preferences, keepToken }) {
     this._app = app;
+    this._preferences = preferences;
     this._dragHint = byId("drag-hint", HTMLElement);
     this._figuresMs = -Infinity;
+    /** @type {Inputs | null} of the model that the page is laid out for */
+    this._inputsShown = null;
     this.notices = new Notices();
     this.figures = new FiguresView();
     this.prompt = new PromptView({
@@ -38,11 +45,25 @@ export class StreamView {
       onScene: (scene) => {
         if (!app.control("scene", { scene })) this.showScene(app.stream.scene ?? "");
       },
-      onModel: (model) => app.connection.restart({ model }),
+      onModel: (model) => {
+        app.connection.restart({ model });
+        this.expect();
+      },
     });
     this.own = new OwnPictureView({
       onPicture: (picture) => app.control("picture", { picture }),
       onUnread: (why) => this.notices.show(why, "bad"),
+    });
+    this.image = new StartImageView({
+      onImage: (image) => this._startFrom(image),
+      onUnread: (why) => this.notices.show(why, "bad"),
+    });
+    this.webcam = new WebcamView({
+      sendMedia: (buffer, most) => app.connection.sendMedia(buffer, most), nowMs: app.nowMs,
+    }, preferences);
+    this.camera = new CameraView({
+      onMotion: (motion) => app.control("camera", { ...motion }),
+      singleKeys: () => preferences.get().singleKeys,
     });
     this.seed = new SeedView({
       onSeed: (seed) => app.control("seed", { seed }),
@@ -50,6 +71,7 @@ export class StreamView {
     });
     this.status = new StatusView({
       onRetry: () => app.connection.retryNow(),
+      onImage: () => this.image.choose(),
       onToken: (token) => {
         keepToken(token);
         app.connection.useToken(token);
@@ -64,22 +86,34 @@ export class StreamView {
     });
   }
 
+  /** The model that a new stream will be of, before there is one. */
+  expect() {
+    const { models, connection } = this._app;
+    const model = models.find(({ name }) => name === connection.wish.model) ?? models[0];
+    if (model) this._showModel(model);
+  }
+
   /** @param {SessionReady} ready */
   start(ready) {
     const model = this._app.model();
     if (model) this._showModel(model);
+    if (!ready.resumed) this.webcam.sender.restart();
+    this.image.setThere(ready.has_image);
     this.prompt.setPrompt(ready.prompt);
     this.prompt.note("");
     if (!ready.has_picture) this.own.square = null;
     this.scenes.setOwn(ready.has_picture, this.own.square);
     this.showScene(ready.scene ?? "");
     this.seed.setSeed(ready.seed);
+    this.render();
+    this.camera.restate();
   }
 
   /** @param {State} state */
   showStream(state) {
     this.dock.setSpeech(state);
     this.dock.setPaused(state.paused);
+    this.webcam.sender.held = state.paused;
     this.showScene(state.scene ?? "");
   }
 
@@ -87,6 +121,13 @@ export class StreamView {
   showScene(scene) {
     this.scenes.setScene(scene);
     this._showHint(scene);
+  }
+
+  /** What was asked for is shown from here on. @param {string | null} type @param {Applied} applied */
+  applied(type, applied) {
+    if (type === "picture") this.pictureApplied();
+    if (type === "image") this.image.accept();
+    if (type === "prompt") this.promptApplied(applied.ignored_words ?? []);
   }
 
   /** @param {string[]} ignoredWords */
@@ -111,6 +152,9 @@ export class StreamView {
     this.dock.setUsable(phase !== "ended" && phase !== "refused", inputs === null || Boolean(inputs.speech));
     document.body.classList.toggle("live", live);
     if (this._app.input) this._app.input.enabled = live && Boolean(inputs?.tracks);
+    this.camera.enabled = live && Boolean(inputs?.camera);
+    this.webcam.setUsable(live);
+    if (phase === "ended") this.webcam.stop();
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
     this.figures.render(this._app.playback.figures.read(nowMs), this._facts());
@@ -139,8 +183,13 @@ export class StreamView {
 
   /** Only what the model takes is offered. @param {ModelDescription} model */
   _showModel(model) {
-    showTaken(model.inputs);
+    layOut(model, this._preferences);
+    this._inputsShown = model.inputs;
+    this._showHint(this._app.stream.scene ?? "");
     this._app.tracks.limit = model.inputs.tracks?.max_tracks ?? 0;
+    this.camera.setCamera(model.inputs.camera ?? null, Boolean(model.inputs.tracks));
+    this.image.setInput(model.inputs.image ?? null, Boolean(model.inputs.picture));
+    this.webcam.setInput(model.inputs.video ?? null);
     this.scenes.setModels(this._app.models, model);
     this.prompt.setModel(model);
     this.own.setGuide(model.inputs.picture ?? null);
@@ -148,27 +197,26 @@ export class StreamView {
 
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
-    const inputs = this._inputs();
+    const inputs = this._inputsShown;
     const known = inputs?.scenes?.find((scene) => scene.name === sceneName)?.kind ?? "scene";
     const kind = sceneName === OWN_PICTURE ? "avatar" : known;
     const speak = kind === "avatar" && inputs?.speech ? "Press Talk and speak: the picture speaks along." : "";
     const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";
-    setText(this._dragHint, [speak, inputs?.tracks ? drag : ""].filter(Boolean).join(" "));
+    const keys = inputs?.camera ? "W A S D move the camera, arrow keys turn it." : "";
+    setText(this._dragHint, [speak, inputs?.tracks ? drag : "", keys].filter(Boolean).join(" "));
+  }
+
+  /** This stream begins anew from the image, or one that waits for it begins. @param {string} image  base64 */
+  _startFrom(image) {
+    const { state, wish } = this._app.connection;
+    if (state.phase === "live") return this._app.control("image", { image });
+    this._app.connection.restart({ ...wish, image });
+    return true;
   }
 
   /** @param {string} text @param {number} transitionChunks */
   _sendPrompt(text, transitionChunks) {
     this.prompt.note("");
     return this._app.control("prompt", { text, transition_chunks: transitionChunks });
-  }
-}
-
-/** `data-needs` names inputs of which one has to be taken for an element to make sense. @param {Inputs} inputs */
-function showTaken(inputs) {
-  const taken = new Set(Object.entries(inputs).flatMap(([name, input]) => (input ? [name] : [])));
-  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-needs]"))) {
-    const usable = (part.dataset.needs ?? "").split(" ").some((name) => taken.has(name));
-    part.hidden = !usable;
-    if (part instanceof HTMLButtonElement) part.disabled = !usable;
   }
 }

@@ -4,15 +4,17 @@ import { button, byId, setText } from "./dom.js";
 
 /**
  * @import { Status } from "./status.js"
- * @typedef {{onRetry: () => void, onToken: (token: string) => void}} StatusActions
+ * @typedef {{onRetry: () => void, onImage: () => void, onToken: (token: string) => void}} StatusActions
  */
 
 /** @type {Record<string, string>} */
-const ACTION_LABEL = { retry: "Try now", start: "Start again", takeover: "Use it here" };
+const ACTION_LABEL = { retry: "Try now", start: "Start again", takeover: "Use it here", image: "Choose an image" };
 
 export class StatusView {
   /** @param {StatusActions} actions */
-  constructor({ onRetry, onToken }) {
+  constructor({ onRetry, onImage, onToken }) {
+    /** @type {Status["hint"]} */
+    this._hint = null;
     this._pill = byId("status", HTMLElement);
     this._label = byId("status-label", HTMLElement);
     this._say = byId("status-say", HTMLElement);
@@ -23,7 +25,7 @@ export class StatusView {
     this._action = button("curtain-action");
     this._tokenForm = byId("token-form", HTMLFormElement);
     const token = byId("token", HTMLInputElement);
-    this._action.addEventListener("click", onRetry);
+    this._action.addEventListener("click", () => (this._hint === "image" ? onImage() : onRetry()));
     this._tokenForm.addEventListener("submit", (event) => {
       event.preventDefault();
       onToken(token.value.trim());
@@ -38,10 +40,11 @@ export class StatusView {
     setText(this._say, status.title ?? status.label); // without the seconds, which nobody wants read out
     this._curtain.hidden = status.title === null;
     if (status.title === null) return;
+    this._hint = status.hint;
     setText(this._title, status.title);
     setText(this._detail, status.detail ?? "");
     this._detail.hidden = status.detail === null;
-    this._spinner.hidden = status.tone === "bad" || status.state === "ended";
+    this._spinner.hidden = status.tone === "bad" || status.state === "ended" || status.hint === "image";
     this._tokenForm.hidden = status.hint !== "token";
     this._action.hidden = status.hint === null || status.hint === "token";
     setText(this._action, ACTION_LABEL[status.hint ?? ""] ?? "");

@@ -11,6 +11,8 @@ from .conditioning import Conditioning
 
 PromptSwitch = Literal["keep", "recache", "restart"]
 """What a new prompt does to the past."""
+PromptBlend = Literal["linear", "slerp"]
+"""The way from one prompt's embeddings to another's: straight, or turning."""
 
 EXAMPLES = (
     "A paper boat drifts down a rain-filled street at dusk, neon signs reflected in the water, the "
@@ -30,12 +32,17 @@ class TextPrompt(Conditioning):
     written anew under the new prompt (LongLive 1), or the stream starts anew. One that begins with
     `shot_prefix` opens a new shot, whose RoPE stands `shot_offset` frames further ahead (LongLive
     2); an empty prefix: there are no shots.
+
+    `blend` is the way that a prompt takes which should change over several chunks; each of them
+    has a prompt of its own, under which the past is written anew where `switch` wants that. A shot,
+    and a prompt with which the stream starts anew, are cuts and take no time.
     """
 
     kind: ClassVar[str] = "text"
     switch: PromptSwitch = "keep"
     shot_prefix: str = ""
     shot_offset: float = 0.0
+    blend: PromptBlend = "linear"
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
         """A prompt."""

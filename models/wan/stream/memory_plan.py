@@ -19,6 +19,7 @@ from ...student.config import StudentConfig
 from ...student.kv_cache import StudentCache
 from ..loading import empty_student
 from ..locate import ModelFiles
+from ..number_types import NumberTypes, Quantization
 from ..presets.preset import Preset
 from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
 from .conditioning.conditioner import Entry, Parts
@@ -93,6 +94,7 @@ def plan_memory(
     decoder: DecoderConfig | None = None,
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
+    quantize: Quantization | None = None,
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
     gpu: Capability | None = None,
@@ -104,6 +106,7 @@ def plan_memory(
     """
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
+    types = NumberTypes(dtype, quantize)
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
     rows, columns = preset.latent_size(size)
@@ -123,8 +126,8 @@ def plan_memory(
     return MemoryPlan(
         name=preset.name,
         size=size,
-        dtype=str(dtype).removeprefix("torch."),
-        student=sum(_module_bytes(each) for each in students),
+        dtype=types.name,
+        student=sum(types.weight_bytes(each) for each in students),
         decoder=_module_bytes(decodes),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
         cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
@@ -132,7 +135,7 @@ def plan_memory(
         decoder_state=_bytes(*memory.values()),
         conditioning_state=kept,
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
-        denoising=denoising,
+        denoising=denoising + types.largest_copy(students[0]),
         decoding=decoding,
         reserve=reserve,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ...load_options import LoadOptions
 from ..loading import load_preset_students
 from ..locate import locate
+from ..number_types import NumberTypes
 from ..presets.catalogue import preset_named
 from ..text.preset_reader import text_reader
 from ..vae_files import load_decoder
@@ -19,41 +20,34 @@ from .model import WanModel
 from .row_calls import RowCalls
 
 
-def open_model(
-    name: str,
-    places: Sequence[str],
-    *,
-    size: tuple[int, int] | None,
-    sessions: int,
-    decoder_file: Path | None = None,
-) -> WanModel:
-    """A preset's model with the files in `places` (`locate.locate`), for so many streams at once.
+def open_model(name: str, options: LoadOptions) -> WanModel:
+    """A preset's model with the files in `options.weights` (`locate.locate`).
 
-    It computes on the GPU in bfloat16 where there is one, else on the CPU in float32. `size` is the
-    width and height of frames, None for the preset's own. `decoder_file` decodes in the place of
-    the VAE's own decoder (`vae_files.load_decoder`).
+    It computes on the GPU where there is one, else on the CPU; in which types see
+    `NumberTypes.named`.
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
     preset = preset_named(name)
-    size = size or preset.size
+    size = options.size or preset.size
     latent = preset.latent_size(size)
-    files = locate(preset, places)
+    files = locate(preset, options.weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    types = NumberTypes.named(options.dtype, options.quantize, device)
     reader = text_reader(preset, files)
-    students = load_preset_students(preset, files, device=device, dtype=dtype)
+    students = load_preset_students(preset, files, device=device, types=types)
     if device.type == "cuda":
         for each in (students.student, students.writer):
             if each is not None:
                 each.pack()
-    decoder = load_decoder(decoder_file or files.vae, preset.latents, device=device, dtype=dtype)
+    decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
+    decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,
         size=size,
         device=device,
-        dtype=dtype,
+        dtype=types.dtype,
         files=files,
         reader=reader,
     )
@@ -62,7 +56,7 @@ def open_model(
         students.student,
         conditioners(parts),
         latent,
-        kept=contexts_kept(sessions),
+        kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
     return WanModel(preset, calls, decoder, size)

@@ -11,6 +11,7 @@ import torch
 from ....kernels.gpu import Capability
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
+from ..number_types import NumberTypes
 from ..presets.preset import Preset
 from ..vae_files import decoder_in
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
@@ -21,13 +22,12 @@ _USUAL: Capability = (9, 0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a model would run: "cuda" or "cpu", in which type, and the bytes that are free there.
+    """Where a model would run: "cuda" or "cpu", and the bytes that are free there.
 
     `free` is None where that cannot be found out. `capability` is that of a GPU.
     """
 
     device: str
-    dtype: torch.dtype
     free: int | None
     capability: Capability | None = None
 
@@ -36,13 +36,13 @@ class Machine:
         """This one: its GPU, or without one its CPU."""
         if torch.cuda.is_available():
             free, capability = torch.cuda.mem_get_info()[0], torch.cuda.get_device_capability()
-            return cls("cuda", torch.bfloat16, free, capability)
-        return cls("cpu", torch.float32, _free_memory())
+            return cls("cuda", free, capability)
+        return cls("cpu", _free_memory())
 
     @classmethod
     def with_memory(cls, free: int) -> Machine:
         """A GPU with so many bytes, wherever it is."""
-        return cls("cuda", torch.bfloat16, free, _USUAL)
+        return cls("cuda", free, _USUAL)
 
 
 def plan_on(
@@ -51,13 +51,17 @@ def plan_on(
     places: Sequence[str],
     size: tuple[int, int] | None,
     decoder_file: Path | None = None,
+    *,
+    dtype: str | None = None,
+    quantize: str | None = None,
 ) -> MemoryPlan:
-    """The plan of a preset on a machine.
+    """The plan of a preset on a machine, in types as `NumberTypes.named` has them.
 
     Where its files are in `places` the sizes are theirs, else those that are published; so it is
     with `decoder_file`, which decodes in the place of the VAE's own. Raises ValueError for a size
     it cannot have, and for files that are none of its own.
     """
+    types = NumberTypes.named(dtype, quantize, torch.device(machine.device))
     files = student = decoder = None
     if decoder_file is not None:
         decoder = decoder_in(decoder_file, preset.latents)
@@ -75,7 +79,8 @@ def plan_on(
         student=student,
         decoder=decoder,
         size=size,
-        dtype=machine.dtype,
+        dtype=types.dtype,
+        quantize=types.quantize,
         reserve=reserve,
         files=files,
         gpu=machine.capability,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,9 +168,11 @@ class RowCalls:
         assert step is not None and inputs.text is not None
         steps = self.recipe.step_of_call(told.place.chunk)
 
+        coming = itertools.count(step + 1)
+
         def renoise(latents: Tensor) -> Tensor:
             # drawn by the number of the call that sees it, whichever step of its chunk that is
-            return self._noise(row.plan, steps.index(step + 1), latents.shape)
+            return self._noise(row.plan, steps.index(next(coming)), latents.shape)
 
         begins = None if inputs.begin is None else inputs.begin.timestep
         sampler = self.recipe.sampler_for(told.place.chunk, renoise, begins)
@@ -187,6 +190,7 @@ class RowCalls:
             memory,
             advances=self.chunk_steps.last_on_cache(row.call),
             held=None if inputs.held is None else inputs.held.to(self.weight),
+            settles=self.recipe.settles_first and told.place.chunk == 0,
         )
 
     def _first(self, told: _Told) -> Tensor:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rollcast.benchmarks.attack.attack import NOTHING, AttackBenchOptions, measure
+from rollcast.benchmarks.attack.attack import AttackBenchOptions, measure
 from rollcast.benchmarks.attack.attacks import ATTACKS
 from rollcast.benchmarks.attack.hostile_picture import many_scans
+from rollcast.benchmarks.attack.processes import NOTHING
 from rollcast.benchmarks.attack.raw_socket import TEXT, frame
 from rollcast.server.cli.app import main
 

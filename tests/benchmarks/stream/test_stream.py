@@ -35,23 +35,23 @@ def test_two_viewers_of_the_test_pattern(monkeypatch: pytest.MonkeyPatch) -> Non
     assert report["native"] == {"width": 128, "height": 128, "fps": 25, "chunk_frames": 4}
     assert report["soak"] is None
     (row,) = json.loads(json.dumps(report))["sessions"]
-    assert list(row) == [*ROW, "overhead_ratio", "rss_mb"]
+    assert list(row) == [*ROW, "overhead_ratio", "memory_mb"]
     assert row["n"] == 2
     assert 20 < row["fps"] < 30
     assert 0 < row["rtf_p50"] <= row["rtf_p95"] < 1
     assert 0 < row["ttff_warm_s"] < row["ttff_cold_s"]
     assert 0 < row["control_chunks_p95"] < 5
-    assert row["rss_mb"] > 20
+    assert row["memory_mb"] > 20
     assert said
 
 
 def sample(
-    at_s: float, rss_mb: float, steps: int, step_sum_s: float
+    at_s: float, memory_mb: float, steps: int, step_sum_s: float
 ) -> tuple[float, float, Sample]:
     labels = frozenset({("stage", "step")})
     return (
         at_s,
-        rss_mb,
+        memory_mb,
         Sample(
             {
                 ("rollcast_stage_seconds_sum", labels): step_sum_s,
@@ -67,7 +67,7 @@ def test_a_leak_and_a_slowdown_show() -> None:
         samples.append(sample(number * 15.0, 100 + 0.5 * number, number * 10, total_s))
         total_s += 10 * (0.02 if number < 20 else 0.03)
     soak = trends(samples, 10.0)
-    assert soak.rss_slope_mb_per_min == pytest.approx(2.0)
+    assert soak.memory_slope_mb_per_min == pytest.approx(2.0)
     assert soak.chunk_time_last_over_first == pytest.approx(1.5)
 
 

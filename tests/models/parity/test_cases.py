@@ -22,6 +22,8 @@ CASES = (
     "sgf_plus_gap_tiny",
     "rolling_forcing_tiny",
     "trackwan_live_tiny",
+    "stream_diffusion_v2_tiny",
+    "stream_diffusion_v2_3_steps_tiny",
 )
 
 
@@ -77,6 +79,10 @@ def changed_case(golden: Path, folder: Path, name: str, **changes: Any) -> Path:
         ("rolling_forcing_tiny", {"cache_frames": 21}, 8),
         ("trackwan_live_tiny", {"integer_model_timesteps": False}, 0),
         ("trackwan_live_tiny", {"scheduler": {"shift": 6.0, "steps": 1000}}, 0),
+        ("stream_diffusion_v2_tiny", {"adapt_sink_threshold": -1.0}, 5),
+        ("stream_diffusion_v2_tiny", {"t_refresh": 60}, 49),
+        ("stream_diffusion_v2_tiny", {"noise_scale": 0.79}, 0),
+        ("stream_diffusion_v2_3_steps_tiny", {"denoising_step_list_warped": [700, 500, 300]}, 0),
         ("liveavatar_tiny", {"rel_dist": 29}, 1),
         ("liveavatar_tiny", {"sink_swap_at_block": 3}, 3),
         ("liveavatar_tiny", {"audio_inject_layers": [1, 2]}, 0),

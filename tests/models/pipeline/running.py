@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,9 +106,3 @@ def same(done: Sequence[Finished], frames: Sequence[np.ndarray]) -> bool:
     return [f.chunk.index for f in done] == list(range(len(frames))) and all(
         np.array_equal(f.chunk.frames, each) for f, each in zip(done, frames, strict=True)
     )
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"

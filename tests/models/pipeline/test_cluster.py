@@ -27,6 +27,7 @@ from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.secure_channel import Listener, connect
 from rollcast.models.pipeline.stage_pool import Patience
 
+from ...processes import alive
 from .running import same, sequential
 from .tiny import control_log
 
@@ -128,7 +129,7 @@ def test_a_stage_under_an_agent_is_as_good_as_one_here(
         stages_left = [pid for agent in machines.agents for pid in children(agent.pid)]
         machines.stop()
         assert [agent.wait(20) for agent in machines.agents] == [0] * (stages - 1)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in stages_left)
+        assert not any(alive(pid) for pid in stages_left)
     finally:
         machines.kill()
         pipeline.stop()

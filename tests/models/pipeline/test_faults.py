@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,8 @@ from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 
-from .running import Shared, alive, same, sequential, tiny
+from ...processes import alive
+from .running import Shared, same, sequential, tiny
 from .tiny import BREAK, TinyModel, control_log
 
 CHUNKS = 40
@@ -115,7 +115,7 @@ def test_a_lost_stage_is_a_pause_and_nothing_else(
     run.close()
     assert all(same(run.done[name], expected[name]) for name in "ab")
     assert not set(old) & set(three.pids)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in old), "no orphan is left"
+    assert not any(alive(pid) for pid in old), "no orphan is left"
 
 
 def test_a_stage_that_comes_back_too_late_is_started_again(
@@ -154,7 +154,7 @@ def test_stages_that_are_lost_while_they_start_are_started_again(
     run.close()
     assert [type(event) for event in run.told] == [Restarting, Restarting, Restarted]
     assert all(same(run.done[name], expected[name]) for name in "ab")
-    assert not any(Path(f"/proc/{pid}").exists() for pid in (*old, *fresh))
+    assert not any(alive(pid) for pid in (*old, *fresh))
 
 
 def test_streams_that_end_or_begin_while_stages_are_started_again(

@@ -20,7 +20,8 @@ from rollcast.models.pipeline.messages import Done, MadeChunk, ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.test_pattern import TestPattern
 
-from .running import PATIENT, alive, chunks_of, same, sequential
+from ...processes import alive
+from .running import PATIENT, chunks_of, same, sequential
 
 pytestmark = pytest.mark.processes
 PATTERN = ModelSpec("rollcast.models.test_pattern:TestPattern")

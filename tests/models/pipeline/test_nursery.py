@@ -16,6 +16,8 @@ from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.nursery import Child, Nursery, can_fork
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 
+from ...processes import alive
+
 pytestmark = pytest.mark.skipif(not can_fork(), reason="stages are forked on Linux only")
 
 
@@ -89,7 +91,7 @@ def test_a_child_is_killed_at_once_and_leaves_nothing(ward: Ward) -> None:
     child.kill()
     child.wait(10)
     end_s = time.monotonic() + 10
-    while Path(f"/proc/{child.pid}").exists():
+    while alive(child.pid):
         assert time.monotonic() < end_s, "nobody waited for it"
     child.kill()  # for the second time: nothing
 

@@ -14,7 +14,8 @@ import pytest
 from rollcast.models.contract import CameraMotion, Controls, StreamRequest
 from rollcast.models.picture import sample
 from rollcast.models.pipeline.control_link import _array, _plain
-from rollcast.models.pipeline.executor import make_chunk
+from rollcast.models.pipeline.events import Finished
+from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec, Step
 from rollcast.models.pipeline.pipeline import Pipeline
 
@@ -79,12 +80,16 @@ def test_a_lost_process_is_replaced_and_the_picture_goes_on_bit_for_bit(pipeline
     state = model.start(REQUEST)
     wanted = [model.step(state, controls) for controls in log(CHUNKS)]
     pipeline.open("a", REQUEST)
+    done: list[Finished] = []
     for k, controls in enumerate(log(CHUNKS)):
-        chunk = make_chunk(pipeline, "a", controls).chunk
-        assert np.array_equal(chunk.frames, wanted[k].frames), k
+        done += make_chunk(pipeline, "a", controls)
         if k in (12, 18):
-            (pid,) = pipeline._pool.pids
-            os.kill(pid, signal.SIGKILL)
+            done += make_rest(pipeline)
+            os.kill(pipeline.pids[0], signal.SIGKILL)
+    done += make_rest(pipeline)
+    assert [each.chunk.index for each in done] == list(range(CHUNKS))
+    for each, chunk in zip(done, wanted, strict=True):
+        assert np.array_equal(each.chunk.frames, chunk.frames), chunk.index
 
 
 def test_a_snapshot_goes_on_as_if_it_had_never_stopped() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from rollcast.models.sampling.euler import EulerSchedule
 from rollcast.models.sampling.recipe import Recipe
 from rollcast.models.sampling.renoise import Renoise
 from rollcast.models.sampling.unipc import UniPC
@@ -54,6 +55,31 @@ def test_samplers() -> None:
         joint.sampler_for(0, torch.randn_like)
 
 
+def test_calls_of_a_chunk() -> None:
+    """Of the chunk that takes most of them, and which of them another chunk makes."""
+    first = Recipe(chunk_frames=1, steps=(1000, 500), first_steps=STEPS, context_timestep=30.0)
+    calls = first.chunk_steps().calls
+    assert [call.timestep for call in calls] == pytest.approx([1000, 937.5, 2500 / 3, 625, 30])
+    assert [call.clean_pass for call in calls] == [False] * 4 + [True]
+    assert first.step_of_call(0) == (0, 1, 2, 3)
+    assert first.step_of_call(3) == (0, None, 1, None)
+    joint = Recipe(chunk_frames=3, steps=STEPS, sampler="joint")
+    assert joint.chunk_steps().caches == 1 and joint.chunk_steps().steps == 4
+    assert (joint.step_of_call(0), joint.step_of_call(1)) == ((0, 1, 2, 3), (0, None, None, None))
+    apart = Recipe(3, (700, 500), shift=8.0, warp=False, caching="each_step").chunk_steps()
+    assert (apart.caches, apart.steps, len(apart.calls)) == (2, 2, 2)
+    euler = Recipe(3, STEPS, sampler="euler", shift=3.0, caching="each_step").chunk_steps()
+    schedule = EulerSchedule.shifted_twice(4, 3.0)
+    assert tuple(call.timestep for call in euler.calls) == schedule.timesteps
+
+
+def test_a_first_step_may_be_elsewhere() -> None:
+    recipe = Recipe(3, (700, 500), shift=8.0, warp=False, caching="each_step")
+    assert recipe.sampler_for(4, torch.randn_like, 640.0).timesteps == (640.0, 500.0)
+    with pytest.raises(ValueError, match="begins with noise alone"):
+        Recipe(8, STEPS, sampler="unipc").sampler_for(0, torch.randn_like, 640.0)
+
+
 def test_through_json() -> None:
     recipe = Recipe(chunk_frames=3, steps=(1000, 500), first_steps=STEPS, clean_expert=True)
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.to_dict().items()}
@@ -70,6 +96,9 @@ def test_through_json() -> None:
         ({"sampler": "joint", "whole_times": True}, "do not go with 'joint'"),
         ({"sampler": "joint", "first_frames": 1}, "joint window"),
         ({"sampler": "joint", "clean_expert": True}, "joint window"),
+        ({"caching": "each_step", "clean_expert": True}, "need a pass"),
+        ({"caching": "each_step", "sampler": "joint"}, "need a pass"),
+        ({"caching": "each_step", "first_steps": STEPS}, "a cache for each step"),
     ],
 )
 def test_what_does_not_go_together(fields: dict[str, Any], message: str) -> None:

@@ -99,7 +99,7 @@ def test_frames_are_those_of_diffusers(
     latents = LATENTS[channels]
     decoder = load_decoder(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
     given = torch.randn(1, 5, channels, 3, 4)
-    wanted = vae.decode(given.transpose(1, 2)).sample.transpose(1, 2)
+    wanted = vae.decode(given.transpose(1, 2), return_dict=False)[0].transpose(1, 2)
     memory: dict[str, Tensor] = {}
     made = torch.cat([decoder(part, memory) for part in given.split(pieces, dim=1)], dim=1)
     assert made.shape == wanted.shape and wanted.std() > 0.1

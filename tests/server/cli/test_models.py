@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rollcast.models.wan.presets.catalogue import presets
+from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 from rollcast.server.cli.app import main
 from rollcast.server.cli.byte_counts import gigabytes, parse_bytes
 from rollcast.server.cli.frame_size import parse_size
@@ -76,6 +77,21 @@ def test_a_plan_takes_the_sizes_of_files_that_are_there(
     assert report["fits"] and report["total"] < 50e6
 
 
+def test_a_tiny_decoder_is_told_and_planned_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "taew2_1.pth"
+    torch.save(TinyDecoder(TinyDecoderConfig(widths=(12, 8, 6, 5))).state_dict(), file)
+    assert models("check", str(file), "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["files"]
+    assert found["kind"] == "tiny decoder"
+    asked = ("plan", "reward-forcing", "--size", "64x32", "--weights", str(folder), "--json")
+    assert models(*asked, "--decoder", str(file)) == 0
+    assert json.loads(capsys.readouterr().out)["decoder"] == found["bytes"]
+    assert models("plan", "longlive-2", "--decoder", str(file)) == 2
+    assert "Wan 2.2 have 48, 16 and 4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -85,6 +101,7 @@ def test_a_plan_takes_the_sizes_of_files_that_are_there(
         (("plan", "longlive", "--size", "830x480"), "made for 832x480"),
         (("plan", "longlive", "--device-memory", "lots"), "like 24GB or 80GiB"),
         (("plan", "longlive", "--weights", "/no/where/at/all"), "no such file or folder"),
+        (("plan", "longlive", "--decoder", "/no/where/at.all"), "no such file: /no/where/at.all"),
         (("check", "/no/where/at/all"), "no such file or folder"),
     ],
 )
@@ -135,7 +152,7 @@ def test_a_file_is_told_by_its_names_and_shapes(
 def test_files_for_a_model_that_needs_none_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for option in (("--weights", str(folder)), ("--size", "64x32")):
+    for option in (("--weights", str(folder)), ("--size", "64x32"), ("--decoder", "x.pth")):
         with pytest.raises(SystemExit) as end:
             main(["serve", "--model", "test-pattern", *option])
         assert end.value.code == 2

@@ -40,7 +40,7 @@ async def test_places_follow_the_load(monkeypatch: pytest.MonkeyPatch, tmp_path:
     host = ModelHost("test-pattern", lambda: Pipeline(spec))
     async with running(hosts=[host], wait_ready=False) as server:
         await until(lambda: server.engine.health == "ready", LIMIT_S)
-        assert (server.engine.places(), server.engine.free_places()) == (1, 1)
+        assert (server.engine.places.total, server.engine.free_places()) == (1, 1)
         async with viewing(server.ws) as viewer:
             await viewer.wait_frames(1)
             assert await refused(server) == "capacity"

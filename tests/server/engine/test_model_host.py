@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.test_pattern import TestPattern, read_barcode
 from rollcast.server.engine.model_host import Failed, HostEvent, ModelHost, Ready
 
+from ...processes import alive
 from ..running import FailingPattern
 
 WAIT_S = 60.0
@@ -208,7 +208,7 @@ def test_a_host_is_stopped_while_its_model_hangs_at_the_start() -> None:
         time.sleep(0.5)
         assert events.empty()
         assert host.next_s(0.0, 0) is None
-    assert not Path(f"/proc/{pid}").exists()
+    assert not alive(pid)
     assert not any(thread.name == "model-test-pattern" for thread in threading.enumerate())
 
 

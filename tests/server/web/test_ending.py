@@ -16,7 +16,7 @@ import pytest
 
 from rollcast.server.web.ending import ends_in_time
 
-from ...models.pipeline.running import alive
+from ...processes import alive
 from ..running import Viewer, until, viewing
 
 pytestmark = pytest.mark.processes

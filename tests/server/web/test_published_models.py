@@ -5,15 +5,20 @@ Their files are tiny random ones in the published formats.
 
 from __future__ import annotations
 
+import asyncio
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rollcast.client import Frame, Stream, connect
 from rollcast.models.contract import Controls, Model, StreamRequest
+from rollcast.models.picture import fitted
 from rollcast.models.registry import load_model
+from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import build_hosts
 
@@ -55,37 +60,90 @@ async def watch(stream: Stream, last_seq: int) -> dict[int, np.ndarray]:
     return seen
 
 
-@pytest.mark.parametrize("name", ["self-forcing", "reward-forcing", "longlive"])
+SERVED = {
+    "self-forcing": 0,
+    "reward-forcing": 0,
+    "longlive": 0,
+    "sgf-plus": 0,
+    "rolling-forcing": 4,
+    "longlive-2": 0,
+}
+"""How many chunks later than it was obeyed a prompt is looked for: a joint window is slower."""
+
+
+@pytest.mark.parametrize("name", SERVED)
 async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
     """What the client is shown is what the model makes of the same log, chunk by chunk."""
-    folder = str(folder_of(name))
+    folder, info = str(folder_of(name)), preset_named(name).info(SIZE)
+    usual, first = info.chunk_frames, info.first_chunk_frames or info.chunk_frames
     config = ServerConfig(models=(name,), weights=(folder,), size=SIZE, threads=1)
     async with running(hosts=build_hosts(config), models=(name,), wait_ready=False) as server:
         await until(lambda: server.engine.health == "ready", START_S)
         async with connect(
             server.http, prompt=FIRST, seed=4, codecs=("jpeg",), pace="reader", answer_timeout_s=60
         ) as stream:
-            shown = await watch(stream, 8)
+            shown = await watch(stream, first - 1)
             applied = await stream.prompt(SECOND)
-            shown |= await watch(stream, 12 * (applied.chunk + 1) - 4)
+            chunks = applied.chunk + 1 + SERVED[name]
+            shown |= await watch(stream, first + usual * (chunks - 1) - 1)
     model = load_model(name, threads=1, weights=[folder], size=SIZE)
-    switch = [
-        Controls(prompt=SECOND if k == applied.chunk else None) for k in range(applied.chunk + 1)
-    ]
+    switch = [Controls(prompt=SECOND if k == applied.chunk else None) for k in range(chunks)]
     wanted = made(model, 4, switch)
     assert set(shown) <= set(range(len(wanted))) and len(shown) > 9
     # a jpeg is nearer to its own picture than to that of another seed, or without the new prompt
     assert distance(shown, wanted) < distance(shown, made(model, 5, switch))
     unswitched = made(model, 4, [Controls()] * len(switch))
-    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - 12}
+    last = {k: picture for k, picture in shown.items() if k >= len(wanted) - usual}
     assert distance(last, wanted) < distance(last, unswitched)
 
 
-def made(model: Model, seed: int, log: list[Controls]) -> np.ndarray:
-    """The frames of a stream that is begun with the first prompt."""
-    state = model.start(StreamRequest(seed=seed, prompt=FIRST))
+def image(seed: int) -> bytes:
+    """A PNG of coloured squares, larger than the frames and of another shape."""
+    colours = np.random.default_rng(seed).integers(0, 255, (3, 5, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).resize((160, 96), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["causal-forcing-framewise", "sgf-plus", "longlive-2"])
+async def test_an_image_starts_a_stream_and_another_one_starts_it_anew(
+    name: str, folder_of: Callable[[str], Path]
+) -> None:
+    """Before the first chunk, as a chunk of its own, and within the first chunk."""
+    folder = str(folder_of(name))
+    config = ServerConfig(models=(name,), weights=(folder,), size=SIZE, threads=1)
+    async with running(hosts=build_hosts(config), models=(name,), wait_ready=False) as server:
+        await until(lambda: server.engine.health == "ready", START_S)
+        async with connect(
+            server.http,
+            prompt=FIRST,
+            seed=4,
+            image=image(1),
+            codecs=("jpeg",),
+            pace="reader",
+            answer_timeout_s=60,
+        ) as stream:
+            shown = await watch(stream, 4)
+            # nothing is made while nobody reads, and so nothing is applied
+            change = asyncio.create_task(stream.image(image(2)))
+            shown |= await watch(stream, 100)
+            applied = await change
+    model = load_model(name, threads=1, weights=[folder], size=SIZE)
+    # what the server hands on: the image cut to the size of the frames
+    first, second = (fitted(image(seed), *SIZE) for seed in (1, 2))
+    log = [Controls(image=second if k == applied.chunk else None) for k in range(40)]
+    wanted = made(model, 4, log, first)
+    plain = [Controls()] * len(log)
+    assert len(shown) > 5 and max(shown) < len(wanted)
+    assert distance(shown, wanted) < distance(shown, made(model, 4, log))
+    assert distance(shown, wanted) < distance(shown, made(model, 4, plain, first))
+
+
+def made(model: Model, seed: int, log: list[Controls], start: bytes | None = None) -> np.ndarray:
+    """The frames of a stream that is begun with the first prompt, and from an image."""
+    state = model.start(StreamRequest(seed=seed, prompt=FIRST, image=start))
     return np.concatenate([model.step(state, controls).frames for controls in log])
 
 

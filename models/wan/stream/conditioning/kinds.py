@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from ...presets.conditioning import Conditioning
+from ...presets.dragged_points import DraggedPoints
+from ...presets.image_to_video import ImageToVideo
+from ...presets.live_video import LiveVideo
 from ...presets.start_image import StartImage
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
+from .dragged_points import PointsConditioner
+from .image_to_video import ImageConditioner
 from .start_image import StartImageConditioner
 from .text import TextConditioner
+from .video import VideoConditioner
 
 _KINDS: dict[type[Conditioning], type[Any]] = {
+    LiveVideo: VideoConditioner,
     TextPrompt: TextConditioner,
+    ImageToVideo: ImageConditioner,
+    DraggedPoints: PointsConditioner,
     StartImage: StartImageConditioner,
 }
 

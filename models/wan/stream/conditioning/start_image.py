@@ -41,7 +41,7 @@ class StartImageConditioner(Conditioner[StartImageState]):
         self._stated = stated
         self._size = parts.size
         self._frames = parts.preset.latents.frames
-        self._encoder = _encoder(parts)
+        self._encoder = vae_encoder(parts)
 
     def start(self, request: StreamRequest) -> StartImageState:
         """From the request's image, if there is one."""
@@ -69,8 +69,9 @@ class StartImageConditioner(Conditioner[StartImageState]):
     def plan(self, state: StartImageState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The latents, for the chunk that starts the stream."""
         del returned
-        starts = place.chunk == 0 and state.latents is not None
-        return PlanPart({"latents": state.latents} if starts else {})
+        if place.chunk or state.latents is None:
+            return PlanPart()
+        return PlanPart({"latents": state.latents})
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """The latents, before the chunk or at its beginning."""
@@ -109,7 +110,7 @@ class StartImageConditioner(Conditioner[StartImageState]):
         return torch.cat(made, dim=1)
 
 
-def _encoder(parts: Parts) -> WanEncoder:
+def vae_encoder(parts: Parts) -> WanEncoder:
     """The encoder of the preset's VAE; on `meta` without weights."""
     files, latents = parts.files, parts.preset.latents
     if parts.device.type != "meta":

@@ -13,6 +13,7 @@ from ....contract import Controls, StreamRequest
 from ....sampling.denoising import recache
 from ....student.kv_cache import StudentCache
 from ...presets.text_prompt import EXAMPLES, TextPrompt
+from ...text.blend import toward
 from ...text.embedding_bytes import from_bytes
 from ...text.reader import TextFailed
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
@@ -22,19 +23,30 @@ _LATENTS = "latents"
 
 @dataclass(slots=True)
 class TextState:
-    """A stream's `prompt`, its embeddings [L, text_dim], and whether no chunk has obeyed it yet."""
+    """A stream's `prompt`, its embeddings [L, text_dim], and whether no chunk has obeyed it yet.
+
+    While it is blended in, `embeddings` are on their way to those of `target`, where they are
+    behind `chunks_to_target` more chunks.
+    """
 
     prompt: str
     embeddings: Tensor
     is_new: bool = False
+    target: Tensor | None = None
+    chunks_to_target: int = 0
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors to save."""
-        return {"embeddings": self.embeddings}
+        target = {} if self.target is None else {"target": self.target}
+        return {"embeddings": self.embeddings, **target}
 
     def metadata(self) -> dict[str, Any]:
         """The rest."""
-        return {"prompt": self.prompt, "is_new": self.is_new}
+        return {
+            "prompt": self.prompt,
+            "is_new": self.is_new,
+            "chunks_to_target": self.chunks_to_target,
+        }
 
 
 class TextConditioner(Conditioner[TextState]):
@@ -65,27 +77,49 @@ class TextConditioner(Conditioner[TextState]):
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TextState:
         """The state that was saved."""
-        return TextState(metadata["prompt"], tensors["embeddings"], metadata["is_new"])
+        return TextState(**metadata, embeddings=tensors["embeddings"], target=tensors.get("target"))
 
     def obey(self, state: TextState, controls: Controls) -> bool:
-        """Change over to a new prompt."""
+        """Change over to a new prompt, at once or over `transition_chunks` chunks."""
         if controls.prompt is None or controls.prompt == state.prompt:
             return False
-        state.embeddings = self.read(controls.prompt)
+        state.target = self.read(controls.prompt)
         state.prompt, state.is_new = controls.prompt, True
-        return self._stated.switch == "restart"
+        restarts = self._stated.switch == "restart"
+        state.chunks_to_target = controls.transition_chunks + 1
+        if restarts or self._opens_shot(state):
+            state.chunks_to_target = 1
+        return restarts
 
     def plan(self, state: TextState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The embeddings, and what a new prompt does to the past, if there is any."""
         del returned
-        switched = state.is_new and place.chunk > 0
+        if place.chunk == 0:
+            # there is nothing before it that it could come from
+            state.chunks_to_target = min(state.chunks_to_target, 1)
+        changes = self._advance(state) and place.chunk > 0
+        opens_shot = state.is_new and place.chunk > 0 and self._opens_shot(state)
         state.is_new = False
-        prefix = self._stated.shot_prefix
         plain = {
-            "recaches": switched and self._stated.switch == "recache",
-            "opens_shot": bool(switched and prefix and state.prompt.startswith(prefix)),
+            "recaches": changes and self._stated.switch == "recache",
+            "opens_shot": opens_shot,
         }
         return PlanPart({"embeddings": state.embeddings}, plain)
+
+    def _advance(self, state: TextState) -> bool:
+        """One chunk further on the way to a new prompt; whether there is one."""
+        if state.target is None:
+            return False
+        share = 1 / state.chunks_to_target
+        state.embeddings = toward(state.embeddings, state.target, share, self._stated.blend)
+        state.chunks_to_target -= 1
+        if not state.chunks_to_target:
+            state.target = None
+        return True
+
+    def _opens_shot(self, state: TextState) -> bool:
+        prefix = self._stated.shot_prefix
+        return bool(prefix) and state.prompt.startswith(prefix)
 
     def room(self, cache: StudentCache, shape: Sequence[int]) -> None:
         """For the clean latents that a new prompt needs, as many as the cache holds."""

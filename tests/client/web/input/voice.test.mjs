@@ -100,3 +100,34 @@ test("a new session counts from zero", () => {
   world.voice.send(Int16Array.of(1));
   assert.deepEqual(world.packets.map(({ seq }) => seq), [0, 0]);
 });
+
+test("a stream whose voice is Opus gets packets of the encoder, and its end behind them", async () => {
+  const world = { nowMs: 40, packets: [], said: [] };
+  let flushed = () => {};
+  const voice = new Voice({
+    sendMedia: (buffer) => world.said.push(parsePacket(buffer)) > 0,
+    sendEnd: () => world.said.push("end"),
+    nowMs: () => world.nowMs,
+    openEncoder: (onPacket) => ({
+      encode: (samples) => onPacket(Uint8Array.of(samples.length)),
+      flush: () => new Promise((resolve) => {
+        flushed = () => {
+          onPacket(Uint8Array.of(9));
+          resolve();
+        };
+      }),
+    }),
+  });
+  voice.setCodec("opus");
+  voice.send(new Int16Array(20));
+  voice.end();
+  assert.equal(world.said.length, 1, "not before the encoder has given all");
+  flushed();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(world.said.map((each) => (each === "end" ? each : [each.seq, each.ptsUs, each.payload[0]])), [
+    [0, 40_000, 20], [1, 40_000, 9], "end",
+  ]);
+  voice.setCodec("pcm");
+  voice.send(Int16Array.of(1, 2));
+  assert.equal(world.said.at(-1).payload.length, 4);
+});

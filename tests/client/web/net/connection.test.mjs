@@ -10,7 +10,7 @@ import { FakeSocket, FakeStorage, FakeTime } from "../fakes.mjs";
 const HELLO = { type: "hello", version: 1, server: "test/1", models: [], codecs: ["jpeg"], limits: {} };
 const READY = { type: "session.ready", session_id: "s1", resume_token: "t1", resumed: false, next_seq: 0 };
 
-function setUp({ wish = {}, token = null, storage = new FakeStorage(), obstacle = null } = {}) {
+function setUp({ wish = {}, sound = undefined, token = null, storage = new FakeStorage(), obstacle = null } = {}) {
   const time = new FakeTime();
   const world = { time, sockets: [], states: [], ready: [], messages: [], packets: [], storage };
   world.store = new SessionStore(() => storage);
@@ -26,7 +26,7 @@ function setUp({ wish = {}, token = null, storage = new FakeStorage(), obstacle 
     onReady: (ready) => world.ready.push(ready),
     onMessage: (message) => world.messages.push(message),
     onPacket: (packet) => world.packets.push(packet),
-  }, { codecs: ["h264", "jpeg"], token, wish });
+  }, { codecs: ["h264", "jpeg"], sound, token, wish });
   Object.defineProperty(world, "socket", { get: () => world.sockets.at(-1) });
   Object.defineProperty(world, "state", { get: () => world.connection.state });
   world.goLive = (ready = READY) => {
@@ -415,4 +415,29 @@ test("a socket that was open and is lost is no refused handshake", async () => {
   world.socket.drop();
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(world.state.message, null);
+});
+
+test("an image that is wanted is asked for, and the stream opened with it", () => {
+  const world = setUp({ wish: { model: "world" } });
+  world.socket.open();
+  world.socket.say(HELLO);
+  world.socket.say(error("invalid_field", { field: "image", fatal: false }));
+  assert.equal(world.state.phase, "refused");
+  assert.equal(world.state.code, "image_wanted");
+  assert.equal(world.socket.closed, true);
+  world.connection.restart({ ...world.connection.wish, image: "AAAA" });
+  world.goLive();
+  assert.deepEqual(world.socket.sent[1], { type: "session.create", model: "world", image: "AAAA" });
+});
+
+test("sound as Opus is offered and sent, and a resumed stream's voice stays what it was", () => {
+  const world = setUp({ sound: { take: ["opus", "pcm"], send: "opus" } });
+  world.goLive();
+  assert.deepEqual(world.socket.sent[0].audio_codecs, ["opus", "pcm"]);
+  assert.equal(world.socket.sent[1].audio_codec, "opus");
+  assert.equal(world.connection.voiceCodec, "opus");
+  const later = setUp({ storage: world.storage });
+  later.goLive({ ...READY, resumed: true });
+  assert.equal(later.socket.sent[1].type, "session.resume");
+  assert.equal(later.connection.voiceCodec, "opus");
 });

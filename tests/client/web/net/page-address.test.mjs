@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { codecsFrom, streamUrl, takeToken, wishFrom } from "../../../../client/web/net/page-address.js";
+import { codecsFrom, soundFrom, streamUrl, takeToken, wishFrom } from "../../../../client/web/net/page-address.js";
 import { TokenStore } from "../../../../client/web/net/storage.js";
 import { FakeStorage } from "../fakes.mjs";
 
@@ -62,4 +62,11 @@ test("where storage is forbidden, a token lasts as long as the page", () => {
   const history = { replaceState: () => {} };
   assert.equal(takeToken({ hash: "#token=t", pathname: "/", search: "" }, history, store), "t");
   assert.equal(store.load(), "t");
+});
+
+test("how sound goes may be said in the address", () => {
+  assert.equal(soundFrom("?audio=opus"), "opus");
+  assert.equal(soundFrom("?audio=pcm&seed=1"), "pcm");
+  assert.equal(soundFrom("?audio=mp3"), null);
+  assert.equal(soundFrom(""), null);
 });

@@ -275,7 +275,7 @@ def test_a_snapshot_of_another_model_is_refused(model_of: ModelOf) -> None:
         model_of("self-forcing").restore(data)
 
 
-@pytest.mark.parametrize("name", ["longlive", "causal-forcing-2-step"])
+@pytest.mark.parametrize("name", KINDS[2:])
 def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: ModelOf) -> None:
     """Their bits depend on how many rows there are, not on what the other one shows."""
 
@@ -323,8 +323,7 @@ def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("name", "stages"),
-    [("self-forcing", 1), ("longlive", 2), ("reward-forcing", 2), ("causal-forcing-2-step", 2)],
+    ("name", "stages"), [("self-forcing", 1), ("rolling-forcing", 1), *((k, 2) for k in KINDS[1:])]
 )
 def test_stages_make_the_same_frames_bit_for_bit(
     name: str, stages: int, folder_of: FolderOf, model_of: ModelOf
@@ -344,13 +343,14 @@ def test_stages_make_the_same_frames_bit_for_bit(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["longlive"])
+@pytest.mark.parametrize("name", ["longlive", "sgf-plus", "rolling-forcing", "longlive-2"])
 def test_a_process_that_is_killed_is_a_pause(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
     """Behind its first snapshot, of which every stage has a part."""
     chunks = SNAPSHOT_CHUNKS + 3
-    log = [Controls(prompt=PROMPTS[k % 3] if k % 4 == 1 else None) for k in range(chunks)]
+    texts = (CUT, *PROMPTS[:2])
+    log = [Controls(prompt=texts[k % 3] if k % 4 == 1 else None) for k in range(chunks)]
     arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
     pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, backoff=Backoff(first_s=0.1))
     try:

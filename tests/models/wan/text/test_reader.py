@@ -18,6 +18,7 @@ from rollcast.models.wan.text.encoder import TextEncoder
 from rollcast.models.wan.text.reader import TextFailed, TextFiles, TextReader
 from rollcast.models.wan.text.store import TextStore
 
+from ....processes import alive
 from ....tiny_checkpoints import tiny_encoder, wan_encoder_weights, write_tokenizer
 
 pytestmark = pytest.mark.processes
@@ -50,7 +51,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+    return not alive(pid)
 
 
 def test_what_it_reads_is_what_the_encoder_makes(reader: TextReader, files: TextFiles) -> None:

@@ -20,9 +20,15 @@ from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
+from rollcast.models.wan.config_file import student_config
+from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.start_image import StartImage
+from rollcast.models.wan.stream.conditioning.conditioner import Parts
+from rollcast.models.wan.stream.conditioning.start_image import StartImageConditioner
+from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.stream.plan_parts import place_of
 
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
 
@@ -62,7 +68,9 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
     """Latents of the whole stream by the loop that golden cases hold, [1, F, C, h, w]."""
     preset, recipe, calls = model._preset, model._preset.recipe, model._calls
     how = stated(preset.name)
-    encoder = model._conditioners["start_image"]._encoder
+    conditioner = model._conditioners["start_image"]
+    assert isinstance(conditioner, StartImageConditioner)
+    encoder = conditioner._encoder
     levels = torch.tensor(fitted_pixels(image, *SIZE)).permute(2, 0, 1).float()
     clip = (levels / 127.5 - 1).expand(1, 4 * how.latents - 3, -1, -1, -1)
     start = encoder.encode(clip, {})
@@ -113,6 +121,15 @@ def test_it_says_that_it_takes_an_image_and_needs_none(name: str, model_of: Mode
     model = model_of(name)
     assert model.info.inputs.image == ImageInput(*SIZE, required=False)
     assert len(run(model, LOG[:1], None)[0].frames) == model.info.first_chunk_frames
+
+
+@pytest.mark.parametrize(("name", "before"), [*zip(KINDS, (1, 3, 0), strict=True)])
+def test_latents_before_the_first_chunk_count(name: str, before: int, model_of: ModelOf) -> None:
+    model = model_of(name)
+    state = model.start(StreamRequest(image=file(1)))
+    frames_of = preset_named(name).recipe.chunk_frames
+    starts = [place_of(model.prepare(state, Controls())).start for _ in range(3)]
+    assert starts == [before + k * frames_of for k in range(3)]
 
 
 def test_only_families_whose_way_is_published_take_one() -> None:
@@ -180,6 +197,33 @@ def test_stages_make_the_same_frames_bit_for_bit(
         pipeline.stop()
     torch.set_num_threads(1)
     assert np.array_equal(frames(made), frames(run(model_of(name), log, file(1))))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: FolderOf) -> None:
+    """On `meta` for the plan, and really, but for the image as it was read."""
+    preset = preset_named(name)
+    files = locate(preset, [str(folder_of(name))])
+    student = student_config(preset, files.config)
+    lived: list[int] = []
+    for device in ("meta", "cpu"):
+        parts = Parts(
+            preset=preset,
+            student=student,
+            size=SIZE,
+            device=torch.device(device),
+            dtype=torch.float32,
+            files=files,
+        )
+        conditioner = StartImageConditioner(stated(name), parts)
+        live = LiveBytes(conditioner.weights())
+        with live, torch.inference_mode():
+            if device == "cpu":
+                conditioner.start(StreamRequest(image=file(1)))
+            else:
+                conditioner.rehearse(None)  # type: ignore[arg-type]
+        lived.append(live.peak)
+    assert lived[1] == pytest.approx(lived[0], rel=0.05)
 
 
 def test_what_cannot_be_read_is_refused(model_of: ModelOf) -> None:

@@ -1,0 +1,132 @@
+"""What models' hosts tell: it reaches the streams, the models' conditions, metrics and the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
+from ...models.pipeline.recent import Recent
+from ..logs import logger
+from ..metrics import Metrics
+from ..protocol.errors import EngineFailed
+from .hosted_model import CAUSES, HostedModel
+from .hosted_stream import HostedStream
+from .model_host import Failed, HostEvent, Ready
+from .scheduler import ModelLoad, capacity
+from .stream_keeper import StreamKeeper
+
+
+class ModelEvents:
+    """Takes the events of all models, one after the other, on the event loop."""
+
+    def __init__(self, keeper: StreamKeeper, metrics: Metrics, now_s: Callable[[], float]) -> None:
+        self._keeper = keeper
+        self._metrics = metrics
+        self._now_s = now_s
+        self._log = logger("rollcast.engine")
+
+    def take(self, model: HostedModel, event: HostEvent) -> None:
+        """Act on what the host of `model` tells."""
+        match event:
+            case Ready():
+                self._ready(model, event)
+            case Finished():
+                self._finished(model, event)
+            case Dropped():
+                self._dropped(model, event)
+            case Lost():
+                self._lost(model, event)
+            case Failed():
+                self._failed(model, event)
+            case Restarting():
+                self._restarting(model, event)
+            case Restarted():
+                self._restarted(model, event)
+
+    def _ready(self, model: HostedModel, event: Ready) -> None:
+        info = model.info = event.info
+        model.step_s = Recent(event.step_s)
+        model.latency_s = event.latency_s
+        model.become("ready", time.time())
+        self._metrics.warm_step_s.labels(info.name).set(event.step_s)
+        self._log.info(
+            "model ready",
+            model=info.name,
+            step_ms=round(event.step_s * 1e3, 2),
+            chunk_ms=info.chunk_us / 1e3,
+            streams=capacity(ModelLoad(event.step_s, info.chunk_us / 1e6)),
+        )
+
+    def _finished(self, model: HostedModel, event: Finished) -> None:
+        step_s = max(event.busy_s.values(), default=event.latency_s)
+        model.under_way.done(event.stream)
+        if model.step_s is not None and event.busy_s:
+            model.step_s.add(step_s)
+        self._metrics.stage_s.labels("step").observe(step_s)
+        self._metrics.latency_s.observe(event.latency_s)
+        for span in event.spans:
+            self._metrics.work_s.labels(span.name).observe(span.end_s - span.begin_s)
+        self._metrics.chunks.inc()
+        stream = self._keeper.streams.get(event.stream)
+        if stream is None:
+            return
+        with self._keeper.guard(stream):
+            self._deliver(stream, event, step_s)
+
+    def _deliver(self, stream: HostedStream, event: Finished, step_s: float) -> None:
+        now_s, session = self._now_s(), stream.session
+        self._metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
+        with self._metrics.time("deliver"):
+            session.finish_step(event.chunk, step_s, now_s)
+        self._metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
+        stream.notify()
+
+    def _dropped(self, model: HostedModel, event: Dropped) -> None:
+        model.under_way.done(event.stream)
+        stream = self._keeper.streams.get(event.stream)
+        if stream is not None:
+            with self._keeper.guard(stream):
+                stream.session.drop_step()
+                stream.notify()
+
+    def _lost(self, model: HostedModel, event: Lost) -> None:
+        model.under_way.forget(event.stream)
+        self._log.error("stream lost", session_id=event.stream, reason=event.reason)
+        stream = self._keeper.streams.get(event.stream)
+        if stream is None:
+            return
+        if event.refused:
+            self._keeper.fail(stream, EngineFailed(f"the model refused: {event.reason}"))
+        else:
+            self._keeper.fail(
+                stream, EngineFailed("the model fails at this stream again and again")
+            )
+
+    def _failed(self, model: HostedModel, event: Failed) -> None:
+        loaded = model.info is not None
+        why = "the model stopped working" if loaded else "the model could not be loaded"
+        model.become("failed", time.time(), why, event.reason)
+        model.under_way.clear()
+        self._log.error(why, model=model.name, reason=event.reason, exception=event.detail)
+        self._keeper.fail_all(self._keeper.streams.of_model(model.name), lambda: EngineFailed(why))
+
+    def _restarting(self, model: HostedModel, event: Restarting) -> None:
+        """Nothing is lost but time: what is under way will come."""
+        model.estimate_s = event.estimate_s
+        model.become("restarting", time.time(), CAUSES[event.cause], event.detail)
+        self._metrics.restarts.inc()
+        self._log.error(
+            "model is restarted",
+            model=model.name,
+            reason=event.detail,
+            takes_s=round(event.estimate_s, 1),
+        )
+        for stream in self._keeper.streams.of_model(model.name):
+            if stream.session.attached:
+                stream.session.say(model.notice)
+                stream.notify()
+
+    def _restarted(self, model: HostedModel, event: Restarted) -> None:
+        model.become("ready", time.time())
+        self._log.info("model works again", model=model.name, took_s=round(event.took_s, 2))

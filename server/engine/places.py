@@ -1,0 +1,131 @@
+"""Places for streams: how many there are, who gets one, and who loses his to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...models.contract import ModelInfo
+from ..config import ServerConfig
+from ..logs import logger
+from ..protocol.errors import Capacity
+from .hosted_model import LOADING_RETRY_S, HostedModel
+from .hosted_stream import HostedStream
+from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
+from .stream_keeper import StreamKeeper
+from .unwatched import longest_unwatched
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Room for one more stream of a model, held until it is opened; `client` is its quota's."""
+
+    model: HostedModel
+    info: ModelInfo
+    client: str
+
+
+class Places:
+    """The places that these models have, as measured of late."""
+
+    def __init__(
+        self, config: ServerConfig, hosted: Mapping[str, HostedModel], keeper: StreamKeeper
+    ) -> None:
+        self._config = config
+        self._hosted = hosted
+        self._keeper = keeper
+        self._reserved: list[Place] = []
+        """Of streams that are being opened."""
+        self._log = logger("rollcast.engine")
+
+    @property
+    def total(self) -> int:
+        """How many streams fit in all."""
+        if self._config.max_sessions is not None:
+            return self._config.max_sessions
+        loads = (model.load for model in self._hosted.values())
+        return min((capacity(load) for load in loads if load is not None), default=0)
+
+    @property
+    def free(self) -> int:
+        """How many more streams would be admitted now, of the model that takes the most."""
+        usable = [model.load for model in self._hosted.values() if model.condition == "ready"]
+        running, limit = self._running_loads(), self._config.max_sessions
+        free = (free_places(load, running, max_sessions=limit) for load in usable if load)
+        return max(free, default=0)
+
+    @contextmanager
+    def reserve(self, model: HostedModel, client: str, now_s: float) -> Iterator[Place]:
+        """Hold a place of a model that is ready, as long as this lasts or until it is released.
+
+        Where all places are taken, a stream that nobody watches loses its own. `client` is whose
+        quota it counts for. Raises Capacity if there is none.
+        """
+        self._make_room(model, client, now_s)
+        assert model.info is not None, "the model is ready"
+        place = Place(model, model.info, client)
+        self._reserved.append(place)
+        try:
+            yield place
+        finally:
+            self.release(place)
+
+    def release(self, place: Place) -> None:
+        """Hold it no longer, if it is held."""
+        if place in self._reserved:
+            self._reserved.remove(place)
+
+    def _make_room(self, model: HostedModel, client: str, now_s: float) -> None:
+        self._check_quota(client)
+        assert model.load is not None, "the model is ready"
+        try:
+            self._admit(model.load, now_s)
+        except Capacity:
+            idle = longest_unwatched(self._keeper.streams, now_s, self._config.unwatched_s)
+            if idle is None:
+                raise
+            self._give_up(idle)
+            self._admit(model.load, now_s)
+        if model.host.behind:
+            raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
+
+    def _check_quota(self, client: str) -> None:
+        most = self._config.max_per_client
+        mine = sum(each.client == client for each in (*self._keeper.streams, *self._reserved))
+        if most is not None and mine >= most:
+            raise Capacity(
+                f"one client may have {most} streams at once, and has them",
+                hint="Close one of your streams first, or let it end.",
+                retry_after_s=RETRY_S,
+            )
+
+    def _admit(self, load: ModelLoad, now_s: float) -> None:
+        frees = [stream.session.expires_in_s(now_s) for stream in self._keeper.streams]
+        admit(
+            load,
+            self._running_loads(),
+            max_sessions=self._config.max_sessions,
+            frees_in_s=min((each for each in frees if each is not None), default=None),
+        )
+
+    def _running_loads(self) -> list[ModelLoad]:
+        """What each stream asks of the machine, and each that is being opened."""
+        loads = {name: model.load for name, model in self._hosted.items()}
+        names = [stream.model for stream in self._keeper.streams]
+        running = (loads[name] for name in names + [place.model.name for place in self._reserved])
+        return [load for load in running if load is not None]
+
+    def _give_up(self, stream: HostedStream) -> None:
+        """Take the place of a stream that nobody watches; its connection says why."""
+        limit_s = self._config.unwatched_s
+        stream.session.fail(
+            Capacity(
+                f"nothing was watched or said for {limit_s:g} s, and somebody else waited",
+                hint="Open a stream again when somebody watches it.",
+                retry_after_s=RETRY_S,
+            )
+        )
+        stream.notify()
+        self._log.info("session gave its place to another", session_id=stream.session_id)
+        self._keeper.close(stream.session_id)

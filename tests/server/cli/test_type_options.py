@@ -1,0 +1,58 @@
+"""`--dtype` and `--quantize`: planned, passed on, refused with what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rollcast.server.cli.app import main
+from rollcast.server.config import ServerConfig
+from rollcast.server.web.app import _model_arguments
+
+
+def ended(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_a_plan_is_made_for_the_types(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("models", "plan", "reward-forcing", "--device-memory", "80GB", "--json")
+    reports: list[dict[str, object]] = []
+    for more in ((), ("--dtype", "fp16", "--quantize", "fp8")):
+        assert ended(*asked, *more) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    assert [each["dtype"] for each in reports] == ["bfloat16", "float16 with fp8 weights"]
+    assert isinstance(reports[0]["student"], int) and isinstance(reports[1]["student"], int)
+    assert reports[1]["student"] < 0.55 * reports[0]["student"]
+
+
+def test_who_lacks_torchao_is_told_before_anything_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcast.server.cli.room.can_quantise", lambda: False)
+    assert ended("serve", "--model", "reward-forcing", "--quantize", "int8", "--no-open") == 2
+    assert "pip install 'rollcast[quantize]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [("--dtype", "bf16"), ("--quantize", "int8")])
+def test_a_model_that_comes_with_its_types_takes_no_others(
+    option: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    assert ended("serve", "--model", "test-pattern", "--no-open", *option) == 2
+    assert "comes with its weights and size" in capsys.readouterr().err
+    assert ended("render", f"{tmp_path}/a.mp4", "--model", "test-pattern", *option) == 2
+    assert f"no use for {option[0].removeprefix('--')}" in capsys.readouterr().err
+
+
+def test_other_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("models", "plan", "longlive", "--dtype", "half") == 2
+    assert "bf16" in capsys.readouterr().err
+
+
+def test_the_process_of_the_model_is_told() -> None:
+    config = ServerConfig(models=("longlive",), dtype="bf16", quantize="int8")
+    told = _model_arguments(config, "longlive")
+    assert (told["dtype"], told["quantize"]) == ("bf16", "int8")
