@@ -19,7 +19,7 @@ from .block_sparse.global_branch import GlobalBranch
 from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
 from .dense_attention.reference import attention_ref
-from .gpu import gpu_of
+from .gpu import Capability, gpu_of, meta_stands_for
 from .ring_plan import FrameWrite, SinkFold, Span
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 
@@ -307,6 +307,15 @@ def _torch_attention(
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )
+
+
+def attention_provider(capability: Capability) -> str:
+    """Who computes plain bfloat16 attention on a GPU of that capability: for people."""
+    with meta_stands_for(capability):
+        query = torch.empty(1, 1, 1, MAX_HEAD_DIM, dtype=torch.bfloat16, device="meta")
+        if backend_for(query) == "triton" and _prefers_cudnn(query):
+            return "cudnn"
+        return plain_attention_backend(query)
 
 
 def _prefers_cudnn(query: Tensor) -> bool:

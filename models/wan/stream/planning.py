@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ....kernels.gpu import Capability
+from ...devices import device_named
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..number_types import NumberTypes
@@ -22,7 +23,7 @@ _USUAL: Capability = (9, 0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a model would run: "cuda" or "cpu", and the bytes that are free there.
+    """Where a model would run: "cuda", "cpu" or "mps", and the bytes that are free there.
 
     `free` is None where that cannot be found out. `capability` is that of a GPU.
     """
@@ -32,12 +33,13 @@ class Machine:
     capability: Capability | None = None
 
     @classmethod
-    def here(cls) -> Machine:
-        """This one: its GPU, or without one its CPU."""
-        if torch.cuda.is_available():
-            free, capability = torch.cuda.mem_get_info()[0], torch.cuda.get_device_capability()
-            return cls("cuda", free, capability)
-        return cls("cpu", _free_memory())
+    def here(cls, device: str | None = None) -> Machine:
+        """This one, computing on `device` (`devices.device_named`, which may raise ValueError)."""
+        where = device_named(device)
+        if where.type == "cuda":
+            free = torch.cuda.mem_get_info(where)[0]
+            return cls("cuda", free, torch.cuda.get_device_capability(where))
+        return cls(where.type, _free_memory())
 
     @classmethod
     def with_memory(cls, free: int) -> Machine:
