@@ -84,7 +84,7 @@ async def test_it_speaks_in_step_with_its_sound(
             await stream.begin_audio("one")
             await stream.feed(voice)
             await stream.end_audio()
-            await shown.watch(stream, lambda: shown.sound[: shown.end - 7680].any())
+            await shown.watch(stream, lambda: bool(shown.sound[: shown.end - 7680].any()))
             spoken = asyncio.ensure_future(stream.spoken("one"))
             await shown.watch(stream, spoken.done)
             assert spoken.result().phase == "ended"
@@ -93,7 +93,7 @@ async def test_it_speaks_in_step_with_its_sound(
             assert np.array_equal(said[begin : begin + len(voice)], voice)
             await stream.begin_audio("two")
             await stream.feed(babble(6.0, seed=3))
-            await shown.watch(stream, lambda: shown.sound[heard:].any())
+            await shown.watch(stream, lambda: bool(shown.sound[heard:].any()))
             cleared = asyncio.ensure_future(stream.clear_audio())
             await shown.watch(stream, cleared.done)
             over = await stream.spoken("two")
