@@ -85,11 +85,11 @@ async def test_it_speaks_in_step_with_its_sound(
             await stream.feed(voice)
             await stream.end_audio()
             await shown.watch(stream, lambda: bool(shown.sound[: shown.end - 7680].any()))
+            begin = int(np.flatnonzero(shown.sound)[0] - np.flatnonzero(voice)[0])
             spoken = asyncio.ensure_future(stream.spoken("one"))
-            await shown.watch(stream, spoken.done)
+            await shown.watch(stream, lambda: spoken.done() and shown.end > begin + len(voice))
             assert spoken.result().phase == "ended"
             said, heard = shown.sound.copy(), shown.end
-            begin = int(np.flatnonzero(said)[0] - np.flatnonzero(voice)[0])
             assert np.array_equal(said[begin : begin + len(voice)], voice)
             await stream.begin_audio("two")
             await stream.feed(babble(6.0, seed=3))
