@@ -66,11 +66,6 @@ class AdaptiveKVCache(KVCache):
             self._turn = counters(1)
             self._slot = counters(1)
 
-    def can_fuse(self, call: CachedCall) -> bool:
-        """Never: the kernel wants to know slots on the host."""
-        del call
-        return False
-
     def tensors(self) -> dict[str, Tensor]:
         """As `KVCache.tensors`, and what the sink has decided."""
         return super().tensors() | {

@@ -1,8 +1,8 @@
 """StreamDiffusionV2 (arXiv 2511.07399): video in, the same video in another style out.
 
 Two steps a latent with a cache each, so that they may run at once; a window of 3 latents behind a
-sink of 3 that is renewed when the scene changes. As in its live demo, a new prompt starts anew and
-positions go back to the start before they leave what was trained.
+sink of 3 that is renewed when the scene changes. As in its live demo, a new prompt starts anew, and
+places of RoPE go back again and again, so that a stream has no end.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The preset's recipe says which calls a chunk takes, its conditioners what the st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
 from ..presets.preset import Preset
 from ..vae_files import Decoder
-from .conditioning.conditioner import ChunkPlace
+from .conditioning.conditioner import ChunkPlace, PlanPart
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
@@ -115,11 +115,13 @@ class WanModel:
             # a snapshot is restored on the CPU
             state.memory[name] = tensor.to(weight.device)
         given = self._calls.given(plan)
+        parts = parts_of(plan)
+        left_out = self._lead_in(parts, state) if plan.restart else 0
         # a few after the other, so that long chunks need no more memory than short ones
         whole = [latents] if given is None else [given, latents]
         pieces = [piece for each in whole for piece in each.split(DECODED_AT_ONCE, dim=1)]
-        pictures = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
-        parts, chunk = parts_of(plan), Chunk(plan.index, pictures, np.zeros(0, np.int16))
+        made = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
+        chunk = Chunk(plan.index, made[left_out:], np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
@@ -147,6 +149,17 @@ class WanModel:
             returns=saved.returns(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
+
+    def _lead_in(self, parts: Mapping[str, PlanPart], state: DecoderState) -> int:
+        """Show the decoder what it sees before a stream; how many frames are left out behind it."""
+        weight, left_out = next(self._decoder.parameters()), 0
+        for kind, each in self._conditioners.items():
+            lead = each.lead_in(parts[kind])
+            if lead is not None:
+                for piece in lead.latents.split(DECODED_AT_ONCE, dim=1):
+                    self._decoder.decode(piece.to(weight), state.memory)
+                left_out += lead.left_out
+        return left_out
 
     def _check(self, request: StreamRequest) -> None:
         """Raise ValueError for what is not taken, or needed and not there."""

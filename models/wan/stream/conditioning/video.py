@@ -113,7 +113,9 @@ class VideoConditioner(Conditioner[VideoState]):
             state.last, state.came = state.came[-1].clone(), None
         # Not scaled for the student, as published: its own latents are, these are mixed in raw.
         latents = self._encoder(frames.permute(0, 3, 1, 2)[None].to(self._dtype), state.memory)
-        return PlanPart({"latents": latents.cpu()}, {"share": state.share, "timestep": timestep})
+        # contiguous, for its way to other stages
+        told = {"share": state.share, "timestep": timestep}
+        return PlanPart({"latents": latents.cpu().contiguous()}, told)
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """What the first step begins with."""

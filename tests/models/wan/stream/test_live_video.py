@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest, VideoInput
+from rollcast.models.parity.published import wan_shape, weights_of
+from rollcast.models.parity.stream_diffusion import stream_diffusion_cache, stream_diffusion_recipe
 from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
@@ -24,15 +30,22 @@ from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.flow_schedule import FlowSchedule
-from rollcast.models.staged_model import ChunkPlan, step_noise
+from rollcast.models.staged_model import ChunkPlan, Row, step_noise
 from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.config import StudentConfig
 from rollcast.models.student.kv_cache import StudentCache
 from rollcast.models.wan.encoder import WanEncoder
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.live_video import LiveVideo
+from rollcast.models.wan.stream import row_calls
+from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts, PlanPart
+from rollcast.models.wan.stream.conditioning.kinds import conditioners
 from rollcast.models.wan.stream.memory_plan import plan_memory
 from rollcast.models.wan.stream.model import WanModel, to_levels
+from rollcast.models.wan.stream.plan_parts import place_of, planned
+from rollcast.models.wan.stream.row_calls import RowCalls
 from rollcast.models.wan.video_frames import noise_share, spread
+from rollcast.models.wan.weights import load_weights
 
 from ....tiny_checkpoints import DECODER, tiny_config, tiny_vae_encoder
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
@@ -162,6 +175,70 @@ def test_a_stream_is_the_published_one_and_one_pass_of_the_decoder(model_of: Mod
     assert np.abs(made.astype(int) - whole).max() <= 1
     assert 5 < made.std() < 120, "a picture, not a flat one"
     assert all(cache.metadata()["rope_offset"] == -45 for cache in plain.caches)
+
+
+def golden(fixtures: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The case with the settings of the preset."""
+    folder = fixtures / "golden"
+    case = json.loads((folder / "stream_diffusion_v2_tiny.json").read_text())
+    return case, load_file(folder / case["weights"]) | load_file(folder / case["tensors"])
+
+
+@pytest.mark.parametrize("name", [NAME, f"{NAME}-14b"])
+def test_the_preset_has_the_settings_of_its_case(name: str, fixtures: Path) -> None:
+    case, preset = golden(fixtures)[0], preset_named(name)
+    video = preset.stated(LiveVideo)
+    assert preset.recipe == stream_diffusion_recipe(case)
+    assert preset.cache == stream_diffusion_cache(case)
+    assert video is not None and video.noise == case["noise_scale"]
+
+
+@torch.inference_mode()
+def test_served_calls_make_the_latents_of_its_case(
+    fixtures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the frames' latents, their noise and its share as they were recorded."""
+    case, tensors = golden(fixtures)
+    preset, expected = preset_named(NAME), tensors["out/latents"]
+    config = StudentConfig(**wan_shape(case["config"], patch="patch_size"))
+    student = CausalStudent(config).eval()
+    load_weights(student, weights_of(tensors))
+    parts = Parts(
+        preset=preset,
+        student=config,
+        size=preset.size,
+        device=torch.device("meta"),
+        dtype=torch.float32,
+    )
+    calls = RowCalls(preset, student, conditioners(parts), tuple(case["latent_hw"]), kept=1)
+
+    def recorded(plan: ChunkPlan, number: int, shape: Sequence[int]) -> Tensor:
+        drawn = tensors["in/noise" if number == 0 else f"in/renoise/{number - 1}"]
+        start = place_of(plan).start
+        return drawn[:, start : start + shape[1]]
+
+    monkeypatch.setattr(row_calls, "step_noise", recorded)
+    caches, made = [calls.new_cache() for _ in calls.chunk_steps.calls], list[Tensor]()
+    for chunk, span in enumerate(preset.recipe.chunks(expected.shape[1])):
+        place = ChunkPlace(chunk=chunk, start=span.start, frames=span.stop - span.start, seed=0)
+        noise = {
+            "share": float(tensors["out/shares"][chunk]),
+            "timestep": float(tensors["out/told"][chunk]),
+        }
+        told = {
+            "text": PlanPart(
+                {"embeddings": tensors["in/prompt_embeds"][0]},
+                {"recaches": False, "opens_shot": False},
+            ),
+            "video": PlanPart({"latents": tensors["in/latents"][:, span]}, noise),
+        }
+        plan = planned(chunk, 0, restart=chunk == 0, place=place, parts=told)
+        latents: Tensor | None = None
+        for call, cache in enumerate(caches):
+            (latents,) = calls.denoise([Row(plan, call, latents, cache)])
+        assert latents is not None
+        made.append(latents)
+    assert float((torch.cat(made, dim=1) - expected).abs().max()) <= 1e-5
 
 
 def test_video_prompt_seed_and_reset_are_obeyed(model_of: ModelOf) -> None:

@@ -70,7 +70,7 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
     how = stated(preset.name)
     conditioner = model._conditioners["start_image"]
     assert isinstance(conditioner, StartImageConditioner)
-    encoder = conditioner._encoder
+    encoder = conditioner._picture._encoder
     levels = torch.tensor(fitted_pixels(image, *SIZE)).permute(2, 0, 1).float()
     clip = (levels / 127.5 - 1).expand(1, 4 * how.latents - 3, -1, -1, -1)
     start = encoder.encode(clip, {})
