@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container.input import InputContainer
 from av.error import FFmpegError
 from PIL import Image, ImageOps
 
@@ -27,7 +27,7 @@ def video_frames(path: Path | str, *, width: int, height: int, fps: int) -> Iter
     """
     with open_input(path, "video") as file:
         try:
-            with av.open(file, "r") as container:
+            with av.open(file) as container:
                 if not container.streams.video:
                     raise ValueError(f"{path} has no picture in it; give a video")
                 yield from _paced(container, width, height, fps)
@@ -43,10 +43,10 @@ def _paced(container: InputContainer, width: int, height: int, fps: int) -> Iter
     shown: av.VideoFrame | None = None
     given, end_s = 0, Fraction(0)
     for frame in container.decode(stream):
-        if frame.pts is not None and frame.time_base is not None:
-            time_s = frame.pts * frame.time_base
-        else:
+        if frame.pts is None or frame.time_base is None:
             time_s = end_s + (first_s or 0)
+        else:
+            time_s = frame.pts * frame.time_base
         first_s = time_s if first_s is None else first_s
         # all moments before this frame show the one before it
         due = ceil((time_s - first_s) * fps)
