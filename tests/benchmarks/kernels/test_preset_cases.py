@@ -19,6 +19,7 @@ from rollcast.benchmarks.kernels.chunk_operations import MetaStream
 from rollcast.benchmarks.kernels.compile_cases import compile_cases
 from rollcast.benchmarks.kernels.operation_count import counted
 from rollcast.benchmarks.kernels.preset_cases import (
+    FIRST_CHUNKS,
     cases_of,
     different_presets,
     preset_launches,
@@ -31,8 +32,6 @@ from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import Preset
 
 HOPPER, AMPERE = (9, 0), (8, 0)
-# Of a stream: one that starts, and the next chunk. A warm-up makes more.
-WARM = 2
 
 
 @pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
@@ -70,8 +69,8 @@ def test_no_variant_is_new_after_the_warm_up(name: str, capability: Capability) 
         with counted(capability) as count:
             stream.make_chunk(context)
         seen.append(count.seen)
-    assert names(seen[WARM:]) <= names(seen[:WARM])
-    assert names(seen[:WARM])
+    assert names(seen[FIRST_CHUNKS:]) <= names(seen[:FIRST_CHUNKS])
+    assert names(seen[:FIRST_CHUNKS])
 
 
 def names(chunks: Sequence[Sequence[Launch]]) -> set[str]:
