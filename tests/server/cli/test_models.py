@@ -57,7 +57,7 @@ def test_a_plan_says_what_fits_instead(capsys: pytest.CaptureFixture[str]) -> No
     assert models(*asked, "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert not report["fits"] and report["sessions_that_fit"] == 1
-    assert report["message"].startswith("reward-forcing at 832x480 needs 20.")
+    assert report["message"].startswith("reward-forcing at 832x480 needs 23.")
     assert "16.0 GB are there" in report["message"]
     assert report["hint"].startswith("What would fit: 1 stream at this size, or 2 streams at ")
     parts = ("student", "decoder", "working", "reserve")
