@@ -115,7 +115,8 @@ class AdaptiveKVCache(KVCache):
 
     def _compare(self, held: int, key: Tensor, value: Tensor) -> None:
         """Remember the sink frame that the new one is least like, if it is unlike enough."""
-        sinks = self.config.sink_frames
+        sinks, threshold = self.config.sink_frames, self.config.refresh_below
+        assert threshold is not None, "StudentCache makes such calls for an adaptive sink alone"
         wide = torch.float64 if key.dtype == torch.float64 else torch.float32
         cosines = [
             F.cosine_similarity(
@@ -127,7 +128,7 @@ class AdaptiveKVCache(KVCache):
         alike = (cosines[0] + cosines[1]) / 2
         alike[min(held, sinks) :] = 0.0
         least, index = alike.min(0, keepdim=True)
-        unlike = least < self.config.refresh_below
+        unlike = least < threshold
         top = self._unlike_count
         self._unlike.scatter_(0, top, torch.where(unlike, index, self._unlike.gather(0, top)))
         top += unlike
