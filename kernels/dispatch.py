@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
 from .axis_rotations import AxisRotations
@@ -19,6 +19,7 @@ from .block_sparse.global_branch import GlobalBranch
 from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
 from .dense_attention.reference import attention_ref
+from .gpu import Capability, gpu_of, meta_stands_for
 from .ring_plan import FrameWrite, SinkFold, Span
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 
@@ -62,7 +63,7 @@ def backend_for(tensor: Tensor) -> Backend:
     if _forced is not None:
         return _forced
     training = torch.is_grad_enabled() and tensor.requires_grad
-    if not tensor.is_cuda or training or tensor.dtype == torch.float64:
+    if gpu_of(tensor) is None or training or tensor.dtype == torch.float64:
         return "sdpa"
     if _TRITON:
         return "triton"
@@ -165,6 +166,7 @@ def norm_rope_write(
     writes: Sequence[FrameWrite],
     rotate_key: bool,
     eps: float,
+    turned_key: Tensor | None = None,
 ) -> Tensor:
     """As `norm_rope_write.norm_rope_write`, for a backend that is "triton"."""
     from .norm_rope_write.norm_rope_write import norm_rope_write as fused
@@ -172,7 +174,17 @@ def norm_rope_write(
     return fused(
         query, key, value, weight_query, weight_key, cache_key, cache_value,
         rotation=rotation, place=place, writes=writes, rotate_key=rotate_key, eps=eps,
+        turned_key=turned_key,
     )  # fmt: skip
+
+
+def rotate_keys(
+    key: Tensor, spans: Sequence[Span], rotation: AxisRotations, *, out: Tensor
+) -> None:
+    """As `key_rotation.rotate_keys`, for a backend that is "triton"."""
+    from .key_rotation.key_rotation import rotate_keys as fused
+
+    fused(key, spans, rotation, out=out)
 
 
 def raw_key_attention(
@@ -182,9 +194,9 @@ def raw_key_attention(
 
     `spans` cover all keys.
     """
-    from .key_rotation.key_rotation import rotate_keys
+    from .key_rotation.key_rotation import rotate_keys as rotated
 
-    return attention(query, rotate_keys(key, spans, rotation), value)
+    return attention(query, rotated(key, spans, rotation), value)
 
 
 def ema_sink(
@@ -208,6 +220,64 @@ def ema_sink(
     )  # fmt: skip
 
 
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension; the norm is made in float32."""
+    if backend_for(x) == "triton" and x.dim() == 3:
+        from .rms_norm.rms_norm import rms_norm as fused
+
+        return fused(x, weight, eps)
+    wide = x.float() if x.dtype != torch.float64 else x
+    scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + eps)
+    return (wide * scale).to(x.dtype) * weight
+
+
+def residual(x: Tensor, branch: Tensor, gate: Tensor | None) -> Tensor:
+    """x + gate * branch; `x` and `branch` [B, F * P, d], `gate` [B, F, 1, d], None for one."""
+    if gate is None:
+        return x + branch
+    split = (gate.shape[1], -1)
+    return torch.addcmul(x.unflatten(1, split), gate, branch.unflatten(1, split)).flatten(1, 2)
+
+
+def residual_modulate(
+    x: Tensor, branch: Tensor, gate: Tensor | None, shift: Tensor, scale: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """`residual`, and `modulate` of that."""
+    if backend_for(x) == "triton":
+        from .residual_norm.residual_norm import residual_modulate as fused
+
+        return fused(x, branch, gate, shift, scale, eps)
+    x = residual(x, branch, gate)
+    return x, modulate(x, shift, scale, eps)
+
+
+def residual_layer_norm(
+    x: Tensor, branch: Tensor, gate: Tensor | None, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """`residual`, and a layer norm of that with `weight` and `bias` [d]."""
+    if backend_for(x) == "triton":
+        from .residual_norm.residual_norm import residual_layer_norm as fused
+
+        return fused(x, branch, gate, weight, bias, eps)
+    x = residual(x, branch, gate)
+    return x, F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
+    """The tanh form of GELU of a linear layer, where it can be in the epilogue of its product.
+
+    That is on CUDA, in half precision and for weights as they are; torch's form of it there is the
+    tanh one, and on a CPU it is not.
+    """
+    weight, bias = linear.weight, linear.bias
+    plain = type(linear) is nn.Linear and type(weight) in (nn.Parameter, Tensor)
+    half = x.dtype in TENSOR_CORE_TYPES and _forced is None and not torch.is_grad_enabled()
+    if plain and half and bias is not None and gpu_of(x) is not None:
+        made = torch.ops.aten._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
+        return made.unflatten(0, x.shape[:-1])
+    return F.gelu(linear(x), approximate="tanh")
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """norm(x) * (1 + scale) + shift; `x` [B, F * P, d], the others [B, F, 1, d]."""
     if backend_for(x) == "triton":
@@ -228,7 +298,8 @@ def _torch_attention(
     shared = query.shape[1] != key.shape[1]
     if _forced is None and not training and mask is None and not shared and _prefers_cudnn(query):
         asked = SDPAParams(query, key, value, None, 0.0, False, False)
-        if can_use_cudnn_attention(asked):
+        # on `meta` cuDNN cannot be asked
+        if query.is_meta or can_use_cudnn_attention(asked):
             # What scaled_dot_product_attention calls if cuDNN comes first. Telling it so by
             # sdpa_kernel takes the host 65 microseconds a call.
             fused = torch.ops.aten._scaled_dot_product_cudnn_attention
@@ -238,11 +309,21 @@ def _torch_attention(
     )
 
 
+def attention_provider(capability: Capability) -> str:
+    """Who computes plain bfloat16 attention on a GPU of that capability: for people."""
+    with meta_stands_for(capability):
+        query = torch.empty(1, 1, 1, MAX_HEAD_DIM, dtype=torch.bfloat16, device="meta")
+        if backend_for(query) == "triton" and _prefers_cudnn(query):
+            return "cudnn"
+        return plain_attention_backend(query)
+
+
 def _prefers_cudnn(query: Tensor) -> bool:
     """Whether cuDNN has a kernel for Hopper's or Blackwell's tensor cores for such queries."""
-    if not query.is_cuda or query.dtype not in TENSOR_CORE_TYPES or query.shape[-1] > MAX_HEAD_DIM:
+    if query.dtype not in TENSOR_CORE_TYPES or query.shape[-1] > MAX_HEAD_DIM:
         return False
-    return torch.cuda.get_device_capability(query.device)[0] in (9, 10)
+    capability = gpu_of(query)
+    return capability is not None and capability[0] in (9, 10)
 
 
 def _with_whole_rows(x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ class LoadOptions:
     `threads` is how many CPU threads it may compute with. `weights` are files, folders or
     `owner/name`, `size` the width and height of frames in pixels, `sessions` how many streams there
     should be room for. `decoder` is a file whose decoder takes the place of the model's; `dtype` is
-    bf16, fp16 or fp32, `quantize` fp8 or int8. A model raises ValueError for what it has no use
-    for, and FileNotFoundError for files that are missing.
+    bf16, fp16 or fp32, `quantize` fp8 or int8, `device` one of `devices.device_named`. A model
+    raises ValueError for what it has no use for, and FileNotFoundError for files that are missing.
     """
 
     threads: int | None = None
@@ -23,14 +23,17 @@ class LoadOptions:
     decoder: str | None = None
     dtype: str | None = None
     quantize: str | None = None
+    device: str | None = None
 
     def check_none_but(self, *taken: str) -> None:
         """Raise ValueError for an option that is given and is not `taken`.
 
-        Threads and sessions may always be given: they ask for nothing that a model has not.
+        Threads, sessions and the CPU may always be asked for: no model has to have them.
         """
         free = LoadOptions(threads=self.threads, sessions=self.sessions)
         given = [f.name for f in fields(self) if getattr(self, f.name) != getattr(free, f.name)]
         wrong = [name for name in given if name not in taken]
+        if self.device in ("auto", "cpu") and "device" in wrong:
+            wrong.remove("device")
         if wrong:
             raise ValueError(f"it has no use for {', '.join(wrong)}: leave that out")

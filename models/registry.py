@@ -54,6 +54,7 @@ def load_model(
     dtype: str | None = None,
     quantize: str | None = None,
     decoder: str | None = None,
+    device: str | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
@@ -61,7 +62,8 @@ def load_model(
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
     frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
     `quantize` are those of `wan.number_types`; `decoder` is a file whose decoder takes the place of
-    its VAE's, a tiny one say (`wan.vae_files.load_decoder`). A model of another distribution is
+    its VAE's, a tiny one say (`wan.vae_files.load_decoder`). `device` is one of
+    `devices.device_named`. A model of another distribution is
     told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
@@ -77,6 +79,7 @@ def load_model(
         decoder=decoder,
         dtype=dtype,
         quantize=quantize,
+        device=device,
     )
     if name in presets():
         return _published(name, options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..models.devices import check_device_name
 from .access import host_name, page_origin, usable_token
 from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 from .secret import Secret
@@ -24,7 +25,8 @@ class ServerConfig:
     `models` are names of `models.registry`; `weights` are where the files of those that need some
     are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
     types of numbers (None: what suits the machine, and no 8 bits), `decoder` a file whose decoder
-    takes the place of their VAE's; `threads` the CPU threads of the model (None: its own choice);
+    takes the place of their VAE's, `device` where they compute (None: on a GPU if there is one);
+    `threads` the CPU threads of the model (None: its own choice);
     `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
     means as many as are measured to fit. One client, which is the subject of its token, else its
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
@@ -43,6 +45,7 @@ class ServerConfig:
     dtype: str | None = None
     quantize: str | None = None
     decoder: Path | None = None
+    device: str | None = None
     threads: int | None = None
     stages: int | None = None
     max_sessions: int | None = None
@@ -91,8 +94,19 @@ class ServerConfig:
         for name in _TIMES:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        self._check_device()
         self._check_access()
         self._write_as_compared()
+
+    def _check_device(self) -> None:
+        if self.device is None:
+            return
+        check_device_name(self.device)
+        if (self.stages or 1) > 1 and ":" in self.device:
+            raise ValueError(
+                f"device {self.device!r} with {self.stages} stages: each stage takes a GPU of its "
+                "own; say cuda, and choose GPUs by CUDA_VISIBLE_DEVICES"
+            )
 
     def _check_access(self) -> None:
         """Raise ValueError for certificates, tokens and addresses that do not go together."""

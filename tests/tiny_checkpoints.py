@@ -24,6 +24,8 @@ from transformers import (
     T5Tokenizer,
     UMT5Config,
     UMT5EncoderModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForCTC,
 )
 
 from rollcast.models.student.causal_student import CausalStudent
@@ -51,18 +53,28 @@ DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_bl
 ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
+SHARDS = 4
+S2V, LIVE_AVATAR = "Wan2.2-S2V-14B", "Live-Avatar"
+AVATAR: dict[str, Any] = {"audio_dim": 16, "inject_layers": (0,)}
+"""Its voice has as many layers as the published one: no configuration says how many those are."""
 
 
 def tiny_config(preset: Preset) -> StudentConfig:
     """The preset's architecture at a size that every test can afford."""
     image = {"image_dim": IMAGE_DIM} if preset.student.image_dim else {}
-    return replace(preset.student, **SIZES, **image)
+    avatar = preset.student.avatar
+    voice = {} if avatar is None else {"avatar": replace(avatar, **AVATAR)}
+    return replace(preset.student, **SIZES, **image, **voice)
 
 
 def tiny_student(preset: Preset, seed: int = 0) -> CausalStudent:
     """A random student of the preset."""
     torch.manual_seed(seed)
-    return filled(CausalStudent(tiny_config(preset)), 0.2)
+    student = filled(CausalStudent(tiny_config(preset)), 0.2)
+    if student.casual_audio_encoder is not None:
+        # a mean of the layers divides by what these sum up to
+        nn.init.uniform_(student.casual_audio_encoder.weights, 0.5, 1.0)
+    return student
 
 
 def filled(module: Any, spread: float) -> Any:
@@ -75,6 +87,9 @@ def filled(module: Any, spread: float) -> Any:
 def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
+    if preset.student.avatar is not None:
+        write_avatar(preset, folder, seed)
+        return
     if preset.weights.path == "transformer":
         write_diffusers(preset, folder)
         return
@@ -112,18 +127,95 @@ def expert_name(name: str) -> str:
 
 
 def write_adapter(preset: Preset, student: Mapping[str, Tensor], path: Path) -> None:
-    """A low-rank adapter of every matrix in the blocks, by PEFT's names."""
+    """A low-rank adapter of every matrix in the blocks and their like, by PEFT's names."""
     generator = torch.Generator().manual_seed(1)
     halves: dict[str, Tensor] = {}
     for key, tensor in student.items():
-        if key.startswith("blocks.") and key.endswith(".weight") and tensor.dim() == 2:
+        adapted = key.startswith(("blocks.", "audio_injector.injector."))
+        if adapted and key.endswith(".weight") and tensor.dim() == 2:
             layer = f"base_model.model.{key.removesuffix('.weight')}"
             down = torch.randn(RANK, tensor.shape[1], generator=generator)
             up = torch.randn(tensor.shape[0], RANK, generator=generator)
             halves[f"{layer}.lora_A.weight"] = 0.02 * down
             halves[f"{layer}.lora_B.weight"] = 0.02 * up
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"generator_lora": halves}, path)
+    if path.suffix == ".safetensors":
+        save_file(halves, path)
+    else:
+        torch.save({"generator_lora": halves}, path)
+
+
+def write_avatar(preset: Preset, folder: Path, seed: int = 0) -> None:
+    """Wan2.2-S2V's folder with its shards, voice and all else, and Live Avatar's beside it."""
+    base = folder / S2V
+    write_base(preset, base)
+    config = json.loads((base / "config.json").read_text())
+    config |= {
+        "_class_name": "WanModel_S2V",
+        "model_type": "s2v",
+        "adain_mode": "attn_norm",
+        "audio_dim": AVATAR["audio_dim"],
+        "audio_inject_layers": list(AVATAR["inject_layers"]),
+        "cond_dim": 16,
+        "enable_adain": True,
+        "enable_framepack": True,
+        "enable_motioner": False,
+        "framepack_drop_mode": "padd",
+        "motion_frames": 73,
+        "num_audio_token": 4,
+        "zero_timestep": True,
+    }
+    (base / "config.json").write_text(json.dumps(config, indent=2))
+    student = tiny_student(preset, seed).state_dict()
+    write_shards(student, base)
+    write_adapter(preset, student, folder / LIVE_AVATAR / "liveavatar.safetensors")
+    write_speech_encoder(base / "wav2vec2-large-xlsr-53-english")
+
+
+def write_shards(weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Files of about the same length, and their index, as diffusers writes them."""
+    names = list(weights)
+    shards = {
+        name: f"diffusion_pytorch_model-{1 + k * SHARDS // len(names):05d}-of-{SHARDS:05d}"
+        ".safetensors"
+        for k, name in enumerate(names)
+    }
+    for shard in sorted(set(shards.values())):
+        part = {name: weights[name].clone() for name in names if shards[name] == shard}
+        save_file(part, folder / shard)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    index = {"metadata": {"total_size": size}, "weight_map": shards}
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def write_speech_encoder(folder: Path) -> None:
+    """wav2vec 2.0 with a head for text, by the names that its folder has on the hub."""
+    torch.manual_seed(5)
+    model = Wav2Vec2ForCTC(
+        Wav2Vec2Config(
+            vocab_size=8,
+            hidden_size=AVATAR["audio_dim"],
+            num_hidden_layers=24,
+            num_attention_heads=2,
+            intermediate_size=24,
+            conv_dim=(8,) * 7,
+            feat_extract_norm="layer",
+            conv_bias=True,
+            do_stable_layer_norm=True,
+            num_conv_pos_embeddings=128,
+            num_conv_pos_embedding_groups=4,
+        )
+    )
+    conv = "wav2vec2.encoder.pos_conv_embed.conv"
+    modern = {
+        f"{conv}.parametrizations.weight.original0": f"{conv}.weight_g",
+        f"{conv}.parametrizations.weight.original1": f"{conv}.weight_v",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {modern.get(name, name): t.clone() for name, t in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), default=str))
 
 
 def write_base(preset: Preset, folder: Path) -> None:

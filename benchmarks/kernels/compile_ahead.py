@@ -19,6 +19,7 @@ from triton.compiler import ASTSource
 from .compile_case import CompileCase
 from .compile_cases import compile_cases
 from .other_kernels import flex_cases, tutorial_cases
+from .preset_cases import preset_cases
 from .sass import read_cubin
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -65,6 +66,8 @@ def main(wanted: list[str]) -> None:
     """Compile each `name@target` of `wanted`; a path of the Triton tutorial may come first."""
     tutorial = Path(wanted.pop(0)) if wanted and wanted[0].endswith(".py") else None
     cases = {case.name: case for case in (*compile_cases(), *flex_cases())}
+    if any(item.rsplit("@", 1)[0] not in cases for item in wanted):
+        cases |= {case.name: case for case in preset_cases()}
     if tutorial:
         cases |= {case.name: case for case in tutorial_cases(tutorial)}
     for item in wanted:

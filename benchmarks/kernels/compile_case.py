@@ -15,7 +15,7 @@ class CompileCase:
     `signature` gives the Triton type of every argument that is not in `constants`; `aligned` names
     those that are divisible by 16. `main_loop_mma`: its longest loop must use the tensor cores.
     `targets` are the compute capabilities that it is for; on those in `chosen` it is what
-    `tiles.py` picks.
+    `tiles.py` picks. `of_preset`: a preset launches it so.
     """
 
     name: str
@@ -28,6 +28,7 @@ class CompileCase:
     main_loop_mma: bool
     targets: tuple[int, ...] = ALL_TARGETS
     chosen: tuple[int, ...] = ()
+    of_preset: bool = False
 
     @property
     def bulk_copies(self) -> bool:

@@ -9,6 +9,8 @@ from ...kernels.ema_sink.ema_sink import ema_sink_kernel
 from ...kernels.key_rotation.key_rotation import key_rotation_kernel
 from ...kernels.modulation.modulation import modulate_kernel
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
+from ...kernels.residual_norm.residual_norm import residual_norm_kernel
+from ...kernels.rms_norm.rms_norm import rms_norm_kernel
 from .attention_cases import attention_cases
 from .compile_case import ALL_TARGETS, CompileCase
 
@@ -17,7 +19,15 @@ _WRITES = tuple(f"{part}{index}" for part in ("source", "slot", "frames") for in
 
 def compile_cases() -> tuple[CompileCase, ...]:
     """Every case, one group per kernel."""
-    return (*attention_cases(), _ema_sink(), _key_rotation(), _modulation(), _norm_rope_write())
+    return (
+        *attention_cases(),
+        _ema_sink(),
+        _key_rotation(),
+        _modulation(),
+        _norm_rope_write(),
+        _residual_norm(),
+        _rms_norm(),
+    )
 
 
 def _ema_sink() -> CompileCase:
@@ -65,7 +75,17 @@ def _modulation() -> CompileCase:
 
 
 def _norm_rope_write() -> CompileCase:
-    plain = ("Query", "Key", "Value", "WeightQ", "WeightK", "Out", "CacheKey", "CacheValue")
+    plain = (
+        "Query",
+        "Key",
+        "Value",
+        "WeightQ",
+        "WeightK",
+        "Out",
+        "CacheKey",
+        "CacheValue",
+        "TurnedKey",
+    )
     rows = (f"{part}_{axis}" for part in ("query", "key", "value", "out") for axis in "bn")
     return _pass_over_tokens(
         "norm-rope-write-1536",
@@ -76,9 +96,37 @@ def _norm_rope_write() -> CompileCase:
         constants={
             "HEADS": 12, "BLOCK_H": 16, "DIM": 128, "BLOCK_D": 128, "BLOCK_T": 1,
             "FRAME_TOKENS": 1560, "COLUMNS": 52, "FRAME_PAIRS": 22, "GRID_PAIRS": 21,
-            "ROTATE_KEY": True,
+            "ROTATE_KEY": True, "TURNED": False,
         },
     )  # fmt: skip
+
+
+def _residual_norm() -> CompileCase:
+    parts = ("x", "branch", "gate", "shift", "scale", "out")
+    strides = [f"{part}_b" for part in parts]
+    strides += [f"{part}_{'f' if part in ('gate', 'shift', 'scale') else 'n'}" for part in parts]
+    return _pass_over_tokens(
+        "residual-norm-1536",
+        residual_norm_kernel,
+        pointers=dict.fromkeys(("X", "Branch", "Gate", "Shift", "Scale", "Sum", "Out"), "*bf16"),
+        strides=strides,
+        scalars={"tokens": "i32", "eps": "fp32"},
+        constants={
+            "FRAME_TOKENS": 1560, "WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1, "GATED": True,
+            "AFFINE": False,
+        },
+    )  # fmt: skip
+
+
+def _rms_norm() -> CompileCase:
+    return _pass_over_tokens(
+        "rms-norm-1536",
+        rms_norm_kernel,
+        pointers=dict.fromkeys(("X", "Weight", "Out"), "*bf16"),
+        strides=("x_b", "x_n", "out_b", "out_n"),
+        scalars={"tokens": "i32", "eps": "fp32"},
+        constants={"WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
+    )
 
 
 def _pass_over_tokens(

@@ -32,9 +32,16 @@ from ...kernels.modulation.modulation import modulate
 from ...kernels.modulation.reference import modulate_ref
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.norm_rope_write.reference import norm_rope_write_ref
+from ...kernels.residual_norm.reference import (
+    residual_layer_norm_ref,
+    residual_modulate_ref,
+)
+from ...kernels.residual_norm.residual_norm import residual_layer_norm, residual_modulate
 from ...kernels.ring_attention.reference import ring_attention_ref
 from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
+from ...kernels.rms_norm.reference import rms_norm_ref
+from ...kernels.rms_norm.rms_norm import rms_norm
 
 # Weights, rotated keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
 # and less on average: about two such roundings. float32 rounds to 24 bits, but sums up to 20000
@@ -93,6 +100,12 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
             checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
         checks[f"rotated keys, {kind}"] = partial(_rotate, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
+        checks[f"RMS norm, {kind}"] = partial(_rms_norm, dtype=dtype, width=1536)
+        for gated in (False, True):
+            of = "gate, residual" if gated else "residual"
+            checks[f"{of} and norm, {kind}"] = partial(
+                _residual_norm, dtype=dtype, width=1536, gated=gated
+            )
         for rotated in (False, True):
             stored = "rotated" if rotated else "raw"
             checks[f"norm, RoPE and write, {stored}, {kind}"] = partial(
@@ -109,6 +122,10 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"rotated keys, {heads} heads"] = partial(_rotate, dtype=half, heads=heads)
         checks[f"EMA sink, {heads} heads"] = partial(_ema, dtype=half, heads=heads, shadow=True)
         checks[f"modulation, width {width}"] = partial(_modulation, dtype=half, width=width)
+        checks[f"RMS norm, width {width}"] = partial(_rms_norm, dtype=half, width=width)
+        checks[f"gate, residual and norm, width {width}"] = partial(
+            _residual_norm, dtype=half, width=width, gated=True
+        )
         checks[f"norm, RoPE and write, {heads} heads"] = partial(
             _write, dtype=half, heads=heads, rotated=True
         )
@@ -289,6 +306,34 @@ def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     return Found(relative(made, modulate_ref(x, six[1], six[4], 1e-6)), LIMITS[dtype])
 
 
+def _rms_norm(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
+    """Rows that lie in a wider matrix."""
+    _fresh()
+    x = torch.randn(2, grid.tokens, 3 * width, device=grid.device).to(dtype)[:, :, :width]
+    weight = (1 + 0.3 * torch.randn(width, device=grid.device)).to(dtype)
+    with poisoned_outputs():
+        made = rms_norm(x, weight, 1e-6)
+    return Found(relative(made, rms_norm_ref(x, weight, 1e-6)), LIMITS[dtype])
+
+
+def _residual_norm(grid: Grid, *, dtype: torch.dtype, width: int, gated: bool) -> Found:
+    """Both forms of the norm."""
+    _fresh()
+    x, branch = (2 + torch.randn(2, 2, 3 * grid.tokens, width, device=grid.device)).to(dtype)
+    six = torch.randn(2, 3, 6, width, device=grid.device).to(dtype).unsqueeze(3).unbind(2)
+    weight, bias = torch.randn(2, width, device=grid.device).to(dtype)
+    errors: list[float] = []
+    for operation, reference, parts in (
+        (residual_modulate, residual_modulate_ref, (six[0], six[1])),
+        (residual_layer_norm, residual_layer_norm_ref, (weight, bias)),
+    ):
+        given = x, branch, six[2] if gated else None, *parts, 1e-6
+        with poisoned_outputs():
+            made = operation(*given)
+        errors += map(relative, made, reference(*given))
+    return Found(_worst(errors), LIMITS[dtype])
+
+
 def _write(grid: Grid, *, dtype: torch.dtype, heads: int, rotated: bool) -> Found:
     """A call of three frames that wraps; slots that no write names stay as they are."""
     _fresh()
@@ -300,14 +345,17 @@ def _write(grid: Grid, *, dtype: torch.dtype, heads: int, rotated: bool) -> Foun
     start = torch.randn(2, 1, heads, grid.frames * tokens, 128, device=grid.device).to(dtype)
     results: list[tuple[Tensor, Tensor]] = []
     for operation in (norm_rope_write, norm_rope_write_ref):
-        caches = start.clone()
+        # raw keys are stored turned as well
+        caches = torch.cat((start, start[:1]))
         with poisoned_outputs():
             out = operation(
-                *projected, *weights, *caches, rotation=rotations, place=grid.frames - 3,
+                *projected, *weights, *caches[:2], rotation=rotations, place=grid.frames - 3,
                 writes=writes, rotate_key=rotated, eps=1e-6,
+                turned_key=None if rotated else caches[2],
             )  # fmt: skip
         results.append((out, caches))
     (made, made_caches), (wanted, wanted_caches) = results
+    start = torch.cat((start, start[:1]))
     kept = slice(5 * tokens, (grid.frames - 1) * tokens)
     same = torch.equal(made_caches[..., kept, :], start[..., kept, :])
     errors = [

@@ -35,11 +35,13 @@ _REGISTERS = 65_536
 def problems(row: Row, case: CompileCase, budgets: Budgets) -> list[str]:
     """What is wrong with a row: the compiler gave up, a budget is exceeded, a feature is missing.
 
-    `budgets[configuration][target]` are the highest values allowed.
+    `budgets[configuration][target]` are the highest values allowed. What a preset launches is in
+    no list, so it has no budget either: it may not spill at all.
     """
     if "error" in row:
         return [f"does not compile: {row['error']}"]
-    budget = budgets.get(row["configuration"], {}).get(row["target"])
+    none = {"spills": 0} if case.of_preset else None
+    budget = budgets.get(row["configuration"], {}).get(row["target"], none)
     if budget is None:
         return [f"no budget; add one to {BUDGETS.name} with --write-budgets"]
     found = [
@@ -97,6 +99,9 @@ def budgets_of(rows: Iterable[Row]) -> Budgets:
     for row in rows:
         if "error" in row or row["configuration"].startswith(("flex-", "tutorial-")):
             continue
+        if "(" in row["configuration"]:
+            # of a preset
+            continue
         budget = made.setdefault(row["configuration"], {}).setdefault(row["target"], {})
         for name, room in _ROOM.items():
             limit = 255 if name == "registers" else 1 << 62
@@ -129,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--triton", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--chosen", action="store_true", help="only what tiles.py picks")
     parser.add_argument("--only", default="", help="configurations, separated by commas")
+    parser.add_argument("--kernels", default="", help="of what presets launch, by commas")
+    parser.add_argument("--presets", action="store_true", help="only what presets launch")
     parser.add_argument("--targets", default="80,90,100,120")
     parser.add_argument("--tutorial", type=Path, help="a copy of Triton's 06-fused-attention.py")
     parser.add_argument("--budgets", type=Path, default=BUDGETS)
@@ -136,8 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     plan = parser.parse_args(arguments)
     from .compile_cases import compile_cases
+    from .preset_cases import preset_cases
 
-    cases = {case.name: case for case in compile_cases()}
+    listed = () if plan.presets else compile_cases()
+    kernels = tuple(filter(None, plan.kernels.split(",")))
+    launched = () if plan.only else preset_cases()
+    if kernels:
+        launched = tuple(case for case in launched if case.name.split("(")[0] in kernels)
+    cases = {case.name: case for case in (*listed, *launched)}
     wanted = _wanted(plan, cases)
     rows: list[Row] = []
     for folder in (None, *plan.triton):
@@ -172,7 +185,7 @@ def _wanted(plan: argparse.Namespace, cases: dict[str, CompileCase]) -> list[str
         for target in (case.chosen if plan.chosen else case.targets)
         if target in targets and (not only or case.name in only)
     ]
-    if 90 in targets and not only:
+    if 90 in targets and not only and not plan.presets:
         tiles = ("128x128-s2", "128x64-s3", "128x64-s2")
         wanted += [f"flex-{tile}@90" for tile in tiles]
         wanted += [f"tutorial-tma-{tile}@90" for tile in tiles if plan.tutorial]

@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import on_device
+from ..launch import launch
 from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
 from ..tile.online_softmax import dead_bias, online_softmax_end, online_softmax_step, zero_dead_rows
@@ -157,20 +157,20 @@ def block_sparse(
     if tile.descriptors:
         sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     means = (lse, lse, lse) if rest is None else (rest.key, rest.value, rest.bias)
-    with on_device(query):
-        block_sparse_kernel[(triton.cdiv(queries, tile.queries), batch * heads)](
-            query, *sources, out, lse, blocks.offsets, blocks.blocks,
-            *(x.contiguous() for x in means),
-            factor * math.log2(math.e), queries, keys,
-            blocks_of(queries, blocks.query_block), blocks_of(keys, blocks.key_block),
-            *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
-            HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
-            BLOCK_M=tile.queries, BLOCK_N=tile.keys,
-            QUERY_TILES=blocks.query_block // tile.queries,
-            KEY_TILES=blocks.key_block // tile.keys,
-            DESCRIPTORS=tile.descriptors, GLOBAL=rest is not None,
-            num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
+    launch(
+        block_sparse_kernel, (triton.cdiv(queries, tile.queries), batch * heads), query,
+        query, *sources, out, lse, blocks.offsets, blocks.blocks,
+        *(x.contiguous() for x in means),
+        factor * math.log2(math.e), queries, keys,
+        blocks_of(queries, blocks.query_block), blocks_of(keys, blocks.key_block),
+        *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
+        HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
+        BLOCK_M=tile.queries, BLOCK_N=tile.keys,
+        QUERY_TILES=blocks.query_block // tile.queries,
+        KEY_TILES=blocks.key_block // tile.keys,
+        DESCRIPTORS=tile.descriptors, GLOBAL=rest is not None,
+        num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
     return out, lse
 
 

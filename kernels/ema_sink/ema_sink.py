@@ -18,7 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 from ..ring_plan import FrameWrite, SinkFold, padded_writes
 
 
@@ -130,16 +131,16 @@ def ema_sink(
     if shadow_key is not None and shadow_key.shape != sink_shape:
         raise ValueError(f"a shadow of {tuple(shadow_key.shape)}; expected {sink_shape}")
     first, second, third = padded_writes(writes)
-    block_t = 16 if key.is_cuda else triton.next_power_of_2(frame_tokens)
-    with on_device(key):
-        ema_sink_kernel[(triton.cdiv(frame_tokens, block_t), batch * heads)](
-            key, value, shadow, shadow_of_value, new_key, new_value,
-            fold.alpha, 1.0 - fold.alpha, fold.frames, fold.gone, fold.place,
-            fold.sink_frames, fold.window_frames,
-            first.source, second.source, third.source, first.slot, second.slot, third.slot,
-            first.frames, second.frames, third.frames,
-            *key.stride()[:2], *shadow.stride()[:2],
-            *new_key.stride()[:3], *new_value.stride()[:3],
-            HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
-            FRAME_TOKENS=frame_tokens, SHADOW=shadow_key is not None,
-        )  # fmt: skip
+    block_t = triton.next_power_of_2(frame_tokens) if gpu_of(key) is None else 16
+    launch(
+        ema_sink_kernel, (triton.cdiv(frame_tokens, block_t), batch * heads), key,
+        key, value, shadow, shadow_of_value, new_key, new_value,
+        fold.alpha, 1.0 - fold.alpha, fold.frames, fold.gone, fold.place,
+        fold.sink_frames, fold.window_frames,
+        first.source, second.source, third.source, first.slot, second.slot, third.slot,
+        first.frames, second.frames, third.frames,
+        *key.stride()[:2], *shadow.stride()[:2],
+        *new_key.stride()[:3], *new_value.stride()[:3],
+        HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
+        FRAME_TOKENS=frame_tokens, SHADOW=shadow_key is not None,
+    )  # fmt: skip

@@ -18,7 +18,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 from ..ring_plan import Span, padded_spans
 from ..tile.rope_tile import rotate_pairs, rotations_at
 
@@ -50,8 +51,10 @@ def key_rotation_kernel(
     tl.store(Out + out_at, rotated.to(Out.dtype.element_ty), mask=inside)
 
 
-def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tensor:
-    """`key` [B, H, M, D] with every slot rotated by its place in time, contiguous.
+def rotate_keys(
+    key: Tensor, spans: Sequence[Span], rotation: AxisRotations, *, out: Tensor | None = None
+) -> Tensor:
+    """`key` [B, H, M, D] with every slot rotated by its place in time: `out`, or contiguous.
 
     `spans`, at most three, cover all slots one behind another, in whole frames. Raises ValueError
     for shapes that do not fit.
@@ -72,17 +75,20 @@ def rotate_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> 
             f"{rotation.head_dim} do not fit"
         )
     key = key if key.stride(3) == 1 else key.contiguous()
-    out = key.new_empty(key.shape)
+    if out is None:
+        out = key.new_empty(key.shape)
+    elif out.shape != key.shape or out.stride(3) != 1:
+        raise ValueError(f"out {tuple(out.shape)}; expected {tuple(key.shape)}, rows contiguous")
     parts = padded_spans(spans)
     shifts = [part.place * tokens - part.start for part in parts]
-    block_t = 32 if key.is_cuda else 256
-    with on_device(key):
-        key_rotation_kernel[(triton.cdiv(slots, block_t), batch * heads)](
-            key, out, rotation.cos, rotation.sin,
-            slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *shifts,
-            *key.stride()[:3], *out.stride()[:3],
-            HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
-            FRAME_TOKENS=tokens, COLUMNS=rotation.columns,
-            FRAME_PAIRS=rotation.frame_pairs, GRID_PAIRS=rotation.grid_pairs,
-        )  # fmt: skip
+    block_t = 256 if gpu_of(key) is None else 32
+    launch(
+        key_rotation_kernel, (triton.cdiv(slots, block_t), batch * heads), key,
+        key, out, rotation.cos, rotation.sin,
+        slots, parts[0].tokens, parts[0].tokens + parts[1].tokens, *shifts,
+        *key.stride()[:3], *out.stride()[:3],
+        HEADS=heads, DIM=dim, BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t,
+        FRAME_TOKENS=tokens, COLUMNS=rotation.columns,
+        FRAME_PAIRS=rotation.frame_pairs, GRID_PAIRS=rotation.grid_pairs,
+    )  # fmt: skip
     return out

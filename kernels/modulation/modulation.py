@@ -16,7 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -63,11 +64,11 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     x = x if x.stride(2) == 1 else x.contiguous()
     shift, scale = (y if y.stride(3) == 1 else y.contiguous() for y in (shift, scale))
     out = x.new_empty(x.shape)
-    block_t = 1 if x.is_cuda else 64
-    with on_device(x):
-        modulate_kernel[(triton.cdiv(tokens, block_t), batch)](
-            x, shift, scale, out, tokens, eps, *x.stride()[:2], *shift.stride()[:2],
-            *scale.stride()[:2], *out.stride()[:2], FRAME_TOKENS=tokens // frames, WIDTH=width,
-            BLOCK_W=triton.next_power_of_2(width), BLOCK_T=block_t,
-        )  # fmt: skip
+    block_t = 64 if gpu_of(x) is None else 1
+    launch(
+        modulate_kernel, (triton.cdiv(tokens, block_t), batch), x,
+        x, shift, scale, out, tokens, eps, *x.stride()[:2], *shift.stride()[:2],
+        *scale.stride()[:2], *out.stride()[:2], FRAME_TOKENS=tokens // frames, WIDTH=width,
+        BLOCK_W=triton.next_power_of_2(width), BLOCK_T=block_t,
+    )  # fmt: skip
     return out

@@ -19,7 +19,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..launch import on_device
+from ..gpu import gpu_of
+from ..launch import launch
 from ..ring_plan import FrameWrite, padded_writes
 from ..tile.rope_tile import rotate_pairs, rotations_at
 
@@ -56,13 +57,14 @@ def for_heads(x, BLOCK_T: tl.constexpr, BLOCK_H: tl.constexpr, PAIRS: tl.constex
     ]
 )  # fmt: skip
 def norm_rope_write_kernel(
-    Query, Key, Value, WeightQ, WeightK, Out, CacheKey, CacheValue, Cos, Sin,
+    Query, Key, Value, WeightQ, WeightK, Out, CacheKey, CacheValue, TurnedKey, Cos, Sin,
     eps, tokens, place,
     source0, source1, source2, slot0, slot1, slot2, frames0, frames1, frames2,
     query_b, query_n, key_b, key_n, value_b, value_n, out_b, out_n, cache_b, cache_h,
     HEADS: tl.constexpr, BLOCK_H: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr, FRAME_TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
     FRAME_PAIRS: tl.constexpr, GRID_PAIRS: tl.constexpr, ROTATE_KEY: tl.constexpr,
+    TURNED: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_T tokens of one batch element; a row of a tile is one head of one token."""
     PAIRS: tl.constexpr = BLOCK_D // 2
@@ -101,6 +103,9 @@ def norm_rope_write_kernel(
     cache_at = batch * cache_b + head.to(tl.int64) * cache_h + cached * DIM + column
     kept = inside & (in0 | in1 | in2)
     tl.store(CacheKey + cache_at, key.to(CacheKey.dtype.element_ty), mask=kept)
+    if TURNED:
+        turned = rotate_pairs(key, cos, sin, BLOCK_T * BLOCK_H, BLOCK_D)
+        tl.store(TurnedKey + cache_at, turned.to(TurnedKey.dtype.element_ty), mask=kept)
     tl.store(CacheValue + cache_at, value.to(CacheValue.dtype.element_ty), mask=kept)
 
 
@@ -118,13 +123,15 @@ def norm_rope_write(
     writes: Sequence[FrameWrite],
     rotate_key: bool,
     eps: float,
+    turned_key: Tensor | None = None,
 ) -> Tensor:
     """Queries [B, H, N, D], normed and rotated; keys and values go to their slots of the cache.
 
     `query`, `key` and `value` [B, N, H * D] as projected, weights [H * D], caches [B, H, slots, D]
     with contiguous slots. The call's first frame stands at `place` of `rotation`. Keys are stored
-    rotated if `rotate_key`, else raw. Frames that no write names are not stored. Raises ValueError
-    for shapes that do not fit.
+    rotated if `rotate_key`, else raw; `turned_key`, which lies as the caches, then gets them
+    rotated in the same slots. Frames that no write names are not stored. Raises ValueError for
+    shapes that do not fit.
     """
     batch, heads, _, dim = cache_key.shape
     tokens, frame_tokens = query.shape[1], rotation.frame_tokens
@@ -138,21 +145,24 @@ def norm_rope_write(
     rows = {x.stride()[2:] for x in (cache_key, cache_value)}
     if rows != {(dim, 1)} or cache_key.stride() != cache_value.stride():
         raise ValueError("caches must have contiguous slots and equal strides")
+    if turned_key is not None and (rotate_key or turned_key.stride() != cache_key.stride()):
+        raise ValueError("turned_key goes with raw keys, and must have the strides of their cache")
     query, key, value = (x if x.stride(2) == 1 else x.contiguous() for x in (query, key, value))
     out = query.new_empty(batch, tokens, heads, dim)
     first, second, third = padded_writes(writes)
-    block_t = 1 if query.is_cuda else min(64, triton.next_power_of_2(tokens))
-    with on_device(query):
-        norm_rope_write_kernel[(triton.cdiv(tokens, block_t), batch)](
-            query, key, value, weight_query, weight_key, out, cache_key, cache_value,
-            rotation.cos, rotation.sin, eps, tokens, place,
-            first.source, second.source, third.source, first.slot, second.slot, third.slot,
-            first.frames, second.frames, third.frames,
-            *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *out.stride()[:2],
-            *cache_key.stride()[:2],
-            HEADS=heads, BLOCK_H=triton.next_power_of_2(heads), DIM=dim,
-            BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t, FRAME_TOKENS=frame_tokens,
-            COLUMNS=rotation.columns, FRAME_PAIRS=rotation.frame_pairs,
-            GRID_PAIRS=rotation.grid_pairs, ROTATE_KEY=rotate_key,
-        )  # fmt: skip
+    block_t = min(64, triton.next_power_of_2(tokens)) if gpu_of(query) is None else 1
+    launch(
+        norm_rope_write_kernel, (triton.cdiv(tokens, block_t), batch), query,
+        query, key, value, weight_query, weight_key, out, cache_key, cache_value,
+        cache_key if turned_key is None else turned_key,
+        rotation.cos, rotation.sin, eps, tokens, place,
+        first.source, second.source, third.source, first.slot, second.slot, third.slot,
+        first.frames, second.frames, third.frames,
+        *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *out.stride()[:2],
+        *cache_key.stride()[:2],
+        HEADS=heads, BLOCK_H=triton.next_power_of_2(heads), DIM=dim,
+        BLOCK_D=triton.next_power_of_2(dim), BLOCK_T=block_t, FRAME_TOKENS=frame_tokens,
+        COLUMNS=rotation.columns, FRAME_PAIRS=rotation.frame_pairs,
+        GRID_PAIRS=rotation.grid_pairs, ROTATE_KEY=rotate_key, TURNED=turned_key is not None,
+    )  # fmt: skip
     return out.transpose(1, 2)

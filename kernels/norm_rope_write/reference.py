@@ -24,6 +24,7 @@ def norm_rope_write_ref(
     writes: Sequence[FrameWrite],
     rotate_key: bool,
     eps: float,
+    turned_key: Tensor | None = None,
 ) -> Tensor:
     """As `norm_rope_write.norm_rope_write`; the result is float64, caches keep their dtype."""
     heads, tokens = cache_key.shape[1], rotation.frame_tokens
@@ -35,7 +36,10 @@ def norm_rope_write_ref(
 
     keys = split(_normed(key, weight_key, eps))
     stored = rotated_pairs(keys, rotations) if rotate_key else keys
-    for cache, new in ((cache_key, stored), (cache_value, split(value))):
+    caches = [(cache_key, stored), (cache_value, split(value))]
+    if turned_key is not None:
+        caches.append((turned_key, rotated_pairs(keys.to(cache_key.dtype).double(), rotations)))
+    for cache, new in caches:
         for write in writes:
             slots = slice(write.slot * tokens, (write.slot + write.frames) * tokens)
             source = slice(write.source * tokens, (write.source + write.frames) * tokens)

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import on_device
+from ..launch import launch
 from ..ring_plan import Span, padded_spans
 from ..tile.bulk_rows import bulk_rows
 from ..tile.load_rows import load_rows
@@ -148,17 +148,17 @@ def ring_attention(
     if tile.descriptors:
         sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     first, second, third = padded_spans(spans)
-    with on_device(query):
-        ring_attention_kernel[(triton.cdiv(queries, tile.queries), batch * heads)](
-            query, *sources, out, lse,
-            factor * math.log2(math.e), queries, slots,
-            first.start, second.start, third.start,
-            first.tokens, second.tokens, third.tokens,
-            *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
-            HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
-            BLOCK_M=tile.queries, BLOCK_N=tile.keys, DESCRIPTORS=tile.descriptors,
-            num_warps=tile.warps, num_stages=tile.stages,  # pyright: ignore[reportCallIssue]
-        )  # fmt: skip
+    launch(
+        ring_attention_kernel, (int(triton.cdiv(queries, tile.queries)), batch * heads), query,
+        query, *sources, out, lse,
+        factor * math.log2(math.e), queries, slots,
+        first.start, second.start, third.start,
+        first.tokens, second.tokens, third.tokens,
+        *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
+        HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
+        BLOCK_M=tile.queries, BLOCK_N=tile.keys, DESCRIPTORS=tile.descriptors,
+        num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
     return out, lse
 
 

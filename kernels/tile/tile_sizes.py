@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..gpu import gpu_of
+
 # What an attention kernel is made for. A tile of heads of 384, the Wan VAE's, would take 393 KB of
 # an H100's 227 KB of shared memory.
 TENSOR_CORE_TYPES = (torch.bfloat16, torch.float16)
@@ -36,14 +38,14 @@ def attention_tile(key: Tensor) -> Tile:
     whose tiles would not fit in shared memory.
     """
     head_dim = key.shape[-1]
-    if key.device.type != "cuda":
+    capability = gpu_of(key)
+    if capability is None:
         return Tile(64, 64)
     if head_dim > MAX_HEAD_DIM:
         raise ValueError(f"heads of {head_dim}; the kernels take at most {MAX_HEAD_DIM} on a GPU")
     if key.dtype not in TENSOR_CORE_TYPES:
         # For comparisons only, and small enough to be launched on every GPU.
         return Tile(32, 32, warps=4)
-    capability = torch.cuda.get_device_capability(key.device)
     if _small(capability):
         return Tile(128, 32, warps=8)
     # Bulk copies want rows of a multiple of 16 bytes.
@@ -61,7 +63,7 @@ def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
     """
     tile = attention_tile(key)
     queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
-    if key.device.type != "cuda" or queries != 64:
+    if gpu_of(key) is None or queries != 64:
         return Tile(queries, keys, tile.warps, 2, tile.descriptors)
     if tile.descriptors:
         return Tile(queries, keys, 4, 2, descriptors=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.dispatch import attention
+from ..student.blocks import Stream
 from ..student.causal_student import CausalStudent, patch_tokens
 from ..student.conditioning import TextContext
 from ..student.rope import rotate
@@ -57,7 +58,11 @@ def encode_sink(
         kept.append((key, value))
         return attention(rotate(query, rotations), rotate(key, rotations), value)
 
-    modulation = student.modulation(torch.zeros(x.shape[0], 1, device=x.device))
-    for block, text in zip(student.wan_blocks(), context.layers, strict=True):
-        x = block(x, modulation, attend, text, None)
+    stream, modulations = (
+        Stream(x),
+        student.modulations(torch.zeros(x.shape[0], 1, device=x.device)),
+    )
+    blocks = zip(student.wan_blocks(), modulations, context.layers, strict=True)
+    for block, modulation, text in blocks:
+        stream = block(stream, modulation, attend, text, None)
     return SinkTokens(tuple(kept))

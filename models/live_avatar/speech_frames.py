@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -33,3 +36,25 @@ def features_of_frames(features: Tensor, *, fps: int, batch_frames: int) -> tupl
     by_frame = features.transpose(0, 1)
     rows = by_frame[nearest.clamp(max=frames - 1)]
     return rows * (nearest < frames)[:, None, None].to(rows.dtype), batches
+
+
+def live_frames(features: Tensor, first: int, frames: Sequence[int], *, fps: int) -> Tensor:
+    """The features [N, layers, C] of these video frames of a stream whose end is not known.
+
+    `features` [layers, T, C] are 50 a second, the first of them feature `first` of the stream. It
+    is `to_video_rate` and `features_of_frames` of a file that never ends: of T features the
+    published code stretches the last but two thirds of a place onto the last, 13 ms at the end of a
+    file and less before. Raises ValueError where features are missing.
+    """
+    stretch = Fraction(FEATURE_RATE, VIDEO_RATE)
+    places = [stretch * round(Fraction(frame * VIDEO_RATE, fps)) for frame in frames]
+    below = [int(place) - first for place in places]
+    above = [-int(-place // 1) - first for place in places]
+    if min(below) < 0 or max(above) >= features.shape[1]:
+        raise ValueError(
+            f"features {first} to {first + features.shape[1]}; video frames {list(frames)} need "
+            f"{min(below) + first} to {max(above) + first + 1}"
+        )
+    share = torch.tensor([float(place % 1) for place in places], dtype=features.dtype)
+    share = share.to(features.device)[None, :, None]
+    return torch.lerp(features[:, below], features[:, above], share).transpose(0, 1)

@@ -62,7 +62,7 @@ def call_rows(student: CausalStudent, rows: Sequence[CallRow]) -> list[Tensor]:
     """
     given = [holding(row.held, row.latents) for row in rows]
     x = given[0] if len(given) == 1 else torch.cat(given)
-    each = [torch.tensor(row.times(), device=x.device) for row in rows]
+    each = [torch.tensor(row.times()) for row in rows]
     times = torch.cat(
         [time.expand(latents.shape[0], -1) for time, latents in zip(each, given, strict=True)]
     )

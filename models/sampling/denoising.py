@@ -154,4 +154,4 @@ def recache(
 
 
 def _times(latents: Tensor, timestep: float) -> Tensor:
-    return torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)
+    return torch.full(latents.shape[:2], timestep, dtype=torch.float32)

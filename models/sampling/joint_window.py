@@ -132,7 +132,7 @@ def step_window(
     parts = [
         slice(first, end) for first, end in pairwise(range(0, latents.shape[1] + 1, block_frames))
     ]
-    times = torch.tensor([steps[level] for level in levels], device=latents.device)
+    times = torch.tensor([steps[level] for level in levels])
     times = times.repeat_interleave(block_frames).expand(latents.shape[0], -1)
     prediction = student(latents, times, context, cache, conditions, store=False)
     kind = student.config.prediction

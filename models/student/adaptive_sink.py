@@ -63,13 +63,8 @@ class AdaptiveKVCache(KVCache):
             self._unlike = counters(config.capacity_frames + 1)
             self._unlike_count = counters(1)
             # the window's slot that is next, counted from the sink on; the slot written last
-            self._turn = counters(1)
+            self._due = counters(1)
             self._slot = counters(1)
-
-    def can_fuse(self, call: CachedCall) -> bool:
-        """Never: the kernel wants to know slots on the host."""
-        del call
-        return False
 
     def tensors(self) -> dict[str, Tensor]:
         """As `KVCache.tensors`, and what the sink has decided."""
@@ -77,7 +72,7 @@ class AdaptiveKVCache(KVCache):
             "places": self._places,
             "unlike": self._unlike,
             "unlike_count": self._unlike_count,
-            "turn": self._turn,
+            "turn": self._due,
             "slot": self._slot,
         }
 
@@ -115,8 +110,7 @@ class AdaptiveKVCache(KVCache):
 
     def _compare(self, held: int, key: Tensor, value: Tensor) -> None:
         """Remember the sink frame that the new one is least like, if it is unlike enough."""
-        sinks, threshold = self.config.sink_frames, self.config.refresh_below
-        assert threshold is not None, "StudentCache makes such calls for an adaptive sink alone"
+        sinks = self.config.sink_frames
         wide = torch.float64 if key.dtype == torch.float64 else torch.float32
         cosines = [
             F.cosine_similarity(
@@ -128,7 +122,8 @@ class AdaptiveKVCache(KVCache):
         alike = (cosines[0] + cosines[1]) / 2
         alike[min(held, sinks) :] = 0.0
         least, index = alike.min(0, keepdim=True)
-        unlike = least < threshold
+        assert self.config.refresh_below is not None, "or it is another kind of cache"
+        unlike = least < self.config.refresh_below
         top = self._unlike_count
         self._unlike.scatter_(0, top, torch.where(unlike, index, self._unlike.gather(0, top)))
         top += unlike
@@ -138,8 +133,8 @@ class AdaptiveKVCache(KVCache):
         sinks, window = self.config.sink_frames, self.config.window_frames
         waits = self._unlike_count > 0
         self._unlike_count -= waits.long()
-        slot = torch.where(waits, self._unlike.gather(0, self._unlike_count), sinks + self._turn)
-        self._turn.copy_((self._turn + (~waits).long()) % window)
+        slot = torch.where(waits, self._unlike.gather(0, self._unlike_count), sinks + self._due)
+        self._due.copy_((self._due + (~waits).long()) % window)
         return slot
 
     def _put(self, kept: Tensor, new: Tensor) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CrossAttention
+from .blocks import CrossAttention, Stream
 
 
 class AdaptiveNorm(nn.Module):
@@ -32,10 +32,11 @@ class AudioInjector(nn.Module):
         self.injector_adain_layers = nn.ModuleList(AdaptiveNorm(dim) for _ in layers)
         self._order = {layer: place for place, layer in enumerate(layers)}
 
-    def forward(self, x: Tensor, layer: int, speech: Tensor) -> Tensor:
-        """`x` [B, F * P, d] behind block `layer`; `speech` [B, F, A + 1, d], the whole last."""
+    def forward(self, stream: Stream, layer: int, speech: Tensor) -> Stream:
+        """Tokens [B, F * P, d] behind block `layer`; `speech` [B, F, A + 1, d], the whole last."""
         if layer not in self._order:
-            return x
+            return stream
+        x = stream.whole()
         place = self._order[layer]
         attention = self.injector[place]
         assert isinstance(attention, CrossAttention)
@@ -43,4 +44,4 @@ class AudioInjector(nn.Module):
         audio = speech.flatten(0, 1)
         heard = self.injector_adain_layers[place](per_frame, audio[:, -1])
         key, value = attention.keys_values(audio[:, :-1])
-        return x + attention(heard, key, value).reshape(x.shape)
+        return Stream(x, attention(heard, key, value).reshape(x.shape))

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.dispatch import attention, modulate
+from ...kernels.dispatch import (
+    attention,
+    linear_gelu,
+    modulate,
+    residual,
+    residual_layer_norm,
+    residual_modulate,
+    rms_norm,
+)
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 KeysValues = tuple[Tensor, Tensor]
@@ -23,6 +33,35 @@ class FusedAttend(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Tokens `x` [B, N, d] between parts of the DiT, with `gate` * `branch` yet to be added.
+
+    The part that comes begins with a norm of the sum, and one kernel does both. `gate`
+    [B, F, 1, d]; None: one. Without a `branch` nothing is to be added.
+    """
+
+    x: Tensor
+    branch: Tensor | None = None
+    gate: Tensor | None = None
+
+    def whole(self) -> Tensor:
+        """The tokens with it."""
+        return self.x if self.branch is None else residual(self.x, self.branch, self.gate)
+
+    def modulated(self, shift: Tensor, scale: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """`whole`, and norm(whole) * (1 + scale) + shift."""
+        if self.branch is None:
+            return self.x, modulate(self.x, shift, scale, eps)
+        return residual_modulate(self.x, self.branch, self.gate, shift, scale, eps)
+
+    def normed(self, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """`whole`, and `norm` of it, of what a part left."""
+        assert self.branch is not None
+        weight, bias = norm.weight, norm.bias
+        return residual_layer_norm(self.x, self.branch, self.gate, weight, bias, norm.eps)
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square norm over the last dimension, in float32; the weight is applied after."""
 
@@ -32,9 +71,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float() if x.dtype != torch.float64 else x
-        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
-        return (wide * scale).to(x.dtype) * self.weight
+        return rms_norm(x, self.weight, self.eps)
 
 
 class QKVO(nn.Module):
@@ -54,6 +91,12 @@ class QKVO(nn.Module):
         """[B, H, N, D] of `x` [B, N, d]."""
         return self._split(self.norm_q(self.q(x)))
 
+    def normed_heads(
+        self, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, H, N, D] each, of what was projected, [B, N, d]."""
+        return self._split(self.norm_q(query)), self._split(self.norm_k(key)), self._split(value)
+
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, N, D] each, of `x` [B, N, d]."""
         return self._split(self.norm_k(self.k(x))), self._split(self.v(x))
@@ -69,11 +112,42 @@ class QKVO(nn.Module):
 class SelfAttention(QKVO):
     """Attention among video tokens; `attend` brings the positions, the past and the mask."""
 
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__(dim, heads, eps)
+        self._packed: tuple[Tensor, Tensor] | None = None
+
+    def pack(self) -> None:
+        """Make one matrix of the projections of queries, keys and values, where kernels take all.
+
+        Their names and values stay: they become parts of it. Call it once weights are where they
+        will stay; projections that are not plain linear layers any more are left as they are.
+        """
+        parts = (self.q, self.k, self.v)
+        if not all(type(part) is nn.Linear for part in parts):
+            return
+        if not all(type(part.weight) is nn.Parameter for part in parts):
+            return
+        with torch.no_grad():
+            weight = torch.cat([part.weight for part in parts])
+            bias = torch.cat([part.bias for part in parts])
+        pieces = zip(parts, weight.chunk(3), bias.chunk(3), strict=True)
+        for part, its_weight, its_bias in pieces:
+            part.weight = nn.Parameter(its_weight, requires_grad=part.weight.requires_grad)
+            part.bias = nn.Parameter(its_bias, requires_grad=part.bias.requires_grad)
+        self._packed = weight, bias
+
     def forward(self, x: Tensor, attend: Attend | FusedAttend) -> Tensor:
         if not callable(attend):
-            return self.merge(attend.attend_projected(self, self.q(x), self.k(x), self.v(x)))
+            return self.merge(attend.attend_projected(self, *self._projected(x)))
         key, value = self.keys_values(x)
         return self.merge(attend(self.queries(x), key, value))
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, N, d] before norms; packed ones lie beside each other."""
+        if self._packed is None:
+            return self.q(x), self.k(x), self.v(x)
+        query, key, value = F.linear(x, *self._packed).chunk(3, dim=2)
+        return query, key, value
 
 
 class CrossAttention(QKVO):
@@ -125,31 +199,35 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        stream: Stream,
         modulation: Tensor,
         attend: Attend | FusedAttend,
         text: KeysValues,
         audio: Tensor | None,
         image: KeysValues | None = None,
-    ) -> Tensor:
-        """`x` [B, F * P, d], `modulation` [B, F, 6, d], `audio` [B, F, A, d]."""
-        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
-            (self.modulation + modulation).unsqueeze(3).unbind(2)
-        )
-        h = modulate(x, shift, scale, self.eps)
-        x = gated(x, self.self_attn(h, attend), gate)
-        x = x + self.cross_attn(self.norm3(x), *text, image)
+    ) -> Stream:
+        """Tokens [B, F * P, d]; `modulation` [B, F, 6, d], its own added, `audio` [B, F, A, d]."""
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unsqueeze(3).unbind(2)
+        x, h = stream.modulated(shift, scale, self.eps)
+        x, h = Stream(x, self.self_attn(h, attend), gate).normed(self.norm3)
+        stream = Stream(x, self.cross_attn(h, *text, image))
         if audio is not None:
-            x = x + self._hear(x, audio)
-        return gated(x, self.ffn(modulate(x, ffn_shift, ffn_scale, self.eps)), ffn_gate)
+            stream = self._hear(stream, audio)
+        x, h = stream.modulated(ffn_shift, ffn_scale, self.eps)
+        return Stream(x, self._feed_forward(h), ffn_gate)
 
-    def _hear(self, x: Tensor, audio: Tensor) -> Tensor:
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        first, _, last = self.ffn
+        assert isinstance(first, nn.Linear)
+        return last(linear_gelu(x, first))
+
+    def _hear(self, stream: Stream, audio: Tensor) -> Stream:
         """Attention of each frame to its own audio tokens."""
         assert self.audio_attn is not None and self.norm_audio is not None
-        frames = audio.shape[1]
-        per_frame = self.norm_audio(x).unflatten(1, (frames, -1)).flatten(0, 1)
+        x, h = stream.normed(self.norm_audio)
+        per_frame = h.unflatten(1, (audio.shape[1], -1)).flatten(0, 1)
         key, value = self.audio_attn.keys_values(audio.flatten(0, 1))
-        return self.audio_attn(per_frame, key, value).reshape(x.shape)
+        return Stream(x, self.audio_attn(per_frame, key, value).reshape(x.shape))
 
 
 class Head(nn.Module):
@@ -165,26 +243,29 @@ class Head(nn.Module):
             else nn.Conv2d(dim, patch_values, kernel, padding=kernel // 2)
         )
 
-    def forward(self, x: Tensor, embedding: Tensor, rows: int, columns: int) -> Tensor:
-        """[B, F, rows, columns, patch_values] of `x` [B, F * P, d].
+    def forward(
+        self,
+        stream: Stream,
+        embedding: Tensor,
+        rows: int,
+        columns: int,
+        raster: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """[B, F, rows, columns, patch_values] of tokens [B, F * P, d].
 
-        `embedding` is [B, F, d], or [B, F * P, d] for one of each token.
+        `embedding` is [B, F, d], or [B, F * P, d] for one of each token. `raster` puts tokens that
+        come in another order back into rows.
         """
-        batch = x.shape[0]
+        batch = stream.x.shape[0]
         shift, scale = (self.modulation + embedding.unsqueeze(2)).unsqueeze(3).unbind(2)
-        x = modulate(x, shift, scale, self.eps).view(-1, rows, columns, x.shape[-1])
+        x = stream.modulated(shift, scale, self.eps)[1]
+        x = x if raster is None else raster(x)
+        x = x.view(-1, rows, columns, x.shape[-1])
         if isinstance(self.head, nn.Linear):
             patches = self.head(x)
         else:
             patches = self.head(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return patches.unflatten(0, (batch, -1))
-
-
-def gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
-    """x + gate * branch, `gate` [B, F, 1, d]."""
-    frames = gate.shape[1]
-    split = (frames, -1)
-    return torch.addcmul(x.unflatten(1, split), gate, branch.unflatten(1, split)).flatten(1, 2)
 
 
 def sinusoid(timesteps: Tensor, dim: int) -> Tensor:

@@ -19,7 +19,7 @@ Rows = Sequence[tuple[KVCache, CachedCall]]
 
 def cache_attend(rows: Rows) -> Attend | FusedAttend:
     """Attention of row b to the past in `rows[b]`, or of a whole batch to that of one."""
-    if all(cache.can_fuse(call) for cache, call in rows):
+    if any(call.tables is not None for _, call in rows):
         return _FusedCacheAttend(rows)
     return partial(_attend_rows, rows)
 
@@ -32,11 +32,17 @@ def _attend_cache(
     cache: KVCache, call: CachedCall, query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
     keys, values = cache.update(call, key, value)
-    return _attend_live(cache, call, rotate(query, call.query), keys, values)
+    assert call.query is not None
+    rotated, policy = rotate(query, call.query), cache.config.sparse
+    if policy is not None:
+        return sparse_attention(rotated, keys, values, policy, near=call.near)
+    if call.rotations is not None:
+        return raw_key_attention(rotated, keys, values, *call.rotations)
+    return attention(rotated, keys, values)
 
 
 class _FusedCacheAttend:
-    """The same by the kernel that norms, rotates and stores at once."""
+    """The same by the kernel that norms, rotates and stores at once, for rows that it can store."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -46,21 +52,11 @@ class _FusedCacheAttend:
         eps = norms.norm_q.eps
 
         def one(cache: KVCache, call: CachedCall, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            rotated = cache.update_projected(call, q, k, v, norms=weights, eps=eps)
-            return _attend_live(cache, call, *rotated)
+            if call.tables is None:
+                return _attend_cache(cache, call, *norms.normed_heads(q, k, v))
+            return attention(*cache.update_projected(call, q, k, v, norms=weights, eps=eps))
 
         return _by_row(self._rows, one, query, key, value)
-
-
-def _attend_live(
-    cache: KVCache, call: CachedCall, rotated: Tensor, keys: Tensor, values: Tensor
-) -> Tensor:
-    policy = cache.config.sparse
-    if policy is not None:
-        return sparse_attention(rotated, keys, values, policy, near=call.near)
-    if call.rotations is not None:
-        return raw_key_attention(rotated, keys, values, *call.rotations)
-    return attention(rotated, keys, values)
 
 
 def _by_row(

@@ -13,6 +13,7 @@ from ...kernels.block_sparse.choose_blocks import TokenPlaces, sliding_tiles
 from ...kernels.block_sparse.gilbert import gilbert_order
 from ...kernels.dispatch import backend_for
 from ...kernels.ring_plan import MAX_SPANS, Span, spans_of
+from ..upload import uploaded
 from .config import CacheConfig, RopeFamily
 from .frame_ring import Held, RingWrite
 from .rope import Grid, RopeTable
@@ -43,16 +44,16 @@ class CachedCall:
     are stored and `read` the first stored keys before they are used; None: as they are.
     `write_from` is the first token of the call that `write` rotates. `sink` rotates the keys of a
     sink of tokens. `rotations`, instead of `read`: kernels rotate these spans of stored keys.
-    `tables`: the call's rotations once more, and the place of its first frame in them, where one
-    kernel may norm, rotate and store. `near`: the blocks that sliding tiles choose. `visible`: the
-    frame slots that are attended to, in this order; None: all that are live. A call that does not
-    store (`stores`) also attends to its own keys, turned by `query`. `adaptive` is for a cache with
-    an adaptive sink.
+    `tables`, instead of `query` and `write`: one kernel norms, rotates and stores; they are the
+    call's rotations, and the place of its first frame in them. `near`: the blocks that sliding
+    tiles choose. `visible`: the frame slots that are attended to, in this order; None: all that are
+    live. A call that does not store (`stores`) also attends to its own keys, turned by `query`.
+    `adaptive` is for a cache with an adaptive sink.
     """
 
     ring: RingWrite
     tokens_per_frame: int
-    query: Tensor
+    query: Tensor | None
     write: Tensor | None
     write_from: int
     read: Tensor | None
@@ -136,17 +137,34 @@ class CallPositions:
         tokens = self._rope.tokens_per_frame
         live = min(end, self._config.capacity_frames)
         positions = self._positions(live, end)
+        spans = spans_of(ring.order, tokens)
+        by_kernels = backend_for(self._like) == "triton" and self.token_order is None
+        rotations = None
+        if by_kernels and len(spans) <= MAX_SPANS:
+            rotations = spans, self._axes_of_places(positions)
+            if self._one_kernel_stores(ring):
+                tables = rotations[1], live - frames
+                return CachedCall(
+                    ring, tokens, None, None, 0, None, rotations=rotations, tables=tables
+                )
         table = self._turned_places(positions)
         query = table[(live - frames) * tokens : live * tokens]
+        read = self._in_slot_order(spans, table) if rotations is None else None
         near = self._near_blocks(ring, frames)
-        spans = spans_of(ring.order, tokens)
-        plain = self.token_order is not None or len(spans) > MAX_SPANS
-        if backend_for(self._like) != "triton" or plain:
-            read = self._in_slot_order(spans, table)
-            return CachedCall(ring, tokens, query, None, 0, read, near=near)
-        axes = self._axes_of_places(positions)
-        rotations, tables = (spans, axes), (axes, live - frames)
-        return CachedCall(ring, tokens, query, None, 0, None, rotations=rotations, tables=tables)
+        return CachedCall(ring, tokens, query, None, 0, read, rotations=rotations, near=near)
+
+    def _one_kernel_stores(self, ring: RingWrite) -> bool:
+        """Whether a call may be normed, rotated and stored at once.
+
+        Not while the sink itself is written, if that has a shadow, nor into more places than the
+        kernel takes, nor into slots that the host does not know.
+        """
+        config = self._config
+        if config.refresh_below is not None:
+            return False
+        shadow = config.sink == "ema" and config.precision == "shadow"
+        in_sink = any(part.slot < config.sink_frames for part in ring.segments)
+        return len(ring.segments) <= MAX_SPANS and not (in_sink and shadow)
 
     def _positions(self, live: int, end: int) -> tuple[int, ...]:
         """Where each place stands: the frames of the cache in time, `live` of them or more."""
@@ -187,7 +205,7 @@ class CallPositions:
             sinks = min(self._config.sink_frames, ring.live) * tokens
             new = range(ring.live - frames, ring.live)
             where = TokenPlaces(places(new), places(ring.order), sinks)
-            near = sliding_tiles(policy, where).to(self._rope.device)
+            near = uploaded(sliding_tiles(policy, where), self._rope.device)
             self._near = ring.order, frames, near
         return self._near[2]
 
@@ -202,13 +220,15 @@ class CallPositions:
     ) -> CachedCall:
         tokens = self._rope.tokens_per_frame
         first = start + offset
+        sink = None if self._places is None else self._places.rotations(start)
+        if not self._config.bounded_sink or self._places is not None:
+            tables = self._tables(first, frames) if self._one_kernel_stores(ring) else None
+            if tables is not None:
+                return CachedCall(ring, tokens, None, None, 0, None, sink, tables=tables)
         query = self._chunk(first, frames)
-        if self._places is not None:
-            sink, tables = self._places.rotations(start), self._tables(first, frames)
-            return CachedCall(ring, tokens, query, query, 0, None, sink, tables=tables)
-        if not self._config.bounded_sink:
-            near, tables = self._near_blocks(ring, frames), self._tables(first, frames)
-            return CachedCall(ring, tokens, query, query, 0, None, tables=tables, near=near)
+        if not self._config.bounded_sink or self._places is not None:
+            near = self._near_blocks(ring, frames)
+            return CachedCall(ring, tokens, query, query, 0, None, sink, near=near)
         sinks = min(self._config.sink_frames, ring.live)
         visible, gone = self._within_reach(ring)
         # Where a reach ends the past, what stores sees the sink at its own place, if at all.

@@ -5,17 +5,19 @@ Architecture and parameter names after Wan 2.1 and Self-Forcing (arXiv 2506.0800
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.block_sparse.gilbert import inverse_order
+from ..upload import uploaded
 from .adaptive_sink import AdaptiveKVCache
 from .audio_injector import AudioInjector
 from .block_causal import BlockCausal
-from .blocks import QKVO, Attend, Block, FusedAttend, Head, float32_sinusoid, sinusoid
+from .blocks import QKVO, Attend, Block, FusedAttend, Head, Stream, float32_sinusoid, sinusoid
 from .cache_attend import cache_attend
 from .conditioning import (
     AudioEmbedding,
@@ -34,6 +36,8 @@ from .speech_projector import SpeechProjector
 from .token_sink import SinkPlaces, places_of
 
 NO_CONDITIONS = Conditions()
+# Above, as with one timestep for each token, a layer's modulation is made when its turn comes.
+_FRAMES_AT_ONCE = 64
 
 
 class CausalStudent(nn.Module):
@@ -159,9 +163,9 @@ class CausalStudent(nn.Module):
         """One streaming call on the chunk under way; writes its keys and values into `cache`.
 
         `latents` [B, F, C, h, w]; `timesteps` in 0..1000 are [B, F], [B, 1] or, one for each token,
-        [B, F * tokens]. Repeated calls on the chunk overwrite; `cache.advance(F)` ends it. `start`,
-        `rewrite_sink` and `store` as in `StudentCache.begin`. Returns the prediction
-        [B, F, C, h, w].
+        [B, F * tokens]; on the CPU, wherever the student is, nobody waits for them. Repeated calls
+        on the chunk overwrite; `cache.advance(F)` ends it. `start`, `rewrite_sink` and `store` as
+        in `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
         """
         call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink, store=store)
         attends = [cache_attend([(layer, call)]) for layer in cache.layers]
@@ -244,19 +248,18 @@ class CausalStudent(nn.Module):
                 "with neither conditions of frames nor sparse attention"
             )
         embedding = self._embed_time(timesteps, conditions)
-        modulation = self.time_projection(embedding).unflatten(2, (6, -1))
         audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
         images = context.images or (None,) * len(context.layers)
-        layers = zip(self.wan_blocks(), attends, context.layers, images, strict=True)
-        for index, (block, attend, text, image) in enumerate(layers):
+        stream, modulations = Stream(x), self._modulations(embedding)
+        layers = zip(self.wan_blocks(), modulations, attends, context.layers, images, strict=True)
+        for index, (block, modulation, attend, text, image) in enumerate(layers):
             seen = None if image is None else for_batch(image, batch)
-            x = block(x, modulation, attend, for_batch(text, batch), audio, seen)
+            stream = block(stream, modulation, attend, for_batch(text, batch), audio, seen)
             if self.audio_injector is not None and conditions.speech is not None:
-                x = self.audio_injector(x, index, conditions.speech)
-        if order is not None:
-            x = _reordered(x, inverse_order(order))
+                stream = self.audio_injector(stream, index, conditions.speech)
+        raster = None if order is None else partial(_reordered, order=inverse_order(order))
         rows, columns = self._grid(height, width)
-        out = self._unpatch(self.head(x, embedding, rows, columns))
+        out = self._unpatch(self.head(stream, embedding, rows, columns, raster))
         for added in (draft, conditions.base):
             out = out if added is None else out + added
         return out
@@ -338,16 +341,24 @@ class CausalStudent(nn.Module):
         stacked = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return patch_tokens(self.patch_embedding, stacked)
 
-    def modulation(self, timesteps: Tensor) -> Tensor:
-        """Modulation [B, F, 6, d] of the blocks at `timesteps` [B, F], without frame conditions."""
-        embedding = self._embed_time(timesteps, NO_CONDITIONS)
-        return self.time_projection(embedding).unflatten(2, (6, -1))
+    def modulations(self, timesteps: Tensor) -> Iterable[Tensor]:
+        """Modulation [B, F, 6, d] of each block at `timesteps` [B, F], without frame conditions."""
+        return self._modulations(self._embed_time(timesteps, NO_CONDITIONS))
+
+    def _modulations(self, embedding: Tensor) -> Iterable[Tensor]:
+        """The same for an `embedding` [B, F, d] of time; at once, unless that takes much room."""
+        shared = self.time_projection(embedding).unflatten(2, (6, -1))
+        own: list[Tensor] = [block.modulation for block in self.wan_blocks()]
+        if shared.shape[1] > _FRAMES_AT_ONCE:
+            return (each + shared for each in own)
+        return (torch.cat(own)[:, None, None] + shared).unbind(0)
 
     def _embed_time(self, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """[B, F, d]: time and, where the student has them, the frame conditions."""
         exact = self.config.time_waves == "float64"
         waves = (sinusoid if exact else float32_sinusoid)(timesteps, self.config.freq_dim)
-        embedding = self.time_embedding(waves.to(self.patch_embedding.weight.dtype))
+        weight = self.patch_embedding.weight
+        embedding = self.time_embedding(uploaded(waves, weight.device, weight.dtype))
         if self.frame_embedding is not None and conditions.frames is not None:
             embedding = embedding + self.frame_embedding(conditions.frames)
         return embedding
@@ -371,6 +382,11 @@ class CausalStudent(nn.Module):
                 self.config.head_dim, rows, columns, device=self.device, half=half
             )
         return self._rope[key]
+
+    def pack(self) -> None:
+        """Fewer and larger products, on a GPU (`SelfAttention.pack`)."""
+        for block in self.wan_blocks():
+            block.self_attn.pack()
 
     def wan_blocks(self) -> list[Block]:
         """The blocks in order."""

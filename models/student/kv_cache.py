@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write
-from ...kernels.ring_plan import MAX_SPANS, FrameWrite, SinkFold
+from ...kernels.axis_rotations import AxisRotations
+from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write, rotate_keys
+from ...kernels.ring_plan import FrameWrite, SinkFold, Span
 from .call_positions import AdaptiveCall, CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
@@ -53,6 +54,10 @@ class KVCache:
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
             self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
+        # Raw keys of the live slots turned to their places in time, and which places those are:
+        # made by the first call of a chunk that one kernel stores, kept for the others.
+        self._turned: Tensor | None = None
+        self._turned_for: tuple[tuple[Span, ...], AxisRotations] | None = None
 
     def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
@@ -62,23 +67,15 @@ class KVCache:
         """
         if not call.stores:
             keys, values = self._live(call)
+            assert call.query is not None
             own = rotate(key, call.query)
             return torch.cat((keys, own), dim=2), torch.cat((values, value), dim=2)
+        self.forget_turned()
         if self.config.sink == "ema" and backend_for(key) == "triton":
             self._fold_and_write(call.ring, key, value, call.ring.segments)
         else:
             self._store(call, key, value)
         return self._live(call)
-
-    def can_fuse(self, call: CachedCall) -> bool:
-        """Whether `update_projected` may take the place of `update`.
-
-        Not while the sink itself is written, if that has a shadow, nor into more places than the
-        kernel takes.
-        """
-        in_sink = any(part.slot < self.config.sink_frames for part in call.ring.segments)
-        small = len(call.ring.segments) <= MAX_SPANS
-        return call.tables is not None and small and not (in_sink and self.sink_key is not None)
 
     def update_projected(
         self,
@@ -90,15 +87,18 @@ class KVCache:
         norms: tuple[Tensor, Tensor],
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `update` for projections [B, N, H * D] before their norms of weights `norms`.
+        """As `update` for projections [B, N, H * D] before their norms, for a call with `tables`.
 
-        Also gives the queries, normed and rotated, [B, H, N, D].
+        Of weights `norms`. Also gives the queries, normed and rotated, [B, H, N, D]. All keys are
+        rotated, those that are stored raw as well.
         """
         assert call.tables is not None
         if self.config.sink == "ema" and call.ring.evictions:
             none = self.key[:, :, :0]
             self._fold_and_write(call.ring, none, none, ())
+            self.forget_turned()
         frames = slice(self.sink_tokens, None)
+        turned = None if call.rotations is None else self._turn(*call.rotations)
         rotated = norm_rope_write(
             query,
             key,
@@ -109,10 +109,37 @@ class KVCache:
             rotation=call.tables[0],
             place=call.tables[1],
             writes=call.ring.segments,
-            rotate_key=call.write is not None,
+            turned_key=turned,
+            rotate_key=turned is None,
             eps=eps,
         )
-        return rotated, *self._live(call)
+        if turned is None:
+            return rotated, *self._live(call)
+        live = call.ring.live * self.tokens_per_frame
+        return rotated, turned[:, :, :live], self.value[:, :, :live]
+
+    def _turn(self, spans: tuple[Span, ...], rotation: AxisRotations) -> Tensor:
+        """Raw keys in their slots, those of `spans` turned to their places by `rotation`.
+
+        Of slots that a call is about to store it is the call that turns what it stores.
+        """
+        if self._turned is None:
+            with torch.inference_mode(False):
+                self._turned = torch.zeros_like(self.key)
+        kept = self._turned_for
+        if kept is None or kept[0] != spans or kept[1] is not rotation:
+            live = sum(span.tokens for span in spans)
+            rotate_keys(self.key[:, :, :live], spans, rotation, out=self._turned[:, :, :live])
+            self._turned_for = spans, rotation
+        return self._turned
+
+    def forget_turned(self) -> None:
+        """Raw keys have changed, other than by a call that turned what it stored."""
+        self._turned_for = None
+
+    def derived(self) -> tuple[Tensor, ...]:
+        """What it keeps that follows from `tensors`, and is in no snapshot."""
+        return () if self._turned is None else (self._turned,)
 
     def _live(self, call: CachedCall) -> tuple[Tensor, Tensor]:
         """What a call attends to."""
@@ -133,8 +160,15 @@ class KVCache:
         """Those frame slots of `kept`, one behind the other."""
         if not slots:
             return kept[:, :, :0]
-        by_frame = kept.unflatten(2, (-1, self.tokens_per_frame))
-        return by_frame[:, :, list(slots)].flatten(2, 3)
+        tokens = self.tokens_per_frame
+        # Runs of neighbours instead of an index, which a GPU would have to be sent and waited for.
+        starts = [k for k, slot in enumerate(slots) if k == 0 or slot != slots[k - 1] + 1]
+        ends = [*starts[1:], len(slots)]
+        runs = [
+            slice(slots[a] * tokens, (slots[b - 1] + 1) * tokens)
+            for a, b in zip(starts, ends, strict=True)
+        ]
+        return torch.cat([kept[:, :, run] for run in runs], dim=2)
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
         if self.config.sink == "ema":
@@ -374,6 +408,8 @@ class StudentCache:
         self._has_sink = False
         for tensor in self.tensors().values():
             tensor.zero_()
+        for layer in self.layers:
+            layer.forget_turned()
 
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
@@ -390,6 +426,10 @@ class StudentCache:
             for name, tensor in layer.tensors().items()
         }
         return layers | {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+
+    def derived(self) -> tuple[Tensor, ...]:
+        """What the layers keep beside that, see `KVCache.derived`."""
+        return tuple(tensor for layer in self.layers for tensor in layer.derived())
 
     def metadata(self) -> dict[str, Any]:
         """The rest of a snapshot, JSON-able."""
@@ -416,6 +456,8 @@ class StudentCache:
             raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+        for layer in self.layers:
+            layer.forget_turned()
         self.position = int(metadata["position"])
         self._rope_offset = float(metadata.get("rope_offset", 0.0))
         self._opens_shot = bool(metadata.get("opens_shot", False))

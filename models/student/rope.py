@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.axis_rotations import AxisRotations
+from ..upload import uploaded
 
 THETA = 10_000.0
 
@@ -92,8 +93,8 @@ class RopeTable:
         if self._half:
             cos, sin = cos.half(), sin.half()
         return AxisRotations(
-            cos.to(self.device, torch.float32),
-            sin.to(self.device, torch.float32),
+            uploaded(cos, self.device, torch.float32),
+            uploaded(sin, self.device, torch.float32),
             rows=self.rows,
             columns=self.columns,
             frame_pairs=len(self._ladders[0]),
@@ -124,7 +125,7 @@ class RopeTable:
         rotations = torch.polar(torch.ones_like(angles), angles)
         if self._half:
             rotations = torch.view_as_complex(torch.view_as_real(rotations).half().double())
-        return rotations.to(self.device, dtype)
+        return uploaded(rotations, self.device, dtype)
 
 
 def ladder(axis_dim: int) -> Tensor:

@@ -15,6 +15,13 @@ from .weight_files import BadCheckpoint
 _WAN = {"in_dim": "in_channels", "out_dim": "out_channels", "patch_size": "patch"} | {
     name: name for name in "dim ffn_dim num_heads num_layers text_dim text_len freq_dim eps".split()
 }
+# What Wan2.2-S2V's says of an avatar beside that.
+_AVATAR = {
+    "audio_dim": "audio_dim",
+    "num_audio_token": "audio_tokens",
+    "audio_inject_layers": "inject_layers",
+    "cond_dim": "pose_channels",
+}
 _DIFFUSERS = {
     "num_attention_heads": "num_heads",
     "patch_size": "patch",
@@ -66,7 +73,7 @@ def track_identities(config: Path | None) -> int | None:
 def _conditioned(
     own: StudentConfig, sizes: dict[str, Any], given: dict[str, Any]
 ) -> dict[str, Any]:
-    """`sizes` with those of what a student has beside its latents: an image, tracks."""
+    """`sizes` with those of what a student has beside its latents: an image, tracks, a voice."""
     made = dict(sizes)
     if not own.image_dim or made.get("image_dim") is None:
         made.pop("image_dim", None)
@@ -75,6 +82,11 @@ def _conditioned(
         tracks: dict[str, Any] = given.get("track_config") or {}
         made |= {ours: tracks[theirs] for theirs, ours in _TRACKS.items() if theirs in tracks}
         beside += made.get("track_features", own.track_features)
+    if own.avatar is not None:
+        heard = {ours: given[theirs] for theirs, ours in _AVATAR.items() if theirs in given}
+        if "inject_layers" in heard:
+            heard["inject_layers"] = tuple(heard["inject_layers"])
+        made["avatar"] = replace(own.avatar, **heard)
     if "in_channels" in made:
         # published are all that enter, ours are those of the latents
         made["in_channels"] -= beside

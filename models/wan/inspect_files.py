@@ -104,6 +104,7 @@ def _published_as(published: str, path: Path) -> bool:
 def _kind(weights: Mapping[str, Tensor]) -> str:
     names = {student_name(name) for name in weights}
     raw = set(weights)
+    first_heard = "feature_extractor.conv_layers.0.conv.weight"
     kinds = {
         "adapter": any(".lora_A." in name or ".lora_B." in name for name in raw),
         "student": {"patch_embedding.weight", "head.modulation"} <= names,
@@ -111,5 +112,6 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
         "VAE": raw & {"decoder.conv1.weight", "decoder.conv_in.weight"},
         "text encoder": raw & {"token_embedding.weight", "shared.weight"},
         "image encoder": any(name.endswith("embeddings.class_embedding") for name in raw),
+        "speech encoder": any(name.endswith(first_heard) for name in raw),
     }
     return next((kind for kind, found in kinds.items() if found), "unknown")

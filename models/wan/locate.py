@@ -174,8 +174,9 @@ class _Places:
 
 def _from_hub(repository: str, preset: Preset) -> Path:
     """A repository's folder; of one that the preset names only what the preset needs."""
-    paths = [source.path for source in preset.sources if source.repository == repository]
-    patterns = [pattern for path in paths for pattern in (path, f"{path}/*")]
+    wanted = [source for source in preset.sources if source.repository == repository]
+    paths = [source.path for source in wanted]
+    patterns = [pattern for source in wanted for pattern in source.patterns]
     cache = hub_cache()
     kept = snapshot_folder(repository, cache)
     if kept is not None and all((kept / path).exists() for path in paths):
@@ -210,6 +211,8 @@ def config_beside(file: Path | None) -> Path | None:
 
 
 def _download(source: Source) -> str:
-    folder = "" if PurePosixPath(source.path).suffix else "/*"
-    include = f'--include "{source.path}{folder}"' if folder else source.path
-    return f"hf download {source.repository} {include}"
+    first, *more = source.patterns
+    if not more and "*" not in first:
+        return f"hf download {source.repository} {first}"
+    include = " ".join(f'"{each}"' for each in (first, *more))
+    return f"hf download {source.repository} --include {include}"

@@ -112,10 +112,33 @@ def _torch() -> Iterator[Finding]:
     yield Finding(
         "torch", "ok", f"{torch.__version__}, CPU {capability}, {torch.get_num_threads()} threads"
     )
-    if torch.cuda.is_available():
-        yield Finding("gpu", "ok", torch.cuda.get_device_name(0))
-    else:
+    if not torch.cuda.is_available():
         yield Finding("gpu", "note", "no CUDA device", "The embedded model runs on the CPU.")
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        yield _gpu(index)
+
+
+def _gpu(index: int) -> Finding:
+    """One GPU, by the name that `--device` has for it, and who computes attention there."""
+    import torch
+
+    from ...kernels.dispatch import attention_provider
+
+    free, whole = torch.cuda.mem_get_info(index)
+    capability = torch.cuda.get_device_capability(index)
+    provider = attention_provider(capability)
+    found = (
+        f"cuda:{index} {torch.cuda.get_device_name(index)}, {whole / 2**30:.0f} GiB, "
+        f"{free / 2**30:.0f} free, sm_{capability[0]}{capability[1]}; bfloat16 attention by "
+        f"{provider}"
+    )
+    if capability < (8, 0):
+        return Finding(
+            "gpu", "note", found, "It has no bfloat16 of its own: published models need sm_80."
+        )
+    if provider == "sdpa":
+        return Finding("gpu", "note", found, "Install Triton: passes over tokens are far slower.")
+    return Finding("gpu", "ok", found)
 
 
 def _encoders() -> Finding:

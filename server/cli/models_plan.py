@@ -13,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, DType, Quantize
+from .options import Decoder, Device, DType, Quantize
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -30,6 +30,7 @@ def plan(
     weights: Annotated[
         list[str] | None, typer.Option(help="Where its files are, if they are there already.")
     ] = None,
+    device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
@@ -50,6 +51,7 @@ def plan(
             sessions=sessions,
             memory=None if device_memory is None else parse_bytes(device_memory),
             places=weights or [],
+            device=device,
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,
@@ -72,19 +74,21 @@ def plan_report(
     dtype: str | None = None,
     quantize: str | None = None,
     decoder: Path | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
     `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
-    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have
-    and for a decoder of another model, FileNotFoundError for files that are not in `places`.
+    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have,
+    for a decoder of another model and for a device that is not here, FileNotFoundError for files
+    that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
     from ...models.wan.stream.planning import Machine, plan_on
 
     preset = preset_named(name)
-    machine = Machine.here() if memory is None else Machine.with_memory(memory)
+    machine = Machine.here(device) if memory is None else Machine.with_memory(memory)
     planned = plan_on(preset, machine, places, size, decoder, dtype=dtype, quantize=quantize)
     total = planned.total(sessions)
     report: dict[str, Any] = {

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ...client.camera_move import camera_move
+from ...models.devices import check_device_name
 from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 
@@ -40,6 +41,13 @@ def _short(prompt: str | None) -> str | None:
             f"a prompt has at most {MAX_PROMPT_CHARS} characters, got {len(prompt)}"
         )
     return prompt
+
+
+def _device(name: str | None) -> str | None:
+    try:
+        return None if name is None else check_device_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _moving(camera: str | None) -> str | None:
@@ -85,6 +93,14 @@ SecondsOrSpeech = Annotated[
         max=MAX_SECONDS,
         callback=_finite,
         help="Length; by default that of the speech, else 10.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|cuda|cuda:N|cpu|mps",
+        callback=_device,
+        help="Where a published model computes; by default on a GPU if there is one.",
     ),
 ]
 DType = Annotated[

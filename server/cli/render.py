@@ -29,6 +29,7 @@ from .options import (
     Audio,
     Camera,
     Decoder,
+    Device,
     DType,
     Image,
     Picture,
@@ -68,6 +69,7 @@ def render(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
@@ -87,6 +89,7 @@ def render(
             threads=threads,
             weights=weights or (),
             size=None if size is None else parse_size(size),
+            device=device,
             dtype=dtype,
             quantize=quantize,
             decoder=None if decoder is None else str(decoder),

@@ -19,12 +19,14 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     Raises Failure with them if one does not fit. The plan is made by a process of its own: the
     server's has no torch. Of models of other distributions nobody knows what they need.
     """
-    asked = config.weights or config.size or config.dtype or config.quantize or config.decoder
+    on_gpu = config.device not in (None, "auto", "cpu")
+    types = config.dtype or config.quantize
+    asked = config.weights or config.size or types or config.decoder or on_gpu
     if asked and set(config.models) <= set(own_models()):
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
-            hint="Leave --weights, --size, --dtype, --quantize and --decoder away, or name another "
-            "--model.",
+            hint="Leave --weights, --size, --dtype, --quantize, --decoder and --device away, or "
+            "name another --model.",
             exit_code=EXIT_USAGE,
         )
     if config.quantize and not can_quantise():
@@ -42,7 +44,7 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
             arguments += ["--decoder", str(config.decoder)]
         if config.size is not None:
             arguments += ["--size", f"{config.size[0]}x{config.size[1]}"]
-        for option in ("dtype", "quantize"):
+        for option in ("dtype", "quantize", "device"):
             if getattr(config, option) is not None:
                 arguments += [f"--{option}", getattr(config, option)]
         done = subprocess.run(
@@ -52,7 +54,9 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
             check=False,
         )
         if not done.stdout.startswith("{"):
-            message, _, hint = done.stderr.removeprefix("error: ").strip().partition("\n")
+            # behind whatever libraries have to say
+            said = done.stderr[max(0, f"\n{done.stderr}".rfind("\nerror: ")) :]
+            message, _, hint = said.removeprefix("error: ").strip().partition("\n")
             raise Failure(message or "the plan could not be made", hint=hint, exit_code=EXIT_USAGE)
         report = json.loads(done.stdout)
         if report["fits"] is False:

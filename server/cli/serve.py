@@ -20,7 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, DType, Quantize
+from .options import Decoder, Device, DType, Quantize
 from .room import check_room
 from .welcome import greet
 
@@ -41,6 +41,7 @@ def serve(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
@@ -100,6 +101,7 @@ def serve(
             models=tuple(model or (DEFAULT_MODEL,)),
             weights=tuple(weights or ()),
             size=None if size is None else parse_size(size),
+            device=device,
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,

@@ -22,7 +22,7 @@ from .bench_output import check_model, progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, DType, Image, Prompt, Quantize, Seconds, Seed
+from .options import Decoder, Device, DType, Image, Prompt, Quantize, Seconds, Seed
 from .room import check_room
 from .video_file import Overwrite, video_file
 
@@ -38,6 +38,7 @@ def try_model(
     size: Annotated[
         str | None, typer.Option(help="Width and height of its frames, like 832x480.")
     ] = None,
+    device: Device = None,
     dtype: DType = None,
     decoder: Decoder = None,
     quantize: Quantize = None,
@@ -81,6 +82,7 @@ def try_model(
             models=(name,),
             weights=tuple(places),
             size=None if size is None else parse_size(size),
+            device=device,
             dtype=dtype,
             decoder=decoder,
             quantize=quantize,
@@ -181,7 +183,7 @@ def _options(config: ServerConfig) -> tuple[str, ...]:
         options += ["--weights", place]
     if config.size is not None:
         options += ["--size", f"{config.size[0]}x{config.size[1]}"]
-    for name in ("dtype", "quantize"):
+    for name in ("device", "dtype", "quantize"):
         if getattr(config, name) is not None:
             options += [f"--{name}", getattr(config, name)]
     if config.decoder is not None:

@@ -421,11 +421,14 @@ async def test_a_model_that_needs_an_image_asks_for_it_first(browser: Browser) -
         await expect(page.locator("#curtain-action")).to_have_text("Choose an image")
         await expect(page.locator("#image-choose")).to_be_visible()
         await expect(page.locator("body")).to_have_attribute("data-lead", "prompt")
+        await page.locator("#presets .preset", has_text=PROMPTS[2]).click()
+        await expect(page.locator("#prompt-note")).to_contain_text("will start with this")
         async with page.expect_file_chooser() as chooser:
             await page.locator("#curtain-action").click()
         await (await chooser.value).set_files(file(jpeg(BLUE)))
         await studio.until_playing()
-        await studio.until_frame(lambda f: shows(f, BLUE), "the image")
+        first = await studio.until_frame(lambda f: shows(f, BLUE), "the image")
+        assert np.abs(first[12, 40] - np.array(prompt_colour(PROMPTS[2]))).max() < 40
         await expect(page.locator("#image-shown")).to_be_visible()
         await page.locator("#end").click()
         await page.locator("#curtain-action").click()

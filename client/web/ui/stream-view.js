@@ -1,5 +1,6 @@
 /** Everything on the page that shows the stream or asks something of it, except the picture. */
 
+import { IMAGE_WANTED } from "../net/opening.js";
 import { OWN_PICTURE } from "../net/protocol.js";
 import { DockView } from "./dock.js";
 import { byId, setText } from "./dom.js";
@@ -216,6 +217,12 @@ export class StreamView {
 
   /** @param {string} text @param {number} transitionChunks */
   _sendPrompt(text, transitionChunks) {
+    const { state, wish } = this._app.connection;
+    if (state.code === IMAGE_WANTED) {
+      this._app.connection.wish = { ...wish, prompt: text };
+      this.prompt.note("The stream will start with this.");
+      return true;
+    }
     this.prompt.note("");
     return this._app.control("prompt", { text, transition_chunks: transitionChunks });
   }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_INDEX = ".index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,12 +13,28 @@ class Source:
     """Where a file or folder is published: a repository of the Hugging Face hub, and a path in it.
 
     `sections` are the parts of a `.pt` file that hold the weights, the first that is there counts;
-    none: the weights are not in a section.
+    none: the weights are not in a section. `beside` are files that belong to it, in its folder.
     """
 
     repository: str
     path: str
     sections: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What has to be downloaded: itself or what is in it, its shards, and what is beside."""
+        path = PurePosixPath(self.path)
+        shards = ()
+        if path.name.endswith(_INDEX):
+            whole = PurePosixPath(path.name.removesuffix(_INDEX))
+            shards = (str(path.with_name(f"{whole.stem}-*{whole.suffix}")),)
+        inside = () if path.suffix else (f"{path}/*",)
+        return (
+            *(inside or (self.path,)),
+            *shards,
+            *(str(path.with_name(name)) for name in self.beside),
+        )
 
 
 @dataclass(frozen=True, slots=True)

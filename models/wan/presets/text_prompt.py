@@ -21,7 +21,7 @@ EXAMPLES = (
     "A street musician plays the violin under an old stone bridge while people with umbrellas walk "
     "past.",
 )
-"""Prompts that the page offers; the first is shown where a stream brings none."""
+"""For a model that makes video of text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class TextPrompt(Conditioning):
     A new one acts from the next chunk on, and `switch` says what becomes of the past: it stays, is
     written anew under the new prompt (LongLive 1), or the stream starts anew. One that begins with
     `shot_prefix` opens a new shot, whose RoPE stands `shot_offset` frames further ahead (LongLive
-    2); an empty prefix: there are no shots.
+    2); an empty prefix: there are no shots. `examples` are those that the page offers; the first is
+    shown where a stream brings none.
 
     `blend` is the way that a prompt takes which should change over several chunks; each of them
     has a prompt of its own, under which the past is written anew where `switch` wants that. A shot,
@@ -42,9 +43,10 @@ class TextPrompt(Conditioning):
     switch: PromptSwitch = "keep"
     shot_prefix: str = ""
     shot_offset: float = 0.0
+    examples: tuple[str, ...] = EXAMPLES
     blend: PromptBlend = "linear"
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
         """A prompt."""
         del size, fps
-        return {"prompt": PromptInput(EXAMPLES)}
+        return {"prompt": PromptInput(self.examples)}

@@ -6,11 +6,13 @@ What kernels need inside of themselves and what a driver keeps is not seen; `res
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from ....kernels.gpu import Capability, meta_stands_for
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
 from ...student.config import StudentConfig
@@ -24,7 +26,7 @@ from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import DECODED_AT_ONCE, to_levels
+from .model import decoded
 from .row_calls import RowCalls
 
 CUDA_RESERVE = 1_000_000_000
@@ -95,10 +97,12 @@ def plan_memory(
     quantize: Quantization | None = None,
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
+    gpu: Capability | None = None,
 ) -> MemoryPlan:
     """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
 
-    Raises ValueError for a `size` that the preset cannot have.
+    On a GPU of that compute capability, or with torch's own operators (None). Raises ValueError for
+    a `size` that the preset cannot have.
     """
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
@@ -106,24 +110,23 @@ def plan_memory(
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
     rows, columns = preset.latent_size(size)
-    parts = Parts(preset=preset, student=config, size=size, device=device, dtype=dtype, files=files)
+    parts = Parts(
+        preset=preset,
+        student=config,
+        network=students[0],
+        size=size,
+        device=device,
+        dtype=dtype,
+        files=files,
+    )
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
-    with torch.inference_mode():
-        contexts = [_context(each) for each in students]
+    with torch.inference_mode(), nullcontext() if gpu is None else meta_stands_for(gpu):
+        contexts = [blank_context(each) for each in students]
         caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
-        latents = torch.zeros(
-            (
-                1,
-                min(preset.recipe.chunk_frames, DECODED_AT_ONCE),
-                config.in_channels,
-                rows,
-                columns,
-            ),
-            dtype=dtype,
-            device=device,
-        )
+        shape = (1, preset.recipe.chunk_frames, config.in_channels, rows, columns)
+        latents = torch.zeros(shape, dtype=dtype, device=device)
         decoding, memory = _decoding(decodes, latents)
     return MemoryPlan(
         name=preset.name,
@@ -132,7 +135,8 @@ def plan_memory(
         student=sum(types.weight_bytes(each) for each in students),
         decoder=_module_bytes(decodes),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
-        cache=sum(_bytes(*cache.tensors().values()) for cache in caches),
+        cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
+        + len(caches) * _bytes(*caches[0].derived()),
         decoder_state=_bytes(*memory.values()),
         conditioning_state=kept,
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
@@ -177,7 +181,7 @@ def _denoising(
     student, recipe = calls.student, calls.recipe
     config, frames = student.config, recipe.chunk_frames
     position = _STEADY * frames
-    cache.load(cache.tensors(), {"position": position, "end": position})
+    cache.load(cache.tensors(), {"position": position, "end": position, "sink": True})
     weights = [weight for each in calls.conditioners for weight in each.weights()]
     known = (*student.parameters(), *cache.tensors().values(), *_keys_values(context), *weights)
     live = LiveBytes(known)
@@ -186,17 +190,18 @@ def _denoising(
         seen = frames * (len(recipe.steps) if joint else 1)
         shape = (1, seen, config.in_channels, *size)
         latents = torch.zeros(shape, dtype=calls.weight.dtype, device="meta")
-        conditions = _conditions(config, seen, size, calls.weight.dtype)
+        conditions = blank_conditions(config, seen, size, calls.weight.dtype)
         times = torch.zeros(shape[:2], device="meta")
         student(latents, times, context, cache, conditions, store=not joint)
         if not joint:
             cache.advance(frames)
         entry = Entry(cache, False, student, context, conditions)
         stays = [tensor for each in calls.conditioners for tensor in each.rehearse(entry)]
-    return live.peak, _bytes(*stays)
+    # what a cache derives from its keys stays for the next chunk
+    return live.peak - _bytes(*cache.derived()), _bytes(*stays)
 
 
-def _conditions(
+def blank_conditions(
     config: StudentConfig, frames: int, size: tuple[int, int], dtype: torch.dtype
 ) -> Conditions:
     """Conditions of a student's call on so many latent frames, on `meta`."""
@@ -214,7 +219,7 @@ def _conditions(
     )
 
 
-def _context(student: CausalStudent) -> TextContext:
+def blank_context(student: CausalStudent) -> TextContext:
     """What a student attends to of a text, and of an image if it sees one."""
     config, like = student.config, student.patch_embedding.weight
     text = like.new_zeros(1, config.text_len, config.text_dim)
@@ -235,10 +240,13 @@ def _decoding(decoder: Decoder, latents: Tensor) -> tuple[int, dict[str, Tensor]
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        decoder.decode(latents, memory)
+        for _ in decoded(decoder, latents, memory):
+            pass
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
-        to_levels(decoder.decode(latents, memory))
+        # the frames of all pieces stay until the chunk is whole
+        frames = list(decoded(decoder, latents, memory))
+    del frames
     return live.peak - before, memory
 
 

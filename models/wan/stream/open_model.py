@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ...devices import device_named
 from ...load_options import LoadOptions
 from ..loading import load_preset_students
 from ..locate import locate
@@ -23,8 +24,7 @@ from .row_calls import RowCalls
 def open_model(name: str, options: LoadOptions) -> WanModel:
     """A preset's model with the files in `options.weights` (`locate.locate`).
 
-    It computes on the GPU where there is one, else on the CPU; in which types see
-    `NumberTypes.named`.
+    Where it computes see `devices.device_named`, in which types `NumberTypes.named`.
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
@@ -32,15 +32,23 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     size = options.size or preset.size
     latent = preset.latent_size(size)
     files = locate(preset, options.weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_named(options.device)
+    if device.index is not None:
+        # kernels of torch and of Triton go to the current one
+        torch.cuda.set_device(device)
     types = NumberTypes.named(options.dtype, options.quantize, device)
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, types=types)
+    if device.type == "cuda":
+        for each in (students.student, students.writer):
+            if each is not None:
+                each.pack()
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,
+        network=students.student,
         size=size,
         device=device,
         dtype=types.dtype,

@@ -16,7 +16,8 @@ def planned(
     index: int, noise_seed: int, *, restart: bool, place: ChunkPlace, parts: Mapping[str, PlanPart]
 ) -> ChunkPlan:
     """The plan of chunk `index`. Raises ValueError where two kinds need its latents."""
-    needed = [part.needed_by for part in parts.values() if part.needed_by is not None]
+    started = index - place.chunk
+    needed = [started + part.needed_by for part in parts.values() if part.needed_by is not None]
     if len(needed) > 1:
         raise ValueError(f"chunks {needed} need chunk {index}; one can")
     return ChunkPlan(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from ....kernels.gpu import Capability
+from ...devices import device_named
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..number_types import NumberTypes
@@ -15,28 +17,34 @@ from ..presets.preset import Preset
 from ..vae_files import decoder_in
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
+# Of an H100, where only a size of memory is said.
+_USUAL: Capability = (9, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a model would run: "cuda" or "cpu", and the bytes that are free there.
+    """Where a model would run: "cuda", "cpu" or "mps", and the bytes that are free there.
 
-    `free` is None where that cannot be found out.
+    `free` is None where that cannot be found out. `capability` is that of a GPU.
     """
 
     device: str
     free: int | None
+    capability: Capability | None = None
 
     @classmethod
-    def here(cls) -> Machine:
-        """This one: its GPU, or without one its CPU."""
-        if torch.cuda.is_available():
-            return cls("cuda", torch.cuda.mem_get_info()[0])
-        return cls("cpu", _free_memory())
+    def here(cls, device: str | None = None) -> Machine:
+        """This one, computing on `device` (`devices.device_named`, which may raise ValueError)."""
+        where = device_named(device)
+        if where.type == "cuda":
+            free = torch.cuda.mem_get_info(where)[0]
+            return cls("cuda", free, torch.cuda.get_device_capability(where))
+        return cls(where.type, _free_memory())
 
     @classmethod
     def with_memory(cls, free: int) -> Machine:
         """A GPU with so many bytes, wherever it is."""
-        return cls("cuda", free)
+        return cls("cuda", free, _USUAL)
 
 
 def plan_on(
@@ -77,6 +85,7 @@ def plan_on(
         quantize=types.quantize,
         reserve=reserve,
         files=files,
+        gpu=machine.capability,
     )
 
 

@@ -19,6 +19,7 @@ from ...sampling.joint_window import JointWindow, step_window
 from ...staged_model import ChunkPlan, Row, step_noise
 from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
+from ...upload import uploaded
 from ..presets.preset import Preset
 from .conditioning.conditioner import CallInputs, ChunkPlace, Conditioner, Entry, PlanPart, merged
 from .contexts import Contexts
@@ -171,7 +172,7 @@ class RowCalls:
 
         def renoise(latents: Tensor) -> Tensor:
             # drawn by the number of the call that sees it, whichever step of its chunk that is
-            return step_noise(row.plan, steps.index(next(coming)), latents.shape).to(latents)
+            return self._noise(row.plan, steps.index(next(coming)), latents.shape)
 
         begins = None if inputs.begin is None else inputs.begin.timestep
         sampler = self.recipe.sampler_for(told.place.chunk, renoise, begins)
@@ -194,7 +195,7 @@ class RowCalls:
 
     def _first(self, told: _Told) -> Tensor:
         """What a chunk's first step sees: noise, or something under noise."""
-        noise = step_noise(told.row.plan, 0, self._shape(told.place.frames)).to(self.weight)
+        noise = self._noise(told.row.plan, 0, self._shape(told.place.frames))
         begin = told.inputs.begin
         if begin is None:
             return noise
@@ -230,13 +231,13 @@ class RowCalls:
         def renoise(latents: Tensor, part: slice) -> Tensor:
             nonlocal number
             number += 1
-            return step_noise(row.plan, number, latents[:, part].shape).to(latents)
+            return self._noise(row.plan, number, latents[:, part].shape)
 
         oldest = step_window(
             self.student,
             row.cache,
             window,
-            step_noise(row.plan, row.call, self._shape(frames)).to(self.weight),
+            self._noise(row.plan, row.call, self._shape(frames)),
             recipe.timesteps(),
             self._contexts.of(inputs.text, inputs.image),
             inputs.conditions,
@@ -247,6 +248,10 @@ class RowCalls:
         if window.latents is not None:
             room[:, room.shape[1] - window.latents.shape[1] :] = window.latents
         return oldest.latents
+
+    def _noise(self, plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
+        """`step_noise` where the student is, in its type."""
+        return uploaded(step_noise(plan, step, shape), self.weight.device, self.weight.dtype)
 
     def _shape(self, frames: int) -> tuple[int, ...]:
         return (1, frames, *self._latent)

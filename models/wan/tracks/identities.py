@@ -22,8 +22,9 @@ class Identities:
         if count >= known:
             raise ValueError(f"{count} points for {known} identities; expected fewer points")
         generator = torch.Generator().manual_seed(seed)
-        self._order: NDArray[np.int64] = torch.randperm(known, generator=generator).numpy()
-        self.ids = self._order[:count].copy()
+        order = torch.randperm(known, generator=generator).numpy()
+        self._order: NDArray[np.int32] = order.astype(np.int32)
+        self.ids: NDArray[np.int64] = order[:count].copy()
         self.given = count
 
     def renew(self, points: Iterable[int]) -> None:
@@ -41,5 +42,5 @@ class Identities:
         """Go on where identities of the same seed were."""
         self.ids, self.given = ids.copy(), given
 
-    def _next(self) -> np.int64:
+    def _next(self) -> np.int32:
         return self._order[self.given % len(self._order)]

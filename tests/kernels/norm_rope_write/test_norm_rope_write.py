@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
+from rollcast.kernels.key_rotation.key_rotation import rotate_keys
 from rollcast.kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from rollcast.kernels.norm_rope_write.reference import norm_rope_write_ref
-from rollcast.kernels.ring_plan import FrameWrite
+from rollcast.kernels.ring_plan import FrameWrite, Span
 
 from ..rotations import rotations
 
@@ -83,3 +84,29 @@ def test_misfits_are_told(device: torch.device) -> None:
         call(x[:, :3], 0)
     with pytest.raises(ValueError, match="hold 2 places"):
         call(x, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_raw_keys_are_stored_turned_as_well(device: torch.device, dtype: torch.dtype) -> None:
+    """Bit for bit as `rotate_keys` would turn what was stored."""
+    torch.manual_seed(5)
+    heads, dim, tokens = 3, 26, 6
+    query, new_key, new_value = torch.randn(3, 1, 2 * tokens, heads * dim, device=device).to(dtype)
+    of_query, of_key = 1 + 0.3 * torch.randn(2, heads * dim, device=device).to(dtype)
+    axes = rotations(dim, 2, 3, 5, device)
+    key, value, turned = torch.full(
+        (3, 1, heads, 4 * tokens, dim), float("nan"), device=device, dtype=dtype
+    )
+    norm_rope_write(
+        query, new_key, new_value, of_query, of_key, key, value, turned_key=turned,
+        rotation=axes, place=2, writes=(FrameWrite(0, 1, 2),), rotate_key=False, eps=1e-6,
+    )  # fmt: skip
+    stored = slice(tokens, 3 * tokens)
+    wanted = rotate_keys(key[:, :, stored], (Span(0, 2 * tokens, 2),), axes)
+    torch.testing.assert_close(turned[:, :, stored], wanted, atol=0.0, rtol=0.0)
+    assert turned[:, :, :tokens].isnan().all() and turned[:, :, 3 * tokens :].isnan().all()
+    with pytest.raises(ValueError, match="turned_key"):
+        norm_rope_write(
+            query, new_key, new_value, of_query, of_key, key, value, turned_key=turned,
+            rotation=axes, place=2, writes=(), rotate_key=True, eps=1e-6,
+        )  # fmt: skip

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from rollcast.models.student.blocks import Block, Head, RMSNorm, gated, modulate, sinusoid
+from rollcast.kernels.dispatch import modulate, residual
+from rollcast.models.student.blocks import Block, Head, RMSNorm, Stream, sinusoid
 
 
 def test_sinusoid_puts_cosines_first() -> None:
@@ -42,7 +43,7 @@ def test_each_frame_has_its_own_modulation() -> None:
         torch.testing.assert_close(made[1, token], wanted, atol=1e-4, rtol=1e-4)
     branch = torch.randn(2, 6, 5)
     torch.testing.assert_close(
-        gated(x, branch, scale)[0, 5], x[0, 5] + scale[0, 2, 0] * branch[0, 5]
+        residual(x, branch, scale)[0, 5], x[0, 5] + scale[0, 2, 0] * branch[0, 5]
     )
 
 
@@ -56,7 +57,9 @@ def test_audio_of_one_frame_moves_only_that_frame() -> None:
 
     def run(heard: torch.Tensor) -> torch.Tensor:
         zeros = torch.zeros(1, 3, 6, 12)
-        return block(x, zeros, lambda query, key, value: value, (text[0], text[1]), heard)
+        stream = Stream(x)
+        made = block(stream, zeros, lambda query, key, value: value, (text[0], text[1]), heard)
+        return made.whole()
 
     moved = (run(changed) != run(audio)).any(dim=2)[0]
     assert moved.tolist() == [False, False, True, True, False, False]
@@ -68,7 +71,9 @@ def test_wide_head_looks_at_neighbours_within_the_frame() -> None:
     x, embedding = torch.randn(1, 18, 6), torch.randn(1, 2, 6)
     changed = x.clone()
     changed[0, 0] = torch.randn(6)
-    difference = (head(x, embedding, 3, 3) != head(changed, embedding, 3, 3)).any(-1)[0]
+    difference = (head(Stream(x), embedding, 3, 3) != head(Stream(changed), embedding, 3, 3)).any(
+        -1
+    )[0]
     assert difference[0, :2, :2].all()
     assert not difference[0, 2].any()
     assert not difference[1].any()

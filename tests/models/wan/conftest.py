@@ -10,7 +10,7 @@ import pytest
 from rollcast.models.registry import load_model
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named
-from rollcast.models.wan.presets.text_prompt import EXAMPLES
+from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.text.embedding_bytes import to_bytes
 from rollcast.models.wan.text.encoder import TextEncoder
@@ -72,8 +72,9 @@ def read_here(name: str, folder: Path) -> None:
     """Read the prompts of tests into the store, in this process."""
     preset = preset_named(name)
     reader = text_reader(preset, locate(preset, [str(folder)]))
-    files = reader.files
-    if not all(map(reader.has, (*EXAMPLES, *PROMPTS))):
+    files, stated = reader.files, preset.stated(TextPrompt)
+    texts = (*(stated.examples if stated else ()), *PROMPTS)
+    if not all(map(reader.has, texts)):
         encoder = TextEncoder(files.weights, files.tokenizer, files.text_len)
-        for text in (*EXAMPLES, *PROMPTS):
+        for text in texts:
             reader.store.put(text, to_bytes(encoder.encode(text)))

@@ -133,7 +133,8 @@ def test_a_bundle_is_found_and_what_it_lacks_is_named(tmp_path: Path) -> None:
     files = locate(PRESET, [str(tmp_path)])
     assert files.config == tmp_path / "transformer" / "config.json"
     assert files.more["image_encoder"].parent == tmp_path / "image_encoder"
-    assert student_config(PRESET, files.config) == tiny_config(PRESET)
+    # diffusers pads texts to 512 tokens, whatever its configuration says
+    assert student_config(PRESET, files.config) == replace(tiny_config(PRESET), text_len=512)
     kinds = {inspect_file(file, None).kind for file in files_in(tmp_path)}
     assert kinds == {"student", "VAE", "text encoder", "image encoder"}
     for file in (tmp_path / "image_encoder").iterdir():

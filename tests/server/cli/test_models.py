@@ -101,7 +101,7 @@ def test_a_tiny_decoder_is_told_and_planned_for(
         (("plan", "longlive", "--size", "830x480"), "made for 832x480"),
         (("plan", "longlive", "--device-memory", "lots"), "like 24GB or 80GiB"),
         (("plan", "longlive", "--weights", "/no/where/at/all"), "no such file or folder"),
-        (("plan", "longlive", "--decoder", "/no/where/at.all"), "no such file: /no/where/at.all"),
+        (("plan", "longlive", "--decoder", "/no/where/at.all"), "no such file or folder: /no/where/at.all"),
         (("check", "/no/where/at/all"), "no such file or folder"),
     ],
 )

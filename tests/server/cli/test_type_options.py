@@ -1,10 +1,11 @@
-"""`--dtype` and `--quantize`: planned, passed on, refused with what to do."""
+"""`--dtype`, `--quantize` and `--device`: planned, passed on, refused with what to do."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+import torch
 
 from rollcast.server.cli.app import main
 from rollcast.server.config import ServerConfig
@@ -37,7 +38,9 @@ def test_who_lacks_torchao_is_told_before_anything_is_loaded(
     assert "pip install 'rollcast[quantize]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [("--dtype", "bf16"), ("--quantize", "int8")])
+@pytest.mark.parametrize(
+    "option", [("--dtype", "bf16"), ("--quantize", "int8"), ("--device", "cuda")]
+)
 def test_a_model_that_comes_with_its_types_takes_no_others(
     option: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: object
 ) -> None:
@@ -53,6 +56,18 @@ def test_other_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_process_of_the_model_is_told() -> None:
-    config = ServerConfig(models=("longlive",), dtype="bf16", quantize="int8")
+    config = ServerConfig(models=("longlive",), dtype="bf16", quantize="int8", device="cuda:1")
     told = _model_arguments(config, "longlive")
-    assert (told["dtype"], told["quantize"]) == ("bf16", "int8")
+    assert (told["dtype"], told["quantize"], told["device"]) == ("bf16", "int8", "cuda:1")
+
+
+def test_a_device_that_is_not_here_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert ended("models", "plan", "longlive", "--device", "cuda") == 2
+    assert "sees no NVIDIA GPU here" in capsys.readouterr().err
+    assert ended("serve", "--model", "longlive", "--device", "gpu", "--no-open") == 2
+    assert "expected auto, cuda, cuda:N, cpu or mps" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="each stage takes a GPU of its own"):
+        ServerConfig(models=("longlive",), stages=2, device="cuda:1")

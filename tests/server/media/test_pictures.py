@@ -138,6 +138,21 @@ def test_pictures_are_taken_a_few_at_once_and_then_slowly() -> None:
     inbox.text(message("AAAA"), 60 / PICTURES_PER_MINUTE)
 
 
+def test_a_picture_and_an_image_count_as_two_and_share_a_message() -> None:
+    both = {"type": "session.create", "picture": "AAAA", "image": "AAAA"}
+    inbox = Inbox(0.0)
+    for _ in range(PICTURES_AT_ONCE // 2):
+        inbox.text(json.dumps(both), 0.0)
+    with pytest.raises(StreamError) as caught:
+        inbox.text(json.dumps(both), 0.0)
+    assert caught.value.code == "rate_limited"
+    inbox.text(json.dumps({"type": "image", "event_id": "e", "image": "AAAA"}), 0.0)
+    large = text(bytes(MAX_PICTURE_BYTES + 3))
+    assert refusal(json.dumps({**both, "image": large})).field == "image"
+    half = text(bytes(MAX_PICTURE_BYTES // 2))
+    parse_message(json.dumps({**both, "picture": half, "image": half}))
+
+
 def test_warm_up_shows_a_picture_to_models_that_take_one() -> None:
     assert any(controls.picture for controls in every_control(INFO))
     assert not any(controls.picture for controls in every_control(replace(INFO, **NO_PICTURES)))

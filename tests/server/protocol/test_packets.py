@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcast.server.protocol.errors import StreamError
-from rollcast.server.protocol.limits import MAX_AUDIO_MS, MAX_AUDIO_RATE
+from rollcast.server.protocol.limits import MAX_AUDIO_MS, MAX_AUDIO_RATE, MAX_FRAME_BYTES
 from rollcast.server.protocol.messages import correlated
 from rollcast.server.protocol.packets import (
     HEADER,
@@ -87,12 +87,26 @@ def test_a_packet_is_bounded_by_how_long_it_lasts(rate: int) -> None:
     assert f"{rate} samples at {rate} Hz" in caught.value.message
 
 
+def test_a_frame_of_video_has_its_own_bound() -> None:
+    def frame(size: int) -> bytes:
+        return encode_packet(Packet(Kind.VIDEO_IN, Flags.NONE, 7, 0, 0, 0, 0, bytes(size)))
+
+    assert parse_uplink(frame(MAX_FRAME_BYTES)).kind is Kind.VIDEO_IN
+    with pytest.raises(StreamError) as caught:
+        parse_uplink(frame(MAX_FRAME_BYTES + 1))
+    assert (caught.value.code, caught.value.field, caught.value.seq) == ("too_large", "payload", 7)
+
+
 def test_samples_are_little_endian() -> None:
     packet = Packet(Kind.AUDIO_IN, Flags.NONE, 0, 0, 0, 0, 0, b"\x01\x00\xfe\xff")
     np.testing.assert_array_equal(samples(packet), [1, -2])
 
 
-@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x01\x10" + rest))
+@given(
+    st.binary(max_size=80)
+    | st.binary(max_size=60).map(lambda rest: b"\x01\x10" + rest)
+    | st.binary(max_size=60).map(lambda rest: b"\x01\x11" + rest)
+)
 def test_parsing_is_total(data: bytes) -> None:
     try:
         packet = parse_uplink(data)

@@ -15,7 +15,8 @@ a call      `room(cache, shape)`           what else it keeps where the cache is
             `arrive(part, entry)`          what a chunk does to a cache before its first call there
             `inputs(part, place)`          what the student is told
             `leave(part, cache, latents)`  what it notes behind the last call there
-`decode`    `shown(part)`                  fields of `Chunk` beside its frames
+`decode`    `lead_in(part)`                what the decoder sees before the first chunk
+            `shown(part)`                  fields of `Chunk` beside its frames
 a snapshot  state's `tensors`, `metadata` `restore` is their inverse
 a plan      `weights()`, `rehearse(entry)` what it needs of memory, on `meta`
 =========== ============================== =======================================================
@@ -50,13 +51,15 @@ from ...text.reader import TextReader
 class Parts:
     """What a conditioner is made of: the preset, the frames' `size` (width, height), its files.
 
-    `student` is the configuration of the student that it steers. Weights of its own go to `device`
-    in `dtype`; on `meta`, for a plan of memory, `files` may be missing: sizes are then those that
-    are published, and there is no `reader`.
+    `student` is the configuration of the student that it steers, `network` the student itself: what
+    encodes a condition may be part of it. Weights of its own go to `device` in `dtype`; on `meta`,
+    for a plan of memory, `files` may be missing: sizes are then those that are published, and there
+    is no `reader`.
     """
 
     preset: Preset
     student: StudentConfig
+    network: CausalStudent
     size: tuple[int, int]
     device: torch.device
     dtype: torch.dtype
@@ -82,7 +85,7 @@ class ChunkPlace:
 class PlanPart:
     """A kind's part of a chunk's plan; `plain` is JSON-able, `tensors` lie on the CPU.
 
-    `needed_by`: see `ChunkPlan.needed_by`.
+    `needed_by` is that of `ChunkPlan`, counted as `ChunkPlace.chunk` is.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -118,6 +121,17 @@ class CallInputs:
     given: Tensor | None = None
     held: Tensor | None = None
     begin: Begin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeadIn:
+    """Latents [1, F, C, h, w] that the decoder sees before a stream's first chunk.
+
+    Their frames are not shown, and neither are the `left_out` first frames of that chunk.
+    """
+
+    latents: Tensor
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,11 @@ class Conditioner(ABC, Generic[S]):
     def leave(self, part: PlanPart, cache: StudentCache, latents: Tensor) -> None:
         """Note the chunk's latents behind its last call on a cache."""
         del part, cache, latents
+
+    def lead_in(self, part: PlanPart) -> LeadIn | None:
+        """What the decoder sees before the chunk, if that starts the stream."""
+        del part
+        return None
 
     def shown(self, part: PlanPart) -> Mapping[str, Any]:
         """Fields of `Chunk` beside `index` and `frames` that it knows."""

@@ -24,7 +24,7 @@ from ...image_encoder import ImageEncoder
 from ...presets.image_to_video import ImageToVideo
 from ...vae_layers import Memory
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
-from .start_image import vae_encoder
+from .still_picture import vae_encoder
 
 _CLIP = "image_encoder"
 

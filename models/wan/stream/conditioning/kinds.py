@@ -8,11 +8,15 @@ from ...presets.conditioning import Conditioning
 from ...presets.dragged_points import DraggedPoints
 from ...presets.image_to_video import ImageToVideo
 from ...presets.live_video import LiveVideo
+from ...presets.reference_image import ReferenceImage
+from ...presets.speech import Speech
 from ...presets.start_image import StartImage
 from ...presets.text_prompt import TextPrompt
 from .conditioner import Conditioner, Parts
 from .dragged_points import PointsConditioner
 from .image_to_video import ImageConditioner
+from .reference_image import ReferenceConditioner
+from .speech import SpeechConditioner
 from .start_image import StartImageConditioner
 from .text import TextConditioner
 from .video import VideoConditioner
@@ -23,6 +27,8 @@ _KINDS: dict[type[Conditioning], type[Any]] = {
     ImageToVideo: ImageConditioner,
     DraggedPoints: PointsConditioner,
     StartImage: StartImageConditioner,
+    ReferenceImage: ReferenceConditioner,
+    Speech: SpeechConditioner,
 }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ....contract import Controls, StreamRequest
 from ....sampling.denoising import recache
 from ....student.kv_cache import StudentCache
-from ...presets.text_prompt import EXAMPLES, TextPrompt
+from ...presets.text_prompt import TextPrompt
 from ...text.blend import toward
 from ...text.embedding_bytes import from_bytes
 from ...text.reader import TextFailed
@@ -59,7 +59,7 @@ class TextConditioner(Conditioner[TextState]):
         self._reader = parts.reader
         self._capacity = parts.preset.cache.capacity_frames
         if parts.reader is not None:
-            for example in EXAMPLES:
+            for example in stated.examples:
                 self.read(example)
 
     def read(self, prompt: str) -> Tensor:
@@ -72,7 +72,7 @@ class TextConditioner(Conditioner[TextState]):
 
     def start(self, request: StreamRequest) -> TextState:
         """Under the request's prompt, or the first example."""
-        prompt = EXAMPLES[0] if request.prompt is None else request.prompt
+        prompt = self._stated.examples[0] if request.prompt is None else request.prompt
         return TextState(prompt, self.read(prompt))
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TextState:

@@ -21,6 +21,7 @@ from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
 from rollcast.models.wan.config_file import student_config
+from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.start_image import StartImage
@@ -70,7 +71,7 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
     how = stated(preset.name)
     conditioner = model._conditioners["start_image"]
     assert isinstance(conditioner, StartImageConditioner)
-    encoder = conditioner._encoder
+    encoder = conditioner._picture._encoder
     levels = torch.tensor(fitted_pixels(image, *SIZE)).permute(2, 0, 1).float()
     clip = (levels / 127.5 - 1).expand(1, 4 * how.latents - 3, -1, -1, -1)
     start = encoder.encode(clip, {})
@@ -210,6 +211,7 @@ def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: Fol
         parts = Parts(
             preset=preset,
             student=student,
+            network=empty_student(student),
             size=SIZE,
             device=torch.device(device),
             dtype=torch.float32,

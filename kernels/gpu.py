@@ -1,0 +1,36 @@
+"""Which GPU a tensor is on; for tensors on `meta`, which one they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+Capability = tuple[int, int]
+
+# A plain variable, because torch.compile reads it without leaving its graph.
+_stands_for: Capability | None = None
+
+
+@contextmanager
+def meta_stands_for(capability: Capability) -> Iterator[None]:
+    """Within it, in the whole process, tensors on `meta` count as being on such a GPU.
+
+    Dispatch then decides for them as it would there, and kernels are only said to be launched
+    (`launch.watch_launches`): operations and launches of a model can be counted without any GPU.
+    """
+    global _stands_for
+    before, _stands_for = _stands_for, capability
+    try:
+        yield
+    finally:
+        _stands_for = before
+
+
+def gpu_of(tensor: Tensor) -> Capability | None:
+    """The compute capability of the NVIDIA GPU that `tensor` is on; None: it is on none."""
+    if tensor.is_cuda:
+        return torch.cuda.get_device_capability(tensor.device)
+    return _stands_for if tensor.is_meta else None

@@ -1,0 +1,1 @@
+"""Root-mean-square norm over the width of a token."""

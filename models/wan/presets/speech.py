@@ -1,0 +1,41 @@
+"""A voice that the student hears, as a preset states it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...contract import SpeechInput
+from .conditioning import Conditioning
+from .source import Source
+
+FEATURE_MS = 20
+"""What one feature of wav2vec 2.0 lasts."""
+SAMPLE_RATE = 16_000
+ENCODER = "audio_encoder"
+"""Its folder in diffusers' layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech(Conditioning):
+    """Features of wav2vec 2.0, whose weights are `encoder` with a `config.json` beside them.
+
+    A chunk is encoded with `context` features before it and `lookahead` behind it: more of either
+    is nearer to what the student was trained with, whole files, and a longer look-ahead is shown
+    later (docs/models.md has figures).
+    """
+
+    kind: ClassVar[str] = "speech"
+    encoder: Source
+    context: int = 400
+    lookahead: int = 10
+
+    def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
+        """Speech, late by the look-ahead."""
+        del size, fps
+        return {"speech": SpeechInput(SAMPLE_RATE, self.lookahead * FEATURE_MS)}
+
+    def sources(self) -> Mapping[str, Source]:
+        """The encoder."""
+        return {ENCODER: self.encoder}
