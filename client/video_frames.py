@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container.input import InputContainer
 from av.error import FFmpegError
 from PIL import Image, ImageOps
 
@@ -34,9 +35,7 @@ def video_frames(path: Path | str, *, width: int, height: int, fps: int) -> Iter
             raise ValueError(f"{path} is no video that can be read; give an MP4 or WebM") from error
 
 
-def _paced(
-    container: av.container.InputContainer, width: int, height: int, fps: int
-) -> Iterator[np.ndarray]:
+def _paced(container: InputContainer, width: int, height: int, fps: int) -> Iterator[np.ndarray]:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     lasts_s = 1 / (stream.average_rate or Fraction(25))
@@ -44,8 +43,10 @@ def _paced(
     shown: av.VideoFrame | None = None
     given, end_s = 0, Fraction(0)
     for frame in container.decode(stream):
-        known = frame.pts is not None and frame.time_base is not None
-        time_s = frame.pts * frame.time_base if known else end_s + (first_s or 0)
+        if frame.pts is None or frame.time_base is None:
+            time_s = end_s + (first_s or 0)
+        else:
+            time_s = frame.pts * frame.time_base
         first_s = time_s if first_s is None else first_s
         # all moments before this frame show the one before it
         due = ceil((time_s - first_s) * fps)

@@ -273,7 +273,8 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
     plain = type(linear) is nn.Linear and type(weight) in (nn.Parameter, Tensor)
     half = x.dtype in TENSOR_CORE_TYPES and _forced is None and not torch.is_grad_enabled()
     if plain and half and bias is not None and gpu_of(x) is not None:
-        made = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
+        product = torch.ops.aten._addmm_activation.default
+        made = product(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return made.unflatten(0, x.shape[:-1])
     return F.gelu(linear(x), approximate="tanh")
 

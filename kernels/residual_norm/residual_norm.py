@@ -96,8 +96,8 @@ def residual_layer_norm(
             f"x {tuple(x.shape)}, gate {None if gate is None else tuple(gate.shape)}, weight "
             f"{tuple(weight.shape)}, bias {tuple(bias.shape)}; expected [B, F, 1, d] and [d]"
         )
-    of_all = (part.expand(batch, frames, 1, width) for part in (bias, weight))
-    return _launched(x, branch, gate, *of_all, eps, tokens // frames, affine=True)
+    shift, scale = (part.expand(batch, frames, 1, width) for part in (bias, weight))
+    return _launched(x, branch, gate, shift, scale, eps, tokens // frames, affine=True)
 
 
 def _launched(

@@ -149,7 +149,7 @@ def ring_attention(
         sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
     first, second, third = padded_spans(spans)
     launch(
-        ring_attention_kernel, (triton.cdiv(queries, tile.queries), batch * heads), query,
+        ring_attention_kernel, (-(-queries // tile.queries), batch * heads), query,
         query, *sources, out, lse,
         factor * math.log2(math.e), queries, slots,
         first.start, second.start, third.start,

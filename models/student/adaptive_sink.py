@@ -63,7 +63,7 @@ class AdaptiveKVCache(KVCache):
             self._unlike = counters(config.capacity_frames + 1)
             self._unlike_count = counters(1)
             # the window's slot that is next, counted from the sink on; the slot written last
-            self._turn = counters(1)
+            self._due = counters(1)
             self._slot = counters(1)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -72,7 +72,7 @@ class AdaptiveKVCache(KVCache):
             "places": self._places,
             "unlike": self._unlike,
             "unlike_count": self._unlike_count,
-            "turn": self._turn,
+            "turn": self._due,
             "slot": self._slot,
         }
 
@@ -122,6 +122,7 @@ class AdaptiveKVCache(KVCache):
         alike = (cosines[0] + cosines[1]) / 2
         alike[min(held, sinks) :] = 0.0
         least, index = alike.min(0, keepdim=True)
+        assert self.config.refresh_below is not None, "or it is another kind of cache"
         unlike = least < self.config.refresh_below
         top = self._unlike_count
         self._unlike.scatter_(0, top, torch.where(unlike, index, self._unlike.gather(0, top)))
@@ -132,8 +133,8 @@ class AdaptiveKVCache(KVCache):
         sinks, window = self.config.sink_frames, self.config.window_frames
         waits = self._unlike_count > 0
         self._unlike_count -= waits.long()
-        slot = torch.where(waits, self._unlike.gather(0, self._unlike_count), sinks + self._turn)
-        self._turn.copy_((self._turn + (~waits).long()) % window)
+        slot = torch.where(waits, self._unlike.gather(0, self._unlike_count), sinks + self._due)
+        self._due.copy_((self._due + (~waits).long()) % window)
         return slot
 
     def _put(self, kept: Tensor, new: Tensor) -> None:

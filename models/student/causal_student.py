@@ -348,7 +348,7 @@ class CausalStudent(nn.Module):
     def _modulations(self, embedding: Tensor) -> Iterable[Tensor]:
         """The same for an `embedding` [B, F, d] of time; at once, unless that takes much room."""
         shared = self.time_projection(embedding).unflatten(2, (6, -1))
-        own = [block.modulation for block in self.wan_blocks()]
+        own: list[Tensor] = [block.modulation for block in self.wan_blocks()]
         if shared.shape[1] > _FRAMES_AT_ONCE:
             return (each + shared for each in own)
         return (torch.cat(own)[:, None, None] + shared).unbind(0)

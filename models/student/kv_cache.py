@@ -98,7 +98,7 @@ class KVCache:
             self._fold_and_write(call.ring, none, none, ())
             self.forget_turned()
         frames = slice(self.sink_tokens, None)
-        turned = None if call.rotations is None else self._turn(*call.rotations)
+        turned = None if call.rotations is None else self._turned_keys(*call.rotations)
         rotated = norm_rope_write(
             query,
             key,
@@ -118,7 +118,7 @@ class KVCache:
         live = call.ring.live * self.tokens_per_frame
         return rotated, turned[:, :, :live], self.value[:, :, :live]
 
-    def _turn(self, spans: tuple[Span, ...], rotation: AxisRotations) -> Tensor:
+    def _turned_keys(self, spans: tuple[Span, ...], rotation: AxisRotations) -> Tensor:
         """Raw keys in their slots, those of `spans` turned to their places by `rotation`.
 
         Of slots that a call is about to store it is the call that turns what it stores.

@@ -66,7 +66,9 @@ WAN22_DECODER = WanDecoderConfig(dim=256, latent_channels=48, shortcuts=True, pa
 class WanDecoder(nn.Module):
     """Latents to frames; the first latent gives 1 frame, every other 4.
 
-    Frames are 8 times as high and wide as latents, and with `patch` so much larger.
+    Frames are 8 times as high and wide as latents, and with `patch` so much larger. `at_once` is
+    how many latents it should be given in a call: with Wan 2.2's more than one would need much more
+    memory (30 GB for eight at 1280 x 704).
     """
 
     def __init__(self, config: WanDecoderConfig | None = None) -> None:
@@ -75,7 +77,7 @@ class WanDecoder(nn.Module):
         self.conv2 = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
         self.decoder = _Decoder(config)
         self._patch = config.patch
-        self._one_by_one = config.shortcuts
+        self.at_once = 1 if config.shortcuts else 3
         name_parts(self)
 
     @torch.no_grad()
@@ -89,15 +91,8 @@ class WanDecoder(nn.Module):
         return (made if self._patch == 1 else pixels(made, self._patch)).transpose(1, 2)
 
     def decode(self, latents: Tensor, memory: Memory) -> Tensor:
-        """As `forward`, of a student's latents, which have the published mean and deviation.
-
-        Those of Wan 2.2 are decoded one by one, as published: eight at once, a chunk of LongLive 2,
-        would need 31 GB at 1280 x 704.
-        """
-        scaled = published_scale(latents)
-        if not self._one_by_one:
-            return self(scaled, memory)
-        return torch.cat([self(part, memory) for part in scaled.split(1, dim=1)], dim=1)
+        """As `forward`, of a student's latents, which have the published mean and deviation."""
+        return self(published_scale(latents), memory)
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Take the decoder's out of a whole VAE's weights. Raises ValueError if they don't fit."""

@@ -79,16 +79,27 @@ def load_preset_students(
 
 
 def fitting_presets(weights: Mapping[str, Tensor], config: Path | None) -> dict[str, int]:
-    """How many published names of `weights` each preset finds wrong, best first."""
+    """How many published names of `weights` each preset finds wrong, best first.
+
+    A preset that cannot have the sizes of `config` is left out: an avatar, say, hears speech in
+    layers that a smaller model has not. Raises BadCheckpoint if none can.
+    """
     own: dict[bool, list[Mapping[str, Tensor]]] = {
         False: [Renamed(weights, student_name)],
         True: [Renamed(weights, generator_name), Renamed(weights, writer_name)],
     }
     counts: dict[str, int] = {}
+    failed: BadCheckpoint | None = None
     for preset in presets().values():
-        empty = empty_student(student_config(preset, config))
+        try:
+            empty = empty_student(student_config(preset, config))
+        except BadCheckpoint as error:
+            failed = error
+            continue
         models = own[preset.recipe.clean_expert]
         counts[preset.name] = sum(Misfit.of(empty, each).count for each in models)
+    if failed is not None and not counts:
+        raise failed
     return dict(sorted(counts.items(), key=lambda each: each[1]))
 
 

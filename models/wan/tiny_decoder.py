@@ -49,7 +49,12 @@ class TinyDecoderConfig:
 
 
 class TinyDecoder(nn.Module):
-    """A student's latents to frames; the first latent gives 1 frame, every other 4."""
+    """A student's latents to frames; the first latent gives 1 frame, every other 4.
+
+    `at_once` is how many latents it should be given in a call.
+    """
+
+    at_once = 3
 
     def __init__(self, config: TinyDecoderConfig | None = None) -> None:
         super().__init__()

@@ -54,7 +54,9 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
             check=False,
         )
         if not done.stdout.startswith("{"):
-            message, _, hint = done.stderr.removeprefix("error: ").strip().partition("\n")
+            # behind whatever libraries have to say
+            said = done.stderr[max(0, f"\n{done.stderr}".rfind("\nerror: ")) :]
+            message, _, hint = said.removeprefix("error: ").strip().partition("\n")
             raise Failure(message or "the plan could not be made", hint=hint, exit_code=EXIT_USAGE)
         report = json.loads(done.stdout)
         if report["fits"] is False:

@@ -60,9 +60,16 @@ class Reader:
         self._look: asyncio.Task[None] | None = None
         self._video: VideoIntake | None = None
         self._sent = asyncio.Event()
+        self._unheard = False
+        """Whether no answer will leave any more."""
 
     def sent(self) -> None:
         """A message has left: there may be room for more answers."""
+        self._sent.set()
+
+    def unheard(self) -> None:
+        """No answer will leave any more: what came is read to its end without waiting for room."""
+        self._unheard = True
         self._sent.set()
 
     async def run(self) -> bool:
@@ -92,7 +99,7 @@ class Reader:
 
     async def _room_for_answers(self) -> None:
         session = self._stream.session
-        while session.unsent_messages > MOST_UNSENT and not self._ended():
+        while session.unsent_messages > MOST_UNSENT and not (self._ended() or self._unheard):
             self._sent.clear()
             await self._sent.wait()
 

@@ -122,6 +122,7 @@ class Connection:
             if not reader.done() and isinstance(writer.exception(), WebSocketDisconnect):
                 # The client is gone: the reader meets the end of what it said, which may have
                 # been session.close.
+                read.unheard()
                 await asyncio.wait((reader,))
             if reader.done() and reader.exception() is None:
                 return reader.result()
@@ -139,7 +140,6 @@ class Connection:
         self, opened: OpenedStream, encoder: PacketEncoder, sent: Callable[[], None]
     ) -> None:
         """Send session.ready, then what the session says and shows; ends only by raising.
-
 
         What the session had to say before it failed comes before the failure.
         """

@@ -26,7 +26,7 @@ from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import DECODED_AT_ONCE, to_levels
+from .model import decoded
 from .row_calls import RowCalls
 
 CUDA_RESERVE = 1_000_000_000
@@ -125,17 +125,8 @@ def plan_memory(
         contexts = [blank_context(each) for each in students]
         caches = [calls.new_cache() for _ in range(calls.chunk_steps.caches)]
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
-        latents = torch.zeros(
-            (
-                1,
-                min(preset.recipe.chunk_frames, DECODED_AT_ONCE),
-                config.in_channels,
-                rows,
-                columns,
-            ),
-            dtype=dtype,
-            device=device,
-        )
+        shape = (1, preset.recipe.chunk_frames, config.in_channels, rows, columns)
+        latents = torch.zeros(shape, dtype=dtype, device=device)
         decoding, memory = _decoding(decodes, latents)
     return MemoryPlan(
         name=preset.name,
@@ -249,10 +240,13 @@ def _decoding(decoder: Decoder, latents: Tensor) -> tuple[int, dict[str, Tensor]
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        decoder.decode(latents, memory)
+        for _ in decoded(decoder, latents, memory):
+            pass
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
-        to_levels(decoder.decode(latents, memory))
+        # the frames of all pieces stay until the chunk is whole
+        frames = list(decoded(decoder, latents, memory))
+    del frames
     return live.peak - before, memory
 
 

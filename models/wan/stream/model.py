@@ -5,7 +5,7 @@ The preset's recipe says which calls a chunk takes, its conditioners what the st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,9 +22,6 @@ from .conditioning.conditioner import ChunkPlace, PlanPart
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
-
-DECODED_AT_ONCE = 3
-"""Latents that the decoder takes in one pass."""
 
 
 class WanModel:
@@ -117,18 +114,17 @@ class WanModel:
         given = self._calls.given(plan)
         parts = parts_of(plan)
         left_out = self._lead_in(parts, state) if plan.restart else 0
-        # a few after the other, so that long chunks need no more memory than short ones
         whole = [latents] if given is None else [given, latents]
-        pieces = [piece for each in whole for piece in each.split(DECODED_AT_ONCE, dim=1)]
-        made = np.concatenate([self._pictures(piece.to(weight), state) for piece in pieces])
+        pieces = [
+            levels[0].cpu().numpy()
+            for each in whole
+            for levels in decoded(self._decoder, each.to(weight), state.memory)
+        ]
+        made = np.concatenate(pieces)
         chunk = Chunk(plan.index, made[left_out:], np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
-
-    def _pictures(self, latents: Tensor, state: DecoderState) -> np.ndarray:
-        """The next frames, uint8 [T, H, W, 3]."""
-        return to_levels(self._decoder.decode(latents, state.memory))[0].cpu().numpy()
 
     def snapshot(self, state: WanState) -> bytes:
         """The whole state as bytes."""
@@ -156,7 +152,7 @@ class WanModel:
         for kind, each in self._conditioners.items():
             lead = each.lead_in(parts[kind])
             if lead is not None:
-                for piece in lead.latents.split(DECODED_AT_ONCE, dim=1):
+                for piece in lead.latents.split(self._decoder.at_once, dim=1):
                     self._decoder.decode(piece.to(weight), state.memory)
                 left_out += lead.left_out
         return left_out
@@ -171,6 +167,16 @@ class WanModel:
             raise ValueError(f"{name} takes {', '.join(sorted(known))}, no image")
         if request.image is None and inputs.image is not None and inputs.image.required:
             raise ValueError(f"{name} needs an image to start from; give one")
+
+
+def decoded(decoder: Decoder, latents: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
+    """The next frames, uint8 [B, T, H, W, 3], piece by piece.
+
+    As many latents at a time as suit the decoder, so that long chunks need no more memory than
+    short ones.
+    """
+    for piece in latents.split(decoder.at_once, dim=1):
+        yield to_levels(decoder.decode(piece, memory))
 
 
 def to_levels(frames: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
+from .first_chunks import meet_every_length
 from .model import WanModel
 from .row_calls import RowCalls
 
@@ -63,4 +64,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    return WanModel(preset, calls, decoder, size)
+    model = WanModel(preset, calls, decoder, size)
+    if device.type == "cuda":
+        meet_every_length(model, preset)
+    return model

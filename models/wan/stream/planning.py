@@ -17,8 +17,8 @@ from ..presets.preset import Preset
 from ..vae_files import decoder_in
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
-# Of an H100, where only a size of memory is said.
-_USUAL: Capability = (9, 0)
+USUAL_GPU: Capability = (9, 0)
+"""An H100: what is planned for where no GPU is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Machine:
     @classmethod
     def with_memory(cls, free: int) -> Machine:
         """A GPU with so many bytes, wherever it is."""
-        return cls("cuda", free, _USUAL)
+        return cls("cuda", free, USUAL_GPU)
 
 
 def plan_on(

@@ -49,11 +49,11 @@ def test_nothing_is_uploaded_that_is_waited_for() -> None:
 def test_views_and_memory_are_free_and_the_cpu_is_not_counted() -> None:
     x = torch.empty(4, 4, device="meta")
     with counted(HOPPER) as count:
-        x.t().view(4, 4)[1:].unsqueeze(0)
+        _ = x.t().view(4, 4)[1:].unsqueeze(0)
         torch.empty_like(x)
-        torch.ones(3) + torch.ones(3)
+        _ = torch.ones(3) + torch.ones(3)
         assert not count.operations
-        x + x
+        _ = x + x
     assert count.operators == {"add": 1} and count.bytes == 3 * 64
 
 

@@ -91,14 +91,14 @@ def test_raw_keys_are_stored_turned_as_well(device: torch.device, dtype: torch.d
     """Bit for bit as `rotate_keys` would turn what was stored."""
     torch.manual_seed(5)
     heads, dim, tokens = 3, 26, 6
-    projected = torch.randn(3, 1, 2 * tokens, heads * dim, device=device).to(dtype)
-    weights = 1 + 0.3 * torch.randn(2, heads * dim, device=device).to(dtype)
+    query, new_key, new_value = torch.randn(3, 1, 2 * tokens, heads * dim, device=device).to(dtype)
+    of_query, of_key = 1 + 0.3 * torch.randn(2, heads * dim, device=device).to(dtype)
     axes = rotations(dim, 2, 3, 5, device)
     key, value, turned = torch.full(
         (3, 1, heads, 4 * tokens, dim), float("nan"), device=device, dtype=dtype
     )
     norm_rope_write(
-        *projected, *weights, key, value, turned_key=turned,
+        query, new_key, new_value, of_query, of_key, key, value, turned_key=turned,
         rotation=axes, place=2, writes=(FrameWrite(0, 1, 2),), rotate_key=False, eps=1e-6,
     )  # fmt: skip
     stored = slice(tokens, 3 * tokens)
@@ -107,6 +107,6 @@ def test_raw_keys_are_stored_turned_as_well(device: torch.device, dtype: torch.d
     assert turned[:, :, :tokens].isnan().all() and turned[:, :, 3 * tokens :].isnan().all()
     with pytest.raises(ValueError, match="turned_key"):
         norm_rope_write(
-            *projected, *weights, key, value, turned_key=turned,
+            query, new_key, new_value, of_query, of_key, key, value, turned_key=turned,
             rotation=axes, place=2, writes=(), rotate_key=True, eps=1e-6,
         )  # fmt: skip

@@ -140,6 +140,7 @@ def test_chunk_a_million(inputs: Inputs, bounded: bool) -> None:
     # The reference stands 5 frames ahead: its first token and the chunk's differ by that alone.
     frames = inputs.student.config.head_dim - 4 * (inputs.student.config.head_dim // 6)
     ladder = 10_000.0 ** -(torch.arange(0, frames, 2, dtype=torch.float64) / frames)
+    assert call.query is not None
     turned = call.sink[0] * call.query[0].conj()
     wanted = torch.polar(torch.ones_like(ladder), 5 * ladder).to(turned.dtype)
     torch.testing.assert_close(turned[: len(ladder)], wanted, atol=1e-6, rtol=0)

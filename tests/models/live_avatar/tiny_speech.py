@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -9,9 +11,9 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from rollcast.models.live_avatar.speech_encoder import SpeechEncoder
 
 
-def tiny_speech_config(**changes: object) -> Wav2Vec2Config:
+def tiny_speech_config(**changes: Any) -> Wav2Vec2Config:
     """The published architecture, small; its convolutions in time are of the published lengths."""
-    sizes: dict[str, object] = {
+    sizes: dict[str, Any] = {
         "vocab_size": 8,
         "hidden_size": 32,
         "num_hidden_layers": 3,
@@ -28,7 +30,7 @@ def tiny_speech_config(**changes: object) -> Wav2Vec2Config:
     return Wav2Vec2Config(**(sizes | changes))
 
 
-def tiny_speech_model(seed: int = 0, **changes: object) -> Wav2Vec2Model:
+def tiny_speech_model(seed: int = 0, **changes: Any) -> Wav2Vec2Model:
     """Random weights, large enough that what is far away counts."""
     torch.manual_seed(seed)
     model = Wav2Vec2Model(tiny_speech_config(**changes)).eval().requires_grad_(False)

@@ -83,6 +83,7 @@ def test_attention_equals_lists_of_frames(
         query, key, value = torch.randn(3, 1, HEADS, frames * TOKENS, DIM).double().unbind(0)
         opened = cache.begin(frames, store=store)
         keys, values = layers[0].update(opened, key, value)
+        assert opened.query is not None
         made = attention_ref(rotate(query, opened.query), keys, values)
         numbers = range(cache.position, cache.position + frames)
         parts = zip(numbers, key.split(TOKENS, 2), value.split(TOKENS, 2), strict=True)

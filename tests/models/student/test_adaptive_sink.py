@@ -107,6 +107,7 @@ def new_cache(config: CacheConfig, dtype: torch.dtype = torch.float64) -> Studen
 def attend(cache: StudentCache, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     call = cache.begin(query.shape[2] // TOKENS)
     keys, values = cache.layers[0].update(call, key, value)
+    assert call.query is not None
     return attention_ref(rotate(query, call.query), keys, values)
 
 

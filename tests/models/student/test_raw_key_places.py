@@ -48,6 +48,7 @@ def test_equals_a_list_of_frames(sinks: int, window: int, more: int, lengths: li
             query, key, value = torch.randn(3, 1, HEADS, length * TOKENS, DIM).double().unbind(0)
             call = cache.begin(length)
             keys, values = cache.layers[0].update(call, key, value)
+            assert call.query is not None
             made = attention_ref(rotate(query, call.query), keys, values)
             if again:
                 del frames[-length:]
@@ -77,6 +78,7 @@ def test_a_range_as_long_as_the_cache_is_by_slot() -> None:
             query, key, value = torch.randn(3, 1, HEADS, 3 * TOKENS, DIM).unbind(0)
             call = cache.begin(3)
             keys, values = cache.layers[0].update(call, key, value)
+            assert call.query is not None
             made.append(attention_ref(rotate(query, call.query), keys, values))
             cache.advance(3)
         outputs.append(torch.cat(made, 2))

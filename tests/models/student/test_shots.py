@@ -49,6 +49,7 @@ def test_against_frames_by_hand(family: RopeFamily) -> None:
             frames.append((2 * chunk + place + offset, *parts))
         call = cache.begin(2)
         keys, values = cache.layers[0].update(call, key, value)
+        assert call.query is not None
         made = attention_ref(rotate(query, call.query), keys, values)
         # Without an offset, and as a place in the cache, where raw keys are kept.
         at = [frames[f][0] if family == "absolute" else p for p, f in enumerate(seen)]

@@ -57,7 +57,7 @@ def test_a_plan_says_what_fits_instead(capsys: pytest.CaptureFixture[str]) -> No
     assert models(*asked, "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert not report["fits"] and report["sessions_that_fit"] == 1
-    assert report["message"].startswith("reward-forcing at 832x480 needs 20.")
+    assert report["message"].startswith("reward-forcing at 832x480 needs 23.")
     assert "16.0 GB are there" in report["message"]
     assert report["hint"].startswith("What would fit: 1 stream at this size, or 2 streams at ")
     parts = ("student", "decoder", "working", "reserve")
@@ -101,7 +101,10 @@ def test_a_tiny_decoder_is_told_and_planned_for(
         (("plan", "longlive", "--size", "830x480"), "made for 832x480"),
         (("plan", "longlive", "--device-memory", "lots"), "like 24GB or 80GiB"),
         (("plan", "longlive", "--weights", "/no/where/at/all"), "no such file or folder"),
-        (("plan", "longlive", "--decoder", "/no/where/at.all"), "no such file: /no/where/at.all"),
+        (
+            ("plan", "longlive", "--decoder", "/no/where/at.all"),
+            "no such file or folder: /no/where/at.all",
+        ),
         (("check", "/no/where/at/all"), "no such file or folder"),
     ],
 )

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from rollcast.server.media.encoder import Encoders
 from rollcast.server.session.session import Session
+from rollcast.server.web import reader
 
 from ..running import FailingPattern, RunningServer, Viewer, resume_message, running, until, viewing
 from .slow_proxy import slow_proxy
@@ -147,6 +148,20 @@ async def test_a_reader_that_stalls_frees_everything(kept: Kept) -> None:
                 proxy.cut()
                 await viewer.wait_closed()
             del viewer
+        await until(lambda: not kept.alive(kept.encoders) and not kept.alive(kept.sessions))
+
+
+async def test_a_client_that_is_gone_while_its_answers_wait_frees_everything(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages are read no further until an answer has left, and none will."""
+    monkeypatch.setattr(reader, "MOST_UNSENT", -1)
+    async with running(grace_s=0.2) as server:
+        async with viewing(server.ws, codecs=("h264",)) as viewer:
+            await viewer.wait_frames(4)
+            viewer.socket.transport.abort()
+            await viewer.wait_closed()
+        del viewer
         await until(lambda: not kept.alive(kept.encoders) and not kept.alive(kept.sessions))
 
 

@@ -189,6 +189,7 @@ def served(known: Golden) -> RowCalls:
     parts = Parts(
         preset=known.preset,
         student=config,
+        network=student,
         size=known.preset.size,
         device=torch.device("meta"),
         dtype=torch.float32,

@@ -206,6 +206,7 @@ def test_served_calls_make_the_latents_of_its_case(
     parts = Parts(
         preset=preset,
         student=config,
+        network=student,
         size=preset.size,
         device=torch.device("meta"),
         dtype=torch.float32,

@@ -333,9 +333,9 @@ def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> N
     executor.open("a", REQUEST)
     for controls in LOG:
         executor.submit("a", controls)
-    done: list[Chunk] = []
-    while len(done) < len(LOG):
-        done += [each.chunk for each in executor.poll(1.0) if isinstance(each, Finished)]
+    events = [*executor.poll(0.0), *executor.finish()]
+    done = [each.chunk for each in events if isinstance(each, Finished)]
+    assert len(done) == len(events) == len(LOG)
     wanted = run(avatar_of(NAME), LOG)
     assert np.abs(frames(done).astype(int) - frames(wanted)).max() <= 1
     assert all(np.array_equal(a.audio, b.audio) for a, b in zip(done, wanted, strict=True))

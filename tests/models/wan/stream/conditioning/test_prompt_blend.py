@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.text_prompt import PromptBlend, TextPrompt
 from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts
@@ -35,7 +36,12 @@ def conditioner(**stated: Any) -> Texts:
     preset = preset_named("self-forcing")
     device = torch.device("cpu")
     parts = Parts(
-        preset=preset, student=preset.student, size=(64, 32), device=device, dtype=torch.float32
+        preset=preset,
+        student=preset.student,
+        network=empty_student(preset.student),
+        size=(64, 32),
+        device=device,
+        dtype=torch.float32,
     )
     return Texts(TextPrompt(**stated), parts)
 

@@ -21,6 +21,7 @@ from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
 from rollcast.models.wan.config_file import student_config
+from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.start_image import StartImage
@@ -210,6 +211,7 @@ def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: Fol
         parts = Parts(
             preset=preset,
             student=student,
+            network=empty_student(student),
             size=SIZE,
             device=torch.device(device),
             dtype=torch.float32,

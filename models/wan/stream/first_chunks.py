@@ -1,0 +1,23 @@
+"""A model's first chunks, before anyone waits for one."""
+
+from __future__ import annotations
+
+from ...contract import Controls
+from ...staged_model import all_calls
+from ...warm_up import first_request
+from ..presets.preset import Preset
+from .model import WanModel
+
+
+def meet_every_length(model: WanModel, preset: Preset) -> None:
+    """Denoise chunks of a stream until its window is full and comes round.
+
+    Libraries choose how to compute, and build it, when they first meet a number of keys, which on a
+    GPU takes them up to a tenth of a second: here, instead of in the middle of somebody's stream.
+    """
+    state = model.start(first_request(model.info))
+    frames = 0
+    while frames < preset.cache.capacity_frames + preset.recipe.chunk_frames:
+        plan = model.prepare(state, Controls())
+        all_calls(model, [(plan, state.caches)])
+        frames += preset.recipe.chunk_frames
