@@ -51,20 +51,20 @@ from ...text.reader import TextReader
 class Parts:
     """What a conditioner is made of: the preset, the frames' `size` (width, height), its files.
 
-    `student` is the configuration of the student that it steers, `network` the student itself: what
-    encodes a condition may be part of it. Weights of its own go to `device` in `dtype`; on `meta`,
+    `student` is the configuration of the student that it steers, `network` the student itself, for
+    kinds whose encoder is a part of it. Weights of its own go to `device` in `dtype`; on `meta`,
     for a plan of memory, `files` may be missing: sizes are then those that are published, and there
     is no `reader`.
     """
 
     preset: Preset
     student: StudentConfig
-    network: CausalStudent
     size: tuple[int, int]
     device: torch.device
     dtype: torch.dtype
     files: ModelFiles | None = None
     reader: TextReader | None = None
+    network: CausalStudent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ class ReferenceConditioner(Conditioner[ReferenceState]):
                 f"{_LEAST * parts.preset.latents.pixels} pixels a side"
             )
         self._stated = stated
+        assert parts.network is not None, "a model has a student"
         self._weight = parts.network.patch_embedding.weight
         self._name = parts.preset.name
         self._picture = StillPicture(parts)

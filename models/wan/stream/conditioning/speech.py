@@ -54,6 +54,7 @@ class SpeechConditioner(Conditioner[SpeechState]):
             raise ValueError(
                 f"{parts.preset.name} hears speech with transformers; install rollcast[wan]"
             )
+        assert parts.network is not None, "a model has a student"
         self._network = parts.network
         self._pixel_frames = parts.preset.latents.frames
         # of a stream's first latent one frame is shown, the last
