@@ -27,7 +27,7 @@ def video_frames(path: Path | str, *, width: int, height: int, fps: int) -> Iter
     """
     with open_input(path, "video") as file:
         try:
-            with av.open(file) as container:
+            with av.open(file, "r") as container:
                 if not container.streams.video:
                     raise ValueError(f"{path} has no picture in it; give a video")
                 yield from _paced(container, width, height, fps)
