@@ -33,12 +33,13 @@ class FusedAttend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """Tokens `x` [B, N, d] between parts of the DiT, with `gate` * `branch` yet to be added.
 
     The part that comes begins with a norm of the sum, and one kernel does both. `gate`
-    [B, F, 1, d]; None: one. Without a `branch` nothing is to be added.
+    [B, F, 1, d]; None: one. Without a `branch` nothing is to be added; so it is behind a norm, and
+    what was added need not be kept.
     """
 
     x: Tensor
@@ -53,13 +54,17 @@ class Stream:
         """`whole`, and norm(whole) * (1 + scale) + shift."""
         if self.branch is None:
             return self.x, modulate(self.x, shift, scale, eps)
-        return residual_modulate(self.x, self.branch, self.gate, shift, scale, eps)
+        self.x, normed = residual_modulate(self.x, self.branch, self.gate, shift, scale, eps)
+        self.branch = self.gate = None
+        return self.x, normed
 
     def normed(self, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """`whole`, and `norm` of it, of what a part left."""
         assert self.branch is not None
         weight, bias = norm.weight, norm.bias
-        return residual_layer_norm(self.x, self.branch, self.gate, weight, bias, norm.eps)
+        self.x, normed = residual_layer_norm(self.x, self.branch, self.gate, weight, bias, norm.eps)
+        self.branch = self.gate = None
+        return self.x, normed
 
 
 class RMSNorm(nn.Module):
