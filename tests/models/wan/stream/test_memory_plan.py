@@ -128,8 +128,8 @@ def test_a_plan_holds_for_a_tiny_decoder(name: str, folder_of: FolderOf, tmp_pat
 def test_what_lives_at_once_is_what_the_allocator_gave(folder_of: FolderOf) -> None:
     """Within 5%, by torch's own record of its allocator, of all but the decoder.
 
-    A CPU's convolutions unfold what they see, and its attention has a scratch for each thread, which
-    are their own affair.
+    A CPU's convolutions unfold what they see, and its attention has a scratch for each thread:
+    these are their own affair.
     """
     folder, plan = folder_of("longlive"), planned("longlive", folder_of("longlive"))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
