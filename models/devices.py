@@ -42,3 +42,10 @@ def device_named(name: str | None) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device {asked!r}: this machine has no Metal; say cpu")
     return device
+
+
+def attention_there(capability: tuple[int, int]) -> str:
+    """Who computes attention in bfloat16 on a GPU of this capability, for people to read."""
+    from ..kernels.dispatch import attention_provider
+
+    return attention_provider(capability)

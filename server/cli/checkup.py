@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ...models.contract import Model
+from ...models.devices import attention_there
 from ...models.registry import load_model, own_models
 from ...models.warm_up import first_request, usual_controls
 from ..media.encoder import Encoders
@@ -122,11 +123,9 @@ def _gpu(index: int) -> Finding:
     """One GPU, by the name that `--device` has for it, and who computes attention there."""
     import torch
 
-    from ...kernels.dispatch import attention_provider
-
     free, whole = torch.cuda.mem_get_info(index)
     capability = torch.cuda.get_device_capability(index)
-    provider = attention_provider(capability)
+    provider = attention_there(capability)
     found = (
         f"cuda:{index} {torch.cuda.get_device_name(index)}, {whole / 2**30:.0f} GiB, "
         f"{free / 2**30:.0f} free, sm_{capability[0]}{capability[1]}; bfloat16 attention by "
