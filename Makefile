@@ -5,9 +5,8 @@ BIN    := $(VENV)/bin
 MODEL  ?= pocket
 ARGS   ?=
 
-# Tests run in so many processes, more than two cores are busy with: those that live by the clock
-# mostly wait. Who may run beside whom is in tests/conftest.py.
-WORKERS ?= 4
+# Tests run in so many processes. Who may run beside whom is in tests/conftest.py.
+WORKERS ?= 2
 PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
 # Kernels are compiled with the Triton that comes with torch, and with the newest.

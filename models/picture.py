@@ -78,9 +78,11 @@ def pixels(square: bytes) -> np.ndarray:
 
 def sample(width: int, height: int | None = None) -> bytes:
     """A picture of nothing, a square unless it has a `height`, for trying things out."""
-    shades = Image.linear_gradient("L")
+    shades = Image.linear_gradient("L").resize((width, width))
     colours = Image.merge("RGB", [shades, shades.rotate(90), shades.rotate(180)])
-    return _jpeg(colours.resize((width, width if height is None else height)), 75)
+    buffer = io.BytesIO()
+    colours.resize((width, width if height is None else height)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from ...kernels.gpu import Capability
+from ...models.live_avatar.inputs import encode_sink
 from ...models.sampling.batches import CallRow, call_rows
 from ...models.student.causal_student import CausalStudent
 from ...models.student.conditioning import TextContext
 from ...models.wan.presets.catalogue import presets
 from ...models.wan.presets.preset import Preset
+from ...models.wan.presets.reference_image import ReferenceImage
 from ...models.wan.stream.memory_plan import blank_conditions, blank_context
 from .operation_count import counted
 
@@ -61,6 +63,8 @@ class MetaStream:
         conditions = blank_conditions(self.student.config, frames, self._size, torch.bfloat16)
         sampler = recipe.sampler_for(self._chunk, lambda x: torch.empty_like(x))
         memory: dict[str, Tensor] = {}
+        if self._chunk == 0:
+            self._give_sinks(context)
         calls, steps = recipe.chunk_steps(), recipe.step_of_call(self._chunk)
         for number, call in enumerate(calls.calls):
             row = CallRow(
@@ -74,6 +78,15 @@ class MetaStream:
                 row = replace(row, sampler=sampler, step=step, memory=memory)
             (latents,) = call_rows(self.student, [row])
         self._chunk += 1
+
+    def _give_sinks(self, context: TextContext) -> None:
+        """Of a student that refers to a picture: each cache has a sink of it."""
+        stated = self.preset.stated(ReferenceImage)
+        if stated is None:
+            return
+        motion = self._latents(1 + (stated.motion_frames - 1) // self.preset.latents.frames)
+        for cache in self.caches:
+            cache.set_sink(encode_sink(self.student, motion[:, :1], motion, context))
 
     def _latents(self, frames: int) -> Tensor:
         shape = (1, frames, self.student.config.in_channels, *self._size)

@@ -41,7 +41,7 @@ async def test_it_says_what_the_microphone_hears(
             )
             await studio.until_playing(1)
             await expect(page.locator("#talk")).to_be_visible()
-            await page.get_by_role("button", name="Talk").click()
+            await page.get_by_role("button", name="Talk", exact=True).click()
             await studio.until(lambda s: s["stream"]["received"], "audio received")
             await studio.until(lambda s: s["stream"]["talking"], "talking")
             snapshot = await studio.snapshot()
