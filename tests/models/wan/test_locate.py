@@ -141,7 +141,7 @@ def test_a_repository_that_is_not_there_is_downloaded_as_far_as_it_is_needed(
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     repository = "JaydenLu666/Reward-Forcing-T2V-1.3B"
     locate(PRESET, [repository, str(folder_of("reward-forcing") / BASE)])
-    assert asked == [(repository, ["rewardforcing.pt", "rewardforcing.pt/*", "config.json"])]
+    assert asked == [(repository, ["rewardforcing.pt", "config.json"])]
 
 
 def test_without_a_network_a_repository_is_an_error_that_says_so(
