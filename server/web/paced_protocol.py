@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.utils import ClientDisconnected
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
 from .addresses import network_of
@@ -91,6 +92,13 @@ class PacedProtocol(DrainingProtocol):
             self.transport.write(pong)
 
     # For uvicorn's protocol.
+
+    def shutdown(self) -> None:
+        """End with the server; who is just closing needs no other word."""
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
 
     async def run_asgi(self) -> None:
         """Run the application."""

@@ -165,6 +165,16 @@ async def test_a_client_that_is_gone_while_its_answers_wait_frees_everything(
         await until(lambda: not kept.alive(kept.encoders) and not kept.alive(kept.sessions))
 
 
+async def test_a_shutdown_while_a_connection_is_closing_ends_in_order(kept: Kept) -> None:
+    async with running() as server, viewing(server.ws, codecs=("h264",)) as viewer:
+        await viewer.wait_frames(4)
+        (protocol,) = server.server.server_state.connections
+        protocol.conn.send_close(1000)  # pyright: ignore[reportAttributeAccessIssue]
+        server.server.should_exit = True
+        await viewer.wait_closed()
+    await until(lambda: not kept.alive(kept.encoders) and not kept.alive(kept.sessions))
+
+
 async def test_a_shutdown_frees_everything(kept: Kept) -> None:
     async with running() as server, viewing(server.ws, codecs=("h264",)) as viewer:
         await viewer.wait_frames(4)
