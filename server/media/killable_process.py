@@ -14,7 +14,9 @@ import struct
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Protocol, TypeVar
+
+import msgspec
 
 START_PATIENCE_S = 60.0
 LENGTH = struct.Struct(">I")
@@ -22,6 +24,18 @@ NICENESS = 10
 """What is streamed goes before what somebody brings."""
 _BUFFER_BYTES = 4 << 20
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class TimedTask(Protocol):
+    """A task that says how many seconds it may compute."""
+
+    @property
+    def most_cpu_s(self) -> float:
+        """Seconds."""
+        ...
+
+
+T = TypeVar("T", bound=TimedTask)
 
 
 class TookTooLong(Exception):
@@ -71,8 +85,10 @@ class KillableProcess:
         process, self._process = self._process, None
         if process is None:
             return 0
+        # Process.kill() would first ask a process that has just ended how it did. That can be told
+        # once, and wait() would not know it any more.
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         return await process.wait()
 
     async def _start(self) -> Process:
@@ -88,21 +104,23 @@ class KillableProcess:
         return process
 
 
-def answer_tasks(answer: Callable[[bytes], bytes], tasks: BinaryIO, answers: BinaryIO) -> None:
-    """What such a program does: answer tasks until there are no more."""
-    while len(head := tasks.read(LENGTH.size)) == LENGTH.size:
-        (count,) = LENGTH.unpack(head)
-        data = answer(tasks.read(count))
-        answers.write(LENGTH.pack(len(data)) + data)
-        answers.flush()
+def run(kind: type[T], answer: Callable[[T], msgspec.Struct], most_memory_bytes: int) -> None:
+    """Be such a program, on standard input and output, until there are no more tasks.
 
-
-def run(answer: Callable[[bytes], bytes], most_memory_bytes: int) -> None:
-    """Be such a program, on standard input and output, with no more memory than that."""
+    It has no more memory than that, and for each task, of this `kind`, as long as that says.
+    """
     limit_memory(most_memory_bytes)
     os.nice(NICENESS)
+    tasks, answers = sys.stdin.buffer, sys.stdout.buffer
     with contextlib.suppress(KeyboardInterrupt):
-        answer_tasks(answer, sys.stdin.buffer, sys.stdout.buffer)
+        while len(head := tasks.read(LENGTH.size)) == LENGTH.size:
+            (count,) = LENGTH.unpack(head)
+            task = msgspec.msgpack.decode(tasks.read(count), type=kind)
+            limit_time(task.most_cpu_s)
+            data = msgspec.msgpack.encode(answer(task))
+            limit_time(0)
+            answers.write(LENGTH.pack(len(data)) + data)
+            answers.flush()
 
 
 def limit_memory(most_bytes: int) -> None:

@@ -12,7 +12,7 @@ import binascii
 import msgspec
 
 from ...models.picture import PictureRefused, fitted
-from .killable_process import limit_time, run
+from .killable_process import run
 
 MOST_MEMORY_BYTES = 768 << 20
 """Of the process; a picture of the largest size takes 370 MB."""
@@ -48,14 +48,6 @@ def look_at(task: Task) -> Answer:
         return Answer(memory_short=True)
 
 
-def _answer(data: bytes) -> bytes:
-    task = msgspec.msgpack.decode(data, type=Task)
-    limit_time(task.most_cpu_s)
-    answer = msgspec.msgpack.encode(look_at(task))
-    limit_time(0)
-    return answer
-
-
 def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
@@ -66,4 +58,4 @@ def _decoded(text: str) -> bytes:
 
 
 if __name__ == "__main__":
-    run(_answer, MOST_MEMORY_BYTES)
+    run(Task, look_at, MOST_MEMORY_BYTES)
