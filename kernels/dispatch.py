@@ -19,7 +19,7 @@ from .block_sparse.global_branch import GlobalBranch
 from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
 from .dense_attention.reference import attention_ref
-from .gpu import Capability, gpu_of, meta_stands_for
+from .gpu import Capability, gpu_of, meta_stands_for, on_gpu
 from .ring_plan import FrameWrite, SinkFold, Span
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 
@@ -63,7 +63,7 @@ def backend_for(tensor: Tensor) -> Backend:
     if _forced is not None:
         return _forced
     training = torch.is_grad_enabled() and tensor.requires_grad
-    if gpu_of(tensor) is None or training or tensor.dtype == torch.float64:
+    if not on_gpu(tensor) or training or tensor.dtype == torch.float64:
         return "sdpa"
     if _TRITON:
         return "triton"
@@ -272,7 +272,7 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
     weight, bias = linear.weight, linear.bias
     plain = type(linear) is nn.Linear and type(weight) in (nn.Parameter, Tensor)
     half = x.dtype in TENSOR_CORE_TYPES and _forced is None and not torch.is_grad_enabled()
-    if plain and half and bias is not None and gpu_of(x) is not None:
+    if plain and half and bias is not None and on_gpu(x):
         product = torch.ops.aten._addmm_activation.default
         made = product(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return made.unflatten(0, x.shape[:-1])

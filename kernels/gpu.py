@@ -29,6 +29,11 @@ def meta_stands_for(capability: Capability) -> Iterator[None]:
         _stands_for = before
 
 
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether `gpu_of` finds one; asked for every operation, so without asking the driver."""
+    return tensor.is_cuda or (tensor.is_meta and _stands_for is not None)
+
+
 def gpu_of(tensor: Tensor) -> Capability | None:
     """The compute capability of the NVIDIA GPU that `tensor` is on; None: it is on none."""
     if tensor.is_cuda:

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 from ..ring_plan import FrameWrite, SinkFold, padded_writes
 
@@ -131,7 +131,7 @@ def ema_sink(
     if shadow_key is not None and shadow_key.shape != sink_shape:
         raise ValueError(f"a shadow of {tuple(shadow_key.shape)}; expected {sink_shape}")
     first, second, third = padded_writes(writes)
-    block_t = triton.next_power_of_2(frame_tokens) if gpu_of(key) is None else 16
+    block_t = 16 if on_gpu(key) else triton.next_power_of_2(frame_tokens)
     launch(
         ema_sink_kernel, (triton.cdiv(frame_tokens, block_t), batch * heads), key,
         key, value, shadow, shadow_of_value, new_key, new_value,

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 from ..ring_plan import Span, padded_spans
 from ..tile.rope_tile import rotate_pairs, rotations_at
@@ -81,7 +81,7 @@ def rotate_keys(
         raise ValueError(f"out {tuple(out.shape)}; expected {tuple(key.shape)}, rows contiguous")
     parts = padded_spans(spans)
     shifts = [part.place * tokens - part.start for part in parts]
-    block_t = 256 if gpu_of(key) is None else 32
+    block_t = 32 if on_gpu(key) else 256
     launch(
         key_rotation_kernel, (triton.cdiv(slots, block_t), batch * heads), key,
         key, out, rotation.cos, rotation.sin,

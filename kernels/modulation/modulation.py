@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 
 
@@ -64,7 +64,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     x = x if x.stride(2) == 1 else x.contiguous()
     shift, scale = (y if y.stride(3) == 1 else y.contiguous() for y in (shift, scale))
     out = x.new_empty(x.shape)
-    block_t = 64 if gpu_of(x) is None else 1
+    block_t = 1 if on_gpu(x) else 64
     launch(
         modulate_kernel, (triton.cdiv(tokens, block_t), batch), x,
         x, shift, scale, out, tokens, eps, *x.stride()[:2], *shift.stride()[:2],

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..axis_rotations import AxisRotations
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 from ..ring_plan import FrameWrite, padded_writes
 from ..tile.rope_tile import rotate_pairs, rotations_at
@@ -150,7 +150,7 @@ def norm_rope_write(
     query, key, value = (x if x.stride(2) == 1 else x.contiguous() for x in (query, key, value))
     out = query.new_empty(batch, tokens, heads, dim)
     first, second, third = padded_writes(writes)
-    block_t = min(64, triton.next_power_of_2(tokens)) if gpu_of(query) is None else 1
+    block_t = 1 if on_gpu(query) else min(64, triton.next_power_of_2(tokens))
     launch(
         norm_rope_write_kernel, (triton.cdiv(tokens, block_t), batch), query,
         query, key, value, weight_query, weight_key, out, cache_key, cache_value,

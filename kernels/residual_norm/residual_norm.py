@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 
 
@@ -120,7 +120,7 @@ def _launched(
         for each in (x, branch, gates, shift, scale)
     )
     summed, out = x.new_empty(batch, tokens, width), x.new_empty(batch, tokens, width)
-    block_t = 64 if gpu_of(x) is None else 1
+    block_t = 1 if on_gpu(x) else 64
     launch(
         residual_norm_kernel, (triton.cdiv(tokens, block_t), batch), x,
         x, branch, gates, shift, scale, summed, out, tokens, eps,

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..gpu import gpu_of
+from ..gpu import on_gpu
 from ..launch import launch
 
 
@@ -52,7 +52,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     batch, tokens, width = x.shape
     x = x if x.stride(2) == 1 else x.contiguous()
     out = x.new_empty(batch, tokens, width)
-    block_t = 64 if gpu_of(x) is None else 1
+    block_t = 1 if on_gpu(x) else 64
     launch(
         rms_norm_kernel, (triton.cdiv(tokens, block_t), batch), x,
         x, weight, out, tokens, eps, *x.stride()[:2], *out.stride()[:2],

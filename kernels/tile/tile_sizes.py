@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..gpu import gpu_of
+from ..gpu import gpu_of, on_gpu
 
 # What an attention kernel is made for. A tile of heads of 384, the Wan VAE's, would take 393 KB of
 # an H100's 227 KB of shared memory.
@@ -63,7 +63,7 @@ def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
     """
     tile = attention_tile(key)
     queries, keys = min(tile.queries, query_block), min(tile.keys, key_block)
-    if gpu_of(key) is None or queries != 64:
+    if not on_gpu(key) or queries != 64:
         return Tile(queries, keys, tile.warps, 2, tile.descriptors)
     if tile.descriptors:
         return Tile(queries, keys, 4, 2, descriptors=True)

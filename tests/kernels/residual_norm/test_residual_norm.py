@@ -26,6 +26,7 @@ from rollcast.kernels.residual_norm.reference import (
 from rollcast.kernels.residual_norm.residual_norm import residual_layer_norm, residual_modulate
 
 
+@pytest.mark.parametrize("affine", [False, True])
 @settings(deadline=None, max_examples=20)
 @given(
     frames=st.integers(1, 4),
@@ -35,8 +36,9 @@ from rollcast.kernels.residual_norm.residual_norm import residual_layer_norm, re
     dtype=st.sampled_from((torch.float32, torch.float16)),
     seed=st.integers(0, 999),
 )
-def test_modulated_equals_the_definition(
+def test_it_equals_the_definition(
     device: torch.device,
+    affine: bool,
     frames: int,
     tokens: int,
     width: int,
@@ -44,38 +46,17 @@ def test_modulated_equals_the_definition(
     dtype: torch.dtype,
     seed: int,
 ) -> None:
+    """Modulated, and with weight and bias."""
     x, branch, six = _drawn(device, frames, tokens, width, dtype, seed)
-    given_parts = x, branch, six[2] if gated else None, six[4], six[1], 1e-6
+    operation, reference, parts = residual_modulate, residual_modulate_ref, (six[4], six[1])
+    if affine:
+        operation, reference = residual_layer_norm, residual_layer_norm_ref
+        weight, bias = torch.randn(2, width, device=device).to(dtype).unbind(0)
+        parts = weight, bias
+    given_parts = (x, branch, six[2] if gated else None, *parts, 1e-6)
     with poisoned_outputs():
-        made = residual_modulate(*given_parts)
-    wanted = residual_modulate_ref(*given_parts)
-    _assert_close(made, wanted, dtype)
-
-
-@settings(deadline=None, max_examples=20)
-@given(
-    frames=st.integers(1, 4),
-    tokens=st.integers(1, 70),
-    width=st.integers(9, 100),
-    gated=st.booleans(),
-    dtype=st.sampled_from((torch.float32, torch.float16)),
-    seed=st.integers(0, 999),
-)
-def test_with_weight_and_bias_it_equals_the_definition(
-    device: torch.device,
-    frames: int,
-    tokens: int,
-    width: int,
-    gated: bool,
-    dtype: torch.dtype,
-    seed: int,
-) -> None:
-    x, branch, six = _drawn(device, frames, tokens, width, dtype, seed)
-    weight, bias = torch.randn(2, width, device=device).to(dtype).unbind(0)
-    given_parts = x, branch, six[2] if gated else None, weight, bias, 1e-6
-    with poisoned_outputs():
-        made = residual_layer_norm(*given_parts)
-    _assert_close(made, residual_layer_norm_ref(*given_parts), dtype)
+        made = operation(*given_parts)
+    _assert_close(made, reference(*given_parts), dtype)
 
 
 @pytest.mark.parametrize(
