@@ -18,6 +18,7 @@ from .bench_output import check_model, counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
 from .bench_types import types
+from .options import Threads
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -43,7 +44,7 @@ def stream(
     soak: Annotated[
         float | None, typer.Option(min=0.2, help="Also one viewer for so many minutes.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .bench_output import give, progress
 from .failure import EXIT_USAGE, Failure, as_failure
+from .options import Threads
 
 
 def quality(
@@ -25,7 +26,7 @@ def quality(
         Path | None,
         typer.Option(help="Write a WebP of three looks saying --human."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:

@@ -95,6 +95,16 @@ SecondsOrSpeech = Annotated[
         help="Length; by default that of the speech, else 10.",
     ),
 ]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
+]
+Size = Annotated[str | None, typer.Option(help="Width and height of its frames, like 832x480.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")]
+Stages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that share the model's steps, see docs/tpp.md."),
+]
 Device = Annotated[
     str | None,
     typer.Option(

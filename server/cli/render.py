@@ -39,8 +39,11 @@ from .options import (
     Scene,
     SecondsOrSpeech,
     Seed,
+    Size,
+    Threads,
     Tracks,
     VideoIn,
+    Weights,
     warn,
     warn_ignored,
 )
@@ -62,18 +65,13 @@ def render(
     video_in: VideoIn = None,
     seconds: SecondsOrSpeech = None,
     seed: Seed = 0,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
-    ] = None,
+    weights: Weights = None,
+    size: Size = None,
     device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a video of a model that is run here, without a server."""

@@ -20,7 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Quantize
+from .options import Decoder, Device, DType, Quantize, Size, Stages, Threads, Weights
 from .room import check_room
 from .welcome import greet
 
@@ -34,22 +34,14 @@ def serve(
     model: Annotated[
         list[str] | None, typer.Option(help="A name of `rollcast models`; may be repeated.")
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="A file, folder or owner/name with a model's files; may be repeated."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
-    ] = None,
+    weights: Weights = None,
+    size: Size = None,
     device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
-    stages: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that share the model's steps, see docs/tpp.md."),
-    ] = None,
+    threads: Threads = None,
+    stages: Stages = None,
     token: Annotated[
         str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="What clients must know.")
     ] = None,

@@ -22,7 +22,20 @@ from .bench_output import check_model, progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Image, Prompt, Quantize, Seconds, Seed
+from .options import (
+    Decoder,
+    Device,
+    DType,
+    Image,
+    Prompt,
+    Quantize,
+    Seconds,
+    Seed,
+    Size,
+    Stages,
+    Threads,
+    Weights,
+)
 from .room import check_room
 from .video_file import Overwrite, video_file
 
@@ -31,13 +44,8 @@ _FORMAT = 1
 
 def try_model(
     name: Annotated[str, typer.Argument(help="A name of `rollcast models`.")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="A file, folder or owner/name with its files; may be repeated."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Width and height of its frames, like 832x480.")
-    ] = None,
+    weights: Weights = None,
+    size: Size = None,
     device: Device = None,
     dtype: DType = None,
     decoder: Decoder = None,
@@ -46,10 +54,8 @@ def try_model(
     prompt: Prompt = None,
     image: Image = None,
     seed: Seed = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
-    stages: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the model's steps.")
-    ] = None,
+    threads: Threads = None,
+    stages: Stages = None,
     limit: Annotated[
         float, typer.Option(min=1, help="Seconds after which streaming is given up.")
     ] = 900.0,
