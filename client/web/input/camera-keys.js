@@ -6,7 +6,7 @@
  */
 
 /**
- * @typedef {"6dof" | "wasd"} CameraKind
+ * @import { CameraInput } from "../net/messages.js"
  * @typedef {[number, number, number]} Vector
  * @typedef {{translation: Vector, rotation: Vector}} Motion  as the `camera` control has it
  */
@@ -33,9 +33,8 @@ export class CameraKeys {
     this._onMotion = onMotion;
     /** @type {Map<string, Set<string>>} by code, who holds it */
     this._held = new Map();
-    this._told = "";
     this._speed = 1;
-    /** @type {CameraKind} */
+    /** @type {CameraInput["kind"]} */
     this.kind = "6dof";
     this._told = JSON.stringify(this.motion);
   }

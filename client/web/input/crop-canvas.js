@@ -47,7 +47,7 @@ export function drawPlaced(canvas, picture, crop) {
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} width @param {number} height */
-function fill(context, x, y, width, height) {
+export function fill(context, x, y, width, height) {
   context.fillStyle = BEHIND;
   context.fillRect(x, y, width, height);
 }

@@ -1,6 +1,7 @@
 /** The user's voice as 20 ms blocks of 16 kHz PCM16, or a plain reason why there is none. */
 
 import { AUDIO_IN_RATE } from "../net/protocol.js";
+import { problemOf } from "./devices.js";
 
 /**
  * @typedef {{samples: Int16Array, level: number}} VoiceBlock
@@ -44,12 +45,6 @@ export const MICROPHONE_HELP = {
     title: "The microphone did not start",
     hint: "Press Talk again, or play an audio file instead.",
   },
-};
-
-/** @type {Record<string, MicrophoneProblem>} */
-const PROBLEM_OF_ERROR = {
-  NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing",
-  NotReadableError: "busy", AbortError: "busy",
 };
 
 /** Thrown by `Microphone.start`; `problem` is a key of `MICROPHONE_HELP`. */
@@ -114,7 +109,7 @@ export class Microphone {
       await this._listen(this._stream);
     } catch (error) {
       this.stop();
-      throw new MicrophoneError(PROBLEM_OF_ERROR[error instanceof DOMException ? error.name : ""] ?? "failed");
+      throw new MicrophoneError(problemOf(error));
     }
   }
 
@@ -149,17 +144,6 @@ export class Microphone {
       void context.resume().catch(() => {}); // it may have to wait until the system permits it
     };
     if (track.muted) look();
-  }
-}
-
-/** @returns {Promise<{id: string, label: string}[]>} those that can be told apart */
-export async function listMicrophones() {
-  try {
-    const devices = await navigator.mediaDevices.enumerateDevices();
-    const found = devices.filter(({ kind, deviceId, label }) => kind === "audioinput" && deviceId && label);
-    return found.map(({ deviceId, label }) => ({ id: deviceId, label }));
-  } catch {
-    return [];
   }
 }
 

@@ -1,12 +1,11 @@
 /** A picture file as an image that a stream starts from: cut to the model's shape, small enough to send. */
 
+import { fill } from "./crop-canvas.js";
 import { openPicture, PictureFileError } from "./picture-file.js";
 
 /** What the server takes, before base64. */
 const MAX_BYTES = 512 * 1024;
 const QUALITIES = [0.92, 0.8, 0.6, 0.4];
-/** What shows through where a picture is transparent, as on the server. */
-const BEHIND = "rgb(200, 200, 200)";
 
 /**
  * @param {Blob} file
@@ -23,8 +22,7 @@ export async function readStartImage(file, wanted) {
   canvas.height = Math.max(1, Math.round(part.height * scale));
   const context = canvas.getContext("2d");
   if (!context) throw new PictureFileError("This browser cannot draw pictures.");
-  context.fillStyle = BEHIND;
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  fill(context, 0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, part.x, part.y, part.width, part.height, 0, 0, canvas.width, canvas.height);
   picture.close();

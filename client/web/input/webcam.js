@@ -1,5 +1,7 @@
 /** The user's camera as a stream of pictures, or a plain reason why there is none. */
 
+import { problemOf } from "./devices.js";
+
 /**
  * @typedef {"insecure" | "unsupported" | "denied" | "missing" | "busy" | "failed" | "unplugged"} WebcamProblem
  */
@@ -22,12 +24,6 @@ export const WEBCAM_HELP = {
     hint: "It was unplugged or taken away. Connect it again or choose another one, then start it.",
   },
   failed: { title: "The camera did not start", hint: "Start it again, or choose another one." },
-};
-
-/** @type {Record<string, WebcamProblem>} */
-const PROBLEM_OF_ERROR = {
-  NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing",
-  NotReadableError: "busy", AbortError: "busy",
 };
 
 /** Thrown by `Webcam.start`; `problem` is a key of `WEBCAM_HELP`. */
@@ -83,7 +79,7 @@ export class Webcam {
       stream.getVideoTracks()[0].onended = () => this._onEnded();
       return stream;
     } catch (error) {
-      throw new WebcamError(PROBLEM_OF_ERROR[error instanceof DOMException ? error.name : ""] ?? "failed");
+      throw new WebcamError(problemOf(error));
     }
   }
 
@@ -93,16 +89,5 @@ export class Webcam {
       track.stop();
     });
     this._stream = null;
-  }
-}
-
-/** @returns {Promise<{id: string, label: string}[]>} those that can be told apart */
-export async function listWebcams() {
-  try {
-    const devices = await navigator.mediaDevices.enumerateDevices();
-    const found = devices.filter(({ kind, deviceId, label }) => kind === "videoinput" && deviceId && label);
-    return found.map(({ deviceId, label }) => ({ id: deviceId, label }));
-  } catch {
-    return [];
   }
 }

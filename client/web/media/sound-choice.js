@@ -27,10 +27,11 @@ export const HEARD_CONFIG = Object.freeze({ codec: "opus", sampleRate: OPUS_RATE
 
 /** @returns {Promise<OpusSupport>} both false where there is no WebCodecs, as on insecure origins */
 export async function opusSupport() {
-  return {
-    decode: await supported("AudioDecoder", () => AudioDecoder.isConfigSupported(HEARD_CONFIG)),
-    encode: await supported("AudioEncoder", () => AudioEncoder.isConfigSupported(VOICE_CONFIG)),
-  };
+  const [decode, encode] = await Promise.all([
+    supported("AudioDecoder", () => AudioDecoder.isConfigSupported(HEARD_CONFIG)),
+    supported("AudioEncoder", () => AudioEncoder.isConfigSupported(VOICE_CONFIG)),
+  ]);
+  return { decode, encode };
 }
 
 /**

@@ -3,7 +3,9 @@
 import { cutOut, drawGuide, drawPlaced } from "../input/crop-canvas.js";
 import { CropInput } from "../input/crop-input.js";
 import { Crop } from "../input/crop.js";
-import { broughtPicture, openPicture, PictureFileError } from "../input/picture-file.js";
+import { openPicture, PictureFileError } from "../input/picture-file.js";
+import { base64Of } from "../input/start-image.js";
+import { listenToChooser, listenToPage } from "./brought-picture.js";
 import { button, byId, setText } from "./dom.js";
 
 /**
@@ -36,7 +38,7 @@ export class OwnPictureView {
     this.square = null;
     new CropInput(this._window, () => this._crop, () => this._draw());
     this._listen();
-    this._listenToPage();
+    listenToPage(() => this._guide !== null, (file) => void this._load(file));
   }
 
   /** @param {PictureGuide | null} guide */
@@ -49,34 +51,13 @@ export class OwnPictureView {
   _listen() {
     button("own-open").addEventListener("click", () => this._open());
     for (const id of ["own-choose", "own-other"]) button(id).addEventListener("click", () => this._file.click());
-    this._file.addEventListener("change", () => {
-      const file = this._file.files?.[0];
-      this._file.value = "";
-      if (file) void this._load(file);
-    });
+    listenToChooser(this._file, (file) => void this._load(file));
     this._zoom.addEventListener("input", () => {
       this._crop?.zoomTo(2 ** Number(this._zoom.value));
       this._draw();
     });
     this._use.addEventListener("click", () => this._handOn());
     this._dialog.addEventListener("close", () => this._forget());
-  }
-
-  /** A picture may be dropped or pasted anywhere on the page. */
-  _listenToPage() {
-    document.addEventListener("dragover", (event) => {
-      if (this._guide && event.dataTransfer?.types.includes("Files")) event.preventDefault();
-    });
-    document.addEventListener("drop", (event) => this._bring(event, event.dataTransfer));
-    document.addEventListener("paste", (event) => this._bring(event, event.clipboardData));
-  }
-
-  /** @param {Event} event @param {DataTransfer | null} data */
-  _bring(event, data) {
-    const file = this._guide ? broughtPicture(event, data) : null;
-    if (!file) return;
-    event.preventDefault();
-    void this._load(file);
   }
 
   _open() {
@@ -119,7 +100,7 @@ export class OwnPictureView {
   _handOn() {
     if (!this._picture || !this._crop || !this._guide) return;
     const square = cutOut(this._picture, this._crop, this._guide.size);
-    if (!this._actions.onPicture(square.slice(square.indexOf(",") + 1))) return;
+    if (!this._actions.onPicture(base64Of(square))) return;
     this._offered = square;
     this._dialog.close();
   }

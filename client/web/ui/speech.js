@@ -7,7 +7,7 @@
 
 import { AudioFileError, readAudioFile } from "../input/audio-file.js";
 import { Microphone, MicrophoneError, microphoneObstacle } from "../input/microphone.js";
-import { MicrophoneChoice } from "./microphone-choice.js";
+import { DeviceChoice } from "./device-choice.js";
 
 /**
  * @import { MicrophoneProblem } from "../input/microphone.js"
@@ -34,7 +34,9 @@ export class Speech {
     this._microphone = new Microphone(
       (block) => this._heard(block), () => this._unplugged(), (silent) => this._setProblem(silent ? "silent" : null),
     );
-    this._choice = new MicrophoneChoice(parts.preferences.get().microphone, (id) => void this._choose(id));
+    this._choice = new DeviceChoice(
+      "mic", "audioinput", parts.preferences.get().microphone, (id) => void this._choose(id),
+    );
     /** @type {boolean | null} what the user chose, if anything */
     this._soundChoice = null;
     this._recording = false;

@@ -1,7 +1,8 @@
 /** The image that the stream starts from: chosen, dropped or pasted, shown as it is used. */
 
-import { broughtPicture, PictureFileError } from "../input/picture-file.js";
+import { PictureFileError } from "../input/picture-file.js";
 import { base64Of, readStartImage } from "../input/start-image.js";
+import { listenToChooser, listenToPage } from "./brought-picture.js";
 import { button, byId, setText } from "./dom.js";
 
 /**
@@ -27,12 +28,8 @@ export class StartImageView {
     /** @type {string | null} the one that the stream has; null: none, or from before a reload */
     this._used = null;
     this._frame.addEventListener("click", () => this.choose());
-    this._file.addEventListener("change", () => {
-      const file = this._file.files?.[0];
-      this._file.value = "";
-      if (file) void this._load(file);
-    });
-    this._listenToPage();
+    listenToChooser(this._file, (file) => void this._load(file));
+    listenToPage(() => this._dropped, (file) => void this._load(file));
   }
 
   /** @param {ImageInput | null} input @param {boolean} faces  the model takes pictures of faces, too */
@@ -56,22 +53,6 @@ export class StartImageView {
   accept() {
     this._used = this._offered;
     this.setThere(true);
-  }
-
-  _listenToPage() {
-    document.addEventListener("dragover", (event) => {
-      if (this._dropped && event.dataTransfer?.types.includes("Files")) event.preventDefault();
-    });
-    document.addEventListener("drop", (event) => this._bring(event, event.dataTransfer));
-    document.addEventListener("paste", (event) => this._bring(event, event.clipboardData));
-  }
-
-  /** @param {Event} event @param {DataTransfer | null} data */
-  _bring(event, data) {
-    const file = this._dropped ? broughtPicture(event, data) : null;
-    if (!file) return;
-    event.preventDefault();
-    void this._load(file);
   }
 
   /** @param {Blob} file */

@@ -155,7 +155,7 @@ export class StreamView {
     if (this._app.input) this._app.input.enabled = live && Boolean(inputs?.tracks);
     this.camera.enabled = live && Boolean(inputs?.camera);
     this.webcam.setUsable(live);
-    if (phase === "ended") this.webcam.stop();
+    if (phase === "ended" && this.webcam.on) this.webcam.stop();
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
     this.figures.render(this._app.playback.figures.read(nowMs), this._facts());

@@ -1,8 +1,9 @@
 /** The user's camera for a model that looks at video: start, stop, choose, and what went wrong. */
 
 import { FrameSender } from "../input/frame-sender.js";
-import { listWebcams, Webcam, WEBCAM_HELP, WebcamError } from "../input/webcam.js";
-import { button, byId, element, setIcon, setLabel, setPressed, setText } from "./dom.js";
+import { Webcam, WEBCAM_HELP, WebcamError } from "../input/webcam.js";
+import { DeviceChoice } from "./device-choice.js";
+import { button, byId, setIcon, setLabel, setPressed, setText } from "./dom.js";
 
 /**
  * @import { FrameLink } from "../input/frame-sender.js"
@@ -17,21 +18,18 @@ export class WebcamView {
     this._preferences = preferences;
     this._toggle = button("webcam-toggle");
     this._preview = byId("webcam-preview", HTMLVideoElement);
-    this._choice = byId("webcam-choice", HTMLElement);
-    this._device = byId("webcam-device", HTMLSelectElement);
     this._help = byId("webcam-help", HTMLElement);
     this._webcam = new Webcam(() => this._unplugged());
     this.sender = new FrameSender(link);
+    this._devices = new DeviceChoice(
+      "webcam", "videoinput", preferences.get().webcam, (id) => void this._choose(id), () => this._webcam.device,
+    );
     /** @type {VideoInput | null} null: this model looks at nothing */
     this._input = null;
     this._starting = false;
     /** @type {WebcamProblem | null} */
     this.problem = null;
     this._toggle.addEventListener("click", () => void this.toggle());
-    this._device.addEventListener("change", () => void this._choose(this._device.value));
-    navigator.mediaDevices?.addEventListener?.("devicechange", () => {
-      if (!this._choice.hidden) void this._list();
-    });
   }
 
   get on() {
@@ -71,11 +69,11 @@ export class WebcamView {
   async _start() {
     if (!this._input) return;
     try {
-      this._preview.srcObject = await this._webcam.start(this._preferences.get().webcam, this._input);
+      this._preview.srcObject = await this._webcam.start(this._devices.chosen, this._input);
       this.problem = null;
       await this._preview.play().catch(() => {}); // it plays once it may
-      this.sender.start(this._preview, this._input);
-      void this._list();
+      if (this.on) this.sender.start(this._preview, this._input);
+      void this._devices.refresh();
     } catch (error) {
       if (!(error instanceof WebcamError)) throw error;
       this.problem = error.problem;
@@ -87,7 +85,7 @@ export class WebcamView {
   _unplugged() {
     this.problem = "unplugged";
     this.stop();
-    void this._list();
+    void this._devices.refresh();
   }
 
   /** Another camera, at once if one is on or was. @param {string} id */
@@ -96,16 +94,6 @@ export class WebcamView {
     if (!this.on && this.problem !== "unplugged") return;
     this.stop();
     await this.toggle();
-  }
-
-  /** Browsers name devices only after one was permitted. */
-  async _list() {
-    const found = await listWebcams();
-    this._choice.hidden = found.length < 2;
-    this._device.replaceChildren(...found.map(({ id, label }) =>
-      element("option", { text: label, attributes: { value: id } })));
-    const shown = this._webcam.device ?? this._preferences.get().webcam;
-    if (found.some(({ id }) => id === shown)) this._device.value = shown;
   }
 
   _show() {
