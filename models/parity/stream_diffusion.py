@@ -14,8 +14,15 @@ from ..student.conditioning import TextContext
 from ..student.config import CacheConfig, StudentConfig
 from ..student.kv_cache import StudentCache
 from ..wan.video_frames import noise_share, told_timestep
-from ..wan.weights import load_weights
-from .published import check_shape, difference, recipe_of, wan_shape, weights_of
+from .published import (
+    EXACT,
+    check_shape,
+    difference,
+    golden_student,
+    recipe_of,
+    wan_shape,
+    weights_of,
+)
 
 _FRAMES = 4
 
@@ -29,8 +36,8 @@ def stream_diffusion_differences(
     first layer's keys and values of every step's cache. Raises ValueError on other shapes.
     """
     recipe = stream_diffusion_recipe(case)
-    student = CausalStudent(StudentConfig(**wan_shape(case["config"], patch="patch_size"))).eval()
-    load_weights(student, weights_of(tensors))
+    config = StudentConfig(**wan_shape(case["config"], patch="patch_size"))
+    student = golden_student(config, weights_of(tensors), EXACT)
     context = student.encode_text(tensors["in/prompt_embeds"])
     expected = tensors["out/latents"]
     height, width = expected.shape[3:]

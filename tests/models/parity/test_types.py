@@ -33,9 +33,15 @@ def test_error_of_a_type(
     assert least < report.max_difference / report.spread < most
 
 
-def test_a_recording_of_another_kind_runs_in_its_own_types_alone(fixtures: Path) -> None:
-    with pytest.raises(ValueError, match="wan21_vae run in the types of their record alone"):
-        run_case(fixtures / "golden" / "wan21_vae_seeded.json", NumberTypes(torch.bfloat16))
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("wan21_vae", "wan21_vae_seeded"), ("stream_diffusion_v2", "stream_diffusion_v2_tiny")],
+)
+def test_a_recording_of_another_kind_runs_in_its_own_types_alone(
+    fixtures: Path, family: str, name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{family} run in the types of their record alone"):
+        run_case(fixtures / "golden" / f"{name}.json", NumberTypes(torch.bfloat16))
 
 
 def test_the_command_tells_errors_in_shares(
