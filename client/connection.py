@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Self
+
+import numpy as np
 
 from .address import Address
 from .channel import Channel, refusal
@@ -18,6 +20,7 @@ from .messages import (
     Codec,
     ErrorNotice,
     KeyRequest,
+    ModelDescription,
     Outgoing,
     RejectedNotice,
     ServerHello,
@@ -45,6 +48,7 @@ ACK_AT_MOST_EVERY_S = 0.02
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
 LOOK_AGAIN_S = 0.01
+VIDEO_AHEAD_US = 200_000
 RESUMABLE = frozenset(("timeout",))
 """Codes of fatal errors that end a connection and not its stream."""
 
@@ -151,6 +155,11 @@ class Stream(Steering):
         self.reconnects = 0
 
     @property
+    def model(self) -> ModelDescription:
+        """The model that makes the stream, and what it takes."""
+        return next(each for each in self.hello.models if each.name == self.ready.model)
+
+    @property
     def hello(self) -> ServerHello:
         """What the server offers: models, what each of them takes, codecs."""
         assert self._channel.hello is not None
@@ -178,6 +187,13 @@ class Stream(Steering):
             await self._shown.wait()
         self._media_came.set()
         return media
+
+    async def play_video(self, frames: Iterable[np.ndarray | bytes], fps: float) -> None:
+        """Feed frames at `fps`, each a little before its moment: chunks are made ahead."""
+        for number, frame in enumerate(frames):
+            while self.position_us < number * 1e6 / fps - VIDEO_AHEAD_US:
+                await asyncio.sleep(LOOK_AGAIN_S)
+            await self.feed_video(frame)
 
     async def frames(self) -> AsyncIterator[Frame]:
         """The frames alone, for those who do not listen."""

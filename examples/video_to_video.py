@@ -21,7 +21,7 @@ from rollcast.client.video_frames import video_frames
 
 async def film(stream: Stream, video: Path) -> None:
     """Send the frames of a video file at the size and the pace that the model names."""
-    model = next(each for each in stream.hello.models if each.name == stream.ready.model)
+    model = stream.model
     looks_at = model.inputs.video
     if looks_at is None:
         raise SystemExit(f"{model.title} looks at no video; serve a model that does")

@@ -68,7 +68,7 @@ async def _view(url: str, party: Party) -> Viewer:
         await anext(frames)
         viewer.ttff_s = monotonic() - start_s
         party.first_frame()
-        model = next(m for m in stream.hello.models if m.name == stream.ready.model)
+        model = stream.model
         helpers = [
             group.create_task(_speak(stream, model)),
             group.create_task(_steer(stream, model, viewer, party.steady)),

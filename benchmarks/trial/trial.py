@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,8 +25,6 @@ from .stand_in import drawn, drawn_image
 LOAD_S = 1800.0
 """In which a model must be loaded and warm: 14 billion values from a slow disk."""
 ANSWER_S = 300.0
-AHEAD_US = 2e5
-"""So much earlier than it will be seen a frame is shown to the model: chunks are made ahead."""
 _WORK = "rollcast_work_seconds"
 
 
@@ -153,12 +152,8 @@ async def _take(stream: Stream, watched: _Watched, writer: Mp4Writer, trial: Tri
 async def _film(stream: Stream, looks_at: dict[str, Any]) -> None:
     """Show the model a drawn video, frame by frame when the time of each has come."""
     width, height, fps = looks_at["width"], looks_at["height"], looks_at["fps"]
-    number = 0
-    while True:
-        while stream.position_us < number * 1e6 / fps - AHEAD_US:
-            await asyncio.sleep(0.01)
-        await stream.feed_video(drawn(width, height, number / fps))
-        number += 1
+    frames = (drawn(width, height, number / fps) for number in itertools.count())
+    await stream.play_video(frames, fps)
 
 
 def _possible_fps(metrics: Sample, chunk_frames: int) -> float | None:

@@ -42,7 +42,6 @@ from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
-VIDEO_AHEAD_US = 200_000
 
 
 def record(
@@ -104,8 +103,8 @@ def record(
 
 def _taken(stream: Stream) -> set[str]:
     """The inputs of the stream's model, by name."""
-    model = next(each for each in stream.hello.models if each.name == stream.ready.model)
-    return {each.name for each in fields(model.inputs) if getattr(model.inputs, each.name)}
+    inputs = stream.model.inputs
+    return {each.name for each in fields(inputs) if getattr(inputs, each.name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +179,10 @@ async def _steer(stream: Stream, script: TrackScript) -> None:
 
 async def _film(stream: Stream, path: Path) -> None:
     """Send each frame of a video when its media time has come."""
-    model = next(each for each in stream.hello.models if each.name == stream.ready.model)
-    looks_at = model.inputs.video
+    looks_at = stream.model.inputs.video
     assert looks_at is not None, "it was checked"
     size = {"width": looks_at.width, "height": looks_at.height, "fps": looks_at.fps}
-    for number, frame in enumerate(video_frames(path, **size)):
-        while stream.position_us < number * 1e6 / looks_at.fps - VIDEO_AHEAD_US:
-            await asyncio.sleep(0.01)
-        await stream.feed_video(frame)
+    await stream.play_video(video_frames(path, **size), looks_at.fps)
 
 
 async def _prompt(stream: Stream, prompt: TimedPrompt) -> None:
