@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.contract import ModelInfo
-from ...models.plugins import PluginFailed
+from ...models.plugins import Plugin, PluginFailed
 from ...models.registry import (
     DEFAULT_MODEL,
     foreign_models,
@@ -45,7 +45,8 @@ def catalogue(
     if context.invoked_subcommand is not None:
         return
     with as_failure():
-        rows = [_describe(name, about, load) for name, about in model_names().items()]
+        foreign = foreign_models()
+        rows = [_describe(name, about, load, foreign) for name, about in model_names().items()]
     for line in left_out():
         warn(line)
     if as_json:
@@ -54,7 +55,7 @@ def catalogue(
     shown: list[Mapping[str, Any]] = [
         row | {"needs": "files" if row["needs"] else "nothing"} for row in rows
     ]
-    if not foreign_models():
+    if not foreign:
         shown = [{k: v for k, v in row.items() if k != "distribution"} for row in shown]
     show_rows(shown)
 
@@ -69,8 +70,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
-def _describe(name: str, about: str, load: bool) -> dict[str, Any]:
-    preset, plugin = presets().get(name), foreign_models().get(name)
+def _describe(name: str, about: str, load: bool, foreign: Mapping[str, Plugin]) -> dict[str, Any]:
+    preset, plugin = presets().get(name), foreign.get(name)
     row: dict[str, Any] = {
         "name": name,
         "default": name == DEFAULT_MODEL,
@@ -82,16 +83,16 @@ def _describe(name: str, about: str, load: bool) -> dict[str, Any]:
     if plugin is not None:
         row |= {"licence": plugin.licence, "distribution": plugin.distribution}
     if load:
-        row |= _details(_info(name))
+        row |= _details(_info(name, foreign))
     return row
 
 
-def _info(name: str) -> ModelInfo | None:
+def _info(name: str, foreign: Mapping[str, Plugin]) -> ModelInfo | None:
     """What a client must know of a model; None, and a warning, for a stranger's that fails."""
     preset = presets().get(name)
     if preset is not None:
         return preset.info()
-    if name not in foreign_models():
+    if name not in foreign:
         return load_model(name).info
     try:
         return load_model(name).info

@@ -40,8 +40,8 @@ def plan(
     from ...models.registry import foreign_models, own_models
 
     with as_failure():
-        if name in foreign_models():
-            whose = foreign_models()[name].distribution
+        if (plugin := foreign_models().get(name)) is not None:
+            whose = plugin.distribution
             raise Failure(f"what {name} needs is known to {whose} alone", exit_code=EXIT_USAGE)
         if name in own_models():
             raise Failure(f"{name} needs no planning: it runs anywhere", exit_code=EXIT_USAGE)

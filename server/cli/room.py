@@ -33,22 +33,14 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
         raise Failure(
             "--quantize needs torchao, which is not installed", hint=INSTALL, exit_code=EXIT_USAGE
         )
+    options = [*model_options(config), "--sessions", str(config.max_sessions or 1)]
     plans: dict[str, dict[str, Any]] = {}
     for name in config.models:
         if name in own_models() or name in foreign_models():
             continue
-        arguments = ["models", "plan", name, "--json", "--sessions", str(config.max_sessions or 1)]
-        for place in config.weights:
-            arguments += ["--weights", place]
-        if config.decoder is not None:
-            arguments += ["--decoder", str(config.decoder)]
-        if config.size is not None:
-            arguments += ["--size", f"{config.size[0]}x{config.size[1]}"]
-        for option in ("dtype", "quantize", "device"):
-            if getattr(config, option) is not None:
-                arguments += [f"--{option}", getattr(config, option)]
+        command = [sys.executable, "-P", "-m", f"{__package__}", "models", "plan", name, "--json"]
         done = subprocess.run(
-            [sys.executable, "-P", "-m", f"{__package__}", *arguments],
+            [*command, *options],
             capture_output=True,
             text=True,
             check=False,
@@ -63,3 +55,17 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
             raise Failure(report["message"], hint=report["hint"], exit_code=EXIT_USAGE)
         plans[name] = report
     return plans
+
+
+def model_options(config: ServerConfig) -> list[str]:
+    """What of `config` is about a model's loading, as options of serve and of models plan."""
+    options: list[str] = []
+    for place in config.weights:
+        options += ["--weights", place]
+    if config.size is not None:
+        options += ["--size", f"{config.size[0]}x{config.size[1]}"]
+    for name in ("device", "dtype", "quantize", "decoder"):
+        value = getattr(config, name)
+        if value is not None:
+            options += [f"--{name}", str(value)]
+    return options

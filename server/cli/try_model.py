@@ -36,7 +36,7 @@ from .options import (
     Threads,
     Weights,
 )
-from .room import check_room
+from .room import check_room, model_options
 from .video_file import Overwrite, video_file
 
 _FORMAT = 1
@@ -103,6 +103,7 @@ def try_model(
     from ...benchmarks.trial.redaction import redacted
     from ...benchmarks.trial.trial import Trial, run_trial
 
+    staged = () if config.stages is None else ("--stages", str(config.stages))
     trial = Trial(
         name=name,
         seconds=seconds,
@@ -110,7 +111,7 @@ def try_model(
         prompt=prompt,
         image=start,
         seed=seed,
-        options=_options(config),
+        options=(*model_options(config), *staged),
         threads=threads,
     )
     report: dict[str, Any] = {
@@ -180,23 +181,6 @@ def _version(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return ""
-
-
-def _options(config: ServerConfig) -> tuple[str, ...]:
-    """Those of `rollcast serve` for it."""
-    options: list[str] = []
-    for place in config.weights:
-        options += ["--weights", place]
-    if config.size is not None:
-        options += ["--size", f"{config.size[0]}x{config.size[1]}"]
-    for name in ("device", "dtype", "quantize"):
-        if getattr(config, name) is not None:
-            options += [f"--{name}", getattr(config, name)]
-    if config.decoder is not None:
-        options += ["--decoder", str(config.decoder)]
-    if config.stages is not None:
-        options += ["--stages", str(config.stages)]
-    return tuple(options)
 
 
 def _files(name: str, places: list[str]) -> list[dict[str, Any]]:

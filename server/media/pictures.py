@@ -6,7 +6,6 @@ Nothing of them is written or logged; they live as long as their stream does.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
 
 import msgspec
 
@@ -14,7 +13,7 @@ from ...models.contract import ModelInfo
 from ..logs import logger
 from ..protocol.client_messages import ImageChange, PictureChange, SessionCreate
 from ..protocol.errors import InvalidField, RateLimited
-from ..protocol.messages import pictures_of
+from ..protocol.messages import PictureField, pictures_of
 from ..session.control_queue import check_supported
 from ..session.pending import OwnImage, OwnPicture
 from .killable_process import Died, KillableProcess, TookTooLong
@@ -25,9 +24,6 @@ PATIENCE_S = 20.0
 MOST_WAITING = 8
 """Pictures that may wait for the process."""
 _MODULE = "rollcast.server.media.picture_process"
-
-PictureField = Literal["picture", "image"]
-"""What a client sends pictures as: a face, or what the stream starts from."""
 
 
 class PictureReader:
@@ -48,18 +44,16 @@ class PictureReader:
         self, message: PictureChange | ImageChange, info: ModelInfo
     ) -> OwnPicture | OwnImage:
         """A control with what the model will be given. Raises as `read` does."""
-        (text,) = pictures_of(message).values()
-        is_face = isinstance(message, PictureChange)
-        jpeg = await self.read(text, info, message.event_id, "picture" if is_face else "image")
-        return (OwnPicture if is_face else OwnImage)(message.event_id, jpeg, message.at_us)
+        ((field, text),) = pictures_of(message).items()
+        jpeg = await self.read(text, info, message.event_id, field)
+        made = OwnPicture if field == "picture" else OwnImage
+        return made(message.event_id, jpeg, message.at_us)
 
     async def of(self, message: SessionCreate, info: ModelInfo) -> dict[PictureField, bytes]:
         """What the model will be given of the pictures that a stream is opened with."""
-        given: dict[PictureField, str | None] = {"picture": message.picture, "image": message.image}
         return {
             field: await self.read(text, info, None, field)
-            for field, text in given.items()
-            if text is not None
+            for field, text in pictures_of(message).items()
         }
 
     async def read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -27,6 +27,8 @@ SERVER: TypeAdapter[ServerMessage] = TypeAdapter(
     Annotated[ServerMessage, Field(discriminator="type")]
 )
 
+PictureField = Literal["picture", "image"]
+"""What a client sends pictures as: a face, or what the stream starts from."""
 CONTROLS = frozenset(cast(str, c.model_fields["type"].default) for c in get_args(Control))
 """The types that carry an event_id and get exactly one `applied` or `rejected`."""
 
@@ -38,8 +40,9 @@ def parse_message(text: str | bytes) -> ClientMessage:
     read; it `rejects` when the message is a control, which is then answered by `rejected`.
     """
     data = _utf8(text)
-    has_picture = any(name in data for name in _PICTURES)
-    if len(data) > (MAX_SOCKET_BYTES if has_picture else MAX_TEXT_BYTES):
+    if len(data) > MAX_TEXT_BYTES and (
+        len(data) > MAX_SOCKET_BYTES or not any(name in data for name in _PICTURES)
+    ):
         raise _about(_too_long(len(data)), *_glimpse(data))
     try:
         message = CLIENT.validate_json(data)
@@ -63,8 +66,9 @@ def correlated(error: StreamError, cause: ClientMessage | Packet | None) -> Stre
     return error
 
 
-def pictures_of(message: ClientMessage) -> dict[str, str]:
+def pictures_of(message: ClientMessage) -> dict[PictureField, str]:
     """The pictures that a message carries, in base64, by the fields that they are in."""
+    found: dict[PictureField, str | None]
     match message:
         case SessionCreate():
             found = {"picture": message.picture, "image": message.image}

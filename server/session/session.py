@@ -232,8 +232,7 @@ class Session:
             except StreamError as error:
                 self.refuse(error)
         controls = self._controls.begin()
-        starts_anew = controls.reset or controls.image is not None
-        count = self._budget.begin(starts_anew=starts_anew, clears=controls.clear_audio)
+        count = self._budget.begin(starts_anew=controls.starts_anew, clears=controls.clear_audio)
         audio = self._audio.take(now_s, count)
         self._budget.fed(len(audio))
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
@@ -651,5 +650,4 @@ class Session:
 
 def _breaks(controls: Controls) -> bool:
     """Whether a step with these does not continue what was before."""
-    anew = controls.scene is not None or controls.image is not None
-    return anew or controls.reset or controls.clear_audio
+    return controls.starts_anew or controls.clear_audio or controls.scene is not None
