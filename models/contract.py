@@ -266,6 +266,11 @@ class Controls:
     reset: bool = False
     seed: int | None = None
 
+    @property
+    def starts_anew(self) -> bool:
+        """Whether what is shown starts anew with these: a reset, or another image."""
+        return self.reset or self.image is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

@@ -67,7 +67,7 @@ def fitted_pixels(data: bytes, width: int, height: int) -> np.ndarray:
             f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
             "Save it again as an ordinary JPEG.",
         )
-    whole = _decoded(data, (2 * width, 2 * height))
+    whole = _decoded(data, (width, height))
     return np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.LANCZOS))
 
 
@@ -91,10 +91,10 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded(data: bytes, wanted: tuple[int, int]) -> Image.Image:
+def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
     """The picture in RGB, upright, checked by its header before any of it is decoded.
 
-    Of a JPEG much larger than `wanted` pixels only a fraction is decoded.
+    Of a JPEG much larger than `size`, which it will be cut to, only a fraction is decoded.
     """
     # A decoder may say anything of bytes from anywhere; it is all the same to who sent them.
     try:
@@ -111,7 +111,7 @@ def _decoded(data: bytes, wanted: tuple[int, int]) -> Image.Image:
     if max(width, height) > MAX_SIDE:
         raise _too_large(f"the picture has {width} x {height} pixels")
     # what was cut for a model that is smaller than that is taken by it again
-    if min(width, height) < MIN_SIDE and (2 * width, 2 * height) != wanted:
+    if min(width, height) < MIN_SIDE and image.size != size:
         raise PictureRefused(
             f"the picture has {width} x {height} pixels",
             f"Send one with at least {MIN_SIDE} a side, better 400 or more.",
@@ -120,7 +120,7 @@ def _decoded(data: bytes, wanted: tuple[int, int]) -> Image.Image:
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         raise PictureRefused("the picture is animated", "Send a single picture.")
     try:
-        image.draft(None, wanted)
+        image.draft(None, (2 * size[0], 2 * size[1]))
         return opaque_srgb(ImageOps.exif_transpose(image))
     except MemoryError:
         raise

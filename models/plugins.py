@@ -81,25 +81,21 @@ class Plugin:
 
 def plugins(taken: Collection[str]) -> dict[str, Plugin]:
     """The models of other distributions by name, but for names that are `taken`."""
-    return {plugin.name: plugin for plugin in _usable(taken)}
-
-
-def unusable(taken: Collection[str]) -> list[str]:
-    """A line on each model that another one takes the name of, ours or an earlier one's."""
-    usable = _usable(taken)
-    return [
-        f"model {each.name} of the distribution {each.distribution} is left out: its name is taken"
-        for each in _found()
-        if each not in usable
-    ]
-
-
-def _usable(taken: Collection[str]) -> list[Plugin]:
     named: dict[str, Plugin] = {}
     for each in _found():
         if each.name not in taken:
             named.setdefault(each.name, each)
-    return list(named.values())
+    return named
+
+
+def unusable(taken: Collection[str]) -> list[str]:
+    """A line on each model that another one takes the name of, ours or an earlier one's."""
+    usable = plugins(taken)
+    return [
+        f"model {each.name} of the distribution {each.distribution} is left out: its name is taken"
+        for each in _found()
+        if usable.get(each.name) != each
+    ]
 
 
 def _found() -> list[Plugin]:

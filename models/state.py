@@ -138,10 +138,6 @@ class SavedState:
 
 
 def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    return load(data), read_metadata(data)
-
-
-def read_metadata(data: bytes) -> dict[str, str]:
-    """The metadata of safetensors `data`: a length, a JSON header, the tensors."""
+    # a length, a JSON header, the tensors
     length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length])["__metadata__"]
+    return load(data), json.loads(data[8 : 8 + length])["__metadata__"]

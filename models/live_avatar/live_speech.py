@@ -42,11 +42,6 @@ class SpeechView:
                 f"context {self.context}, lookahead {self.lookahead}; expected at least 1 of each"
             )
 
-    @property
-    def lookahead_ms(self) -> int:
-        """By how much speech is shown later than it was fed."""
-        return 1000 * self.lookahead * HOP // SAMPLE_RATE
-
 
 @dataclass(slots=True)
 class LiveSpeech:

@@ -5,12 +5,21 @@ x_t = (1 - sigma) * x0 + sigma * noise, velocity = noise - x0, time t in 0..1000
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..student.config import Prediction
+
+
+@functools.cache
+def flow_schedule(shift: float, *, twice: bool) -> FlowSchedule:
+    """The published table, made once; nobody writes to it."""
+    # whoever asks first, in whatever mode, on whatever device: others use it for training
+    with torch.inference_mode(False), torch.device("cpu"):
+        return FlowSchedule(shift, twice=twice)
 
 
 class FlowSchedule:

@@ -71,9 +71,9 @@ class Recipe:
 
     def schedule(self) -> FlowSchedule:
         """The table of noise levels."""
-        from .flow_schedule import FlowSchedule
+        from .flow_schedule import flow_schedule
 
-        return FlowSchedule(self.shift, twice=self.shifted_twice)
+        return flow_schedule(self.shift, twice=self.shifted_twice)
 
     def timesteps(self, chunk: int = 0) -> tuple[float, ...]:
         """Timesteps of the `chunk`-th generated chunk, on the schedule."""

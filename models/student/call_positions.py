@@ -225,10 +225,10 @@ class CallPositions:
             tables = self._tables(first, frames) if self._one_kernel_stores(ring) else None
             if tables is not None:
                 return CachedCall(ring, tokens, None, None, 0, None, sink, tables=tables)
-        query = self._chunk(first, frames)
-        if not self._config.bounded_sink or self._places is not None:
+            query = self._chunk(first, frames)
             near = self._near_blocks(ring, frames)
             return CachedCall(ring, tokens, query, query, 0, None, sink, near=near)
+        query = self._chunk(first, frames)
         sinks = min(self._config.sink_frames, ring.live)
         visible, gone = self._within_reach(ring)
         # Where a reach ends the past, what stores sees the sink at its own place, if at all.

@@ -32,6 +32,7 @@ Decoder = WanDecoder | TinyDecoder
 """Both take a student's latents: `decode(latents, memory)`."""
 DecoderConfig = WanDecoderConfig | TinyDecoderConfig
 
+_NO_ENCODER = "holds no encoder of Wan 2.1 or 2.2"
 _NO_DECODER = "holds no decoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 _DECODER = ("decoder.", "conv2.")
 _ENCODER = ("encoder.", "conv1.")
@@ -60,7 +61,7 @@ def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> Wan
             encoder = WanEncoder(encoder_config(weights))
         return fill(encoder, weights, device=device, dtype=dtype)
     except (KeyError, WeightsDoNotFit) as error:
-        raise BadCheckpoint(f"{path} holds no encoder of Wan 2.1 or 2.2: {error}") from error
+        raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
 
 
 def decoder_weights(path: Path) -> Mapping[str, Tensor]:
@@ -103,6 +104,14 @@ def decoder_in(path: Path, latents: LatentSpace) -> DecoderConfig:
     Raises BadCheckpoint as `load_decoder` does.
     """
     return decoder_config(decoder_weights(path), path, latents)
+
+
+def encoder_in(path: Path) -> WanEncoderConfig:
+    """The shape of the encoder in a file. Raises BadCheckpoint as `load_encoder` does."""
+    try:
+        return encoder_config(encoder_weights(path))
+    except KeyError as error:
+        raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
 
 
 def empty_decoder(config: DecoderConfig) -> Decoder:

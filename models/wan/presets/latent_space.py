@@ -17,6 +17,10 @@ class LatentSpace:
     pixels: int
     frames: int = 4
 
+    def pictures(self, latents: int, *, first: bool) -> int:
+        """Frames that so many latents give; `first`: they begin the stream."""
+        return self.frames * latents - (self.frames - 1 if first else 0)
+
 
 WAN21 = LatentSpace("Wan 2.1", channels=16, pixels=8)
 WAN22 = LatentSpace("Wan 2.2", channels=48, pixels=16)

@@ -15,7 +15,7 @@ from .reference_image import ReferenceImage
 from .source import Adapter, BaseFiles, Source
 from .speech import Speech
 from .text_prompt import TextPrompt
-from .wan21 import T2V_1_3B
+from .wan21 import T2V_14B
 
 _REPOSITORY = "Wan-AI/Wan2.2-S2V-14B"
 _EXAMPLES = (
@@ -34,14 +34,7 @@ _FOUR_STEPS = Preset(
     title="Live Avatar 14B",
     about="whoever is in a picture speaks with your voice, without end; for several GPUs",
     licence="Apache-2.0",
-    student=replace(
-        T2V_1_3B,
-        dim=5120,
-        ffn_dim=13824,
-        num_heads=40,
-        num_layers=40,
-        avatar=AvatarConfig(),
-    ),
+    student=replace(T2V_14B, avatar=AvatarConfig()),
     # the published code draws the distance anew in every call, from 4 to 30; this is the middle
     cache=CacheConfig(window_frames=12, rolling_distance=17),
     recipe=Recipe(

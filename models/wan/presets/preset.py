@@ -72,7 +72,7 @@ class Preset:
     def info(self, size: tuple[int, int] | None = None) -> ModelInfo:
         """What a client must know of it with frames of `size` (width, height), None: its own."""
         width, height = size or self.size
-        frames, chunk = self.latents.frames, self.recipe.chunk_frames
+        chunk = self.recipe.chunk_frames
         first = self.recipe.first_frames or chunk
         inputs = [each.inputs((width, height), self.fps) for each in self.conditioning]
         return ModelInfo(
@@ -81,8 +81,8 @@ class Preset:
             width=width,
             height=height,
             fps=self.fps,
-            chunk_frames=frames * chunk,
-            first_chunk_frames=frames * (first - 1) + 1,
+            chunk_frames=self.latents.pictures(chunk, first=False),
+            first_chunk_frames=self.latents.pictures(first, first=True),
             inputs=ModelInputs(**{name: value for each in inputs for name, value in each.items()}),
         )
 

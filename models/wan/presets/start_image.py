@@ -17,16 +17,14 @@ class StartImage(Conditioning):
     The clip has as many frames as `latents` stand for. They come `before` the first chunk: written
     to the cache at time 0 and shown in front of it (Causal-Forcing, SGF+). Or the first chunk
     begins `within` itself with them, and they stay as they are in all of its steps (LongLive 2).
-    Without a picture, unless it is `required`, a stream begins as ever.
+    Without a picture a stream begins as ever.
     """
 
     kind: ClassVar[str] = "start_image"
     latents: int = 1
     place: Literal["before", "within"] = "before"
-    required: bool = False
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
         """An image of the size of the frames."""
         del fps
-        width, height = size
-        return {"image": ImageInput(width, height, required=self.required)}
+        return {"image": ImageInput(*size)}

@@ -15,7 +15,7 @@ from .live_video import LiveVideo
 from .preset import Preset
 from .source import BaseFiles, Source
 from .text_prompt import TextPrompt
-from .wan21 import FILES, T2V_1_3B
+from .wan21 import FILES, T2V_1_3B, T2V_14B
 
 _REPOSITORY = "jerryfeng/StreamDiffusionV2"
 _SECTIONS = ("generator", "generator_ema", "state_dict")
@@ -49,7 +49,7 @@ PRESETS = (
         name="stream-diffusion-v2-14b",
         title="StreamDiffusionV2 14B",
         about="as stream-diffusion-v2, of Wan's larger model",
-        student=replace(_SMALL.student, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40),
+        student=replace(T2V_14B, rope="absolute"),
         weights=Source(_REPOSITORY, "wan_causal_dmd_v2v_14b/model.pt", _SECTIONS),
         speed="58.3 fps on four H100s",
         base=BaseFiles(

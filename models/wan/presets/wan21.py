@@ -1,9 +1,11 @@
-"""Wan 2.1, which families build on: the shape of its smaller model, and its other files.
+"""Wan 2.1, which families build on: the shapes of its models, and its other files.
 
 Also the steps that most of its students take.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from ...sampling.recipe import Recipe
 from ...student.config import StudentConfig
@@ -21,6 +23,7 @@ T2V_1_3B = StudentConfig(
     text_dim=4096,
     text_len=512,
 )
+T2V_14B = replace(T2V_1_3B, dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
 FILES = BaseFiles(
     vae=Source(_REPOSITORY, "Wan2.1_VAE.pth"),
     text_encoder=Source(_REPOSITORY, "models_t5_umt5-xxl-enc-bf16.pth"),

@@ -157,16 +157,7 @@ def smaller_size(preset: Preset, plan: MemoryPlan, sessions: int, memory: int) -
         width, height = (round(side * factor / 32) * 32 for side in plan.size)
         share = width * height / (plan.size[0] * plan.size[1])
         if width and height and fixed + share * moving <= memory:
-            scaled = {
-                name: round(share * getattr(plan, name))
-                for name in (
-                    "cache",
-                    "decoder_state",
-                    "conditioning_state",
-                    "denoising",
-                    "decoding",
-                )
-            }
+            scaled = {name: round(share * getattr(plan, name)) for name in _BY_PIXELS}
             return replace(plan, size=(width, height), **scaled)
     return None
 

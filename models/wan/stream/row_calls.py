@@ -189,7 +189,7 @@ class RowCalls:
             step,
             memory,
             advances=self.chunk_steps.last_on_cache(row.call),
-            held=None if inputs.held is None else inputs.held.to(self.weight),
+            held=None if inputs.held is None else self._there(inputs.held),
             settles=self.recipe.settles_first and told.place.chunk == 0,
         )
 
@@ -199,7 +199,7 @@ class RowCalls:
         begin = told.inputs.begin
         if begin is None:
             return noise
-        return begin.share * noise + (1 - begin.share) * begin.latents.to(noise)
+        return begin.share * noise + (1 - begin.share) * self._there(begin.latents)
 
     def _clean_pass(self, told: _Told) -> CallRow:
         row, inputs = told.row, told.inputs
@@ -251,7 +251,11 @@ class RowCalls:
 
     def _noise(self, plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
         """`step_noise` where the student is, in its type."""
-        return uploaded(step_noise(plan, step, shape), self.weight.device, self.weight.dtype)
+        return self._there(step_noise(plan, step, shape))
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        """`tensor` where the student is, in its type."""
+        return uploaded(tensor, self.weight.device, self.weight.dtype)
 
     def _shape(self, frames: int) -> tuple[int, ...]:
         return (1, frames, *self._latent)

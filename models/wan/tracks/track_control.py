@@ -126,10 +126,9 @@ class TrackControl:
 
     def obey(self, state: TrackState, controls: Controls) -> None:
         """Take note of pointer and camera; a reset or another image lets go of all tracks."""
-        if controls.reset or controls.image is not None:
+        if controls.starts_anew:
             state.strokes.clear(None)
-        if controls.clear_tracks is None or controls.clear_tracks:
-            state.strokes.clear(controls.clear_tracks)
+        state.strokes.clear(controls.clear_tracks)
         state.strokes.ask(controls.tracks)
         if controls.camera is not None:
             state.carried.motion = controls.camera

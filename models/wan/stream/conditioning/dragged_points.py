@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....contract import Controls, StreamRequest
 from ....student.conditioning import Conditions
+from ....upload import uploaded
 from ...config_file import track_identities
 from ...presets.dragged_points import DraggedPoints
 from ...track_map import first_maps, nearest_cell_track_map
@@ -46,9 +48,11 @@ class PointsConditioner(Conditioner[PointsState]):
         known = track_identities(config) or stated.identities
         self._control = TrackControl(parts.size, parts.preset.fps, identities=known)
         self._cells = parts.preset.latent_size(parts.size)
-        self._frames = parts.preset.latents.frames
+        self._latents = parts.preset.latents
         self._channels = parts.student.track_channels
         self._device, self._dtype = parts.device, parts.dtype
+        # of chunks that are under way: made by the first of a chunk's calls
+        self._maps = WeakTensorKeyDictionary()
 
     def start(self, request: StreamRequest) -> PointsState:
         """Untouched."""
@@ -73,15 +77,19 @@ class PointsConditioner(Conditioner[PointsState]):
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """The map."""
-        points, visibility, ids = (
-            part.tensors[name].to(self._device) for name in ("points", "visibility", "ids")
-        )
-        return CallInputs(conditions=Conditions(tracks=self._map(points, visibility, ids)))
+        made = self._maps.get(part.tensors["points"])
+        if made is None:
+            points, visibility, ids = (
+                uploaded(part.tensors[name], self._device)
+                for name in ("points", "visibility", "ids")
+            )
+            made = self._maps[part.tensors["points"]] = self._map(points, visibility, ids)
+        return CallInputs(conditions=Conditions(tracks=made))
 
     def rehearse(self, entry: Entry) -> Iterable[Tensor]:
         """A map of a few points: how many makes no difference to what it takes."""
         del entry
-        pictures = torch.zeros(3 * self._frames, 1, 2, device="meta")
+        pictures = torch.zeros(3 * self._latents.frames, 1, 2, device="meta")
         self._map(pictures, pictures[..., 0], torch.zeros(1, dtype=torch.int64, device="meta"))
         return ()
 
@@ -91,8 +99,8 @@ class PointsConditioner(Conditioner[PointsState]):
         maps = nearest_cell_track_map(
             points, visibility, ids, rows=rows, columns=columns, dim=self._channels
         )
-        return first_maps(maps, self._frames)[None].to(self._dtype)
+        return first_maps(maps, self._latents.frames)[None].to(self._dtype)
 
     def _pictures(self, place: ChunkPlace) -> int:
         """Of the chunk; a stream's first latent shows one."""
-        return self._frames * place.frames - (self._frames - 1 if place.start == 0 else 0)
+        return self._latents.pictures(place.frames, first=place.start == 0)

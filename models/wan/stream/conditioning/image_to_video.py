@@ -19,8 +19,8 @@ from torch import Tensor
 from ....contract import Controls, StreamRequest
 from ....picture import fitted_pixels
 from ....student.conditioning import Conditions
+from ....upload import uploaded
 from ...image_condition import image_channels
-from ...image_encoder import ImageEncoder
 from ...presets.image_to_video import ImageToVideo
 from ...vae_layers import Memory
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
@@ -65,6 +65,9 @@ class ImageConditioner(Conditioner[ImageState]):
         self._device, self._dtype = parts.device, parts.dtype
         self._frames = parts.preset.latents.frames
         self._vae = vae_encoder(parts)
+        # here: other models must not wait for transformers
+        from ...image_encoder import ImageEncoder
+
         file = None if parts.files is None else parts.files.more[_CLIP]
         if parts.device.type == "meta":
             self._clip = ImageEncoder.empty(file, dtype=parts.dtype)
@@ -105,7 +108,7 @@ class ImageConditioner(Conditioner[ImageState]):
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """Mask and latents beside the noise, features to attend to."""
-        latents = part.tensors["latents"].to(self._device, self._dtype)
+        latents = uploaded(part.tensors["latents"], self._device, self._dtype)
         channels = image_channels(latents, place.start)
         return CallInputs(image=part.tensors["features"], conditions=Conditions(channels=channels))
 

@@ -23,6 +23,7 @@ from ....live_avatar.speech_encoder import (
 )
 from ....live_avatar.speech_frames import FEATURE_RATE
 from ....student.conditioning import Conditions
+from ....upload import uploaded
 from ...presets.speech import ENCODER, Speech
 from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
 
@@ -83,7 +84,7 @@ class SpeechConditioner(Conditioner[SpeechState]):
 
     def obey(self, state: SpeechState, controls: Controls) -> bool:
         """Take what is fed, and before that drop what is not shown yet, as a new beginning does."""
-        if controls.clear_audio or controls.reset or controls.image is not None:
+        if controls.clear_audio or controls.starts_anew:
             state.speech.clear()
             state.waiting = state.waiting[:0]
         waiting = np.concatenate((state.waiting, controls.audio))
@@ -122,7 +123,8 @@ class SpeechConditioner(Conditioner[SpeechState]):
         """The tokens."""
         del place
         weight = self._network.patch_embedding.weight
-        return CallInputs(conditions=Conditions(speech=part.tensors["tokens"].to(weight)))
+        tokens = uploaded(part.tensors["tokens"], weight.device, weight.dtype)
+        return CallInputs(conditions=Conditions(speech=tokens))
 
     def shown(self, part: PlanPart) -> Mapping[str, Any]:
         """The sound that the frames show."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....picture import fitted_pixels
 from ...encoder import WanEncoder
-from ...vae_files import encoder_config, encoder_weights, load_encoder, published_encoder
+from ...vae_files import encoder_in, load_encoder, published_encoder
 from .conditioner import Parts
 
 
@@ -62,6 +62,6 @@ def vae_encoder(parts: Parts) -> WanEncoder:
         assert files is not None, "weights have files"
         return load_encoder(files.vae, device=parts.device, dtype=parts.dtype)
     published = published_encoder(latents)
-    config = published if files is None else encoder_config(encoder_weights(files.vae))
+    config = published if files is None else encoder_in(files.vae)
     with torch.device("meta"):
         return WanEncoder(config).eval().to(parts.dtype)

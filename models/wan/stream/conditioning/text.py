@@ -57,7 +57,6 @@ class TextConditioner(Conditioner[TextState]):
     def __init__(self, stated: TextPrompt, parts: Parts) -> None:
         self._stated = stated
         self._reader = parts.reader
-        self._capacity = parts.preset.cache.capacity_frames
         if parts.reader is not None:
             for example in stated.examples:
                 self.read(example)
@@ -124,7 +123,7 @@ class TextConditioner(Conditioner[TextState]):
     def room(self, cache: StudentCache, shape: Sequence[int]) -> None:
         """For the clean latents that a new prompt needs, as many as the cache holds."""
         if self._stated.switch == "recache":
-            frames = (shape[0], self._capacity, *shape[2:])
+            frames = (shape[0], cache.config.capacity_frames, *shape[2:])
             # never inference tensors, as the cache's own
             with torch.inference_mode(False):
                 cache.kept[_LATENTS] = cache.layers[0].key.new_zeros(frames)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ....contract import Controls, StreamRequest
-from ...encoder import WanEncoder
 from ...presets.live_video import LiveVideo
-from ...vae_files import load_encoder
 from ...video_frames import noise_share, spread, told_timestep
 from .conditioner import Begin, CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .still_picture import vae_encoder
 
 _GREY = 128
 _MEMORY = "memory."
@@ -58,14 +57,10 @@ class VideoConditioner(Conditioner[VideoState]):
     def __init__(self, stated: LiveVideo, parts: Parts) -> None:
         self._noise = stated.noise
         self._timestep = parts.preset.recipe.timesteps()[0]
-        self._frames = parts.preset.latents.frames
+        self._latents = parts.preset.latents
         self._width, self._height = parts.size
         self._device, self._dtype = parts.device, parts.dtype
-        if parts.files is None:
-            with parts.device:
-                self._encoder = WanEncoder().eval().to(parts.dtype)
-        else:
-            self._encoder = load_encoder(parts.files.vae, device=parts.device, dtype=parts.dtype)
+        self._encoder = vae_encoder(parts)
 
     def start(self, request: StreamRequest) -> VideoState:
         """Without a frame."""
@@ -100,7 +95,7 @@ class VideoConditioner(Conditioner[VideoState]):
         """Latents of the chunk's frames, raw as the VAE gives them, and their share of noise."""
         del returned
         begins = place.chunk == 0
-        count = self._frames * place.frames - (self._frames - 1 if begins else 0)
+        count = self._latents.pictures(place.frames, first=begins)
         frames = self._seen(spread(self._came(state), count))
         if begins:
             state.memory.clear()
@@ -131,7 +126,7 @@ class VideoConditioner(Conditioner[VideoState]):
         """Two chunks through the encoder, and what it remembers of them."""
         del entry
         memory: dict[str, Tensor] = {}
-        for count in (1, self._frames):
+        for count in (1, self._latents.frames):
             shape = (1, count, 3, self._height, self._width)
             self._encoder(torch.zeros(shape, dtype=self._dtype, device=self._device), memory)
         return memory.values()
