@@ -20,7 +20,6 @@ import numpy as np
 from rollcast.models import picture
 from rollcast.models.contract import (
     CameraInput,
-    CameraMotion,
     Chunk,
     Controls,
     ImageInput,
@@ -166,11 +165,6 @@ def shift(at: tuple[tuple[float, ...], tuple[float, ...]], width: int) -> tuple[
     """How many pixels right and down the camera looks; a quarter turn is one width."""
     (right, down, _), (pitch, yaw, _) = at
     return round((right + yaw / 90) * width), round((down - pitch / 90) * width)
-
-
-def still(motion: CameraMotion) -> bool:
-    """Whether nothing moves."""
-    return not any((*motion.translation, *motion.rotation))
 
 
 def _later(at: tuple[float, ...], speed: tuple[float, ...], fps: int) -> tuple[float, ...]:
