@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ..live_avatar.inputs import encode_sink, speech_tokens
-from ..sampling.euler import EulerRow, EulerSchedule, euler_rows
+from ..sampling.batches import CallRow, call_rows
+from ..sampling.euler import Euler, EulerSchedule
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions
 from ..student.config import AvatarConfig, CacheConfig, StudentConfig
@@ -89,6 +90,7 @@ def avatar_blocks(case: dict[str, Any], tensors: dict[str, Tensor]) -> list[list
         student.new_cache(avatar_cache(case), height=height, width=width)
         for _ in schedule.timesteps
     ]
+    sampler = Euler(schedule)
     swap, blocks = _sink_swap(case), _blocks(case, tensors["noise"])
     frames = int(case["setup"]["audio_frames_per_block"])
     made: list[list[Tensor]] = []
@@ -102,8 +104,10 @@ def avatar_blocks(case: dict[str, Any], tensors: dict[str, Tensor]) -> list[list
         conditions = Conditions(speech=speech_tokens(student, speech))
         latents, steps = noise.transpose(0, 1)[None], []
         for step, cache in enumerate(caches):
-            row = EulerRow(latents, step, cache, context, conditions, new)
-            (latents,) = euler_rows(student, [row], schedule)
+            if new is not None:
+                cache.set_sink(new)
+            row = CallRow(latents, context, conditions, cache, sampler, step)
+            (latents,) = call_rows(student, [row])
             steps.append(latents[0].transpose(0, 1))
         made.append(steps)
     return made

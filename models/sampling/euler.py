@@ -6,18 +6,11 @@ earlier chunks left (timestep forcing, arXiv 2512.04677, section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ..student.causal_student import NO_CONDITIONS, CausalStudent
-from ..student.conditioning import Conditions, TextContext
 from ..student.config import Prediction
-from ..student.kv_cache import StudentCache
-from ..student.token_sink import SinkTokens
-from .batches import CallRow, call_rows
 from .sampler import SamplerMemory
 
 
@@ -80,61 +73,3 @@ class Euler:
             raise ValueError("the ODE is stepped with velocities; this student predicts the sample")
         gap = self._schedule.sigmas[index + 1] - self._schedule.sigmas[index]
         return latents + gap * prediction
-
-
-@dataclass(frozen=True, slots=True)
-class EulerRow:
-    """Step `step` of a chunk whose `latents` are [1, F, C, h, w].
-
-    A `sink` replaces the cache's from this chunk on. As each step has its own cache, each changes
-    over when the chunk reaches it, and chunks ahead of it are not waited for.
-    """
-
-    latents: Tensor
-    step: int
-    cache: StudentCache
-    context: TextContext
-    conditions: Conditions = NO_CONDITIONS
-    sink: SinkTokens | None = None
-
-
-@torch.no_grad()
-def euler_rows(
-    student: CausalStudent, rows: Sequence[EulerRow], schedule: EulerSchedule
-) -> list[Tensor]:
-    """The latents [1, F, C, h, w] of each row after its step, as one batch; advances the caches.
-
-    Raises ValueError for a student that predicts the sample.
-    """
-    sampler = Euler(schedule)
-    for row in rows:
-        if row.sink is not None:
-            row.cache.set_sink(row.sink)
-    return call_rows(
-        student,
-        [
-            CallRow(row.latents, row.context, row.conditions, row.cache, sampler, row.step)
-            for row in rows
-        ],
-    )
-
-
-@torch.no_grad()
-def euler_chunk(
-    student: CausalStudent,
-    caches: Sequence[StudentCache],
-    noise: Tensor,
-    schedule: EulerSchedule,
-    context: TextContext,
-    conditions: Conditions = NO_CONDITIONS,
-    *,
-    sink: SinkTokens | None = None,
-) -> Tensor:
-    """The next chunk's clean latents [1, F, C, h, w] from `noise`; `caches` has one a step."""
-    if len(caches) != len(schedule.timesteps):
-        raise ValueError(f"{len(caches)} caches for {len(schedule.timesteps)} steps; one a step")
-    latents = noise
-    for step, cache in enumerate(caches):
-        row = EulerRow(latents, step, cache, context, conditions, sink)
-        (latents,) = euler_rows(student, [row], schedule)
-    return latents

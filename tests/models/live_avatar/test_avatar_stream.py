@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
-from rollcast.models.sampling.euler import EulerRow, EulerSchedule, euler_chunk, euler_rows
+from rollcast.models.sampling.batches import CallRow, call_rows
+from rollcast.models.sampling.denoising import sample_chunk
+from rollcast.models.sampling.euler import Euler, EulerSchedule
 from rollcast.models.state import SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions, stack_contexts
@@ -24,6 +26,7 @@ AVATAR = AvatarConfig(
     pose_channels=4, audio_layers=3, audio_dim=6, audio_tokens=2, inject_layers=(0,)
 )
 SCHEDULE = EulerSchedule.shifted_twice(3)
+SAMPLER = Euler(SCHEDULE)
 STEPS = range(3)
 SIDE, CHUNK, CHUNKS, SWAP = 8, 2, 7, 4
 
@@ -49,22 +52,21 @@ class Inputs:
         return [self.student.new_cache(config, height=SIDE, width=SIDE) for _ in STEPS]
 
     def step(self, caches: list[StudentCache], latents: Tensor, step: int, chunk: int) -> Tensor:
-        (made,) = euler_rows(self.student, [self.row(caches[step], latents, step, chunk)], SCHEDULE)
+        (made,) = call_rows(self.student, [self.row(caches[step], latents, step, chunk)])
         return made
 
-    def row(self, cache: StudentCache, latents: Tensor, step: int, chunk: int) -> EulerRow:
-        sink = self.sinks.get(chunk)
-        return EulerRow(latents, step, cache, self.context, self.conditions[chunk], sink)
+    def row(self, cache: StudentCache, latents: Tensor, step: int, chunk: int) -> CallRow:
+        if chunk in self.sinks:
+            cache.set_sink(self.sinks[chunk])
+        return CallRow(latents, self.context, self.conditions[chunk], cache, SAMPLER, step)
 
     def chunk(self, caches: list[StudentCache], chunk: int) -> Tensor:
-        return euler_chunk(
-            self.student,
-            caches,
-            self.noise[chunk],
-            SCHEDULE,
-            self.context,
-            self.conditions[chunk],
-            sink=self.sinks.get(chunk),
+        if chunk in self.sinks:
+            for cache in caches:
+                cache.set_sink(self.sinks[chunk])
+        conditions = self.conditions[chunk]
+        return sample_chunk(
+            self.student, caches, self.noise[chunk], SAMPLER, self.context, conditions
         )
 
 
@@ -114,7 +116,7 @@ def test_noise_levels_in_one_batch(inputs: Inputs) -> None:
         inputs.row(together[step], inputs.noise[chunk], step, chunk)
         for step, chunk in enumerate(chunks)
     ]
-    made = euler_rows(inputs.student, rows, SCHEDULE)
+    made = call_rows(inputs.student, rows)
     torch.testing.assert_close(torch.cat(made), torch.cat(wanted), atol=2e-5, rtol=1e-5)
     assert stack_contexts([inputs.context] * 2) is inputs.context
 
@@ -271,7 +273,7 @@ def test_misfits_are_told(inputs: Inputs, make_student: StudentMaker) -> None:
     with pytest.raises(ValueError, match="has room for"):
         cache.set_sink(inputs.sinks[0])
     with pytest.raises(ValueError, match="2 caches for 3 steps"):
-        euler_chunk(student, inputs.caches()[:2], inputs.noise[0], SCHEDULE, inputs.context)
+        sample_chunk(student, inputs.caches()[:2], inputs.noise[0], SAMPLER, inputs.context)
     with pytest.raises(ValueError, match="absolute RoPE"):
         make_student(avatar=AVATAR, rope="slot")
     with pytest.raises(ValueError, match="this student has 2"):

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
 from rollcast.models.parity.cases import report_cases
-from rollcast.models.sampling.euler import EulerSchedule, euler_chunk
+from rollcast.models.sampling.denoising import sample_chunk
+from rollcast.models.sampling.euler import Euler, EulerSchedule
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig
@@ -51,17 +52,18 @@ def test_equals_the_published_computation(
     caches = [avatar.new_cache(config, height=SIDE, width=SIDE) for _ in SCHEDULE.timesteps]
     first = reference
     for chunk in range(7):
-        sink = None
         if chunk in (0, swap):
             wanted.prefill(first, motion)
             sink = encode_sink(avatar, first[None], motion[None], context)
+            for cache in caches:
+                cache.set_sink(sink)
         noise = torch.randn(CHUNK, 4, SIDE, SIDE, **draw)
         features = torch.randn(3, 6, 4 * CHUNK, **draw)
         expected = noise
         for step in range(len(SCHEDULE.timesteps)):
             expected = wanted.step(expected, step, chunk * CHUNK, features)
         conditions = Conditions(speech=speech_tokens(avatar, features[None]))
-        made = euler_chunk(avatar, caches, noise[None], SCHEDULE, context, conditions, sink=sink)[0]
+        made = sample_chunk(avatar, caches, noise[None], Euler(SCHEDULE), context, conditions)[0]
         # Rotations are kept in complex64.
         torch.testing.assert_close(made, expected, atol=2e-5, rtol=0)
         if chunk == 0:

@@ -30,13 +30,13 @@ from rollcast.models.contract import (
 )
 from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
 from rollcast.models.parity.avatar import avatar_cache, avatar_config, avatar_schedule
-from rollcast.models.sampling.euler import EulerRow, EulerSchedule, euler_rows
+from rollcast.models.sampling.batches import CallRow, call_rows
+from rollcast.models.sampling.euler import Euler
 from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, step_noise
 from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.kv_cache import StudentCache
-from rollcast.models.student.token_sink import SinkTokens
 from rollcast.models.wan.weights import load_weights, plain_names
 
 INFO = ModelInfo(
@@ -83,8 +83,8 @@ class TinyAvatar:
         self._student = CausalStudent(avatar_config(recorded)).eval().requires_grad_(False)
         load_weights(self._student, plain_names(load_file(path.parent / recorded["weights"])))
         self._cache = avatar_cache(recorded)
-        self._schedule: EulerSchedule = avatar_schedule(recorded, self._recorded)
-        self.chunk_steps = ChunkSteps.cache_per_step(self._schedule.timesteps)
+        self._sampler = Euler(avatar_schedule(recorded, self._recorded))
+        self.chunk_steps = ChunkSteps.cache_per_step(self._sampler.timesteps)
         self.decoder_is_causal = False
         self._motion = self._recorded["motion"].transpose(1, 2)
         self._early = early
@@ -137,7 +137,7 @@ class TinyAvatar:
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
-        return euler_rows(self._student, [self._row(row) for row in rows], self._schedule)
+        return call_rows(self._student, [self._row(row) for row in rows])
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()
@@ -162,18 +162,17 @@ class TinyAvatar:
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
 
-    def _row(self, row: Row) -> EulerRow:
+    def _row(self, row: Row) -> CallRow:
         plan, told = row.plan, row.plan.tensors
         context = self._student.encode_text(told["words"])
-        sink: SinkTokens | None = None
         if plan.restart:
             row.cache.reset()
-            sink = encode_sink(self._student, self._reference(plan), self._motion, context)
-        elif "own" in told:
-            sink = encode_sink(self._student, told["own"], self._motion, context)
+        if plan.restart or "own" in told:
+            reference = self._reference(plan) if plan.restart else told["own"]
+            row.cache.set_sink(encode_sink(self._student, reference, self._motion, context))
         latents = self._noise(plan) if row.latents is None else row.latents
         conditions = Conditions(speech=speech_tokens(self._student, told["features"]))
-        return EulerRow(latents, row.call, row.cache, context, conditions, sink)
+        return CallRow(latents, context, conditions, row.cache, self._sampler, row.call)
 
     def _noise(self, plan: ChunkPlan) -> Tensor:
         recorded = self._recorded["noise"]

@@ -26,7 +26,8 @@ from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.registry import MODEL_FACTORY, load_model
-from rollcast.models.sampling.euler import EulerSchedule, euler_chunk
+from rollcast.models.sampling.denoising import sample_chunk
+from rollcast.models.sampling.euler import Euler, EulerSchedule
 from rollcast.models.staged_model import step_noise
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.config_file import student_config
@@ -166,12 +167,13 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
         context = student.encode_text(plan.tensors["text.embeddings"][None])
         heard = listener.listen(speech, controls.audio, 12)
         tokens = speech_tokens(student, heard.features, heard.history)
-        sink = None
         if chunk in (0, 4):
             sink = encode_sink(student, reference if chunk == 0 else own, motion, context)
+            for cache in caches:
+                cache.set_sink(sink)
         noise = step_noise(plan, 0, (1, 3, 16, SIDE // 8, SIDE // 8))
         conditions = Conditions(speech=tokens)
-        latents = euler_chunk(student, caches, noise, schedule, context, conditions, sink=sink)
+        latents = sample_chunk(student, caches, noise, Euler(schedule), context, conditions)
         if plan.needed_by is not None:
             assert (chunk, plan.needed_by) == (0, 4)
             own = latents[:, :1]
