@@ -41,7 +41,7 @@ from .messages import (
     SnapshotPart,
     Step,
 )
-from .replay_log import ReplayLog
+from .replay_log import SNAPSHOT_SHARE, ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
@@ -79,12 +79,14 @@ class Pipeline:
         listener: Listener | None = None,
         patience: Patience | None = None,
         backoff: Backoff | None = None,
+        snapshot_share: float = SNAPSHOT_SHARE,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
             where, model, listener, patience or Patience(), self.start_s if self._has_run else None
         )
         self._backoff = backoff or Backoff()
+        self._snapshot_share = snapshot_share
         self._started = False
         self._interrupted = threading.Event()
         self._stages = stages
@@ -197,7 +199,7 @@ class Pipeline:
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._logs[stream] = ReplayLog(Open(key, request))
+        self._logs[stream] = ReplayLog(Open(key, request), self._snapshot_share)
         self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:

@@ -18,7 +18,7 @@ from .part_file import Part, PartFile
 SNAPSHOT_CHUNKS = 16
 MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
 SNAPSHOT_SHARE = 0.05
-"""Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
+"""See `ReplayLog.snapshot_share`."""
 MOST_HELD_BYTES = 1 << 28
 """Video and pictures in controls since a snapshot, from which on the next one comes sooner."""
 
@@ -28,6 +28,8 @@ class ReplayLog:
     """One stream: how it began, its latest snapshot, its controls since, what was delivered."""
 
     opened: Open
+    snapshot_share: float = SNAPSHOT_SHARE
+    """Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
     next_index: int = 0
     delivered: int = -1
     shown_from: int = 0
@@ -95,7 +97,7 @@ class ReplayLog:
             self._whole.discard(left)
         if len(coming) == count:
             self._whole.add(index)
-            times = ceil(self._took_chunks[index] / (SNAPSHOT_SHARE * SNAPSHOT_CHUNKS))
+            times = ceil(self._took_chunks[index] / (self.snapshot_share * SNAPSHOT_CHUNKS))
             self.every = min(max(1, times) * SNAPSHOT_CHUNKS, MOST_SNAPSHOT_CHUNKS)
         self._settle()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from .tiny import TinyModel
 
 PATIENT = Patience(silent_s=30.0, late_s=30.0)
 """For tests that are not about silence: no stage is lost for want of a processor."""
+
+OFTEN = math.inf
+"""The share of time that snapshots may take, for tests that count on one behind every 16 chunks."""
 
 
 class Shared:

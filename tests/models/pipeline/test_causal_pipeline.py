@@ -22,7 +22,7 @@ from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
 
 from ...processes import alive
-from .running import PATIENT, Shared, chunks_of, same, saved, sequential
+from .running import OFTEN, PATIENT, Shared, chunks_of, same, saved, sequential
 from .tiny_causal import POISON, TinyCausal, causal_log, frame_counts
 
 pytestmark = pytest.mark.processes
@@ -34,7 +34,7 @@ ONE, TWO = StagePlan(((0, 1, 2, 3, 4),), 0), StagePlan(((0, 1, 2, 3, 4), ()), 1)
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
-    shared = Shared(lambda: Pipeline(SPEC, 2, patience=PATIENT))
+    shared = Shared(lambda: Pipeline(SPEC, 2, patience=PATIENT, snapshot_share=OFTEN))
     yield shared
     shared.stop()
 

@@ -27,7 +27,7 @@ from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.snapshot_parts import load_returns
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan
 
-from .running import PATIENT, Shared, chunks_of, saved
+from .running import OFTEN, PATIENT, Shared, chunks_of, saved
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
 
@@ -65,7 +65,7 @@ def expected(model: TinyAvatar) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
     spec = ModelSpec("tiny_avatar:TinyAvatar", {"case": str(CASE)})
-    shared = Shared(lambda: Pipeline(spec, 5, patience=PATIENT))
+    shared = Shared(lambda: Pipeline(spec, 5, patience=PATIENT, snapshot_share=OFTEN))
     yield shared
     shared.stop()
 

@@ -10,16 +10,15 @@ import torch
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.registry import MODEL_FACTORY, load_model
+from rollcast.models.registry import load_model
 from rollcast.models.staged_model import all_calls, decode_chunk
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 
 from ..conftest import PROMPTS, SIZE, FolderOf
+from ..running import frames, staged
 
 NAMES = ("longlive", "longlive-2")
 """One with the latents of Wan 2.1, and one with those of 2.2."""
@@ -53,10 +52,6 @@ def loaded(name: str, folder_of: FolderOf, decoder: Path) -> WanModel:
     model = load_model(**arguments(name, folder_of, decoder))  # type: ignore[arg-type]
     assert isinstance(model, WanModel) and isinstance(model._decoder, TinyDecoder)
     return model
-
-
-def frames(chunks: list[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,18 +102,11 @@ def test_a_stage_of_its_own_decodes_the_same_bit_for_bit(
     decoder = written(name, tmp_path)
     model = loaded(name, folder_of, decoder)
     calls = tuple(range(len(model.chunk_steps.calls)))
-    spec = ModelSpec(MODEL_FACTORY, arguments(name, folder_of, decoder))
-    pipeline = Pipeline(spec, 2, plan=StagePlan((calls, ()), 1))
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1))
-        made: list[Chunk] = []
+    plan, made = StagePlan((calls, ()), 1), list[Chunk]()
+    with staged(name, folder_of(name), 2, decoder=decoder, plan=plan) as pipeline:
         for controls in LOG:
             pipeline.submit("a", controls)
         while len(made) < len(LOG):
             made += [each.chunk for each in pipeline.poll(1.0) if isinstance(each, Finished)]
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
     state = model.start(StreamRequest(seed=1))
     assert np.array_equal(frames(made), frames([model.step(state, each) for each in LOG]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +17,11 @@ from torch import Tensor
 from rollcast.models.contract import Chunk, Controls, StreamRequest, VideoInput
 from rollcast.models.parity.published import wan_shape, weights_of
 from rollcast.models.parity.stream_diffusion import stream_diffusion_cache, stream_diffusion_recipe
-from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.executor import Executor
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.staged_model import ChunkPlan, Row, step_noise
 from rollcast.models.student.causal_student import CausalStudent
@@ -49,6 +42,7 @@ from rollcast.models.wan.weights import load_weights
 
 from ....tiny_checkpoints import DECODER, tiny_config, tiny_vae_encoder
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from ..running import frames, staged, submitted, through_a_kill
 
 NAME = "stream-diffusion-v2"
 WIDTH, HEIGHT = SIZE
@@ -87,10 +81,6 @@ LOG = told(COUNTS, _6=Controls(prompt=PROMPTS[0]))
 def run(model: WanModel, log: Sequence[Controls], seed: int = 1) -> list[Chunk]:
     state = model.start(StreamRequest(seed=seed))
     return [model.step(state, controls) for controls in log]
-
-
-def frames(chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 def test_it_is_what_its_preset_says(model_of: ModelOf) -> None:
@@ -322,16 +312,6 @@ def test_a_restored_stream_goes_on_bit_for_bit(model_of: ModelOf) -> None:
         assert np.array_equal(frames(rest), frames(undisturbed[cut:]))
 
 
-def submitted(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
-    """The next chunks of the open stream "a", one submitted after the other."""
-    done: list[Chunk] = []
-    for number, controls in enumerate(log):
-        executor.submit("a", controls)
-        while len(done) <= number:
-            done += [each.chunk for each in executor.poll(1.0) if isinstance(each, Finished)]
-    return done
-
-
 def test_its_steps_run_as_one_batch(model_of: ModelOf) -> None:
     """The published stream batch: a chunk's first step beside the second one of that before."""
     executor, done = Diagonal(model_of(NAME)), list[Chunk]()
@@ -368,15 +348,8 @@ def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
     """Three are the most: a step each, and the decoder."""
-    arguments = {"name": NAME, "weights": [str(folder_of(NAME))], "size": SIZE, "threads": 1}
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), stages, plan=PLANS[stages])
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1))
+    with staged(NAME, folder_of(NAME), stages, plan=PLANS[stages]) as pipeline:
         made = submitted(pipeline, LOG)
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
     assert np.array_equal(frames(made), frames(run(model_of(NAME), LOG)))
 
 
@@ -385,18 +358,7 @@ def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, model_of: Mode
     """Behind its first snapshot, of which every stage has a part."""
     chunks = SNAPSHOT_CHUNKS + 3
     log = told([4] * chunks, _5=Controls(prompt=PROMPTS[1]))
-    arguments = {"name": NAME, "weights": [str(folder_of(NAME))], "size": SIZE, "threads": 1}
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, backoff=Backoff(first_s=0.1))
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1))
-        made = submitted(pipeline, log[: chunks - 2])
-        os.kill(pipeline.pids[0], signal.SIGKILL)
-        made += submitted(pipeline, log[chunks - 2 :])
-        assert pipeline.restarts == 1
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    made = through_a_kill(NAME, folder_of(NAME), log)
     assert np.array_equal(frames(made), frames(run(model_of(NAME), log)))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,16 +10,10 @@ import torch
 from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest
-from rollcast.models.pipeline.backoff import Backoff
-from rollcast.models.pipeline.batched import Batched
-from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.executor import Executor
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.registry import MODEL_FACTORY, load_model
+from rollcast.models.registry import load_model
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.sampling.denoising import recache
 from rollcast.models.sampling.recipe import Recipe
@@ -35,6 +27,7 @@ from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 
 from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
+from ..running import REQUEST, beside, frames, staged, submitted, through_a_kill
 
 NAMES = tuple(
     name
@@ -59,10 +52,6 @@ LOG = [Controls(prompt=PROMPTS[0] if k == 2 else CUT if k == 5 else None) for k 
 def run(model: WanModel, log: Sequence[Controls], seed: int = 1) -> list[Chunk]:
     state = model.start(StreamRequest(seed=seed))
     return [model.step(state, controls) for controls in log]
-
-
-def frames(chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 def text_of(state: WanState) -> Tensor:
@@ -278,46 +267,18 @@ def test_a_snapshot_of_another_model_is_refused(model_of: ModelOf) -> None:
 @pytest.mark.parametrize("name", KINDS[2:])
 def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: ModelOf) -> None:
     """Their bits depend on how many rows there are, not on what the other one shows."""
-
-    def batched(other_seed: int, other_log: Sequence[Controls]) -> np.ndarray:
-        executor = Batched(model_of(name), 2)
-        executor.open("a", StreamRequest(seed=1))
-        executor.open("b", StreamRequest(seed=other_seed))
-        done: list[Finished] = []
-        for mine, theirs in zip(LOG, other_log, strict=True):
-            executor.submit("a", mine)
-            executor.submit("b", theirs)
-            done += [each for each in executor.poll(0.0) if isinstance(each, Finished)]
-        return frames([each.chunk for each in done if each.stream == "a"])
-
     alone = frames(run(model_of(name), LOG)).astype(int)
-    beside = batched(5, [Controls()] * len(LOG))
-    switching = batched(9, [Controls(prompt=PROMPTS[2], reset=k == 4) for k in range(len(LOG))])
-    assert np.array_equal(beside, switching)
-    assert np.abs(beside - alone).max() <= 1
-
-
-def chunks_of(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
-    """A stream's chunks, from its beginning to its end."""
-    executor.open("a", StreamRequest(seed=1))
-    done = submitted(executor, log)
-    executor.close("a")
-    return done
-
-
-def submitted(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
-    """The next chunks of the open stream, one submitted after the other."""
-    done: list[Chunk] = []
-    for number, controls in enumerate(log):
-        executor.submit("a", controls)
-        while len(done) <= number:
-            events = executor.poll(1.0)
-            done += [each.chunk for each in events if isinstance(each, Finished)]
-    return done
+    still = beside(model_of(name), LOG, StreamRequest(seed=5), [Controls()] * len(LOG))
+    other_log = [Controls(prompt=PROMPTS[2], reset=k == 4) for k in range(len(LOG))]
+    switching = beside(model_of(name), LOG, StreamRequest(seed=9), other_log)
+    assert np.array_equal(still, switching)
+    assert np.abs(still - alone).max() <= 1
 
 
 def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
-    made = chunks_of(Sequential(model_of("longlive")), LOG)
+    executor = Sequential(model_of("longlive"))
+    executor.open("a", REQUEST)
+    made = submitted(executor, LOG)
     assert np.array_equal(frames(made), frames(run(model_of("longlive"), LOG)))
 
 
@@ -329,16 +290,10 @@ def test_stages_make_the_same_frames_bit_for_bit(
     name: str, stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
     """Two are the most that a model with a clean pass allows: the second one decodes."""
-    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
     calls = tuple(range(len(model_of(name).chunk_steps.calls)))
     plan = StagePlan((calls, ()), 1) if stages == 2 else None
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), stages, plan=plan)
-    try:
-        pipeline.start()
-        made = chunks_of(pipeline, LOG)
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    with staged(name, folder_of(name), stages, plan=plan) as pipeline:
+        made = submitted(pipeline, LOG)
     assert np.array_equal(frames(made), frames(run(model_of(name), LOG)))
 
 
@@ -351,17 +306,7 @@ def test_a_process_that_is_killed_is_a_pause(
     chunks = SNAPSHOT_CHUNKS + 3
     texts = (CUT, *PROMPTS[:2])
     log = [Controls(prompt=texts[k % 3] if k % 4 == 1 else None) for k in range(chunks)]
-    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, backoff=Backoff(first_s=0.1))
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1))
-        made = submitted(pipeline, log[: chunks - 2])
-        os.kill(pipeline.pids[0], signal.SIGKILL)
-        made += submitted(pipeline, log[chunks - 2 :])
-        assert pipeline.restarts == 1
-    finally:
-        pipeline.stop()
+    made = through_a_kill(name, folder_of(name), log)
     assert np.array_equal(frames(made), frames(run(model_of(name), log)))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,14 +18,8 @@ from rollcast.models.contract import (
     StreamRequest,
     TrackEvent,
 )
-from rollcast.models.pipeline.backoff import Backoff
-from rollcast.models.pipeline.batched import Batched
-from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
 from rollcast.models.student.conditioning import Conditions
@@ -40,6 +32,7 @@ from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.wan.track_map import first_maps, nearest_cell_track_map
 
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from ..running import beside, frames, staged, submitted, through_a_kill
 from .test_memory_plan import loaded, planned
 
 NAME = "track-v0"
@@ -82,10 +75,6 @@ def started(model: WanModel, seed: int = 1, **more: Any) -> WanState:
 def run(model: WanModel, log: Sequence[Controls], seed: int = 1) -> list[Chunk]:
     state = started(model, seed)
     return [model.step(state, controls) for controls in log]
-
-
-def frames(chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 @torch.inference_mode()
@@ -286,22 +275,16 @@ def test_a_restored_stream_goes_on_bit_for_bit(model_of: ModelOf) -> None:
 
 
 def test_two_streams_in_a_batch_do_not_see_each_other(model_of: ModelOf) -> None:
-    def batched(other_seed: int, other_log: Sequence[Controls]) -> np.ndarray:
-        executor = Batched(model_of(NAME), 2)
-        executor.open("a", StreamRequest(seed=1, image=image()))
-        executor.open("b", StreamRequest(seed=other_seed, image=other_image()))
-        done: list[Finished] = []
-        for mine, theirs in zip(LOG, other_log, strict=True):
-            executor.submit("a", mine)
-            executor.submit("b", theirs)
-            done += [each for each in executor.poll(0.0) if isinstance(each, Finished)]
-        return frames([each.chunk for each in done if each.stream == "a"])
-
-    beside = batched(5, [Controls()] * len(LOG))
-    dragging = batched(9, [*LOG[::-1][:-1], Controls(prompt=PROMPTS[2])])
-    assert np.array_equal(beside, dragging)
+    mine = StreamRequest(seed=1, image=image())
+    others = (StreamRequest(seed=seed, image=other_image()) for seed in (5, 9))
+    other_logs = ([Controls()] * len(LOG), [*LOG[::-1][:-1], Controls(prompt=PROMPTS[2])])
+    still, dragging = (
+        beside(model_of(NAME), LOG, other, other_log, mine)
+        for other, other_log in zip(others, other_logs, strict=True)
+    )
+    assert np.array_equal(still, dragging)
     alone = frames(run(model_of(NAME), LOG)).astype(int)
-    assert np.abs(beside - alone).max() <= 1
+    assert np.abs(still - alone).max() <= 1
 
 
 @pytest.mark.parametrize("sessions", [1, 2])
@@ -317,36 +300,15 @@ def test_a_plan_is_what_lives_at_once(sessions: int, folder_of: FolderOf) -> Non
     assert live.peak == pytest.approx(planned(NAME, folder).total(sessions), rel=0.05)
 
 
-def pipeline_of(folder_of: FolderOf, stages: int, **more: Any) -> Pipeline:
-    arguments = {"name": NAME, "weights": [str(folder_of(NAME))], "size": SIZE, "threads": 1}
-    return Pipeline(ModelSpec(MODEL_FACTORY, arguments), stages, **more)
-
-
-def submitted(pipeline: Pipeline, log: Sequence[Controls]) -> list[Chunk]:
-    """The next chunks of the open stream, one submitted after the other."""
-    done: list[Chunk] = []
-    for number, controls in enumerate(log):
-        pipeline.submit("a", controls)
-        while len(done) <= number:
-            events = pipeline.poll(1.0)
-            done += [each.chunk for each in events if isinstance(each, Finished)]
-    return done
-
-
 @pytest.mark.processes
 @pytest.mark.parametrize("stages", [1, 2])
 def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
     plan = StagePlan((tuple(range(5)), ()), 1) if stages == 2 else None
-    pipeline = pipeline_of(folder_of, stages, plan=plan)
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1, image=image()))
+    request = StreamRequest(seed=1, image=image())
+    with staged(NAME, folder_of(NAME), stages, request, plan=plan) as pipeline:
         made = submitted(pipeline, LOG)
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
     assert np.array_equal(frames(made), frames(run(model_of(NAME), LOG)))
 
 
@@ -355,15 +317,6 @@ def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, model_of: Mode
     """Behind its first snapshot, while a finger holds and the camera goes on."""
     chunks = SNAPSHOT_CHUNKS + 3
     log = [LOG[k % len(LOG)] for k in range(chunks)]
-    pipeline = pipeline_of(folder_of, 2, backoff=Backoff(first_s=0.1))
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1, image=image()))
-        made = submitted(pipeline, log[: chunks - 2])
-        os.kill(pipeline.pids[0], signal.SIGKILL)
-        made += submitted(pipeline, log[chunks - 2 :])
-        assert pipeline.restarts == 1
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    request = StreamRequest(seed=1, image=image())
+    made = through_a_kill(NAME, folder_of(NAME), log, request)
     assert np.array_equal(frames(made), frames(run(model_of(NAME), log)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -18,14 +16,10 @@ from rollcast.models.live_avatar.inputs import encode_sink, speech_tokens
 from rollcast.models.live_avatar.live_speech import SpeechListener, SpeechView
 from rollcast.models.live_avatar.speech_encoder import load_speech_encoder
 from rollcast.models.picture import fitted_pixels
-from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.executor import Executor
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
-from rollcast.models.registry import MODEL_FACTORY, load_model
+from rollcast.models.registry import load_model
 from rollcast.models.sampling.denoising import sample_chunk
 from rollcast.models.sampling.euler import Euler, EulerSchedule
 from rollcast.models.staged_model import step_noise
@@ -41,6 +35,7 @@ from rollcast.models.wan.vae_files import decoder_in, load_encoder
 
 from ....live_avatar.tiny_speech import babble
 from ...conftest import PROMPTS, FolderOf
+from ...running import frames, staged, submitted, through_a_kill
 
 NAME, THREE = "live-avatar", "live-avatar-3-step"
 SIDE = 64
@@ -108,10 +103,6 @@ LOG = spoken(
 def run(model: WanModel, log: Sequence[Controls], request: StreamRequest = REQUEST) -> list[Chunk]:
     state = model.start(request)
     return [model.step(state, controls) for controls in log]
-
-
-def frames(chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 def same(one: Sequence[Chunk], other: Sequence[Chunk]) -> bool:
@@ -318,17 +309,6 @@ def test_what_a_stream_keeps_does_not_grow(avatar_of: AvatarOf) -> None:
     assert max(sizes) - min(sizes[5:]) <= 400 * 16 * 4 + 100
 
 
-def chunks_of(executor: Executor, log: Sequence[Controls]) -> list[Chunk]:
-    executor.open("a", REQUEST)
-    done: list[Chunk] = []
-    for number, controls in enumerate(log):
-        executor.submit("a", controls)
-        while len(done) <= number:
-            done += [each.chunk for each in executor.poll(1.0) if isinstance(each, Finished)]
-    executor.close("a")
-    return done
-
-
 def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> None:
     """The diagonal: a step each of four chunks at once. Sums in another order may differ by one."""
     executor = Diagonal(avatar_of(NAME))
@@ -349,16 +329,8 @@ def test_stages_make_the_same_stream_bit_for_bit(
     stages: int, folder_of: FolderOf, avatar_of: AvatarOf
 ) -> None:
     """Five: a process for each step, and one that decodes."""
-    arguments = {
-        "name": NAME, "weights": [str(folder_of(NAME))], "size": (SIDE, SIDE), "threads": 1,
-    }  # fmt: skip
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), stages)
-    try:
-        pipeline.start()
-        made = chunks_of(pipeline, LOG)
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    with staged(NAME, folder_of(NAME), stages, REQUEST, size=(SIDE, SIDE)) as pipeline:
+        made = submitted(pipeline, LOG)
     assert same(made, run(avatar_of(NAME), LOG))
 
 
@@ -367,24 +339,8 @@ def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, avatar_of: Ava
     """Behind its first snapshot, of which every stage has a part."""
     chunks = SNAPSHOT_CHUNKS + 3
     log = spoken(chunks, np.tile(VOICE, 1 + chunks * CHUNK // len(VOICE)))
-    arguments = {
-        "name": NAME, "weights": [str(folder_of(NAME))], "size": (SIDE, SIDE), "threads": 1,
-    }  # fmt: skip
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 5, backoff=Backoff(first_s=0.1))
-    try:
-        pipeline.start()
-        pipeline.open("a", REQUEST)
-        made: list[Chunk] = []
-        for number, controls in enumerate(log):
-            if number == chunks - 2:
-                os.kill(pipeline.pids[2], signal.SIGKILL)
-            pipeline.submit("a", controls)
-            while len(made) <= number:
-                made += [each.chunk for each in pipeline.poll(1.0) if isinstance(each, Finished)]
-        assert pipeline.restarts == 1
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    how = {"stages": 5, "killed": 2, "size": (SIDE, SIDE)}
+    made = through_a_kill(NAME, folder_of(NAME), log, REQUEST, **how)
     assert same(made, run(avatar_of(NAME), log))
 
 

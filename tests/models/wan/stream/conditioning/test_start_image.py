@@ -13,11 +13,7 @@ from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, ImageInput, StreamRequest
 from rollcast.models.picture import fitted_pixels
-from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.messages import ModelSpec
-from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.stage_plan import StagePlan
-from rollcast.models.registry import MODEL_FACTORY
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import step_noise
 from rollcast.models.wan.config_file import student_config
@@ -32,6 +28,7 @@ from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.plan_parts import place_of
 
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
+from ...running import frames, staged, submitted
 
 NAMES = tuple(name for name, each in presets().items() if each.stated(StartImage) is not None)
 KINDS = ("causal-forcing-framewise", "sgf-plus", "longlive-2")
@@ -52,10 +49,6 @@ def run(
 ) -> list[Chunk]:
     state = model.start(StreamRequest(seed=seed, image=image))
     return [model.step(state, controls) for controls in log]
-
-
-def frames(chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate([chunk.frames for chunk in chunks])
 
 
 def stated(name: str) -> StartImage:
@@ -181,22 +174,12 @@ def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> 
 def test_stages_make_the_same_frames_bit_for_bit(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
-    arguments = {"name": name, "weights": [str(folder_of(name))], "size": SIZE, "threads": 1}
     calls = tuple(range(len(model_of(name).chunk_steps.calls)))
     plan = StagePlan((calls, ()), 1)
     log = [*LOG[:3], Controls(image=file(2))]
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments), 2, plan=plan)
-    try:
-        pipeline.start()
-        pipeline.open("a", StreamRequest(seed=1, image=file(1)))
-        made: list[Chunk] = []
-        for number, controls in enumerate(log):
-            pipeline.submit("a", controls)
-            while len(made) <= number:
-                made += [e.chunk for e in pipeline.poll(1.0) if isinstance(e, Finished)]
-    finally:
-        pipeline.stop()
-    torch.set_num_threads(1)
+    request = StreamRequest(seed=1, image=file(1))
+    with staged(name, folder_of(name), 2, request, plan=plan) as pipeline:
+        made = submitted(pipeline, log)
     assert np.array_equal(frames(made), frames(run(model_of(name), log, file(1))))
 
 
