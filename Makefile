@@ -9,9 +9,9 @@ ARGS   ?=
 WORKERS ?= 2
 PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-# Kernels are compiled with the Triton that comes with torch, and with the newest.
-TRITON_NEWEST ?= 3.9.0
-TRITON_FOLDER := build/triton-$(TRITON_NEWEST)
+# Kernels are compiled with the Triton that comes with torch, and with the oldest and the newest.
+TRITONS ?= 3.6.0 3.9.0
+TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 
 # What looks after the packages of images is no part of any of them.
 SUPPLY := build/supply
@@ -56,13 +56,13 @@ test-js:
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
 	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
 
-gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed  ## compile every GPU kernel without a GPU and check its machine code
-	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) \
+gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDERS:%=%/.installed)  ## compile every GPU kernel without a GPU and check its machine code
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile $(TRITON_FOLDERS:%=--triton %) \
 		--out benchmarks/kernels/gpu_compile.json $(ARGS)
 
 # What tiles.py picks and no rivals: a few minutes.
-gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed
-	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) --chosen $(ARGS)
+gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDERS:%=%/.installed)
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile $(TRITON_FOLDERS:%=--triton %) --chosen $(ARGS)
 
 doctor: $(VENV)/.installed  ## say what this machine can run
 	$(BIN)/rollcast doctor $(ARGS)
@@ -126,8 +126,8 @@ $(SUPPLY)/.installed: | $(VENV)/bin/python
 	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
-$(TRITON_FOLDER)/.installed: | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$(TRITON_NEWEST)
+build/triton-%/.installed: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$*
 	@touch $@
 
 # Its data alone: the code that comes with the head, and all that it depends on, stay out.

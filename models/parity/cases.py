@@ -52,6 +52,7 @@ TYPED = frozenset(FAMILIES) - {
     "stream_diffusion_v2",
 }
 """Families that can be run in other types than they were recorded in."""
+_CPU = torch.device("cpu")
 _TYPED_INPUTS = (
     "in/noise in/renoise/ in/prompt_embeds in/clip_embeds in/initial_latent in/image_latent "
     "in/encoder_hidden_states in/hidden_states"
@@ -86,12 +87,14 @@ class CaseReport:
         )
 
 
-def report_cases(paths: Iterable[Path], types: NumberTypes = EXACT) -> list[CaseReport]:
+def report_cases(
+    paths: Iterable[Path], types: NumberTypes = EXACT, *, device: torch.device = _CPU
+) -> list[CaseReport]:
     """Run these case files in `types`; one that cannot run is reported with its error."""
     reports: list[CaseReport] = []
     for path in paths:
         try:
-            reports.append(run_case(path, types))
+            reports.append(run_case(path, types, device=device))
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             reports.append(CaseReport(path.stem, "?", 0.0, (), message))
@@ -99,8 +102,8 @@ def report_cases(paths: Iterable[Path], types: NumberTypes = EXACT) -> list[Case
 
 
 @torch.inference_mode()
-def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
-    """Generate one case from its recorded inputs and compare with its recorded outputs.
+def run_case(path: Path, types: NumberTypes = EXACT, *, device: torch.device = _CPU) -> CaseReport:
+    """Generate one case on `device` from its inputs and compare with its recorded outputs.
 
     In other types than those of the record its tolerance means nothing. Raises ValueError for an
     unknown family, for types that it does not run in and for tensors that do not fit, OSError for
@@ -115,13 +118,14 @@ def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
     tensors: dict[str, Tensor] = {}
     for entry in ("weights", "inputs", "outputs", "tensors"):
         if entry in case:
-            tensors |= load_file(path.parent / case[entry])
+            tensors |= load_file(path.parent / case[entry], device=str(device))
     run, spread = FAMILIES[family], 0.0
     if types != EXACT:
         run, tensors = partial(run, types=types), _in_types(tensors, types)
         outputs = (tensors[name] for name in ("out/latents", "out/sample") if name in tensors)
         spread = float(next(outputs).std())
-    differences = run(case, tensors)
+    with device:
+        differences = run(case, tensors)
     return CaseReport(case["name"], family, float(case["tolerance"]), differences, spread=spread)
 
 

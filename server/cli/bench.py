@@ -14,6 +14,7 @@ from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
+from .bench_gpu import gpu
 from .bench_output import check_model, counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
@@ -31,6 +32,7 @@ def group() -> None:
 bench.command()(ablation)
 bench.command()(attack)
 bench.command()(attention)
+bench.command()(gpu)
 bench.command()(pipeline)
 bench.command()(quality)
 bench.command()(types)
