@@ -57,6 +57,8 @@ class ServerConfig:
     send_timeout_s: float = 5.0
     drain_s: float = 5.0
     max_per_client: int | None = None
+    max_viewers: int = 64
+    max_viewers_per_address: int = 64
     max_duration_s: float | None = None
     unwatched_s: float = 30.0
     trusted_proxies: tuple[str, ...] = ()
@@ -85,6 +87,9 @@ class ServerConfig:
             raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
         if self.max_per_client is not None and self.max_per_client < 1:
             raise ValueError(f"max_per_client must be at least 1, got {self.max_per_client}")
+        for name in ("max_viewers", "max_viewers_per_address"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.max_duration_s is not None and not self.max_duration_s > 0:
             raise ValueError(f"max_duration_s must be more than 0, got {self.max_duration_s}")
         if self.max_kbps is not None and not MIN_KBPS <= self.max_kbps <= MAX_KBPS:
