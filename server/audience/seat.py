@@ -78,10 +78,9 @@ class Seat:
                 return
             self._waits, self._shown_us = False, max(self._shown_us, coded.end_us)
             self._key_s = now_s + KEY_AGAIN_S
-        if coded.is_video:
-            if coded.end_us - self._shown_us > self._limit_us:
-                self._cut()
-                return
+        if coded.is_video and coded.end_us - self._shown_us > self._limit_us:
+            self._cut()
+            return
         self._media.append(coded)
         self._notify()
 

@@ -26,9 +26,7 @@ class Viewer(Protocol):
 class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
-    def __init__(
-        self, session: Session, model: str, audience: Audience, client: str = ""
-    ) -> None:
+    def __init__(self, session: Session, model: str, audience: Audience, client: str = "") -> None:
         self.session = session
         self.audience = audience
         self.model = model

@@ -97,7 +97,9 @@ class ForbiddenOrigin(StreamError):
 
 class OutOfOrder(StreamError):
     code = "out_of_order"
-    default_hint = "Send hello first, then session.create, session.resume or session.watch, then controls."
+    default_hint = (
+        "Send hello first, then session.create, session.resume or session.watch, then controls."
+    )
 
 
 class ReadOnly(StreamError):

@@ -71,7 +71,7 @@ class Limits(Message):
     max_points: int
     max_items: int
     max_scheduled: int
-    max_viewers: int
+    max_viewers: int = 0
     messages_per_s: int
     ack_interval_ms: int
 

@@ -1,10 +1,9 @@
 """Tokens that the server's secret makes: short-lived, for one purpose, and checked without a list.
 
 `rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
-1970), `scope` (a list) and perhaps `sub`, whom it was made for, or `session` and `epoch`, the stream
-that may be watched with the scope `watch`; the signature is HMAC-SHA256 of
-`rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can make
-one without asking the server.
+1970), `scope` (a list) and perhaps `sub`, whom it was made for, or `session` and `epoch`, what may
+be watched with the scope `watch`; the signature is HMAC-SHA256 of `rc1.<claims>` with the secret as
+key, in base64url without padding. Whoever has the secret can make one without asking the server.
 """
 
 from __future__ import annotations

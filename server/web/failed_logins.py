@@ -33,7 +33,7 @@ class FailedLogins:
         over: str,
         now_s: float,
     ) -> Claims | None:
-        """As `check_token`: raise unless the token permits `scope`, or one of `others`, or none is needed.
+        """As `check_token`: raise unless the token permits one of these, or none is needed.
 
         RateLimited, for a right one as well, if so many of this address were wrong that none is
         looked at now. `over` names for the log what the token was sent over.

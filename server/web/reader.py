@@ -143,7 +143,7 @@ class Reader:
             self._moved()
 
     def _share(self, wish: SessionShare) -> None:
-        """Make the token of a share link. Raises InvalidField, or NotSupported if none may watch."""
+        """Make the token of a share link. Raises InvalidField, or NotSupported."""
         stream = self._stream
         if not self._services.engine.config.max_viewers:
             raise NotSupported(
