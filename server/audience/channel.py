@@ -36,7 +36,7 @@ class Channel:
         self.info = info
         self.format = format_
         self.codec: Codec = format_.codec
-        self.audio_codec = format_.audio_codec
+        self.audio_codec: AudioCodec | None = format_.audio_codec
         self.size = info.width, info.height
         self.target_kbps = kbps
         self.generation = 0

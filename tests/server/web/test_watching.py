@@ -211,7 +211,7 @@ async def test_a_viewer_that_acknowledges_nothing_disturbs_nobody() -> None:
     ("setting", "what"),
     [({"max_viewers": 1}, "1 watch this stream"), ({"max_viewers_per_address": 1}, "one address")],
 )
-async def test_seats_are_counted(setting: dict[str, int], what: str) -> None:
+async def test_seats_are_counted(setting: dict[str, Any], what: str) -> None:
     async with running(**setting) as server, viewing(server.ws) as director:
         token = await link(director)
         async with watching(server, token) as first:
