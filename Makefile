@@ -26,7 +26,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
+.PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -55,6 +55,10 @@ test-js:
 
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
 	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
+
+gpu-check: $(VENV)/.installed  ## check and time the GPU of this machine, in eight minutes
+	@mkdir -p build
+	$(BIN)/rollcast bench gpu --json build/gpu.json $(ARGS)
 
 gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDERS:%=%/.installed)  ## compile every GPU kernel without a GPU and check its machine code
 	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile $(TRITON_FOLDERS:%=--triton %) \

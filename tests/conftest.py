@@ -36,6 +36,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # Who starts processes of its own. The quick lane leaves them out.
 PROCESSES = (
     "benchmarks/attack/",
+    "benchmarks/gpu/test_rehearsal.py",
     "benchmarks/kernels/test_gpu_compile.py",
     "benchmarks/pipeline/",
     "models/pipeline/test_cluster.py",

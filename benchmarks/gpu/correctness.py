@@ -12,7 +12,7 @@ from typing import Any
 
 from ...models.parity.cases import report_cases
 from .bench import Bench
-from .kernel_checks import Grid, kernel_checks
+from .kernel_checks import Grid, kernel_checks, repeating
 from .model_checks import Reach, exact_float32, model_checks
 from .step_process import NotHere
 
@@ -36,8 +36,9 @@ def run(bench: Bench) -> None:
         kernels = {name: each for name, each in kernels.items() if "heads" not in name}
     checks: dict[str, Callable[[], Any]] = {n: partial(c, grid) for n, c in kernels.items()}
     checks |= {name: partial(check, reach) for name, check in model_checks().items()}
-    for name, check in checks.items():
-        bench.part(name, partial(_checked, bench, name, check))
+    with repeating(2 if bench.rehearse else 3):
+        for name, check in checks.items():
+            bench.part(name, partial(_checked, bench, name, check))
     bench.part("goldens", partial(_goldens, bench))
 
 

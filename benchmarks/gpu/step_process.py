@@ -122,6 +122,8 @@ def _child(work: Callable[[Send], None], writing: int, log: IO[bytes]) -> NoRetu
         _die_with_parent()
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
+        # anew: what the parent had not written yet is not this process's to write
+        sys.stdout = sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
 
         def send(message: dict[str, Any]) -> None:
             os.write(writing, json.dumps(message).encode() + b"\n")
@@ -133,7 +135,6 @@ def _child(work: Callable[[Send], None], writing: int, log: IO[bytes]) -> NoRetu
         except Exception as error:
             traceback.print_exc()
             send({"end": "failed", "why": f"{type(error).__name__}: {str(error)[:300]}"})
-        sys.stdout.flush()
         sys.stderr.flush()
         code = 0
     finally:
