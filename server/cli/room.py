@@ -64,7 +64,7 @@ def model_options(config: ServerConfig) -> list[str]:
         options += ["--weights", place]
     if config.size is not None:
         options += ["--size", f"{config.size[0]}x{config.size[1]}"]
-    for name in ("device", "dtype", "quantize", "decoder"):
+    for name in ("device", "dtype", "quantize", "decoder", "stages"):
         value = getattr(config, name)
         if value is not None:
             options += [f"--{name}", str(value)]

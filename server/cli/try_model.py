@@ -103,7 +103,6 @@ def try_model(
     from ...benchmarks.trial.redaction import redacted
     from ...benchmarks.trial.trial import Trial, run_trial
 
-    staged = () if config.stages is None else ("--stages", str(config.stages))
     trial = Trial(
         name=name,
         seconds=seconds,
@@ -111,7 +110,7 @@ def try_model(
         prompt=prompt,
         image=start,
         seed=seed,
-        options=(*model_options(config), *staged),
+        options=tuple(model_options(config)),
         threads=threads,
     )
     report: dict[str, Any] = {

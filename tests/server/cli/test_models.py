@@ -68,6 +68,22 @@ def test_a_plan_says_what_fits_instead(capsys: pytest.CaptureFixture[str]) -> No
     assert report["message"] in capsys.readouterr().out
 
 
+def test_a_plan_is_that_of_the_largest_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("plan", "live-avatar", "--device-memory", "64GB")
+    assert models(*asked, "--stages", "5", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["stages"], report["sessions_that_fit"]) == (5, 1)
+    own = report["total"] - report["cache_per_stream"] // 4
+    assert models(*asked, "--json") == 1
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["total"] == own + whole["cache_per_stream"]
+    assert "--stages 5 with a device like this for each" in whole["hint"]
+    assert models(*asked, "--stages", "3") == 1
+    said = capsys.readouterr().out
+    assert "in the largest of 3 stages and 64.0 GB are there for it" in said
+    assert "total of the largest stage" in said
+
+
 def test_a_plan_takes_the_sizes_of_files_that_are_there(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +121,7 @@ def test_a_tiny_decoder_is_told_and_planned_for(
             ("plan", "longlive", "--decoder", "/no/where/at.all"),
             "no such file or folder: /no/where/at.all",
         ),
+        (("plan", "longlive", "--stages", "3"), "3 stages; this model can use 1 to 2"),
         (("check", "/no/where/at/all"), "no such file or folder"),
     ],
 )
