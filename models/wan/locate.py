@@ -110,7 +110,7 @@ class _Places:
     def weights(self, preset: Preset) -> Path | None:
         """The student's."""
         named = self.part(preset.weights, "transformer")
-        others = {PurePosixPath(source.path).name for source in preset.sources[1:]}
+        others = {name for source in preset.sources[1:] for name in source.names}
         given = [file for file in self.files if file.name not in others]
         if len(given) > 1:
             raise BadCheckpoint(
@@ -121,7 +121,7 @@ class _Places:
     def part(self, source: Source, diffusers: str | None) -> Path | None:
         """The file of a part; `diffusers` is its folder as diffusers names it."""
         for file in self.files:
-            if file.name == PurePosixPath(source.path).name:
+            if file.name in source.names:
                 return file
         published = self._published(source)
         if published is not None:
@@ -148,7 +148,11 @@ class _Places:
         for folder in kept:
             if folder is not None and (folder / source.path).exists():
                 return folder / source.path
-        wanted = PurePosixPath(source.path).parts
+        return next(filter(None, map(self._ending, (source.path, *source.also))), None)
+
+    def _ending(self, published: str) -> Path | None:
+        """What has the longest end of a path in the folders."""
+        wanted = PurePosixPath(published).parts
         found: list[tuple[int, int, Path]] = []
         for folder in self.folders:
             for path in _inside(folder):

@@ -13,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Quantize, Stages
+from .options import Decoder, Device, DType, Encoder, Quantize, Stages
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -35,6 +35,7 @@ def plan(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
     stages: Stages = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -57,6 +58,7 @@ def plan(
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,
+            encoder=encoder,
             stages=stages or 1,
         )
     if as_json:
@@ -77,16 +79,17 @@ def plan_report(
     dtype: str | None = None,
     quantize: str | None = None,
     decoder: Path | None = None,
+    encoder: Path | None = None,
     device: str | None = None,
     stages: int = 1,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
     Of several `stages` the total is that of the largest, and what is available is each one's.
-    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
-    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have,
-    for more stages than it can use, for a decoder of another model and for a device that is not
-    here, FileNotFoundError for files that are not in `places`.
+    `decoder` and `encoder` are files whose halves take the place of the VAE's. `fits` is None where
+    nobody knows how much there is. Raises ValueError for an unknown name, for a size that it cannot
+    have, for more stages than it can use, for a decoder of another model and for a device that is
+    not here, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
@@ -95,7 +98,16 @@ def plan_report(
     preset = preset_named(name)
     check_stages(preset, stages)
     machine = Machine.here(device, stages) if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size, decoder, dtype=dtype, quantize=quantize)
+    planned = plan_on(
+        preset,
+        machine,
+        places,
+        size,
+        decoder,
+        encoder_file=encoder,
+        dtype=dtype,
+        quantize=quantize,
+    )
     total = planned.total(sessions, stages)
     report: dict[str, Any] = {
         "model": name,

@@ -125,5 +125,9 @@ Decoder = Annotated[
     Path | None,
     typer.Option(help="A file whose decoder takes the place of the VAE's, such as taew2_1.pth."),
 ]
+Encoder = Annotated[
+    Path | None,
+    typer.Option(help="A file whose encoder takes the place of the VAE's, such as taew2_1.pth."),
+]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
 SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]

@@ -31,6 +31,7 @@ from .options import (
     Decoder,
     Device,
     DType,
+    Encoder,
     Image,
     Picture,
     Prompt,
@@ -71,6 +72,7 @@ def render(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -91,6 +93,7 @@ def render(
             dtype=dtype,
             quantize=quantize,
             decoder=None if decoder is None else str(decoder),
+            encoder=None if encoder is None else str(encoder),
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

@@ -20,7 +20,7 @@ from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Quantize, Size, Stages, Threads, Weights
+from .options import Decoder, Device, DType, Encoder, Quantize, Size, Stages, Threads, Weights
 from .room import check_room
 from .welcome import greet
 
@@ -40,6 +40,7 @@ def serve(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
     threads: Threads = None,
     stages: Stages = None,
     token: Annotated[
@@ -97,6 +98,7 @@ def serve(
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,
+            encoder=encoder,
             threads=threads,
             stages=stages,
             token=None if token is None else Secret(token),

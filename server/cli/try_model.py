@@ -26,6 +26,7 @@ from .options import (
     Decoder,
     Device,
     DType,
+    Encoder,
     Image,
     Prompt,
     Quantize,
@@ -49,6 +50,7 @@ def try_model(
     device: Device = None,
     dtype: DType = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
     quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
@@ -91,6 +93,7 @@ def try_model(
             device=device,
             dtype=dtype,
             decoder=decoder,
+            encoder=encoder,
             quantize=quantize,
             stages=stages,
             max_sessions=1,
@@ -132,7 +135,7 @@ def try_model(
             failed = Failure(str(error), exit_code=EXIT_UNREACHABLE)
         if failed is not None:
             report |= {"good": False, "error": str(failed)}
-        report = redacted(report, [*places, *((str(decoder),) if decoder else ())])
+        report = redacted(report, [*places, *(str(file) for file in (decoder, encoder) if file)])
         report_path.write_text(json.dumps(report, indent=2) + "\n")
     written = f"{report_path} can be attached to an issue as it is."
     if failed is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -108,9 +109,12 @@ def plan_memory(
     quantize: Quantization | None = None,
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
+    encoder: Path | None = None,
     gpu: Capability | None = None,
 ) -> MemoryPlan:
     """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
+
+    `encoder` is a file whose encoder takes the place of the VAE's.
 
     On a GPU of that compute capability, or with torch's own operators (None). Raises ValueError for
     a `size` that the preset cannot have.
@@ -129,6 +133,7 @@ def plan_memory(
         device=device,
         dtype=dtype,
         files=files,
+        encoder=encoder,
     )
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))

@@ -15,7 +15,7 @@ from ..presets.catalogue import preset_named
 from ..text.preset_reader import text_reader
 from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
-from .conditioning.kinds import conditioners
+from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
 from .first_chunks import meet_every_length
 from .model import WanModel
@@ -45,6 +45,8 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
             if each is not None:
                 each.pack()
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
+    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
+    check_encoder(preset, encoder)
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
@@ -54,6 +56,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         device=device,
         dtype=types.dtype,
         files=files,
+        encoder=encoder,
         reader=reader,
     )
     calls = RowCalls(

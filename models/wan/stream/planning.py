@@ -17,6 +17,7 @@ from ..locate import FilesMissing, locate
 from ..number_types import NumberTypes
 from ..presets.preset import Preset
 from ..vae_files import decoder_in
+from .conditioning.kinds import check_encoder
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 USUAL_GPU: Capability = (9, 0)
@@ -65,17 +66,19 @@ def plan_on(
     size: tuple[int, int] | None,
     decoder_file: Path | None = None,
     *,
+    encoder_file: Path | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
 ) -> MemoryPlan:
     """The plan of a preset on a machine, in types as `NumberTypes.named` has them.
 
     Where its files are in `places` the sizes are theirs, else those that are published; so it is
-    with `decoder_file`, which decodes in the place of the VAE's own. Raises ValueError for a size
-    it cannot have, and for files that are none of its own.
+    with `decoder_file` and `encoder_file`, which take the place of the VAE's own. Raises ValueError
+    for a size it cannot have, and for files that are none of its own.
     """
     types = NumberTypes.named(dtype, quantize, torch.device(machine.device))
     files = student = decoder = None
+    check_encoder(preset, encoder_file)
     if decoder_file is not None:
         decoder = decoder_in(decoder_file, preset.latents)
     try:
@@ -96,6 +99,7 @@ def plan_on(
         quantize=types.quantize,
         reserve=reserve,
         files=files,
+        encoder=encoder_file,
         gpu=machine.capability,
     )
 

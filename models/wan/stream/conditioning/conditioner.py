@@ -31,6 +31,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -54,7 +55,7 @@ class Parts:
     `student` is the configuration of the student that it steers, `network` the student itself, for
     kinds whose encoder is a part of it. Weights of its own go to `device` in `dtype`; on `meta`,
     for a plan of memory, `files` may be missing: sizes are then those that are published, and there
-    is no `reader`.
+    is no `reader`. `encoder` is a file whose encoder takes the place of the VAE's.
     """
 
     preset: Preset
@@ -63,6 +64,7 @@ class Parts:
     device: torch.device
     dtype: torch.dtype
     files: ModelFiles | None = None
+    encoder: Path | None = None
     reader: TextReader | None = None
     network: CausalStudent | None = None
 

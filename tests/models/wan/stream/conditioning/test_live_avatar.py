@@ -29,6 +29,7 @@ from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.config_file import student_config
 from rollcast.models.wan.locate import locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
+from rollcast.models.wan.presets.latent_space import WAN21
 from rollcast.models.wan.presets.speech import ENCODER, Speech
 from rollcast.models.wan.stream.first_chunks import meet_every_length
 from rollcast.models.wan.stream.live_bytes import LiveBytes
@@ -141,7 +142,7 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
     """The stream by the loop that the golden case holds, its inputs made here one by one."""
     preset, student = model._preset, model._calls.student
     files, device = locate(preset, [str(folder_of(preset.name))]), torch.device("cpu")
-    encoder = load_encoder(files.vae, device=device, dtype=torch.float32)
+    encoder = load_encoder(files.vae, WAN21, device=device, dtype=torch.float32)
     voice = load_speech_encoder(files.more[ENCODER], device=device, dtype=torch.float32)
     stated = preset.stated(Speech)
     assert stated is not None
