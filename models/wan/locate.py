@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from .hub import download, hub_cache, snapshot_folder
 from .presets.preset import Preset, Source
-from .weight_files import BadCheckpoint, is_weight_file, weight_file
+from .weight_files import INDEX, BadCheckpoint, index_of_shards, is_weight_file, weight_file
 
 _DEPTH = 5
 """So deep in a folder that is named files are looked for."""
@@ -56,7 +56,8 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
 
     Without any the hub's cache is looked through. A file that is named itself is the student's
     weights, unless it has the name of another part. Raises FilesMissing for all that is not there,
-    FileNotFoundError for a place that is not, and BadCheckpoint where two files could be meant.
+    FileNotFoundError for a place or a shard that is not, and BadCheckpoint where two files could be
+    meant.
     """
     found = _Places.of(places, preset)
     base = preset.base
@@ -78,6 +79,9 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
     missing = [source for source, path in pairs if path is None]
     if weights is None or vae is None or text_encoder is None or tokenizer is None or missing:
         raise FilesMissing(preset, missing, places)
+    for file in (weights, vae, text_encoder, adapter, *more.values()):
+        if file is not None and file.name.endswith(INDEX):
+            index_of_shards(file)
     config = next(filter(None, map(config_beside, (weights, vae))), None)
     others = {name: path for name, path in more.items() if path is not None}
     return ModelFiles(weights, vae, text_encoder, tokenizer, adapter, config, others)

@@ -84,9 +84,13 @@ def _show(files: list[dict[str, Any]], served: dict[str, Served], serves: list[s
             console.print(f"  fits no model; nearest is {name}, with {count} wrong names")
     if serves:
         console.print(f"Serves {', '.join(serves)}.")
+    wrong: dict[str, list[str]] = {}
     for name, each in served.items():
         for line in each.misfits:
-            console.print(f"{name} has its files here and cannot be served: {line}", markup=False)
+            wrong.setdefault(line, []).append(name)
+    for line, names in wrong.items():
+        here = f"the files of {', '.join(names)} are here and cannot be served"
+        console.print(f"{here}: {line}", markup=False)
     for name, each in served.items():
         if each.lacks:
             console.print(f"{name} lacks {each.lacks}", markup=False)

@@ -178,7 +178,7 @@ def test_a_model_whose_files_are_there_and_do_not_fit_is_not_served(
     torch.save({"decoder.conv1.weight": torch.zeros(1)}, next(tmp_path.rglob("Wan2.1_VAE.pth")))
     assert models("check", str(tmp_path)) == 1
     said = capsys.readouterr().out
-    assert "reward-forcing has its files here and cannot be served: " in said
+    assert "reward-forcing are here and cannot be served: " in said
     assert "Wan2.1_VAE.pth holds no decoder of Wan 2.1" in said
 
 
