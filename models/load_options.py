@@ -13,8 +13,8 @@ class LoadOptions:
     `owner/name`, `size` the width and height of frames in pixels, `sessions` how many streams there
     should be room for. `decoder` and `encoder` are files whose decoder and encoder take the place
     of the model's; `dtype` is bf16, fp16 or fp32, `quantize` fp8 or int8, `device` one of
-    `devices.device_named`. A model raises ValueError for what it has no use for, and
-    FileNotFoundError for files that are missing.
+    `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model raises ValueError
+    for what it has no use for, and FileNotFoundError for files that are missing.
     """
 
     threads: int | None = None
@@ -26,6 +26,7 @@ class LoadOptions:
     dtype: str | None = None
     quantize: str | None = None
     device: str | None = None
+    lookahead_ms: int | None = None
 
     def check_none_but(self, *taken: str) -> None:
         """Raise ValueError for an option that is given and is not `taken`.

@@ -56,6 +56,7 @@ def load_model(
     decoder: str | None = None,
     encoder: str | None = None,
     device: str | None = None,
+    lookahead_ms: int | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
@@ -64,7 +65,8 @@ def load_model(
     frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
     `quantize` are those of `wan.number_types`; `decoder` and `encoder` are files whose decoder and
     encoder take the place of its VAE's, tiny ones say (`wan.vae_files`). `device` is one of
-    `devices.device_named`. A model of another distribution is told all of this.
+    `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model of another
+    distribution is told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
@@ -81,6 +83,7 @@ def load_model(
         dtype=dtype,
         quantize=quantize,
         device=device,
+        lookahead_ms=lookahead_ms,
     )
     if name in presets():
         return _published(name, options)

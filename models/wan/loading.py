@@ -53,7 +53,6 @@ def load_preset_students(
     if wrong:
         raise BadCheckpoint(f"{wrong}. {_advice(fitting_presets(published, files.config))}")
     change = _adapter(preset, files, weights[0])
-    settle = None if types.quantize is None else types.settle
     made = [
         fill(
             empty_student(config),
@@ -61,7 +60,7 @@ def load_preset_students(
             device=device,
             dtype=types.dtype,
             change=change,
-            settle=settle,
+            settle=types.settle,
         )
         for each in weights
     ]

@@ -13,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Encoder, Quantize, Stages
+from .options import Decoder, Device, DType, Encoder, Lookahead, Quantize, Stages
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -36,6 +36,7 @@ def plan(
     quantize: Quantize = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
+    lookahead: Lookahead = None,
     stages: Stages = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -59,6 +60,7 @@ def plan(
             quantize=quantize,
             decoder=decoder,
             encoder=encoder,
+            lookahead_ms=lookahead,
             stages=stages or 1,
         )
     if as_json:
@@ -80,6 +82,7 @@ def plan_report(
     quantize: str | None = None,
     decoder: Path | None = None,
     encoder: Path | None = None,
+    lookahead_ms: int | None = None,
     device: str | None = None,
     stages: int = 1,
 ) -> dict[str, Any]:
@@ -93,9 +96,10 @@ def plan_report(
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
+    from ...models.wan.presets.speech import looking_ahead
     from ...models.wan.stream.planning import Machine, check_stages, plan_on
 
-    preset = preset_named(name)
+    preset = looking_ahead(preset_named(name), lookahead_ms)
     check_stages(preset, stages)
     machine = Machine.here(device, stages) if memory is None else Machine.with_memory(memory)
     planned = plan_on(

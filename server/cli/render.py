@@ -33,6 +33,7 @@ from .options import (
     DType,
     Encoder,
     Image,
+    Lookahead,
     Picture,
     Prompt,
     PromptAt,
@@ -73,6 +74,7 @@ def render(
     quantize: Quantize = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
+    lookahead: Lookahead = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -94,6 +96,7 @@ def render(
             quantize=quantize,
             decoder=None if decoder is None else str(decoder),
             encoder=None if encoder is None else str(encoder),
+            lookahead_ms=lookahead,
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

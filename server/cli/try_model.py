@@ -18,7 +18,7 @@ from ...models.registry import foreign_models, own_models
 from ...models.wan.locate import locate
 from ...models.wan.presets.catalogue import presets
 from ..config import ServerConfig
-from .bench_output import check_model, progress
+from .bench_output import progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
@@ -28,6 +28,7 @@ from .options import (
     DType,
     Encoder,
     Image,
+    Lookahead,
     Prompt,
     Quantize,
     Seconds,
@@ -36,6 +37,7 @@ from .options import (
     Stages,
     Threads,
     Weights,
+    check_model,
 )
 from .room import check_room, model_options
 from .video_file import Overwrite, video_file
@@ -51,6 +53,7 @@ def try_model(
     dtype: DType = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
+    lookahead: Lookahead = None,
     quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
@@ -94,6 +97,7 @@ def try_model(
             dtype=dtype,
             decoder=decoder,
             encoder=encoder,
+            lookahead_ms=lookahead,
             quantize=quantize,
             stages=stages,
             max_sessions=1,

@@ -12,6 +12,7 @@ from ..loading import load_preset_students
 from ..locate import locate
 from ..number_types import NumberTypes
 from ..presets.catalogue import preset_named
+from ..presets.speech import looking_ahead
 from ..text.preset_reader import text_reader
 from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
@@ -29,7 +30,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
-    preset = preset_named(name)
+    preset = looking_ahead(preset_named(name), options.lookahead_ms)
     size = options.size or preset.size
     latent = preset.latent_size(size)
     files = locate(preset, options.weights)
