@@ -7,7 +7,7 @@ import torch
 from ....kernels.dense_attention.tuning import AttentionShape
 from ....kernels.dispatch import settle_attention
 from ...contract import Controls
-from ...staged_model import all_calls
+from ...staged_model import Row
 from ...student.config import StudentConfig
 from ...warm_up import first_request
 from ..presets.preset import Preset
@@ -47,5 +47,11 @@ def meet_every_length(model: WanModel, preset: Preset) -> None:
     frames = 0
     while frames < preset.cache.capacity_frames + preset.recipe.chunk_frames:
         plan = model.prepare(state, Controls())
-        all_calls(model, [(plan, state.caches)])
+        latents = None
+        for number, call in enumerate(model.chunk_steps.calls):
+            # other caches are as long: no stage needs room for more than its own
+            if call.cache == 0:
+                (latents,) = model.denoise([Row(plan, number, latents, state.caches[0])])
+        if plan.needed_by is not None and latents is not None:
+            state.returns[plan.needed_by] = latents
         frames += preset.recipe.chunk_frames
