@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,13 +19,14 @@ _DIGITS = 4
 class Bench:
     """`note` and `wrong` are told at once, so that a step that ends early loses nothing.
 
-    With `rehearse` everything is as small as can be and on a CPU: times mean nothing then.
+    `encoders` gives the server's by name, each to be opened with width, height, frames a second and
+    kbit a second, or None for one that does not open here. With `rehearse` everything is as small as can be and on a CPU: times mean nothing then.
     """
 
     device: torch.device
     rehearse: bool
     send: Callable[[dict[str, Any]], None]
-    wrongs: list[str] = field(default_factory=list)
+    encoders: Callable[[], Mapping[str, Callable[..., Any] | None]] | None = None
 
     def note(self, name: str, value: object) -> None:
         """A result, JSON-able; another one of the same name takes its place."""
@@ -33,7 +34,6 @@ class Bench:
 
     def wrong(self, what: str) -> None:
         """A result that must not be."""
-        self.wrongs.append(what)
         self.send({"wrong": what})
 
     def part(self, name: str, make: Callable[[], object]) -> None:

@@ -94,8 +94,8 @@ def _encoders(bench: Bench) -> dict[str, Any]:
     for package in ("av", "simplejpeg"):
         if find_spec(package) is None:
             raise NotHere(f"needs {package}")
-    from ...server.media.encoder import H264_CANDIDATES, Encoders, H264Encoder
-
+    if bench.encoders is None:
+        raise NotHere("needs the server's encoders")
     width, height = (64, 32) if bench.rehearse else (832, 480)
     count = 4 if bench.rehearse else _FRAMES
     noise = np.random.default_rng(0)
@@ -103,27 +103,26 @@ def _encoders(bench: Bench) -> dict[str, Any]:
     still = noise.integers(0, 255, (height, width, 3), np.uint8)
     clip = [np.roll(still, 3 * number, axis=1) for number in range(4)]
 
-    def encode(backend: str) -> None:
-        encoder = H264Encoder(backend, width, height, _FPS, _KBPS)
+    def encode(opens: Callable[..., Any]) -> None:
+        encoder = opens(width, height, _FPS, _KBPS)
         for number in range(count):
             encoder.encode(clip[number % len(clip)], number * 1e6 / _FPS, key=number == 0)
 
     found: dict[str, Any] = {}
-    there = Encoders().h264_backends
-    for backend in H264_CANDIDATES:
-        if backend not in there:
-            found[backend] = {"skipped": "does not open here"}
+    for name, opens in bench.encoders().items():
+        if opens is None:
+            found[name] = {"skipped": "does not open here"}
             continue
         for at_once in (1,) if bench.rehearse else (1, 2, 4):
-            found[f"{backend}, {at_once} at once"] = _each_ms(encode, backend, at_once, count)
+            found[f"{name}, {at_once} at once"] = _each_ms(encode, opens, at_once, count)
     return found
 
 
 def _each_ms(
-    encode: Callable[[str], None], backend: str, at_once: int, count: int
+    encode: Callable[[Any], None], opens: Callable[..., Any], at_once: int, count: int
 ) -> dict[str, float]:
     begun = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(encode, [backend] * at_once))
+        list(pool.map(encode, [opens] * at_once))
     took_ms = wall_ms(begun)
     return {"ms_a_frame": took_ms / count, "fps_in_all": 1e3 * at_once * count / took_ms}

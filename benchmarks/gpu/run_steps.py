@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -30,13 +30,17 @@ class NoGpu(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`steps` by their numbers, on `device`; caps are multiplied by `caps`."""
+    """`steps` by their numbers, on `device`; caps are multiplied by `caps`.
+
+    `encoders` is that of `Bench`.
+    """
 
     out: Path
     steps: Sequence[int]
     device: str
     rehearse: bool = False
     caps: float = 1.0
+    encoders: Callable[[], Mapping[str, Callable[..., Any] | None]] | None = None
 
 
 def run_steps(
@@ -96,7 +100,8 @@ def _work(module: str, plan: Plan, send: Send) -> None:
         torch.set_num_threads(1)
     if device.index is not None:
         torch.cuda.set_device(device)
-    importlib.import_module(f".{module}", __package__).run(Bench(device, plan.rehearse, send))
+    bench = Bench(device, plan.rehearse, send, plan.encoders)
+    importlib.import_module(f".{module}", __package__).run(bench)
 
 
 def _machine(plan: Plan) -> dict[str, Any]:

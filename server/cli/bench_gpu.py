@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -53,7 +55,7 @@ def gpu(
             chosen = HALVES[half]
         if not device.startswith("cuda"):
             raise ValueError(f"device {device!r}; expected cuda or cuda:N, or add --rehearse")
-        plan = Plan(out, chosen, "cpu" if rehearse else device, rehearse, caps)
+        plan = Plan(out, chosen, "cpu" if rehearse else device, rehearse, caps, _encoders)
         good = run_steps(plan, progress(), _show)
     except (ValueError, OtherReport) as error:
         raise Failure(str(error), exit_code=EXIT_USAGE) from error
@@ -65,6 +67,14 @@ def gpu(
         raise Failure(f"cannot write {out}: {error.strerror}") from error
     if not good:
         raise typer.Exit(1)
+
+
+def _encoders() -> dict[str, Callable[..., Any] | None]:
+    """The server's encoders of H.264, and None for those that do not open here."""
+    from ..media.encoder import H264_CANDIDATES, Encoders, H264Encoder
+
+    there = Encoders().h264_backends
+    return {name: partial(H264Encoder, name) if name in there else None for name in H264_CANDIDATES}
 
 
 def _show(step: Step, outcome: Outcome) -> None:
