@@ -65,9 +65,12 @@ def _race(bench: Bench, shape: Shape, keys: int, rivals: dict[str, Rival]) -> di
 def _rivals(bench: Bench, *, only: tuple[Provider, ...] = ()) -> dict[str, Rival]:
     """Every provider that is installed, and FlashAttention 2 by torch."""
     # its operators are for GPUs, and importing it takes seconds
-    left_out = ("xformers",) if bench.rehearse else ()
-    names = [each for each in only or installed() if each not in left_out]
-    found: dict[str, Rival] = {name: partial(attention_by, name) for name in names}
+    names: tuple[Provider, ...] = only or installed()
+    found: dict[str, Rival] = {
+        name: partial(attention_by, name)
+        for name in names
+        if name != "xformers" or not bench.rehearse
+    }
     return found if only else found | {"flash 2": _flash2}
 
 
@@ -78,7 +81,9 @@ def _flash2(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _flex_rivals(bench: Bench) -> dict[str, Rival]:
     """With its own choices, and with the options that its documentation has for full blocks."""
-    compiled = flex_attention if bench.rehearse else torch.compile(flex_attention, dynamic=False)
+    compiled: Any = (
+        flex_attention if bench.rehearse else torch.compile(flex_attention, dynamic=False)
+    )
 
     def by(options: dict[str, Any] | None, *inputs: Tensor) -> object:
         return compiled(*inputs, kernel_options=options)

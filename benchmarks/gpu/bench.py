@@ -20,7 +20,8 @@ class Bench:
     """`note` and `wrong` are told at once, so that a step that ends early loses nothing.
 
     `encoders` gives the server's by name, each to be opened with width, height, frames a second and
-    kbit a second, or None for one that does not open here. With `rehearse` everything is as small as can be and on a CPU: times mean nothing then.
+    kbit a second, or None for one that does not open here. With `rehearse` all is as small as
+    can be and on a CPU: times mean nothing then.
     """
 
     device: torch.device

@@ -36,7 +36,7 @@ def _float8(bench: Bench, size: int) -> dict[str, Any]:
     rows, columns = (torch.ones(shape, device=bench.device) for shape in ((size, 1), (1, size)))
 
     def product() -> Tensor:
-        return torch._scaled_mm(a, b.t(), rows, columns, out_dtype=torch.bfloat16)
+        return torch.ops.aten._scaled_mm(a, b.t(), rows, columns, None, None, torch.bfloat16)
 
     times = bench.clock(20).spread([product])
     return {"ms": times, "tflops": 2 * size**3 / times["median"] / 1e9}

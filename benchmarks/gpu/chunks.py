@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from ...kernels.dispatch import use_provider
@@ -45,7 +45,7 @@ def _with_tiny_decoder(bench: Bench, chunks: int) -> dict[str, Any]:
 
 
 def _with_graphs(bench: Bench, model: WanModel, chunks: int) -> dict[str, Any]:
-    student = model.student
+    student: Any = model.student
     if getattr(student, "graphs", None) is None:
         raise NotHere("needs CUDA graphs")
     return measured(bench, model, chunks, nullcontext()) | {"counts": vars(student.graphs.counts)}

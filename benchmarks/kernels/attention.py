@@ -140,11 +140,15 @@ def _chosen_and_sparse(query: Tensor, key: Tensor, value: Tensor, policy: Sparse
 
 def _contexts(device: torch.device) -> dict[str, AbstractContextManager[None]]:
     """Those that run here; Triton's interpreter is no backend to time."""
-    found = {name: use_backend(name) for name in ("sdpa", "reference")}
+    found: dict[str, AbstractContextManager[None]] = {
+        "sdpa": use_backend("sdpa"),
+        "reference": use_backend("reference"),
+    }
     if device.type == "cuda":
         whole = AttentionShape(2, 2, 128, 256, 1024, torch.bfloat16)
-        others = [each for each in installed() if each != "sdpa"]
-        found |= {name: use_provider(name) for name in working(whole, device, others)}
+        for name in working(whole, device, installed()):
+            if name != "sdpa":
+                found[name] = use_provider(name)
     return found
 
 

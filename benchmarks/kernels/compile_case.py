@@ -46,5 +46,7 @@ class CompileCase:
     def from_json(cls, plain: dict[str, Any]) -> Self:
         """What `to_json` was made of, with the kernel of this process."""
         module, name = plain["kernel"]
-        lists = {key: tuple(plain[key]) for key in ("aligned", "targets", "chosen")}
-        return cls(**(plain | lists | {"kernel": getattr(import_module(module), name)}))
+        given: dict[str, Any] = plain | {"kernel": getattr(import_module(module), name)}
+        for key in ("aligned", "targets", "chosen"):
+            given[key] = tuple(plain[key])
+        return cls(**given)

@@ -82,7 +82,7 @@ def sizes_of_students() -> list[Preset]:
 
 
 def student_operations(preset: Preset) -> float:
-    """Of a chunk with a full window, in all its calls: products, attention to it and to the text."""
+    """Of a chunk behind a full window, in all its calls: products and attention."""
     config = preset.student
     tokens = config.tokens_per_frame(*preset.latent_size(preset.size))
     queries = preset.recipe.chunk_frames * tokens

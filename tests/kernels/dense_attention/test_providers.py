@@ -61,7 +61,7 @@ def test_packages_get_heads_behind_tokens(
         if provider == "xformers":
             assert key.shape[2] == query.shape[2]
             return attention_ref(*parts, scale=factor).transpose(1, 2)
-        out = wanted(*parts, factor).transpose(1, 2)
+        out = wanted(parts[0], parts[1], parts[2], factor).transpose(1, 2)
         return (out, None) if with_sums else out
 
     stand_in = ModuleType(module)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from rollcast.kernels.dense_attention import tuning
 from rollcast.kernels.dense_attention.choices import ChoiceFile
@@ -78,8 +79,8 @@ def test_other_versions_race_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_who_fails_or_is_wrong_takes_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Really called: on a CPU cuDNN is missing and FlexAttention has no such back end."""
 
-    def wrong(provider: Provider, *inputs: torch.Tensor) -> torch.Tensor:
-        made = attention_by("sdpa", *inputs)
+    def wrong(provider: Provider, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        made = attention_by("sdpa", q, k, v)
         if provider == "flash3":
             raise ImportError(name="flash_attn_interface")
         return made * 1.01 if provider == "flash4" else made
@@ -103,6 +104,6 @@ def test_nothing_is_raced_where_the_result_could_not_be_kept(tmp_path: Path) -> 
 def test_the_real_clock_and_packages(tmp_path: Path) -> None:
     """Whoever is installed; on a CPU that is torch, and Triton in its interpreter."""
     file = ChoiceFile(tmp_path / "choices.json")
-    there = [each for each in installed() if each != "xformers"]
+    there: list[Provider] = [each for each in installed() if each != "xformers"]
     assert {"sdpa", "cudnn"} <= set(there)
     assert tuned(SHAPE, CPU, "sdpa", file, providers=there) == "sdpa"
