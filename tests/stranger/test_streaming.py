@@ -28,6 +28,8 @@ from .client import (
     watching,
 )
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 
 
