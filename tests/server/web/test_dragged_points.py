@@ -5,12 +5,14 @@ Its files are tiny random ones in the published format, the viewer is the Python
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rollcast.client import Frame, Refused, Stream, TrackPoint, connect
+from rollcast.client import Applied, Frame, Refused, Stream, TrackPoint, connect
 from rollcast.models import picture
 from rollcast.models.contract import CameraMotion, Chunk, Controls, StreamRequest, TrackEvent
 from rollcast.models.registry import load_model
@@ -40,6 +42,14 @@ async def watch(stream: Stream, chunk: int, shown: Shown) -> None:
             shown[media.chunk, media.seq] = media.image
             if media.chunk >= chunk:
                 break
+
+
+async def answered(stream: Stream, asked: Awaitable[Applied], shown: Shown) -> Applied:
+    """What a control is answered; nothing is made, and so nothing applied, while nobody reads."""
+    answer = asyncio.ensure_future(asked)
+    while not answer.done():
+        await watch(stream, 0, shown)
+    return answer.result()
 
 
 def points(*events: tuple[int, str, float, float]) -> list[TrackPoint]:
@@ -95,7 +105,7 @@ async def test_all_that_a_viewer_does_reaches_the_picture(tmp_path: Path) -> Non
                 (lambda: stream.seed(9), Controls(seed=9)),
             ]
             for ask, controls in asked:
-                applied = await ask()
+                applied = await answered(stream, ask(), shown)
                 log[applied.chunk] = controls
                 await watch(stream, applied.chunk + 1, shown)
     assert len(log) == len(asked)
