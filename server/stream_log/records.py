@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
@@ -76,7 +76,7 @@ def encode_record(record: AnyRecord) -> bytes:
     return _HEAD.pack(len(data), zlib.crc32(data)) + data
 
 
-def read_records(file: BinaryIO) -> Iterator[AnyRecord]:
+def read_records(file: IO[bytes]) -> Iterator[AnyRecord]:
     """The records of a log, up to the first that is not whole.
 
     Raises NoLog for a file that is none, or of another version of Rollcast.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ...models.contract import Chunk, Model
 from .recorded import made
@@ -78,7 +78,7 @@ def _what(then: Made, now: Made) -> str:
     return "its pictures" if then.picture_crc != now.picture_crc else "its sound"
 
 
-def _read(file: BinaryIO) -> StreamLog:
+def _read(file: IO[bytes]) -> StreamLog:
     every = read_records(file)
     header = next(every, None)
     if not isinstance(header, Header):
