@@ -49,6 +49,7 @@ def _without_paths(arguments: dict[str, Any]) -> dict[str, Any]:
     kept = {**arguments}
     if kept.get("weights"):
         kept["weights"] = [PurePath(each).name for each in kept["weights"]]
-    if kept.get("decoder"):
-        kept["decoder"] = PurePath(kept["decoder"]).name
+    for name in ("decoder", "encoder"):
+        if kept.get(name):
+            kept[name] = PurePath(kept[name]).name
     return kept

@@ -182,7 +182,8 @@ def test_a_folder_that_cannot_be_written_disturbs_no_stream(tmp_path: Path) -> N
 def test_a_bundle_has_no_paths_and_replays(tmp_path: Path) -> None:
     stream(recorded(tmp_path / "logs", TestPattern()))
     log = read_log(only(tmp_path / "logs"))
-    log.header.arguments.update(weights=["/home/me/w.safetensors"], decoder="/home/me/d.pth")
+    paths = {"decoder": "/home/me/d.pth", "encoder": "/home/me/e.pth"}
+    log.header.arguments.update(weights=["/home/me/w.safetensors"], **paths)
     write_bundle(tmp_path / "b.zip", log, Comparison(), ["threads: 1 then, 2 now"])
     with zipfile.ZipFile(tmp_path / "b.zip") as packed:
         everything = b"".join(packed.read(name) for name in packed.namelist())
