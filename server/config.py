@@ -14,7 +14,7 @@ from .secret import Secret
 
 _NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
-    *("unwatched_s", "max_viewers", "max_viewers_per_address"),
+    *("unwatched_s", "max_viewers", "max_viewers_per_address", "record_mb"),
 )
 
 
@@ -24,14 +24,16 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
     are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
-    types of numbers (None: what suits the machine, and no 8 bits), `decoder` a file whose decoder
-    takes the place of their VAE's, `device` where they compute (None: on a GPU if there is one);
-    `threads` the CPU threads of the model (None: its own choice);
+    types of numbers (None: what suits the machine, and no 8 bits), `decoder` and `encoder` files
+    whose decoder and encoder take the place of their VAE's, `lookahead_ms` how far ahead speech is
+    heard (None: as they say), `device` where they compute (None: on a
+    GPU if there is one); `threads` the CPU threads of the model (None: its own choice);
     `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
     means as many as are measured to fit. One client, which is the subject of its token, else its
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
     that was not watched or spoken to for `unwatched_s` gives its place to who waits. By share
     links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
+    Streams are recorded in `record_dir`, which holds at most `record_mb` megabytes (1e6 bytes).
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
     origins and the token may be written as people paste them, and are kept as they are compared.
@@ -46,6 +48,8 @@ class ServerConfig:
     dtype: str | None = None
     quantize: str | None = None
     decoder: Path | None = None
+    encoder: Path | None = None
+    lookahead_ms: int | None = None
     device: str | None = None
     threads: int | None = None
     stages: int | None = None
@@ -71,6 +75,8 @@ class ServerConfig:
     self_signed: bool = False
     tls_names: tuple[str, ...] = ()
     state_dir: Path | None = None
+    record_dir: Path | None = None
+    record_mb: int = 1000
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
