@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vae_layers import Memory, Streaming, name_parts
+from .vae_layers import Memory, Streaming, empty_like_weight, name_parts
 
 _BLOCKS = 3
 _SIDE = 8
@@ -65,14 +65,14 @@ class TinyDecoder(nn.Module):
         layers: list[nn.Module] = [
             _SoftClamp(),
             _conv(config.latent_channels, widths[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         for level, grows in enumerate(config.grows):
             width = widths[level]
             layers += [_MemoryBlock(width) for _ in range(_BLOCKS)]
             layers += [nn.Upsample(scale_factor=2), _Grow(width, grows)]
             layers += [_conv(width, widths[level + 1], bias=False)]
-        layers += [nn.ReLU(), _conv(widths[-1], 3 * config.patch**2)]
+        layers += [nn.ReLU(inplace=True), _conv(widths[-1], 3 * config.patch**2)]
         self.decoder = nn.Sequential(*layers)
         name_parts(self)
 
@@ -84,13 +84,19 @@ class TinyDecoder(nn.Module):
         is all that is kept between calls: an empty one starts a stream. Its size does not grow.
         """
         batch, starts = latents.shape[0], not memory
-        x = latents
+        x, growing = latents, None
         for layer in self.decoder:
             if isinstance(layer, _MemoryBlock):
                 x = layer.stream(x, memory)
+            elif isinstance(layer, nn.Upsample):
+                growing = layer
             else:
-                x = layer(x.flatten(0, 1)).unflatten(0, (batch, -1))
-        made = F.pixel_shuffle(x, self._patch)
+                x = layer(x.flatten(0, 1))
+                if growing is not None:
+                    # as published pixels are copied first, which makes four times the work of it
+                    x, growing = growing(x), None
+                x = x.unflatten(0, (batch, -1))
+        made = x if self._patch == 1 else F.pixel_shuffle(x, self._patch)
         # nothing is before the first latent; published decoders leave out what they make of that
         return made[:, self._before :] if starts else made
 
@@ -110,17 +116,24 @@ class _MemoryBlock(Streaming):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            _conv(2 * width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width)
+            _conv(2 * width, width),
+            nn.ReLU(inplace=True),
+            _conv(width, width),
+            nn.ReLU(inplace=True),
+            _conv(width, width),
         )
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        before = memory.get(self.name)
-        if before is None:
-            before = torch.zeros_like(x[:, :1])
+        before, width = memory.get(self.name), x.shape[2]
         memory[self.name] = x[:, -1:].clone()
-        past = torch.cat((before, x[:, :-1]), dim=1)
-        seen = torch.cat((x, past), dim=2).flatten(0, 1)
-        return F.relu(self.conv(seen).unflatten(0, x.shape[:2]) + x)
+        frames = x.flatten(0, 1)
+        shape = (len(frames), 2 * width, *frames.shape[2:])
+        seen = empty_like_weight(self.conv[0].weight, shape)
+        pairs = seen.unflatten(0, x.shape[:2])
+        pairs[:, :, :width] = x
+        pairs[:, 1:, width:] = x[:, :-1]
+        pairs[:, :1, width:] = 0 if before is None else before
+        return F.relu(self.conv(seen).unflatten(0, x.shape[:2]).add_(x), inplace=True)
 
 
 class _Grow(nn.Module):

@@ -24,6 +24,7 @@ from .tiny_decoder import (
     is_tiny_decoder,
     tiny_decoder_config,
 )
+from .vae_layers import put_channels_last
 from .vae_names import VaeLayout
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
@@ -48,9 +49,12 @@ def load_decoder(
     weights = decoder_weights(path)
     try:
         decoder = empty_decoder(decoder_config(weights, path, latents))
-        return fill(decoder, weights, device=device, dtype=dtype)
+        filled = fill(decoder, weights, device=device, dtype=dtype)
     except WeightsDoNotFit as error:
         raise BadCheckpoint(f"{path} {_NO_DECODER}: {error}") from error
+    if device.type == "cuda":
+        put_channels_last(filled)
+    return filled
 
 
 def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanEncoder:
@@ -59,9 +63,12 @@ def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> Wan
     try:
         with torch.device("meta"):
             encoder = WanEncoder(encoder_config(weights))
-        return fill(encoder, weights, device=device, dtype=dtype)
+        filled = fill(encoder, weights, device=device, dtype=dtype)
     except (KeyError, WeightsDoNotFit) as error:
         raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
+    if device.type == "cuda":
+        put_channels_last(filled)
+    return filled
 
 
 def decoder_weights(path: Path) -> Mapping[str, Tensor]:

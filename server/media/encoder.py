@@ -18,8 +18,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from av.video.reformatter import Colorspace, VideoReformatter
 
+from ...models.yuv_frames import Picture, YuvFrame
 from ..protocol.errors import UnsupportedCodec
 from ..protocol.fields import Codec
+from .av_frames import av_frame
 from .codec_failures import CodecFailures
 
 SMPTE170M = 6
@@ -36,8 +38,8 @@ class Encoder(Protocol):
     codec_string: str
     """What a browser's decoder is configured with; "jpeg" for JPEG."""
 
-    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
-        """The packet of a frame, uint8 [H, W, 3], and whether it is a key frame."""
+    def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+        """The packet of a picture of the encoder's size, and whether it is a key frame."""
         ...
 
     def set_kbps(self, kbps: int) -> None:
@@ -59,9 +61,9 @@ class H264Encoder:
         first = self._converter.frame(black, 0, key=True)
         self.codec_string = h264_codec_string(b"".join(map(bytes, probe.encode(first))))
 
-    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+    def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
         """See `Encoder`."""
-        packets = self._context.encode(self._converter.frame(rgb, pts_us, key=key))
+        packets = self._context.encode(self._converter.frame(picture, pts_us, key=key))
         return _one(packets)
 
     def set_kbps(self, kbps: int) -> None:
@@ -83,9 +85,9 @@ class Vp8Encoder:
         self._kbps = kbps
         self._context = _vp8_context(width, height, fps, kbps)
 
-    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+    def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
         """See `Encoder`."""
-        return _one(self._context.encode(self._converter.frame(rgb, pts_us, key=key)))
+        return _one(self._context.encode(self._converter.frame(picture, pts_us, key=key)))
 
     def set_kbps(self, kbps: int) -> None:
         """See `Encoder`; small changes are left out, since each costs a key frame."""
@@ -104,9 +106,11 @@ class JpegEncoder:
         self._top_kbps = kbps
         self._quality = 85
 
-    def encode(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+    def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
         """See `Encoder`."""
-        frame = np.ascontiguousarray(rgb)
+        if isinstance(picture, YuvFrame):
+            return _jpeg_of_planes(picture, self._quality), True
+        frame = np.ascontiguousarray(picture)
         return simplejpeg.encode_jpeg(frame, quality=self._quality, colorsubsampling="420"), True
 
     def set_kbps(self, kbps: int) -> None:
@@ -173,29 +177,52 @@ def h264_codec_string(annex_b: bytes) -> str:
     raise ValueError(f"no SPS in {len(annex_b)} bytes: they do not start with a key frame")
 
 
+def _jpeg_of_planes(picture: YuvFrame, quality: int) -> bytes:
+    """A JPEG, whose values fill their bytes where those of video keep some room."""
+    luma, blue, red = picture.parts()
+    rows, columns = -(-picture.height // 2), -(-picture.width // 2)
+    return simplejpeg.encode_jpeg_yuv_planes(
+        _FULL_LUMA[luma[: picture.height, : picture.width]],
+        _FULL_CHROMA[blue[:rows, :columns]],
+        _FULL_CHROMA[red[:rows, :columns]],
+        quality=quality,
+    )
+
+
+def _full_range(middle: float, zero: int, room: int) -> np.ndarray:
+    """Limited range to full range, a byte for each byte."""
+    levels = middle + (np.arange(256) - zero) * 255 / room
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+
+
+_FULL_LUMA = _full_range(0, 16, 219)
+_FULL_CHROMA = _full_range(128, 128, 224)
+
+
 class _Converter:
-    """RGB to even-sized limited BT.601 yuv420p, with one scaler for all frames."""
+    """Pictures to even-sized limited BT.601 yuv420p, with one scaler for all frames."""
 
     def __init__(self, width: int, height: int) -> None:
         self._pad = (0, height % 2), (0, width % 2), (0, 0)
         self._odd = bool(width % 2 or height % 2)
         self._reformatter = VideoReformatter()
 
-    def frame(self, rgb: np.ndarray, pts_us: float, *, key: bool) -> av.VideoFrame:
-        if self._odd:
-            rgb = np.pad(rgb, self._pad, mode="edge")
-        frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=LIMITED,
-            threads=1,
-        )
+    def frame(self, picture: Picture, pts_us: float, *, key: bool) -> av.VideoFrame:
+        frame = av_frame(picture) if isinstance(picture, YuvFrame) else self._converted(picture)
         frame.pts = round(pts_us)
         frame.time_base = ONE_US
         # A frame carries the type of its last use, so both cases are set.
         frame.pict_type = PictureType.I if key else PictureType.NONE
         return frame
+
+    def _converted(self, rgb: np.ndarray) -> av.VideoFrame:
+        return self._reformatter.reformat(
+            av_frame(np.pad(rgb, self._pad, mode="edge") if self._odd else rgb),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=LIMITED,
+            threads=1,
+        )
 
 
 def _context(name: str, width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:

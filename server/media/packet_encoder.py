@@ -145,7 +145,7 @@ class PacketEncoder:
         def work() -> tuple[bytes, bool]:
             with metrics.time("encode"):
                 encoder.set_kbps(kbps)
-                return encoder.encode(scaler.scaled(frame.rgb), frame.pts_us, key=key)
+                return encoder.encode(scaler.scaled(frame.picture), frame.pts_us, key=key)
 
         payload, is_key = await self._workers.run(work)
         self._frames += 1

@@ -242,7 +242,7 @@ class Session:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        waited = self._budget.finish(len(chunk.frames))
+        waited = self._budget.finish(len(chunk.pictures))
         self._utterances.placed(self.info.samples(media.first_seq) + waited)
         if self._cut or _breaks(controls):
             media, self._cut = replace(media, discontinuity=True), False
@@ -255,8 +255,8 @@ class Session:
             self._ignored_words = list(chunk.ignored_words)
         self._obeyed(controls)
         self._ring.push(media)
-        self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
-        self._pacing.generated(len(chunk.frames), now_s)
+        self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.pictures)) / 1e6)
+        self._pacing.generated(len(chunk.pictures), now_s)
         self.chunks += 1
         if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
@@ -571,7 +571,7 @@ class Session:
             talking=chunk.talking,
             discontinuity=False,
             server_ms=now_s * 1e3,
-            frames=chunk.frames,
+            frames=chunk.pictures,
             audio=chunk.audio,
         )
 

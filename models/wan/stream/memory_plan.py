@@ -6,6 +6,7 @@ What kernels need inside of themselves and what a driver keeps is not seen; `res
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import decoded
+from .model import decoded, rgb_levels, yuv_levels
 from .row_calls import RowCalls
 
 CUDA_RESERVE = 1_000_000_000
@@ -127,7 +128,8 @@ def plan_memory(
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
         shape = (1, preset.recipe.chunk_frames, config.in_channels, rows, columns)
         latents = torch.zeros(shape, dtype=dtype, device=device)
-        decoding, memory = _decoding(decodes, latents)
+        levels = rgb_levels if gpu is None else yuv_levels
+        decoding, memory = _decoding(decodes, latents, levels)
     return MemoryPlan(
         name=preset.name,
         size=size,
@@ -226,17 +228,19 @@ def _second(students: list[CausalStudent]) -> CausalStudent | None:
     return students[1] if len(students) > 1 else None
 
 
-def _decoding(decoder: Decoder, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
+def _decoding(
+    decoder: Decoder, latents: Tensor, levels: Callable[[Tensor], Tensor]
+) -> tuple[int, dict[str, Tensor]]:
     """The most that lives beside weights and state, and the state itself."""
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        for _ in decoded(decoder, latents, memory):
+        for _ in decoded(decoder, latents, memory, levels):
             pass
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
         # the frames of all pieces stay until the chunk is whole
-        frames = list(decoded(decoder, latents, memory))
+        frames = list(decoded(decoder, latents, memory, levels))
     del frames
     return live.peak - before, memory
 
