@@ -280,9 +280,10 @@ class Chunk:
 
     `pictures` are its frames, uint8 RGB [T, H, W, 3], or as a GPU makes them for encoders; `audio`
     int16, as long as they last, is the speech that these frames show (the input of an earlier step,
-    late by the model's look-ahead), empty for a model without sound; `talking` is true when it carries speech. `scene` is what is shown now, None for
-    a model without scenes; `ignored_words` are the words of a new prompt, in the first chunk of the
-    one that the stream was started with, that mean nothing to this model.
+    late by the model's look-ahead), empty for a model without sound; `talking` is true when it
+    carries speech. `scene` is what is shown now, None for a model without scenes; `ignored_words`
+    are the words of a new prompt, in the first chunk of the one that the stream was started with,
+    that mean nothing to this model.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Unit length over channels, times a weight, and SiLU: in one pass, into the input of a convolution.
+"""Unit length over channels, times a weight, and SiLU, in one pass: before a convolution.
 
 Bytes, for N values in bfloat16: as operations of torch a norm, a quotient, two products, SiLU and
 the copy behind the frames before, 24 N; here one read and one write, 4 N.
@@ -17,6 +17,7 @@ from ..launch import launch
 from .reference import LEAST
 
 _TILE = 4096
+_LEAST = tl.constexpr(LEAST)
 
 
 @triton.jit(do_not_specialize=["pixels"])
@@ -24,7 +25,7 @@ def norm_silu_kernel(
     X, Weight, Out,
     pixels,
     x_b, x_c, x_t, x_p, out_b, out_c, out_t, out_p,
-    CHANNELS: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr, LEAST: tl.constexpr,
+    CHANNELS: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_P pixels of a frame, with all their channels."""
     batch, frame = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
@@ -34,7 +35,7 @@ def norm_silu_kernel(
     at, c = pixel.to(tl.int64), channel.to(tl.int64)
     place = batch * x_b + frame * x_t + at * x_p + c * x_c
     x = tl.load(X + place, mask=inside, other=0.0).to(tl.float32)
-    length = tl.maximum(tl.sqrt(tl.sum(x * x, 1)), LEAST)
+    length = tl.maximum(tl.sqrt(tl.sum(x * x, 1)), _LEAST)
     weight = tl.load(Weight + channel, mask=channel < CHANNELS, other=0.0).to(tl.float32)
     normed = x / length[:, None] * (CHANNELS**0.5) * weight
     made = normed * tl.sigmoid(normed)
@@ -65,5 +66,5 @@ def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:
         norm_silu_kernel, (triton.cdiv(rows * columns, block_p), frames, batch), x,
         x, weight, out, rows * columns,
         *x.stride()[:3], x.stride(4), *out.stride()[:3], out.stride(4),
-        CHANNELS=channels, BLOCK_C=block_c, BLOCK_P=block_p, LEAST=LEAST,
+        CHANNELS=channels, BLOCK_C=block_c, BLOCK_P=block_p,
     )  # fmt: skip

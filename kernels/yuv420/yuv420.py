@@ -18,6 +18,12 @@ from ..launch import launch
 from .reference import BLUE, CHROMA, GREEN, LUMA, RED, ROWS
 
 _BLOCK = 128
+_RED, _GREEN, _BLUE = tl.constexpr(RED), tl.constexpr(GREEN), tl.constexpr(BLUE)
+_LUMA = tl.constexpr(LUMA)
+_OUTER, _INNER = tl.constexpr(ROWS[0]), tl.constexpr(ROWS[1])
+# A difference of colours is the sum of two columns, and counts half.
+_OF_BLUE = tl.constexpr(CHROMA / (4 * (1 - BLUE)))
+_OF_RED = tl.constexpr(CHROMA / (4 * (1 - RED)))
 
 
 @triton.jit
@@ -33,8 +39,6 @@ def yuv420_kernel(
     X, Out,
     height, width,
     x_t, x_c, x_h, x_w, out_t, out_h,
-    RED: tl.constexpr, GREEN: tl.constexpr, BLUE: tl.constexpr,
-    LUMA: tl.constexpr, CHROMA: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """BLOCK pairs of columns of two rows of a frame: four planes' worth of one row of chroma."""
@@ -48,24 +52,24 @@ def yuv420_kernel(
     v = tl.zeros([BLOCK], tl.float32)
     for row in tl.static_range(4):
         line = tl.minimum(tl.maximum(2 * pair + row - 1, 0), height - 1)
-        weight = INNER if row == 1 or row == 2 else OUTER
+        weight = _INNER if row == 1 or row == 2 else _OUTER
         for side in tl.static_range(2):
             place = tl.minimum(2 * column + side, width - 1).to(tl.int64)
             at = frame * x_t + line.to(tl.int64) * x_h + place * x_w
             red = _level(X, at, inside)
             green = _level(X, at + x_c, inside)
             blue = _level(X, at + 2 * x_c, inside)
-            luma = RED * red + GREEN * green + BLUE * blue
+            luma = _RED * red + _GREEN * green + _BLUE * blue
             u += weight * (blue - luma)
             v += weight * (red - luma)
             if row == 1 or row == 2:
-                told = (16.5 + LUMA * luma).to(tl.uint8)
+                told = (16.5 + _LUMA * luma).to(tl.uint8)
                 tl.store(out + (2 * pair + row - 1) * out_h + 2 * column + side, told, mask=inside)
     rows = (height + 1) // 2
     chroma = out + 2 * rows * out_h + pair * columns + column
-    tl.store(chroma, (128.5 + u * (CHROMA / (4 * (1 - BLUE)))).to(tl.uint8), mask=inside)
+    tl.store(chroma, (128.5 + u * _OF_BLUE).to(tl.uint8), mask=inside)
     chroma += rows * columns
-    tl.store(chroma, (128.5 + v * (CHROMA / (4 * (1 - RED)))).to(tl.uint8), mask=inside)
+    tl.store(chroma, (128.5 + v * _OF_RED).to(tl.uint8), mask=inside)
 
 
 def yuv420(frames: Tensor) -> Tensor:
@@ -77,11 +81,10 @@ def yuv420(frames: Tensor) -> Tensor:
     """
     count, _, height, width = frames.shape
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    out = torch.empty(count, 3 * rows, 2 * columns, dtype=torch.uint8, device=frames.device)
+    out = frames.new_empty(count, 3 * rows, 2 * columns, dtype=torch.uint8)
     launch(
         yuv420_kernel, (triton.cdiv(columns, _BLOCK), rows, count), frames,
         frames, out, height, width, *frames.stride(), *out.stride()[:2],
-        RED=RED, GREEN=GREEN, BLUE=BLUE, LUMA=LUMA, CHROMA=CHROMA, OUTER=ROWS[0], INNER=ROWS[1],
         BLOCK=_BLOCK,
     )  # fmt: skip
     return out

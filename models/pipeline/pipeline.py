@@ -512,7 +512,7 @@ class Pipeline:
         """
         height, width = self.info.height, self.info.width
         is_rgb = made.shape[1:] == (height, width, 3)
-        if not is_rgb and made.shape[1:] != planes_shape(height, width) or made.shape[0] < 1:
+        if (not is_rgb and made.shape[1:] != planes_shape(height, width)) or made.shape[0] < 1:
             raise ValueError(f"frames {made.shape}")
         frames = made.frames
         if made.slot is not None:

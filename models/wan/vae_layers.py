@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.dispatch import attention, norm_silu
+from ...kernels.gpu import on_gpu
 
 _LOOK_BACK = 2
 Memory = dict[str, Tensor]
@@ -58,7 +59,11 @@ class CausalConv(nn.Conv3d, Streaming):
 
     def _over(self, seen: Tensor, memory: Memory) -> Tensor:
         memory[self.name] = seen[:, :, -_LOOK_BACK:].clone()
-        return self(seen)
+        made = self(seen)
+        if made.is_meta and on_gpu(made):
+            # cuDNN answers in the layout of the weights, which torch does not know on `meta`
+            return empty_like_weight(self.weight, made.shape)
+        return made
 
 
 class HalvingConv(nn.Conv3d, Streaming):
@@ -275,9 +280,7 @@ def empty_like_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     last = torch.channels_last if weight.dim() == 4 else torch.channels_last_3d
     is_last = weight.is_contiguous(memory_format=last) and not weight.is_contiguous()
     layout = last if is_last else torch.contiguous_format
-    return torch.empty(
-        tuple(shape), dtype=weight.dtype, device=weight.device, memory_format=layout
-    )
+    return torch.empty(tuple(shape), dtype=weight.dtype, device=weight.device, memory_format=layout)
 
 
 def put_channels_last(module: nn.Module) -> None:

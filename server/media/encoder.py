@@ -6,7 +6,7 @@ Colour is limited-range BT.601, tagged smpte170m. Encoders are not thread-safe: 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -29,12 +29,17 @@ LIMITED = 1
 ONE_US = Fraction(1, 1_000_000)
 KEY_EVERY_S = 10
 H264_CANDIDATES = ("h264_nvenc", "libx264")
+"""NVENC, which L4, L40 and RTX cards have and A100, H100 and B200 do not, and x264."""
+_TRIED = 3
+"""Frames that an encoder has to answer one by one before it is offered."""
 
 
 class Encoder(Protocol):
     """Frames of one size in, one packet out per frame, at once."""
 
     codec: Codec
+    name: str
+    """What makes the packets, "libx264" say."""
     codec_string: str
     """What a browser's decoder is configured with; "jpeg" for JPEG."""
 
@@ -53,6 +58,7 @@ class H264Encoder:
     codec: Codec = "h264"
 
     def __init__(self, backend: str, width: int, height: int, fps: int, kbps: int) -> None:
+        self.name = backend
         self._context = _h264_context(backend, width, height, fps, kbps)
         self._converter = _Converter(width, height)
         self._kbps = kbps
@@ -77,6 +83,7 @@ class Vp8Encoder:
     """VP8 in real-time mode; a new bitrate needs a new encoder and so a key frame."""
 
     codec: Codec = "vp8"
+    name = "libvpx"
     codec_string = "vp8"
 
     def __init__(self, width: int, height: int, fps: int, kbps: int) -> None:
@@ -100,6 +107,7 @@ class JpegEncoder:
     """A JPEG per frame: every frame is a key frame; the quality follows the bitrate."""
 
     codec: Codec = "jpeg"
+    name = "libjpeg-turbo"
     codec_string = "jpeg"
 
     def __init__(self, width: int, height: int, fps: int, kbps: int) -> None:
@@ -149,18 +157,34 @@ class Encoders:
             )
         return chosen
 
-    def open(self, codec: Codec, width: int, height: int, fps: int, kbps: int) -> Encoder:
+    def others(self, encoder: Encoder, without: Collection[str]) -> bool:
+        """Whether the codec of `encoder` has another backend that is not among `without`."""
+        left = {*self.h264_backends} - {encoder.name, *without}
+        return encoder.codec == "h264" and bool(left)
+
+    def open(
+        self,
+        codec: Codec,
+        width: int,
+        height: int,
+        fps: int,
+        kbps: int,
+        *,
+        without: Collection[str] = (),
+        now_s: float = 0.0,
+    ) -> Encoder:
         """A new encoder for one stream; the next backend if one has no more to give.
 
-        Graphics cards permit only so many encoders at a time. Raises FFmpegError when no
-        backend opens.
+        Graphics cards permit only so many encoders at a time. One that failed of late comes last,
+        none of `without` at all. Raises FFmpegError when no backend opens.
         """
         if codec == "jpeg":
             return JpegEncoder(width, height, fps, kbps)
         if codec == "vp8":
             return Vp8Encoder(width, height, fps, kbps)
         assert self.h264_backends, "h264 was not offered"
-        *preferred, last = self.h264_backends
+        left = [each for each in self.h264_backends if each not in without]
+        *preferred, last = self.failures.in_order(left, now_s) or left
         for backend in preferred:
             with contextlib.suppress(FFmpegError):
                 return H264Encoder(backend, width, height, fps, kbps)
@@ -182,17 +206,22 @@ def _jpeg_of_planes(picture: YuvFrame, quality: int) -> bytes:
     luma, blue, red = picture.parts()
     rows, columns = -(-picture.height // 2), -(-picture.width // 2)
     return simplejpeg.encode_jpeg_yuv_planes(
-        _FULL_LUMA[luma[: picture.height, : picture.width]],
-        _FULL_CHROMA[blue[:rows, :columns]],
-        _FULL_CHROMA[red[:rows, :columns]],
+        _in_full_range(luma[: picture.height, : picture.width], _FULL_LUMA),
+        _in_full_range(blue[:rows, :columns], _FULL_CHROMA),
+        _in_full_range(red[:rows, :columns], _FULL_CHROMA),
         quality=quality,
     )
 
 
-def _full_range(middle: float, zero: int, room: int) -> np.ndarray:
+def _full_range(middle: float, zero: int, room: int) -> bytes:
     """Limited range to full range, a byte for each byte."""
     levels = middle + (np.arange(256) - zero) * 255 / room
-    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8).tobytes()
+
+
+def _in_full_range(plane: np.ndarray, table: bytes) -> np.ndarray:
+    # three times as fast as an array as an index
+    return np.frombuffer(plane.tobytes().translate(table), np.uint8).reshape(plane.shape)
 
 
 _FULL_LUMA = _full_range(0, 16, 219)
@@ -242,28 +271,37 @@ def _context(name: str, width: int, height: int, fps: int, kbps: int) -> VideoCo
 
 def _h264_context(backend: str, width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:
     context = _context(backend, width, height, fps, kbps)
-    # libx264 follows a new bit_rate only when it was opened with a buffer model.
-    buffer = {"maxrate": str(kbps * 1000), "bufsize": str(kbps * 250)}
     if backend == "libx264":
         context.thread_count = 1 if width * height <= 512 * 512 else 2
         context.options = {
             "preset": "ultrafast",
             "tune": "zerolatency",
             "profile": "baseline",
-            **buffer,
+            **_buffer(kbps),
         }
     else:
-        context.options = {
-            "preset": "p1",
-            "tune": "ull",
-            "profile": "baseline",
-            "zerolatency": "1",
-            "delay": "0",
-            "forced-idr": "1",
-            **buffer,
-        }
+        context.options = nvenc_options(kbps)
     context.open()
     return context
+
+
+def nvenc_options(kbps: int) -> dict[str, str]:
+    """What NVENC is told (`ffmpeg -h encoder=h264_nvenc`): a packet for each frame, at once."""
+    return {
+        "preset": "p1",
+        "tune": "ull",
+        "profile": "baseline",
+        "zerolatency": "1",
+        "delay": "0",
+        "rc": "cbr",
+        "forced-idr": "1",
+        **_buffer(kbps),
+    }
+
+
+def _buffer(kbps: int) -> dict[str, str]:
+    """libx264 follows a new bit_rate only when it was opened with a buffer model."""
+    return {"maxrate": str(kbps * 1000), "bufsize": str(kbps * 250)}
 
 
 def _vp8_context(width: int, height: int, fps: int, kbps: int) -> VideoCodecContext:
@@ -282,7 +320,8 @@ def _opens(name: str) -> bool:
             encoder = Vp8Encoder(256, 256, 25, 500)
         else:
             encoder = H264Encoder(name, 256, 256, 25, 500)
-        encoder.encode(black, 0.0, key=True)
+        for number in range(_TRIED):
+            encoder.encode(black, 40_000.0 * number, key=number != 1)
     except (FFmpegError, ValueError, AssertionError):
         return False
     return True

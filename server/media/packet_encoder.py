@@ -49,6 +49,7 @@ class PacketEncoder:
         self._workers = workers
         self._metrics = metrics
         self._encoder: Encoder | None = None
+        self._given_up: set[str] = set()
         self._frames = 0
         self._size = session.size
         self._scaler = Scaler(*session.size)
@@ -118,6 +119,8 @@ class PacketEncoder:
                 height,
                 self._session.info.fps,
                 self._session.target_kbps,
+                without=frozenset(self._given_up),
+                now_s=asyncio.get_running_loop().time(),
             )
             try:
                 self._encoder, self._frames = await self._workers.run(work), 0
@@ -125,16 +128,24 @@ class PacketEncoder:
                 self._failed(error)
             else:
                 self._session.codec = self._left[0]
+                self._session.encoder = self._encoder.name
                 return
         raise EngineFailed("no video encoder works for this client", retry_after_s=RETRY_S)
 
     def _failed(self, error: Exception) -> str:
-        """Let go of this codec; why, in words for anyone."""
-        codec = self._left.pop(0)
+        """Let go of this encoder, and of the codec if it has no other; why, in words for anyone."""
+        now_s, encoder, codec = asyncio.get_running_loop().time(), self._encoder, self._left[0]
         self._encoder = None
-        self._encoders.failures.failed(codec, asyncio.get_running_loop().time())
+        if encoder is not None:
+            self._encoders.failures.failed(encoder.name, now_s)
+            self._given_up.add(encoder.name)
+        if encoder is None or not self._encoders.others(encoder, self._given_up):
+            del self._left[0]
+            self._encoders.failures.failed(codec, now_s)
         self._metrics.encoder_failures.labels(codec).inc()
-        self._log.error("an encoder failed", codec=codec, reason=f"{type(error).__name__}: {error}")
+        name = None if encoder is None else encoder.name
+        reason = f"{type(error).__name__}: {error}"
+        self._log.error("an encoder failed", codec=codec, encoder=name, reason=reason)
         return f"the encoder of {codec} failed"
 
     async def _picture(self, frame: VideoFrame) -> Packet:
@@ -151,6 +162,7 @@ class PacketEncoder:
         self._frames += 1
         if self._frames == WORKS_FRAMES:
             self._encoders.failures.worked(self._left[0])
+            self._encoders.failures.worked(encoder.name)
         flags = Flags.KEY if is_key else Flags.NONE
         if frame.discontinuity:
             flags |= Flags.DISCONTINUITY

@@ -108,6 +108,7 @@ class Session:
             has_image=options.request.image is not None,
         )
         self.codec: Codec = "jpeg"
+        self.encoder: str | None = None
         self.audio_codec: AudioCodec | None = None
         """As what the present connection is sent pictures and sound; None: no sound."""
         self._uplink = Uplink(options.audio_codec, options.audio_rate)

@@ -23,6 +23,7 @@ from ..locate import ModelFiles
 from ..number_types import NumberTypes, Quantization
 from ..presets.preset import Preset
 from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
+from ..vae_layers import put_channels_last
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
@@ -110,6 +111,8 @@ def plan_memory(
     types = NumberTypes(dtype, quantize)
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
+    if gpu is not None:
+        put_channels_last(decodes)
     rows, columns = preset.latent_size(size)
     parts = Parts(
         preset=preset,

@@ -9,14 +9,16 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
+import pytest
 
+from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.events import Event, Finished
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, read_barcode
 from rollcast.server.engine.model_host import ModelHost
 from rollcast.server.protocol.packets import Flags, Packet
 
-from ..other_models import FIRST, USUAL, BarePattern, CausalPattern
+from ..other_models import FIRST, USUAL, BarePattern, CausalPattern, YuvPattern
 from ..running import resume_message, running, viewing
 
 
@@ -37,6 +39,22 @@ async def test_frames_are_counted_through_chunks_of_several_lengths() -> None:
         sound = [packet for packet in viewer.audio if packet.chunk < 3]
         assert [len(p.payload) // 2 // (CHUNK_SAMPLES // 4) for p in sound] == [FIRST, USUAL, USUAL]
         assert [packet.pts_us for packet in sound] == [0, 160_000, 640_000]
+
+
+@pytest.mark.parametrize("codec", ["h264", "jpeg"])
+async def test_planes_are_shown_as_rgb_is(codec: str) -> None:
+    async with (
+        running(lambda: [YuvPattern()]) as server,
+        viewing(server.ws, codecs=(codec,)) as viewer,
+    ):
+        await viewer.wait_frames(12)
+        shown = viewer.frames()
+        assert all(read_barcode(picture) == seq for seq, picture in shown.items())
+        state = (pattern := TestPattern()).start(StreamRequest())
+        plain = pattern.step(state, Controls()).frames
+        assert np.abs(shown[0].astype(int) - plain[0]).mean() < 6
+        encoder = {"h264": "libx264", "jpeg": "libjpeg-turbo"}[codec]
+        assert [stream.session.encoder for stream in server.engine.streams] == [encoder]
 
 
 async def test_a_reset_gives_a_short_chunk_in_the_middle() -> None:
