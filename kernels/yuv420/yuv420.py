@@ -59,17 +59,17 @@ def yuv420_kernel(
             red = _level(X, at, inside)
             green = _level(X, at + x_c, inside)
             blue = _level(X, at + 2 * x_c, inside)
-            luma = _RED * red + _GREEN * green + _BLUE * blue
-            u += weight * (blue - luma)
-            v += weight * (red - luma)
+            luma = red * _RED + green * _GREEN + blue * _BLUE
+            u += (blue - luma) * weight
+            v += (red - luma) * weight
             if row == 1 or row == 2:
-                told = (16.5 + _LUMA * luma).to(tl.uint8)
+                told = (luma * _LUMA + 16.5).to(tl.uint8)
                 tl.store(out + (2 * pair + row - 1) * out_h + 2 * column + side, told, mask=inside)
     rows = (height + 1) // 2
     chroma = out + 2 * rows * out_h + pair * columns + column
-    tl.store(chroma, (128.5 + u * _OF_BLUE).to(tl.uint8), mask=inside)
+    tl.store(chroma, (u * _OF_BLUE + 128.5).to(tl.uint8), mask=inside)
     chroma += rows * columns
-    tl.store(chroma, (128.5 + v * _OF_RED).to(tl.uint8), mask=inside)
+    tl.store(chroma, (v * _OF_RED + 128.5).to(tl.uint8), mask=inside)
 
 
 def yuv420(frames: Tensor) -> Tensor:

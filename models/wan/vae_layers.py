@@ -59,11 +59,7 @@ class CausalConv(nn.Conv3d, Streaming):
 
     def _over(self, seen: Tensor, memory: Memory) -> Tensor:
         memory[self.name] = seen[:, :, -_LOOK_BACK:].clone()
-        made = self(seen)
-        if made.is_meta and on_gpu(made):
-            # cuDNN answers in the layout of the weights, which torch does not know on `meta`
-            return empty_like_weight(self.weight, made.shape)
-        return made
+        return _as_by_cudnn(self(seen), self)
 
 
 class HalvingConv(nn.Conv3d, Streaming):
@@ -143,14 +139,15 @@ class Upsample(Streaming):
             x = self._double_time(self.time_conv, x, memory)
         frames = x.transpose(1, 2).flatten(0, 1)
         larger = F.interpolate(frames, scale_factor=2.0, mode="nearest-exact")
-        return self.resample(larger).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        made = _as_by_cudnn(self.resample(larger), self.resample[1])
+        return made.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
     @staticmethod
     def _double_time(conv: CausalConv, x: Tensor, memory: Memory) -> Tensor:
         """The first frame of a stream stays one, and the frames behind it do not see it."""
         started = f"{conv.name}.started"
         first = x[:, :, :0] if started in memory else x[:, :, :1]
-        memory[started] = torch.ones(1)
+        _start(memory, started, x)
         rest = x[:, :, first.shape[2] :]
         if not rest.shape[2]:
             return first
@@ -174,7 +171,7 @@ class Downsample(Streaming):
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         frames = self.resample(x.transpose(1, 2).flatten(0, 1))
-        x = frames.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        x = _as_by_cudnn(frames, self.resample[1]).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
         return x if self.time_conv is None else self.time_conv.stream(x, memory)
 
 
@@ -199,7 +196,7 @@ class UpLevel(Streaming):
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         started = f"{self.name}.started"
         at_start = started not in memory
-        memory[started] = torch.ones(1)
+        _start(memory, started, x)
         made = through(self.upsamples, x, memory)
         if not self._upsamples:
             return made
@@ -273,6 +270,23 @@ def through(layers: nn.Sequential, x: Tensor, memory: Memory) -> Tensor:
         elif isinstance(layer, CausalConv):
             x, norm = layer.normed(norm, x, memory), None
     return x
+
+
+def _as_by_cudnn(made: Tensor, conv: nn.Module) -> Tensor:
+    """What `conv` made, on `meta` in the layout that a GPU gives it: that of the weights.
+
+    There torch does not know of it.
+    """
+    if made.is_meta and on_gpu(made):
+        assert isinstance(conv.weight, Tensor)
+        return empty_like_weight(conv.weight, made.shape)
+    return made
+
+
+def _start(memory: Memory, started: str, x: Tensor) -> None:
+    """Note once that the stream has begun, where `x` is: nothing is to be sent there later."""
+    if started not in memory:
+        memory[started] = torch.ones(1, device=x.device)
 
 
 def empty_like_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:

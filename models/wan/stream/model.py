@@ -18,6 +18,7 @@ from ...download import downloaded
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
+from ...upload import uploaded
 from ...yuv_frames import Pictures, YuvFrames
 from ..presets.preset import Preset
 from ..vae_files import Decoder
@@ -123,7 +124,7 @@ class WanModel:
         weight = next(self._decoder.parameters())
         for name, tensor in state.memory.items():
             # a snapshot is restored on the CPU
-            state.memory[name] = tensor.to(weight.device)
+            state.memory[name] = uploaded(tensor, weight.device)
         given = self._calls.given(plan)
         parts = parts_of(plan)
         left_out = self._lead_in(parts, state) if plan.restart else 0
@@ -131,7 +132,12 @@ class WanModel:
         pieces = [
             levels
             for each in whole
-            for levels in decoded(self._decoder, each.to(weight), state.memory, self._levels)
+            for levels in decoded(
+                self._decoder,
+                uploaded(each, weight.device, weight.dtype),
+                state.memory,
+                self._levels,
+            )
         ]
         made = (pieces[0] if len(pieces) == 1 else torch.cat(pieces))[left_out:]
         chunk = Chunk(plan.index, self._pictures(made), np.zeros(0, np.int16))
@@ -173,7 +179,8 @@ class WanModel:
             lead = each.lead_in(parts[kind])
             if lead is not None:
                 for piece in lead.latents.split(self._decoder.at_once, dim=1):
-                    self._decoder.decode(piece.to(weight), state.memory)
+                    here = uploaded(piece, weight.device, weight.dtype)
+                    self._decoder.decode(here, state.memory)
                 left_out += lead.left_out
         return left_out
 

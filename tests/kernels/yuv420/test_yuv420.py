@@ -13,7 +13,7 @@ from torch import Tensor
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.gpu.device_checks import poisoned_outputs
+from rollcast.benchmarks.gpu.kernel_checks import poisoned_outputs
 from rollcast.kernels import dispatch
 from rollcast.kernels.yuv420.reference import yuv420_ref
 from rollcast.kernels.yuv420.yuv420 import yuv420
