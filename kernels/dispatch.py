@@ -281,14 +281,15 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
 
 
 def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:
-    """As `norm_silu.norm_silu`; `weight` [C, 1, 1, 1]."""
+    """As `norm_silu.norm_silu`, without gradients; `weight` [C, 1, 1, 1]."""
     if backend_for(x) == "triton":
         from .norm_silu.norm_silu import norm_silu as fused
 
         fused(x, weight, out)
         return
-    normed = F.normalize(x, dim=1) * x.shape[1] ** 0.5 * weight
-    out.copy_(F.silu(normed, inplace=not torch.is_grad_enabled()))
+    # one tensor more, beside which the caller holds `x` and `out`
+    normed = F.normalize(x, dim=1).mul_(x.shape[1] ** 0.5).mul_(weight)
+    out.copy_(F.silu(normed, inplace=True))
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:

@@ -128,7 +128,7 @@ class _MemoryBlock(Streaming):
         memory[self.name] = x[:, -1:].clone()
         frames = x.flatten(0, 1)
         shape = (len(frames), 2 * width, *frames.shape[2:])
-        seen = empty_like_weight(self.conv[0].weight, shape)
+        seen = empty_like_weight(next(self.conv.parameters()), shape)
         pairs = seen.unflatten(0, x.shape[:2])
         pairs[:, :, :width] = x
         pairs[:, 1:, width:] = x[:, :-1]

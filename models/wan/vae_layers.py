@@ -277,10 +277,11 @@ def _as_by_cudnn(made: Tensor, conv: nn.Module) -> Tensor:
 
     There torch does not know of it.
     """
-    if made.is_meta and on_gpu(made):
-        assert isinstance(conv.weight, Tensor)
-        return empty_like_weight(conv.weight, made.shape)
-    return made
+    assert isinstance(conv.weight, Tensor)
+    if not (made.is_meta and on_gpu(made)) or _layout(conv.weight) == torch.contiguous_format:
+        return made
+    batch, channels, *sides = made.shape
+    return made.contiguous().view(batch, *sides, channels).movedim(-1, 1)
 
 
 def _start(memory: Memory, started: str, x: Tensor) -> None:
@@ -291,10 +292,14 @@ def _start(memory: Memory, started: str, x: Tensor) -> None:
 
 def empty_like_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """Room in the type and the layout of a convolution's weight."""
+    layout = _layout(weight)
+    return torch.empty(tuple(shape), dtype=weight.dtype, device=weight.device, memory_format=layout)
+
+
+def _layout(weight: Tensor) -> torch.memory_format:
     last = torch.channels_last if weight.dim() == 4 else torch.channels_last_3d
     is_last = weight.is_contiguous(memory_format=last) and not weight.is_contiguous()
-    layout = last if is_last else torch.contiguous_format
-    return torch.empty(tuple(shape), dtype=weight.dtype, device=weight.device, memory_format=layout)
+    return last if is_last else torch.contiguous_format
 
 
 def put_channels_last(module: nn.Module) -> None:

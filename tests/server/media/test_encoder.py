@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.error import ArgumentError, FFmpegError
 
 from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
 from rollcast.models.yuv_frames import YuvFrame
@@ -204,12 +205,12 @@ def test_nvenc_is_given_options_that_it_has() -> None:
 
     try:
         opened(options)
-    except av.error.ArgumentError as error:
+    except ArgumentError as error:
         pytest.fail(f"{options}: {error}")
-    except av.error.FFmpegError:
+    except FFmpegError:
         pass
     for name in options:
-        with pytest.raises(av.error.ArgumentError):
+        with pytest.raises(ArgumentError):
             opened(options | {name: "no such value"})
 
 

@@ -16,6 +16,7 @@ def test_areas_keep_their_colours_and_places() -> None:
     frame[:64, :64] = (200, 30, 30)
     frame[64:, 64:] = (30, 30, 200)
     small = Scaler(32, 32).scaled(frame)
+    assert isinstance(small, np.ndarray)
     assert small.shape == (32, 32, 3) and small.dtype == np.uint8
     assert np.abs(small[:14, :14].astype(int) - (200, 30, 30)).max() <= 3
     assert np.abs(small[18:, 18:].astype(int) - (30, 30, 200)).max() <= 3
