@@ -65,6 +65,7 @@ class SessionReport(BaseModel):
     codec: str
     encoder: str | None
     skipped_frames: int
+    viewers: int
     expires_in_s: float | None
 
 
@@ -170,5 +171,6 @@ def _report(stream: HostedStream, now_s: float) -> SessionReport:
         codec=session.codec,
         encoder=session.encoder,
         skipped_frames=session.skipped_frames,
+        viewers=len(stream.audience),
         expires_in_s=session.expires_in_s(now_s),
     )
