@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
+from ..yuv_frames import YuvFrames, planes_shape
 from .admission import Admission
 from .backoff import Backoff
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
@@ -511,7 +512,9 @@ class Pipeline:
 
         Raises ValueError for frames that are not the model's, or not there.
         """
-        if made.shape[1:] != (self.info.height, self.info.width, 3) or made.shape[0] < 1:
+        height, width = self.info.height, self.info.width
+        is_rgb = made.shape[1:] == (height, width, 3)
+        if (not is_rgb and made.shape[1:] != planes_shape(height, width)) or made.shape[0] < 1:
             raise ValueError(f"frames {made.shape}")
         frames = made.frames
         if made.slot is not None:
@@ -519,7 +522,8 @@ class Pipeline:
                 raise ValueError(f"slot {made.slot}, and there is no arena")
             frames = self._pool.arena.read(made.slot, made.shape)
         assert frames is not None, "MadeChunk has either"
-        return Chunk(made.index, frames, made.audio, made.talking, made.scene, made.ignored_words)
+        pictures = frames if is_rgb else YuvFrames(frames, len(frames), height, width)
+        return Chunk(made.index, pictures, made.audio, made.talking, made.scene, made.ignored_words)
 
 
 def _told(loss: Loss) -> str:

@@ -33,7 +33,7 @@ from rollcast.models.wan.stream import row_calls
 from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts, PlanPart
 from rollcast.models.wan.stream.conditioning.kinds import conditioners
 from rollcast.models.wan.stream.memory_plan import plan_memory
-from rollcast.models.wan.stream.model import WanModel, to_levels
+from rollcast.models.wan.stream.model import WanModel, rgb_levels
 from rollcast.models.wan.stream.plan_parts import place_of, planned
 from rollcast.models.wan.stream.row_calls import RowCalls
 from rollcast.models.wan.video_frames import noise_share, spread
@@ -160,7 +160,7 @@ def test_a_stream_is_the_published_one_and_one_pass_of_the_decoder(model_of: Mod
         plan = model.prepare(state, controls)
         make = plain.next if chunk else plain.first
         latents.append(make(plan, controls.video))
-    whole = to_levels(model._decoder.decode(torch.cat(latents, dim=1), {}))[0].numpy()
+    whole = rgb_levels(model._decoder.decode(torch.cat(latents, dim=1), {})[0]).numpy()
     assert made.shape == whole.shape == (5 + 4 * 59, HEIGHT, WIDTH, 3)
     # a decoder in pieces adds in another order: at an edge between two levels it may differ by one
     assert np.abs(made.astype(int) - whole).max() <= 1
