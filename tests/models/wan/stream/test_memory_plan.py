@@ -29,6 +29,8 @@ from rollcast.models.warm_up import still_video
 
 from ..conftest import PROMPTS, FolderOf
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 64)
 KINDS = {
     "self-forcing": 1,
