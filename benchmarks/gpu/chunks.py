@@ -83,7 +83,7 @@ def measured(
         frames = 0
         for number in range(chunks):
             before = time.perf_counter()
-            frames = len(shown(run_chunk(model, state, Controls())))
+            frames = shown(run_chunk(model, state, Controls()))
             times.append(wall_ms(before))
             if number == 0:
                 first_ms = wall_ms(begun)
@@ -112,10 +112,10 @@ def measured(
     }
 
 
-def shown(chunk: Chunk) -> np.ndarray:
-    """Its frames, once they are here."""
-    pictures: Any = getattr(chunk, "pictures", chunk.frames)
-    return getattr(pictures, "planes", pictures)
+def shown(chunk: Chunk) -> int:
+    """How many frames it has, once they are here."""
+    pictures = chunk.pictures
+    return len(pictures if isinstance(pictures, np.ndarray) else pictures.planes)
 
 
 def _parts(bench: Bench, model: WanModel, state: Any) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.wan.stream.model import decoded, to_levels
+from ...kernels.dispatch import yuv420
+from ...models.download import downloaded
+from ...models.wan.stream.model import decoded, rgb_levels, yuv_levels
 from .bench import Bench
 from .compiles import wall_ms
 from .random_model import Measures, random_decoder
@@ -51,7 +52,7 @@ def _decoder(bench: Bench, measures: Measures, layout: torch.memory_format) -> d
     memory: dict[str, Tensor] = {}
 
     def chunk() -> None:
-        for _ in decoded(decoder, latents, memory):
+        for _ in decoded(decoder, latents, memory, yuv_levels):
             pass
 
     for _ in range(2):
@@ -65,7 +66,7 @@ def _copies(bench: Bench) -> dict[str, Any]:
     height, width = (32, 64) if bench.rehearse else (480, 832)
     frames = torch.rand(1, 12, 3, height, width, device=bench.device).mul_(2).sub_(1)
     frames = frames.to(torch.float32 if bench.rehearse else torch.bfloat16)
-    levels = to_levels(frames)
+    levels = rgb_levels(frames)
     host = torch.empty(levels.shape, dtype=torch.uint8, pin_memory=bench.on_gpu)
 
     def pinned() -> None:
@@ -74,18 +75,13 @@ def _copies(bench: Bench) -> dict[str, Any]:
 
     clock = bench.clock(20)
     found: dict[str, Any] = {
-        "to levels": clock.apart(lambda: to_levels(frames)),
+        "to RGB": clock.apart(lambda: rgb_levels(frames)),
         "RGB, ordinary": clock.apart(lambda: levels.cpu()),
         "RGB, pinned": clock.apart(pinned),
     }
-    dispatch = importlib.import_module("rollcast.kernels.dispatch")
-    if hasattr(dispatch, "yuv420"):
-        downloads = importlib.import_module("rollcast.models.download")
-        found["YUV420, made on the device"] = clock.apart(lambda: dispatch.yuv420(frames))
-        planes = dispatch.yuv420(frames)
-        found["YUV420, pinned"] = clock.apart(lambda: downloads.downloaded(planes).wait())
-    else:
-        found["YUV420"] = {"skipped": "needs YUV420 on the device"}
+    planes = yuv420(frames)
+    found["YUV420, made on the device"] = clock.apart(lambda: yuv420(frames))
+    found["YUV420, pinned"] = clock.apart(lambda: downloaded(planes).wait())
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...models.contract import Controls
 from ...models.staged_model import all_calls
-from ...models.wan.stream.model import decoded
+from ...models.wan.stream.model import decoded, yuv_levels
 from ...models.warm_up import first_request
 from .bench import Bench
 from .compiles import wall_ms
@@ -69,7 +69,7 @@ def _decoding(bench: Bench) -> Callable[[], object]:
 
     @torch.inference_mode()
     def decode() -> None:
-        for _ in decoded(decoder, latents, memory):
+        for _ in decoded(decoder, latents, memory, yuv_levels):
             pass
 
     return decode

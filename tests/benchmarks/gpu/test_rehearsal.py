@@ -14,6 +14,8 @@ pytest.importorskip("triton")
 
 from rollcast.benchmarks.gpu.steps import STEPS
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
