@@ -62,7 +62,9 @@ def _work(bench: Bench) -> tuple[Callable[[], object], Callable[[], object]]:
 
 def _decoding(bench: Bench) -> Callable[[], object]:
     measures = Measures(tiny=bench.rehearse)
-    decoder = random_decoder(measures.decoder(), bench.device, measures.dtype)
+    decoder = random_decoder(
+        measures.decoder(), bench.device, measures.dtype, channels_last=bench.on_gpu
+    )
     rows, columns = (4, 8) if bench.rehearse else (60, 104)
     latents = torch.randn(1, 3, 16, rows, columns, device=bench.device).to(measures.dtype)
     memory: dict[str, Tensor] = {}

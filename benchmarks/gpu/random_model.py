@@ -28,6 +28,7 @@ from ...models.wan.text.reader import TextFiles, TextReader
 from ...models.wan.text.store import TextStore
 from ...models.wan.tiny_decoder import TinyDecoderConfig
 from ...models.wan.vae_files import Decoder, DecoderConfig, empty_decoder
+from ...models.wan.vae_layers import put_channels_last
 from ...models.wan.weights import fill
 
 PRESET = "reward-forcing"
@@ -114,10 +115,15 @@ def random_student(
     return fill(empty, Drawn(empty.state_dict(), device), device=device, dtype=dtype)
 
 
-def random_decoder(config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> Decoder:
-    """A decoder with drawn weights."""
+def random_decoder(
+    config: DecoderConfig, device: torch.device, dtype: torch.dtype, *, channels_last: bool
+) -> Decoder:
+    """A decoder with drawn weights, with channels behind pixels as it is served on a GPU or not."""
     empty = empty_decoder(config)
-    return fill(empty, Drawn(empty.state_dict(), device), device=device, dtype=dtype)
+    decoder = fill(empty, Drawn(empty.state_dict(), device), device=device, dtype=dtype)
+    if channels_last:
+        put_channels_last(decoder)
+    return decoder
 
 
 def random_model(measures: Measures, device: torch.device, *, warm: bool = True) -> WanModel:
@@ -138,7 +144,8 @@ def random_model(measures: Measures, device: torch.device, *, warm: bool = True)
         reader=DrawnTexts(config),
     )
     calls = RowCalls(preset, student, conditioners(parts), latent, kept=contexts_kept(2))
-    decoder = random_decoder(measures.decoder(), device, dtype)
+    on_gpu = device.type == "cuda"
+    decoder = random_decoder(measures.decoder(), device, dtype, channels_last=on_gpu)
     model = WanModel(preset, calls, decoder, size)
     if device.type == "cuda" and warm:
         settle_self_attention(preset, config, latent, device, dtype)
