@@ -30,7 +30,7 @@ class CausalWanModel(CausalStudent):
         self.sink_size = sink_size
         self.compression_alpha = None
         self.max_attention_size = None
-        assert attention is None, "replaced after the import"
+        assert attention is not None, "to be replaced"
 
     def call(self, latents, times, text, kv_cache, start):
         height, width = latents.shape[3:]
@@ -42,7 +42,8 @@ class CausalWanModel(CausalStudent):
                 window_frames=self.local_attn_size - self.sink_size, sink_frames=self.sink_size,
                 sink="ema", alpha=self.compression_alpha, precision="in_place", ragged="overwrite",
             ), height=height, width=width)
-        cache.advance(start // tokens - cache.position)
+        if start // tokens > cache.position:
+            cache.advance(start // tokens - cache.position)
         return self(latents, times, self.encode_text(text), cache)
 """
 _WRAPPER = """
