@@ -13,7 +13,7 @@ from ..protocol.errors import EngineFailed
 from .hosted_model import CAUSES, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, Ready
-from .scheduler import ModelLoad, capacity
+from .scheduler import capacity
 from .stream_keeper import StreamKeeper
 
 
@@ -55,7 +55,7 @@ class ModelEvents:
             model=info.name,
             step_ms=round(event.step_s * 1e3, 2),
             chunk_ms=info.chunk_us / 1e3,
-            streams=capacity(ModelLoad(event.step_s, info.chunk_us / 1e6)),
+            streams=0 if model.load is None else capacity(model.load),
         )
 
     def _finished(self, model: HostedModel, event: Finished) -> None:
@@ -78,7 +78,8 @@ class ModelEvents:
         now_s, session = self._now_s(), stream.session
         self._metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
         with self._metrics.time("deliver"):
-            session.finish_step(event.chunk, step_s, now_s)
+            media = session.finish_step(event.chunk, step_s, now_s)
+            stream.audience.show(media)
         self._metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
         stream.notify()
 
@@ -123,6 +124,7 @@ class ModelEvents:
             takes_s=round(event.estimate_s, 1),
         )
         for stream in self._keeper.streams.of_model(model.name):
+            stream.audience.say(model.notice)
             if stream.session.attached:
                 stream.session.say(model.notice)
                 stream.notify()

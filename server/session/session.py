@@ -200,7 +200,10 @@ class Session:
     # Generation: next_step_s -> begin_step -> finish_step.
 
     def next_step_s(self, now_s: float) -> float | None:
-        """When the next chunk may be started; None while something else must happen first."""
+        """When the next chunk may be begun, now or before now: at once.
+
+        None while something else must happen first.
+        """
         under_way = self._controls.under_way
         if not self.attached or self.paused or self.failure or self.held:
             return None
@@ -209,6 +212,10 @@ class Session:
         if self._outbox.frames > self.info.chunk_frames:
             return None
         return self._pacing.next_step_s(now_s, under_way - self.dropping)
+
+    def begin_early(self, early_s: float) -> None:
+        """From now on chunks are begun by so much earlier than the lead asks for."""
+        self._pacing.begin_early(early_s)
 
     def deadline_s(self, now_s: float) -> float:
         """When the viewer runs out of frames."""
@@ -238,8 +245,11 @@ class Session:
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
         return replace(controls, audio=audio, video=self.video_in.take())
 
-    def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
-        """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
+    def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> MediaChunk:
+        """Take a generated chunk: answer what it applied, keep it, queue it for sending.
+
+        Returns it with its place in the stream, as it is sent.
+        """
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
         waited = self._budget.finish(len(chunk.frames))
@@ -261,6 +271,7 @@ class Session:
         if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
+        return media
 
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
@@ -450,6 +461,17 @@ class Session:
     def position_us(self, now_s: float) -> float:
         """Media time on the viewer's screen."""
         return self._pacing.position_us(now_s)
+
+    def public_state(self, now_s: float) -> State:
+        """What the stream does, for those who only watch: without its client it stands still."""
+        return State(
+            received=False,
+            talking=self._ring.talking_at(max(self._seen_us, self.position_us(now_s))),
+            paused=self.paused or not self.attached,
+            queued_audio_ms=0,
+            scene=self.scene,
+            pts_us=self._seen_us,
+        )
 
     def unwatched_s(self, now_s: float) -> float:
         """How long the viewer was not seen to watch or to speak."""
