@@ -55,7 +55,7 @@ class PublishedPipeline:
         code = _imported(checkout)
         code[_MODEL].attention = _attention
         code["wan.modules.model"].flash_attention = _attention
-        self.model: nn.Module = code[_MODEL].CausalWanModel(
+        self.model: Any = code[_MODEL].CausalWanModel(
             patch_size=student.patch,
             text_len=student.text_len,
             in_dim=student.in_channels,
@@ -88,7 +88,7 @@ class PublishedPipeline:
                 vae=nn.Identity(),
             )
 
-    def _from_pretrained(self, *_: Any, **__: Any) -> nn.Module:
+    def _from_pretrained(self, *_: Any, **__: Any) -> Any:
         return self.model
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -149,11 +149,11 @@ class PublishedPipeline:
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, **_: Any) -> Tensor:
     """In place of FlashAttention: [B, N, H, D] in and out, of whole sequences."""
-    heads = (each.transpose(1, 2) for each in (query, key, value))
-    return F.scaled_dot_product_attention(*heads).transpose(1, 2)
+    query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
-def _imported(checkout: Path) -> dict[str, ModuleType]:
+def _imported(checkout: Path) -> dict[str, Any]:
     """The modules of a checkout by name; what was imported by these names before is kept."""
     for name in (_MODEL, _WRAPPER, _PIPELINE):
         path = checkout / Path(*name.split(".")).with_suffix(".py")

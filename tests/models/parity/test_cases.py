@@ -119,12 +119,12 @@ def retensored(
     """A copy of a case with other tensors; None takes one away."""
     path = changed_case(golden, folder, name)
     case = json.loads(path.read_text())
+    gone = {key for key, tensor in tensors.items() if tensor is None}
+    more = {key: tensor for key, tensor in tensors.items() if tensor is not None}
     for entry in ("weights", "tensors"):
         if entry in case:
-            kept = load_file(folder / case[entry]) | (tensors if entry == "tensors" else {})
-            kept = {
-                key: kept[key] for key in kept if key not in tensors or tensors[key] is not None
-            }
+            given = load_file(folder / case[entry]) | (more if entry == "tensors" else {})
+            kept = {key: tensor for key, tensor in given.items() if key not in gone}
             save_file(kept, folder / case[entry])
     return path
 
