@@ -133,11 +133,12 @@ def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
     missing files and KeyError for missing entries.
     """
     case = _read(path)
-    family, tolerance = case["family"], float(case["tolerance"])
-    if not math.isfinite(tolerance):
-        raise ValueError(f"tolerance {tolerance}; expected a number that can be exceeded")
+    family = case["family"]
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; expected one of {', '.join(FAMILIES)}")
+    tolerance = float(case["tolerance"])
+    if not math.isfinite(tolerance):
+        raise ValueError(f"tolerance {tolerance}; expected a number that can be exceeded")
     if types != EXACT and family not in TYPED:
         raise ValueError(f"cases of {family} run in the types of their record alone")
     tensors: dict[str, Tensor] = {}
