@@ -42,7 +42,7 @@ from .messages import (
     SnapshotPart,
     Step,
 )
-from .replay_log import SNAPSHOT_SHARE, ReplayLog
+from .replay_log import SNAPSHOT_CHUNKS, SNAPSHOT_SHARE, ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
@@ -67,7 +67,8 @@ class PipelineFailed(Exception):
 class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
-    `launchers` None: all on this machine, else the others come to `listener`.
+    `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
+    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s.
     """
 
     def __init__(
@@ -81,13 +82,14 @@ class Pipeline:
         patience: Patience | None = None,
         backoff: Backoff | None = None,
         snapshot_share: float = SNAPSHOT_SHARE,
+        snapshot_chunks: int = SNAPSHOT_CHUNKS,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
             where, model, listener, patience or Patience(), self.start_s if self._has_run else None
         )
         self._backoff = backoff or Backoff()
-        self._snapshot_share = snapshot_share
+        self._snapshots = snapshot_share, snapshot_chunks
         self._started = False
         self._interrupted = threading.Event()
         self._stages = stages
@@ -200,7 +202,7 @@ class Pipeline:
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._logs[stream] = ReplayLog(Open(key, request), self._snapshot_share)
+        self._logs[stream] = ReplayLog(Open(key, request), *self._snapshots)
         self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:

@@ -36,6 +36,8 @@ from .tiny_causal import (
     pixels,
 )
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 24
 
 

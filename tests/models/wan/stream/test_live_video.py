@@ -19,7 +19,6 @@ from rollcast.models.parity.published import wan_shape, weights_of
 from rollcast.models.parity.stream_diffusion import stream_diffusion_cache, stream_diffusion_recipe
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.flow_schedule import FlowSchedule
@@ -42,7 +41,9 @@ from rollcast.models.wan.weights import load_weights
 
 from ....tiny_checkpoints import DECODER, tiny_config, tiny_vae_encoder
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
-from ..running import frames, staged, submitted, through_a_kill
+from ..running import SNAPSHOT_CHUNKS, frames, staged, submitted, through_a_kill
+
+pytestmark = pytest.mark.slow
 
 NAME = "stream-diffusion-v2"
 WIDTH, HEIGHT = SIZE

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
 from rollcast.models.contract import Chunk, Controls, StreamRequest
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import load_model
@@ -29,7 +28,9 @@ from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.yuv_frames import YuvFrames
 
 from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
-from ..running import REQUEST, beside, frames, staged, submitted, through_a_kill
+from ..running import REQUEST, SNAPSHOT_CHUNKS, beside, frames, staged, submitted, through_a_kill
+
+pytestmark = pytest.mark.slow
 
 NAMES = tuple(
     name
