@@ -50,7 +50,7 @@ from .options import (
     warn_ignored,
 )
 from .prompt_times import with_prompts
-from .video_file import Overwrite, Video, video_file
+from .video_file import Overwrite, Video, video_file, write_picture
 
 
 def render(
@@ -154,8 +154,8 @@ def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) 
         for chunk in stream:
             warn_ignored(chunk.ignored_words)
             writer.write_audio(chunk.audio, info.media_us(seq))
-            for number, frame in enumerate(chunk.frames, seq):
-                writer.write_frame(frame, info.media_us(number))
-            seq += len(chunk.frames)
+            for number, picture in enumerate(chunk.pictures, seq):
+                write_picture(writer, picture, info.media_us(number))
+            seq += len(chunk.pictures)
             progress.update(task, completed=seq)
     return seq

@@ -33,6 +33,8 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     preset = looking_ahead(preset_named(name), options.lookahead_ms)
     size = options.size or preset.size
     latent = preset.latent_size(size)
+    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
+    check_encoder(preset, encoder)
     files = locate(preset, options.weights)
     device = device_named(options.device)
     if device.index is not None:
@@ -46,8 +48,6 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
             if each is not None:
                 each.pack()
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
-    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
-    check_encoder(preset, encoder)
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
@@ -68,7 +68,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    model = WanModel(preset, calls, decoder, size)
+    model = WanModel(preset, calls, decoder, size, yuv=device.type == "cuda")
     if device.type == "cuda":
         meet_every_length(model, preset)
     return model

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ....contract import Controls, StreamRequest
+from ....upload import uploaded
 from ...presets.live_video import LiveVideo
 from ...video_frames import noise_share, spread, told_timestep
 from .conditioner import (
@@ -71,6 +72,11 @@ class VideoConditioner(Conditioner[VideoState]):
         self._width, self._height = parts.size
         self._device, self._dtype = parts.device, parts.dtype
         self._encoder = vae_encoder(parts)
+        recipe = parts.preset.recipe
+        self._rehearsed = (
+            self._latents.pictures(recipe.frames_of(0), first=True),
+            self._latents.pictures(recipe.chunk_frames, first=False),
+        )
 
     def start(self, request: StreamRequest) -> VideoState:
         """Without a frame."""
@@ -123,9 +129,9 @@ class VideoConditioner(Conditioner[VideoState]):
             state.last, state.came = state.came[-1].clone(), None
         # Not scaled for the student, as published: its own latents are, these are mixed in raw.
         latents = self._encoder(frames.permute(0, 3, 1, 2)[None].to(self._dtype), state.memory)
-        # contiguous, for its way to other stages
+        # contiguous, for its way to other stages; where there are none it stays on the device
         told = {"share": state.share, "timestep": timestep}
-        return PlanPart({"latents": latents.cpu().contiguous()}, told)
+        return PlanPart({"latents": latents.contiguous()}, told)
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """What the first step begins with."""
@@ -138,10 +144,10 @@ class VideoConditioner(Conditioner[VideoState]):
         return self._encoder.parameters()
 
     def rehearse(self, entry: Entry) -> Iterable[Tensor]:
-        """Two chunks through the encoder, and what it remembers of them."""
+        """A first chunk and another through the encoder, and what it remembers of them."""
         del entry
         memory: dict[str, Tensor] = {}
-        for count in (1, self._latents.frames):
+        for count in self._rehearsed:
             shape = (1, count, 3, self._height, self._width)
             self._encoder(torch.zeros(shape, dtype=self._dtype, device=self._device), memory)
         return memory.values()
@@ -157,4 +163,4 @@ class VideoConditioner(Conditioner[VideoState]):
 
     def _seen(self, frames: Tensor) -> Tensor:
         """uint8 frames [T, H, W, 3] as float32 of -1 to 1, on the device."""
-        return frames.to(self._device).float().div_(127.5).sub_(1.0)
+        return uploaded(frames, self._device).float().div_(127.5).sub_(1.0)
