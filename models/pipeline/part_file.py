@@ -12,7 +12,7 @@ import mmap
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -74,6 +74,16 @@ def can_share() -> bool:
 def bytes_of(part: Part) -> memoryview:
     """What is in a part, wherever it is."""
     return part.view if isinstance(part, PartFile) else part
+
+
+def told(parts: Mapping[str, Part]) -> dict[str, memoryview | PartPlace]:
+    """Parts as a message has them: what is shared, by its place."""
+    return {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
+
+
+def opened(parts: Mapping[str, memoryview | PartPlace]) -> dict[str, Part]:
+    """The parts that a message tells of. Raises OSError and ValueError as `PartFile.at`."""
+    return {name: PartFile.at(p) if isinstance(p, PartPlace) else p for name, p in parts.items()}
 
 
 def in_message(size: int) -> Part:

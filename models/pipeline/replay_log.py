@@ -13,7 +13,7 @@ from math import ceil
 
 from ..contract import Controls
 from .messages import Open, Restore
-from .part_file import Part, PartFile
+from .part_file import Part, told
 
 SNAPSHOT_CHUNKS = 16
 MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
@@ -21,6 +21,17 @@ SNAPSHOT_SHARE = 0.05
 """See `ReplayLog.snapshot_share`."""
 MOST_HELD_BYTES = 1 << 28
 """Video and pictures in controls since a snapshot, from which on the next one comes sooner."""
+
+
+@dataclass(slots=True)
+class _Coming:
+    """A snapshot that stages are handing over."""
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    took_chunks: float = 0.0
+    """Saving it took the stages as long as so many chunks."""
+    whole: bool = False
+    """Whether all parts have come."""
 
 
 @dataclass(slots=True)
@@ -41,11 +52,9 @@ class ReplayLog:
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
-    _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
+    _coming: dict[int, _Coming] = field(default_factory=dict)
+    """By the chunk behind which they are."""
     _held_bytes: int = 0
-    _took_chunks: dict[int, float] = field(default_factory=dict)
-    _whole: set[int] = field(default_factory=set)
-    """Chunks behind which all parts have come."""
 
     @property
     def key(self) -> str:
@@ -87,17 +96,16 @@ class ReplayLog:
         Saving them took the stage as long as so many chunks. The first two of a stream take
         longest: later ones find memory where those were.
         """
-        self._took_chunks[index] = self._took_chunks.get(index, 0.0) + took_chunks
-        coming = self._coming.setdefault(index, {})
-        coming.update(parts)
+        coming = self._coming.setdefault(index, _Coming())
+        coming.parts.update(parts)
+        coming.took_chunks += took_chunks
         # of one that is not whole when the second one after it comes, a stage had no memory for
         # its part
         for left in sorted(self._coming)[:-2]:
-            del self._coming[left], self._took_chunks[left]
-            self._whole.discard(left)
-        if len(coming) == count:
-            self._whole.add(index)
-            times = ceil(self._took_chunks[index] / (self.snapshot_share * SNAPSHOT_CHUNKS))
+            del self._coming[left]
+        if len(coming.parts) == count:
+            coming.whole = True
+            times = ceil(coming.took_chunks / (self.snapshot_share * SNAPSHOT_CHUNKS))
             self.every = min(max(1, times) * SNAPSHOT_CHUNKS, MOST_SNAPSHOT_CHUNKS)
         self._settle()
 
@@ -110,27 +118,22 @@ class ReplayLog:
     def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls]]]:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
-        self._whole.clear()
-        self._took_chunks.clear()
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
-        places = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
-        return Restore(self.key, index + 1, places), list(self._controls)
+        return Restore(self.key, index + 1, told(parts)), list(self._controls)
 
     def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
 
         Not before its chunk was delivered: that one could not be made again.
         """
-        complete = [index for index in self._whole if index <= self.delivered]
+        complete = [k for k, each in self._coming.items() if each.whole and k <= self.delivered]
         if not complete:
             return
         newest = max(complete)
-        self._took_chunks = {k: took for k, took in self._took_chunks.items() if k > newest}
-        self._snapshot = newest, self._coming[newest]
-        self._coming = {k: parts for k, parts in self._coming.items() if k > newest}
-        self._whole = {k for k in self._whole if k > newest}
+        self._snapshot = newest, self._coming[newest].parts
+        self._coming = {k: each for k, each in self._coming.items() if k > newest}
         while self._controls and self._controls[0][0] <= newest:
             _, done = self._controls.popleft()
             self._held_bytes -= _bytes(done)

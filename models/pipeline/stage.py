@@ -18,7 +18,7 @@ from .heartbeat import Heartbeat
 from .links import Links
 from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
 from .package import Package
-from .part_file import Part, bytes_of, pack_bytes
+from .part_file import Part, bytes_of, opened, pack_bytes
 from .snapshot_parts import (
     DECODER,
     PREPARE,
@@ -265,7 +265,7 @@ class Stage(StageLoop):
 
     def _restore(self, message: Restore) -> None:
         assert self._plan is not None, "a plan comes first"
-        parts = self._parts(message)
+        parts = opened(message.parts)
         kept = _Kept()
         if self._rank == 0:
             kept.state = self._model.restore(bytes(bytes_of(parts[PREPARE])))

@@ -27,7 +27,7 @@ from .messages import (
     Step,
     WorkSpan,
 )
-from .part_file import SHARED_BYTES, Part, PartFile, PartPlace, Room, can_share, in_message
+from .part_file import SHARED_BYTES, Part, PartFile, Room, can_share, in_message, told
 
 _KEPT = 2
 """Older files of a part that are kept beside the latest: the settled one, and one more."""
@@ -168,17 +168,8 @@ class StageLoop(ABC):
         except OSError as error:
             print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
             return
-        told = {name: p.place if isinstance(p, PartFile) else p for name, p in parts.items()}
         took_s = time.monotonic() - began_s
-        self._heartbeat.send(SnapshotPart(stream, index, told, count, took_s))
-
-    @staticmethod
-    def _parts(message: Restore) -> dict[str, Part]:
-        """Those of a stream to take over."""
-        return {
-            name: PartFile.at(part) if isinstance(part, PartPlace) else part
-            for name, part in message.parts.items()
-        }
+        self._heartbeat.send(SnapshotPart(stream, index, told(parts), count, took_s))
 
     @abstractmethod
     def _assign(self, message: Assign) -> None:

@@ -32,7 +32,7 @@ from .messages import (
     ToStage,
     Working,
 )
-from .part_file import Part, PartFile, PartPlace
+from .part_file import Part, PartPlace, opened
 from .stage_plan import Costs
 
 if TYPE_CHECKING:
@@ -162,19 +162,16 @@ class StagePool:
 
     def parts(self, rank: int, message: SnapshotPart) -> dict[str, Part] | None:
         """The parts that a stage tells of; None if they are not where it says."""
-        parts: dict[str, Part] = {}
-        for name, part in message.parts.items():
-            if isinstance(part, PartPlace):
-                # its own, and never what a stage on another machine names here
-                if self.arena is None or part.pid != self.launchers[rank].pid:
-                    return None
-                try:
-                    parts[name] = PartFile.at(part)
-                except (OSError, ValueError):
-                    return None
-            else:
-                parts[name] = part
-        return parts
+        shared = [part for part in message.parts.values() if isinstance(part, PartPlace)]
+        # its own, and never what a stage on another machine names here
+        if shared and self.arena is None:
+            return None
+        if any(part.pid != self.launchers[rank].pid for part in shared):
+            return None
+        try:
+            return opened(message.parts)
+        except (OSError, ValueError):
+            return None
 
     @property
     def pids(self) -> tuple[int, ...]:

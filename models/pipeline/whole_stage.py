@@ -9,7 +9,7 @@ from ..contract import Model
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
-from .part_file import bytes_of, pack_bytes
+from .part_file import bytes_of, opened, pack_bytes
 from .stage_loop import StageLoop
 
 STATE = "state"
@@ -58,5 +58,5 @@ class WholeStage(StageLoop):
         self._forget_saved(stream)
 
     def _restore(self, message: Restore) -> None:
-        state = self._model.restore(bytes(bytes_of(self._parts(message)[STATE])))
+        state = self._model.restore(bytes(bytes_of(opened(message.parts)[STATE])))
         self._states[message.stream] = state, message.next_index

@@ -1,6 +1,6 @@
 """Kernels and whole models on a GPU at Wan's sizes: the checks that `on_device` begins with.
 
-Nothing has a time limit; `python -m rollcast.benchmarks.kernels.on_device` measures.
+Nothing has a time limit; `python -m rollcast.benchmarks.gpu.on_device` measures.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.kernels.device_checks import Grid, kernel_checks
-from rollcast.benchmarks.kernels.model_checks import Reach, model_checks
+from rollcast.benchmarks.gpu.kernel_checks import Grid, kernel_checks
+from rollcast.benchmarks.gpu.model_checks import Reach, model_checks
 
 pytestmark = [
     pytest.mark.gpu,

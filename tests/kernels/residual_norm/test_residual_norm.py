@@ -17,7 +17,7 @@ from torch import Tensor
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.kernels.device_checks import poisoned_outputs
+from rollcast.benchmarks.gpu.kernel_checks import poisoned_outputs
 from rollcast.kernels import dispatch
 from rollcast.kernels.residual_norm.reference import (
     residual_layer_norm_ref,

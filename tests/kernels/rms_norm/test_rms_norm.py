@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.kernels.device_checks import poisoned_outputs
+from rollcast.benchmarks.gpu.kernel_checks import poisoned_outputs
 from rollcast.kernels import dispatch
 from rollcast.kernels.rms_norm.reference import rms_norm_ref
 from rollcast.kernels.rms_norm.rms_norm import rms_norm

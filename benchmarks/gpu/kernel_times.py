@@ -24,7 +24,7 @@ from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
 from ...models.student.blocks import RMSNorm
 from ...models.student.rope import RopeTable, rotate
-from .device_clock import Clock
+from .clock import Clock
 
 _SETS = 3
 

@@ -11,9 +11,9 @@ import torch
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.kernels.device_checks import Found, poisoned_outputs, relative
-from rollcast.benchmarks.kernels.device_clock import spread
-from rollcast.benchmarks.kernels.on_device import main
+from rollcast.benchmarks.gpu.clock import spread
+from rollcast.benchmarks.gpu.kernel_checks import Found, poisoned_outputs, relative
+from rollcast.benchmarks.gpu.on_device import main
 
 
 @pytest.mark.slow
@@ -43,6 +43,6 @@ def test_spread() -> None:
 
 
 def test_the_committed_report_is_of_a_gpu_and_right(repository: Path) -> None:
-    report = json.loads((repository / "benchmarks" / "kernels" / "h100.json").read_text())
+    report = json.loads((repository / "benchmarks" / "gpu" / "h100.json").read_text())
     assert "H100" in report["device"] and report["torch"] and report["triton"]
     assert report["checks"] and all(row["good"] for row in report["checks"].values())

@@ -20,8 +20,8 @@ from ...models.sampling.flow_schedule import FlowSchedule
 from ...models.student.causal_student import CausalStudent
 from ...models.student.config import StudentConfig
 from ...models.wan.decoder import WanDecoder
-from .device_clock import Clock
-from .device_models import KINDS, Kind, pocket_conditions, random_student, random_text
+from .clock import Clock
+from .random_students import KINDS, Kind, pocket_conditions, random_student, random_text
 
 _STEPS = (1000, 750, 500, 250)
 

@@ -1,4 +1,4 @@
-"""`python -m rollcast.benchmarks.kernels.on_device`: is it right on this GPU, and how fast is it?
+"""`python -m rollcast.benchmarks.gpu.on_device`: is it right on this GPU, and how fast is it?
 
 First every kernel against its definition and whole models against a CPU, then times. Exit status 1
 if anything is wrong; times are taken all the same, and what fails is in the report. `--rehearse`
@@ -68,7 +68,7 @@ def _machine(device: Any) -> dict[str, Any]:
 
 
 def _checks(device: Any, *, rehearse: bool) -> dict[str, Any]:
-    from .device_checks import Grid, kernel_checks
+    from .kernel_checks import Grid, kernel_checks
     from .model_checks import Reach, model_checks
 
     grid, reach = Grid(device), Reach(device)
@@ -99,8 +99,8 @@ def _kernels(device: Any, *, rehearse: bool) -> dict[str, Any]:
     import torch
 
     from ..rounding import rounded
-    from .device_clock import Clock
-    from .device_times import Shape, kernel_times
+    from .clock import Clock
+    from .kernel_times import Shape, kernel_times
 
     shape, clock = Shape(), Clock(device)
     if rehearse:
@@ -115,7 +115,7 @@ def _models(device: Any, *, rehearse: bool) -> dict[str, Any]:
     import torch
 
     from ..rounding import rounded
-    from .device_clock import Clock
+    from .clock import Clock
     from .model_times import Size, model_times
 
     size, clock = Size(), Clock(device, rounds=10, warm=2)

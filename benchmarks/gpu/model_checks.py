@@ -19,8 +19,8 @@ from ...models.student.causal_student import NO_CONDITIONS, CausalStudent
 from ...models.student.conditioning import Conditions, TextContext
 from ...models.student.config import CacheConfig
 from ...models.wan.decoder import WanDecoder
-from .device_checks import Found, relative
-from .device_models import KINDS, pocket_conditions, random_student, random_text
+from .kernel_checks import Found, relative
+from .random_students import KINDS, pocket_conditions, random_student, random_text
 
 # Eight bits in some twenty places a layer where activations are rounded, 2e-3 each on average and
 # added up as independent errors: 9e-3 a layer, of which the residual stream keeps a part.
