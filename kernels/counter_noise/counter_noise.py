@@ -22,15 +22,22 @@ _tables: dict[torch.device, Tensor] = {}
 
 
 @triton.jit
+def raised(odd, octave, BITS: tl.constexpr):
+    """`odd` BITS higher where that many of its first bits are zeros, which the octave counts."""
+    small = (odd >> (32 - BITS)) == 0
+    return tl.where(small, odd << BITS, odd), tl.where(small, octave - BITS, octave)
+
+
+@triton.jit
 def normal(Table, word):
     """A normal number float32 of a word uint32, see `reference.normals_ref`."""
     odd = (word << 1) | 1
     octave = tl.full(word.shape, 31, tl.int32)
-    for bits in tl.static_range(5):
-        shift: tl.constexpr = 16 >> bits
-        small = (odd >> (32 - shift)) == 0
-        odd = tl.where(small, odd << shift, odd)
-        octave = tl.where(small, octave - shift, octave)
+    odd, octave = raised(odd, octave, 16)
+    odd, octave = raised(odd, octave, 8)
+    odd, octave = raised(odd, octave, 4)
+    odd, octave = raised(odd, octave, 2)
+    odd, octave = raised(odd, octave, 1)
     row = Table + 4 * (octave * 8 + ((odd >> 28) & 7).to(tl.int32))
     part = ((odd >> 4) & 0xFFFFFF).to(tl.int64)
     size = tl.load(row + 3).to(tl.int64)
@@ -42,12 +49,17 @@ def normal(Table, word):
 
 
 # They change with every chunk: a variant compiled for a 1 or a multiple of 16 would come late.
-@triton.jit(do_not_specialize=["key", "stream", "count"])
-def counter_noise_kernel(Out, Table, key, stream, count, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["key_low", "key_high", "stream", "count"])
+def counter_noise_kernel(
+    Out, Table, key_low, key_high, stream, count, BLOCK: tl.constexpr
+):  # fmt: skip
     """BLOCK counters, four numbers each."""
     counter = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    zero = counter * 0
-    a, b, c, d = tl.philox(key, counter, zero, zero + stream, zero)
+    zero = (counter * 0).to(tl.uint32)
+    a, b, c, d = tl.philox_impl(
+        counter.to(tl.uint32), zero, zero + stream.to(tl.uint32), zero,
+        zero + key_low.to(tl.uint32), zero + key_high.to(tl.uint32), 10,
+    )  # fmt: skip
     at = counter * 4
     tl.store(Out + at, normal(Table, a).to(Out.dtype.element_ty), mask=at < count)
     tl.store(Out + at + 1, normal(Table, b).to(Out.dtype.element_ty), mask=at + 1 < count)
@@ -67,10 +79,17 @@ def counter_noise(key: int, stream: int, out: Tensor) -> Tensor:
         )
     block = 256 if on_gpu(out) else 1024
     grid = (triton.cdiv(count, 4 * block),)
+    low, high = (_signed(part) for part in (key & 0xFFFFFFFF, key >> 32))
     launch(
-        counter_noise_kernel, grid, out, out, _table(out.device), key, stream, count, BLOCK=block
-    )
+        counter_noise_kernel, grid, out,
+        out, _table(out.device), low, high, stream, count, BLOCK=block,
+    )  # fmt: skip
     return out
+
+
+def _signed(word: int) -> int:
+    """The same 32 bits as a signed number: an argument's type follows from its value."""
+    return word - (word >> 31 << 32)
 
 
 def _table(device: torch.device) -> Tensor:
