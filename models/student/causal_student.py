@@ -191,19 +191,33 @@ class CausalStudent(nn.Module):
 
         The weights are applied to all rows at once, attention to each row with its own past.
         """
+        inputs = self.told(latents, timesteps, contexts, caches, conditions)
+        step = partial(self.step, caches=caches)
+        return step(inputs) if self.graphs is None else self.graphs.run(step, inputs, caches)
+
+    def told(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        contexts: Sequence[TextContext],
+        caches: Sequence[StudentCache],
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> StepInputs:
+        """Begin a call of `forward_rows`: all that the host works out for it."""
+        times = self._times(timesteps, latents, conditions, caches[0].token_order)
         calls = tuple(cache.begin(latents.shape[1]) for cache in caches)
-        order, context = caches[0].token_order, stack_contexts(contexts)
-        times = self._times(timesteps, latents, conditions, order)
-        inputs = StepInputs(latents, conditions, times, context, calls)
+        return StepInputs(latents, conditions, times, stack_contexts(contexts), calls)
 
-        def work(inputs: StepInputs) -> Tensor:
-            attends = [
-                cache_attend(list(zip(layers, inputs.calls, strict=True)))
-                for layers in zip(*(cache.layers for cache in caches), strict=True)
-            ]
-            return self._predict(inputs, attends, order)
+    def step(self, inputs: StepInputs, caches: Sequence[StudentCache]) -> Tensor:
+        """The call that `told` has begun: what it does is in `inputs`, and nothing of time else.
 
-        return work(inputs) if self.graphs is None else self.graphs.run(work, inputs, caches)
+        So torch.compile makes one graph of it that serves every chunk of a ring's phase.
+        """
+        attends = [
+            cache_attend(list(zip(layers, inputs.calls, strict=True)))
+            for layers in zip(*(cache.layers for cache in caches), strict=True)
+        ]
+        return self._predict(inputs, attends, caches[0].token_order)
 
     def forward_sequence(
         self,

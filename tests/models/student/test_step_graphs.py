@@ -301,3 +301,29 @@ def test_a_preset_says_why_it_has_no_graphs() -> None:
 def test_reward_forcing_has_four_graphs() -> None:
     graphs, _ = steady("reward-forcing", 3)
     assert graphs.new_keys == 4
+
+
+def test_torch_compile_sees_no_break_and_no_time() -> None:
+    """A call is one graph for it, and one graph serves every chunk of a phase of the ring."""
+    shape, config = KINDS["EMA sink"]
+    student = student_of(replace(shape, num_layers=1))
+    cache, context = student.new_cache(config, height=4, width=6), text(student)
+    made = 0
+
+    def counting(module: Any, _: Any) -> Any:
+        nonlocal made
+        made += 1
+        return module
+
+    step = torch.compile(student.step, backend=counting, fullgraph=True)
+    after_two_rounds = 0
+    with torch.no_grad():
+        for chunk in range(14):
+            for time in TIMES[:2]:
+                times = torch.full((1, FRAMES), time)
+                latents = torch.zeros(1, FRAMES, 3, 4, 6)
+                step(student.told(latents, times, [context], [cache]), [cache])
+            cache.advance(FRAMES)
+            if chunk == 6:
+                after_two_rounds = made
+    assert made == after_two_rounds <= 8
