@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import median, mode
 
 from ..rounding import rounded
 from ..stream.memory import slope_per_min
@@ -42,13 +42,16 @@ class CalmSample:
     memory_mb: float
     files: int
     tasks: int
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)
 class AttackSoakReport:
     """How it went; "first" and "last" are medians of a round of all attacks.
 
-    The first fifth of the time, in which caches fill, is left out.
+    The first fifth of the time, in which caches fill, is left out, and so are the moments at which
+    the server had more or fewer processes than mostly: one that a hostile picture made it kill is
+    started again with the next picture, with memory and files of its own.
     """
 
     model: str
@@ -84,8 +87,16 @@ def soak(plan: AttackSoakOptions, say: Callable[[str], None]) -> AttackSoakRepor
                     time.sleep(plan.seconds)
                 time.sleep(CALM_S)
                 at_s = time.monotonic() - begin_s
-                tasks = int(server.metrics().value("rollcast_tasks"))
-                samples.append(CalmSample(at_s, name, server.memory_mb(), server.files(), tasks))
+                samples.append(
+                    CalmSample(
+                        at_s,
+                        name,
+                        server.memory_mb(),
+                        server.files(),
+                        int(server.metrics().value("rollcast_tasks")),
+                        server.processes(),
+                    )
+                )
                 left_s = plan.minutes * 60 - (time.monotonic() - begin_s)
             seen = json.loads(last_line(viewer))
     return trends(plan, seen, samples)
@@ -95,7 +106,11 @@ def trends(
     plan: AttackSoakOptions, seen: dict[str, float], samples: Sequence[CalmSample]
 ) -> AttackSoakReport:
     """The report of what the viewer has `seen` and of at least two samples in time order."""
-    settled = samples[len(samples) // 5 :]
+    late = samples[len(samples) // 5 :]
+    usual = mode(each.processes for each in late)
+    settled = [each for each in late if each.processes == usual]
+    if len(settled) < 2:
+        settled = late
     # whole rounds, or as much as there is twice
     count = min(len(ATTACKS), max(1, len(settled) // 2))
 

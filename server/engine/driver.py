@@ -55,20 +55,36 @@ class Driver:
             return now_s + TICK_S
         if room_s > now_s:
             return room_s
-        next_s, due = now_s + TICK_S, list[Candidate]()
+        next_s, due, due_s = now_s + TICK_S, list[Candidate](), dict[str, float]()
         for stream in self._streams.of_model(model.name):
             with self._guard(stream):
                 at_s = stream.session.next_step_s(now_s)
                 if at_s is not None and at_s <= now_s:
                     deadline_s = self.deadline_s(model, stream, now_s)
                     due.append(Candidate(stream.session_id, deadline_s))
+                    due_s[stream.session_id] = at_s
                 elif at_s is not None:
                     next_s = min(next_s, at_s)
         chosen = self._streams.get(pick(due) or "")
         if chosen is None:
             return next_s
         with self._guard(chosen):
+            self._take_turn(model, chosen, due_s[chosen.session_id])
             controls = chosen.session.begin_step(now_s)
             model.under_way.add(chosen.session_id)
             model.host.submit(chosen.session_id, controls)
         return now_s
+
+    @staticmethod
+    def _take_turn(model: HostedModel, stream: HostedStream, due_s: float) -> None:
+        """It begins a chunk, and is moved towards a time at which no other one does."""
+        load = model.load
+        assert load is not None, "the model is ready"
+        early_s = model.phases.begin(
+            stream.session_id,
+            due_s,
+            chunk_s=load.chunk_s,
+            step_s=load.step_s,
+            slack_s=load.slack_s,
+        )
+        stream.session.begin_early(early_s)

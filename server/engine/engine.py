@@ -57,7 +57,8 @@ class Engine:
         self.draining = False
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
-        self.hosted = {host.name: HostedModel(host, time.time()) for host in hosts}
+        now_s, lead = time.time(), config.max_lead_chunks
+        self.hosted = {host.name: HostedModel(host, now_s, lead) for host in hosts}
         self._keeper = StreamKeeper(self.hosted, metrics)
         self.streams = self._keeper.streams
         self.places = Places(config, self.hosted, self._keeper)

@@ -10,6 +10,7 @@ from ...models.pipeline.events import Cause
 from ...models.pipeline.recent import Recent
 from ..protocol.server_messages import EngineRestarting
 from .model_host import ModelHost
+from .phases import Phases
 from .scheduler import ModelLoad
 from .under_way import UnderWay
 
@@ -32,6 +33,8 @@ class HostedModel:
 
     host: ModelHost
     since_s: float
+    lead_chunks: float = 1.7
+    """The largest lead of a stream behind a chunk, without what `phases` adds."""
     condition: Condition = "loading"
     why: str = ""
     detail: str = ""
@@ -43,6 +46,7 @@ class HostedModel:
     its streams see it. It follows what else the machine does, both ways."""
     latency_s: float = 0.0
     under_way: UnderWay = field(default_factory=UnderWay)
+    phases: Phases = field(default_factory=Phases)
 
     @property
     def name(self) -> str:
@@ -54,7 +58,8 @@ class HostedModel:
         """What one stream asks of the machine; None while that is not known."""
         if self.info is None or self.step_s is None:
             return None
-        return ModelLoad(self.step_s.value, self.info.chunk_us / 1e6)
+        chunk_s = self.info.chunk_us / 1e6
+        return ModelLoad(self.name, self.step_s.value, chunk_s, (self.lead_chunks - 1) * chunk_s)
 
     @property
     def notice(self) -> EngineRestarting:

@@ -13,7 +13,7 @@ from ..protocol.errors import EngineFailed
 from .hosted_model import CAUSES, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, Ready
-from .scheduler import ModelLoad, capacity
+from .scheduler import capacity
 from .stream_keeper import StreamKeeper
 
 
@@ -55,7 +55,7 @@ class ModelEvents:
             model=info.name,
             step_ms=round(event.step_s * 1e3, 2),
             chunk_ms=info.chunk_us / 1e3,
-            streams=capacity(ModelLoad(event.step_s, info.chunk_us / 1e6)),
+            streams=0 if model.load is None else capacity(model.load),
         )
 
     def _finished(self, model: HostedModel, event: Finished) -> None:

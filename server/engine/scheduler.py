@@ -1,7 +1,8 @@
 """Which stream generates next, and whether one more fits: pure policy over figures.
 
 Earliest deadline first is optimal on one machine: if any order serves every viewer in time, this
-one does. The share of the machine that a stream needs is its step time over its chunk's duration.
+one does. The streams of a model take turns (`phases`), so none waits for another as long as all of
+them together take no longer than a chunk lasts; streams of different models may fall due together.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 from ..protocol.errors import Capacity
 
-USABLE_SHARE = 0.85
+LONGER = 1.1
+"""A chunk may take so many times as long as it does of late."""
 RETRY_S = 15.0
 
 
@@ -25,15 +27,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """What a model asks of the machine per stream, as measured of late."""
+    """What a model asks of the machine per stream, as measured of late.
 
+    A stream runs dry `slack_s` after its next chunk may be begun.
+    """
+
+    model: str
     step_s: float
     chunk_s: float
+    slack_s: float
 
     @property
     def share(self) -> float:
-        """The part of the machine's time that one stream takes."""
-        return self.step_s / self.chunk_s
+        """The part of the machine's time that one stream takes, at worst."""
+        return LONGER * self.step_s / self.chunk_s
 
 
 def pick(candidates: Iterable[Candidate]) -> str | None:
@@ -56,17 +63,29 @@ def admit(
     """
     loads = list(running)
     limit = capacity(new) if max_sessions is None else max_sessions
-    busy = sum(load.share for load in loads) + new.share > USABLE_SHARE
-    full = busy if max_sessions is None else len(loads) >= max_sessions
-    if not loads or not full:
+    fits = in_time([*loads, new]) if max_sessions is None else len(loads) < max_sessions
+    if fits or not loads:
         return
     retry_s = RETRY_S if frees_in_s is None else min(RETRY_S, max(1.0, frees_in_s))
     raise Capacity(f"all places are taken ({len(loads)} of {limit})", retry_after_s=retry_s)
 
 
+def in_time(loads: Iterable[ModelLoad]) -> bool:
+    """Whether every chunk of these streams is there before its viewer runs dry, at worst.
+
+    That is: the machine has the time for all, and a chunk that has to wait for one of each other
+    model is made within its slack.
+    """
+    streams = list(loads)
+    by_model = {load.model: load for load in streams}
+    together_s = LONGER * sum(load.step_s for load in by_model.values())
+    in_turn = sum(load.share for load in streams) <= 1
+    return in_turn and all(together_s <= load.slack_s for load in by_model.values())
+
+
 def capacity(load: ModelLoad) -> int:
     """How many streams of one model fit, at least one."""
-    return max(1, int(USABLE_SHARE / max(load.share, 1e-4)))
+    return max(1, free_places(load, [], max_sessions=None))
 
 
 def free_places(new: ModelLoad, running: Iterable[ModelLoad], *, max_sessions: int | None) -> int:
@@ -74,5 +93,7 @@ def free_places(new: ModelLoad, running: Iterable[ModelLoad], *, max_sessions: i
     loads = list(running)
     if max_sessions is not None:
         return max(0, max_sessions - len(loads))
-    left = USABLE_SHARE - sum(load.share for load in loads)
-    return max(0 if loads else 1, int(left / max(new.share, 1e-4)))
+    if not in_time([*loads, new]):
+        return 0 if loads else 1
+    left = 1 - sum(load.share for load in loads)
+    return max(1, int(left / max(new.share, 1e-4)))

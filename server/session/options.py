@@ -41,4 +41,5 @@ class SessionOptions:
     def ring_frames(self, info: ModelInfo) -> int:
         """Frames kept for a resume: the lead, and what ran on after the client was lost."""
         beyond_s = EXTRAPOLATE_S + 0.5
-        return math.ceil((self.max_lead_chunks + 1) * info.chunk_frames + beyond_s * info.fps)
+        # a chunk more for a stream that begins early, another one for what is under way
+        return math.ceil((self.max_lead_chunks + 2) * info.chunk_frames + beyond_s * info.fps)

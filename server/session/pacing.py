@@ -47,10 +47,14 @@ class Pacing:
         return self._end_us - self.position_us(now_s)
 
     def next_step_s(self, now_s: float, under_way: int = 0) -> float | None:
-        """When the next chunk may be started, behind those under way; None: not before an ack."""
+        """When the next chunk may be begun, behind those under way; None: not before an ack."""
         if self._link.congested(self._max_lead_s, now_s):
             return None
         return self._playhead.next_step_s(now_s, self._end_us + under_way * self._info.chunk_us)
+
+    def begin_early(self, early_s: float) -> None:
+        """A lead that is larger by so much, until another is said."""
+        self._playhead.early_us = early_s * 1e6
 
     def generated(self, frames: int, now_s: float) -> None:
         """Another chunk, of so many frames, is there."""

@@ -26,6 +26,8 @@ class PlayheadEstimate:
         self._chunk_us = chunk_us
         self._base_lead_us = max_lead_chunks * chunk_us
         self._extra_us = 0.0
+        self.early_us = 0.0
+        """What is added to the lead so that streams take turns."""
         self._slack_us = SLACK_US
         self._stalled_us = 0.0
         self._acked_us = 0.0
@@ -35,7 +37,7 @@ class PlayheadEstimate:
     @property
     def max_lead_us(self) -> float:
         """The largest lead after a step."""
-        return self._base_lead_us + self._extra_us
+        return self._base_lead_us + self._extra_us + self.early_us
 
     def ack(self, playhead_us: float, now_s: float, generated_us: float) -> bool:
         """The client shows `playhead_us` now; true when it stalls and more lead did not help."""
@@ -76,7 +78,7 @@ class PlayheadEstimate:
         return min(self._acked_us + since_us, max(generated_us, self._acked_us))
 
     def next_step_s(self, now_s: float, end_us: float) -> float | None:
-        """When the next chunk may be started: now, later, or None (not before another ack)."""
+        """When the next chunk may be begun, before now, now or later; None: not before an ack."""
         if not self._running:
             return None
         if self._acked_s is None:
@@ -84,9 +86,7 @@ class PlayheadEstimate:
             return None if started else now_s
         excess_us = end_us + self._chunk_us - self.max_lead_us
         wait_us = excess_us - self.position_us(now_s, end_us)
-        if wait_us <= 0:
-            return now_s
-        if excess_us - self._acked_us > EXTRAPOLATE_S * 1e6:
+        if wait_us > 0 and excess_us - self._acked_us > EXTRAPOLATE_S * 1e6:
             return None
         return now_s + wait_us / 1e6
 

@@ -200,7 +200,10 @@ class Session:
     # Generation: next_step_s -> begin_step -> finish_step.
 
     def next_step_s(self, now_s: float) -> float | None:
-        """When the next chunk may be started; None while something else must happen first."""
+        """When the next chunk may be begun, now or before now: at once.
+
+        None while something else must happen first.
+        """
         under_way = self._controls.under_way
         if not self.attached or self.paused or self.failure or self.held:
             return None
@@ -209,6 +212,10 @@ class Session:
         if self._outbox.frames > self.info.chunk_frames:
             return None
         return self._pacing.next_step_s(now_s, under_way - self.dropping)
+
+    def begin_early(self, early_s: float) -> None:
+        """From now on chunks are begun by so much earlier than the lead asks for."""
+        self._pacing.begin_early(early_s)
 
     def deadline_s(self, now_s: float) -> float:
         """When the viewer runs out of frames."""

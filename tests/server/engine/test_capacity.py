@@ -53,3 +53,26 @@ async def test_places_follow_the_load(monkeypatch: pytest.MonkeyPatch, tmp_path:
             assert await refused(server) == "capacity"
             count = len(viewer.video)
             await viewer.wait_frames(count + 4)
+
+
+async def test_streams_that_would_make_each_other_late_take_turns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    pace = tmp_path / "seconds"
+    pace.write_text("0.06")
+    spec = ModelSpec("faulty_models:Paced", {"path": str(pace)})
+    host = ModelHost("test-pattern", lambda: Pipeline(spec))
+    async with running(hosts=[host], wait_ready=False) as server:
+        await until(lambda: server.engine.health == "ready", LIMIT_S)
+        model = server.engine.hosted["test-pattern"]
+
+        def distance() -> float:
+            """Between two streams' chunks, in chunks; 0 while there are not two."""
+            assert model.load is not None
+            due_s = [each.due_s for each in model.phases._phases.values()]
+            apart = (max(due_s) - min(due_s)) / model.load.chunk_s % 1.0 if len(due_s) > 1 else 0.0
+            return min(apart, 1.0 - apart)
+
+        async with viewing(server.ws), viewing(server.ws):
+            await until(lambda: distance() > 0.4, LIMIT_S)

@@ -12,9 +12,9 @@ from rollcast.server.engine.scheduler import (
 )
 from rollcast.server.protocol.errors import Capacity
 
-FAST = ModelLoad(step_s=0.016, chunk_s=0.16)
-HALF = ModelLoad(step_s=0.08, chunk_s=0.16)
-SLOW = ModelLoad(step_s=0.3, chunk_s=0.16)
+FAST = ModelLoad("fast", step_s=0.016, chunk_s=0.16, slack_s=0.112)
+HALF = ModelLoad("half", step_s=0.08, chunk_s=0.16, slack_s=0.112)
+SLOW = ModelLoad("slow", step_s=0.3, chunk_s=0.16, slack_s=0.112)
 
 
 def test_the_viewer_who_runs_dry_first_is_served_first() -> None:
@@ -42,8 +42,8 @@ def test_earliest_deadline_serves_all_in_time_when_that_is_possible() -> None:
         dry_s[chosen] += chunk_s
 
 
-@pytest.mark.parametrize(("load", "places"), [(FAST, 8), (HALF, 1), (SLOW, 1)])
-def test_capacity_is_what_fits_into_the_usable_share(load: ModelLoad, places: int) -> None:
+@pytest.mark.parametrize(("load", "places"), [(FAST, 9), (HALF, 1), (SLOW, 1)])
+def test_capacity_is_what_is_made_in_time(load: ModelLoad, places: int) -> None:
     assert capacity(load) == places
     for running in range(places):
         admit(load, [load] * running, max_sessions=None, frees_in_s=None)
@@ -56,6 +56,17 @@ def test_streams_of_different_models_share_the_machine() -> None:
     admit(FAST, [HALF], max_sessions=None, frees_in_s=None)
     with pytest.raises(Capacity):
         admit(HALF, [FAST] * 5, max_sessions=None, frees_in_s=None)
+
+
+def test_a_chunk_may_have_to_wait_for_one_of_each_other_model() -> None:
+    """The machine has the time; but both at once would end after the first one's slack."""
+    large = ModelLoad("large", step_s=0.1, chunk_s=0.75, slack_s=0.525)
+    small = ModelLoad("small", step_s=0.016, chunk_s=0.16, slack_s=0.112)
+    with pytest.raises(Capacity):
+        admit(small, [large], max_sessions=None, frees_in_s=None)
+    with pytest.raises(Capacity):
+        admit(large, [small], max_sessions=None, frees_in_s=None)
+    assert free_places(large, [large], max_sessions=None) == 5
 
 
 @pytest.mark.parametrize("load", [FAST, HALF, SLOW])

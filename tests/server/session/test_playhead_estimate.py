@@ -28,7 +28,15 @@ def test_the_next_step_is_when_the_lead_has_shrunk_to_one_chunk() -> None:
     head = playhead()
     head.ack(0, 1.0, generated_us=200_000)
     assert head.next_step_s(1.0, 200_000) == pytest.approx(1.04)
-    assert head.next_step_s(1.05, 200_000) == pytest.approx(1.05)
+    assert head.next_step_s(1.05, 200_000) == pytest.approx(1.04), "it is due since then"
+
+
+def test_a_stream_that_begins_early_has_so_much_more_lead() -> None:
+    head = playhead()
+    head.ack(0, 1.0, generated_us=200_000)
+    head.early_us = 30_000.0
+    assert head.next_step_s(1.0, 200_000) == pytest.approx(1.01)
+    assert head.max_lead_us == 2 * CHUNK_US + 30_000
 
 
 def test_without_another_ack_there_is_no_step_beyond_the_extrapolation() -> None:
