@@ -12,6 +12,7 @@ from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
 from .messages import Applied, SessionInfo, SessionReady, Speech, State, Stats, TrackPoint
 from .picture_file import load_image, load_picture
 from .shown import Audio, Frame
+from .watching import Watched, watch
 
 __all__ = [
     "Applied",
@@ -29,7 +30,9 @@ __all__ = [
     "Stats",
     "Stream",
     "TrackPoint",
+    "Watched",
     "connect",
     "load_image",
     "load_picture",
+    "watch",
 ]

@@ -57,17 +57,34 @@ def stream_url(url: str) -> str:
 
 def pasted_token(url: str) -> str | None:
     """The token in the fragment of a page's address, where a `+` is a plus."""
-    for part in urlsplit(url).fragment.split("&"):
-        name, _, value = part.partition("=")
-        if name == "token" and value:
-            return unquote(value)
-    return None
+    return _in_fragment(url, "token")
+
+
+def watch_token(url: str) -> str | None:
+    """The token of a share link."""
+    return _in_fragment(url, "watch")
+
+
+def share_link(url: str, token: str) -> str:
+    """The address of the page that shows the stream of this token, at the server of `url`."""
+    parts = urlsplit(stream_url(url))
+    scheme = {"ws": "http", "wss": "https"}[parts.scheme]
+    path = parts.path.removesuffix(STREAM_PATH) + "/"
+    return urlunsplit((scheme, parts.netloc, path, parts.query, f"watch={token}"))
 
 
 def may_take_proxy(url: str) -> bool:
     """Whether the environment names a proxy for this address. None leads to this machine."""
     host = urlsplit(url).hostname or ""
     return not is_loopback(url) and bool(getproxies()) and not proxy_bypass(host)
+
+
+def _in_fragment(url: str, wanted: str) -> str | None:
+    for part in urlsplit(url).fragment.split("&"):
+        name, _, value = part.partition("=")
+        if name == wanted and value:
+            return unquote(value)
+    return None
 
 
 def is_loopback(url: str) -> bool:

@@ -29,13 +29,15 @@ from .messages import (
     SessionCreate,
     SessionReady,
     SessionResume,
+    SessionWatch,
+    SessionWatching,
     parse_server,
 )
 from .wire import PROTOCOL_VERSION, Packet, unpack
 
 OPEN_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 16 << 20
-Answer = TypeVar("Answer", ServerHello, SessionReady)
+Answer = TypeVar("Answer", ServerHello, SessionReady, SessionWatching)
 _PROXY_HINT = "Correct http_proxy, https_proxy or all_proxy, or name the host in no_proxy."
 _HTTP_HINTS = {
     401: "A proxy in front of the server wants a login that this client does not have.",
@@ -84,6 +86,10 @@ class Channel:
     async def start(self, request: SessionCreate | SessionResume) -> SessionReady:
         """Open or resume a stream; media comes next. Raises Refused with the server's reason."""
         return await self.ask(request, SessionReady)
+
+    async def watch(self, request: SessionWatch) -> SessionWatching:
+        """Watch a stream; media comes next. Raises Refused with the server's reason."""
+        return await self.ask(request, SessionWatching)
 
     async def ask(self, message: Outgoing, answer: type[Answer]) -> Answer:
         """Send, and wait for a message of this type."""

@@ -1,56 +1,40 @@
-"""`connect`: one live stream from Python, with its controls, its clock and its reconnects."""
+"""`connect`: one live stream from Python, with its controls."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from time import monotonic
-from typing import Self
+from contextlib import asynccontextmanager
 
 import numpy as np
 
 from .address import Address
-from .channel import Channel, refusal
-from .errors import ClientError, Disconnected, Refused, Rejected
+from .channel import Channel
+from .errors import ClientError, Rejected
 from .messages import (
     Applied,
     AudioCodec,
     Codec,
     ErrorNotice,
-    KeyRequest,
-    ModelDescription,
-    Outgoing,
     RejectedNotice,
-    ServerHello,
     ServerMessage,
-    SessionClose,
     SessionCreate,
     SessionInfo,
     SessionReady,
     SessionResume,
+    SessionShared,
     Speech,
-    State,
     Stats,
-    VideoFormat,
 )
 from .picture_file import picture_text
-from .playhead import Pace, Playhead
-from .receiver import Receiver
-from .shown import Audio, Frame
+from .playhead import Pace
 from .speech import SpeechFeed
 from .steering import Steering
-from .wire import AUDIO_RATE, Packet
+from .viewing import LOOK_AGAIN_S, Viewing
+from .wire import AUDIO_RATE
 
-ACK_EVERY_S = 0.1
-ACK_AT_MOST_EVERY_S = 0.02
-FIRST_RETRY_S = 0.1
-MAX_RETRY_S = 2.0
-LOOK_AGAIN_S = 0.01
 VIDEO_AHEAD_US = 200_000
-RESUMABLE = frozenset(("timeout",))
-"""Codes of fatal errors that end a connection and not its stream."""
 
 
 @asynccontextmanager
@@ -115,8 +99,9 @@ async def connect(
     except BaseException:
         await channel.close()
         raise
-    receiver = Receiver(ready, decode)
-    stream = Stream(address, channel, ready, receiver, pace, answer_timeout_s, feed)
+    stream = Stream(
+        address, channel, ready, pace, feed, decode=decode, answer_timeout_s=answer_timeout_s
+    )
     stream.start()
     try:
         yield stream
@@ -124,7 +109,7 @@ async def connect(
         await stream.close()
 
 
-class Stream(Steering):
+class Stream(Viewing[SessionReady], Steering):
     """A live stream: iterate it for `Frame` and `Audio`, call `Steering`'s verbs to steer."""
 
     def __init__(
@@ -132,61 +117,15 @@ class Stream(Steering):
         address: Address,
         channel: Channel,
         ready: SessionReady,
-        receiver: Receiver,
         pace: Pace,
-        answer_timeout_s: float,
         feed: SpeechFeed,
+        *,
+        decode: bool,
+        answer_timeout_s: float,
     ) -> None:
-        super().__init__(answer_timeout_s, feed)
-        self._address = address
-        self._channel = channel
-        self._receiver = receiver
-        self._playhead = Playhead(pace, 1e6 / ready.fps)
-        self._media_came = asyncio.Event()
-        self._shown = asyncio.Event()
-        self._connected = asyncio.Event()
-        self._connected.set()
-        self._end: ClientError | None = None
-        self._acked = (-1, 0.0)
-        self._tasks: list[asyncio.Task[None]] = []
-        self.ready: SessionReady = ready
-        self.state: State | None = None
+        Viewing.__init__(self, address, channel, ready, pace, decode=decode)
+        Steering.__init__(self, answer_timeout_s, feed)
         self.stats: Stats | None = None
-        self.reconnects = 0
-
-    @property
-    def model(self) -> ModelDescription:
-        """The model that makes the stream, and what it takes."""
-        return next(each for each in self.hello.models if each.name == self.ready.model)
-
-    @property
-    def hello(self) -> ServerHello:
-        """What the server offers: models, what each of them takes, codecs."""
-        assert self._channel.hello is not None
-        return self._channel.hello
-
-    @property
-    def position_us(self) -> float:
-        """Media time that is shown now."""
-        self._advance()
-        return self._playhead.position_us
-
-    @property
-    def dropped_frames(self) -> int:
-        """Frames that came and were not read in time."""
-        return self._playhead.dropped
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame | Audio:
-        while (media := self._playhead.read()) is None:
-            if self._end is not None:
-                raise self._end
-            self._shown.clear()
-            await self._shown.wait()
-        self._media_came.set()
-        return media
 
     async def play_video(self, frames: Iterable[np.ndarray | bytes], fps: float) -> None:
         """Feed frames at `fps`, each a little before its moment: chunks are made ahead."""
@@ -195,77 +134,19 @@ class Stream(Steering):
                 await asyncio.sleep(LOOK_AGAIN_S)
             await self.feed_video(frame)
 
-    async def frames(self) -> AsyncIterator[Frame]:
-        """The frames alone, for those who do not listen."""
-        async for media in self:
-            if isinstance(media, Frame):
-                yield media
-
-    async def _receive(self) -> None:
-        """Take in what the server sends until the stream ends; reconnect when the socket goes."""
-        while self._end is None:
-            try:
-                await self._dispatch(await self._channel.receive())
-            except Disconnected as lost:
-                await self._reconnect(lost)
-            except ClientError as error:
-                self._finish(error)
-
-    async def _keep_time(self) -> None:
-        """Let media time run, and tell the server how far it is."""
-        while self._end is None:
-            self._media_came.clear()
-            self._advance()
-            try:
-                await self._acknowledge()
-            except Disconnected:
-                await self._connected.wait()
-            due_s = self._playhead.next_due_s()
-            wait_s = ACK_EVERY_S if due_s is None else min(ACK_EVERY_S, due_s - monotonic())
-            await _wait(self._media_came, max(wait_s, 0.001))
-
-    def start(self) -> None:
-        """Start taking media in; `connect` has done it."""
-        for run in (self._receive(), self._keep_time()):
-            task = asyncio.create_task(run)
-            task.add_done_callback(self._task_ended)
-            self._tasks.append(task)
-
-    async def close(self) -> None:
-        """End the stream and free it on the server at once."""
-        self._finish(Disconnected("the stream was closed"))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with suppress(Disconnected):
-            await self._channel.send(SessionClose())
-        await self._channel.close()
-
-    async def _dispatch(self, message: ServerMessage | Packet) -> None:
+    def _take(self, message: ServerMessage) -> None:
         match message:
-            case Packet():
-                await self._take_media(message)
-            case Applied():
+            case Applied() | SessionInfo() | SessionShared():
                 self._settle(message.event_id, message)
             case RejectedNotice():
                 error = Rejected(
                     message.code, message.message, field=message.field, hint=message.hint
                 )
                 self._settle(message.event_id, error)
-            case SessionInfo():
-                self._settle(message.event_id, message)
             case Speech():
                 self._over(message)
-            case State():
-                self.state = message
             case Stats():
                 self.stats = message
-            case VideoFormat():
-                self._receiver.change_codec(message.codec)
-            case ErrorNotice() if message.fatal and message.code in RESUMABLE:
-                pass  # the socket is closed next, and the stream goes on over another
-            case ErrorNotice() if message.fatal:
-                self._finish(refusal(message))
             case ErrorNotice():
                 error = Rejected(
                     message.code, message.message, field=message.field, hint=message.hint or ""
@@ -274,94 +155,26 @@ class Stream(Steering):
             case _:
                 pass
 
-    async def _take_media(self, packet: Packet) -> None:
-        media = await self._receiver.media(packet, monotonic())
-        if media is not None:
-            self._playhead.arrived(media, monotonic())
-            self._media_came.set()
-            self._shown.set()
-        if self._receiver.should_ask_key(monotonic()):
-            await self._channel.send(KeyRequest())
-
     def _mute(self) -> None:
         self._playhead.mute()
 
-    def _advance(self) -> None:
-        self._playhead.advance(monotonic())
-        self._shown.set()
+    @property
+    def _url(self) -> str:
+        return self._address.url
 
-    async def _acknowledge(self) -> None:
-        """Tell the server when more was shown, and now and then in any case."""
-        seq, at_s = self._acked
-        since_s = monotonic() - at_s
-        news = self._playhead.last_seq != seq and since_s >= ACK_AT_MOST_EVERY_S
-        if news or since_s >= ACK_EVERY_S:
-            self._acked = (self._playhead.last_seq, monotonic())
-            await self._channel.send(self._playhead.ack())
+    @property
+    def _patience_s(self) -> float:
+        return self.ready.grace_s
 
-    async def _send(self, message: Outgoing | bytes) -> None:
-        while True:
-            await self._connected.wait()
-            if self._end is not None:
-                raise self._end
-            try:
-                await self._channel.send(message)
-                return
-            except Disconnected:
-                if not isinstance(message, bytes):
-                    raise  # it may have been heard, and nobody would answer
-                # media waits for the next connection; the reader notices the loss as well
-                await asyncio.sleep(LOOK_AGAIN_S)
-
-    async def _reconnect(self, lost: Disconnected) -> None:
-        """Resume within the server's grace time, with growing pauses, or end the stream."""
-        self._connected.clear()
-        self._fail_answers(lost)
-        give_up_s = monotonic() + self.ready.grace_s
-        pause_s = FIRST_RETRY_S
-        while self._end is None:
-            try:
-                await self._resume_once()
-                return
-            except Refused as refused:
-                self._finish(refused)
-            except (OSError, ClientError) as error:
-                if monotonic() + pause_s > give_up_s:
-                    self._finish(Disconnected(f"{lost}; could not resume: {error}"))
-                    return
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, MAX_RETRY_S)
-
-    async def _resume_once(self) -> None:
-        channel = await Channel.open(self._address)
+    async def _open_again(self, channel: Channel) -> None:
         request = SessionResume(
             session_id=self.ready.session_id,
             resume_token=self.ready.resume_token,
             last_seq=self._receiver.last_seq,
         )
-        try:
-            self.ready = await channel.start(request)
-        except BaseException:
-            await channel.close()
-            raise
-        self._channel = channel
-        self.reconnects += 1
-        self._connected.set()
+        self.ready = await channel.start(request)
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """No reader waits for ever on a task that has died."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._finish(ClientError(f"the client failed: {error!r}"))
-
-    def _finish(self, reason: ClientError) -> None:
-        self._end = self._end or reason
+    def _fail_waiting(self, reason: ClientError) -> None:
         self._fail_answers(reason)
-        self._fail_spoken(self._end)
-        for event in (self._shown, self._media_came, self._connected):
-            event.set()
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
+        if self._end is not None:
+            self._fail_spoken(self._end)

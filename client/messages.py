@@ -66,6 +66,28 @@ class SessionResume(Outgoing):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWatch(Outgoing):
+    """Watch the stream of the share link whose token `hello` had, and nothing else."""
+
+    event_id: str | None = None
+    type: ClassVar[str] = "session.watch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionShare(Outgoing):
+    """Ask for a token by which others may watch this stream; `session.shared` is the answer.
+
+    It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who
+    watches by them is sent away; then `expires_in_s` may be 0, for no new one.
+    """
+
+    event_id: str | None = None
+    type: ClassVar[str] = "session.share"
+    expires_in_s: int = 3600
+    revoke: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClose(Outgoing):
     """End the stream and free it at once."""
 
@@ -377,6 +399,7 @@ class Limits(Incoming):
     max_points: int
     max_items: int
     max_scheduled: int
+    max_viewers: int = 0
     messages_per_s: int
     ack_interval_ms: int
 
@@ -479,6 +502,50 @@ class SessionInfo(Incoming):
     items: list[str]
     waiting: list[str]
     grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWatching(Incoming):
+    """The stream is shown from here on; its first video packet is a key frame.
+
+    The fields are those of `session.ready`; `viewers` watch it, this one among them.
+    """
+
+    type: ClassVar[str] = "session.watching"
+    event_id: str | None = None
+    session_id: str
+    model: str
+    width: int
+    height: int
+    fps: int
+    chunk_frames: int
+    sample_rate: int | None = None
+    codec: Codec
+    codec_string: str
+    audio_codec: AudioCodec | None = None
+    generation: int
+    viewers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionShared(Incoming):
+    """By `share_token` others may come and watch until `expires_s`, in seconds since 1970.
+
+    Both are left out where no new one was asked for.
+    """
+
+    type: ClassVar[str] = "session.shared"
+    event_id: str | None = None
+    share_token: str | None = None
+    expires_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewers(Incoming):
+    """So many watch the stream by a share link; sent when that changes."""
+
+    type: ClassVar[str] = "viewers"
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -625,6 +692,8 @@ ClientMessage = (
     ClientHello
     | SessionCreate
     | SessionResume
+    | SessionWatch
+    | SessionShare
     | SessionClose
     | SessionQuery
     | Prompt
@@ -650,6 +719,9 @@ ServerMessage = (
     ServerHello
     | SessionReady
     | SessionInfo
+    | SessionWatching
+    | SessionShared
+    | Viewers
     | VideoFormat
     | Applied
     | RejectedNotice
@@ -666,6 +738,9 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "hello": ServerHello,
     "session.ready": SessionReady,
     "session.info": SessionInfo,
+    "session.watching": SessionWatching,
+    "session.shared": SessionShared,
+    "viewers": Viewers,
     "video.format": VideoFormat,
     "applied": Applied,
     "rejected": RejectedNotice,

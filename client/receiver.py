@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .messages import Codec, SessionReady
+from .messages import Codec, SessionReady, SessionWatching
 from .shown import Audio, Frame
 from .sound import SoundDecoder
 from .video import VideoDecoder
@@ -16,7 +16,7 @@ ASK_KEY_EVERY_S = 0.5
 class Receiver:
     """Takes packets in order; after a resume it drops what it has given before."""
 
-    def __init__(self, ready: SessionReady, decode: bool) -> None:
+    def __init__(self, ready: SessionReady | SessionWatching, decode: bool) -> None:
         self._decoder = VideoDecoder(ready.codec) if decode else None
         self._sound = SoundDecoder(ready.audio_codec or "pcm", ready.sample_rate or AUDIO_RATE)
         self._asked_key_s = float("-inf")

@@ -11,6 +11,7 @@ from time import monotonic
 import numpy as np
 import simplejpeg
 
+from .address import share_link
 from .errors import ClientError, ProtocolError, Rejected
 from .messages import (
     Applied,
@@ -30,6 +31,8 @@ from .messages import (
     SeedChange,
     SessionInfo,
     SessionQuery,
+    SessionShare,
+    SessionShared,
     Speech,
     TrackPoint,
     Tracks,
@@ -42,6 +45,8 @@ from .wire import frame_packet
 
 LOOK_EVERY_S = 0.02
 VIDEO_QUALITY = 85
+
+Answer = Applied | SessionInfo | SessionShared
 
 
 class Steering(ABC):
@@ -56,7 +61,7 @@ class Steering(ABC):
     def __init__(self, answer_timeout_s: float, feed: SpeechFeed) -> None:
         self._answer_timeout_s = answer_timeout_s
         self._event_ids = count(1)
-        self._answers: dict[str, asyncio.Future[Applied | SessionInfo]] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._spoken: dict[str, asyncio.Future[Speech]] = {}
         self._speech = feed
         self._frame_seqs = count()
@@ -70,6 +75,11 @@ class Steering(ABC):
     @abstractmethod
     def position_us(self) -> float:
         """Media time that is shown now."""
+
+    @property
+    @abstractmethod
+    def _url(self) -> str:
+        """Where the server is."""
 
     @abstractmethod
     def _mute(self) -> None:
@@ -233,6 +243,23 @@ class Steering(ABC):
         self._mute()
         return answer
 
+    async def share(self, expires_in_s: int = 3600) -> str:
+        """A link by which others may come and watch for so long, and do nothing else.
+
+        It is the page's address, for people, and what `watch` takes.
+        """
+        event_id = self._id()
+        message = SessionShare(event_id=event_id, expires_in_s=expires_in_s)
+        answer = await self._ask(message, event_id)
+        if not isinstance(answer, SessionShared) or answer.share_token is None:
+            raise ProtocolError("the server answered session.share without a token")
+        return share_link(self._url, answer.share_token)
+
+    async def stop_sharing(self) -> None:
+        """Send all who watch away; the links that they came by are not good any more."""
+        event_id = self._id()
+        await self._ask(SessionShare(event_id=event_id, expires_in_s=0, revoke=True), event_id)
+
     async def pause(self) -> Applied:
         """Stop media time."""
         return await self._control(Pause(event_id=self._id()))
@@ -257,10 +284,8 @@ class Steering(ABC):
         assert isinstance(answer, Applied), type(answer)
         return answer
 
-    async def _ask(
-        self, message: Outgoing, event_id: str, at_us: float | None = None
-    ) -> Applied | SessionInfo:
-        answer: asyncio.Future[Applied | SessionInfo] = asyncio.get_running_loop().create_future()
+    async def _ask(self, message: Outgoing, event_id: str, at_us: float | None = None) -> Answer:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[event_id] = answer
         until_us = self.position_us if at_us is None else at_us
         timeout_s = self._answer_timeout_s + max(0.0, until_us - self.position_us) / 1e6
@@ -275,7 +300,7 @@ class Steering(ABC):
         finally:
             self._answers.pop(event_id, None)
 
-    def _settle(self, event_id: str | None, result: Applied | SessionInfo | Rejected) -> None:
+    def _settle(self, event_id: str | None, result: Answer | Rejected) -> None:
         waiting = self._answers.get(event_id or "")
         if waiting is None or waiting.done():
             return

@@ -12,9 +12,9 @@ from .access import host_name, page_origin, usable_token
 from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 from .secret import Secret
 
-_TIMES = (
+_NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
-    "unwatched_s",
+    *("unwatched_s", "max_viewers", "max_viewers_per_address"),
 )
 
 
@@ -30,7 +30,8 @@ class ServerConfig:
     `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
     means as many as are measured to fit. One client, which is the subject of its token, else its
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
-    that was not watched or spoken to for `unwatched_s` gives its place to who waits.
+    that was not watched or spoken to for `unwatched_s` gives its place to who waits. By share
+    links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
     origins and the token may be written as people paste them, and are kept as they are compared.
@@ -57,6 +58,8 @@ class ServerConfig:
     send_timeout_s: float = 5.0
     drain_s: float = 5.0
     max_per_client: int | None = None
+    max_viewers: int = 64
+    max_viewers_per_address: int = 64
     max_duration_s: float | None = None
     unwatched_s: float = 30.0
     trusted_proxies: tuple[str, ...] = ()
@@ -91,7 +94,7 @@ class ServerConfig:
             raise ValueError(f"max_kbps must be in {MIN_KBPS}..{MAX_KBPS}, got {self.max_kbps}")
         if not 1.5 <= self.max_lead_chunks <= 16:
             raise ValueError(f"max_lead_chunks must be in 1.5..16, got {self.max_lead_chunks}")
-        for name in _TIMES:
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self._check_device()

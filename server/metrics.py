@@ -85,6 +85,10 @@ class Metrics:
         self.sessions_detached = self._gauge(
             "sessions_detached", "Streams without a connection that may be resumed"
         )
+        self.viewers = self._gauge("viewers", "Who watch streams by share links")
+        self.viewer_cuts = self._counter(
+            "viewer_cuts", "Times that a viewer by a share link was too far behind"
+        )
         self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
         self.tasks = self._gauge("tasks", "Tasks of the event loop")
         self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")

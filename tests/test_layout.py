@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"models"},
     "server/cli": {"models", "client", "benchmarks"},
 }
-SANS_IO = ("server/protocol", "server/session", "server/engine/scheduler.py")
+SANS_IO = ("server/protocol", "server/session", "server/audience", "server/engine/scheduler.py")
 NOT_SANS_IO = {"asyncio", "threading", "torch", "fastapi", "time"}
 
 

@@ -16,6 +16,12 @@ _OWN = slice(11, 13)
 """Of the fields of a process behind its name: as itself, and in the kernel."""
 
 
+def process_s(pid: int) -> float:
+    """Processor time that a process, without those it started, has used. Raises OSError."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[_OWN])) * _TICK_S
+
+
 class OtherLoad:
     """What processes that have nothing to do with this one ask of the machine.
 
@@ -46,6 +52,5 @@ class OtherLoad:
         own_s = 0.0
         for pid in family(os.getpid()):
             with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                own_s += sum(map(int, fields[_OWN])) * _TICK_S
+                own_s += process_s(pid)
         return time.monotonic(), busy_s, own_s

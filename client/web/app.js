@@ -1,6 +1,6 @@
 /** The page's parts, wired: what a message, a click or a tick of the clock leads to. */
 
-import { Controls } from "./input/controls.js";
+import { Controls, RELEASING } from "./input/controls.js";
 import { Tracks } from "./input/tracks.js";
 import { openVoiceEncoder } from "./input/voice-encoder.js";
 import { Voice } from "./input/voice.js";
@@ -8,6 +8,7 @@ import { Playback } from "./media/playback.js";
 import { VOICE_CONFIG } from "./media/sound-choice.js";
 import { Stage } from "./media/stage.js";
 import { Connection } from "./net/connection.js";
+import { SILENT } from "./net/protocol.js";
 import { Presence } from "./presence.js";
 import { byId } from "./ui/dom.js";
 import { Overlay } from "./ui/overlay.js";
@@ -19,7 +20,7 @@ import { StreamView } from "./ui/stream-view.js";
 
 /**
  * @import { ConnectionEnv, SessionWish, SoundCodecs } from "./net/connection.js"
- * @import { Applied, Codec, ModelDescription, Rejected, ServerMessage, SessionReady, State, Stats } from "./net/messages.js"
+ * @import { Applied, Codec, ModelDescription, Rejected, ServerMessage, SessionReady, SessionWatching, State, Stats } from "./net/messages.js"
  * @import { LeftSession, PreferenceStore } from "./net/storage.js"
  *
  * @typedef {object} AppOptions
@@ -29,26 +30,20 @@ import { StreamView } from "./ui/stream-view.js";
  * @property {SoundCodecs} sound
  * @property {string | null} token
  * @property {SessionWish} wish
+ * @property {string | null} watch  the token of a share link, if the page only watches
  * @property {(token: string) => void} keepToken
  * @property {LeftSession} left
  */
-
-/** @type {State} */
-const SILENT = {
-  type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
-};
-
-/** Controls that let go of every track. */
-const RELEASING = new Set(["scene", "picture", "image"]);
 
 export class App {
   /** @param {AppOptions} options */
   constructor(options) {
     this.nowMs = options.env.nowMs;
+    this.watches = options.watch !== null;
     this.codecs = options.codecs;
     /** @type {ModelDescription[]} */
     this.models = [];
-    /** @type {SessionReady | null} */
+    /** @type {SessionReady | SessionWatching | null} */
     this.session = null;
     this.stream = SILENT;
     this._draining = false;
@@ -60,19 +55,19 @@ export class App {
       onState: () => this.view.render(),
       onHello: (hello) => {
         this.models = hello.models;
-        if (this.session === null && options.env.store.load() === null) this.view.expect();
+        this.view.greeted(hello);
       },
       onReady: (ready) => this._start(ready),
       onMessage: (message) => this._message(message),
       onPacket: (packet) => this.playback.receive(packet),
     }, options);
-    this.controls = new Controls((message) => this.connection.send(message), this.nowMs);
+    this.controls = new Controls((message) => !this.watches && this.connection.send(message), this.nowMs);
     this.playback = new Playback(this.stage, {
       send: (message) => this.connection.send(message),
       onChunkShown: (chunk, nowMs) => this.controls.shown(chunk, nowMs),
       onGiveUpCodec: () => this._giveUpCodec(),
       nowMs: this.nowMs,
-    });
+    }, { watches: this.watches });
     this.playback.audioOut.onProgress = () => this.hiddenTick();
     this.voice = new Voice({
       sendMedia: (buffer, maxBufferedBytes) => this.connection.sendMedia(buffer, maxBufferedBytes),
@@ -119,6 +114,7 @@ export class App {
    * @returns {boolean}
    */
   control(type, fields = {}) {
+    if (this.watches) return false;
     const sent = this.controls.send(type, fields) !== null;
     if (!sent) this.view.notices.show("Not connected: this had no effect.", "bad");
     return sent;
@@ -175,14 +171,18 @@ export class App {
     this.connection.useCodecs(others);
   }
 
-  /** @param {SessionReady} ready */
+  /** @param {SessionReady | SessionWatching} ready */
   _start(ready) {
     this.session = ready;
     this._draining = false;
     this.playback.start(ready);
+    void this.speech.useSound();
+    if (ready.type === "session.watching") {
+      this.view.startWatching(ready);
+      return;
+    }
     this.voice.setCodec(this.connection.voiceCodec);
     this.controls.forget();
-    void this.speech.useSound();
     if (ready.resumed) this._restate();
     else this._startAnew();
     this.view.start(ready);
@@ -221,6 +221,7 @@ export class App {
     else if (message.type === "draining") this._draining = true;
     else if (message.type === "engine.restarting") this._restarting(message.retry_after_s);
     else if (message.type === "error" && !message.fatal) this.view.notices.show(inWords(message), "bad");
+    else this.view.told(message);
   }
 
   /** Said while nothing comes; an estimate may be short. @param {number} estimateS */

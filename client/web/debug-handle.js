@@ -15,6 +15,7 @@ function snapshot(app) {
     status: { state, label },
     connection: { ...connection.state },
     session: session && { ...session, resume_token: undefined },
+    watching: { only: app.watches, viewers: app.view.viewers },
     stream: { ...app.stream },
     player: {
       shown: player.shown, received: player.received, dropped: player.dropped, depth: player.depth,

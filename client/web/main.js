@@ -6,7 +6,7 @@ import { listenForShortcuts } from "./input/shortcuts.js";
 import { supportedCodecs } from "./media/codec-support.js";
 import { networkOf, opusSupport, soundCodecs } from "./media/sound-choice.js";
 import { findObstacle } from "./net/handshake.js";
-import { codecsFrom, soundFrom, streamUrl, takeToken, wishFrom } from "./net/page-address.js";
+import { codecsFrom, soundFrom, streamUrl, takeToken, watchFrom, wishFrom } from "./net/page-address.js";
 import { LeftSession, PreferenceStore, SessionStore, TokenStore } from "./net/storage.js";
 import { watchPageLife } from "./page-life.js";
 import { button, byId } from "./ui/dom.js";
@@ -15,12 +15,19 @@ import { toggleTheme } from "./ui/theme.js";
 const SLOW_TICK_MS = 100;
 const REMEMBER_EVERY_MS = 1_000;
 
+/** @returns {Storage} */
+function noStorage() {
+  throw new Error("nothing is kept");
+}
+
 /** @param {PreferenceStore} preferences @param {TokenStore} tokens @returns {Promise<App>} */
 async function openApp(preferences, tokens) {
   const [supported, opus] = await Promise.all([supportedCodecs(), opusSupport()]);
   const wish = wishFrom(location.search);
-  const left = new LeftSession();
-  const store = new SessionStore();
+  const watch = watchFrom(location.hash);
+  // who watches leaves alone what this browser keeps of streams of its own
+  const left = new LeftSession(watch === null ? undefined : noStorage);
+  const store = new SessionStore(watch === null ? undefined : noStorage);
   const own = store.load();
   const abandoned = left.take(Date.now()); // after a reload it is this page's own
   if (!own && abandoned && Object.keys(wish).length === 0) store.save(abandoned);
@@ -40,6 +47,7 @@ async function openApp(preferences, tokens) {
     sound: soundCodecs(soundFrom(location.search), opus, networkOf(navigator, location.hostname)),
     token: takeToken(location, history, tokens),
     wish,
+    watch,
     left,
     keepToken: (token) => tokens.keep(token),
   });
@@ -78,18 +86,21 @@ function listen(app, preferences) {
   app.view.figures.panel.addEventListener("toggle", () => {
     preferences.update({ figuresOpen: app.view.figures.panel.open });
   });
-  listenForShortcuts({
+  const steering = {
     t: press("talk"),
     i: press("interrupt"),
     u: press("file"),
-    m: press("sound"),
     " ": () => app.setPaused(!app.stream.paused),
     p: () => app.view.prompt.focus(),
+    a: press("anchor"),
+    Escape: press("clear"),
+  };
+  listenForShortcuts({
+    ...(app.watches ? {} : steering),
+    m: press("sound"),
     r: () => void app.tools.toggleRecording(),
     s: () => void app.tools.saveScreenshot(),
     f: () => app.tools.toggleFullScreen(),
-    a: press("anchor"),
-    Escape: press("clear"),
     "?": showHelp,
   }, () => preferences.get().singleKeys);
 }
@@ -97,6 +108,10 @@ function listen(app, preferences) {
 /** A token may be pasted into the address of the open page. @param {App} app @param {TokenStore} tokens */
 function takePastedTokens(app, tokens) {
   window.addEventListener("hashchange", () => {
+    if ((watchFrom(location.hash) !== null) !== app.watches) {
+      location.reload(); // it is another page then
+      return;
+    }
     const before = tokens.load();
     const token = takeToken(location, history, tokens);
     if (token !== null && token !== before) app.connection.useToken(token);

@@ -41,7 +41,8 @@ export class Presence {
     this.remember();
     this._app.connection.suspend();
     const saved = this._store.load();
-    const graceMs = (this._app.session?.grace_s ?? 0) * 1000;
+    const { session } = this._app;
+    const graceMs = session?.type === "session.ready" ? session.grace_s * 1000 : 0;
     if (forGood && saved && graceMs > 0) this._left.leave(saved, Date.now() + graceMs);
   }
 }

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...benchmarks.stream.audience import AudienceReport, measure_audience
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
@@ -56,6 +57,37 @@ def stream(
         report = measure(plan, progress())
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
+
+
+@bench.command()
+def audience(
+    viewers: Annotated[str, typer.Option(help="Numbers of them, like 1,8,24.")] = "1,8,24",
+    seconds: Annotated[float, typer.Option(min=2, help="Measured time for each number.")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
+) -> None:
+    """Let more and more viewers watch one stream by a share link: what each costs the server."""
+    numbers = counts(viewers, option="--viewers", of="viewers", example="1,8,24")
+    with own_server():
+        report = measure_audience(numbers, seconds, progress())
+    if not give(report.to_json(), as_json=as_json, out=out):
+        _show_audience(report)
+
+
+def _show_audience(report: AudienceReport) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("viewers", "server", "frames missing", "first frame"):
+        table.add_column(heading, justify="right")
+    for row in report.rows:
+        table.add_row(
+            str(row.viewers),
+            f"{100 * row.server_core_share:.1f} % of a core",
+            str(row.missing_frames),
+            f"{row.first_frame_s:.2f} s",
+        )
+    console = Console(highlight=False, width=100)
+    console.print(table)
+    console.print(f"a further viewer: {100 * report.core_share_a_viewer:.2f} % of a core")
 
 
 def _show(report: StreamReport) -> None:

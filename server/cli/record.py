@@ -15,13 +15,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from ...client import Frame, Rejected, Stream, connect, load_image, load_picture
+from ...client import (
+    Frame,
+    Refused,
+    Rejected,
+    Stream,
+    Watched,
+    connect,
+    load_image,
+    load_picture,
+    watch,
+)
+from ...client.address import watch_token
 from ...client.audio_file import load_speech
 from ...client.camera_move import camera_move
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TimedPrompt, TrackScript, load_script
 from ...client.video_frames import video_frames
-from .failure import as_failure
+from .failure import EXIT_USAGE, Failure, as_failure
 from .offline import check_inputs
 from .options import (
     Audio,
@@ -45,7 +56,10 @@ STEP_MS = 40.0
 
 
 def record(
-    url: Annotated[str, typer.Argument(help="The server or its page, like http://127.0.0.1:8000.")],
+    url: Annotated[
+        str,
+        typer.Argument(help="The server or its page, like http://127.0.0.1:8000, or a share link."),
+    ],
     out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
     seconds: Seconds = 10.0,
     model: Annotated[str | None, typer.Option(help="One of the server's models.")] = None,
@@ -71,6 +85,27 @@ def record(
 
     However it ends, what came until then is kept: Ctrl+C, the server's end, a lost network.
     """
+    if watch_token(url) is not None:
+        steering = (
+            model,
+            scene,
+            picture,
+            image,
+            prompt,
+            prompt_at,
+            audio,
+            tracks,
+            camera,
+            video_in,
+        )
+        if any(steering) or seed is not None:
+            raise Failure(
+                "a stream that somebody shares cannot be steered",
+                hint="Leave the options out that ask something of it.",
+                exit_code=EXIT_USAGE,
+            )
+        _record_shared(url, out, seconds, insecure=insecure, overwrite=overwrite)
+        return
     with as_failure():
         speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
@@ -97,6 +132,22 @@ def record(
                 others = {"picture": own, "image": start, "camera": camera, "video": video_in}
                 check_inputs(stream.ready.model, _taken(stream), speech, script, **others)
                 await _record(stream, video, seconds, _Steering(speech, script, camera, video_in))
+
+        asyncio.run(run())
+
+
+def _record_shared(url: str, out: Path, seconds: float, *, insecure: bool, overwrite: bool) -> None:
+    """Record what a share link shows, until so much of it came or the stream is over."""
+    with video_file(out, overwrite=overwrite, inputs=(), url=url) as video:
+
+        async def run() -> None:
+            tls = _any_certificate() if insecure else None
+            async with watch(url, tls=tls) as shown:
+                try:
+                    await _write(shown, video, seconds)
+                except Refused as over:
+                    if over.code != "ended":
+                        raise
 
         asyncio.run(run())
 
@@ -134,7 +185,8 @@ async def _record(stream: Stream, video: Video, seconds: float, told: _Steering)
         await asyncio.gather(*steering, return_exceptions=True)
 
 
-async def _write(stream: Stream, video: Video, seconds: float) -> None:
+async def _write(stream: Stream | Watched, video: Video, seconds: float) -> None:
+    """Write from the first frame on, wherever the stream is by then."""
     ready = stream.ready
     with (
         Mp4Writer(
@@ -148,18 +200,21 @@ async def _write(stream: Stream, video: Video, seconds: float) -> None:
     ):
         video.writer = writer
         task = progress.add_task(escape(video.file.path.name), total=seconds * 1e6)
+        begin_us: float | None = None if isinstance(stream, Watched) else 0.0
         first = True
         async for media in stream:
-            if media.pts_us >= seconds * 1e6:
+            begin_us = media.pts_us if begin_us is None else begin_us
+            at_us = media.pts_us - begin_us
+            if at_us >= seconds * 1e6:
                 break
             if first and stream.state is not None:
                 warn_ignored(stream.state.ignored_words or ())
                 first = False
             if isinstance(media, Frame):
-                writer.write_frame(media.image, media.pts_us)
-                progress.update(task, completed=media.pts_us)
+                writer.write_frame(media.image, at_us)
+                progress.update(task, completed=at_us)
             else:
-                writer.write_audio(media.samples, media.pts_us)
+                writer.write_audio(media.samples, at_us)
 
 
 async def _steer(stream: Stream, script: TrackScript) -> None:

@@ -56,6 +56,12 @@ def serve(
     max_duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a stream ends.")
     ] = None,
+    max_viewers: Annotated[
+        int, typer.Option(min=0, help="Who may watch a stream by a share link; 0: nobody.")
+    ] = 64,
+    max_viewers_per_address: Annotated[
+        int, typer.Option(min=0, help="Those of one address, of all streams together.")
+    ] = 64,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds in which a lost connection may resume.")
     ] = 30.0,
@@ -104,6 +110,8 @@ def serve(
             max_kbps=max_kbps,
             max_per_client=max_per_client,
             max_duration_s=max_duration,
+            max_viewers=max_viewers,
+            max_viewers_per_address=max_viewers_per_address,
             grace_s=grace,
             self_signed=self_signed,
             tls_cert=tls_cert,

@@ -14,11 +14,13 @@ from functools import partial
 
 from ...models.contract import ModelInfo
 from ...models.pipeline.backoff import Backoff
+from ..audience.audience import Audience
 from ..config import ServerConfig
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
 from ..protocol.errors import (
+    Capacity,
     Draining,
     Ended,
     Replaced,
@@ -26,7 +28,7 @@ from ..protocol.errors import (
 )
 from ..protocol.limits import MAX_KBPS
 from ..protocol.messages import pictures_of
-from ..protocol.server_messages import DrainingNotice
+from ..protocol.server_messages import DrainingNotice, Viewers
 from ..session.options import SessionOptions
 from ..session.request import stream_request
 from ..session.session import Session
@@ -40,6 +42,7 @@ from .model_events import ModelEvents
 from .model_host import HostEvent, ModelHost
 from .opening import Opening
 from .places import Place, Places
+from .scheduler import RETRY_S
 from .stall_watch import StallWatch
 from .stream_keeper import StreamKeeper
 
@@ -128,9 +131,12 @@ class Engine:
         """Stop admitting, tell every client, and give them `drain_s` to leave."""
         self.draining = True
         self.metrics.ready.set(0)
-        for stream in self.streams.attached:
-            stream.session.say(DrainingNotice(retry_after_s=self.config.drain_s))
-            stream.notify()
+        notice = DrainingNotice(retry_after_s=self.config.drain_s)
+        for stream in self.streams:
+            stream.audience.say(notice)
+            if stream.session.attached:
+                stream.session.say(notice)
+                stream.notify()
         await self._until_empty(self.config.drain_s)
         self._keeper.fail_all(
             self.streams, lambda: Draining("the server shuts down", retry_after_s=10.0)
@@ -200,7 +206,14 @@ class Engine:
             idle_timeout_s=self.config.idle_timeout_s,
             max_duration_s=self.config.max_duration_s,
         )
-        stream = HostedStream(Session(info, options, now_s), model.name, place.client)
+        audience = Audience(
+            info,
+            most=self.config.max_viewers,
+            lead_us=(options.max_lead_chunks + 1) * info.chunk_us,
+            kbps=VideoLimits().kbps(info, options.max_kbps),
+            idle_timeout_s=self.config.idle_timeout_s,
+        )
+        stream = HostedStream(Session(info, options, now_s), model.name, audience, place.client)
         self.places.release(place)
         self.streams.add(stream)
         self._opening.begin(model.host, stream, request)
@@ -221,10 +234,28 @@ class Engine:
         restarting = self.hosted[stream.model]
         if restarting.condition == "restarting":
             stream.session.say(restarting.notice)
+        if len(stream.audience):
+            stream.session.say(Viewers(count=len(stream.audience)))
         self.metrics.sessions_resumed.inc()
         self._log.info("session resumed", session_id=message.session_id, next_seq=next_seq)
         self.wake()
         return stream, next_seq
+
+    def watched(self, session_id: str, epoch: int) -> HostedStream:
+        """The stream of a share link. Raises a StreamError."""
+        if self.health in ("loading", "draining", "failed"):
+            check_health(None, self.health)
+        return self.streams.to_watch(session_id, epoch)
+
+    def check_viewers(self, address: str) -> None:
+        """Raise Capacity if so many of an address watch streams that no more may."""
+        most = self.config.max_viewers_per_address
+        if sum(stream.audience.of_address(address) for stream in self.streams) >= most:
+            raise Capacity(
+                f"{most} watch from one address, and no more may",
+                hint="Come again when somebody has left.",
+                retry_after_s=RETRY_S,
+            )
 
     def detach(self, stream: HostedStream) -> None:
         """A connection is gone; its stream waits for `resume` until its grace time is over."""
@@ -301,12 +332,14 @@ class Engine:
         self._log.warning("the server stood still", for_s=round(stall_s, 1))
         for stream in self.streams:
             stream.session.excuse(now_s - stall_s, now_s)
+            stream.audience.excuse(stall_s)
 
     def _tick(self, now_s: float) -> None:
         for stream in self.streams:
             with self._keeper.guard(stream):
                 self._tick_stream(stream, now_s)
         self.metrics.sessions.set(len(self.streams))
+        self.metrics.viewers.set(sum(len(stream.audience) for stream in self.streams))
         self.metrics.sessions_detached.set(len(self.streams) - len(self.streams.attached))
         self.metrics.capacity.set(self.places.total)
 
@@ -316,6 +349,9 @@ class Engine:
             self.close(stream.session_id)
             return
         session.tick(now_s, len(self.streams))
+        news = stream.audience.tick(session.public_state(now_s), now_s)
+        if news is not None and session.attached:
+            session.say(news)
         stream.count(self.metrics)
         stream.notify()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..audience.audience import Audience
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
 from ..session.session import Session
@@ -25,8 +26,9 @@ class Viewer(Protocol):
 class HostedStream:
     """A session and the connection that shows it, if there is one."""
 
-    def __init__(self, session: Session, model: str, client: str = "") -> None:
+    def __init__(self, session: Session, model: str, audience: Audience, client: str = "") -> None:
         self.session = session
+        self.audience = audience
         self.model = model
         """The name of the model that makes it."""
         self.client = client
@@ -36,6 +38,7 @@ class HostedStream:
         """Where its prompts wait to be read, if its model's have to be."""
         self._counted_skips = 0
         self._counted_underruns = 0
+        self._counted_cuts = self._counted_unseen = 0
 
     @property
     def session_id(self) -> str:
@@ -48,6 +51,10 @@ class HostedStream:
         metrics.frames_skipped.inc(skips - self._counted_skips)
         metrics.audio_underruns.inc(underruns - self._counted_underruns)
         self._counted_skips, self._counted_underruns = skips, underruns
+        cuts, unseen = self.audience.cuts, self.audience.skipped_frames
+        metrics.viewer_cuts.inc(cuts - self._counted_cuts)
+        metrics.frames_skipped.inc(unseen - self._counted_unseen)
+        self._counted_cuts, self._counted_unseen = cuts, unseen
 
     def notify(self) -> None:
         """Tell the connection to look for output."""

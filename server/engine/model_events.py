@@ -78,7 +78,8 @@ class ModelEvents:
         now_s, session = self._now_s(), stream.session
         self._metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
         with self._metrics.time("deliver"):
-            session.finish_step(event.chunk, step_s, now_s)
+            media = session.finish_step(event.chunk, step_s, now_s)
+            stream.audience.show(media)
         self._metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
         stream.notify()
 
@@ -123,6 +124,7 @@ class ModelEvents:
             takes_s=round(event.estimate_s, 1),
         )
         for stream in self._keeper.streams.of_model(model.name):
+            stream.audience.say(model.notice)
             if stream.session.attached:
                 stream.session.say(model.notice)
                 stream.notify()

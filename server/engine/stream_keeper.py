@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..logs import logger
 from ..metrics import Metrics
-from ..protocol.errors import EngineFailed, StreamError
+from ..protocol.errors import Ended, EngineFailed, StreamError
 from .hosted_model import HostedModel
 from .hosted_stream import HostedStream
 from .stream_registry import StreamRegistry
@@ -29,6 +29,8 @@ class StreamKeeper:
             return
         stream.count(self._metrics)
         stream.session.close()
+        over = Ended("the stream is over", hint="Nothing to do: who showed it has ended it.")
+        stream.audience.end(stream.session.failure or over)
         if stream.prompts is not None:
             stream.prompts.close()
         model = self._hosted[stream.model]

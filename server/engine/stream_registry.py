@@ -10,6 +10,7 @@ from ..protocol.errors import SessionExpired, UnknownSession
 from .hosted_stream import HostedStream
 
 REMEMBERED_SESSIONS = 256
+_ASK = "Ask who shared it for another link."
 
 
 class StreamRegistry:
@@ -48,6 +49,17 @@ class StreamRegistry:
                 raise SessionExpired("the stream was given up", field="session_id")
             raise UnknownSession("there is no such stream", field="session_id")
         stream.session.check_resume(request.resume_token, request.last_seq)
+        return stream
+
+    def to_watch(self, session_id: str, epoch: int) -> HostedStream:
+        """The stream that a share link is of. Raises a StreamError."""
+        stream = self._streams.get(session_id)
+        if stream is None:
+            if session_id in self._given_up:
+                raise SessionExpired("the stream is over", hint=_ASK, fatal=True)
+            raise UnknownSession("there is no such stream", hint=_ASK, fatal=True)
+        if stream.audience.epoch != epoch:
+            raise SessionExpired("the link was withdrawn", hint=_ASK, fatal=True)
         return stream
 
     def of_model(self, name: str) -> list[HostedStream]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
+from typing import Protocol, Self
 
+from ...models.contract import ModelInfo
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.errors import EngineFailed
-from ..protocol.fields import Codec
+from ..protocol.fields import AudioCodec, Codec
 from ..protocol.limits import AUDIO_RATE
 from ..protocol.packets import Flags, Kind, Packet, encode_packet
 from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
-from ..session.session import Session
 from .encoder import Encoder, Encoders
 from .scaler import Scaler
 from .sound_encoder import open_sound_encoder
@@ -28,8 +28,51 @@ RETRY_S = 5.0
 Piece = AudioPiece | VideoFrame
 
 
+class Shown(Protocol):
+    """What pictures and sound are encoded for: a session's connection, or all who watch one."""
+
+    codec: Codec
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model."""
+        ...
+
+    @property
+    def audio_codec(self) -> AudioCodec | None:
+        """How sound is sent; None: it is not."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        ...
+
+    @property
+    def target_kbps(self) -> int:
+        """The bitrate to aim for."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Of the packets."""
+        ...
+
+    def begin_generation(self) -> int:
+        """What follows comes from another encoder; its number."""
+        ...
+
+    def take_key_request(self) -> bool:
+        """Whether the frame that is about to be encoded has to be a key frame."""
+        ...
+
+    def take_audio_seq(self) -> int:
+        """The seq of the audio packet that is about to be sent."""
+        ...
+
+
 class PacketEncoder:
-    """One encoder for one connection of a session; pieces in order.
+    """One encoder for one connection of a session, or for all who watch one; pieces in order.
 
     Pictures of another size want a new one, and one that fails or hangs gives way to the next of
     `codecs`: of both the client must be told.
@@ -37,36 +80,36 @@ class PacketEncoder:
 
     def __init__(
         self,
-        session: Session,
+        shown: Shown,
         codecs: Sequence[Codec],
         encoders: Encoders,
         workers: Workers,
         metrics: Metrics,
     ) -> None:
-        self._session = session
+        self._shown = shown
         self._left = list(codecs)
         self._encoders = encoders
         self._workers = workers
         self._metrics = metrics
         self._encoder: Encoder | None = None
         self._frames = 0
-        self._size = session.size
-        self._scaler = Scaler(*session.size)
-        rate = session.info.sample_rate or AUDIO_RATE  # what has no sound encodes none
-        self._sound = open_sound_encoder(session.audio_codec or "pcm", rate)
+        self._size = shown.size
+        self._scaler = Scaler(*shown.size)
+        rate = shown.info.sample_rate or AUDIO_RATE  # what has no sound encodes none
+        self._sound = open_sound_encoder(shown.audio_codec or "pcm", rate)
         self._log = logger("rollcast.encoder")
 
     @classmethod
     async def open(
         cls,
-        session: Session,
+        shown: Shown,
         codecs: Sequence[Codec],
         encoders: Encoders,
         workers: Workers,
         metrics: Metrics,
     ) -> Self:
         """With a new encoder of the first codec that opens. Raises EngineFailed when none does."""
-        new = cls(session, codecs, encoders, workers, metrics)
+        new = cls(shown, codecs, encoders, workers, metrics)
         await new._open_next()
         return new
 
@@ -84,8 +127,8 @@ class PacketEncoder:
         """
         if isinstance(piece, AudioPiece):
             return [encode_packet(packet) for packet in await self._heard(piece)]
-        if self._size != self._session.size:
-            self._size = self._session.size
+        if self._size != self._shown.size:
+            self._size = self._shown.size
             self._scaler = Scaler(*self._size)
             return await self._renewed(None)
         try:
@@ -99,8 +142,8 @@ class PacketEncoder:
         await self._open_next()
         width, height = self._size
         return VideoFormat(
-            generation=self._session.begin_generation(),
-            codec=self._session.codec,
+            generation=self._shown.begin_generation(),
+            codec=self._shown.codec,
             codec_string=self.codec_string,
             width=width,
             height=height,
@@ -116,15 +159,15 @@ class PacketEncoder:
                 self._left[0],
                 width,
                 height,
-                self._session.info.fps,
-                self._session.target_kbps,
+                self._shown.info.fps,
+                self._shown.target_kbps,
             )
             try:
                 self._encoder, self._frames = await self._workers.run(work), 0
             except Exception as error:
                 self._failed(error)
             else:
-                self._session.codec = self._left[0]
+                self._shown.codec = self._left[0]
                 return
         raise EngineFailed("no video encoder works for this client", retry_after_s=RETRY_S)
 
@@ -138,7 +181,7 @@ class PacketEncoder:
         return f"the encoder of {codec} failed"
 
     async def _picture(self, frame: VideoFrame) -> Packet:
-        key, kbps = self._session.take_key_request(), self._session.target_kbps
+        key, kbps = self._shown.take_key_request(), self._shown.target_kbps
         encoder, scaler, metrics = self._encoder, self._scaler, self._metrics
         assert encoder is not None, "open comes first"
 
@@ -162,7 +205,7 @@ class PacketEncoder:
             frame.seq,
             frame.pts_us,
             frame.chunk,
-            self._session.generation,
+            self._shown.generation,
             frame.server_ms,
             payload,
         )
@@ -173,10 +216,10 @@ class PacketEncoder:
             Packet(
                 Kind.AUDIO_OUT,
                 Flags.DISCONTINUITY if each.discontinuity else Flags.NONE,
-                self._session.take_audio_seq(),
+                self._shown.take_audio_seq(),
                 each.pts_us,
                 piece.chunk,
-                self._session.generation,
+                self._shown.generation,
                 piece.server_ms,
                 each.payload,
             )

@@ -30,6 +30,7 @@ from .limits import (
     MAX_FPS,
     MAX_NAME_CHARS,
     MAX_POINTS,
+    MAX_SHARE_S,
     MAX_SIDE,
     MAX_TOKEN_CHARS,
     MAX_TRACKS,
@@ -107,6 +108,24 @@ class SessionResume(Request):
     session_id: Name
     resume_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS, repr=False)]
     last_seq: Annotated[int, Field(ge=-1, le=2**32 - 1), WHOLE]
+
+
+class SessionWatch(Request):
+    """Watch the stream of the share link whose token `hello` had, and nothing else."""
+
+    type: Literal["session.watch"] = "session.watch"
+
+
+class SessionShare(Request):
+    """Ask for a token by which others may watch this stream; `session.shared` is the answer.
+
+    It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who
+    watches by them is sent away; then `expires_in_s` may be 0, for no new one.
+    """
+
+    type: Literal["session.share"] = "session.share"
+    expires_in_s: Annotated[int, Field(ge=0, le=MAX_SHARE_S), WHOLE] = 3600
+    revoke: bool = False
 
 
 class SessionClose(Request):
@@ -287,6 +306,8 @@ ClientMessage = (
     ClientHello
     | SessionCreate
     | SessionResume
+    | SessionWatch
+    | SessionShare
     | SessionClose
     | SessionQuery
     | Prompt

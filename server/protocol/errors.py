@@ -97,7 +97,14 @@ class ForbiddenOrigin(StreamError):
 
 class OutOfOrder(StreamError):
     code = "out_of_order"
-    default_hint = "Send hello first, then session.create or session.resume, then controls."
+    default_hint = (
+        "Send hello first, then session.create, session.resume or session.watch, then controls."
+    )
+
+
+class ReadOnly(StreamError):
+    code = "read_only"
+    default_hint = "Who watches by a share link may send ack, key, ping and session.close only."
 
 
 class UnknownModel(StreamError):
@@ -195,6 +202,7 @@ ERRORS: tuple[type[StreamError], ...] = (
     Unauthorized,
     ForbiddenOrigin,
     OutOfOrder,
+    ReadOnly,
     UnknownModel,
     UnknownScene,
     UnknownSession,

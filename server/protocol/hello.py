@@ -41,9 +41,16 @@ def thumbnail_path(model: str, scene: str) -> str:
 
 
 def server_hello(
-    models: Iterable[ModelInfo], codecs: Sequence[Codec], event_id: str | None = None
+    models: Iterable[ModelInfo],
+    codecs: Sequence[Codec],
+    event_id: str | None = None,
+    *,
+    max_viewers: int = 0,
 ) -> ServerHello:
-    """The answer to a client's hello, which may have an `event_id`."""
+    """The answer to a client's hello, which may have an `event_id`.
+
+    `max_viewers` may watch a stream beside its own client.
+    """
     return ServerHello(
         event_id=event_id,
         version=limits.PROTOCOL_VERSION,
@@ -61,6 +68,7 @@ def server_hello(
             max_points=limits.MAX_POINTS,
             max_items=limits.MAX_ITEMS,
             max_scheduled=limits.MAX_SCHEDULED,
+            max_viewers=max_viewers,
             messages_per_s=limits.MESSAGES_PER_S,
             ack_interval_ms=limits.ACK_INTERVAL_MS,
         ),

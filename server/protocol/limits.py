@@ -46,6 +46,8 @@ MAX_ITEMS = 64
 """Utterances with an id that may wait or be heard at a time."""
 MAX_SCHEDULED = 64
 MAX_QUEUED_AUDIO_MS = 30_000
+MAX_SHARE_S = 7 * 86_400
+"""For how long others may come and watch by one share link."""
 MESSAGES_PER_S = 300
 HELLO_TIMEOUT_S = 10.0
 ACK_INTERVAL_MS = 200

@@ -90,6 +90,11 @@ def parse_packet(data: bytes) -> Packet:
     return Packet(Kind(kind), Flags(flags), seq, pts_us, chunk, generation, server_ms, payload)
 
 
+def is_key(data: bytes) -> bool:
+    """Whether an encoded packet can be decoded without any other."""
+    return bool(HEADER.unpack_from(data)[2] & Flags.KEY)
+
+
 def parse_uplink(data: bytes) -> Packet:
     """Read a client's packet: audio or video. What is in it is not looked at.
 

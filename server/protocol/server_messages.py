@@ -71,6 +71,7 @@ class Limits(Message):
     max_points: int
     max_items: int
     max_scheduled: int
+    max_viewers: int = 0
     messages_per_s: int
     ack_interval_ms: int
 
@@ -117,6 +118,47 @@ class SessionReady(Message):
     next_seq: int
     resumed: bool
     grace_s: float
+
+
+class SessionWatching(Message):
+    """The stream is shown from here on; its first video packet is a key frame.
+
+    The fields are those of `session.ready`; `viewers` watch it, this one among them.
+    """
+
+    type: Literal["session.watching"] = "session.watching"
+    event_id: str | None = None
+    session_id: str
+    model: str
+    width: int
+    height: int
+    fps: int
+    chunk_frames: int
+    sample_rate: int | None = None
+    codec: Codec
+    codec_string: str
+    audio_codec: AudioCodec | None = None
+    generation: int
+    viewers: int
+
+
+class SessionShared(Message):
+    """By `share_token` others may come and watch until `expires_s`, in seconds since 1970.
+
+    Both are left out where no new one was asked for.
+    """
+
+    type: Literal["session.shared"] = "session.shared"
+    event_id: str | None = None
+    share_token: str | None = None
+    expires_s: int | None = None
+
+
+class Viewers(Message):
+    """So many watch the stream by a share link; sent when that changes."""
+
+    type: Literal["viewers"] = "viewers"
+    count: int
 
 
 class VideoFormat(Message):
@@ -307,6 +349,9 @@ ServerMessage = (
     ServerHello
     | SessionReady
     | SessionInfo
+    | SessionWatching
+    | SessionShared
+    | Viewers
     | VideoFormat
     | Applied
     | Rejected

@@ -245,8 +245,11 @@ class Session:
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
         return replace(controls, audio=audio, video=self.video_in.take())
 
-    def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> None:
-        """Take a generated chunk: answer what it applied, keep it, queue it for sending."""
+    def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> MediaChunk:
+        """Take a generated chunk: answer what it applied, keep it, queue it for sending.
+
+        Returns it with its place in the stream, as it is sent.
+        """
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
         waited = self._budget.finish(len(chunk.frames))
@@ -268,6 +271,7 @@ class Session:
         if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
+        return media
 
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
@@ -457,6 +461,17 @@ class Session:
     def position_us(self, now_s: float) -> float:
         """Media time on the viewer's screen."""
         return self._pacing.position_us(now_s)
+
+    def public_state(self, now_s: float) -> State:
+        """What the stream does, for those who only watch: without its client it stands still."""
+        return State(
+            received=False,
+            talking=self._ring.talking_at(max(self._seen_us, self.position_us(now_s))),
+            paused=self.paused or not self.attached,
+            queued_audio_ms=0,
+            scene=self.scene,
+            pts_us=self._seen_us,
+        )
 
     def unwatched_s(self, now_s: float) -> float:
         """How long the viewer was not seen to watch or to speak."""

@@ -23,6 +23,7 @@ from ..config import ServerConfig
 from ..engine.engine import Engine
 from ..engine.model_host import ModelHost
 from ..logs import configure_logs, logger
+from ..media.broadcast import Broadcast
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..media.workers import Workers
@@ -39,6 +40,7 @@ from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .rest import build_router
 from .services import Services
+from .share_links import ShareLinks
 from .tls import default_state_dir, own_names, self_signed
 from .websocket import Connection
 
@@ -68,6 +70,8 @@ def create_app(
         pictures=PictureReader(),
         logins=FailedLogins(config, log),
         log=log,
+        links=ShareLinks(config),
+        broadcast=Broadcast(encoders, workers, engine.metrics, engine.now_s),
     )
 
     @asynccontextmanager
@@ -79,6 +83,7 @@ def create_app(
         yield
         told.cancel()
         await engine.stop()
+        await services.broadcast.close()
         workers.close()
         await services.pictures.close()
 

@@ -1,9 +1,9 @@
 """Tokens that the server's secret makes: short-lived, for one purpose, and checked without a list.
 
 `rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
-1970), `scope` (a list) and perhaps `sub`, whom it was made for; the signature is HMAC-SHA256 of
-`rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can make
-one without asking the server.
+1970), `scope` (a list) and perhaps `sub`, whom it was made for, or `session` and `epoch`, what may
+be watched with the scope `watch`; the signature is HMAC-SHA256 of `rc1.<claims>` with the secret as
+key, in base64url without padding. Whoever has the secret can make one without asking the server.
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ MAX_SUBJECT_CHARS = 64
 Scope = Literal["stream", "sessions"]
 """`stream`: open and resume streams; `sessions`: see and end those of others, over HTTP."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+WATCH = "watch"
+"""The scope of a share link, which is of one stream: only that stream's client asks for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token permits, until `expires_s` (seconds since 1970), and to whom; empty: anyone."""
+    """What a token permits, until `expires_s` (seconds since 1970), and to whom; empty: anyone.
+
+    With the scope `watch` that is the stream `session`, while its links of `epoch` are good.
+    """
 
     scope: frozenset[str]
     expires_s: float
     subject: str = ""
+    session: str = ""
+    epoch: int = 0
 
 
 def make_token(secret: str, scope: Iterable[Scope], expires_s: int, subject: str = "") -> str:
@@ -45,8 +52,13 @@ def make_token(secret: str, scope: Iterable[Scope], expires_s: int, subject: str
             f"a subject has at most {MAX_SUBJECT_CHARS} ASCII characters, got {subject!r}"
         )
     claims = {"exp": expires_s, "scope": sorted(scope)} | ({"sub": subject} if subject else {})
-    signed = PREFIX + _text(json.dumps(claims, separators=(",", ":")).encode())
-    return f"{signed}.{_signature(secret, signed)}"
+    return _signed(secret, claims)
+
+
+def make_share_token(secret: str, session: str, epoch: int, expires_s: int) -> str:
+    """A token by which one stream may be watched, and nothing else done."""
+    claims = {"exp": expires_s, "scope": [WATCH], "session": session, "epoch": epoch}
+    return _signed(secret, claims)
 
 
 def read_token(secret: str, token: str) -> Claims | None:
@@ -62,9 +74,16 @@ def _claims(text: str) -> Claims | None:
     try:
         claims: Any = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         subject = str(claims.get("sub") or "")
-        return Claims(frozenset(map(str, claims["scope"])), float(claims["exp"]), subject)
+        scope = frozenset(map(str, claims["scope"]))
+        session, epoch = str(claims.get("session") or ""), int(claims.get("epoch") or 0)
+        return Claims(scope, float(claims["exp"]), subject, session, epoch)
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None  # who has the secret made it, but not as described
+
+
+def _signed(secret: str, claims: dict[str, Any]) -> str:
+    signed = PREFIX + _text(json.dumps(claims, separators=(",", ":")).encode())
+    return f"{signed}.{_signature(secret, signed)}"
 
 
 def _signature(secret: str, signed: str) -> str:

@@ -25,9 +25,15 @@ class FailedLogins:
         self._guesses = guesses.per_address()
 
     def check(
-        self, given: str | None, scope: Scope | None, *, host: str, over: str, now_s: float
+        self,
+        given: str | None,
+        scope: Scope | None,
+        *others: str,
+        host: str,
+        over: str,
+        now_s: float,
     ) -> Claims | None:
-        """As `check_token`: raise unless the token permits `scope` or none is needed.
+        """As `check_token`: raise unless the token permits one of these, or none is needed.
 
         RateLimited, for a right one as well, if so many of this address were wrong that none is
         looked at now. `over` names for the log what the token was sent over.
@@ -46,7 +52,7 @@ class FailedLogins:
                 fatal=True,
             )
         try:
-            return check_token(given, self._config, scope, time.time())
+            return check_token(given, self._config, scope, time.time(), *others)
         except TokenExpired:
             # It was made here, so it was no guess.
             raise

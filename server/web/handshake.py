@@ -5,9 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from ..audience.channel import Format
 from ..engine.hosted_stream import HostedStream
-from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionResume
-from ..protocol.errors import OutOfOrder, StreamError, UnsupportedCodec, UnsupportedVersion
+from ..protocol.client_messages import (
+    ClientHello,
+    ClientMessage,
+    SessionCreate,
+    SessionResume,
+    SessionWatch,
+)
+from ..protocol.errors import (
+    OutOfOrder,
+    ReadOnly,
+    StreamError,
+    Unauthorized,
+    UnsupportedCodec,
+    UnsupportedVersion,
+)
 from ..protocol.fields import AudioCodec, Codec
 from ..protocol.hello import server_hello
 from ..protocol.limits import PROTOCOL_VERSION
@@ -16,8 +30,11 @@ from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
 from .addresses import network_of
 from .client_socket import ClientSocket
+from .client_tokens import WATCH, Claims
 from .security import TokenExpired, check_origin
 from .services import Services
+
+_WATCH_FIRST = "Send session.watch to see the stream."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +50,25 @@ class OpenedStream:
     """Of the message that opened it."""
 
 
-async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
+@dataclass(frozen=True, slots=True)
+class OpenedView:
+    """A stream that a client may now watch."""
+
+    stream: HostedStream
+    format: Format
+    event_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who said hello: whose quota counts, and what the token permits if that is not everything."""
+
+    client: str
+    expired: TokenExpired | None = None
+    share: Claims | None = None
+
+
+async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream | OpenedView:
     """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
     engine, encoders = services.engine, services.encoders
     check_origin(socket.origin, socket.host, engine.config)
@@ -42,28 +77,41 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream:
     try:
         if PROTOCOL_VERSION not in hello.versions:
             raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-        expired, client = _check_token(hello, socket, services)
+        caller = _check_token(hello, socket, services)
         codecs, audio_codec = encoders.choose(hello.codecs, now_s), choose_audio(hello)
     except StreamError as error:
         correlated(error, hello)
         raise
     socket.greeted()
     usable = encoders.usable(now_s)
-    await socket.say(server_hello(engine.models.values(), usable, hello.event_id))
+    await socket.say(
+        server_hello(
+            engine.models.values(),
+            usable,
+            hello.event_id,
+            max_viewers=engine.config.max_viewers,
+        )
+    )
     while True:
         message = None
         try:
             message = await socket.receive()
-            if expired is not None and not isinstance(message, SessionResume):
-                raise expired
-            opened = await _open(message, hello, codecs, services, client)
+            if caller.expired is not None and not isinstance(message, SessionResume):
+                raise caller.expired
+            if isinstance(message, SessionWatch):
+                opened = _watch(message, Format(codecs[0], audio_codec), services, caller.share)
+            elif caller.share is not None:
+                raise _not_shared(message)
+            else:
+                opened = await _open(message, hello, codecs, services, caller.client)
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
                 raise
             await socket.refuse(error)
         else:
-            opened.stream.session.shown_as(codecs[0], audio_codec)
+            if isinstance(opened, OpenedStream):
+                opened.stream.session.shown_as(codecs[0], audio_codec)
             socket.stream_opened()
             return opened
 
@@ -114,26 +162,25 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     )
 
 
-def _check_token(
-    hello: ClientHello, socket: ClientSocket, services: Services
-) -> tuple[TokenExpired | None, str]:
+def _check_token(hello: ClientHello, socket: ClientSocket, services: Services) -> _Caller:
     """Raise Unauthorized, or RateLimited, unless the client may come in.
 
-    With a token that has expired since, which is returned, it may go on with the stream whose
-    resume_token it has, and do nothing else. Returned too is whose quota it counts for: whom the
-    token was made for, or its address.
+    With a token that has expired since it may go on with the stream whose resume_token it has, and
+    do nothing else; with that of a share link it may watch the stream of that. Its quota is that of
+    whom the token was made for, or of its address.
     """
     address = f"address {network_of(socket.address)}"
     now_s = services.engine.now_s()
     try:
         claims = services.logins.check(
-            hello.token, "stream", host=socket.address, over="websocket", now_s=now_s
+            hello.token, "stream", WATCH, host=socket.address, over="websocket", now_s=now_s
         )
+        share = services.links.of(hello.token, claims)
     except TokenExpired as expired:
-        return expired, address
+        return _Caller(address, expired)
     if claims is not None and claims.subject:
-        return None, f"subject {claims.subject}"
-    return None, address
+        return _Caller(f"subject {claims.subject}")
+    return _Caller(address, share=share)
 
 
 async def _hello(socket: ClientSocket) -> ClientHello:
@@ -149,6 +196,26 @@ async def _hello(socket: ClientSocket) -> ClientHello:
             if error.fatal:
                 raise
             await socket.refuse(error)
+
+
+def _watch(
+    message: SessionWatch, format_: Format, services: Services, share: Claims | None
+) -> OpenedView:
+    if share is None:
+        raise Unauthorized(
+            "the token in hello is not that of a share link",
+            field="token",
+            hint="Send in hello.token what session.shared gave to who shares the stream.",
+        )
+    stream = services.engine.watched(share.session, share.epoch)
+    sound = stream.session.info.sample_rate is not None and format_.audio_codec is not None
+    format_ = format_ if sound else Format(format_.codec, None)
+    return OpenedView(stream, format_, message.event_id)
+
+
+def _not_shared(message: ClientMessage | Packet) -> StreamError:
+    what = "media" if isinstance(message, Packet) else message.type
+    return ReadOnly(f"{what} is not for those who come by a share link", hint=_WATCH_FIRST)
 
 
 async def _open(

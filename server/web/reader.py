@@ -14,12 +14,14 @@ from ..protocol.client_messages import (
     Prompt,
     SceneChange,
     SessionClose,
+    SessionShare,
     Tracks,
     TracksClear,
 )
-from ..protocol.errors import RateLimited, StreamError
+from ..protocol.errors import InvalidField, NotSupported, RateLimited, StreamError
 from ..protocol.messages import correlated
 from ..protocol.packets import Kind, Packet
+from ..protocol.server_messages import SessionShared
 from ..session.control_queue import check_supported
 from ..session.pending import OwnImage, OwnPicture
 from .client_socket import ClientSocket
@@ -131,12 +133,36 @@ class Reader:
                     self._video_intake().offer(cause)
                 elif isinstance(cause, Packet):
                     session.receive_audio(cause, now_s)
+                elif isinstance(cause, SessionShare):
+                    self._share(cause)
                 else:
                     session.receive(picture or cause, now_s)
         except StreamError as error:
             self._refuse(correlated(error, cause))
         else:
             self._moved()
+
+    def _share(self, wish: SessionShare) -> None:
+        """Make the token of a share link. Raises InvalidField, or NotSupported."""
+        stream = self._stream
+        if not self._services.engine.config.max_viewers:
+            raise NotSupported(
+                "streams of this server cannot be shared",
+                hint="Its operator may permit it: --max-viewers.",
+            )
+        if wish.revoke:
+            stream.audience.revoke()
+        elif not wish.expires_in_s:
+            raise InvalidField("a link that is good for 0 s is none", field="expires_in_s")
+        token = expires_s = None
+        if wish.expires_in_s:
+            epoch = stream.audience.epoch
+            token, expires_s = self._services.links.make(
+                stream.session_id, epoch, wish.expires_in_s
+            )
+        stream.session.say(
+            SessionShared(event_id=wish.event_id, share_token=token, expires_s=expires_s)
+        )
 
     def _video_intake(self) -> VideoIntake:
         """What takes the client's video. Raises NotSupported if the model takes none."""

@@ -63,6 +63,7 @@ class SessionReport(BaseModel):
     queued_audio_ms: int
     target_kbps: int
     skipped_frames: int
+    viewers: int
     expires_in_s: float | None
 
 
@@ -166,5 +167,6 @@ def _report(stream: HostedStream, now_s: float) -> SessionReport:
         queued_audio_ms=session.queued_audio_ms,
         target_kbps=session.target_kbps,
         skipped_frames=session.skipped_frames,
+        viewers=len(stream.audience),
         expires_in_s=session.expires_in_s(now_s),
     )

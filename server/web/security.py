@@ -53,14 +53,14 @@ def check_origin(origin: str | None, host: str | None, config: ServerConfig) -> 
 
 
 def check_token(
-    given: str | None, config: ServerConfig, scope: Scope | None, now_s: float
+    given: str | None, config: ServerConfig, scope: Scope | None, now_s: float, *others: str
 ) -> Claims | None:
     """Raise Unauthorized unless the token permits this, or none is needed.
 
     Returns what a token of the secret says, None for the secret itself.
 
-    The server's secret permits all; what it made, its scope (None: nothing) until it expires at
-    `now_s`, in seconds since 1970, with the error TokenExpired.
+    The server's secret permits all; what it made, its scope (None: nothing), or one of `others`,
+    until it expires at `now_s`, in seconds since 1970, with the error TokenExpired.
     """
     if config.token is None:
         return None
@@ -69,17 +69,22 @@ def check_token(
     claims = None if given is None else read_token(config.token.reveal(), given)
     if claims is None:
         raise Unauthorized("the token is missing or wrong", field="token")
-    if scope not in claims.scope:
+    if claims.scope.isdisjoint((scope, *others)):
         raise Unauthorized(
             f"the token does not permit this, only {', '.join(sorted(claims.scope)) or 'nothing'}",
             field="token",
             hint="Use the server's own secret, or a token made with this scope.",
         )
+    check_expiry(claims, now_s)
+    return claims
+
+
+def check_expiry(claims: Claims, now_s: float) -> None:
+    """Raise TokenExpired if that is so at `now_s`, in seconds since 1970."""
     if claims.expires_s <= now_s:
         raise TokenExpired(
             "the token has expired", field="token", hint="Ask who gave it for a new one."
         )
-    return claims
 
 
 def bearer(authorization: str | None) -> str | None:

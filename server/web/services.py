@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..engine.engine import Engine
+from ..media.broadcast import Broadcast
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..media.workers import Workers
 from .bounded_log import BoundedLog
 from .failed_logins import FailedLogins
+from .share_links import ShareLinks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +24,5 @@ class Services:
     pictures: PictureReader
     logins: FailedLogins
     log: BoundedLog
+    links: ShareLinks
+    broadcast: Broadcast

@@ -15,9 +15,10 @@ from ..protocol.errors import EngineFailed, StreamError, Timeout
 from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
-from .handshake import OpenedStream, ready_message, shake_hands
+from .handshake import OpenedStream, OpenedView, ready_message, shake_hands
 from .reader import Reader
 from .services import Services
+from .spectator import Spectator
 
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
@@ -49,7 +50,10 @@ class Connection:
             try:
                 opened = await self._open()
                 with structlog.contextvars.bound_contextvars(session_id=opened.stream.session_id):
-                    await self._show(opened)
+                    if isinstance(opened, OpenedView):
+                        await Spectator(self._socket, self._services, opened).run()
+                    else:
+                        await self._show(opened)
             except StreamError as error:
                 self._log_refusal(error)
                 await self._socket.refuse(error)
@@ -76,7 +80,7 @@ class Connection:
             why=error.message,
         )
 
-    async def _open(self) -> OpenedStream:
+    async def _open(self) -> OpenedStream | OpenedView:
         limit_s = self._engine.config.hello_timeout_s
         try:
             async with asyncio.timeout(limit_s):

@@ -23,10 +23,13 @@ from .client import (
     Client,
     Message,
     Packet,
+    connected,
     film,
     speech,
+    token,
     watching,
 )
+from .conftest import Start
 
 RATE = 16_000
 
@@ -57,6 +60,41 @@ def loud_us(packets: list[Packet], rate: int = RATE) -> np.ndarray:
 def colour(packet: Packet) -> np.ndarray:
     """The middle of the band in the prompt's colour."""
     return simplejpeg.decode_jpeg(packet.payload)[14:18, 20:108].mean(axis=(0, 1))
+
+
+async def test_others_watch_by_a_share_link(start: Start) -> None:
+    secret = "sixteen-bytes-or-more"
+    async with start(token=secret) as server, watching(server.ws, hello={"token": secret}) as own:
+        assert own.hello["limits"]["max_viewers"] > 0
+        shared = await own.reply({"type": "session.share", "event_id": "s", "expires_in_s": 60})
+        assert (shared["type"], shared["event_id"]) == ("session.shared", "s")
+        made = {
+            **{"exp": shared["expires_s"], "scope": ["watch"], "epoch": 0},
+            "session": own.ready["session_id"],
+        }
+        await own.play(0.5)
+        for link in (shared["share_token"], token(secret, made)):
+            async with connected(server.ws) as viewer:
+                await viewer.greet(token=link)
+                ready = await viewer.reply({"type": "session.watch", "event_id": "w"})
+                assert (ready["type"], ready["event_id"]) == ("session.watching", "w")
+                assert (ready["codec"], ready["fps"], ready["viewers"]) == ("jpeg", 25, 1)
+                acking = asyncio.create_task(viewer.acknowledge())
+                await viewer.until(lambda viewer=viewer: len(viewer.video()) >= 12)
+                acking.cancel()
+                seqs = [packet.seq for packet in viewer.video()]
+                assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and seqs[0] > 0
+                assert viewer.video()[0].flags & KEY
+                assert (await viewer.control("prompt", text="red"))["code"] == "read_only"
+                await own.message(lambda said: said == {"type": "viewers", "count": 1})
+                await viewer.say("session.close")
+                assert (await viewer.until_closed())[0] == 1000
+        await own.reply({"type": "session.share", "revoke": True, "expires_in_s": 0})
+        async with connected(server.ws) as late:
+            await late.greet(token=shared["share_token"])
+            refusal = await late.reply({"type": "session.watch"})
+            assert (refusal["code"], refusal["fatal"]) == ("session_expired", True)
+            assert (await late.until_closed())[0] == 4400
 
 
 async def test_packets_count_frames_and_time(url: str) -> None:

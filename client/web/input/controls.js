@@ -10,6 +10,8 @@
  */
 
 const MAX_PENDING = 128;
+/** Controls that let go of every track. */
+export const RELEASING = new Set(["scene", "picture", "image"]);
 
 export class Controls {
   /**

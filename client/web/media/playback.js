@@ -9,7 +9,7 @@ import { Player } from "./player.js";
 import { SoundDecoder } from "./sound-decoder.js";
 
 /**
- * @import { Codec, SessionReady } from "../net/messages.js"
+ * @import { Codec, SessionReady, SessionWatching } from "../net/messages.js"
  * @import { Packet } from "../net/protocol.js"
  * @import { Stage } from "./stage.js"
  *
@@ -21,13 +21,15 @@ import { SoundDecoder } from "./sound-decoder.js";
  */
 
 const STALLED_MS = 1_500;
+const WATCH_ACK_MS = 180;
 
 export class Playback {
   /**
    * @param {Stage} stage
    * @param {PlaybackHooks} hooks
+   * @param {{watches?: boolean}} [role]  who only watches paces nothing, and acknowledges less
    */
-  constructor(stage, hooks) {
+  constructor(stage, hooks, { watches = false } = {}) {
     this._stage = stage;
     this._hooks = hooks;
     this.serverClock = new ServerClock();
@@ -43,7 +45,7 @@ export class Playback {
       askKey: () => hooks.send({ type: "key" }),
       onGiveUp: hooks.onGiveUpCodec,
       nowMs: hooks.nowMs,
-    });
+    }, watches ? WATCH_ACK_MS : undefined);
     this._movedMs = 0;
     /** @type {number | null} media time from which an interrupted voice may sound again */
     this._duckUntilUs = null;
@@ -59,14 +61,14 @@ export class Playback {
     return this.player.shown > 0 && this._hooks.nowMs() - this._movedMs > STALLED_MS;
   }
 
-  /** @param {SessionReady} ready */
+  /** @param {SessionReady | SessionWatching} ready */
   start(ready) {
     this._movedMs = this._hooks.nowMs();
     this._stage.resize(ready.width, ready.height);
     this.player.start(ready);
     this._startSound(ready);
     this.soundAgain();
-    if (ready.resumed) return;
+    if ("resumed" in ready && ready.resumed) return;
     this.serverClock.reset();
     this.figures.forget();
   }
@@ -108,7 +110,7 @@ export class Playback {
     this.audioOut.duck(false);
   }
 
-  /** @param {SessionReady} ready */
+  /** @param {SessionReady | SessionWatching} ready */
   _startSound({ audio_codec: codec, sample_rate: rate }) {
     this.soundDecoder?.close();
     this.soundDecoder = codec && rate ? new SoundDecoder(codec, rate, (piece) => this.audioOut.push(piece)) : null;

@@ -10,7 +10,7 @@ import { FrameQueue } from "./frame-queue.js";
 import { MediaClock } from "./media-clock.js";
 
 /**
- * @import { Codec, SessionReady } from "../net/messages.js"
+ * @import { Codec, SessionReady, SessionWatching } from "../net/messages.js"
  * @import { Packet } from "../net/protocol.js"
  * @import { Decoder, DecoderEvents, Picture } from "./decoder.js"
  * @import { Frame } from "./frame-queue.js"
@@ -34,8 +34,9 @@ const KEY_ASK_EVERY_MS = 500;
 const EARLY_US = 8_000;
 
 export class Player {
-  /** @param {PlayerHooks} hooks */
-  constructor(hooks) {
+  /** @param {PlayerHooks} hooks @param {number} [ackEveryMs]  while frames are shown */
+  constructor(hooks, ackEveryMs = ACK_EVERY_MS) {
+    this._ackEveryMs = ackEveryMs;
     this._hooks = hooks;
     this.clock = new MediaClock();
     /** @type {FrameQueue<Picture>} */
@@ -66,14 +67,15 @@ export class Player {
   /**
    * A session is live. A resumed one goes on where it was; a new one starts from nothing.
    *
-   * @param {SessionReady} ready
+   * @param {SessionReady | SessionWatching} ready
    */
   start(ready) {
+    const resumed = "resumed" in ready && ready.resumed;
     this._frames.clear();
     this._started = false;
     this._frameUs = 1e6 / ready.fps;
-    if (!ready.resumed || this.lastSeq < 0) this.clock.reset();
-    if (!ready.resumed) this.lastSeq = -1;
+    if (!resumed || this.lastSeq < 0) this.clock.reset();
+    if (!resumed) this.lastSeq = -1;
     this.changeCodec(ready.codec, ready.codec_string);
   }
 
@@ -118,7 +120,7 @@ export class Player {
     if (frame) this._show(frame, nowMs);
     this._feed();
     const sinceAckMs = nowMs - this._ackedMs;
-    if (sinceAckMs >= (frame ? ACK_EVERY_MS - 8 : ACK_AT_LEAST_MS)) this._ack(nowMs);
+    if (sinceAckMs >= (frame ? this._ackEveryMs - 8 : ACK_AT_LEAST_MS)) this._ack(nowMs);
   }
 
   /** Frames decoded and waiting for their moment. */

@@ -7,13 +7,12 @@
 
 import { MAX_ATTEMPTS, MAX_REFUSALS, retryDelayMs } from "./backoff.js";
 import { NO_REASON } from "./connection-state.js";
-import { afterRefusal, IMAGE_WANTED } from "./opening.js";
-import { VERSION } from "./protocol.js";
-import { explainLoss } from "./refusal.js";
+import { afterRefusal, greeting, IMAGE_WANTED, request } from "./opening.js";
+import { explainLoss, explainWatchersLoss } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
 
 /**
- * @import { AudioCodec, Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady } from "./messages.js"
+ * @import { AudioCodec, Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady, SessionWatching } from "./messages.js"
  * @import { Packet } from "./protocol.js"
  * @import { ConnectionState } from "./connection-state.js"
  * @import { Obstacle } from "./handshake.js"
@@ -29,7 +28,7 @@ import { StreamSocket } from "./stream-socket.js";
  * @typedef {object} ConnectionHandlers
  * @property {(state: ConnectionState) => void} onState
  * @property {(hello: ServerHello) => void} onHello
- * @property {(ready: SessionReady) => void} onReady
+ * @property {(ready: SessionReady | SessionWatching) => void} onReady
  * @property {(message: ServerMessage) => void} onMessage  everything but what opens the session
  * @property {(packet: Packet) => void} onPacket
  */
@@ -41,14 +40,16 @@ export class Connection {
   /**
    * @param {ConnectionEnv} env
    * @param {ConnectionHandlers} handlers
-   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish}} options
+   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish,
+   *   watch?: string | null}} options  `watch`: the token of a share link, whose stream is watched and nothing else
    */
-  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {} }) {
+  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {}, watch = null }) {
     this._env = env;
     this._handlers = handlers;
     this._codecs = codecs;
     this._sound = sound;
-    this._token = token;
+    this._token = watch ?? token;
+    this._watches = watch !== null;
     this.wish = wish; // of a new stream
     /** How this stream's voice is sent, which lasts as long as it. @type {AudioCodec} */
     this.voiceCodec = "pcm";
@@ -152,20 +153,13 @@ export class Connection {
   }
 
   _sayHello() {
-    const token = this._token === null ? {} : { token: this._token };
-    const sound = this._sound.take[0] === "pcm" ? {} : { audio_codecs: this._sound.take };
-    this._socket?.say({
-      type: "hello", versions: [VERSION], client: this._env.clientName, codecs: this._codecs, audio: true, ...sound, ...token,
-    });
+    this._socket?.say(greeting(this._env.clientName, this._codecs, this._sound.take, this._token));
   }
 
   _openSession() {
     const saved = this._env.store.load();
     this.voiceCodec = saved === null ? this._sound.send : (saved.voiceCodec ?? "pcm");
-    const voice = this.voiceCodec === "pcm" ? {} : { audio_codec: this.voiceCodec };
-    this._socket?.say(saved === null ? { type: "session.create", ...voice, ...this.wish } : {
-      type: "session.resume", session_id: saved.sessionId, resume_token: saved.resumeToken, last_seq: saved.lastSeq,
-    });
+    this._socket?.say(this._watches ? { type: "session.watch" } : request(saved, this.voiceCodec, this.wish));
   }
 
   /** @param {() => void} onClosed */
@@ -184,6 +178,9 @@ export class Connection {
       this._handlers.onHello(message);
       this._openSession();
     } else if (message.type === "session.ready") {
+      this._env.store.keep(message, this.voiceCodec);
+      this._ready(message);
+    } else if (message.type === "session.watching") {
       this._ready(message);
     } else if (message.type === "error" && this.state.phase !== "live") {
       this._openingFailed(message);
@@ -193,11 +190,8 @@ export class Connection {
     }
   }
 
-  /** @param {SessionReady} ready */
+  /** @param {SessionReady | SessionWatching} ready */
   _ready(ready) {
-    const lastSeq = ready.resumed ? (this._env.store.load()?.lastSeq ?? -1) : -1;
-    const voice = this.voiceCodec === "pcm" ? {} : { voiceCodec: this.voiceCodec };
-    this._env.store.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, ...voice });
     this._liveSinceMs = this._env.nowMs();
     this._setState({ phase: "live", ...NO_REASON });
     this._handlers.onReady(ready);
@@ -207,7 +201,8 @@ export class Connection {
   /** @param {ErrorMessage} error */
   _openingFailed(error) {
     const resuming = this._env.store.load() !== null;
-    const next = afterRefusal(error, { resuming, wishing: Object.keys(this.wish).length > 0 });
+    const wishing = Object.keys(this.wish).length > 0;
+    const next = this._watches ? "lost" : afterRefusal(error, { resuming, wishing });
     if (next === "lost") this._fatal = error;
     if (next === "ask") this._fail(IMAGE_WANTED, error.message, error.hint ?? null);
     if (next === "fail") this._fail(error.code, error.message, error.hint ?? null);
@@ -222,7 +217,7 @@ export class Connection {
   _lost(closeCode) {
     const steady = this.state.phase === "live" && this._env.nowMs() - this._liveSinceMs >= STEADY_MS;
     const attempt = (steady ? 0 : this.state.attempt) + 1;
-    const loss = explainLoss(this._fatal, closeCode);
+    const loss = this._watches ? explainWatchersLoss(this._fatal, closeCode) : explainLoss(this._fatal, closeCode);
     if (loss.code !== null && (!loss.passes || attempt > MAX_REFUSALS)) {
       this._fail(loss.code, loss.message, loss.hint);
     } else if (loss.code === null && attempt > MAX_ATTEMPTS) {

@@ -45,6 +45,20 @@ export interface SessionResume {
   last_seq: number;
 }
 
+/** Watch the stream of the share link whose token `hello` had, and nothing else. */
+export interface SessionWatch {
+  event_id?: string | null;
+  type: "session.watch";
+}
+
+/** Ask for a token by which others may watch this stream; `session.shared` is the answer. It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who watches by them is sent away; then `expires_in_s` may be 0, for no new one. */
+export interface SessionShare {
+  event_id?: string | null;
+  type: "session.share";
+  expires_in_s?: number;
+  revoke?: boolean;
+}
+
 /** End the stream and free it at once. */
 export interface SessionClose {
   event_id?: string | null;
@@ -290,6 +304,7 @@ export interface Limits {
   max_points: number;
   max_items: number;
   max_scheduled: number;
+  max_viewers: number;
   messages_per_s: number;
   ack_interval_ms: number;
 }
@@ -374,6 +389,38 @@ export interface SessionInfo {
   items: string[];
   waiting: string[];
   grace_s: number;
+}
+
+/** The stream is shown from here on; its first video packet is a key frame. The fields are those of `session.ready`; `viewers` watch it, this one among them. */
+export interface SessionWatching {
+  type: "session.watching";
+  event_id?: string | null;
+  session_id: string;
+  model: string;
+  width: number;
+  height: number;
+  fps: number;
+  chunk_frames: number;
+  sample_rate?: number | null;
+  codec: Codec;
+  codec_string: string;
+  audio_codec?: AudioCodec | null;
+  generation: number;
+  viewers: number;
+}
+
+/** By `share_token` others may come and watch until `expires_s`, in seconds since 1970. Both are left out where no new one was asked for. */
+export interface SessionShared {
+  type: "session.shared";
+  event_id?: string | null;
+  share_token?: string | null;
+  expires_s?: number | null;
+}
+
+/** So many watch the stream by a share link; sent when that changes. */
+export interface Viewers {
+  type: "viewers";
+  count: number;
 }
 
 /** The video goes on with another encoder: how to decode the packets of this generation. `message`, for people, says why if the encoder before it failed. */
@@ -486,6 +533,8 @@ export type ClientMessage =
   | ClientHello
   | SessionCreate
   | SessionResume
+  | SessionWatch
+  | SessionShare
   | SessionClose
   | SessionQuery
   | Prompt
@@ -511,6 +560,9 @@ export type ServerMessage =
   | ServerHello
   | SessionReady
   | SessionInfo
+  | SessionWatching
+  | SessionShared
+  | Viewers
   | VideoFormat
   | Applied
   | Rejected

@@ -62,7 +62,7 @@ export function soundFrom(search) {
  * @returns {string | null}
  */
 export function takeToken(location, history, store) {
-  const token = tokenIn(location.hash);
+  const token = valueIn(location.hash, "token");
   if (token !== null) {
     store.keep(token);
     history.replaceState(null, "", location.pathname + location.search);
@@ -71,15 +71,34 @@ export function takeToken(location, history, store) {
 }
 
 /**
- * In a fragment a plus is a plus, unlike in a form; what is no percent code stands for itself.
+ * A share link is `#watch=...`; it stays in the address, so that a reload watches again.
  *
  * @param {string} hash
  * @returns {string | null}
  */
-function tokenIn(hash) {
-  const part = hash.slice(1).split("&").find((each) => each.startsWith("token="));
+export function watchFrom(hash) {
+  return valueIn(hash, "watch");
+}
+
+/** @param {string} base  the page's address @param {string} token */
+export function watchUrl(base, token) {
+  const url = new URL(base);
+  url.search = "";
+  url.hash = `watch=${token}`;
+  return url.href;
+}
+
+/**
+ * In a fragment a plus is a plus, unlike in a form; what is no percent code stands for itself.
+ *
+ * @param {string} hash
+ * @param {string} name
+ * @returns {string | null}
+ */
+function valueIn(hash, name) {
+  const part = hash.slice(1).split("&").find((each) => each.startsWith(`${name}=`));
   if (!part) return null;
-  const text = part.slice("token=".length);
+  const text = part.slice(name.length + 1);
   try {
     return decodeURIComponent(text).trim() || null;
   } catch {

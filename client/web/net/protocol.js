@@ -12,6 +12,10 @@ export const MAX_PROMPT_CHARS = 500;
 export const MAX_POINTS_PER_MESSAGE = 64;
 /** What the protocol permits; a model may hold fewer. */
 export const MAX_LIVE_TRACKS = 16;
+/** What a stream does before anything is known of it. @type {State} */
+export const SILENT = {
+  type: "state", received: false, talking: false, paused: false, queued_audio_ms: 0, scene: "", pts_us: 0,
+};
 /** The scene that a stream's own picture is. */
 export const OWN_PICTURE = "picture";
 
@@ -19,7 +23,7 @@ export const KIND = Object.freeze({ video: 1, audioOut: 2, audioIn: 16, videoIn:
 export const FLAG = Object.freeze({ key: 1, discontinuity: 2, lastOfChunk: 4 });
 
 /**
- * @import { ServerMessage } from "./messages.js"
+ * @import { ServerMessage, State } from "./messages.js"
  *
  * @typedef {object} Packet  One media packet; times in the unit their name says.
  * @property {number} kind

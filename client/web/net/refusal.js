@@ -43,3 +43,18 @@ export function explainLoss(fatal, closeCode) {
     retryAfterMs: (fatal?.retry_after_s ?? 0) * 1000,
   };
 }
+
+/**
+ * The same for who watches by a share link: that the stream has ended, or the link is not good any more, does not pass.
+ *
+ * @param {ErrorMessage | null} fatal
+ * @param {number} closeCode
+ * @returns {Loss}
+ */
+export function explainWatchersLoss(fatal, closeCode) {
+  const loss = explainLoss(fatal, closeCode);
+  const over = loss.code === "ended" ? "watch_over" : null;
+  const gone = loss.code === "unauthorized" || isLostSession(loss.code ?? "") ? "link_over" : null;
+  const code = over ?? gone;
+  return code === null ? loss : { ...loss, code, passes: false, refused: true };
+}

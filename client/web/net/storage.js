@@ -7,6 +7,8 @@ const PREFERENCES_KEY = "rollcast.preferences";
 const HISTORY_LENGTH = 12;
 
 /**
+ * @import { AudioCodec, SessionReady } from "./messages.js"
+ *
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number, voiceCodec?: "pcm" | "opus"}} SavedSession
  * @typedef {{shape: string, imageShape: string, lead: string, taken: string[], examples: string[]}} PageLayout  of the model that was shown last
  * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
@@ -72,6 +74,13 @@ export class SessionStore {
   /** @param {SavedSession} session */
   save(session) {
     this._stored.set(session);
+  }
+
+  /** The stream that is open now. @param {SessionReady} ready @param {AudioCodec} voiceCodec */
+  keep(ready, voiceCodec) {
+    const lastSeq = ready.resumed ? (this.load()?.lastSeq ?? -1) : -1;
+    const voice = voiceCodec === "pcm" ? {} : { voiceCodec };
+    this.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, ...voice });
   }
 
   /** @param {number} lastSeq */

@@ -29,14 +29,20 @@ const REFUSALS = {
   replaced: { label: "Open elsewhere", title: "This stream is open in another tab", hint: "takeover" },
   no_socket: { label: "No connection", title: "A WebSocket does not get through", hint: "retry" },
   image_wanted: { label: "Image wanted", title: "It starts from an image", hint: "image" },
+  watch_over: { label: "Over", title: "The stream is over", hint: null },
+  link_over: { label: "Link over", title: "This link is not good any more", hint: null },
   unreachable: { label: "No server", title: "The server does not answer", hint: "retry" },
 };
 
+/** Nothing is wrong. */
+const CALM = new Set(["image_wanted", "watch_over"]);
 /** In place of the hints that the server gives to programs. */
 const ASK_FOR_TOKEN = "Ask whoever runs the server for one.";
 const BRING_IMAGE = "Choose one, drop it here or paste it.";
+/** Of these the hint says more than the message. */
+const HINTED = new Set(["replaced", "no_socket", "link_over"]);
 /** Of these the title says all. */
-const TOLD = new Set(["capacity", "image_wanted"]);
+const TOLD = new Set(["capacity", "image_wanted", "watch_over"]);
 
 /**
  * @param {ConnectionState} connection
@@ -99,10 +105,10 @@ function describeRefused({ code, message, hint }, waitS) {
   const retry = waitS === null ? null : `Next attempt in ${waitS} s.`;
   // Who waits wants to know for what: the model to load, or another user to leave.
   const title = (code === "capacity" || code === "no_socket") && message ? sentenceCase(message) : known.title;
-  const reason = code === "replaced" || code === "no_socket" ? hint : (message ?? hint);
+  const reason = HINTED.has(code ?? "") ? hint : (message ?? hint);
   const cure = code === "unauthorized" ? ASK_FOR_TOKEN : code === "image_wanted" ? BRING_IMAGE : null;
   return {
-    state: "refused", tone: code === "capacity" ? "warn" : code === "image_wanted" ? "calm" : "bad",
+    state: "refused", tone: code === "capacity" ? "warn" : CALM.has(code ?? "") ? "calm" : "bad",
     label: waitS === null ? known.label : `${known.label} · ${waitS} s`,
     title,
     detail: [TOLD.has(code ?? "") ? null : reason && sentence(reason), cure, retry].filter(Boolean).join(" ") || null,

@@ -12,14 +12,15 @@ import { OwnPictureView } from "./own-picture.js";
 import { PromptView } from "./prompt.js";
 import { SceneView } from "./scenes.js";
 import { SeedView } from "./seed.js";
+import { inWordsWatching, ShareView } from "./share.js";
 import { StartImageView } from "./start-image.js";
 import { StatusView } from "./ui-status.js";
 import { WebcamView } from "./webcam.js";
 
 /**
  * @import { App } from "../app.js"
- * @import { Applied, Inputs, ModelDescription, SessionReady, State } from "../net/messages.js"
- * @import { PreferenceStore } from "../net/storage.js"
+ * @import { Applied, Inputs, ModelDescription, ServerHello, ServerMessage, SessionReady, SessionWatching, State } from "../net/messages.js"
+ * @import { PreferenceStore, SessionStore } from "../net/storage.js"
  */
 
 const FIGURES_EVERY_MS = 1_000;
@@ -27,11 +28,14 @@ const FIGURES_EVERY_MS = 1_000;
 export class StreamView {
   /**
    * @param {App} app
-   * @param {{preferences: PreferenceStore, keepToken: (token: string) => void}} options
+   * @param {{env: {store: SessionStore}, preferences: PreferenceStore, keepToken: (token: string) => void}} options
    */
-  constructor(app, { preferences, keepToken }) {
+  constructor(app, { env, preferences, keepToken }) {
     this._app = app;
+    this._store = env.store;
     this._preferences = preferences;
+    document.body.classList.toggle("watching", app.watches);
+    this.viewers = 0;
     this._dragHint = byId("drag-hint", HTMLElement);
     this._figuresMs = -Infinity;
     /** @type {Inputs | null} of the model that the page is laid out for */
@@ -70,6 +74,10 @@ export class StreamView {
       onSeed: (seed) => app.control("seed", { seed }),
       onRestart: (seed) => app.control("reset", this._inputs()?.seed ? { seed } : {}),
     });
+    this.share = new ShareView({
+      send: (message) => app.connection.send(message),
+      say: (text) => this.notices.show(text),
+    });
     this.status = new StatusView({
       onRetry: () => app.connection.retryNow(),
       onImage: () => this.image.choose(),
@@ -98,6 +106,7 @@ export class StreamView {
   start(ready) {
     const model = this._app.model();
     if (model) this._showModel(model);
+    this._showViewers(0);
     if (!ready.resumed) this.webcam.sender.restart();
     this.image.setThere(ready.has_image);
     this.prompt.setPrompt(ready.prompt);
@@ -108,6 +117,27 @@ export class StreamView {
     this.seed.setSeed(ready.seed);
     this.render();
     this.camera.restate();
+  }
+
+  /** @param {ServerHello} hello */
+  greeted({ limits }) {
+    const { watches, session } = this._app;
+    this.share.setOffered(!watches && limits.max_viewers > 0);
+    if (!watches && session === null && this._store.load() === null) this.expect();
+  }
+
+  /** The picture and its sound are all there is. @param {SessionWatching} watching */
+  startWatching({ viewers }) {
+    const model = this._app.model();
+    if (model) this._showModel(model);
+    this._showViewers(viewers);
+    this.render();
+  }
+
+  /** What changes the page and not the stream. @param {ServerMessage} message */
+  told(message) {
+    if (message.type === "viewers") this._showViewers(message.count);
+    else if (message.type === "session.shared") this.share.show(message);
   }
 
   /** @param {State} state */
@@ -152,9 +182,9 @@ export class StreamView {
     const inputs = this._inputs();
     this.dock.setUsable(phase !== "ended" && phase !== "refused", inputs === null || Boolean(inputs.speech));
     document.body.classList.toggle("live", live);
-    if (this._app.input) this._app.input.enabled = live && Boolean(inputs?.tracks);
-    this.camera.enabled = live && Boolean(inputs?.camera);
-    this.webcam.setUsable(live);
+    if (this._app.input) this._app.input.enabled = live && !this._app.watches && Boolean(inputs?.tracks);
+    this.camera.enabled = live && !this._app.watches && Boolean(inputs?.camera);
+    this.webcam.setUsable(live && !this._app.watches);
     if (phase === "ended" && this.webcam.on) this.webcam.stop();
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
@@ -196,8 +226,16 @@ export class StreamView {
     this.own.setGuide(model.inputs.picture ?? null);
   }
 
+  /** @param {number} count  who watch by share links */
+  _showViewers(count) {
+    this.viewers = count;
+    if (this._app.watches) setText(this._dragHint, inWordsWatching(count, true));
+    else this.share.setCount(count);
+  }
+
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
+    if (this._app.watches) return;
     const inputs = this._inputsShown;
     const known = inputs?.scenes?.find((scene) => scene.name === sceneName)?.kind ?? "scene";
     const kind = sceneName === OWN_PICTURE ? "avatar" : known;

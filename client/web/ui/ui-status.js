@@ -44,7 +44,8 @@ export class StatusView {
     setText(this._title, status.title);
     setText(this._detail, status.detail ?? "");
     this._detail.hidden = status.detail === null;
-    this._spinner.hidden = status.tone === "bad" || status.state === "ended" || status.hint === "image";
+    this._spinner.hidden = status.tone === "bad" || status.state === "ended" || status.hint === "image"
+      || (status.state === "refused" && status.hint === null);
     this._tokenForm.hidden = status.hint !== "token";
     this._action.hidden = status.hint === null || status.hint === "token";
     setText(this._action, ACTION_LABEL[status.hint ?? ""] ?? "");

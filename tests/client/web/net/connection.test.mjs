@@ -10,7 +10,7 @@ import { FakeSocket, FakeStorage, FakeTime } from "../fakes.mjs";
 const HELLO = { type: "hello", version: 1, server: "test/1", models: [], codecs: ["jpeg"], limits: {} };
 const READY = { type: "session.ready", session_id: "s1", resume_token: "t1", resumed: false, next_seq: 0 };
 
-function setUp({ wish = {}, sound = undefined, token = null, storage = new FakeStorage(), obstacle = null } = {}) {
+function setUp({ wish = {}, sound = undefined, token = null, watch = null, storage = new FakeStorage(), obstacle = null } = {}) {
   const time = new FakeTime();
   const world = { time, sockets: [], states: [], ready: [], messages: [], packets: [], storage };
   world.store = new SessionStore(() => storage);
@@ -26,7 +26,7 @@ function setUp({ wish = {}, sound = undefined, token = null, storage = new FakeS
     onReady: (ready) => world.ready.push(ready),
     onMessage: (message) => world.messages.push(message),
     onPacket: (packet) => world.packets.push(packet),
-  }, { codecs: ["h264", "jpeg"], sound, token, wish });
+  }, { codecs: ["h264", "jpeg"], sound, token, wish, watch });
   Object.defineProperty(world, "socket", { get: () => world.sockets.at(-1) });
   Object.defineProperty(world, "state", { get: () => world.connection.state });
   world.goLive = (ready = READY) => {
@@ -440,4 +440,38 @@ test("sound as Opus is offered and sent, and a resumed stream's voice stays what
   later.goLive({ ...READY, resumed: true });
   assert.equal(later.socket.sent[1].type, "session.resume");
   assert.equal(later.connection.voiceCodec, "opus");
+});
+
+const WATCHING = { type: "session.watching", session_id: "s1", viewers: 1 };
+
+test("who watches says so with the link's token, keeps nothing, and comes back the same way", () => {
+  const world = setUp({ watch: "link", token: "own", wish: { scene: "grid" } });
+  world.goLive(WATCHING);
+  const opening = [world.socket.last("hello").token, world.socket.last("session.watch")];
+  assert.deepEqual(opening, ["link", { type: "session.watch" }]);
+  assert.equal(world.state.phase, "live");
+  assert.equal(world.store.load(), null);
+  world.socket.drop();
+  world.time.advance(300);
+  world.goLive(WATCHING);
+  assert.equal(world.state.phase, "live");
+  assert.deepEqual(world.socket.last("session.watch"), { type: "session.watch" });
+});
+
+for (const [code, told] of [["ended", "watch_over"], ["session_expired", "link_over"], ["unauthorized", "link_over"]]) {
+  test(`who watches does not come back after ${code}`, () => {
+    const world = setUp({ watch: "link" });
+    world.goLive(code === "ended" ? WATCHING : error(code));
+    if (code === "ended") world.socket.say(error(code));
+    world.socket.drop(4400);
+    assert.deepEqual([world.state.phase, world.state.code, world.state.retryAtMs], ["refused", told, null]);
+  });
+}
+
+test("who finds no seat tries again", () => {
+  const world = setUp({ watch: "link" });
+  world.goLive(error("capacity", { retry_after_s: 10 }));
+  world.socket.drop(4429);
+  assert.deepEqual([world.state.phase, world.state.code], ["refused", "capacity"]);
+  assert.ok(world.state.retryAtMs > 0);
 });

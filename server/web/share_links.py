@@ -1,0 +1,35 @@
+"""Share links: tokens by which others may watch one stream, made and checked without a list."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from ..config import ServerConfig
+from ..secret import Secret
+from .client_tokens import WATCH, Claims, make_share_token, read_token
+from .security import check_expiry
+
+
+class ShareLinks:
+    """Made with the server's secret; without one, with one that lasts as long as this process."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._own = config.token is None
+        self._secret = config.token or Secret(secrets.token_urlsafe(32))
+
+    def make(self, session_id: str, epoch: int, expires_in_s: int) -> tuple[str, int]:
+        """A token for this stream, and when it expires, in seconds since 1970."""
+        expires_s = int(time.time()) + expires_in_s
+        return make_share_token(self._secret.reveal(), session_id, epoch, expires_s), expires_s
+
+    def of(self, given: str | None, claims: Claims | None) -> Claims | None:
+        """What the share link of a client's token permits; None if it has another token or none.
+
+        `claims` are those of a token that the server's secret made. Raises TokenExpired.
+        """
+        if self._own and given is not None:
+            claims = read_token(self._secret.reveal(), given)
+            if claims is not None:
+                check_expiry(claims, time.time())
+        return claims if claims is not None and WATCH in claims.scope else None
