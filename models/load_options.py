@@ -11,9 +11,10 @@ class LoadOptions:
 
     `threads` is how many CPU threads it may compute with. `weights` are files, folders or
     `owner/name`, `size` the width and height of frames in pixels, `sessions` how many streams there
-    should be room for. `decoder` is a file whose decoder takes the place of the model's; `dtype` is
-    bf16, fp16 or fp32, `quantize` fp8 or int8, `device` one of `devices.device_named`. A model
-    raises ValueError for what it has no use for, and FileNotFoundError for files that are missing.
+    should be room for. `decoder` and `encoder` are files whose decoder and encoder take the place
+    of the model's; `dtype` is bf16, fp16 or fp32, `quantize` fp8 or int8, `device` one of
+    `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model raises ValueError
+    for what it has no use for, and FileNotFoundError for files that are missing.
     """
 
     threads: int | None = None
@@ -21,9 +22,11 @@ class LoadOptions:
     weights: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     decoder: str | None = None
+    encoder: str | None = None
     dtype: str | None = None
     quantize: str | None = None
     device: str | None = None
+    lookahead_ms: int | None = None
 
     def check_none_but(self, *taken: str) -> None:
         """Raise ValueError for an option that is given and is not `taken`.

@@ -54,17 +54,19 @@ def load_model(
     dtype: str | None = None,
     quantize: str | None = None,
     decoder: str | None = None,
+    encoder: str | None = None,
     device: str | None = None,
+    lookahead_ms: int | None = None,
 ) -> Model[Any]:
     """Load a model on the calling thread; only that thread may use it.
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
     frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
-    `quantize` are those of `wan.number_types`; `decoder` is a file whose decoder takes the place of
-    its VAE's, a tiny one say (`wan.vae_files.load_decoder`). `device` is one of
-    `devices.device_named`. A model of another distribution is
-    told all of this.
+    `quantize` are those of `wan.number_types`; `decoder` and `encoder` are files whose decoder and
+    encoder take the place of its VAE's, tiny ones say (`wan.vae_files`). `device` is one of
+    `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model of another
+    distribution is told all of this.
 
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
@@ -77,9 +79,11 @@ def load_model(
         weights=tuple(weights),
         size=None if size is None else (size[0], size[1]),
         decoder=decoder,
+        encoder=encoder,
         dtype=dtype,
         quantize=quantize,
         device=device,
+        lookahead_ms=lookahead_ms,
     )
     if name in presets():
         return _published(name, options)

@@ -70,7 +70,7 @@ class StagedState(Protocol):
     `returns` are latents that came back, by the chunk that needs them; `prepare` takes them out.
     """
 
-    caches: list[StudentCache]
+    caches: Sequence[StudentCache]
     decoder: DecoderState
     returns: dict[int, Tensor]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -58,7 +58,7 @@ class StreamState(Generic[C]):
     for a model without scenes.
     """
 
-    caches: list[StudentCache]
+    caches: Sequence[StudentCache]
     conditioning: C
     generator: torch.Generator
     seed: int

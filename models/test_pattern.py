@@ -180,6 +180,13 @@ def _check_scene(name: str, own: bytes | None) -> None:
 
 
 def _apply(state: TestPatternState, controls: Controls) -> None:
+    """Obey all but tracks. Raises ValueError for what it cannot, and then has changed nothing."""
+    brought = state.picture
+    if controls.picture is not None:
+        brought = pictures.small_square(controls.picture, SIZE)
+    if controls.scene is not None:
+        _check_scene(controls.scene, brought)
+    _check_samples(controls.audio)
     if controls.seed is not None:
         state.seed = controls.seed
     if controls.reset:
@@ -189,10 +196,9 @@ def _apply(state: TestPatternState, controls: Controls) -> None:
         state.colour = state.target
         state.transition_chunks = 0
     if controls.picture is not None:
-        state.picture = pictures.small_square(controls.picture, SIZE)
+        state.picture = brought
         state.scene = PICTURE
     if controls.scene is not None:
-        _check_scene(controls.scene, state.picture)
         state.scene = controls.scene
     if controls.prompt is not None:
         state.prompt = controls.prompt
@@ -242,9 +248,12 @@ def _between(before: dict[int, Track], after: dict[int, Track], share: float) ->
     return result
 
 
-def _one_chunk(audio: np.ndarray) -> np.ndarray:
+def _check_samples(audio: np.ndarray) -> None:
     if len(audio) > CHUNK_SAMPLES:
         raise ValueError(f"at most {CHUNK_SAMPLES} samples per step, got {len(audio)}: split them")
+
+
+def _one_chunk(audio: np.ndarray) -> np.ndarray:
     padded = np.zeros(CHUNK_SAMPLES, np.int16)
     padded[: len(audio)] = audio
     return padded

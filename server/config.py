@@ -24,9 +24,10 @@ class ServerConfig:
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
     are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
-    types of numbers (None: what suits the machine, and no 8 bits), `decoder` a file whose decoder
-    takes the place of their VAE's, `device` where they compute (None: on a GPU if there is one);
-    `threads` the CPU threads of the model (None: its own choice);
+    types of numbers (None: what suits the machine, and no 8 bits), `decoder` and `encoder` files
+    whose decoder and encoder take the place of their VAE's, `lookahead_ms` how far ahead speech is
+    heard (None: as they say), `device` where they compute (None: on a
+    GPU if there is one); `threads` the CPU threads of the model (None: its own choice);
     `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
     means as many as are measured to fit. One client, which is the subject of its token, else its
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
@@ -46,6 +47,8 @@ class ServerConfig:
     dtype: str | None = None
     quantize: str | None = None
     decoder: Path | None = None
+    encoder: Path | None = None
+    lookahead_ms: int | None = None
     device: str | None = None
     threads: int | None = None
     stages: int | None = None

@@ -29,7 +29,7 @@ class VariantModel(PocketModel):
         """A new stream with as many caches as the variant has."""
         state = self.start(StreamRequest(seed=seed, scene=look))
         if self._variant.clean_pass:
-            del state.caches[1:]
+            state.caches = state.caches[:1]
         return state
 
     def latents(self, state: PocketState, plan: ChunkPlan) -> Tensor:

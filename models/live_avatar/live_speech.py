@@ -155,8 +155,8 @@ class SpeechListener:
         """
         fed = self._fed(speech, samples, frames)
         unshown = np.concatenate((speech.unshown, fed))
-        signal = np.concatenate((speech.signal, speech.level.normalised(fed)))
-        new = self.encoder.convolve(torch.from_numpy(np.concatenate((speech.tail, signal))))
+        signal = np.concatenate((speech.tail, speech.signal, speech.level.normalised(fed)))
+        new = self.encoder.convolve(torch.from_numpy(signal))
         seen = torch.cat((speech.frames, new.float().cpu()))
         first = speech.shown // self._frame_samples
         spoken = self._encode(speech.first, seen, range(first, first + frames))
@@ -191,14 +191,17 @@ class SpeechListener:
     def _move_on(
         self, speech: LiveSpeech, unshown: np.ndarray, signal: np.ndarray, seen: Tensor, shown: int
     ) -> None:
-        """Keep what the next chunk needs; features that saw the look-ahead are made anew then."""
+        """Keep what the next chunk needs; features that saw the look-ahead are made anew then.
+
+        `signal` begins with the tail.
+        """
         speech.shown += shown
         behind = len(speech.tail) + shown
         whole = frames_in(speech.shown) - speech.first
         settled = seen[:whole]
         begin = (speech.first + whole) * HOP - (speech.shown - behind)
-        speech.tail = np.concatenate((speech.tail, signal))[begin:behind].copy()
-        speech.unshown, speech.signal = unshown[shown:].copy(), signal[shown:].copy()
+        speech.tail = signal[begin:behind].copy()
+        speech.unshown, speech.signal = unshown[shown:].copy(), signal[behind:].copy()
         speech.frames = settled[-self.view.context :].clone()
         speech.first += len(settled) - len(speech.frames)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..contract import Model
+from ..contract import Controls, Model
 from ..warm_up import every_control, first_request, usual_controls
 from .stage_plan import Costs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..staged_model import StagedModel
 
 _TIMED = 5
@@ -20,7 +23,9 @@ _TIMED = 5
 
 def measure_whole(model: Model[Any]) -> Costs:
     """Median seconds of a chunk that is made in one piece."""
-    state = _warmed(model)
+    state = model.start(first_request(model.info))
+    for controls in every_control(model.info):
+        model.step(state, controls)
     usual, times_s = usual_controls(model.info), list[float]()
     for _ in range(_TIMED):
         begin_s = time.perf_counter()
@@ -31,38 +36,54 @@ def measure_whole(model: Model[Any]) -> Costs:
 
 
 def measure_parts(model: StagedModel[Any]) -> Costs:
-    """Median seconds of the parts of a chunk."""
-    state = _warmed(model)
-    rounds = [_parts_s(model, state) for _ in range(_TIMED)]
-    prepare_s, *calls_s, decode_s = (statistics.median(each) for each in zip(*rounds, strict=True))
+    """Median seconds of the parts of a chunk.
+
+    Caches that no calls share are used one after another, each through the whole stream: so there
+    is never more than one of them in memory, as later in a stage of its own.
+    """
+    steps = model.chunk_steps
+    edges = (0, *steps.cuts, len(steps.calls))
+    calls_s: list[float] = []
+    latents: list[Tensor | None] = [None] * len(_told(model))
+    prepare_s = decode_s = 0.0
+    for begin, end in pairwise(edges):
+        prepare_s, *own_s, decode_s = _parts_s(model, range(begin, end), latents)
+        calls_s += own_s
     return Costs(prepare_s, tuple(calls_s), decode_s)
 
 
-def _warmed(model: Model[Any]) -> Any:
-    """The state of a stream that was told everything."""
-    state = model.start(first_request(model.info))
-    for controls in every_control(model.info):
-        model.step(state, controls)
-    return state
+def _told(model: StagedModel[Any]) -> list[Controls]:
+    """What the chunks of a stream are told that is measured: everything, then the usual."""
+    return [*every_control(model.info), *[usual_controls(model.info)] * _TIMED]
 
 
-def _parts_s(model: StagedModel[Any], state: Any) -> list[float]:
-    """Seconds of the parts of the next chunk."""
-    from ..staged_model import Row, decode_chunk
+def _parts_s(
+    model: StagedModel[Any], calls: Sequence[int], latents: list[Tensor | None]
+) -> list[float]:
+    """Median seconds of `prepare`, these calls and `decode`, in a stream of their own.
 
-    marks = [time.perf_counter()]
-    plan = model.prepare(state, usual_controls(model.info))
-    marks.append(time.perf_counter())
-    latents = None
-    for number, call in enumerate(model.chunk_steps.calls):
-        (latents,) = model.denoise([Row(plan, number, latents, state.caches[call.cache])])
+    `latents` are those of each chunk behind the calls before, and then behind these.
+    """
+    from ..staged_model import Row, end_chunk
+
+    state, rounds = model.start(first_request(model.info)), list[list[float]]()
+    for index, controls in enumerate(_told(model)):
+        marks = [time.perf_counter()]
+        plan = model.prepare(state, controls)
+        marks.append(time.perf_counter())
+        sample = latents[index]
+        for number in calls:
+            cache = state.caches[model.chunk_steps.calls[number].cache]
+            (sample,) = model.denoise([Row(plan, number, sample, cache)])
+            _wait_for_device()
+            marks.append(time.perf_counter())
+        assert sample is not None, "at least one call"
+        latents[index] = sample
+        end_chunk(model, plan, sample, state)
         _wait_for_device()
         marks.append(time.perf_counter())
-    assert latents is not None, "a chunk takes at least one call"
-    decode_chunk(model, plan, latents, state.decoder)
-    _wait_for_device()
-    marks.append(time.perf_counter())
-    return [end - begin for begin, end in pairwise(marks)]
+        rounds.append([end - begin for begin, end in pairwise(marks)])
+    return [statistics.median(each) for each in zip(*rounds[-_TIMED:], strict=True)]
 
 
 def _wait_for_device() -> None:

@@ -20,7 +20,8 @@ MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
 SNAPSHOT_SHARE = 0.05
 """See `ReplayLog.snapshot_share`."""
 MOST_HELD_BYTES = 1 << 28
-"""Video and pictures in controls since a snapshot, from which on the next one comes sooner."""
+"""Of video and pictures in controls since a snapshot was asked for: then the next one is asked for
+at once. A log holds no more than that and what comes while a snapshot is taken."""
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class ReplayLog:
     _coming: dict[int, _Coming] = field(default_factory=dict)
     """By the chunk behind which they are."""
     _held_bytes: int = 0
+    _asked_bytes: int = 0
+    """Of those held: what came before the latest snapshot was asked for."""
 
     @property
     def key(self) -> str:
@@ -75,9 +78,11 @@ class ReplayLog:
 
     def wants_snapshot(self, index: int) -> bool:
         """Whether a snapshot should be taken behind this chunk."""
-        full = self._held_bytes > MOST_HELD_BYTES
-        every = SNAPSHOT_CHUNKS if full else self.every
-        return index % every == every - 1
+        full = self._held_bytes - self._asked_bytes > MOST_HELD_BYTES
+        wanted = full or index % self.every == self.every - 1
+        if wanted:
+            self._asked_bytes = self._held_bytes
+        return wanted
 
     def deliver(self, index: int) -> bool:
         """A chunk came out; whether it is new, for a replay repeats some."""
@@ -118,6 +123,8 @@ class ReplayLog:
     def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls]]]:
         """How fresh stages take the stream over, and the controls to replay."""
         self._coming.clear()
+        # what was asked for is gone with them
+        self._asked_bytes = 0
         if self._snapshot is None:
             return self.opened, list(self._controls)
         index, parts = self._snapshot
@@ -137,6 +144,7 @@ class ReplayLog:
         while self._controls and self._controls[0][0] <= newest:
             _, done = self._controls.popleft()
             self._held_bytes -= _bytes(done)
+            self._asked_bytes = max(0, self._asked_bytes - _bytes(done))
 
 
 def _bytes(controls: Controls) -> int:

@@ -97,9 +97,9 @@ class Stage(StageLoop):
 
     def _open(self, message: Open) -> None:
         state = self._model.start(message.request)
-        caches = {cache: state.caches[cache] for cache in self._own_caches}
+        # those of this stage's calls are made when they are used, and no others
         state.caches = []
-        self._streams[message.stream] = _Kept(state, caches)
+        self._streams[message.stream] = _Kept(state)
 
     @property
     def _own_calls(self) -> tuple[int, ...]:

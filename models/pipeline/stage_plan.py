@@ -98,10 +98,16 @@ def choose_plan(stages: int, costs: Costs, cuts: Sequence[int] | None = None) ->
                 "which stays on one device, and the decoder may have one of its own"
             )
         raise ValueError(f"{stages} stages; this model can use 1 to {most}: {why}")
-    # Among equals the one that decodes late: its chunks cross no link back.
+    # Among equals the one that decodes late: its chunks cross no link back. Behind a slow decoder
+    # all are equal, and the most even one needs the least memory on a device.
     return min(
         plans(stages, calls, allowed),
-        key=lambda plan: (plan.bottleneck_s(costs), plan.hops(), -plan.decoder),
+        key=lambda plan: (
+            plan.bottleneck_s(costs),
+            plan.hops(),
+            max(map(len, plan.steps)),
+            -plan.decoder,
+        ),
     )
 
 

@@ -95,6 +95,15 @@ def to_float(samples: np.ndarray) -> Tensor:
     return torch.from_numpy(samples.astype(np.float32) / 32768)[None]
 
 
+def check_samples(samples: np.ndarray) -> None:
+    """Raise ValueError for more samples than a step takes."""
+    if len(samples) > CHUNK_SAMPLES:
+        raise ValueError(
+            f"audio of one step has {len(samples)} samples; at most {CHUNK_SAMPLES} fit, feed the "
+            "rest with the next step"
+        )
+
+
 class SpeechView:
     """The last `VIEW_SAMPLES` of one stream's microphone, int16; moves on a chunk at a time."""
 
@@ -106,11 +115,7 @@ class SpeechView:
 
         Raises ValueError when given more than a chunk.
         """
-        if len(samples) > CHUNK_SAMPLES:
-            raise ValueError(
-                f"audio of one step has {len(samples)} samples; at most {CHUNK_SAMPLES} fit, "
-                "feed the rest with the next step"
-            )
+        check_samples(samples)
         newest = VIEW_SAMPLES - CHUNK_SAMPLES
         self.samples[:newest] = self.samples[CHUNK_SAMPLES:]
         self.samples[newest : newest + len(samples)] = samples

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..contract import PICTURE, Controls, StreamRequest
 from ..state import StreamState
-from .audio import SpeechView
+from .audio import SpeechView, check_samples
 from .conditioning_state import PocketConditioning
 from .idle import AvatarMotion
 from .looks import Look, LookEncoder, OwnPicture
@@ -81,8 +81,15 @@ class Director:
     def apply_controls(self, state: PocketState, controls: Controls) -> tuple[str, ...]:
         """Apply what changed; the words of a new prompt that mean nothing here.
 
-        In the first chunk the prompt that the stream was started with is new.
+        In the first chunk the prompt that the stream was started with is new. Raises ValueError for
+        what cannot be obeyed, and then has changed nothing.
         """
+        brought = state.conditioning.picture
+        if controls.picture is not None:
+            brought = self._look_encoder.bring(controls.picture)
+        if controls.scene is not None:
+            self.known(controls.scene, brought)
+        check_samples(controls.audio)
         ignored: tuple[str, ...] = ()
         if controls.seed is not None or controls.reset:
             self._restart(state, state.seed if controls.seed is None else controls.seed)
@@ -92,7 +99,7 @@ class Director:
             ignored = self._vocabulary.parse(state.prompt).ignored_words
         scene = controls.scene
         if controls.picture is not None:
-            state.conditioning.picture = self._look_encoder.bring(controls.picture)
+            state.conditioning.picture = brought
             scene = scene or PICTURE
         another = scene != state.scene or (scene == PICTURE and controls.picture is not None)
         if scene is not None and another:

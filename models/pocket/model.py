@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..caches_on_demand import CachesOnDemand
 from ..chunk_steps import ChunkSteps
 from ..contract import PICTURE, Chunk, Controls, StreamRequest
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
@@ -80,7 +81,7 @@ class PocketModel:
         prompt names. Raises ValueError for an unknown scene and for a bad picture.
         """
         state = self._director.begin(request)
-        state.caches = [self.new_cache() for _ in self.chunk_steps.calls]
+        state.caches = self._new_caches()
         return state
 
     def step(self, state: PocketState, controls: Controls) -> Chunk:
@@ -139,7 +140,7 @@ class PocketModel:
         saved = SavedState.parse(data, NAME)
         scene = saved.plain["scene"]
         plain = saved.plain["conditioning"]
-        caches = [self.new_cache() for _ in self.chunk_steps.calls]
+        caches = self._new_caches()
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
@@ -153,6 +154,9 @@ class PocketModel:
             restart=saved.plain["restart"],
             decoder=saved.decoder(),
         )
+
+    def _new_caches(self) -> CachesOnDemand:
+        return CachesOnDemand(self.new_cache, self.chunk_steps.caches)
 
     @property
     def looks(self) -> tuple[LookEntry, ...]:

@@ -6,7 +6,6 @@ either with their index. Nothing is copied before a tensor is used, and then it 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .weight_files import INDEX, BadCheckpoint, weight_file
+from .weight_files import INDEX, BadCheckpoint, index_of_shards, weight_file
 
 # Where the published .pt files keep the weights, averaged ones first.
 SECTIONS = ("generator_ema", "generator", "model", "state_dict")
@@ -51,25 +50,12 @@ def open_checkpoint(path: Path, sections: Sequence[str] = SECTIONS) -> Checkpoin
     if not file.name.endswith(INDEX):
         opened = _open_file(file, sections)
         return Checkpoint(dict.fromkeys(opened, opened))
-    names = _index(file)
+    names = index_of_shards(file)
     shards = {shard: _open_file(file.parent / shard, sections) for shard in set(names.values())}
     absent = sorted(name for name, shard in names.items() if name not in shards[shard])
     if absent:
         raise BadCheckpoint(f"{file}: {len(absent)} names are not in their shard: {absent[:4]}")
     return Checkpoint({name: shards[shard] for name, shard in names.items()})
-
-
-def _index(file: Path) -> dict[str, str]:
-    """The shard of every name. A shard lies beside its index."""
-    try:
-        shards = json.loads(file.read_bytes())["weight_map"]
-        names = {str(name): str(shard) for name, shard in shards.items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BadCheckpoint(f"{file} is no index of shards: {error}") from error
-    outside = [shard for shard in names.values() if Path(shard).name != shard]
-    if outside:
-        raise BadCheckpoint(f"{file} names {outside[0]!r}; a shard lies beside its index")
-    return names
 
 
 def _open_file(file: Path, sections: Sequence[str]) -> Mapping[str, Tensor]:
@@ -87,7 +73,9 @@ class _Safetensors(Mapping[str, Tensor]):
         try:
             self._file: Any = safe_open(file, "pt")
         except SafetensorError as error:
-            raise BadCheckpoint(f"{file} is no whole safetensors file: {error}") from error
+            raise BadCheckpoint(
+                f"{file} is no whole safetensors file: {error}; download it again"
+            ) from error
         self._names = tuple(self._file.keys())
 
     def __getitem__(self, name: str) -> Tensor:

@@ -48,6 +48,16 @@ class WanEncoderConfig:
     def __post_init__(self) -> None:
         check_levels(self.halves_time, self.multipliers, "halves_time")
 
+    @property
+    def frames(self) -> int:
+        """Frames that a latent is made of; the first of a stream is made of 1."""
+        return 2 ** sum(self.halves_time)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a latent's side."""
+        return self.patch * 2 ** len(self.halves_time)
+
 
 WAN22_ENCODER = WanEncoderConfig(dim=160, latent_channels=48, shortcuts=True, patch=2)
 """As published for Wan 2.2's 5B model."""
@@ -62,8 +72,7 @@ class WanEncoder(nn.Module):
         self.encoder = _Encoder(config)
         self.conv1 = nn.Conv3d(2 * config.latent_channels, 2 * config.latent_channels, 1)
         self._patch = config.patch
-        self._frames = 2 ** sum(config.halves_time)
-        self._side = config.patch * 2 ** len(config.halves_time)
+        self._frames, self._side = config.frames, config.pixels
         name_parts(self)
 
     @torch.no_grad()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,27 @@ _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 _PREFIX = "vision_model."
+# Wan's own file: its names of what is no part of a block, of the parts of a block, and the width of
+# a head of a ViT-H
+_WANS = "visual."
+_WAN_BLOCK = re.compile(r"transformer\.(\d+)\.(.+)\.(weight|bias)")
+_WAN_NAMES = {
+    "cls_embedding": "embeddings.class_embedding",
+    "pos_embedding": "embeddings.position_embedding.weight",
+    "patch_embedding.weight": "embeddings.patch_embedding.weight",
+    "pre_norm.weight": "pre_layrnorm.weight",
+    "pre_norm.bias": "pre_layrnorm.bias",
+    "post_norm.weight": "post_layernorm.weight",
+    "post_norm.bias": "post_layernorm.bias",
+}
+_WAN_PARTS = {
+    "attn.proj": "self_attn.out_proj",
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "mlp.0": "mlp.fc1",
+    "mlp.2": "mlp.fc2",
+}
+_HEAD_WIDTH = 80
 
 
 class ImageEncoder:
@@ -46,11 +69,15 @@ class ImageEncoder:
 
     @classmethod
     def load(cls, weights: Path, *, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
-        """Of a file beside its `config.json`, as diffusers' folders have them.
+        """Of a file beside its `config.json`, as diffusers' folders have them, or of Wan's own.
 
         Raises FileNotFoundError, and BadCheckpoint for files of another model.
         """
-        config = _config(weights.parent / "config.json")
+        published: Mapping[str, Tensor] = open_checkpoint(weights)
+        is_wans = is_wan_image_encoder(published)
+        if is_wans:
+            published = _WanClip(published)
+        config = _wan_config(published) if is_wans else _config(weights.parent / "config.json")
         layers = int(config.num_hidden_layers)
         model = _without_last_layer(config)
         prefix = _PREFIX if any(name.startswith(_PREFIX) for name in model.state_dict()) else ""
@@ -63,7 +90,7 @@ class ImageEncoder:
             return None if is_last or plain.endswith("position_ids") else prefix + plain
 
         try:
-            filled = fill(model, Renamed(open_checkpoint(weights), own), device=device, dtype=dtype)
+            filled = fill(model, Renamed(published, own), device=device, dtype=dtype)
         except WeightsDoNotFit as error:
             raise BadCheckpoint(f"{weights} is no image encoder of CLIP: {error.misfit}") from error
         for part in filled.modules():
@@ -76,7 +103,7 @@ class ImageEncoder:
     @classmethod
     def empty(cls, weights: Path | None, *, dtype: torch.dtype) -> ImageEncoder:
         """That of a file, or the published one, on `meta`: its sizes, and no memory."""
-        config = PUBLISHED if weights is None else _config(weights.parent / "config.json")
+        config = PUBLISHED if weights is None else _config_of(weights)
         model: Any = _without_last_layer(config)
         return cls(model.to(dtype))
 
@@ -114,6 +141,82 @@ def _without_last_layer(config: CLIPVisionConfig) -> CLIPVisionModel:
     shorter.num_hidden_layers = int(config.num_hidden_layers) - 1
     with torch.device("meta"):
         return CLIPVisionModel(shorter).eval()
+
+
+def is_wan_image_encoder(weights: Mapping[str, Tensor]) -> bool:
+    """Whether these are the names of Wan's own file of CLIP."""
+    return {f"{_WANS}cls_embedding", f"{_WANS}patch_embedding.weight"} <= weights.keys()
+
+
+class _WanClip(Mapping[str, Tensor]):
+    """The vision half of Wan's own file of CLIP, under transformers' names.
+
+    Queries, keys and values are one matrix there; a part of it is a view of the file.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+        self._places = dict(_wan_places(weights))
+
+    def __getitem__(self, name: str) -> Tensor:
+        theirs, part = self._places[name]
+        tensor = self._weights[theirs]
+        if part is not None:
+            return tensor.chunk(3)[part]
+        # of a batch of one: the token of the class, and the places
+        if theirs == f"{_WANS}cls_embedding":
+            return tensor.flatten()
+        return tensor.flatten(0, 1) if theirs == f"{_WANS}pos_embedding" else tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _wan_places(weights: Iterable[str]) -> Iterator[tuple[str, tuple[str, int | None]]]:
+    """Transformers' name, and where it is in Wan's file: the name there, and which third of it."""
+    for name in weights:
+        if not name.startswith(_WANS):
+            continue
+        plain = name.removeprefix(_WANS)
+        block = _WAN_BLOCK.fullmatch(plain)
+        if block is None:
+            if plain != "head":
+                yield _WAN_NAMES.get(plain, plain), (name, None)
+            continue
+        layer, part, leaf = block.groups()
+        if part == "attn.to_qkv":
+            for third, kind in enumerate("qkv"):
+                yield f"encoder.layers.{layer}.self_attn.{kind}_proj.{leaf}", (name, third)
+        else:
+            yield f"encoder.layers.{layer}.{_WAN_PARTS.get(part, part)}.{leaf}", (name, None)
+
+
+def _wan_config(weights: Mapping[str, Tensor]) -> CLIPVisionConfig:
+    """The sizes of Wan's own file, whose heads are as wide as those of a ViT-H."""
+    width, _, patch, _ = weights["embeddings.patch_embedding.weight"].shape
+    squares = weights["embeddings.position_embedding.weight"].shape[0] - 1
+    layers = {int(found[1]) for found in map(_LAYER.match, weights) if found is not None}
+    return CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=weights["encoder.layers.0.mlp.fc1.weight"].shape[0],
+        num_hidden_layers=1 + max(layers),
+        num_attention_heads=max(1, width // _HEAD_WIDTH),
+        patch_size=patch,
+        image_size=patch * isqrt(squares),
+        hidden_act="gelu",
+    )
+
+
+def _config_of(weights: Path) -> CLIPVisionConfig:
+    """Of a file: its own sizes if it is Wan's, else those of the `config.json` beside it."""
+    if weights.suffix in (".pth", ".pt"):
+        published = open_checkpoint(weights)
+        if is_wan_image_encoder(published):
+            return _wan_config(_WanClip(published))
+    return _config(weights.parent / "config.json")
 
 
 def _config(file: Path) -> CLIPVisionConfig:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from .checkpoint import open_checkpoint
 from .config_file import is_wan_config
-from .loading import fitting_presets
+from .loading import fitting_presets, misfits
 from .locate import FilesMissing, locate
 from .names import student_name
 from .presets.catalogue import presets
 from .tiny_decoder import is_tiny_decoder
+from .tiny_encoder import is_tiny_encoder
 from .weight_files import BadCheckpoint, is_weight_file
 
 
@@ -62,17 +63,30 @@ def inspect_file(path: Path, config: Path | None) -> FoundFile:
     )
 
 
-def missing_parts(place: Path) -> dict[str, str]:
-    """For every preset what it lacks in a folder; empty: it can be served from there."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a folder is to a preset: what it `lacks` there, and what of the files `misfits` it.
+
+    Neither: it can be served from there.
+    """
+
+    lacks: str = ""
+    misfits: tuple[str, ...] = ()
+
+
+def served_from(place: Path) -> dict[str, Served]:
+    """For every preset what a folder is to it, told from names and shapes."""
+    found: dict[str, Served] = {}
     for preset in presets().values():
         try:
-            locate(preset, [str(place)])
-            found[preset.name] = ""
+            found[preset.name] = Served(
+                misfits=tuple(misfits(preset, locate(preset, [str(place)])))
+            )
         except FilesMissing as error:
-            found[preset.name] = ", ".join(source.path for source in error.missing)
-        except BadCheckpoint as error:
-            found[preset.name] = str(error)
+            lacks = ", ".join(source.path for source in error.missing)
+            found[preset.name] = Served(lacks)
+        except (BadCheckpoint, FileNotFoundError) as error:
+            found[preset.name] = Served(misfits=(str(error),))
     return found
 
 
@@ -108,7 +122,9 @@ def _kind(weights: Mapping[str, Tensor]) -> str:
     kinds = {
         "adapter": any(".lora_A." in name or ".lora_B." in name for name in raw),
         "student": {"patch_embedding.weight", "head.modulation"} <= names,
+        "tiny decoder and encoder": is_tiny_decoder(weights) and is_tiny_encoder(weights),
         "tiny decoder": is_tiny_decoder(weights),
+        "tiny encoder": is_tiny_encoder(weights),
         "VAE": raw & {"decoder.conv1.weight", "decoder.conv_in.weight"},
         "text encoder": raw & {"token_embedding.weight", "shared.weight"},
         "image encoder": any(name.endswith("embeddings.class_embedding") for name in raw),

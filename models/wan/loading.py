@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from .names import Rename, Renamed, generator_name, student_name, writer_name
 from .number_types import NumberTypes
 from .presets.catalogue import presets
 from .presets.preset import Preset
+from .vae_files import decoder_in
 from .weight_files import BadCheckpoint
-from .weights import Misfit, WeightsDoNotFit, fill
+from .weights import Misfit, fill
 
 
 def empty_student(config: StudentConfig) -> CausalStudent:
@@ -47,35 +48,72 @@ def load_preset_students(
     """
     published = open_checkpoint(files.weights, preset.weights.sections)
     config = student_config(preset, files.config)
-    change = None
-    if preset.adapter is not None and files.adapter is not None:
-        change = LowRank(
-            open_checkpoint(files.adapter, preset.adapter.source.sections),
-            alpha=preset.adapter.alpha,
+    weights = [Renamed(published, names) for names in _names(preset)]
+    wrong = _student_misfit(preset, files, weights)
+    if wrong:
+        raise BadCheckpoint(f"{wrong}. {_advice(fitting_presets(published, files.config))}")
+    change = _adapter(preset, files, weights[0])
+    made = [
+        fill(
+            empty_student(config),
+            each,
+            device=device,
+            dtype=types.dtype,
+            change=change,
+            settle=types.settle,
         )
+        for each in weights
+    ]
+    return Students(made[0], made[1] if preset.recipe.clean_expert else None)
 
-    def loaded(names: Rename) -> CausalStudent:
-        weights = Renamed(published, names)
-        student = empty_student(config)
-        misfit = Misfit.of(student, weights)
-        if misfit.count:
-            raise WeightsDoNotFit(misfit)
-        if change is not None:
-            change.check(weights)
-        settle = None if types.quantize is None else types.settle
-        return fill(
-            student, weights, device=device, dtype=types.dtype, change=change, settle=settle
-        )
 
+def misfits(preset: Preset, files: ModelFiles) -> list[str]:
+    """A line on each of a preset's files that does not fit it, told from names and shapes."""
+    found: list[str] = []
     try:
-        if not preset.recipe.clean_expert:
-            return Students(loaded(student_name), None)
-        return Students(loaded(generator_name), loaded(writer_name))
-    except WeightsDoNotFit as error:
-        better = fitting_presets(published, files.config)
+        published = open_checkpoint(files.weights, preset.weights.sections)
+        weights = [Renamed(published, names) for names in _names(preset)]
+        wrong = _student_misfit(preset, files, weights)
+        if wrong:
+            found.append(wrong)
+        else:
+            _adapter(preset, files, weights[0])
+    except BadCheckpoint as error:
+        found.append(str(error))
+    try:
+        decoder_in(files.vae, preset.latents)
+    except BadCheckpoint as error:
+        found.append(str(error))
+    return found
+
+
+def _names(preset: Preset) -> tuple[Rename, ...]:
+    """From names in a file to those of each of its students."""
+    return (generator_name, writer_name) if preset.recipe.clean_expert else (student_name,)
+
+
+def _student_misfit(
+    preset: Preset, files: ModelFiles, weights: Sequence[Mapping[str, Tensor]]
+) -> str:
+    """What of the students' `weights` does not fit; empty: all of it does."""
+    empty = empty_student(student_config(preset, files.config))
+    wrong = [each for each in (Misfit.of(empty, part) for part in weights) if each.count]
+    return f"{files.weights} does not fit {preset.name}: {wrong[0]}" if wrong else ""
+
+
+def _adapter(preset: Preset, files: ModelFiles, weights: Mapping[str, Tensor]) -> LowRank | None:
+    """The preset's adapter, if it has one. Raises BadCheckpoint for one of other weights."""
+    if preset.adapter is None or files.adapter is None:
+        return None
+    tensors = open_checkpoint(files.adapter, preset.adapter.source.sections)
+    try:
+        adapter = LowRank(tensors, alpha=preset.adapter.alpha)
+        adapter.check(weights)
+    except ValueError as error:
         raise BadCheckpoint(
-            f"{files.weights} does not fit {preset.name}: {error.misfit}. {_advice(better)}"
+            f"{files.adapter} is no adapter of {preset.name}'s student: {error}"
         ) from error
+    return adapter
 
 
 def fitting_presets(weights: Mapping[str, Tensor], config: Path | None) -> dict[str, int]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from .hub import download, hub_cache, snapshot_folder
 from .presets.preset import Preset, Source
-from .weight_files import BadCheckpoint, is_weight_file, weight_file
+from .weight_files import INDEX, BadCheckpoint, index_of_shards, is_weight_file, weight_file
 
 _DEPTH = 5
 """So deep in a folder that is named files are looked for."""
@@ -56,7 +56,8 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
 
     Without any the hub's cache is looked through. A file that is named itself is the student's
     weights, unless it has the name of another part. Raises FilesMissing for all that is not there,
-    FileNotFoundError for a place that is not, and BadCheckpoint where two files could be meant.
+    FileNotFoundError for a place or a shard that is not, and BadCheckpoint where two files could be
+    meant.
     """
     found = _Places.of(places, preset)
     base = preset.base
@@ -78,6 +79,9 @@ def locate(preset: Preset, places: Sequence[str]) -> ModelFiles:
     missing = [source for source, path in pairs if path is None]
     if weights is None or vae is None or text_encoder is None or tokenizer is None or missing:
         raise FilesMissing(preset, missing, places)
+    for file in (weights, vae, text_encoder, adapter, *more.values()):
+        if file is not None and file.name.endswith(INDEX):
+            index_of_shards(file)
     config = next(filter(None, map(config_beside, (weights, vae))), None)
     others = {name: path for name, path in more.items() if path is not None}
     return ModelFiles(weights, vae, text_encoder, tokenizer, adapter, config, others)
@@ -110,7 +114,7 @@ class _Places:
     def weights(self, preset: Preset) -> Path | None:
         """The student's."""
         named = self.part(preset.weights, "transformer")
-        others = {PurePosixPath(source.path).name for source in preset.sources[1:]}
+        others = {name for source in preset.sources[1:] for name in source.names}
         given = [file for file in self.files if file.name not in others]
         if len(given) > 1:
             raise BadCheckpoint(
@@ -121,7 +125,7 @@ class _Places:
     def part(self, source: Source, diffusers: str | None) -> Path | None:
         """The file of a part; `diffusers` is its folder as diffusers names it."""
         for file in self.files:
-            if file.name == PurePosixPath(source.path).name:
+            if file.name in source.names:
                 return file
         published = self._published(source)
         if published is not None:
@@ -148,7 +152,11 @@ class _Places:
         for folder in kept:
             if folder is not None and (folder / source.path).exists():
                 return folder / source.path
-        wanted = PurePosixPath(source.path).parts
+        return next(filter(None, map(self._ending, (source.path, *source.also))), None)
+
+    def _ending(self, published: str) -> Path | None:
+        """What has the longest end of a path in the folders."""
+        wanted = PurePosixPath(published).parts
         found: list[tuple[int, int, Path]] = []
         for folder in self.folders:
             for path in _inside(folder):

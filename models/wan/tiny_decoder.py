@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vae_layers import Memory, Streaming, name_parts
+from .tiny_layers import BLOCKS, MemoryBlock, conv, through_frames
+from .vae_layers import Memory, name_parts
 
-_BLOCKS = 3
 _SIDE = 8
 # where in the published sequence each level's time is grown, and where its width changes
 _GROWS = (7, 13, 19)
@@ -64,15 +64,15 @@ class TinyDecoder(nn.Module):
         widths = config.widths
         layers: list[nn.Module] = [
             _SoftClamp(),
-            _conv(config.latent_channels, widths[0]),
+            conv(config.latent_channels, widths[0]),
             nn.ReLU(),
         ]
         for level, grows in enumerate(config.grows):
             width = widths[level]
-            layers += [_MemoryBlock(width) for _ in range(_BLOCKS)]
+            layers += [MemoryBlock(width) for _ in range(BLOCKS)]
             layers += [nn.Upsample(scale_factor=2), _Grow(width, grows)]
-            layers += [_conv(width, widths[level + 1], bias=False)]
-        layers += [nn.ReLU(), _conv(widths[-1], 3 * config.patch**2)]
+            layers += [conv(width, widths[level + 1], bias=False)]
+        layers += [nn.ReLU(), conv(widths[-1], 3 * config.patch**2)]
         self.decoder = nn.Sequential(*layers)
         name_parts(self)
 
@@ -83,14 +83,8 @@ class TinyDecoder(nn.Module):
         They are [B, T, 3, 8 h, 8 w], about 0 to 1, and with `patch` so much larger. `memory`
         is all that is kept between calls: an empty one starts a stream. Its size does not grow.
         """
-        batch, starts = latents.shape[0], not memory
-        x = latents
-        for layer in self.decoder:
-            if isinstance(layer, _MemoryBlock):
-                x = layer.stream(x, memory)
-            else:
-                x = layer(x.flatten(0, 1)).unflatten(0, (batch, -1))
-        made = F.pixel_shuffle(x, self._patch)
+        starts = not memory
+        made = F.pixel_shuffle(through_frames(self.decoder, latents, memory), self._patch)
         # nothing is before the first latent; published decoders leave out what they make of that
         return made[:, self._before :] if starts else made
 
@@ -104,25 +98,6 @@ class _SoftClamp(nn.Module):
         return torch.tanh(x / 3) * 3
 
 
-class _MemoryBlock(Streaming):
-    """Convolutions over each frame of [B, T, C, h, w] and the one before it, at first zeros."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Sequential(
-            _conv(2 * width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width)
-        )
-
-    def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        before = memory.get(self.name)
-        if before is None:
-            before = torch.zeros_like(x[:, :1])
-        memory[self.name] = x[:, -1:].clone()
-        past = torch.cat((before, x[:, :-1]), dim=1)
-        seen = torch.cat((x, past), dim=2).flatten(0, 1)
-        return F.relu(self.conv(seen).unflatten(0, x.shape[:2]) + x)
-
-
 class _Grow(nn.Module):
     """`factor` frames of each one."""
 
@@ -133,10 +108,6 @@ class _Grow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x).unflatten(1, (self._factor, -1)).flatten(0, 1)
-
-
-def _conv(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
 
 
 def is_tiny_decoder(weights: Mapping[str, Tensor]) -> bool:

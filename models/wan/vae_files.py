@@ -1,4 +1,4 @@
-"""A VAE's decoder and encoder from their file, as Wan or diffusers publish it; tiny decoders.
+"""A VAE's decoder and encoder from their file, as Wan or diffusers publish it; tiny ones.
 
 Which VAE it is, and of what size, follows from the names and shapes in the file.
 """
@@ -24,6 +24,7 @@ from .tiny_decoder import (
     is_tiny_decoder,
     tiny_decoder_config,
 )
+from .tiny_encoder import TinyEncoder, TinyEncoderConfig, is_tiny_encoder, tiny_encoder_config
 from .vae_names import VaeLayout
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
@@ -31,8 +32,11 @@ from .weights import WeightsDoNotFit, fill
 Decoder = WanDecoder | TinyDecoder
 """Both take a student's latents: `decode(latents, memory)`."""
 DecoderConfig = WanDecoderConfig | TinyDecoderConfig
+Encoder = WanEncoder | TinyEncoder
+"""Both give a student's latents: `encode(frames, memory)`, and called the VAE's own."""
+EncoderConfig = WanEncoderConfig | TinyEncoderConfig
 
-_NO_ENCODER = "holds no encoder of Wan 2.1 or 2.2"
+_NO_ENCODER = "holds no encoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 _NO_DECODER = "holds no decoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 _DECODER = ("decoder.", "conv2.")
 _ENCODER = ("encoder.", "conv1.")
@@ -53,14 +57,18 @@ def load_decoder(
         raise BadCheckpoint(f"{path} {_NO_DECODER}: {error}") from error
 
 
-def load_encoder(path: Path, *, device: torch.device, dtype: torch.dtype) -> WanEncoder:
-    """The encoder of a VAE's file. Raises BadCheckpoint for a file that holds none."""
+def load_encoder(
+    path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
+) -> Encoder:
+    """The encoder of a file, a VAE's or a tiny one, for a student with such `latents`.
+
+    Raises BadCheckpoint for a file that holds none, or one of other latents.
+    """
     weights = encoder_weights(path)
     try:
-        with torch.device("meta"):
-            encoder = WanEncoder(encoder_config(weights))
+        encoder = empty_encoder(encoder_config(weights, path, latents))
         return fill(encoder, weights, device=device, dtype=dtype)
-    except (KeyError, WeightsDoNotFit) as error:
+    except WeightsDoNotFit as error:
         raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
 
 
@@ -73,8 +81,11 @@ def decoder_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def encoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a VAE's encoder under our names."""
-    return _half(open_checkpoint(path), _ENCODER)
+    """The weights of a file's encoder under our names."""
+    published = open_checkpoint(path)
+    if is_tiny_encoder(published):
+        return Renamed(published, lambda name: name if name.startswith("encoder.") else None)
+    return _half(published, _ENCODER)
 
 
 def decoder_config(
@@ -88,14 +99,35 @@ def decoder_config(
         config = tiny_decoder_config(weights) if is_tiny_decoder(weights) else _own_config(weights)
     except KeyError as error:
         raise BadCheckpoint(f"{path} {_NO_DECODER}: it lacks {error}") from error
+    _check_latents(path, "decodes", config, latents)
+    return config
+
+
+def encoder_config(
+    weights: Mapping[str, Tensor], path: Path, latents: LatentSpace
+) -> EncoderConfig:
+    """The shape of an encoder with these weights, which are from `path`.
+
+    Raises BadCheckpoint if they are none, or one of other latents than a student's.
+    """
+    try:
+        config = tiny_encoder_config(weights) if is_tiny_encoder(weights) else _own_encoder(weights)
+    except KeyError as error:
+        raise BadCheckpoint(f"{path} {_NO_ENCODER}: it lacks {error}") from error
+    _check_latents(path, "encodes to", config, latents)
+    return config
+
+
+def _check_latents(
+    path: Path, does: str, config: DecoderConfig | EncoderConfig, latents: LatentSpace
+) -> None:
     found = (config.latent_channels, config.pixels, config.frames)
     if found != (latents.channels, latents.pixels, latents.frames):
         raise BadCheckpoint(
-            f"{path} decodes latents of {found[0]} channels, {found[1]} pixels a side and "
+            f"{path} {does} latents of {found[0]} channels, {found[1]} pixels a side and "
             f"{found[2]} frames; those of {latents.vae} have {latents.channels}, {latents.pixels} "
             f"and {latents.frames}"
         )
-    return config
 
 
 def decoder_in(path: Path, latents: LatentSpace) -> DecoderConfig:
@@ -106,12 +138,12 @@ def decoder_in(path: Path, latents: LatentSpace) -> DecoderConfig:
     return decoder_config(decoder_weights(path), path, latents)
 
 
-def encoder_in(path: Path) -> WanEncoderConfig:
-    """The shape of the encoder in a file. Raises BadCheckpoint as `load_encoder` does."""
-    try:
-        return encoder_config(encoder_weights(path))
-    except KeyError as error:
-        raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
+def encoder_in(path: Path, latents: LatentSpace) -> EncoderConfig:
+    """The shape of the encoder in a file, for a student with such `latents`.
+
+    Raises BadCheckpoint as `load_encoder` does.
+    """
+    return encoder_config(encoder_weights(path), path, latents)
 
 
 def empty_decoder(config: DecoderConfig) -> Decoder:
@@ -119,6 +151,13 @@ def empty_decoder(config: DecoderConfig) -> Decoder:
     with torch.device("meta"):
         tiny = isinstance(config, TinyDecoderConfig)
         return (TinyDecoder(config) if tiny else WanDecoder(config)).eval()
+
+
+def empty_encoder(config: EncoderConfig) -> Encoder:
+    """An encoder on `meta`: all its names and shapes, and no memory."""
+    with torch.device("meta"):
+        tiny = isinstance(config, TinyEncoderConfig)
+        return (TinyEncoder(config) if tiny else WanEncoder(config)).eval()
 
 
 def published_decoder(latents: LatentSpace) -> WanDecoderConfig:
@@ -145,8 +184,7 @@ def _own_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
     )
 
 
-def encoder_config(weights: Mapping[str, Tensor]) -> WanEncoderConfig:
-    """The shape of an encoder with these weights. Raises KeyError if they are none."""
+def _own_encoder(weights: Mapping[str, Tensor]) -> WanEncoderConfig:
     levels = _Levels.of(weights, "encoder.downsamples", "downsamples")
     dim, inputs = weights["encoder.conv1.weight"].shape[:2]
     return WanEncoderConfig(

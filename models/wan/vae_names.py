@@ -48,13 +48,11 @@ class VaeLayout:
     def of(cls, names: Iterable[str]) -> VaeLayout:
         """Of the names in a file."""
         plain = [unwrapped(name) for name in names]
-        blocks = {"decoder": 3, "encoder": 2}
+        blocks: dict[str, int] = {}
         for found in filter(None, map(_RESNET.match, plain)):
-            blocks[found[1]] = 1
-        for found in filter(None, map(_RESNET.match, plain)):
-            blocks[found[1]] = max(blocks[found[1]], int(found[2]) + 1)
+            blocks[found[1]] = max(blocks.get(found[1], 0), int(found[2]) + 1)
         nested = any(".upsampler." in name for name in plain)
-        return cls(blocks["decoder"], blocks["encoder"], nested)
+        return cls(blocks.get("decoder", 3), blocks.get("encoder", 2), nested)
 
     def name(self, published: str) -> str | None:
         """Wan's name of a weight of a VAE; None for what is no part of encoder or decoder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -31,6 +32,29 @@ def weight_file(path: Path) -> Path:
             f"{path} holds {', '.join(file.name for file in chosen)}; name the file that is meant"
         )
     return chosen[0]
+
+
+def index_of_shards(file: Path) -> dict[str, str]:
+    """The shard of every name in an index. A shard lies beside its index.
+
+    Raises BadCheckpoint for what is no index, and FileNotFoundError for shards that are not there.
+    """
+    try:
+        shards = json.loads(file.read_bytes())["weight_map"]
+        names = {str(name): str(shard) for name, shard in shards.items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise BadCheckpoint(f"{file} is no index of shards: {error}") from error
+    outside = [shard for shard in names.values() if Path(shard).name != shard]
+    if outside:
+        raise BadCheckpoint(f"{file} names {outside[0]!r}; a shard lies beside its index")
+    wanted = sorted(set(names.values()))
+    absent = [shard for shard in wanted if not (file.parent / shard).exists()]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of the {len(wanted)} shards of {file} are missing: "
+            f"{', '.join(absent[:4])}{', ...' * (len(absent) > 4)}; download them to its folder"
+        )
+    return names
 
 
 def is_weight_file(path: Path) -> bool:

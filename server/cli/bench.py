@@ -15,11 +15,11 @@ from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
-from .bench_output import check_model, counts, give, own_server, progress
+from .bench_output import counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_quality import quality
 from .bench_types import types
-from .options import Threads
+from .options import Threads, check_model
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 

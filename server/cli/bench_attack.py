@@ -15,8 +15,9 @@ from ...benchmarks.attack.attack_soak import soak as run_soak
 from ...benchmarks.attack.attacks import ATTACKS
 from ...benchmarks.attack.processes import NOTHING
 from ...models.registry import DEFAULT_MODEL
-from .bench_output import check_model, give, own_server, progress
+from .bench_output import give, own_server, progress
 from .failure import EXIT_USAGE, Failure
+from .options import check_model
 
 
 def attack(

@@ -11,15 +11,7 @@ import typer
 from rich.console import Console
 
 from ...benchmarks.stream.server_process import ServerDied
-from ...models.registry import model_names
 from .failure import EXIT_USAGE, Failure, as_failure
-
-
-def check_model(model: str) -> None:
-    """Raise a Failure for a model that there is not."""
-    if model not in model_names():
-        known = ", ".join(model_names())
-        raise Failure(f"unknown model {model!r}; known: {known}", exit_code=EXIT_USAGE)
 
 
 def counts(text: str, *, option: str, of: str, example: str) -> tuple[int, ...]:

@@ -14,8 +14,9 @@ from ...models.pipeline.pipeline import PipelineFailed
 from ...models.pipeline.simulator import Forecast, simulate
 from ...models.pipeline.stage_plan import Costs, choose_plan
 from ...models.registry import DEFAULT_MODEL
-from .bench_output import check_model, counts, give, progress
+from .bench_output import counts, give, progress
 from .failure import Failure, as_failure
+from .options import check_model
 
 
 def pipeline(

@@ -13,7 +13,7 @@ from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, as_failure
 
 if TYPE_CHECKING:
-    from ...models.wan.inspect_files import FoundFile
+    from ...models.wan.inspect_files import FoundFile, Served
 
 
 def check(
@@ -21,7 +21,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what files are and which models they serve; exits with 1 if they serve none."""
-    from ...models.wan.inspect_files import config_in, files_in, inspect_file, missing_parts
+    from ...models.wan.inspect_files import config_in, files_in, inspect_file, served_from
     from ...models.wan.locate import config_beside
     from ...models.wan.weight_files import BadCheckpoint
 
@@ -33,15 +33,21 @@ def check(
         for each in files_in(path) if path.is_dir() else ():
             try:
                 files.append(_plain(inspect_file(each, config_beside(each) or config)))
-            except BadCheckpoint as error:
+            except (BadCheckpoint, FileNotFoundError) as error:
                 files.append({"path": str(each), "kind": "broken", "why": str(error)})
-        missing = missing_parts(path) if path.is_dir() else {}
-    serves = [name for name, lacks in missing.items() if not lacks]
+        served = served_from(path) if path.is_dir() else {}
+    serves = [name for name, each in served.items() if not (each.lacks or each.misfits)]
     usable = bool(serves) if path.is_dir() else files[0]["kind"] != "unknown"
     if as_json:
-        typer.echo(json.dumps({"files": files, "serves": serves, "lacks": missing}, indent=2))
+        report = {
+            "files": files,
+            "serves": serves,
+            "lacks": {name: each.lacks for name, each in served.items()},
+            "misfits": {name: list(each.misfits) for name, each in served.items() if each.misfits},
+        }
+        typer.echo(json.dumps(report, indent=2))
     else:
-        _show(files, missing, serves)
+        _show(files, served, serves)
     if not usable:
         raise typer.Exit(EXIT_FAILED)
 
@@ -59,7 +65,7 @@ def _plain(found: FoundFile) -> dict[str, Any]:
     }
 
 
-def _show(files: list[dict[str, Any]], missing: dict[str, str], serves: list[str]) -> None:
+def _show(files: list[dict[str, Any]], served: dict[str, Served], serves: list[str]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for each in files:
         if each["kind"] == "broken":
@@ -78,6 +84,13 @@ def _show(files: list[dict[str, Any]], missing: dict[str, str], serves: list[str
             console.print(f"  fits no model; nearest is {name}, with {count} wrong names")
     if serves:
         console.print(f"Serves {', '.join(serves)}.")
-    for name, lacks in missing.items():
-        if lacks:
-            console.print(f"{name} lacks {lacks}", markup=False)
+    wrong: dict[str, list[str]] = {}
+    for name, each in served.items():
+        for line in each.misfits:
+            wrong.setdefault(line, []).append(name)
+    for line, names in wrong.items():
+        here = f"the files of {', '.join(names)} are here and cannot be served"
+        console.print(f"{here}: {line}", markup=False)
+    for name, each in served.items():
+        if each.lacks:
+            console.print(f"{name} lacks {each.lacks}", markup=False)

@@ -13,7 +13,7 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Quantize
+from .options import Decoder, Device, DType, Encoder, Lookahead, Quantize, Stages
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -25,7 +25,8 @@ def plan(
     size: Annotated[str | None, typer.Option(help="Width and height, like 832x480.")] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 1,
     device_memory: Annotated[
-        str | None, typer.Option(help="Like 24GB; by default what is free on this machine.")
+        str | None,
+        typer.Option(help="Of each stage, like 24GB; by default what is free on this machine."),
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="Where its files are, if they are there already.")
@@ -34,6 +35,9 @@ def plan(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
+    lookahead: Lookahead = None,
+    stages: Stages = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say how much memory a model needs, without any; exits with 1 when it does not fit."""
@@ -55,6 +59,9 @@ def plan(
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,
+            encoder=encoder,
+            lookahead_ms=lookahead,
+            stages=stages or 1,
         )
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -74,29 +81,45 @@ def plan_report(
     dtype: str | None = None,
     quantize: str | None = None,
     decoder: Path | None = None,
+    encoder: Path | None = None,
+    lookahead_ms: int | None = None,
     device: str | None = None,
+    stages: int = 1,
 ) -> dict[str, Any]:
     """The plan of a model as plain values; `memory` None: what is free here.
 
-    `decoder` is a file whose decoder takes the place of the VAE's. `fits` is None where nobody
-    knows how much there is. Raises ValueError for an unknown name, for a size that it cannot have,
-    for a decoder of another model and for a device that is not here, FileNotFoundError for files
-    that are not in `places`.
+    Of several `stages` the total is that of the largest, and what is available is each one's.
+    `decoder` and `encoder` are files whose halves take the place of the VAE's. `fits` is None where
+    nobody knows how much there is. Raises ValueError for an unknown name, for a size that it cannot
+    have, for more stages than it can use, for a decoder of another model and for a device that is
+    not here, FileNotFoundError for files that are not in `places`.
     """
     # here, so that the other commands do not wait for torch
     from ...models.wan.presets.catalogue import preset_named
-    from ...models.wan.stream.planning import Machine, plan_on
+    from ...models.wan.presets.speech import looking_ahead
+    from ...models.wan.stream.planning import Machine, check_stages, plan_on
 
-    preset = preset_named(name)
-    machine = Machine.here(device) if memory is None else Machine.with_memory(memory)
-    planned = plan_on(preset, machine, places, size, decoder, dtype=dtype, quantize=quantize)
-    total = planned.total(sessions)
+    preset = looking_ahead(preset_named(name), lookahead_ms)
+    check_stages(preset, stages)
+    machine = Machine.here(device, stages) if memory is None else Machine.with_memory(memory)
+    planned = plan_on(
+        preset,
+        machine,
+        places,
+        size,
+        decoder,
+        encoder_file=encoder,
+        dtype=dtype,
+        quantize=quantize,
+    )
+    total = planned.total(sessions, stages)
     report: dict[str, Any] = {
         "model": name,
         "size": list(planned.size),
         "dtype": planned.dtype,
         "device": machine.device,
         "sessions": sessions,
+        "stages": stages,
         "student": planned.student,
         "decoder": planned.decoder,
         "conditioning": planned.conditioning,
@@ -111,30 +134,44 @@ def plan_report(
         "fits": None if machine.free is None else total <= machine.free,
     }
     if machine.free is not None:
-        report["sessions_that_fit"] = planned.sessions_in(machine.free)
+        report["sessions_that_fit"] = planned.sessions_in(machine.free, stages)
         if total > machine.free:
-            report["message"] = refusal(planned, sessions, machine.free)
-            report["hint"] = _instead(preset, planned, sessions, machine.free)
+            report["message"] = refusal(planned, sessions, stages, machine.free)
+            more = _enough_stages(preset, planned, sessions, stages, machine.free)
+            report["hint"] = _instead(planned, sessions, stages, machine.free, more)
     return report
 
 
-def refusal(planned: MemoryPlan, sessions: int, free: int) -> str:
+def refusal(planned: MemoryPlan, sessions: int, stages: int, free: int) -> str:
     """Why it cannot be served."""
     width, height = planned.size
+    each = "" if stages == 1 else f" in the largest of {stages} stages"
     return (
-        f"{planned.name} at {width}x{height} needs {gigabytes(planned.total(sessions))} for "
-        f"{_streams(sessions)} and {gigabytes(free)} are there"
+        f"{planned.name} at {width}x{height} needs {gigabytes(planned.total(sessions, stages))} "
+        f"for {_streams(sessions)}{each} and {gigabytes(free)} are there"
+        f"{'' if stages == 1 else ' for it'}"
     )
 
 
-def _instead(preset: Preset, planned: MemoryPlan, sessions: int, free: int) -> str:
+def _enough_stages(
+    preset: Preset, planned: MemoryPlan, sessions: int, stages: int, free: int
+) -> int | None:
+    """How many stages would do, each with as much memory; None: even the most would not."""
+    most = preset.recipe.chunk_steps().most_stages
+    more = range(stages + 1, most + 1)
+    return next((count for count in more if planned.total(sessions, count) <= free), None)
+
+
+def _instead(planned: MemoryPlan, sessions: int, stages: int, free: int, more: int | None) -> str:
     from ...models.wan.stream.memory_plan import smaller_size
 
-    fitting = planned.sessions_in(free)
+    fitting = planned.sessions_in(free, stages)
     ways = [f"{_streams(fitting)} at this size"] if fitting else []
-    smaller = smaller_size(preset, planned, sessions, free)
+    smaller = smaller_size(planned, sessions, free, stages)
     if smaller is not None:
         ways.append(f"{_streams(sessions)} at {smaller.size[0]}x{smaller.size[1]}")
+    if more is not None:
+        ways.append(f"--stages {more} with a device like this for each")
     return f"What would fit: {', or '.join(ways)}." if ways else "No size of it would fit."
 
 
@@ -145,9 +182,10 @@ def _streams(count: int) -> str:
 def _show(report: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     width, height = report["size"]
+    where = "on a" if report["stages"] == 1 else f"{report['stages']} stages, each on a"
     console.print(
         f"{report['model']} at {width}x{height}, {report['dtype']}, "
-        f"{_streams(report['sessions'])}, on a {report['device'].upper()}"
+        f"{_streams(report['sessions'])}, {where} {report['device'].upper()}"
     )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
@@ -162,8 +200,8 @@ def _show(report: dict[str, Any]) -> None:
         ("conditioning_per_stream", "what they remember of each stream"),
         ("text_per_stream", "text of each stream, and of one more"),
         ("reserve", "set aside for CUDA, not measured"),
-        ("total", "total"),
-        ("available", "available"),
+        ("total", "total" if report["stages"] == 1 else "total of the largest stage"),
+        ("available", "available" if report["stages"] == 1 else "available for each stage"),
     ):
         if report[key]:
             table.add_row(f"  {what}", gigabytes(report[key]))

@@ -11,10 +11,19 @@ from rich.console import Console
 
 from ...client.camera_move import camera_move
 from ...models.devices import check_device_name
+from ...models.registry import model_names
 from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
+from .failure import EXIT_USAGE, Failure
 
 MAX_SECONDS = 86_400.0
+
+
+def check_model(name: str) -> None:
+    """Raise a Failure for a model that there is not."""
+    if name not in model_names():
+        known = ", ".join(model_names())
+        raise Failure(f"unknown model {name!r}; known: {known}", exit_code=EXIT_USAGE)
 
 
 def warn(text: str) -> None:
@@ -124,6 +133,19 @@ Quantize = Annotated[
 Decoder = Annotated[
     Path | None,
     typer.Option(help="A file whose decoder takes the place of the VAE's, such as taew2_1.pth."),
+]
+Encoder = Annotated[
+    Path | None,
+    typer.Option(help="A file whose encoder takes the place of the VAE's, such as taew2_1.pth."),
+]
+Lookahead = Annotated[
+    int | None,
+    typer.Option(
+        min=20,
+        max=2000,
+        metavar="MS",
+        help="How far ahead speech is heard: nearer to whole files, and shown so much later.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same video.")]
 SeedOrAny = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the stream.")]

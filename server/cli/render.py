@@ -31,7 +31,9 @@ from .options import (
     Decoder,
     Device,
     DType,
+    Encoder,
     Image,
+    Lookahead,
     Picture,
     Prompt,
     PromptAt,
@@ -71,6 +73,8 @@ def render(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
+    lookahead: Lookahead = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -91,6 +95,8 @@ def render(
             dtype=dtype,
             quantize=quantize,
             decoder=None if decoder is None else str(decoder),
+            encoder=None if encoder is None else str(encoder),
+            lookahead_ms=lookahead,
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)

@@ -21,12 +21,20 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     """
     on_gpu = config.device not in (None, "auto", "cpu")
     types = config.dtype or config.quantize
-    asked = config.weights or config.size or types or config.decoder or on_gpu
+    asked = (
+        config.weights
+        or config.size
+        or types
+        or config.decoder
+        or config.encoder
+        or on_gpu
+        or config.lookahead_ms
+    )
     if asked and set(config.models) <= set(own_models()):
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
-            hint="Leave --weights, --size, --dtype, --quantize, --decoder and --device away, or "
-            "name another --model.",
+            hint="Leave --weights, --size, --dtype, --quantize, --decoder, --encoder, "
+            "--lookahead and --device away, or name another --model.",
             exit_code=EXIT_USAGE,
         )
     if config.quantize and not can_quantise():
@@ -64,8 +72,10 @@ def model_options(config: ServerConfig) -> list[str]:
         options += ["--weights", place]
     if config.size is not None:
         options += ["--size", f"{config.size[0]}x{config.size[1]}"]
-    for name in ("device", "dtype", "quantize", "decoder"):
+    for name in ("device", "dtype", "quantize", "decoder", "encoder", "stages"):
         value = getattr(config, name)
         if value is not None:
             options += [f"--{name}", str(value)]
+    if config.lookahead_ms is not None:
+        options += ["--lookahead", str(config.lookahead_ms)]
     return options

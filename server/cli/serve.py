@@ -13,14 +13,26 @@ import typer
 
 from ...models.pipeline.agent import keep_stage
 from ...models.pipeline.cluster import Cluster
-from ...models.registry import DEFAULT_MODEL, model_names
+from ...models.registry import DEFAULT_MODEL
 from ..allocator import return_large_blocks
 from ..config import ServerConfig
 from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
-from .failure import EXIT_USAGE, Failure, as_failure
+from .failure import Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Quantize, Size, Stages, Threads, Weights
+from .options import (
+    Decoder,
+    Device,
+    DType,
+    Encoder,
+    Lookahead,
+    Quantize,
+    Size,
+    Stages,
+    Threads,
+    Weights,
+    check_model,
+)
 from .room import check_room
 from .welcome import greet
 
@@ -40,6 +52,8 @@ def serve(
     dtype: DType = None,
     quantize: Quantize = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
+    lookahead: Lookahead = None,
     threads: Threads = None,
     stages: Stages = None,
     token: Annotated[
@@ -89,9 +103,7 @@ def serve(
 ) -> None:
     """Serve the page and the streams until interrupted."""
     for name in model or ():
-        if name not in model_names():
-            known = ", ".join(model_names())
-            raise Failure(f"unknown model {name!r}; known: {known}", exit_code=EXIT_USAGE)
+        check_model(name)
     with as_failure():
         config = ServerConfig(
             host=host,
@@ -103,6 +115,8 @@ def serve(
             dtype=dtype,
             quantize=quantize,
             decoder=decoder,
+            encoder=encoder,
+            lookahead_ms=lookahead,
             threads=threads,
             stages=stages,
             token=None if token is None else Secret(token),

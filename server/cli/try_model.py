@@ -18,7 +18,7 @@ from ...models.registry import foreign_models, own_models
 from ...models.wan.locate import locate
 from ...models.wan.presets.catalogue import presets
 from ..config import ServerConfig
-from .bench_output import check_model, progress
+from .bench_output import progress
 from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
@@ -26,7 +26,9 @@ from .options import (
     Decoder,
     Device,
     DType,
+    Encoder,
     Image,
+    Lookahead,
     Prompt,
     Quantize,
     Seconds,
@@ -35,6 +37,7 @@ from .options import (
     Stages,
     Threads,
     Weights,
+    check_model,
 )
 from .room import check_room, model_options
 from .video_file import Overwrite, video_file
@@ -49,6 +52,8 @@ def try_model(
     device: Device = None,
     dtype: DType = None,
     decoder: Decoder = None,
+    encoder: Encoder = None,
+    lookahead: Lookahead = None,
     quantize: Quantize = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
@@ -91,6 +96,8 @@ def try_model(
             device=device,
             dtype=dtype,
             decoder=decoder,
+            encoder=encoder,
+            lookahead_ms=lookahead,
             quantize=quantize,
             stages=stages,
             max_sessions=1,
@@ -103,7 +110,6 @@ def try_model(
     from ...benchmarks.trial.redaction import redacted
     from ...benchmarks.trial.trial import Trial, run_trial
 
-    staged = () if config.stages is None else ("--stages", str(config.stages))
     trial = Trial(
         name=name,
         seconds=seconds,
@@ -111,7 +117,7 @@ def try_model(
         prompt=prompt,
         image=start,
         seed=seed,
-        options=(*model_options(config), *staged),
+        options=tuple(model_options(config)),
         threads=threads,
     )
     report: dict[str, Any] = {
@@ -133,7 +139,7 @@ def try_model(
             failed = Failure(str(error), exit_code=EXIT_UNREACHABLE)
         if failed is not None:
             report |= {"good": False, "error": str(failed)}
-        report = redacted(report, [*places, *((str(decoder),) if decoder else ())])
+        report = redacted(report, [*places, *(str(file) for file in (decoder, encoder) if file)])
         report_path.write_text(json.dumps(report, indent=2) + "\n")
     written = f"{report_path} can be attached to an issue as it is."
     if failed is not None:

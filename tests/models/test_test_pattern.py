@@ -1,5 +1,7 @@
 """The test pattern shows what it was told, the same way every time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,17 @@ def test_a_restored_stream_goes_on_as_if_never_stopped() -> None:
 def test_an_unknown_scene_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="bars, grid"):
         TestPattern().start(StreamRequest(seed=1, scene="moon"))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"scene": "moon"}, {"picture": b"none"}, {"audio": np.zeros(CHUNK_SAMPLES + 1, np.int16)}],
+)
+def test_what_is_refused_changes_nothing(refused: dict[str, Any]) -> None:
+    model = TestPattern()
+    state = model.start(StreamRequest(seed=1))
+    model.step(state, Controls(audio=LOUD))
+    before = model.snapshot(state)
+    with pytest.raises(ValueError):
+        model.step(state, Controls(seed=5, reset=True, prompt="blue", clear_audio=True, **refused))
+    assert model.snapshot(state) == before

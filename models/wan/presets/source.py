@@ -14,12 +14,19 @@ class Source:
 
     `sections` are the parts of a `.pt` file that hold the weights, the first that is there counts;
     none: the weights are not in a section. `beside` are files that belong to it, in its folder.
+    `also` are other paths under which the same part is published elsewhere.
     """
 
     repository: str
     path: str
     sections: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the file or folder, its own first."""
+        return tuple(PurePosixPath(path).name for path in (self.path, *self.also))
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ...contract import SpeechInput
 from .conditioning import Conditioning
+from .preset import Preset
 from .source import Source
 
 FEATURE_MS = 20
@@ -39,3 +40,23 @@ class Speech(Conditioning):
     def sources(self) -> Mapping[str, Source]:
         """The encoder."""
         return {ENCODER: self.encoder}
+
+
+def looking_ahead(preset: Preset, lookahead_ms: int | None) -> Preset:
+    """The preset with a voice that is heard so much ahead; None: as it says itself.
+
+    Raises ValueError for a preset that hears none, and for what is no number of features.
+    """
+    if lookahead_ms is None:
+        return preset
+    speech = preset.stated(Speech)
+    if speech is None:
+        raise ValueError(f"{preset.name} hears no speech: leave the look-ahead away")
+    if lookahead_ms < FEATURE_MS or lookahead_ms % FEATURE_MS:
+        raise ValueError(
+            f"look-ahead {lookahead_ms} ms; expected a multiple of {FEATURE_MS} ms, {FEATURE_MS} "
+            "at least"
+        )
+    other = replace(speech, lookahead=lookahead_ms // FEATURE_MS)
+    kinds = tuple(other if each is speech else each for each in preset.conditioning)
+    return replace(preset, conditioning=kinds)

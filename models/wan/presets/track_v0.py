@@ -16,7 +16,7 @@ from .image_to_video import ImageToVideo
 from .preset import Preset
 from .source import BaseFiles, Source
 from .text_prompt import TextPrompt
-from .wan21 import T2V_1_3B
+from .wan21 import CLIP, FILES, T2V_1_3B
 
 _REPOSITORY = "H1yori233/Track-v0"
 
@@ -45,14 +45,14 @@ PRESETS = (
         ),
         conditioning=(
             TextPrompt(),
-            ImageToVideo(Source(_REPOSITORY, "image_encoder")),
+            ImageToVideo(Source(_REPOSITORY, "image_encoder", also=(CLIP,))),
             DraggedPoints(),
         ),
         weights=Source(_REPOSITORY, "transformer"),
         base=BaseFiles(
-            vae=Source(_REPOSITORY, "vae"),
-            text_encoder=Source(_REPOSITORY, "text_encoder"),
-            tokenizer=Source(_REPOSITORY, "tokenizer"),
+            vae=Source(_REPOSITORY, "vae", also=(FILES.vae.path,)),
+            text_encoder=Source(_REPOSITORY, "text_encoder", also=(FILES.text_encoder.path,)),
+            tokenizer=Source(_REPOSITORY, "tokenizer", also=(FILES.tokenizer.path,)),
         ),
     ),
 )

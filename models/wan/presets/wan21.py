@@ -29,5 +29,7 @@ FILES = BaseFiles(
     text_encoder=Source(_REPOSITORY, "models_t5_umt5-xxl-enc-bf16.pth"),
     tokenizer=Source(_REPOSITORY, "google/umt5-xxl"),
 )
+CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
+"""CLIP's own file in the repositories of image to video."""
 FOUR_STEPS = Recipe(chunk_frames=3, steps=(1000, 750, 500, 250))
 """Self-Forcing's (arXiv 2506.08009): four steps of a chunk of three latents, and a clean pass."""

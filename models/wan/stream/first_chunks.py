@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...contract import Controls
-from ...staged_model import all_calls
+from ...staged_model import Row
 from ...warm_up import first_request
 from ..presets.preset import Preset
 from .model import WanModel
@@ -19,5 +19,11 @@ def meet_every_length(model: WanModel, preset: Preset) -> None:
     frames = 0
     while frames < preset.cache.capacity_frames + preset.recipe.chunk_frames:
         plan = model.prepare(state, Controls())
-        all_calls(model, [(plan, state.caches)])
+        latents = None
+        for number, call in enumerate(model.chunk_steps.calls):
+            # other caches are as long: no stage needs room for more than its own
+            if call.cache == 0:
+                (latents,) = model.denoise([Row(plan, number, latents, state.caches[0])])
+        if plan.needed_by is not None and latents is not None:
+            state.returns[plan.needed_by] = latents
         frames += preset.recipe.chunk_frames

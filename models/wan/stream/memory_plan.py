@@ -6,8 +6,10 @@ What kernels need inside of themselves and what a driver keeps is not seen; `res
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,7 @@ CUDA_RESERVE = 1_000_000_000
 _BY_PIXELS = ("cache", "decoder_state", "conditioning_state", "denoising", "decoding", "graphs")
 _SMALLER = (0.875, 0.75, 0.625, 0.5)
 _STEADY = 1000
+_MOST_SESSIONS = 1 << 20
 _IMAGE_TOKENS = 257
 """Of CLIP's features of an image."""
 
@@ -42,10 +45,11 @@ _IMAGE_TOKENS = 257
 class MemoryPlan:
     """Bytes on the device that makes the chunks.
 
-    Of a stream: `cache`, `decoder_state`, `text` and `conditioning_state`. `student` has the
-    weights for clean latents too, where they are others; `conditioning` those of encoders and the
-    like. `denoising` and `decoding` are what lives beside the rest while a chunk is made; one chunk
-    is made at a time. `graphs` is memory that recorded calls have for themselves.
+    Of a stream: `cache` (all `caches` of them together), `decoder_state`, `text` and
+    `conditioning_state`. `student` has the weights for clean latents too, where they are others;
+    `conditioning` those of encoders and the like. `denoising` and `decoding` are what lives beside
+    the rest while a chunk is made; one chunk is made at a time. `graphs` is memory that recorded
+    calls have for themselves.
     """
 
     name: str
@@ -55,6 +59,7 @@ class MemoryPlan:
     decoder: int
     conditioning: int
     cache: int
+    caches: int
     decoder_state: int
     conditioning_state: int
     text: int
@@ -73,19 +78,27 @@ class MemoryPlan:
         """What a chunk needs for itself at its worst."""
         return max(self.denoising, self.decoding) + self.graphs
 
-    def total(self, sessions: int) -> int:
-        """Everything, for so many streams at once."""
-        streams = sessions * self._each + contexts_kept(sessions) * self.text
-        return self.weights + self.working + streams + self.reserve
+    def total(self, sessions: int, stages: int = 1) -> int:
+        """Everything, for so many streams at once; of several stages that of the largest one.
 
-    def sessions_in(self, memory: int) -> int:
-        """How many streams fit into so many bytes; 0: not even one."""
-        return max(0, (memory - self.total(0)) // (self._each + self.text))
+        Each stage has all weights. Who makes which calls is only known when their times are
+        measured, so that this is the most that a stage may get: an even share of the caches where
+        the decoder has a stage of its own, and the decoder where it may not have one.
+        """
+        always = self.weights + self.working + contexts_kept(sessions) * self.text + self.reserve
+        if stages == 1:
+            return always + sessions * (self.cache + self.decoder_state + self.conditioning_state)
+        one = self.cache // self.caches
+        share = -(-self.caches // (stages - 1)) * one + self.conditioning_state
+        if stages <= self.caches:
+            share += self.decoder_state
+        # the first stage measures all parts of a chunk, one cache after another
+        measuring = one + self.decoder_state + self.conditioning_state
+        return always + max(sessions * max(share, self.decoder_state), measuring)
 
-    @property
-    def _each(self) -> int:
-        """Of a stream, but for its text."""
-        return self.cache + self.decoder_state + self.conditioning_state
+    def sessions_in(self, memory: int, stages: int = 1) -> int:
+        """How many streams fit where each stage has so many bytes; 0: not even one."""
+        return bisect_right(range(1, _MOST_SESSIONS), memory, key=lambda n: self.total(n, stages))
 
 
 def plan_memory(
@@ -98,9 +111,12 @@ def plan_memory(
     quantize: Quantization | None = None,
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
+    encoder: Path | None = None,
     gpu: Capability | None = None,
 ) -> MemoryPlan:
     """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
+
+    `encoder` is a file whose encoder takes the place of the VAE's.
 
     On a GPU of that compute capability, or with torch's own operators (None). Raises ValueError for
     a `size` that the preset cannot have.
@@ -119,6 +135,7 @@ def plan_memory(
         device=device,
         dtype=dtype,
         files=files,
+        encoder=encoder,
     )
     kinds = conditioners(parts)
     calls = RowCalls(preset, students[0], kinds, (rows, columns), kept=1, writer=_second(students))
@@ -138,6 +155,7 @@ def plan_memory(
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
         cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
         + len(caches) * _bytes(*caches[0].derived()),
+        caches=len(caches),
         decoder_state=_bytes(*memory.values()),
         conditioning_state=kept,
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
@@ -149,19 +167,20 @@ def plan_memory(
     )
 
 
-def smaller_size(preset: Preset, plan: MemoryPlan, sessions: int, memory: int) -> MemoryPlan | None:
+def smaller_size(
+    plan: MemoryPlan, sessions: int, memory: int, stages: int = 1
+) -> MemoryPlan | None:
     """A plan of the same shape of picture, smaller, that fits; None: none does.
 
     By rule of three: all but the weights goes with the number of pixels.
     """
-    fixed = plan.weights + plan.reserve + contexts_kept(sessions) * plan.text
-    moving = plan.total(sessions) - fixed
     for factor in _SMALLER:
         width, height = (round(side * factor / 32) * 32 for side in plan.size)
         share = width * height / (plan.size[0] * plan.size[1])
-        if width and height and fixed + share * moving <= memory:
-            scaled = {name: round(share * getattr(plan, name)) for name in _BY_PIXELS}
-            return replace(plan, size=(width, height), **scaled)
+        scaled = {name: round(share * getattr(plan, name)) for name in _BY_PIXELS}
+        smaller = replace(plan, size=(width, height), **scaled)
+        if width and height and smaller.total(sessions, stages) <= memory:
+            return smaller
     return None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...caches_on_demand import CachesOnDemand
 from ...contract import Chunk, Controls, StreamRequest
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
@@ -52,7 +53,7 @@ class WanModel:
         self._check(request)
         kinds = {kind: each.start(request) for kind, each in self._conditioners.items()}
         return StreamState(
-            caches=[self.new_cache() for _ in range(self.chunk_steps.caches)],
+            caches=self._new_caches(),
             conditioning=WanConditioning(kinds),
             generator=torch.Generator().manual_seed(request.seed),
             seed=request.seed,
@@ -70,10 +71,14 @@ class WanModel:
 
     @torch.inference_mode()
     def prepare(self, state: WanState, controls: Controls) -> ChunkPlan:
-        """Obey; what was not encoded before is waited for."""
+        """Obey; what was not encoded before is waited for.
+
+        Raises ValueError for what cannot be read, and then has changed nothing.
+        """
         told = state.conditioning
-        for kind, each in self._conditioners.items():
-            state.restart |= each.obey(told.kinds[kind], controls)
+        changes = [each.asked(told.kinds[k], controls) for k, each in self._conditioners.items()]
+        for change in changes:
+            state.restart |= change()
         if controls.prompt is not None:
             state.prompt = controls.prompt
         if controls.reset or controls.seed is not None:
@@ -134,7 +139,7 @@ class WanModel:
         """The state of a snapshot. Raises ValueError if it is none of this model."""
         saved = SavedState.parse(data, self._preset.name)
         # a stage's part has no caches
-        caches = [self.new_cache() for _ in range(self.chunk_steps.caches)]
+        caches = self._new_caches()
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
@@ -145,6 +150,9 @@ class WanModel:
             returns=saved.returns(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )
+
+    def _new_caches(self) -> CachesOnDemand:
+        return CachesOnDemand(self.new_cache, self.chunk_steps.caches)
 
     def _lead_in(self, parts: Mapping[str, PlanPart], state: DecoderState) -> int:
         """Show the decoder what it sees before a stream; how many frames are left out behind it."""

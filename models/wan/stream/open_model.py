@@ -13,10 +13,11 @@ from ..loading import load_preset_students
 from ..locate import locate
 from ..number_types import NumberTypes
 from ..presets.catalogue import preset_named
+from ..presets.speech import looking_ahead
 from ..text.preset_reader import text_reader
 from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
-from .conditioning.kinds import conditioners
+from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
 from .first_chunks import meet_every_length
 from .model import WanModel
@@ -30,7 +31,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
-    preset = preset_named(name)
+    preset = looking_ahead(preset_named(name), options.lookahead_ms)
     size = options.size or preset.size
     latent = preset.latent_size(size)
     files = locate(preset, options.weights)
@@ -47,6 +48,8 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
                 each.pack()
                 each.graphs = StepGraphs.on_cuda() if records(preset) else None
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
+    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
+    check_encoder(preset, encoder)
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
@@ -56,6 +59,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         device=device,
         dtype=types.dtype,
         files=files,
+        encoder=encoder,
         reader=reader,
     )
     calls = RowCalls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ import torch
 
 from ....kernels.gpu import Capability
 from ...devices import device_named
+from ...pipeline.stage_plan import Costs, choose_plan
 from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..number_types import NumberTypes
 from ..presets.preset import Preset
 from ..vae_files import decoder_in
+from .conditioning.kinds import check_encoder
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 USUAL_GPU: Capability = (9, 0)
@@ -23,7 +26,7 @@ USUAL_GPU: Capability = (9, 0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a model would run: "cuda", "cpu" or "mps", and the bytes that are free there.
+    """Where a model would run: "cuda", "cpu" or "mps", and the bytes that each stage has there.
 
     `free` is None where that cannot be found out. `capability` is that of a GPU.
     """
@@ -33,17 +36,26 @@ class Machine:
     capability: Capability | None = None
 
     @classmethod
-    def here(cls, device: str | None = None) -> Machine:
-        """This one, computing on `device` (`devices.device_named`, which may raise ValueError)."""
+    def here(cls, device: str | None = None, stages: int = 1) -> Machine:
+        """This one, computing on `device` (`devices.device_named`, which may raise ValueError).
+
+        Stages have GPUs in turn (`pipeline.links.OwnGpu`); those that share one, or a CPU's memory,
+        have equal parts of it.
+        """
         where = device_named(device)
-        if where.type == "cuda":
-            free = torch.cuda.mem_get_info(where)[0]
-            return cls("cuda", free, torch.cuda.get_device_capability(where))
-        return cls(where.type, _free_memory())
+        stages = int(os.environ.get("LOCAL_WORLD_SIZE", stages))
+        if where.type != "cuda":
+            free = _free_memory()
+            return cls(where.type, None if free is None else free // stages)
+        count = 1 if where.index is not None or stages == 1 else torch.cuda.device_count()
+        gpus = [where] if count == 1 else [torch.device("cuda", k) for k in range(count)]
+        used = gpus[:stages]
+        shares = [torch.cuda.mem_get_info(each)[0] // -(-stages // count) for each in used]
+        return cls("cuda", min(shares), torch.cuda.get_device_capability(where))
 
     @classmethod
     def with_memory(cls, free: int) -> Machine:
-        """A GPU with so many bytes, wherever it is."""
+        """A GPU with so many bytes, wherever it is, for each stage."""
         return cls("cuda", free, USUAL_GPU)
 
 
@@ -54,17 +66,19 @@ def plan_on(
     size: tuple[int, int] | None,
     decoder_file: Path | None = None,
     *,
+    encoder_file: Path | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
 ) -> MemoryPlan:
     """The plan of a preset on a machine, in types as `NumberTypes.named` has them.
 
     Where its files are in `places` the sizes are theirs, else those that are published; so it is
-    with `decoder_file`, which decodes in the place of the VAE's own. Raises ValueError for a size
-    it cannot have, and for files that are none of its own.
+    with `decoder_file` and `encoder_file`, which take the place of the VAE's own. Raises ValueError
+    for a size it cannot have, and for files that are none of its own.
     """
     types = NumberTypes.named(dtype, quantize, torch.device(machine.device))
     files = student = decoder = None
+    check_encoder(preset, encoder_file)
     if decoder_file is not None:
         decoder = decoder_in(decoder_file, preset.latents)
     try:
@@ -85,8 +99,15 @@ def plan_on(
         quantize=types.quantize,
         reserve=reserve,
         files=files,
+        encoder=encoder_file,
         gpu=machine.capability,
     )
+
+
+def check_stages(preset: Preset, stages: int) -> None:
+    """Raise ValueError for more stages than can share the preset's work."""
+    steps = preset.recipe.chunk_steps()
+    choose_plan(stages, Costs(0.0, (1.0,) * len(steps.calls), 1.0), steps.cuts)
 
 
 def _free_memory() -> int | None:

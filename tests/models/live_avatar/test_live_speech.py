@@ -211,3 +211,19 @@ def test_misfits_are_told() -> None:
         SpeechListener(ENCODER, SpeechView(context=11), FPS)
     with pytest.raises(ValueError, match="16 frames a second"):
         SpeechListener(ENCODER, SpeechView(), 16)
+
+
+def test_with_the_reach_of_the_convolution_ahead_it_is_near_to_the_whole_file() -> None:
+    """1.28 s: what is left is attention's. The published live way is to encode each chunk alone."""
+    chunks = range(6, 12)
+    assert differences(400, 64, chunks) < 0.2
+    off = spread = 0.0
+    whole = ENCODER.attend(VOICE)
+    for chunk in chunks:
+        first = frames_in(chunk * CHUNK) + 1
+        alone = ENCODER.attend(VOICE[first : first + frames_in(CHUNK)])
+        made, _ = features_of_frames(to_video_rate(alone), fps=FPS, batch_frames=FRAMES)
+        wanted = live_frames(whole, 0, range(chunk * FRAMES, (chunk + 1) * FRAMES), fps=FPS)
+        off += float((made[:FRAMES] - wanted).square().mean())
+        spread += float((wanted - wanted.mean(dim=0)).square().mean())
+    assert (off / spread) ** 0.5 > 3 * differences(400, 10, chunks)

@@ -30,6 +30,7 @@ def test_every_plan_is_a_chain_that_ends_at_the_decoder(stages: int) -> None:
 
 def test_the_decoder_goes_where_there_is_slack() -> None:
     assert choose_plan(5, FOUR) == StagePlan(((0,), (1,), (2,), (3,), ()), 4)
+    assert choose_plan(3, Costs(0.0, (1.0,) * 4, 9.0)) == StagePlan(((0, 1), (2, 3), ()), 2)
     assert choose_plan(2, Costs(0.0, (1.0, 1.0), 2.0)) == StagePlan(((0, 1), ()), 1)
     assert choose_plan(2, Costs(0.0, (1.0, 1.0), 0.1)) == StagePlan(((0,), (1,)), 1)
     # three cheap steps and a dear one: the first stage has room for the decoder

@@ -1,6 +1,7 @@
 """Streams of the pocket model: reproducible, isolated, resumable, obedient."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,6 +191,19 @@ def test_reset_returns_to_the_start(model: PocketModel) -> None:
 def test_unknown_scene_names_the_known_ones(model: PocketModel) -> None:
     with pytest.raises(ValueError, match="ann-red, toys"):
         model.start(StreamRequest(seed=0, scene="nowhere"))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"scene": "moon"}, {"picture": b"none"}, {"audio": np.zeros(CHUNK_SAMPLES + 1, np.int16)}],
+)
+def test_what_is_refused_changes_nothing(model: PocketModel, refused: dict[str, Any]) -> None:
+    state = model.start(StreamRequest(seed=1))
+    model.step(state, LOG[0])
+    before = model.snapshot(state)
+    with pytest.raises(ValueError):
+        model.prepare(state, Controls(seed=5, prompt="a woman", clear_audio=True, **refused))
+    assert model.snapshot(state) == before
 
 
 def test_memory_of_a_stream_does_not_grow(model: PocketModel) -> None:

@@ -13,6 +13,7 @@ from rollcast.models.wan import hub
 from rollcast.models.wan.locate import FilesMissing, locate
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import Preset
+from rollcast.models.wan.presets.wan21 import CLIP, FILES
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.weight_files import BadCheckpoint
 
@@ -78,6 +79,22 @@ def test_a_diffusers_folder_with_shards(tmp_path: Path) -> None:
     assert files.weights.name.endswith(".index.json")
     assert files.tokenizer == tmp_path / "tokenizer"
     assert is_tiny(weights_of("reward-forcing", tmp_path))
+
+
+def test_wans_own_files_do_for_a_model_that_is_published_as_diffusers_are(tmp_path: Path) -> None:
+    preset = preset_named("track-v0")
+    own = (CLIP, FILES.vae.path, FILES.text_encoder.path)
+    bundle, wan = tmp_path / "track-v0", tmp_path / "wan"
+    (bundle / "transformer").mkdir(parents=True)
+    (wan / "google" / "umt5-xxl").mkdir(parents=True)
+    for file in (bundle / "transformer" / "model.safetensors", *(wan / name for name in own)):
+        file.touch()
+    (wan / "google" / "umt5-xxl" / "spiece.model").touch()
+    files = locate(preset, [str(bundle), str(wan)])
+    assert files.more == {"image_encoder": wan / CLIP}
+    assert (files.vae, files.text_encoder) == (wan / own[1], wan / own[2])
+    assert files.tokenizer == wan / "google" / "umt5-xxl"
+    assert locate(preset, [str(bundle), str(wan), str(wan / CLIP)]).weights == files.weights
 
 
 def test_diffusers_has_other_names_for_all_of_them() -> None:

@@ -19,7 +19,7 @@ from rollcast.models.wan.vae_files import (
     decoder_config,
     decoder_in,
     encoder_config,
-    encoder_weights,
+    encoder_in,
     load_decoder,
     load_encoder,
     published_decoder,
@@ -56,13 +56,15 @@ def test_wans_own_file_is_as_diffusers_folder(
     folder, file = tmp_path / "vae", tmp_path / f"Wan_VAE.{suffix}"
     tiny_vae(config).save_pretrained(folder)
     latents = LATENTS[config.get("z_dim", 16)]
-    halves = state(load_decoder(folder, latents, **CPU)) | state(load_encoder(folder, **CPU))
+    halves = state(load_decoder(folder, latents, **CPU)) | state(
+        load_encoder(folder, latents, **CPU)
+    )
     (torch.save if suffix == "pth" else save_file)(halves, file)
-    again = state(load_decoder(file, latents, **CPU)) | state(load_encoder(file, **CPU))
+    again = state(load_decoder(file, latents, **CPU)) | state(load_encoder(file, latents, **CPU))
     assert again.keys() == halves.keys()
     assert all(torch.equal(tensor, halves[name]) for name, tensor in again.items())
     assert decoder_in(file, latents) == decoder_in(folder, latents)
-    assert encoder_config(encoder_weights(file)) == encoder_config(encoder_weights(folder))
+    assert encoder_in(file, latents) == encoder_in(folder, latents)
 
 
 @pytest.mark.parametrize("which", FULL)
@@ -77,7 +79,7 @@ def test_at_full_size_every_name_and_shape_is_the_published_one(which: str) -> N
     assert sum(tensor.numel() for tensor in ours.values()) == values
     latents = LATENTS[decodes.latent_channels]
     assert decoder_config(ours, Path("published"), latents) == decodes
-    assert encoder_config(ours) == encodes
+    assert encoder_config(ours, Path("published"), latents) == encodes
     assert published_decoder(latents) == decodes and published_encoder(latents) == encodes
 
 
@@ -127,7 +129,7 @@ def test_a_file_without_a_half_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "half.safetensors"
     save_file(state(WanDecoder(WanDecoderConfig(dim=2, residual_blocks=0))), file)
     with pytest.raises(BadCheckpoint, match=r"half.safetensors holds no encoder of Wan"):
-        load_encoder(file, **CPU)
+        load_encoder(file, WAN21_LATENTS, **CPU)
     save_file({"encoder.conv1.weight": torch.zeros(1)}, file)
     with pytest.raises(BadCheckpoint, match=r"half.safetensors holds no decoder of Wan"):
         load_decoder(file, WAN21_LATENTS, **CPU)

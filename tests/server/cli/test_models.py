@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,22 @@ def test_a_plan_says_what_fits_instead(capsys: pytest.CaptureFixture[str]) -> No
     assert report["message"] in capsys.readouterr().out
 
 
+def test_a_plan_is_that_of_the_largest_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("plan", "live-avatar", "--device-memory", "64GB")
+    assert models(*asked, "--stages", "5", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["stages"], report["sessions_that_fit"]) == (5, 1)
+    own = report["total"] - report["cache_per_stream"] // 4
+    assert models(*asked, "--json") == 1
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["total"] == own + whole["cache_per_stream"]
+    assert "--stages 5 with a device like this for each" in whole["hint"]
+    assert models(*asked, "--stages", "3") == 1
+    said = capsys.readouterr().out
+    assert "in the largest of 3 stages and 64.0 GB are there for it" in said
+    assert "total of the largest stage" in said
+
+
 def test_a_plan_takes_the_sizes_of_files_that_are_there(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +122,7 @@ def test_a_tiny_decoder_is_told_and_planned_for(
             ("plan", "longlive", "--decoder", "/no/where/at.all"),
             "no such file or folder: /no/where/at.all",
         ),
+        (("plan", "longlive", "--stages", "3"), "3 stages; this model can use 1 to 2"),
         (("check", "/no/where/at/all"), "no such file or folder"),
     ],
 )
@@ -130,6 +148,38 @@ def test_a_folder_is_told_by_what_it_holds(
     assert models("check", str(folder)) == 0
     assert "Serves reward-forcing." in capsys.readouterr().out
     assert models("check", str(tmp_path)) == 1
+
+
+def test_a_model_whose_files_are_there_and_do_not_fit_is_not_served(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another model's student under its name, without an adapter's layers, and a VAE cut in two."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    longlive = tmp_path / "models"
+    longlive.mkdir()
+    shutil.copy(folder / "rewardforcing.pt", longlive / "longlive_base.pt")
+    halves = {"lora_A": torch.zeros(4, 9), "lora_B": torch.zeros(9, 4)}
+    layer = "base_model.model.blocks.0.self_attn.q"
+    lora = {f"{layer}.{half}.weight": tensor for half, tensor in halves.items()}
+    torch.save({"generator_lora": lora}, longlive / "lora.pt")
+    gap = tmp_path / "chunkwise" / "model.pt"
+    gap.parent.mkdir()
+    shutil.copy(folder / "rewardforcing.pt", gap)
+    assert models("check", str(tmp_path), "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert "reward-forcing" in report["serves"]
+    assert not {"longlive", "sgf-plus"} & set(report["serves"])
+    (wrong,) = report["misfits"]["longlive"]
+    assert (
+        "lora.pt is no adapter of longlive's student: the adapter's blocks.0.self_attn.q" in wrong
+    )
+    (wrong,) = report["misfits"]["sgf-plus"]
+    assert "model.pt does not fit sgf-plus: " in wrong and " missing: " in wrong
+    torch.save({"decoder.conv1.weight": torch.zeros(1)}, next(tmp_path.rglob("Wan2.1_VAE.pth")))
+    assert models("check", str(tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "reward-forcing are here and cannot be served: " in said
+    assert "Wan2.1_VAE.pth holds no decoder of Wan 2.1" in said
 
 
 def test_a_file_is_told_by_its_names_and_shapes(

@@ -8,7 +8,7 @@ no other kind sees.
 in          asked                          answer
 =========== ============================== =======================================================
 `prepare`   `start(request)`               the state of a new stream
-            `obey(state, controls)`        what changed; whether the stream starts anew with it
+            `asked(state, controls)`       what controls change, to be called once all are read
             `given_frames(state)`          latent frames that stand before the first chunk
             `plan(state, place, returned)` its part of the chunk's plan: all that later stages need
 a call      `room(cache, shape)`           what else it keeps where the cache is
@@ -22,15 +22,16 @@ a plan      `weights()`, `rehearse(entry)` what it needs of memory, on `meta`
 =========== ============================== =======================================================
 
 Calls and `decode` may run in other processes than `prepare`: they know only the part. Encoders
-(of pictures, speech) therefore run in `start`, `obey` and `plan`, and `inputs` only looks up or
+(of pictures, speech) therefore run in `start`, `asked` and `plan`, and `inputs` only looks up or
 reshapes: it is asked for every call of a chunk.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -54,7 +55,7 @@ class Parts:
     `student` is the configuration of the student that it steers, `network` the student itself, for
     kinds whose encoder is a part of it. Weights of its own go to `device` in `dtype`; on `meta`,
     for a plan of memory, `files` may be missing: sizes are then those that are published, and there
-    is no `reader`.
+    is no `reader`. `encoder` is a file whose encoder takes the place of the VAE's.
     """
 
     preset: Preset
@@ -63,6 +64,7 @@ class Parts:
     device: torch.device
     dtype: torch.dtype
     files: ModelFiles | None = None
+    encoder: Path | None = None
     reader: TextReader | None = None
     network: CausalStudent | None = None
 
@@ -146,6 +148,13 @@ class Entry:
 
 
 S = TypeVar("S", bound=ConditioningState)
+Change = Callable[[], bool]
+"""Takes over what was asked for; true: the stream starts anew with it."""
+
+
+def no_change() -> bool:
+    """What controls change that say nothing to a kind."""
+    return False
 
 
 class Conditioner(ABC, Generic[S]):
@@ -165,10 +174,10 @@ class Conditioner(ABC, Generic[S]):
         """The state that was saved."""
 
     @abstractmethod
-    def obey(self, state: S, controls: Controls) -> bool:
-        """Take over what changed; true: the stream starts anew with it.
+    def asked(self, state: S, controls: Controls) -> Change:
+        """What the controls change, read and encoded; nothing changes before that is called.
 
-        Raises ValueError for what cannot be read, and then changes nothing.
+        Raises ValueError for what cannot be read: then no kind obeys any of the controls.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ from ...config_file import track_identities
 from ...presets.dragged_points import DraggedPoints
 from ...track_map import first_maps, nearest_cell_track_map
 from ...tracks.track_control import TrackControl, TrackState
-from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import CallInputs, Change, ChunkPlace, Conditioner, Entry, Parts, PlanPart
 
 
 @dataclass(slots=True)
@@ -62,10 +62,14 @@ class PointsConditioner(Conditioner[PointsState]):
         """The state that was saved."""
         return PointsState(self._control.restore(tensors, metadata))
 
-    def obey(self, state: PointsState, controls: Controls) -> bool:
+    def asked(self, state: PointsState, controls: Controls) -> Change:
         """Take note of pointer and camera; they never begin a stream anew."""
-        self._control.obey(state.tracks, controls)
-        return False
+
+        def change() -> bool:
+            self._control.obey(state.tracks, controls)
+            return False
+
+        return change
 
     def plan(self, state: PointsState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The points that the chunk is told of."""

@@ -23,7 +23,16 @@ from ....upload import uploaded
 from ...image_condition import image_channels
 from ...presets.image_to_video import ImageToVideo
 from ...vae_layers import Memory
-from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import (
+    CallInputs,
+    Change,
+    ChunkPlace,
+    Conditioner,
+    Entry,
+    Parts,
+    PlanPart,
+    no_change,
+)
 from .still_picture import vae_encoder
 
 _CLIP = "image_encoder"
@@ -90,13 +99,17 @@ class ImageConditioner(Conditioner[ImageState]):
             bool(metadata["resting"]),
         )
 
-    def obey(self, state: ImageState, controls: Controls) -> bool:
+    def asked(self, state: ImageState, controls: Controls) -> Change:
         """A new image begins a new stream."""
         if controls.image is None:
-            return False
+            return no_change
         fresh = self._seen(controls.image)
-        state.picture, state.features = fresh.picture, fresh.features
-        return True
+
+        def change() -> bool:
+            state.picture, state.features = fresh.picture, fresh.features
+            return True
+
+        return change
 
     def plan(self, state: ImageState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The latents of the chunk's part of the clip."""

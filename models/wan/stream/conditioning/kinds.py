@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ...presets.conditioning import Conditioning
 from ...presets.dragged_points import DraggedPoints
 from ...presets.image_to_video import ImageToVideo
 from ...presets.live_video import LiveVideo
+from ...presets.preset import Preset
 from ...presets.reference_image import ReferenceImage
 from ...presets.speech import Speech
 from ...presets.start_image import StartImage
@@ -30,6 +32,13 @@ _KINDS: dict[type[Conditioning], type[Any]] = {
     ReferenceImage: ReferenceConditioner,
     Speech: SpeechConditioner,
 }
+
+
+def check_encoder(preset: Preset, encoder: Path | None) -> None:
+    """Raise ValueError for an encoder's file that a preset has no use for."""
+    inputs = preset.info().inputs
+    if encoder is not None and inputs.image is None and inputs.video is None:
+        raise ValueError(f"{preset.name} takes no image or video: leave the encoder away")
 
 
 def conditioners(parts: Parts) -> list[Conditioner[Any]]:

@@ -13,12 +13,14 @@ from ....live_avatar.inputs import encode_sink
 from ...presets.reference_image import ReferenceImage
 from .conditioner import (
     CallInputs,
+    Change,
     ChunkPlace,
     Conditioner,
     Entry,
     LeadIn,
     Parts,
     PlanPart,
+    no_change,
 )
 from .still_picture import StillPicture
 
@@ -57,13 +59,11 @@ class ReferenceConditioner(Conditioner[ReferenceState]):
         self._stated = stated
         assert parts.network is not None, "a model has a student"
         self._weight = parts.network.patch_embedding.weight
-        self._name = parts.preset.name
         self._picture = StillPicture(parts)
 
     def start(self, request: StreamRequest) -> ReferenceState:
-        """Of the request's image. Raises ValueError if it is missing or cannot be read."""
-        if request.image is None:
-            raise ValueError(f"{self._name} needs an image to start from; give one")
+        """Of the request's image. Raises ValueError if it cannot be read."""
+        assert request.image is not None, "the model has looked whether it is there"
         return ReferenceState(self._read(request.image))
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> ReferenceState:
@@ -71,12 +71,17 @@ class ReferenceConditioner(Conditioner[ReferenceState]):
         del metadata
         return ReferenceState(tensors["motion"])
 
-    def obey(self, state: ReferenceState, controls: Controls) -> bool:
+    def asked(self, state: ReferenceState, controls: Controls) -> Change:
         """Start anew with another image."""
         if controls.image is None:
-            return False
-        state.motion = self._read(controls.image)
-        return True
+            return no_change
+        motion = self._read(controls.image)
+
+        def change() -> bool:
+            state.motion = motion
+            return True
+
+        return change
 
     def plan(self, state: ReferenceState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The sink, in the chunks that it changes with."""

@@ -25,7 +25,7 @@ from ....live_avatar.speech_frames import FEATURE_RATE
 from ....student.conditioning import Conditions
 from ....upload import uploaded
 from ...presets.speech import ENCODER, Speech
-from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import CallInputs, Change, ChunkPlace, Conditioner, Entry, Parts, PlanPart
 
 
 @dataclass(slots=True)
@@ -82,18 +82,23 @@ class SpeechConditioner(Conditioner[SpeechState]):
         waiting = tensors["waiting"].numpy()
         return SpeechState(LiveSpeech.load(tensors, metadata), waiting)
 
-    def obey(self, state: SpeechState, controls: Controls) -> bool:
+    def asked(self, state: SpeechState, controls: Controls) -> Change:
         """Take what is fed, and before that drop what is not shown yet, as a new beginning does."""
-        if controls.clear_audio or controls.starts_anew:
-            state.speech.clear()
-            state.waiting = state.waiting[:0]
-        waiting = np.concatenate((state.waiting, controls.audio))
+        clears = controls.clear_audio or controls.starts_anew
+        before = state.waiting[:0] if clears else state.waiting
+        waiting = np.concatenate((before, controls.audio))
         if len(waiting) > self._most:
             raise ValueError(
                 f"{len(waiting)} samples of audio wait; at most {self._most} may, two chunks' worth"
             )
-        state.waiting = waiting
-        return False
+
+        def change() -> bool:
+            if clears:
+                state.speech.clear()
+            state.waiting = waiting
+            return False
+
+        return change
 
     def plan(self, state: SpeechState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The tokens of the chunk, and the sound of the frames that are shown."""

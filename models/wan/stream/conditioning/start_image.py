@@ -10,7 +10,16 @@ from torch import Tensor
 
 from ....contract import Controls, StreamRequest
 from ...presets.start_image import StartImage
-from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import (
+    CallInputs,
+    Change,
+    ChunkPlace,
+    Conditioner,
+    Entry,
+    Parts,
+    PlanPart,
+    no_change,
+)
 from .still_picture import StillPicture
 
 
@@ -49,12 +58,17 @@ class StartImageConditioner(Conditioner[StartImageState]):
         del metadata
         return StartImageState(tensors.get("latents"))
 
-    def obey(self, state: StartImageState, controls: Controls) -> bool:
+    def asked(self, state: StartImageState, controls: Controls) -> Change:
         """Start anew from another image."""
         if controls.image is None:
-            return False
-        state.latents = self._read(controls.image)
-        return True
+            return no_change
+        latents = self._read(controls.image)
+
+        def change() -> bool:
+            state.latents = latents
+            return True
+
+        return change
 
     def given_frames(self, state: StartImageState) -> int:
         """Those before the first chunk."""

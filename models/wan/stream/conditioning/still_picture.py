@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ....picture import fitted_pixels
-from ...encoder import WanEncoder
-from ...vae_files import encoder_in, load_encoder, published_encoder
+from ...vae_files import Encoder, empty_encoder, encoder_in, load_encoder, published_encoder
 from .conditioner import Parts
 
 
@@ -55,13 +54,13 @@ class StillPicture:
         return torch.cat(made, dim=1)
 
 
-def vae_encoder(parts: Parts) -> WanEncoder:
-    """The encoder of the preset's VAE; on `meta` without weights."""
-    files, latents = parts.files, parts.preset.latents
+def vae_encoder(parts: Parts) -> Encoder:
+    """The encoder of the preset's VAE, or another one in its place; on `meta` without weights."""
+    latents = parts.preset.latents
+    vae = None if parts.files is None else parts.files.vae
+    file = vae if parts.encoder is None else parts.encoder
     if parts.device.type != "meta":
-        assert files is not None, "weights have files"
-        return load_encoder(files.vae, device=parts.device, dtype=parts.dtype)
-    published = published_encoder(latents)
-    config = published if files is None else encoder_in(files.vae)
-    with torch.device("meta"):
-        return WanEncoder(config).eval().to(parts.dtype)
+        assert file is not None, "weights have files"
+        return load_encoder(file, latents, device=parts.device, dtype=parts.dtype)
+    config = published_encoder(latents) if file is None else encoder_in(file, latents)
+    return empty_encoder(config).to(parts.dtype)

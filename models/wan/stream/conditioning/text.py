@@ -16,7 +16,16 @@ from ...presets.text_prompt import TextPrompt
 from ...text.blend import toward
 from ...text.embedding_bytes import from_bytes
 from ...text.reader import TextFailed
-from .conditioner import CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import (
+    CallInputs,
+    Change,
+    ChunkPlace,
+    Conditioner,
+    Entry,
+    Parts,
+    PlanPart,
+    no_change,
+)
 
 _LATENTS = "latents"
 
@@ -78,17 +87,22 @@ class TextConditioner(Conditioner[TextState]):
         """The state that was saved."""
         return TextState(**metadata, embeddings=tensors["embeddings"], target=tensors.get("target"))
 
-    def obey(self, state: TextState, controls: Controls) -> bool:
+    def asked(self, state: TextState, controls: Controls) -> Change:
         """Change over to a new prompt, at once or over `transition_chunks` chunks."""
-        if controls.prompt is None or controls.prompt == state.prompt:
-            return False
-        state.target = self.read(controls.prompt)
-        state.prompt, state.is_new = controls.prompt, True
-        restarts = self._stated.switch == "restart"
-        state.chunks_to_target = controls.transition_chunks + 1
-        if restarts or self._opens_shot(state):
-            state.chunks_to_target = 1
-        return restarts
+        prompt = controls.prompt
+        if prompt is None or prompt == state.prompt:
+            return no_change
+        target = self.read(prompt)
+
+        def change() -> bool:
+            state.target, state.prompt, state.is_new = target, prompt, True
+            restarts = self._stated.switch == "restart"
+            state.chunks_to_target = controls.transition_chunks + 1
+            if restarts or self._opens_shot(state):
+                state.chunks_to_target = 1
+            return restarts
+
+        return change
 
     def plan(self, state: TextState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """The embeddings, and what a new prompt does to the past, if there is any."""

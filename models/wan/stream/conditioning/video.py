@@ -13,7 +13,17 @@ from torch import Tensor
 from ....contract import Controls, StreamRequest
 from ...presets.live_video import LiveVideo
 from ...video_frames import noise_share, spread, told_timestep
-from .conditioner import Begin, CallInputs, ChunkPlace, Conditioner, Entry, Parts, PlanPart
+from .conditioner import (
+    Begin,
+    CallInputs,
+    Change,
+    ChunkPlace,
+    Conditioner,
+    Entry,
+    Parts,
+    PlanPart,
+    no_change,
+)
 from .still_picture import vae_encoder
 
 _GREY = 128
@@ -76,11 +86,11 @@ class VideoConditioner(Conditioner[VideoState]):
         }
         return VideoState(float(metadata["share"]), tensors.get("last"), memory=memory)
 
-    def obey(self, state: VideoState, controls: Controls) -> bool:
+    def asked(self, state: VideoState, controls: Controls) -> Change:
         """Take frames in; the stream starts anew with the first."""
         video = controls.video
         if len(video) == 0:
-            return False
+            return no_change
         size = (self._height, self._width, 3)
         if video.dtype != np.uint8 or video.ndim != 4 or video.shape[1:] != size:
             raise ValueError(
@@ -88,8 +98,13 @@ class VideoConditioner(Conditioner[VideoState]):
                 f"{self._height}, {self._width}, 3], RGB"
             )
         # a copy: what came from another process cannot be written to
-        state.came = torch.from_numpy(video.copy())
-        return state.last is None
+        came = torch.from_numpy(video.copy())
+
+        def change() -> bool:
+            state.came = came
+            return state.last is None
+
+        return change
 
     def plan(self, state: VideoState, place: ChunkPlace, returned: Tensor | None) -> PlanPart:
         """Latents of the chunk's frames, raw as the VAE gives them, and their share of noise."""

@@ -178,13 +178,24 @@ def test_published_cache_sizes() -> None:
     assert ema - shadow == pytest.approx(2.59e9, rel=1e-3)
 
 
+def test_stages_share_the_caches_and_each_has_all_weights() -> None:
+    """One cache stays where it is; the decoder's state goes to the stage of its own."""
+    plan = full("self-forcing")
+    assert plan.total(2, 2) == plan.total(2) - 2 * plan.decoder_state
+    # of a single stream the first stage measures all, decoder included
+    assert plan.total(1, 2) == plan.total(1)
+    assert plan.sessions_in(plan.total(3, 2), 2) == 3
+    smaller = smaller_size(plan, 3, plan.total(3, 2) - 1, 2)
+    assert smaller is not None and smaller.total(3, 2) < plan.total(3, 2)
+
+
 def test_what_fits_is_said() -> None:
     preset = preset_named("reward-forcing")
     plan = full("reward-forcing")
     assert plan.sessions_in(plan.total(2)) == 2 and plan.sessions_in(plan.total(2) - 1) == 1
     assert plan.sessions_in(1000) == 0
-    assert smaller_size(preset, plan, 1, 1000) is None
-    smaller = smaller_size(preset, plan, 2, plan.total(2) - 4_000_000_000)
+    assert smaller_size(plan, 1, 1000) is None
+    smaller = smaller_size(plan, 2, plan.total(2) - 4_000_000_000)
     assert smaller is not None and smaller.size < plan.size
     really = plan_memory(preset, size=smaller.size)
     assert smaller.total(2) == pytest.approx(really.total(2), rel=0.02)

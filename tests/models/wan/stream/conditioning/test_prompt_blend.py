@@ -62,7 +62,7 @@ def test_each_chunk_is_a_part_of_the_way_further(blend: PromptBlend) -> None:
     state = texts.start(StreamRequest(prompt=FROM))
     a, b = texts.read(FROM), texts.read(TO)
     assert torch.equal(told(texts, state, 0), a)
-    texts.obey(state, Controls(prompt=TO, transition_chunks=3))
+    texts.asked(state, Controls(prompt=TO, transition_chunks=3))()
     for chunk, share in enumerate((0.25, 0.5, 0.75), 1):
         assert (told(texts, state, chunk) - toward(a, b, share, blend)).abs().max() < 1e-5
     assert torch.equal(told(texts, state, 4), b) and torch.equal(told(texts, state, 5), b)
@@ -73,7 +73,7 @@ def test_without_a_transition_it_changes_at_once() -> None:
     texts = conditioner()
     state = texts.start(StreamRequest(prompt=FROM))
     told(texts, state, 0)
-    texts.obey(state, Controls(prompt=TO))
+    texts.asked(state, Controls(prompt=TO))()
     assert torch.equal(told(texts, state, 1), texts.read(TO))
 
 
@@ -81,9 +81,9 @@ def test_another_prompt_on_the_way_begins_from_there() -> None:
     texts = conditioner()
     state = texts.start(StreamRequest(prompt=FROM))
     told(texts, state, 0)
-    texts.obey(state, Controls(prompt=TO, transition_chunks=1))
+    texts.asked(state, Controls(prompt=TO, transition_chunks=1))()
     halfway = told(texts, state, 1)
-    texts.obey(state, Controls(prompt=THEN, transition_chunks=1))
+    texts.asked(state, Controls(prompt=THEN, transition_chunks=1))()
     wanted = toward(halfway, texts.read(THEN), 0.5, "linear")
     assert torch.equal(told(texts, state, 2), wanted)
     assert torch.equal(told(texts, state, 3), texts.read(THEN))
@@ -92,7 +92,7 @@ def test_another_prompt_on_the_way_begins_from_there() -> None:
 def test_a_stream_that_starts_anew_has_arrived() -> None:
     texts = conditioner()
     state = texts.start(StreamRequest(prompt=FROM))
-    texts.obey(state, Controls(prompt=TO, transition_chunks=8))
+    texts.asked(state, Controls(prompt=TO, transition_chunks=8))()
     assert torch.equal(told(texts, state, 0), texts.read(TO))
     assert torch.equal(told(texts, state, 1), texts.read(TO))
 
@@ -101,19 +101,19 @@ def test_the_past_is_written_anew_under_each_text_of_the_way() -> None:
     texts = conditioner(switch="recache")
     state = texts.start(StreamRequest(prompt=FROM))
     assert [plan(texts, state, k)[1] for k in (0, 1)] == [False, False]
-    texts.obey(state, Controls(prompt=TO, transition_chunks=2))
+    texts.asked(state, Controls(prompt=TO, transition_chunks=2))()
     assert [plan(texts, state, k)[1] for k in (2, 3, 4, 5)] == [True, True, True, False]
 
 
 def test_cuts_take_no_time() -> None:
     texts = conditioner(switch="restart")
     state = texts.start(StreamRequest(prompt=FROM))
-    assert texts.obey(state, Controls(prompt=TO, transition_chunks=5))
+    assert texts.asked(state, Controls(prompt=TO, transition_chunks=5))()
     assert torch.equal(told(texts, state, 0), texts.read(TO))
     texts = conditioner(shot_prefix="Cut: ", shot_offset=8.0)
     state = texts.start(StreamRequest(prompt=FROM))
     told(texts, state, 0)
-    assert not texts.obey(state, Controls(prompt=f"Cut: {TO}", transition_chunks=5))
+    assert not texts.asked(state, Controls(prompt=f"Cut: {TO}", transition_chunks=5))()
     embeddings, _, opens_shot = plan(texts, state, 1)
     assert opens_shot and torch.equal(embeddings, texts.read(f"Cut: {TO}"))
     assert not plan(texts, state, 2)[2]
@@ -122,7 +122,7 @@ def test_cuts_take_no_time() -> None:
 def test_a_state_on_the_way_is_saved() -> None:
     texts = conditioner()
     state = texts.start(StreamRequest(prompt=FROM))
-    texts.obey(state, Controls(prompt=TO, transition_chunks=3))
+    texts.asked(state, Controls(prompt=TO, transition_chunks=3))()
     state = replace(state)
     told(texts, state, 1)
     again = texts.restore(dict(state.tensors()), state.metadata())
