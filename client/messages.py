@@ -423,7 +423,7 @@ class SessionReady(Incoming):
     """The stream is open or resumed; its next video packet is a key frame.
 
     `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound.
+    stream that sends no sound; `recorded`: the server's operator writes down what is asked of it.
     """
 
     type: ClassVar[str] = "session.ready"
@@ -448,6 +448,7 @@ class SessionReady(Incoming):
     next_seq: int
     resumed: bool
     grace_s: float
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

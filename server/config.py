@@ -14,7 +14,7 @@ from .secret import Secret
 
 _NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
-    *("unwatched_s", "max_viewers", "max_viewers_per_address"),
+    *("unwatched_s", "max_viewers", "max_viewers_per_address", "record_mb"),
 )
 
 
@@ -33,6 +33,7 @@ class ServerConfig:
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
     that was not watched or spoken to for `unwatched_s` gives its place to who waits. By share
     links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
+    Streams are recorded in `record_dir`, which holds at most `record_mb` megabytes (1e6 bytes).
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
     origins and the token may be written as people paste them, and are kept as they are compared.
@@ -74,6 +75,8 @@ class ServerConfig:
     self_signed: bool = False
     tls_names: tuple[str, ...] = ()
     state_dir: Path | None = None
+    record_dir: Path | None = None
+    record_mb: int = 1000
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

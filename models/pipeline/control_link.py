@@ -34,7 +34,7 @@ class ControlLink(Generic[In, Out]):
 
     def __init__(self, connection: Connection, decoder: msgspec.msgpack.Decoder[In]) -> None:
         self.connection = connection
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=encode_array)
         self._decoder = decoder
 
     def send(self, message: Out) -> None:
@@ -56,18 +56,18 @@ class ControlLink(Generic[In, Out]):
 
 def link_to_stage(connection: Connection) -> ControlLink[FromStage, ToStage]:
     """The executor's end."""
-    decoder = msgspec.msgpack.Decoder(FromStage, dec_hook=_array)
+    decoder = msgspec.msgpack.Decoder(FromStage, dec_hook=decode_array)
     return ControlLink(connection, decoder)
 
 
 def link_to_executor(connection: Connection) -> ControlLink[ToStage, FromStage]:
     """A stage's end."""
-    decoder = msgspec.msgpack.Decoder(ToStage, dec_hook=_array)
+    decoder = msgspec.msgpack.Decoder(ToStage, dec_hook=decode_array)
     return ControlLink(connection, decoder)
 
 
-def _plain(value: Any) -> Any:
-    """What MessagePack has no type for."""
+def encode_array(value: Any) -> Any:
+    """What MessagePack has no type for, as values of types that it has."""
     if isinstance(value, np.ndarray) and value.dtype.name in _KINDS:
         return value.dtype.name, value.shape, value.tobytes()
     if isinstance(value, np.generic):
@@ -75,7 +75,8 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(f"{type(value)} does not cross; arrays are {' or '.join(_KINDS)}")
 
 
-def _array(kind: type, value: Any) -> Any:
+def decode_array(kind: type, value: Any) -> Any:
+    """The array of such values. Raises ValueError for what is none."""
     if kind is not np.ndarray:
         raise NotImplementedError(kind)
     name, shape, data = value

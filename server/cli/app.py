@@ -21,6 +21,7 @@ from .parity import parity
 from .protocol import protocol
 from .record import record
 from .render import render
+from .replay import replay
 from .serve import serve
 from .token import token
 from .try_model import try_model
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(render)
 app.command()(record)
+app.command()(replay)
 app.add_typer(bench, name="bench")
 app.command()(doctor)
 app.add_typer(models, name="models")

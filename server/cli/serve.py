@@ -79,6 +79,12 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds in which a lost connection may resume.")
     ] = 30.0,
+    record: Annotated[
+        Path | None, typer.Option(help="A folder for logs of all streams, see `rollcast replay`.")
+    ] = None,
+    record_mb: Annotated[
+        int, typer.Option(min=1, help="Megabytes of logs; the oldest make room.")
+    ] = 1000,
     self_signed: Annotated[
         bool, typer.Option("--self-signed", help="TLS with a certificate made here.")
     ] = False,
@@ -127,6 +133,8 @@ def serve(
             max_viewers=max_viewers,
             max_viewers_per_address=max_viewers_per_address,
             grace_s=grace,
+            record_dir=record,
+            record_mb=record_mb,
             self_signed=self_signed,
             tls_cert=tls_cert,
             tls_key=tls_key,

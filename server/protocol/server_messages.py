@@ -93,7 +93,7 @@ class SessionReady(Message):
     """The stream is open or resumed; its next video packet is a key frame.
 
     `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound.
+    stream that sends no sound; `recorded`: the server's operator writes down what is asked of it.
     """
 
     type: Literal["session.ready"] = "session.ready"
@@ -118,6 +118,7 @@ class SessionReady(Message):
     next_seq: int
     resumed: bool
     grace_s: float
+    recorded: bool = False
 
 
 class SessionWatching(Message):

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, WebSocket
 
 from ...models.pipeline.cluster import Cluster
+from ...models.pipeline.executor import Executor
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
 from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader
@@ -29,6 +30,9 @@ from ..media.pictures import PictureReader
 from ..media.workers import Workers
 from ..metrics import Metrics
 from ..protocol.hello import server_version
+from ..stream_log.log_folder import LogFolder
+from ..stream_log.machine import machine_of
+from ..stream_log.recorded import Recorded
 from .admin import build_admin_router
 from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
@@ -169,10 +173,27 @@ def build_hosts(config: ServerConfig) -> list[ModelHost]:
     Raises FileNotFoundError for files of a model that are missing.
     """
     readers = {name: prompt_reader(name, config.weights) for name in config.models}
+    folder = None
+    if config.record_dir is not None:
+        folder = LogFolder(config.record_dir, config.record_mb * 1_000_000)
     return [
-        ModelHost(name, partial(_pipeline, config, name, reader), reader=reader)
+        ModelHost(name, _executor(config, name, reader, folder), reader=reader)
         for name, reader in readers.items()
     ]
+
+
+def _executor(
+    config: ServerConfig, name: str, reader: TextReader | None, folder: LogFolder | None
+) -> Callable[[], Executor]:
+    """What makes the executor of a model, which writes its streams down in `folder`, if any."""
+    make = partial(_pipeline, config, name, reader)
+    if folder is None:
+        return make
+    threads = config.threads if config.stages is None else config.threads or 1
+    machine = machine_of(name, config.weights, threads)
+    arguments = _model_arguments(config, name) | {"threads": threads}
+    kept: dict[str, Any] = {"model": name, "arguments": arguments, "machine": machine}
+    return lambda: Recorded(make(), folder, **kept)
 
 
 def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pipeline:

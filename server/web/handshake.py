@@ -133,7 +133,7 @@ def choose_audio(hello: ClientHello) -> AudioCodec:
     )
 
 
-def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
+def ready_message(opened: OpenedStream, codec_string: str, *, recorded: bool) -> SessionReady:
     """What tells the client that its stream is open."""
     session = opened.stream.session
     info, options = session.info, session.options
@@ -159,6 +159,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         next_seq=opened.next_seq,
         resumed=opened.resumed,
         grace_s=options.grace_s,
+        recorded=recorded,
     )
 
 

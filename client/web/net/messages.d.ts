@@ -321,7 +321,7 @@ export interface ServerHello {
   limits: Limits;
 }
 
-/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound. */
+/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound; `recorded`: the server's operator writes down what is asked of it. */
 export interface SessionReady {
   type: "session.ready";
   event_id?: string | null;
@@ -345,6 +345,7 @@ export interface SessionReady {
   next_seq: number;
   resumed: boolean;
   grace_s: number;
+  recorded: boolean;
 }
 
 /** A track that is held; `anchor`: it is pinned. */

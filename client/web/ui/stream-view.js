@@ -107,6 +107,7 @@ export class StreamView {
     const model = this._app.model();
     if (model) this._showModel(model);
     this._showViewers(0);
+    if (ready.recorded && !ready.resumed) this.notices.show("Who runs this server keeps a log of this stream: what is said, written and dragged.");
     if (!ready.resumed) this.webcam.sender.restart();
     this.image.setThere(ready.has_image);
     this.prompt.setPrompt(ready.prompt);

@@ -13,7 +13,7 @@ import pytest
 
 from rollcast.models.contract import CameraMotion, Controls, StreamRequest
 from rollcast.models.picture import sample
-from rollcast.models.pipeline.control_link import _array, _plain
+from rollcast.models.pipeline.control_link import decode_array, encode_array
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.messages import ModelSpec, Step
@@ -43,8 +43,8 @@ def log(chunks: int) -> list[Controls]:
 
 
 def through_the_wire(step: Step) -> Step:
-    data = msgspec.msgpack.Encoder(enc_hook=_plain).encode(step)
-    return msgspec.msgpack.Decoder(Step, dec_hook=_array).decode(data)
+    data = msgspec.msgpack.Encoder(enc_hook=encode_array).encode(step)
+    return msgspec.msgpack.Decoder(Step, dec_hook=decode_array).decode(data)
 
 
 def test_a_step_crosses_as_it_is() -> None:

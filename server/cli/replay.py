@@ -1,0 +1,109 @@
+"""`rollcast replay`: a recorded stream made again, compared, written as a video, or packed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ...client.mp4 import Mp4Writer
+from ...models.contract import Chunk, ModelInfo
+from ...models.registry import load_model
+from ..media.scaler import Scaler
+from ..stream_log.bundle import write_bundle
+from ..stream_log.machine import differences, machine_of
+from ..stream_log.replay import Comparison, StreamLog, read_log
+from ..stream_log.replay import replay as make_again
+from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
+from .video_file import Overwrite, video_file
+
+
+def replay(
+    log: Annotated[Path, typer.Argument(help="A log of `serve --record`, or a bundle.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Fail unless every chunk is what it was.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write an MP4 of it.")] = None,
+    scale: Annotated[int, typer.Option(min=1, max=8, help="Its size, times this.")] = 1,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Write a zip for a bug report: the log, and how it compares."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="The model's weights, where they lie elsewhere now.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads, in place of those of the log.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a recorded stream again, with the model, seed and controls of its log."""
+    with as_failure():
+        known = read_log(log)
+        if bundle is not None and bundle.exists() and not overwrite:
+            raise Failure(
+                f"{bundle} is there already",
+                hint="Name another file, or add --overwrite.",
+                exit_code=EXIT_USAGE,
+            )
+        arguments = {**known.header.arguments}
+        if weights:
+            arguments["weights"] = weights
+        if threads is not None:
+            arguments["threads"] = threads
+        model = load_model(**arguments)
+        found = list(arguments.get("weights") or ())
+        now = machine_of(known.header.model, found, arguments.get("threads"))
+        compared = Comparison()
+        chunks = make_again(model, known, compared)
+    if out is None:
+        with as_failure():
+            deque(chunks, maxlen=0)
+    else:
+        _write(out, model.info, chunks, scale, overwrite=overwrite, log=log)
+    why = differences(known.header.machine, now)
+    if bundle is not None:
+        with as_failure():
+            write_bundle(bundle, known, compared, why)
+    _tell(known, compared, why, must_equal=verify)
+
+
+def _write(
+    out: Path, info: ModelInfo, chunks: Iterator[Chunk], scale: int, *, overwrite: bool, log: Path
+) -> None:
+    width, height = info.width * scale, info.height * scale
+    scaler, seq = Scaler(width, height), 0
+    with video_file(out, overwrite=overwrite, inputs=(log,)) as video:
+        size: dict[str, Any] = {"width": width, "height": height, "fps": info.fps}
+        with Mp4Writer(video.file, **size, sample_rate=info.sample_rate) as writer:
+            video.writer = writer
+            for chunk in chunks:
+                writer.write_audio(chunk.audio, info.media_us(seq))
+                for number, frame in enumerate(chunk.frames, seq):
+                    writer.write_frame(scaler.scaled(frame), info.media_us(number))
+                seq += len(chunk.frames)
+
+
+def _tell(log: StreamLog, compared: Comparison, why: list[str], *, must_equal: bool) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    ends = f"; the log ends: {log.why}" if log.why else ""
+    console.print(
+        f"{compared.same} chunks are what they were, {len(compared.different)} differ, "
+        f"{compared.unknown} were not finished then{ends}",
+        markup=False,
+    )
+    if not compared.different:
+        return
+    first = f"the first chunk that differs is {compared.different[0]}: {compared.what}"
+    own = log.header.machine.get("threads") == "its own choice"
+    causes = [*why, *(["threads: the log does not say how many"] if own else [])]
+    reason = (
+        f"It may be for: {'; '.join(causes)}." if causes else "Nothing else is known to differ."
+    )
+    if must_equal:
+        raise Failure(first, hint=reason, exit_code=EXIT_FAILED)
+    console.print(f"{first}. {reason}", markup=False)

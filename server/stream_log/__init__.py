@@ -1,0 +1,1 @@
+"""Streams written down as they were asked for, so that they can be made again bit for bit."""

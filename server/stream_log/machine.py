@@ -1,0 +1,74 @@
+"""What else the bits of a stream depend on: weights, versions, the processor."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ...models.registry import own_models
+from ..protocol.hello import server_version
+
+_PACKAGES = ("torch", "numpy", "triton")
+_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+_BLOCK = 1 << 20
+_OWN_WEIGHTS = Path(__file__).parents[2] / "models"
+
+
+def machine_of(model: str, weights: Iterable[str], threads: int | None) -> dict[str, str]:
+    """All of it by name; reads every byte of the weights."""
+    found = {
+        "rollcast": server_version(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "processor": f"{platform.machine()} {' '.join(_instructions())}".strip(),
+        "threads": "its own choice" if threads is None else str(threads),
+        "weights": _digest(_files(model, weights)),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What is not as it was, a line each."""
+    names = [*then, *(name for name in now if name not in then)]
+    return [
+        f"{name}: {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in names
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _instructions() -> list[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return []
+    words = set(cpuinfo.read_text().split())
+    return [name for name in _INSTRUCTIONS if name in words]
+
+
+def _files(model: str, weights: Iterable[str]) -> list[Path]:
+    """The files of a model's weights that are here; of the project's own, those in its folder."""
+    own = [str(_OWN_WEIGHTS / model / "assets" / f"{model}.safetensors")]
+    given = [Path(each) for each in (own if model in own_models() else weights)]
+    inside = (sorted(each.rglob("*.safetensors")) if each.is_dir() else [each] for each in given)
+    return [path for paths in inside for path in paths if path.is_file()]
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """SHA-256 of their bytes, one behind the other; empty without files."""
+    digest, count = hashlib.sha256(), 0
+    for path in files:
+        count += 1
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest() if count else ""

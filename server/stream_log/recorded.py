@@ -1,0 +1,173 @@
+"""An executor that writes down what its streams are asked for, and what became of it.
+
+Pictures, images and video of clients are never written: with the first of them the log of their
+stream ends.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from ...models.contract import Chunk, Controls, ModelInfo, StreamRequest
+from ...models.pipeline.events import Dropped, Event, Finished, Lost
+from ...models.pipeline.executor import Executor
+from ...models.pipeline.stage_plan import Costs
+from ..logs import logger
+from . import records
+from .log_folder import LogFile, LogFolder
+from .records import AnyRecord, End, Header, Made, Step, encode_record
+
+_WITHHELD = "what follows depends on a picture, an image or video of the client"
+_FULL = "the folder has no more room"
+
+
+class Recorded:
+    """`executor`, with a log in `folder` of each of its streams; see `Executor`.
+
+    `model` and `arguments` are what `load_model` was told, `machine` what else counts.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        folder: LogFolder,
+        *,
+        model: str,
+        arguments: dict[str, Any],
+        machine: dict[str, str],
+    ) -> None:
+        self._executor = executor
+        self._folder = folder
+        self._model = model
+        self._arguments = arguments
+        self._machine = machine
+        self._files: dict[str, LogFile] = {}
+        self._log = logger("rollcast.log")
+
+    @property
+    def costs(self) -> Costs | None:
+        """See `Executor`."""
+        return self._executor.costs
+
+    @property
+    def period_s(self) -> float:
+        """See `Executor`."""
+        return self._executor.period_s
+
+    @property
+    def info(self) -> ModelInfo:
+        """See `Executor`."""
+        return self._executor.info
+
+    @property
+    def depth(self) -> int:
+        """See `Executor`."""
+        return self._executor.depth
+
+    @property
+    def waiting(self) -> int:
+        """See `Executor`."""
+        return self._executor.waiting
+
+    def start(self) -> None:
+        """See `Executor`."""
+        self._executor.start()
+
+    def stop(self) -> None:
+        """See `Executor`."""
+        for stream in list(self._files):
+            self._end(stream)
+        self._executor.stop()
+
+    def interrupt(self) -> None:
+        """See `Executor`."""
+        self._executor.interrupt()
+
+    def open(self, stream: str, request: StreamRequest) -> None:
+        """See `Executor`."""
+        self._executor.open(stream, request)
+        if request.picture is not None or request.image is not None:
+            return
+        now = datetime.now()
+        began = now.isoformat(timespec="seconds")
+        header = Header(self._model, self._arguments, self._machine, request, began)
+        try:
+            self._files[stream] = self._folder.new(f"{now:%Y%m%d-%H%M%S}-{stream}")
+        except OSError as error:
+            self._log.error("a stream is not recorded", session_id=stream, reason=str(error))
+        self._write(stream, header)
+
+    def submit(self, stream: str, controls: Controls) -> None:
+        """See `Executor`."""
+        self._executor.submit(stream, controls)
+        brought = controls.picture is not None or controls.image is not None
+        if brought or len(controls.video):
+            self._end(stream, _WITHHELD)
+        else:
+            self._write(stream, Step(controls))
+
+    def drop(self, stream: str) -> None:
+        """See `Executor`."""
+        self._executor.drop(stream)
+
+    def close(self, stream: str) -> None:
+        """See `Executor`."""
+        self._executor.close(stream)
+        self._end(stream)
+
+    def next_s(self, now_s: float, under_way: int) -> float | None:
+        """See `Executor`."""
+        return self._executor.next_s(now_s, under_way)
+
+    def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
+        """See `Executor`."""
+        return self._noted(self._executor.poll(timeout_s, others))
+
+    def finish(self) -> list[Event]:
+        """See `Executor`."""
+        return self._noted(self._executor.finish())
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            match event:
+                case Finished():
+                    self._write(event.stream, made(event.chunk))
+                case Dropped():
+                    self._write(event.stream, records.Dropped())
+                case Lost():
+                    self._end(event.stream, event.reason)
+                case _:
+                    pass
+        return events
+
+    def _write(self, stream: str, record: AnyRecord) -> None:
+        file = self._files.get(stream)
+        if file is None:
+            return
+        try:
+            if not file.append(encode_record(record)):
+                self._end(stream, _FULL)
+        except OSError as error:
+            self._log.error("a log breaks off", session_id=stream, reason=str(error))
+            self._end(stream)
+
+    def _end(self, stream: str, why: str = "") -> None:
+        file = self._files.pop(stream, None)
+        if file is None:
+            return
+        with file, suppress(OSError):
+            if why:
+                file.append(encode_record(End(why)))
+
+
+def made(chunk: Chunk) -> Made:
+    """What is kept of a chunk to know it again."""
+    picture = zlib.crc32(np.ascontiguousarray(chunk.frames).data)
+    sound = zlib.crc32(np.ascontiguousarray(chunk.audio).data)
+    return Made(len(chunk.frames), picture, sound)

@@ -1,0 +1,100 @@
+"""A log made again: the same model, request and controls, chunk by chunk, compared on the way."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from ...models.contract import Chunk, Model
+from .recorded import made
+from .records import Dropped, End, Header, Made, NoLog, Step, read_records
+
+IN_BUNDLE = "stream.rclog"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLog:
+    """A log as a whole: each step with what became of its chunk, None where the log ends before."""
+
+    header: Header
+    steps: list[tuple[Step, Made | Dropped | None]]
+    why: str = ""
+    """Why it ends, if it says so."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How the chunks of a replay compare with those of the log, by their numbers."""
+
+    same: int = 0
+    unknown: int = 0
+    """That the log says nothing of: it ends before."""
+    different: list[int] = field(default_factory=list)
+    what: str = ""
+    """Of the first that differs: its frames, its sound, how many there are."""
+
+
+def read_log(path: Path) -> StreamLog:
+    """A log, or the one in a bundle. Raises OSError, and NoLog for a file that has none."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as bundle, bundle.open(IN_BUNDLE) as file:
+                return _read(file)
+        except KeyError as error:
+            raise NoLog(f"{path} is no bundle of `rollcast replay`") from error
+    with path.open("rb") as file:
+        return _read(file)
+
+
+def replay(model: Model, log: StreamLog, compared: Comparison) -> Iterator[Chunk]:
+    """Make the chunks that were shown, and note in `compared` how they came out.
+
+    Raises ValueError for what the model refuses.
+    """
+    state = model.start(log.header.request)
+    number = 0
+    for step, then in log.steps:
+        chunk = model.step(state, step.controls)
+        if isinstance(then, Dropped):
+            continue
+        if then is None:
+            compared.unknown += 1
+        elif (now := made(chunk)) == then:
+            compared.same += 1
+        else:
+            compared.what = compared.what or _what(then, now)
+            compared.different.append(number)
+        number += 1
+        yield chunk
+
+
+def _what(then: Made, now: Made) -> str:
+    if then.frames != now.frames:
+        return f"it has {now.frames} frames in place of {then.frames}"
+    return "its pictures" if then.picture_crc != now.picture_crc else "its sound"
+
+
+def _read(file: IO[bytes]) -> StreamLog:
+    every = read_records(file)
+    header = next(every, None)
+    if not isinstance(header, Header):
+        raise NoLog("the log ends before it says of which model it is")
+    steps: list[tuple[Step, Made | Dropped | None]] = []
+    waiting: deque[int] = deque()
+    for record in every:
+        match record:
+            case Step():
+                waiting.append(len(steps))
+                steps.append((record, None))
+            case Made() | Dropped() if waiting:
+                number = waiting.popleft()
+                steps[number] = (steps[number][0], record)
+            case End():
+                return StreamLog(header, steps, record.why)
+            case _:
+                raise NoLog("the records of the log are not in an order that makes sense")
+    return StreamLog(header, steps)

@@ -1,0 +1,267 @@
+"""Logs of streams: what is written is made again bit for bit, wherever the log ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import zipfile
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from rollcast.benchmarks.stream.server_process import ServerProcess
+from rollcast.client import ClientError, connect
+from rollcast.models.contract import CameraMotion, Controls, Model, StreamRequest, TrackEvent
+from rollcast.models.pipeline.executor import make_chunk
+from rollcast.models.pipeline.sequential import Sequential
+from rollcast.models.registry import load_model
+from rollcast.models.test_pattern import TestPattern, read_barcode
+from rollcast.server.cli.app import main
+from rollcast.server.engine.model_host import ModelHost
+from rollcast.server.stream_log.bundle import write_bundle
+from rollcast.server.stream_log.log_folder import LogFolder
+from rollcast.server.stream_log.machine import differences, machine_of
+from rollcast.server.stream_log.recorded import Recorded
+from rollcast.server.stream_log.records import MAGIC, NoLog, encode_record
+from rollcast.server.stream_log.replay import Comparison, read_log, replay
+
+from ...pictures import RED, portrait
+from ..running import running, viewing
+
+MACHINE = {"threads": "1", "torch": "2"}
+SPEECH = np.random.default_rng(7).integers(-9000, 9000, 2560).astype(np.int16)
+TOLD = (
+    Controls(prompt="a blue wall", transition_chunks=3),
+    Controls(audio=SPEECH),
+    Controls(tracks=(TrackEvent(1, "down", 0.4, 0.6),), camera=CameraMotion((1.0, 0.0, 0.5))),
+    Controls(tracks=(TrackEvent(1, "move", 0.5, 0.6),), audio=SPEECH[::-1].copy()),
+    Controls(seed=3, clear_tracks=None, clear_audio=True),
+    Controls(reset=True),
+    Controls(),
+)
+
+
+def recorded(
+    folder: Path, model: Model[Any], most_bytes: int = 10**8, name: str = "test-pattern"
+) -> Recorded:
+    return Recorded(
+        Sequential(model),
+        LogFolder(folder, most_bytes),
+        model=name,
+        arguments={"name": name, "threads": 1},
+        machine=MACHINE,
+    )
+
+
+def stream(executor: Recorded, key: str = "s", told: tuple[Controls, ...] = TOLD) -> None:
+    executor.open(key, StreamRequest(seed=5, prompt="a red wall"))
+    for controls in told:
+        make_chunk(executor, key, controls)
+
+
+def only(folder: Path) -> Path:
+    (path,) = folder.glob("*.rclog")
+    return path
+
+
+def compare(path: Path, model: Model[Any]) -> Comparison:
+    compared = Comparison()
+    deque(replay(model, read_log(path), compared), maxlen=0)
+    return compared
+
+
+def test_a_log_is_private_and_replays_bit_for_bit(tmp_path: Path) -> None:
+    executor = recorded(tmp_path / "logs", TestPattern())
+    executor.start()
+    stream(executor)
+    executor.close("s")
+    path = only(tmp_path / "logs")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    compared = compare(path, TestPattern())
+    assert (compared.same, compared.different, compared.unknown) == (len(TOLD), [], 0)
+    assert read_log(path).header.request == StreamRequest(seed=5, prompt="a red wall")
+
+
+def test_the_embedded_model_replays_bit_for_bit(tmp_path: Path) -> None:
+    model = load_model("pocket", threads=1)
+    executor = recorded(tmp_path, model, name="pocket")
+    stream(executor, told=TOLD[:4])
+    compared = compare(only(tmp_path), model)
+    assert (compared.same, compared.different) == (4, [])
+
+
+def test_the_first_chunk_that_differs_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Otherwise(TestPattern):
+        def step(self, state: Any, controls: Controls) -> Any:
+            chunk = super().step(state, controls)
+            if chunk.index >= 3:
+                chunk.frames[-1, -1, -1, -1] ^= 1
+            return chunk
+
+    stream(recorded(tmp_path, Otherwise()))
+    compared = compare(only(tmp_path), TestPattern())
+    assert (compared.same, compared.different) == (3, [3, 4, 5, 6])
+    assert compared.what == "its pictures"
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(only(tmp_path)), "--verify"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 1
+    assert "the first chunk that differs is 3: its pictures" in said
+    assert "torch: 2 then" in said, "and why it may"
+
+
+def test_wherever_a_log_is_cut_it_replays_up_to_there(tmp_path: Path) -> None:
+    """As `kill -9` and full disks leave it."""
+    stream(recorded(tmp_path, TestPattern()))
+    path = only(tmp_path)
+    data = path.read_bytes()
+    first = len(MAGIC) + len(encode_record(read_log(path).header))
+    counts: set[int] = set()
+    for size in range(first, len(data), 67):
+        path.write_bytes(data[:size])
+        compared = compare(path, TestPattern())
+        assert not compared.different
+        counts.add(compared.same)
+    assert counts == set(range(len(TOLD)))
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert compare(path, TestPattern()).same == len(TOLD) - 1, "a broken record is none"
+
+
+@pytest.mark.parametrize("data", [b"", b"ftypmp42", MAGIC, MAGIC + b"\0" * 40])
+def test_what_is_no_log_is_said(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(NoLog):
+        read_log(tmp_path / "x")
+
+
+def test_pictures_of_clients_are_never_written(tmp_path: Path) -> None:
+    executor = recorded(tmp_path, TestPattern())
+    executor.open("own", StreamRequest(picture=portrait(RED)))
+    assert not list(tmp_path.iterdir())
+    stream(executor, told=(Controls(), Controls(picture=portrait(RED)), Controls()))
+    log = read_log(only(tmp_path))
+    assert len(log.steps) == 1
+    assert "picture" in log.why
+    assert portrait(RED)[:64] not in only(tmp_path).read_bytes()
+
+
+def test_the_folder_stays_as_large_as_it_may_be(tmp_path: Path) -> None:
+    most = 30_000
+    executor = recorded(tmp_path, TestPattern(), most_bytes=most)
+    for number in range(12):
+        stream(executor, f"s{number}")
+        executor.close(f"s{number}")
+        assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= most
+    names = sorted(each.stem.rsplit("-", 1)[1] for each in tmp_path.iterdir())
+    assert "s11" in names and "s0" not in names
+    stream(executor, "long", told=(Controls(audio=SPEECH),) * 20)
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= most
+    (path,) = tmp_path.glob("*-long.rclog")
+    compared = compare(path, TestPattern())
+    assert 3 < compared.same < 20 and not compared.different
+
+
+def test_a_folder_that_cannot_be_written_disturbs_no_stream(tmp_path: Path) -> None:
+    executor = recorded(tmp_path / "logs", TestPattern())
+    (tmp_path / "logs").rmdir()
+    stream(executor)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_bundle_has_no_paths_and_replays(tmp_path: Path) -> None:
+    stream(recorded(tmp_path / "logs", TestPattern()))
+    log = read_log(only(tmp_path / "logs"))
+    paths = {"decoder": "/home/me/d.pth", "encoder": "/home/me/e.pth"}
+    log.header.arguments.update(weights=["/home/me/w.safetensors"], **paths)
+    write_bundle(tmp_path / "b.zip", log, Comparison(), ["threads: 1 then, 2 now"])
+    with zipfile.ZipFile(tmp_path / "b.zip") as packed:
+        everything = b"".join(packed.read(name) for name in packed.namelist())
+    assert b"/home" not in everything and b"w.safetensors" in everything
+    assert compare(tmp_path / "b.zip", TestPattern()).same == len(TOLD)
+
+
+def test_what_differs_between_machines_is_named() -> None:
+    now = machine_of("pocket", (), 2)
+    assert len(now["weights"]) == 64 and now["threads"] == "2" and now["torch"]
+    assert "weights" not in machine_of("test-pattern", (), None)
+    assert differences(now, now) == []
+    assert differences({"threads": "1"}, {"threads": "2"}) == ["threads: 1 then, 2 now"]
+
+
+async def test_a_stream_of_a_real_server_is_replayed_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs"
+    machine = machine_of("test-pattern", (), 1)
+    host = ModelHost(
+        "test-pattern",
+        lambda: Recorded(
+            Sequential(TestPattern()),
+            LogFolder(logs, 10**8),
+            model="test-pattern",
+            arguments={"name": "test-pattern", "threads": 1},
+            machine=machine,
+        ),
+    )
+    async with (
+        running(hosts=[host], record_dir=logs) as server,
+        viewing(server.ws, seed=9) as viewer,
+    ):
+        assert viewer.ready["recorded"]
+        await viewer.control("prompt", text="a blue wall")
+        await viewer.speak(SPEECH)
+        await viewer.wait_frames(24)
+        await viewer.say("session.close")
+        assert await viewer.wait_closed() == 1000
+    path = only(logs)
+    assert viewer.ready["resume_token"].encode() not in path.read_bytes()
+    run("replay", str(path), "--verify")
+    assert "0 differ" in capsys.readouterr().err
+    run("replay", str(path), "--out", str(tmp_path / "a.mp4"), "--scale", "2")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert frames[0].shape == (256, 256, 3)
+    assert [read_barcode(frame[::2, ::2]) for frame in frames[:20]] == list(range(20))
+    bundle = tmp_path / "report.zip"
+    run("replay", str(path), "--bundle", str(bundle))
+    with zipfile.ZipFile(bundle) as packed:
+        report = json.loads(packed.read("report.json"))
+        assert report["replay"]["different"] == [] and report["differs"] == []
+    run("replay", str(bundle), "--verify")
+
+
+@pytest.mark.processes
+async def test_the_log_of_a_server_that_was_killed_replays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--record", str(tmp_path / "logs"))
+    with ServerProcess("test-pattern", max_sessions=1, threads=1, options=options) as server:
+        await asyncio.to_thread(server.wait_ready)
+        with pytest.raises(ClientError):
+            async with connect(server.url, prompt="a red wall", decode=False) as shown:
+                frames = shown.frames()
+                while (await anext(frames)).seq < 12:
+                    pass
+                os.kill(server.pid, signal.SIGKILL)
+                shown.ready = replace(shown.ready, grace_s=0.0)
+                async for _ in frames:
+                    pass
+    run("replay", str(only(tmp_path / "logs")), "--verify")
+    assert "0 differ" in capsys.readouterr().err
+
+
+def run(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert not end.value.code
