@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 MODEL  ?= pocket
 ARGS   ?=
 
-# Tests run in so many processes. Who may run beside whom is in tests/conftest.py.
-WORKERS ?= 2
+# Tests run in so many processes, one more than there are cores at least: some of them mostly wait.
+# Who may run beside whom is in tests/conftest.py.
+WORKERS ?= 3
 PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
 # Kernels are compiled with the Triton that comes with torch, and with the newest.

@@ -7,6 +7,7 @@ recording; when it ends well, an index of the whole is put behind them.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from typing import Self
@@ -78,12 +79,29 @@ class Mp4Writer:
         """Add a picture, uint8 RGB [H, W, 3], shown from `pts_us` on; later than the last one."""
         width, height = self._size
         even = np.ascontiguousarray(image[:height, :width])
-        frame = self._reformatter.reformat(
-            VideoFrame.from_ndarray(even, format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=ColorRange.MPEG,
+        self._add_frame(
+            self._reformatter.reformat(
+                VideoFrame.from_ndarray(even, format="rgb24"),
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.MPEG,
+            ),
+            pts_us,
         )
+
+    def write_planes(self, parts: Sequence[np.ndarray], pts_us: float) -> None:
+        """Add a picture as YUV420 in limited-range BT.601, as `write_frame` does.
+
+        `parts` are luma uint8 [H, W] and the two of chroma [H / 2, W / 2], at least as large as
+        the video.
+        """
+        width, height = self._size
+        sizes = (height, width), (height // 2, width // 2), (height // 2, width // 2)
+        cut = [part[:rows, :columns] for part, (rows, columns) in zip(parts, sizes, strict=True)]
+        planes = np.concatenate([part.reshape(-1) for part in cut]).reshape(-1, width)
+        self._add_frame(VideoFrame.from_ndarray(planes, format="yuv420p"), pts_us)
+
+    def _add_frame(self, frame: VideoFrame, pts_us: float) -> None:
         ticks = max(round(pts_us * _TICKS / 1e6), self._last_ticks + 1)
         self._last_ticks = ticks
         frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)

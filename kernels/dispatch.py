@@ -23,6 +23,7 @@ from .dense_attention.reference import attention_ref
 from .gpu import Capability, gpu_of, meta_stands_for, on_gpu
 from .ring_plan import FrameWrite, SinkFold, Span
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
+from .yuv420.yuv420_torch import yuv420_torch
 
 Backend = Literal["triton", "xformers", "sdpa", "reference"]
 
@@ -296,6 +297,18 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
     return F.gelu(linear(x), approximate="tanh")
 
 
+def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    """As `norm_silu.norm_silu`, without gradients; `weight` [C, 1, 1, 1]."""
+    if backend_for(x) == "triton":
+        from .norm_silu.norm_silu import norm_silu as fused
+
+        fused(x, weight, out)
+        return
+    # one tensor more, beside which the caller holds `x` and `out`
+    normed = F.normalize(x, dim=1).mul_(x.shape[1] ** 0.5).mul_(weight)
+    out.copy_(F.silu(normed, inplace=True))
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """norm(x) * (1 + scale) + shift; `x` [B, F * P, d], the others [B, F, 1, d]."""
     if backend_for(x) == "triton":
@@ -304,6 +317,15 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
         return fused(x, shift, scale, eps)
     normed = F.layer_norm(x, x.shape[-1:], eps=eps).unflatten(1, (shift.shape[1], -1))
     return torch.addcmul(shift, normed, 1 + scale).flatten(1, 2)
+
+
+def yuv420(frames: Tensor) -> Tensor:
+    """As `yuv420.yuv420`."""
+    if backend_for(frames) == "triton":
+        from .yuv420.yuv420 import yuv420 as fused
+
+        return fused(frames)
+    return yuv420_torch(frames)
 
 
 def _torch_attention(

@@ -13,6 +13,8 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from .yuv_frames import Pictures
+
 TrackPhase = Literal["down", "move", "up", "anchor"]
 InputName = Literal[
     "prompt", "speech", "tracks", "scene", "seed", "picture", "image", "camera", "video"
@@ -276,19 +278,25 @@ class Controls:
 class Chunk:
     """One generated chunk.
 
-    `frames` uint8 RGB [T, H, W, 3]; `audio` int16, as long as they last, is the speech that these
-    frames show (the input of an earlier step, late by the model's look-ahead), empty for a model
-    without sound; `talking` is true when it carries speech. `scene` is what is shown now, None for
-    a model without scenes; `ignored_words` are the words of a new prompt, in the first chunk of the
-    one that the stream was started with, that mean nothing to this model.
+    `pictures` are its frames, uint8 RGB [T, H, W, 3], or as a GPU makes them for encoders; `audio`
+    int16, as long as they last, is the speech that these frames show (the input of an earlier step,
+    late by the model's look-ahead), empty for a model without sound; `talking` is true when it
+    carries speech. `scene` is what is shown now, None for a model without scenes; `ignored_words`
+    are the words of a new prompt, in the first chunk of the one that the stream was started with,
+    that mean nothing to this model.
     """
 
     index: int
-    frames: np.ndarray
+    pictures: Pictures
     audio: np.ndarray
     talking: bool = False
     scene: str | None = None
     ignored_words: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> np.ndarray:
+        """The frames as uint8 RGB [T, H, W, 3]: made of YUV each time it is asked for."""
+        return self.pictures if isinstance(self.pictures, np.ndarray) else self.pictures.rgb()
 
 
 State = TypeVar("State")

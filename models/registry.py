@@ -110,8 +110,10 @@ def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
 def preload(name: str) -> tuple[str, ...]:
     """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
     # what a stranger's model imports is for its own process
-    brings_torch = name != "test-pattern" and name in _known()
-    return ("rollcast.models.pipeline.stage",) if brings_torch else ()
+    if name == "test-pattern" or name not in _known():
+        return ()
+    stated = presets()[name].conditioning if name in presets() else ()
+    return ("rollcast.models.pipeline.stage", *(m for each in stated for m in each.imports))
 
 
 def _known() -> dict[str, str]:

@@ -114,11 +114,15 @@ class StagedModel(Model[State], Protocol[State]):
 
 
 def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
-    """One chunk from its controls to its frames, here and now."""
+    """One chunk from its controls to its frames, here and now.
+
+    They are made before the clean pass, which they do not need: from a GPU they come while it runs.
+    """
     plan = model.prepare(state, controls)
     plan.check(len(model.chunk_steps.calls))
-    (latents,) = all_calls(model, [(plan, state.caches)])
-    chunk = end_chunk(model, plan, latents, state)
+    made = all_steps(model, [(plan, state.caches)])
+    chunk = end_chunk(model, plan, made[0], state)
+    clean_pass(model, [(plan, state.caches)], made)
     assert chunk is not None, "it is shown"
     return chunk
 
@@ -126,7 +130,7 @@ def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Ch
 def end_chunk(
     model: StagedModel[State], plan: ChunkPlan, latents: Tensor, state: State, *, shown: bool = True
 ) -> Chunk | None:
-    """What follows the last call, where state and decoder are in one process.
+    """What follows the last step, where state and decoder are in one process.
 
     Clean latents that a chunk to come needs are kept; then as `decode_chunk`.
     """
@@ -155,23 +159,42 @@ def decode_chunk(
     return chunk if shown else None
 
 
-def all_calls(
-    model: StagedModel[Any], chunks: Sequence[tuple[ChunkPlan, Sequence[StudentCache]]]
-) -> list[Tensor]:
-    """The clean latents of chunks of different streams, each with its caches.
+Chunks = Sequence[tuple[ChunkPlan, Sequence[StudentCache]]]
+"""Plans of chunks of different streams, each with the stream's caches."""
 
-    Every call is one batch of all of them.
-    """
+
+def all_calls(model: StagedModel[Any], chunks: Chunks) -> list[Tensor]:
+    """The clean latents of `chunks`, with the clean pass behind them."""
+    made = all_steps(model, chunks)
+    clean_pass(model, chunks, made)
+    return made
+
+
+def all_steps(model: StagedModel[Any], chunks: Chunks) -> list[Tensor]:
+    """The clean latents of `chunks`; every step is one batch of all of them."""
     samples: list[Tensor | None] = [None] * len(chunks)
-    for number, call in enumerate(model.chunk_steps.calls):
-        rows = [
-            Row(plan, number, sample, caches[call.cache])
-            for (plan, caches), sample in zip(chunks, samples, strict=True)
-        ]
-        samples[:] = model.denoise(rows)
+    for number in range(model.chunk_steps.steps):
+        samples[:] = _call(model, number, chunks, samples)
     clean = [sample for sample in samples if sample is not None]
     assert len(clean) == len(chunks), "a chunk takes at least one call"
     return clean
+
+
+def clean_pass(model: StagedModel[Any], chunks: Chunks, made: Sequence[Tensor]) -> None:
+    """Write the caches of `chunks` by what `all_steps` gave, if the model has a clean pass."""
+    for number in range(model.chunk_steps.steps, len(model.chunk_steps.calls)):
+        _call(model, number, chunks, made)
+
+
+def _call(
+    model: StagedModel[Any], number: int, chunks: Chunks, samples: Sequence[Tensor | None]
+) -> list[Tensor]:
+    cache = model.chunk_steps.calls[number].cache
+    rows = [
+        Row(plan, number, sample, caches[cache])
+        for (plan, caches), sample in zip(chunks, samples, strict=True)
+    ]
+    return model.denoise(rows)
 
 
 def draw_seed(generator: torch.Generator) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Generator, Sequence
@@ -33,38 +34,6 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ("",)),
 )
 
-# Who starts processes of its own. The quick lane leaves them out.
-PROCESSES = (
-    "benchmarks/attack/",
-    "benchmarks/kernels/test_gpu_compile.py",
-    "benchmarks/pipeline/",
-    "models/pipeline/test_cluster.py",
-    "models/pipeline/test_faults.py",
-    "models/pipeline/test_own_sink.py",
-    "models/pipeline/test_pipeline.py",
-    "models/pipeline/test_simulator.py",
-    "models/pipeline/test_stage.py",
-    "models/pipeline/test_stage_pool.py",
-    "server/engine/test_model_host.py",
-    "server/engine/test_survival.py",
-    "server/media/test_picture",
-    "server/web/test_reader.py",
-)
-
-# What computes or lives for long as a whole, beside single tests that say so themselves; the quick
-# lane leaves it out, too.
-SLOW = (
-    "benchmarks/ablation/",
-    "models/pipeline/test_causal_model.py",
-    "models/pipeline/test_diagonal.py",
-    "models/pocket/test_own_picture.py",
-    "models/pocket/test_shipped.py",
-    "models/wan/stream/",
-    "server/web/test_freed_connections.py",
-    "server/web/test_published_models.py",
-    "stranger/",
-)
-
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
 REASONS = ("training", "long", "alone", "browser", "processes", "slow", "gpu")
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -77,14 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who starts processes and who is slow, and sort the tests by their groups."""
-    for item in items:
-        file = item.nodeid.removeprefix("tests/")
-        if file.startswith(PROCESSES):
-            item.add_marker(pytest.mark.processes)
-        if file.startswith(SLOW):
-            item.add_marker(pytest.mark.slow)
+    """Sort the tests by their groups."""
     items.sort(key=lambda item: group(item.nodeid)[0])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: no pass of the garbage collector looks through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def group(nodeid: str) -> tuple[int, str]:

@@ -34,6 +34,8 @@ from ...kernels.modulation.modulation import modulate
 from ...kernels.modulation.reference import modulate_ref
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.norm_rope_write.reference import norm_rope_write_ref
+from ...kernels.norm_silu.norm_silu import norm_silu
+from ...kernels.norm_silu.reference import norm_silu_ref
 from ...kernels.residual_norm.reference import (
     residual_layer_norm_ref,
     residual_modulate_ref,
@@ -44,6 +46,8 @@ from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span, spans_of
 from ...kernels.rms_norm.reference import rms_norm_ref
 from ...kernels.rms_norm.rms_norm import rms_norm
+from ...kernels.yuv420.reference import yuv420_ref
+from ...kernels.yuv420.yuv420 import yuv420
 
 # Weights, rotated keys and outputs are rounded to 8 or 11 bits, 2 ** -9 or 2 ** -12 at most of each
 # and less on average: about two such roundings. float32 rounds to 24 bits, but sums up to 20000
@@ -102,6 +106,8 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
             checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
         checks[f"rotated keys, {kind}"] = partial(_rotate, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
+        checks[f"norm and SiLU, {kind}"] = partial(_norm_silu, dtype=dtype, channels=96)
+        checks[f"YUV420, {kind}"] = partial(_yuv420, dtype=dtype)
         checks[f"RMS norm, {kind}"] = partial(_rms_norm, dtype=dtype, width=1536)
         for gated in (False, True):
             of = "gate, residual" if gated else "residual"
@@ -134,6 +140,10 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
     for dtype in dict.fromkeys((half, torch.float32)):
         kind = str(dtype).removeprefix("torch.")
         checks[f"noise by counter, {kind}"] = partial(_noise, dtype=dtype)
+    for channels in (192, 384, 1024):
+        checks[f"norm and SiLU, {channels} channels"] = partial(
+            _norm_silu, dtype=half, channels=channels
+        )
     checks["ring attention, shared heads"] = partial(_ring, dtype=half, heads=12, shared=4)
     for dim in (64, 96):
         checks[f"ring attention, heads of {dim}"] = partial(
@@ -159,12 +169,12 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
 
 @contextmanager
 def poisoned_outputs() -> Iterator[None]:
-    """Memory that is set aside is full of NaN, so that an element never written shows."""
+    """Memory that is set aside is full of NaN or 1, so that an element never written shows."""
     plain: Any = Tensor.new_empty
 
     def poisoned(self: Tensor, *size: Any, **options: Any) -> Tensor:
         made = plain(self, *size, **options)
-        return made.fill_(math.nan) if made.is_floating_point() else made
+        return made.fill_(math.nan if made.is_floating_point() else 1)
 
     Tensor.new_empty = poisoned
     try:
@@ -328,6 +338,30 @@ def _noise(grid: Grid, *, dtype: torch.dtype) -> Found:
     with poisoned_outputs():
         made = counter_noise(2**61 + 12345, 3, out).cpu().flatten()
     return Found(float((made != wanted.to(dtype)).sum()), 0.0)
+
+
+def _norm_silu(grid: Grid, *, dtype: torch.dtype, channels: int) -> Found:
+    """Into the end of a longer tensor, channels last, as before a convolution of a VAE."""
+    _fresh()
+    weight = (1 + 0.3 * torch.randn(channels, device=grid.device)).to(dtype)
+    x = (1 + torch.randn(1, channels, 3, grid.rows, grid.columns, device=grid.device)).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    room = torch.full_like(x[:, :, :1].expand(-1, -1, 5, -1, -1), math.nan)
+    room = room.contiguous(memory_format=torch.channels_last_3d)
+    norm_silu(x, weight, room[:, :, 2:])
+    kept = room[:, :, :2].isnan().all()
+    error = relative(room[:, :, 2:], norm_silu_ref(x, weight))
+    return Found(error if kept else math.inf, LIMITS[dtype])
+
+
+def _yuv420(grid: Grid, *, dtype: torch.dtype) -> Found:
+    """Of odd sizes; within half a step, which a value between two levels has to be given."""
+    _fresh()
+    frames = 0.7 * torch.randn(3, 3, 8 * grid.rows + 1, 8 * grid.columns - 1, device=grid.device)
+    frames = frames.to(dtype).contiguous(memory_format=torch.channels_last)
+    with poisoned_outputs():
+        made = yuv420(frames)
+    return Found(float((made.cpu().double() - yuv420_ref(frames.cpu())).abs().max()), 0.75)
 
 
 def _residual_norm(grid: Grid, *, dtype: torch.dtype, width: int, gated: bool) -> Found:

@@ -9,8 +9,10 @@ from ...kernels.ema_sink.ema_sink import ema_sink_kernel
 from ...kernels.key_rotation.key_rotation import key_rotation_kernel
 from ...kernels.modulation.modulation import modulate_kernel
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
+from ...kernels.norm_silu.norm_silu import norm_silu_kernel
 from ...kernels.residual_norm.residual_norm import residual_norm_kernel
 from ...kernels.rms_norm.rms_norm import rms_norm_kernel
+from ...kernels.yuv420.yuv420 import yuv420_kernel
 from .attention_cases import attention_cases
 from .compile_case import ALL_TARGETS, CompileCase
 
@@ -25,8 +27,10 @@ def compile_cases() -> tuple[CompileCase, ...]:
         _key_rotation(),
         _modulation(),
         _norm_rope_write(),
+        _norm_silu(),
         _residual_norm(),
         _rms_norm(),
+        _yuv420(),
     )
 
 
@@ -101,6 +105,18 @@ def _norm_rope_write() -> CompileCase:
     )  # fmt: skip
 
 
+def _norm_silu() -> CompileCase:
+    """Channels last, at the VAE's full size."""
+    return _pass_over_tokens(
+        "norm-silu-96",
+        norm_silu_kernel,
+        pointers=dict.fromkeys(("X", "Weight", "Out"), "*bf16"),
+        strides=(f"{part}_{axis}" for part in ("x", "out") for axis in "btp"),
+        scalars={"pixels": "i32"},
+        constants={"CHANNELS": 96, "BLOCK_C": 128, "BLOCK_P": 32, "x_c": 1, "out_c": 1},
+    )
+
+
 def _residual_norm() -> CompileCase:
     parts = ("x", "branch", "gate", "shift", "scale", "out")
     strides = [f"{part}_b" for part in parts]
@@ -126,6 +142,17 @@ def _rms_norm() -> CompileCase:
         strides=("x_b", "x_n", "out_b", "out_n"),
         scalars={"tokens": "i32", "eps": "fp32"},
         constants={"WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
+    )
+
+
+def _yuv420() -> CompileCase:
+    return _pass_over_tokens(
+        "yuv420",
+        yuv420_kernel,
+        pointers={"X": "*bf16", "Out": "*u8"},
+        strides=("x_t", "x_h", "out_t", "out_h"),
+        scalars=dict.fromkeys(("height", "width", "x_w"), "i32"),
+        constants={"BLOCK": 128, "x_c": 1},
     )
 
 

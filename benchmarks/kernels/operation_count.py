@@ -29,7 +29,8 @@ class OperationCount(TorchDispatchMode):
     """Within it, counts operations on `meta` by name, and the bytes that plain passes move.
 
     `bytes` counts what torch's operators read and write that are neither products nor attention:
-    passes over memory that could be part of something else. `uploads` are copies from the CPU to
+    passes over memory that could be part of something else; `launch_bytes` the tensors that our own
+    kernels are given, each once. `uploads` are copies from the CPU to
     the device for which the host has to wait.
     """
 
@@ -40,6 +41,7 @@ class OperationCount(TorchDispatchMode):
         self.seen: list[Launch] = []
         self.uploads = 0
         self.bytes = 0
+        self.launch_bytes = 0
 
     @property
     def operations(self) -> int:
@@ -50,6 +52,8 @@ class OperationCount(TorchDispatchMode):
         """One of our kernels is launched."""
         self.launches[name_of(launch)] += 1
         self.seen.append(launch)
+        given = [each for each in launch.arguments.values() if isinstance(each, Tensor)]
+        self.launch_bytes += sum(map(_bytes, given))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

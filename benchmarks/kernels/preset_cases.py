@@ -29,6 +29,7 @@ from .operation_count import counted, name_of
 
 _TYPES = {
     torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int32: "i32",
+    torch.uint8: "u8",
 }  # fmt: skip
 # Triton's, for what a launch does not say.
 _WARPS, _STAGES = 4, 3

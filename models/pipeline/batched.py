@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contract import Controls, StreamRequest
-from ..staged_model import ChunkPlan, StagedModel, all_calls, end_chunk
+from ..staged_model import ChunkPlan, StagedModel, all_steps, clean_pass, end_chunk
 from .events import Event
 from .in_process import InProcess
 
@@ -66,7 +66,9 @@ class Batched(InProcess[StagedModel[Any], Any]):
         batch, self._batch = self._batch, []
         if not batch:
             return
-        clean = all_calls(self._model, [(each.plan, each.state.caches) for each in batch])
-        for each, latents in zip(batch, clean, strict=True):
+        chunks = [(each.plan, each.state.caches) for each in batch]
+        made = all_steps(self._model, chunks)
+        for each, latents in zip(batch, made, strict=True):
             chunk = end_chunk(self._model, each.plan, latents, each.state, shown=each.shown)
             self._end(each.stream, each.plan.index, chunk)
+        clean_pass(self._model, chunks, made)

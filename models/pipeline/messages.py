@@ -175,14 +175,17 @@ class Working(Message, frozen=True):
 
 
 class MadeChunk(Struct, frozen=True, forbid_unknown_fields=True):
-    """A chunk but for its frames, which are `frames` uint8 [T, H, W, 3], or lie in the arena."""
+    """A chunk but for its frames, which are `frames`, or lie in the arena.
+
+    They are uint8 RGB [T, H, W, 3], or planar YUV420 [T, 3 H / 2, W].
+    """
 
     index: int
     audio: np.ndarray
     talking: bool
     scene: str | None
     ignored_words: tuple[str, ...]
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     frames: np.ndarray | None
     slot: int | None
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
 from ..warm_up import every_control, first_request
+from ..yuv_frames import YuvFrames, planes_shape
 from .admission import Admission
 from .backoff import Backoff
 from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
@@ -41,7 +42,7 @@ from .messages import (
     SnapshotPart,
     Step,
 )
-from .replay_log import SNAPSHOT_SHARE, ReplayLog
+from .replay_log import SNAPSHOT_CHUNKS, SNAPSHOT_SHARE, ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
@@ -66,7 +67,8 @@ class PipelineFailed(Exception):
 class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
-    `launchers` None: all on this machine, else the others come to `listener`.
+    `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
+    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s.
     """
 
     def __init__(
@@ -80,13 +82,14 @@ class Pipeline:
         patience: Patience | None = None,
         backoff: Backoff | None = None,
         snapshot_share: float = SNAPSHOT_SHARE,
+        snapshot_chunks: int = SNAPSHOT_CHUNKS,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
             where, model, listener, patience or Patience(), self.start_s if self._has_run else None
         )
         self._backoff = backoff or Backoff()
-        self._snapshot_share = snapshot_share
+        self._snapshots = snapshot_share, snapshot_chunks
         self._started = False
         self._interrupted = threading.Event()
         self._stages = stages
@@ -199,7 +202,7 @@ class Pipeline:
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._logs[stream] = ReplayLog(Open(key, request), self._snapshot_share)
+        self._logs[stream] = ReplayLog(Open(key, request), *self._snapshots)
         self._tell()
 
     def submit(self, stream: str, controls: Controls) -> None:
@@ -509,7 +512,9 @@ class Pipeline:
 
         Raises ValueError for frames that are not the model's, or not there.
         """
-        if made.shape[1:] != (self.info.height, self.info.width, 3) or made.shape[0] < 1:
+        height, width = self.info.height, self.info.width
+        is_rgb = made.shape[1:] == (height, width, 3)
+        if (not is_rgb and made.shape[1:] != planes_shape(height, width)) or made.shape[0] < 1:
             raise ValueError(f"frames {made.shape}")
         frames = made.frames
         if made.slot is not None:
@@ -517,7 +522,8 @@ class Pipeline:
                 raise ValueError(f"slot {made.slot}, and there is no arena")
             frames = self._pool.arena.read(made.slot, made.shape)
         assert frames is not None, "MadeChunk has either"
-        return Chunk(made.index, frames, made.audio, made.talking, made.scene, made.ignored_words)
+        pictures = frames if is_rgb else YuvFrames(frames, len(frames), height, width)
+        return Chunk(made.index, pictures, made.audio, made.talking, made.scene, made.ignored_words)
 
 
 def _told(loss: Loss) -> str:

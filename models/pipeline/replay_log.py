@@ -16,7 +16,8 @@ from .messages import Open, Restore
 from .part_file import Part, told
 
 SNAPSHOT_CHUNKS = 16
-MOST_SNAPSHOT_CHUNKS = 8 * SNAPSHOT_CHUNKS
+MOST_TIMES = 8
+"""So many times as rare do snapshots become that take long, at most."""
 SNAPSHOT_SHARE = 0.05
 """See `ReplayLog.snapshot_share`."""
 MOST_HELD_BYTES = 1 << 28
@@ -42,14 +43,17 @@ class ReplayLog:
     opened: Open
     snapshot_share: float = SNAPSHOT_SHARE
     """Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
+    snapshot_chunks: int = SNAPSHOT_CHUNKS
+    """So many chunks lie between two snapshots at least."""
     next_index: int = 0
     delivered: int = -1
     shown_from: int = 0
     """Chunks before this one were dropped."""
     failures: Counter[int] = field(default_factory=Counter)
     """How often stages were lost at work for a chunk; forgotten once the stream gets beyond it."""
-    every: int = SNAPSHOT_CHUNKS
-    """So many chunks lie between two snapshots; more where the latest took long."""
+    every: int = field(init=False)
+    """So many chunks lie between two snapshots now, `snapshot_chunks` or, where the latest took
+    long, a multiple."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
@@ -58,6 +62,9 @@ class ReplayLog:
     _held_bytes: int = 0
     _asked_bytes: int = 0
     """Of those held: what came before the latest snapshot was asked for."""
+
+    def __post_init__(self) -> None:
+        self.every = self.snapshot_chunks
 
     @property
     def key(self) -> str:
@@ -110,8 +117,8 @@ class ReplayLog:
             del self._coming[left]
         if len(coming.parts) == count:
             coming.whole = True
-            times = ceil(coming.took_chunks / (self.snapshot_share * SNAPSHOT_CHUNKS))
-            self.every = min(max(1, times) * SNAPSHOT_CHUNKS, MOST_SNAPSHOT_CHUNKS)
+            times = ceil(coming.took_chunks / (self.snapshot_share * self.snapshot_chunks))
+            self.every = min(max(1, times), MOST_TIMES) * self.snapshot_chunks
         self._settle()
 
     def failed(self, index: int | None) -> int:

@@ -8,6 +8,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from ..contract import Chunk
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
@@ -111,16 +113,17 @@ class StageLoop(ABC):
         self._heartbeat.send(Done(stream, index, made, spans))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
-        slot = None if self._arena is None else self._arena.write(chunk.frames)
-        count, height, width, colours = chunk.frames.shape
+        pictures = chunk.pictures
+        plain = pictures if isinstance(pictures, np.ndarray) else pictures.planes
+        slot = None if self._arena is None else self._arena.write(plain)
         return MadeChunk(
             index=chunk.index,
             audio=chunk.audio,
             talking=bool(chunk.talking),
             scene=chunk.scene,
             ignored_words=chunk.ignored_words,
-            shape=(count, height, width, colours),
-            frames=chunk.frames if slot is None else None,
+            shape=plain.shape,
+            frames=plain if slot is None else None,
             slot=slot,
         )
 

@@ -65,14 +65,14 @@ class TinyDecoder(nn.Module):
         layers: list[nn.Module] = [
             _SoftClamp(),
             conv(config.latent_channels, widths[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         for level, grows in enumerate(config.grows):
             width = widths[level]
             layers += [MemoryBlock(width) for _ in range(BLOCKS)]
             layers += [nn.Upsample(scale_factor=2), _Grow(width, grows)]
             layers += [conv(width, widths[level + 1], bias=False)]
-        layers += [nn.ReLU(), conv(widths[-1], 3 * config.patch**2)]
+        layers += [nn.ReLU(inplace=True), conv(widths[-1], 3 * config.patch**2)]
         self.decoder = nn.Sequential(*layers)
         name_parts(self)
 
@@ -84,7 +84,8 @@ class TinyDecoder(nn.Module):
         is all that is kept between calls: an empty one starts a stream. Its size does not grow.
         """
         starts = not memory
-        made = F.pixel_shuffle(through_frames(self.decoder, latents, memory), self._patch)
+        x = through_frames(self.decoder, latents, memory)
+        made = x if self._patch == 1 else F.pixel_shuffle(x, self._patch)
         # nothing is before the first latent; published decoders leave out what they make of that
         return made[:, self._before :] if starts else made
 

@@ -6,11 +6,10 @@ with a memory see each frame alone.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vae_layers import Memory, Streaming
+from .vae_layers import Memory, Streaming, empty_like_weight
 
 BLOCKS = 3
 """With a memory, of each level."""
@@ -22,17 +21,24 @@ class MemoryBlock(Streaming):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            conv(2 * width, width), nn.ReLU(), conv(width, width), nn.ReLU(), conv(width, width)
+            conv(2 * width, width),
+            nn.ReLU(inplace=True),
+            conv(width, width),
+            nn.ReLU(inplace=True),
+            conv(width, width),
         )
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        before = memory.get(self.name)
-        if before is None:
-            before = torch.zeros_like(x[:, :1])
+        before, width = memory.get(self.name), x.shape[2]
         memory[self.name] = x[:, -1:].clone()
-        past = torch.cat((before, x[:, :-1]), dim=1)
-        seen = torch.cat((x, past), dim=2).flatten(0, 1)
-        return F.relu(self.conv(seen).unflatten(0, x.shape[:2]) + x)
+        frames = x.flatten(0, 1)
+        shape = (len(frames), 2 * width, *frames.shape[2:])
+        seen = empty_like_weight(next(self.conv.parameters()), shape)
+        pairs = seen.unflatten(0, x.shape[:2])
+        pairs[:, :, :width] = x
+        pairs[:, 1:, width:] = x[:, :-1]
+        pairs[:, :1, width:] = 0 if before is None else before
+        return F.relu(self.conv(seen).unflatten(0, x.shape[:2]).add_(x), inplace=True)
 
 
 def conv(inputs: int, outputs: int, *, bias: bool = True, stride: int = 1) -> nn.Conv2d:
@@ -40,10 +46,19 @@ def conv(inputs: int, outputs: int, *, bias: bool = True, stride: int = 1) -> nn
 
 
 def through_frames(layers: nn.Sequential, x: Tensor, memory: Memory) -> Tensor:
-    """[B, T', C', h', w'] of `x` [B, T, C, h, w], through one layer after another."""
+    """[B, T', C', h', w'] of `x` [B, T, C, h, w], through one layer after another.
+
+    Behind an `nn.Upsample` comes what sees each pixel alone: it is made first, of fewer pixels.
+    """
+    batch, growing = x.shape[0], None
     for layer in layers:
         if isinstance(layer, MemoryBlock):
             x = layer.stream(x, memory)
+        elif isinstance(layer, nn.Upsample):
+            growing = layer
         else:
-            x = layer(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1))
+            frames = layer(x.flatten(0, 1))
+            if growing is not None:
+                frames, growing = growing(frames), None
+            x = frames.unflatten(0, (batch, -1))
     return x

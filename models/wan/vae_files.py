@@ -25,6 +25,7 @@ from .tiny_decoder import (
     tiny_decoder_config,
 )
 from .tiny_encoder import TinyEncoder, TinyEncoderConfig, is_tiny_encoder, tiny_encoder_config
+from .vae_layers import put_channels_last
 from .vae_names import VaeLayout
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
@@ -52,9 +53,12 @@ def load_decoder(
     weights = decoder_weights(path)
     try:
         decoder = empty_decoder(decoder_config(weights, path, latents))
-        return fill(decoder, weights, device=device, dtype=dtype)
+        filled = fill(decoder, weights, device=device, dtype=dtype)
     except WeightsDoNotFit as error:
         raise BadCheckpoint(f"{path} {_NO_DECODER}: {error}") from error
+    if device.type == "cuda":
+        put_channels_last(filled)
+    return filled
 
 
 def load_encoder(
@@ -67,9 +71,12 @@ def load_encoder(
     weights = encoder_weights(path)
     try:
         encoder = empty_encoder(encoder_config(weights, path, latents))
-        return fill(encoder, weights, device=device, dtype=dtype)
+        filled = fill(encoder, weights, device=device, dtype=dtype)
     except WeightsDoNotFit as error:
         raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
+    if device.type == "cuda":
+        put_channels_last(filled)
+    return filled
 
 
 def decoder_weights(path: Path) -> Mapping[str, Tensor]:

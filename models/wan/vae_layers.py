@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.dispatch import attention
+from ...kernels.dispatch import attention, norm_silu
+from ...kernels.gpu import on_gpu
 
 _LOOK_BACK = 2
 Memory = dict[str, Tensor]
@@ -39,12 +40,26 @@ class CausalConv(nn.Conv3d, Streaming):
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         """The next frames [B, C', T, h, w] of `x` [B, C, T, h, w]."""
-        past = memory.get(self.name)
-        if past is None:
-            past = x.new_zeros(*x.shape[:2], _LOOK_BACK, *x.shape[3:])
-        seen = torch.cat((past, x), dim=2)
+        seen = self._room(x, memory)
+        seen[:, :, _LOOK_BACK:] = x
+        return self._over(seen, memory)
+
+    def normed(self, norm: Norm, x: Tensor, memory: Memory) -> Tensor:
+        """As `stream`, of what `norm` and SiLU make of `x`."""
+        seen = self._room(x, memory)
+        norm_silu(x, norm.gamma, seen[:, :, _LOOK_BACK:])
+        return self._over(seen, memory)
+
+    def _room(self, x: Tensor, memory: Memory) -> Tensor:
+        """What it saw last, and room behind it for the shape of `x`, in the layout of weights."""
+        past, frames = memory.get(self.name), _LOOK_BACK + x.shape[2]
+        seen = empty_like_weight(self.weight, (*x.shape[:2], frames, *x.shape[3:]))
+        seen[:, :, :_LOOK_BACK] = 0 if past is None else past
+        return seen
+
+    def _over(self, seen: Tensor, memory: Memory) -> Tensor:
         memory[self.name] = seen[:, :, -_LOOK_BACK:].clone()
-        return self(seen)
+        return _as_by_cudnn(self(seen), self)
 
 
 class HalvingConv(nn.Conv3d, Streaming):
@@ -91,7 +106,7 @@ class Residual(Streaming):
         self.shortcut = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        return self.shortcut(x) + through(self.residual, x, memory)
+        return through(self.residual, x, memory).add_(self.shortcut(x))
 
 
 class FrameAttention(nn.Module):
@@ -124,19 +139,25 @@ class Upsample(Streaming):
             x = self._double_time(self.time_conv, x, memory)
         frames = x.transpose(1, 2).flatten(0, 1)
         larger = F.interpolate(frames, scale_factor=2.0, mode="nearest-exact")
-        return self.resample(larger).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        made = _as_by_cudnn(self.resample(larger), self.resample[1])
+        return made.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
     @staticmethod
     def _double_time(conv: CausalConv, x: Tensor, memory: Memory) -> Tensor:
         """The first frame of a stream stays one, and the frames behind it do not see it."""
         started = f"{conv.name}.started"
         first = x[:, :, :0] if started in memory else x[:, :, :1]
-        memory[started] = torch.ones(1)
+        _start(memory, started, x)
         rest = x[:, :, first.shape[2] :]
         if not rest.shape[2]:
             return first
         pairs = conv.stream(rest, memory).unflatten(1, (2, -1))
-        return torch.cat((first, pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)), dim=2)
+        begins, count = first.shape[2], rest.shape[2]
+        shape = (*x.shape[:2], begins + 2 * count, *x.shape[3:])
+        doubled = empty_like_weight(conv.weight, shape)
+        doubled[:, :, :begins] = first
+        doubled[:, :, begins:].unflatten(2, (count, 2)).copy_(pairs.permute(0, 2, 3, 1, 4, 5))
+        return doubled
 
 
 class Downsample(Streaming):
@@ -150,7 +171,7 @@ class Downsample(Streaming):
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         frames = self.resample(x.transpose(1, 2).flatten(0, 1))
-        x = frames.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        x = _as_by_cudnn(frames, self.resample[1]).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
         return x if self.time_conv is None else self.time_conv.stream(x, memory)
 
 
@@ -175,16 +196,30 @@ class UpLevel(Streaming):
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         started = f"{self.name}.started"
         at_start = started not in memory
-        memory[started] = torch.ones(1)
+        _start(memory, started, x)
         made = through(self.upsamples, x, memory)
-        return made + self._copied(x, at_start) if self._upsamples else made
+        if not self._upsamples:
+            return made
+        if at_start:
+            self._add_copies(made[:, :, :1], x[:, :, :1], self._frames - 1)
+            self._add_copies(made[:, :, 1:], x[:, :, 1:], 0)
+        else:
+            self._add_copies(made, x, 0)
+        return made
 
-    def _copied(self, x: Tensor, at_start: bool) -> Tensor:
-        factor = self._frames * 4
-        copies = x.repeat_interleave(self._outputs * factor // x.shape[1], dim=1)
-        parts = copies.unflatten(1, (self._outputs, self._frames, 2, 2))
-        larger = parts.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-        return larger[:, :, self._frames - 1 :] if at_start else larger
+    def _add_copies(self, made: Tensor, x: Tensor, skipped: int) -> None:
+        """Add to `made` the values of `x` that each of its own is a copy of, in one pass.
+
+        Of a latent's frames the first `skipped` are not there. Channels count frames, rows and
+        columns of what they become, as far as there are enough of them: the rest is repeated.
+        """
+        frames, each = self._frames, x.shape[1] // self._outputs
+        times = min(frames, each)
+        rows = min(2, each // times)
+        parts = x.unflatten(1, (self._outputs, times, rows, each // (times * rows)))
+        copies = parts.expand(-1, -1, frames, 2, 2, -1, -1, -1)[:, :, skipped:]
+        squares = made.unflatten(4, (-1, 2)).unflatten(3, (-1, 2))
+        squares.unflatten(2, (-1, frames - skipped)).add_(copies.permute(0, 1, 5, 2, 6, 3, 7, 4))
 
 
 class DownLevel(Streaming):
@@ -222,10 +257,57 @@ def middle(dim: int) -> nn.Sequential:
 
 
 def through(layers: nn.Sequential, x: Tensor, memory: Memory) -> Tensor:
-    """`x` through one layer after another, with the memory of those that have one."""
+    """`x` through one layer after another, with the memory of those that have one.
+
+    A norm and the SiLU behind it are made with the convolution that follows.
+    """
+    norm: Norm | None = None
     for layer in layers:
-        x = layer.stream(x, memory) if isinstance(layer, Streaming) else layer(x)
+        if isinstance(layer, Norm):
+            norm = layer
+        elif norm is None:
+            x = layer.stream(x, memory) if isinstance(layer, Streaming) else layer(x)
+        elif isinstance(layer, CausalConv):
+            x, norm = layer.normed(norm, x, memory), None
     return x
+
+
+def _as_by_cudnn(made: Tensor, conv: nn.Module) -> Tensor:
+    """What `conv` made, on `meta` in the layout that a GPU gives it: that of the weights.
+
+    There torch does not know of it.
+    """
+    assert isinstance(conv.weight, Tensor)
+    if not (made.is_meta and on_gpu(made)) or _layout(conv.weight) == torch.contiguous_format:
+        return made
+    batch, channels, *sides = made.shape
+    return made.contiguous().view(batch, *sides, channels).movedim(-1, 1)
+
+
+def _start(memory: Memory, started: str, x: Tensor) -> None:
+    """Note once that the stream has begun, where `x` is: nothing is to be sent there later."""
+    if started not in memory:
+        memory[started] = torch.ones(1, device=x.device)
+
+
+def empty_like_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """Room in the type and the layout of a convolution's weight."""
+    layout = _layout(weight)
+    return torch.empty(tuple(shape), dtype=weight.dtype, device=weight.device, memory_format=layout)
+
+
+def _layout(weight: Tensor) -> torch.memory_format:
+    last = torch.channels_last if weight.dim() == 4 else torch.channels_last_3d
+    is_last = weight.is_contiguous(memory_format=last) and not weight.is_contiguous()
+    return last if is_last else torch.contiguous_format
+
+
+def put_channels_last(module: nn.Module) -> None:
+    """Lay the weights of convolutions out as tensor cores take them; what they make follows."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Conv3d):
+            last = torch.channels_last if isinstance(part, nn.Conv2d) else torch.channels_last_3d
+            part.weight.data = part.weight.data.contiguous(memory_format=last)
 
 
 def name_parts(root: nn.Module) -> None:

@@ -36,6 +36,7 @@ class Channel:
         self.info = info
         self.format = format_
         self.codec: Codec = format_.codec
+        self.encoder: str | None = None
         self.audio_codec: AudioCodec | None = format_.audio_codec
         self.size = info.width, info.height
         self.target_kbps = kbps

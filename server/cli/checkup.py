@@ -147,7 +147,9 @@ def _encoders() -> Finding:
         return Finding(
             "encoders", "note", opened, "No H.264: streams are sent as VP8 or JPEG instead."
         )
-    return Finding("encoders", "ok", f"{opened} (h264 by {', '.join(encoders.h264_backends)})")
+    first, *others = encoders.h264_backends
+    spare = f", or {others[0]} where that fails" if others else ""
+    return Finding("encoders", "ok", f"{opened}; h264 by {first}{spare}")
 
 
 def _speed(name: str, model: Model, measure_s: float) -> Speed:

@@ -79,8 +79,8 @@ def generate(
         if camera is not None and made == 0:
             controls = replace(controls, camera=camera)
         chunk = model.step(state, controls)
-        budget.finish(len(chunk.frames))
-        made, fed, told_ms = made + len(chunk.frames), fed + samples, until_ms
+        budget.finish(len(chunk.pictures))
+        made, fed, told_ms = made + len(chunk.pictures), fed + samples, until_ms
         yield chunk
 
 

@@ -22,6 +22,7 @@ from ...client.video_frames import video_frames
 from ...client.wire import AUDIO_RATE
 from ...models.contract import CameraMotion, Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
+from ...models.yuv_frames import YuvFrame
 from .failure import as_failure
 from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
@@ -154,8 +155,12 @@ def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) 
         for chunk in stream:
             warn_ignored(chunk.ignored_words)
             writer.write_audio(chunk.audio, info.media_us(seq))
-            for number, frame in enumerate(chunk.frames, seq):
-                writer.write_frame(frame, info.media_us(number))
-            seq += len(chunk.frames)
+            for number in range(len(chunk.pictures)):
+                picture, pts_us = chunk.pictures[number], info.media_us(seq + number)
+                if isinstance(picture, YuvFrame):
+                    writer.write_planes(picture.parts(), pts_us)
+                else:
+                    writer.write_frame(picture, pts_us)
+            seq += len(chunk.pictures)
             progress.update(task, completed=seq)
     return seq

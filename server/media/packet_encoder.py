@@ -32,6 +32,8 @@ class Shown(Protocol):
     """What pictures and sound are encoded for: a session's connection, or all who watch one."""
 
     codec: Codec
+    encoder: str | None
+    """What makes the packets."""
 
     @property
     def info(self) -> ModelInfo:
@@ -92,6 +94,7 @@ class PacketEncoder:
         self._workers = workers
         self._metrics = metrics
         self._encoder: Encoder | None = None
+        self._given_up: set[str] = set()
         self._frames = 0
         self._size = shown.size
         self._scaler = Scaler(*shown.size)
@@ -161,6 +164,8 @@ class PacketEncoder:
                 height,
                 self._shown.info.fps,
                 self._shown.target_kbps,
+                without=frozenset(self._given_up),
+                now_s=asyncio.get_running_loop().time(),
             )
             try:
                 self._encoder, self._frames = await self._workers.run(work), 0
@@ -168,16 +173,24 @@ class PacketEncoder:
                 self._failed(error)
             else:
                 self._shown.codec = self._left[0]
+                self._shown.encoder = self._encoder.name
                 return
         raise EngineFailed("no video encoder works for this client", retry_after_s=RETRY_S)
 
     def _failed(self, error: Exception) -> str:
-        """Let go of this codec; why, in words for anyone."""
-        codec = self._left.pop(0)
+        """Let go of this encoder, and of the codec if it has no other; why, in words for anyone."""
+        now_s, encoder, codec = asyncio.get_running_loop().time(), self._encoder, self._left[0]
         self._encoder = None
-        self._encoders.failures.failed(codec, asyncio.get_running_loop().time())
+        if encoder is not None:
+            self._encoders.failures.failed(encoder.name, now_s)
+            self._given_up.add(encoder.name)
+        if encoder is None or not self._encoders.others(encoder, self._given_up):
+            del self._left[0]
+            self._encoders.failures.failed(codec, now_s)
         self._metrics.encoder_failures.labels(codec).inc()
-        self._log.error("an encoder failed", codec=codec, reason=f"{type(error).__name__}: {error}")
+        name = None if encoder is None else encoder.name
+        reason = f"{type(error).__name__}: {error}"
+        self._log.error("an encoder failed", codec=codec, encoder=name, reason=reason)
         return f"the encoder of {codec} failed"
 
     async def _picture(self, frame: VideoFrame) -> Packet:
@@ -188,12 +201,13 @@ class PacketEncoder:
         def work() -> tuple[bytes, bool]:
             with metrics.time("encode"):
                 encoder.set_kbps(kbps)
-                return encoder.encode(scaler.scaled(frame.rgb), frame.pts_us, key=key)
+                return encoder.encode(scaler.scaled(frame.picture), frame.pts_us, key=key)
 
         payload, is_key = await self._workers.run(work)
         self._frames += 1
         if self._frames == WORKS_FRAMES:
             self._encoders.failures.worked(self._left[0])
+            self._encoders.failures.worked(encoder.name)
         flags = Flags.KEY if is_key else Flags.NONE
         if frame.discontinuity:
             flags |= Flags.DISCONTINUITY

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import av
-import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from ...models.yuv_frames import Picture, YuvFrame, even
+from .av_frames import av_frame, picture_of
 
 
 class Scaler:
@@ -15,15 +16,20 @@ class Scaler:
         self._height = height
         self._reformatter = VideoReformatter()
 
-    def scaled(self, rgb: np.ndarray) -> np.ndarray:
-        """A frame, uint8 [H, W, 3], in the size that is wanted; one that has it passes."""
-        if rgb.shape[:2] == (self._height, self._width):
-            return rgb
+    def scaled(self, picture: Picture) -> Picture:
+        """A picture in the size that is wanted; one that has it passes. RGB stays RGB."""
+        height, width = self._height, self._width
+        if isinstance(picture, YuvFrame):
+            size, height, width = (picture.height, picture.width), even(height), even(width)
+        else:
+            size = picture.shape[:2]
+        if size == (self._height, self._width):
+            return picture
         frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
-            width=self._width,
-            height=self._height,
+            av_frame(picture),
+            width=width,
+            height=height,
             interpolation=Interpolation.AREA,
             threads=1,
         )
-        return frame.to_ndarray()
+        return picture_of(frame, self._height, self._width)

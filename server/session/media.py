@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...models.yuv_frames import Picture, Pictures
+
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """One raw frame: `rgb` uint8 [H, W, 3]."""
+    """One raw frame: `picture` is uint8 RGB [H, W, 3], or YUV."""
 
     seq: int
     pts_us: float
@@ -19,7 +21,7 @@ class VideoFrame:
     last_of_chunk: bool
     discontinuity: bool
     server_ms: float
-    rgb: np.ndarray
+    picture: Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class MediaChunk:
     talking: bool
     discontinuity: bool
     server_ms: float
-    frames: np.ndarray
+    frames: Pictures
     audio: np.ndarray
 
     @property

@@ -108,6 +108,7 @@ class Session:
             has_image=options.request.image is not None,
         )
         self.codec: Codec = "jpeg"
+        self.encoder: str | None = None
         self.audio_codec: AudioCodec | None = None
         """As what the present connection is sent pictures and sound; None: no sound."""
         self._uplink = Uplink(options.audio_codec, options.audio_rate)
@@ -252,7 +253,7 @@ class Session:
         """
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        waited = self._budget.finish(len(chunk.frames))
+        waited = self._budget.finish(len(chunk.pictures))
         self._utterances.placed(self.info.samples(media.first_seq) + waited)
         if self._cut or _breaks(controls):
             media, self._cut = replace(media, discontinuity=True), False
@@ -265,8 +266,8 @@ class Session:
             self._ignored_words = list(chunk.ignored_words)
         self._obeyed(controls)
         self._ring.push(media)
-        self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.frames)) / 1e6)
-        self._pacing.generated(len(chunk.frames), now_s)
+        self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.pictures)) / 1e6)
+        self._pacing.generated(len(chunk.pictures), now_s)
         self.chunks += 1
         if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
@@ -593,7 +594,7 @@ class Session:
             talking=chunk.talking,
             discontinuity=False,
             server_ms=now_s * 1e3,
-            frames=chunk.frames,
+            frames=chunk.pictures,
             audio=chunk.audio,
         )
 

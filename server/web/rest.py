@@ -62,6 +62,8 @@ class SessionReport(BaseModel):
     lead_ms: float
     queued_audio_ms: int
     target_kbps: int
+    codec: str
+    encoder: str | None
     skipped_frames: int
     viewers: int
     expires_in_s: float | None
@@ -166,6 +168,8 @@ def _report(stream: HostedStream, now_s: float) -> SessionReport:
         lead_ms=round((session.deadline_s(now_s) - now_s) * 1e3, 1),
         queued_audio_ms=session.queued_audio_ms,
         target_kbps=session.target_kbps,
+        codec=session.codec,
+        encoder=session.encoder,
         skipped_frames=session.skipped_frames,
         viewers=len(stream.audience),
         expires_in_s=session.expires_in_s(now_s),

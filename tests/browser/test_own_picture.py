@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from rollcast.models.test_pattern import TestPattern
 from ..pictures import BLUE, RED, SKIN, Colour, encoded, face, portrait
 from ..server.running import running
 from .studio import Studio, studio_at
-from .test_looks import PROBES, SIZES
+from .test_looks import DEVICES, SIZES, probe, schemes, sizes
 
 MARK = 'document.getElementById("own-canvas").getContext("2d").getImageData(%s, 1, 1).data'
 
@@ -230,26 +231,25 @@ async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:
         assert not await studio.page.evaluate(BRING, ["paste", data, "image/jpeg"])
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_the_crop_tool_fits_and_can_be_read(browser: Browser, size: str) -> None:
-    for scheme in ("light", "dark"):
-        async with (
-            running() as server,
-            studio_at(browser, server.http, color_scheme=scheme, **SIZES[size]) as studio,
-        ):
-            await studio.until_playing()
-            await studio.page.locator("#own-open").click()
-            for placing in (False, True):
-                if placing:
-                    await studio.page.locator("#own-file").set_input_files(file(portrait(RED)))
-                    await expect(studio.page.locator("#own-use")).to_be_enabled()
-                for question, wanted in (
-                    ("overflowing", {"wide": False, "out": []}),
-                    ("lowContrast", []),
-                    ("nameless", []),
-                ):
-                    answer = await studio.page.evaluate(f"{PROBES.rstrip()}.{question}()")
-                    assert answer == wanted, (question, placing)
-            window = await studio.page.locator("#own-window").bounding_box()
-            assert window is not None
-            assert abs(window["width"] - window["height"]) < 2 and window["width"] >= 195
+@pytest.mark.parametrize("screens", DEVICES.values(), ids=DEVICES)
+async def test_the_crop_tool_fits_and_can_be_read(browser: Browser, screens: Sequence[str]) -> None:
+    options = SIZES[screens[0]]
+    async with running() as server, studio_at(browser, server.http, **options) as studio:
+        await studio.until_playing()
+        await studio.page.locator("#own-open").click()
+        for placing in (False, True):
+            if placing:
+                await studio.page.locator("#own-file").set_input_files(file(portrait(RED)))
+                await expect(studio.page.locator("#own-use")).to_be_enabled()
+            async for screen in sizes(studio, screens):
+                async for scheme in schemes(studio):
+                    for question, wanted in (
+                        ("overflowing", {"wide": False, "out": []}),
+                        ("lowContrast", []),
+                        ("nameless", []),
+                    ):
+                        answer = await probe(studio, question)
+                        assert answer == wanted, (question, placing, screen, scheme)
+                window = await studio.page.locator("#own-window").bounding_box()
+                assert window is not None
+                assert abs(window["width"] - window["height"]) < 2 and window["width"] >= 195

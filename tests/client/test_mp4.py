@@ -60,6 +60,27 @@ def test_odd_sizes_lose_a_row_not_the_recording(tmp_path: Path) -> None:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (64, 48)
 
 
+@pytest.mark.parametrize("size", [(64, 48), (65, 49)], ids=["even", "odd"])
+def test_planes_are_written_as_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
+    width, height = size[0] + size[0] % 2, size[1] + size[1] % 2
+    parts = (
+        np.full((height, width), 120, np.uint8),
+        np.full((height // 2, width // 2), 90, np.uint8),
+        np.full((height // 2, width // 2), 200, np.uint8),
+    )
+    with (
+        OutputFile(tmp_path / "a.mp4") as file,
+        Mp4Writer(file, width=size[0], height=size[1], fps=25) as writer,
+    ):
+        for index in range(3):
+            writer.write_planes(parts, index * 40_000)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frames = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+    assert len(frames) == 3 and frames[2].shape == (72, 64)
+    for plane, level in zip(np.split(frames[2], (48, 60)), (120, 90, 200), strict=True):
+        assert np.abs(plane.astype(int) - level).max() <= 2
+
+
 def frames_of(path: Path) -> int:
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
 from rollcast.models.contract import Chunk, Controls, ModelInputs, StreamRequest
 from rollcast.models.test_pattern import CHUNK_FRAMES, CHUNK_SAMPLES, TestPattern, TestPatternState
+from rollcast.models.yuv_frames import YuvFrames
 
 FIRST, USUAL = CHUNK_FRAMES, 3 * CHUNK_FRAMES
 
@@ -33,10 +36,21 @@ class CausalPattern(TestPattern):
         return replace(
             chunks[-1],
             index=index,
-            frames=np.concatenate([chunk.frames for chunk in chunks]),
+            pictures=np.concatenate([chunk.frames for chunk in chunks]),
             audio=np.concatenate([chunk.audio for chunk in chunks]),
             talking=any(chunk.talking for chunk in chunks),
         )
+
+
+class YuvPattern(TestPattern):
+    """As from a GPU: its frames are planes."""
+
+    def step(self, state: object, controls: Controls) -> Chunk:
+        """A step of the pattern."""
+        chunk = super().step(state, controls)
+        signed = torch.from_numpy(chunk.frames).permute(0, 3, 1, 2) / 127.5 - 1
+        planes = yuv420_torch(signed).numpy()
+        return replace(chunk, pictures=YuvFrames(planes, len(planes), *chunk.frames.shape[1:3]))
 
 
 class BarePattern(TestPattern):

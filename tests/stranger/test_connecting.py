@@ -15,6 +15,8 @@ from websockets.frames import Frame, Opcode
 from .client import KEY, Message, connected, speech, token, watching
 from .conftest import Start
 
+pytestmark = pytest.mark.slow
+
 HELLO: Message = {"type": "hello", "versions": [1], "codecs": ["jpeg"]}
 SECRET = "a long and random secret"
 

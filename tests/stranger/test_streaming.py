@@ -31,6 +31,8 @@ from .client import (
 )
 from .conftest import Start
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 
 

@@ -18,6 +18,8 @@ class Conditioning:
     """One kind, by its `kind`: the name under which its part of states and plans is kept."""
 
     kind: ClassVar[str]
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that take long to import and that only models with this kind need."""
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:
         """Its fields of `ModelInputs`, for frames of `size` (width, height) at `fps`."""

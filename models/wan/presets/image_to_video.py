@@ -19,6 +19,7 @@ class ImageToVideo(Conditioning):
     """
 
     kind: ClassVar[str] = "image"
+    imports: ClassVar[tuple[str, ...]] = ("transformers.models.clip.modeling_clip",)
     encoder: Source
 
     def inputs(self, size: tuple[int, int], fps: int) -> Mapping[str, Any]:

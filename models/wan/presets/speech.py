@@ -28,6 +28,7 @@ class Speech(Conditioning):
     """
 
     kind: ClassVar[str] = "speech"
+    imports: ClassVar[tuple[str, ...]] = ("transformers.models.wav2vec2.modeling_wav2vec2",)
     encoder: Source
     context: int = 400
     lookahead: int = 10

@@ -7,6 +7,7 @@ What kernels need inside of themselves and what a driver keeps is not seen; `res
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +25,12 @@ from ..locate import ModelFiles
 from ..number_types import NumberTypes, Quantization
 from ..presets.preset import Preset
 from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
+from ..vae_layers import put_channels_last
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
-from .model import decoded
+from .model import decoded, rgb_levels, yuv_levels
 from .row_calls import RowCalls, records
 
 CUDA_RESERVE = 1_000_000_000
@@ -126,6 +128,8 @@ def plan_memory(
     types = NumberTypes(dtype, quantize)
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
+    if gpu is not None:
+        put_channels_last(decodes)
     rows, columns = preset.latent_size(size)
     parts = Parts(
         preset=preset,
@@ -145,7 +149,8 @@ def plan_memory(
         denoising, kept = _denoising(calls, caches[0], contexts[0], (rows, columns))
         shape = (1, preset.recipe.chunk_frames, config.in_channels, rows, columns)
         latents = torch.zeros(shape, dtype=dtype, device=device)
-        decoding, memory = _decoding(decodes, latents)
+        levels = rgb_levels if gpu is None else yuv_levels
+        decoding, memory = _decoding(decodes, latents, levels)
     return MemoryPlan(
         name=preset.name,
         size=size,
@@ -248,17 +253,19 @@ def _second(students: list[CausalStudent]) -> CausalStudent | None:
     return students[1] if len(students) > 1 else None
 
 
-def _decoding(decoder: Decoder, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
+def _decoding(
+    decoder: Decoder, latents: Tensor, levels: Callable[[Tensor], Tensor]
+) -> tuple[int, dict[str, Tensor]]:
     """The most that lives beside weights and state, and the state itself."""
     memory: dict[str, Tensor] = {}
     live = LiveBytes((*decoder.parameters(), latents))
     with live:
-        for _ in decoded(decoder, latents, memory):
+        for _ in decoded(decoder, latents, memory, levels):
             pass
         # while it makes other chunks than the first, its state is replaced piece by piece
         before = live.peak = live.now
         # the frames of all pieces stay until the chunk is whole
-        frames = list(decoded(decoder, latents, memory))
+        frames = list(decoded(decoder, latents, memory, levels))
     del frames
     return live.peak - before, memory
 

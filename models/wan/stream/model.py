@@ -5,18 +5,22 @@ The preset's recipe says which calls a chunk takes, its conditioners what the st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ....kernels.dispatch import yuv420
 from ...caches_on_demand import CachesOnDemand
 from ...contract import Chunk, Controls, StreamRequest
+from ...download import downloaded
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
 from ...student.kv_cache import StudentCache
+from ...upload import uploaded
+from ...yuv_frames import Pictures, YuvFrames
 from ..presets.preset import Preset
 from ..vae_files import Decoder
 from .conditioning.conditioner import ChunkPlace, PlanPart
@@ -28,16 +32,23 @@ from .stream_state import WanConditioning, WanState
 class WanModel:
     """A preset with its weights; every stream's state is a `StreamState`.
 
-    `size` is the width and height of the frames in pixels. Latents are in the type of the student,
-    as published.
+    `size` is the width and height of the frames in pixels; with `yuv` they are made as encoders
+    take them. Latents are in the type of the student, as published.
     """
 
     def __init__(
-        self, preset: Preset, calls: RowCalls, decoder: Decoder, size: tuple[int, int]
+        self,
+        preset: Preset,
+        calls: RowCalls,
+        decoder: Decoder,
+        size: tuple[int, int],
+        *,
+        yuv: bool = False,
     ) -> None:
         self._preset = preset
         self._calls = calls
         self._decoder = decoder
+        self._levels = yuv_levels if yuv else rgb_levels
         self._conditioners = {each.kind: each for each in calls.conditioners}
         self.chunk_steps = calls.chunk_steps
         self.decoder_is_causal = True
@@ -111,25 +122,40 @@ class WanModel:
 
     @torch.inference_mode()
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
-        """The frames of a chunk's latents; of the first one behind those that were given."""
+        """The frames of a chunk's latents; of the first one behind those that were given.
+
+        From a GPU they come by themselves: nobody waits for them here.
+        """
         weight = next(self._decoder.parameters())
         for name, tensor in state.memory.items():
             # a snapshot is restored on the CPU
-            state.memory[name] = tensor.to(weight.device)
+            state.memory[name] = uploaded(tensor, weight.device)
         given = self._calls.given(plan)
         parts = parts_of(plan)
         left_out = self._lead_in(parts, state) if plan.restart else 0
         whole = [latents] if given is None else [given, latents]
         pieces = [
-            levels[0].cpu().numpy()
+            levels
             for each in whole
-            for levels in decoded(self._decoder, each.to(weight), state.memory)
+            for levels in decoded(
+                self._decoder,
+                uploaded(each, weight.device, weight.dtype),
+                state.memory,
+                self._levels,
+            )
         ]
-        made = np.concatenate(pieces)
-        chunk = Chunk(plan.index, made[left_out:], np.zeros(0, np.int16))
+        made = (pieces[0] if len(pieces) == 1 else torch.cat(pieces))[left_out:]
+        chunk = Chunk(plan.index, self._pictures(made), np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
+
+    def _pictures(self, made: Tensor) -> Pictures:
+        """What `self._levels` gave, on its way to the host."""
+        coming = downloaded(made)
+        if self._levels is rgb_levels:
+            return coming.wait()
+        return YuvFrames(coming, len(made), self.info.height, self.info.width)
 
     def snapshot(self, state: WanState) -> bytes:
         """The whole state as bytes."""
@@ -161,7 +187,8 @@ class WanModel:
             lead = each.lead_in(parts[kind])
             if lead is not None:
                 for piece in lead.latents.split(self._decoder.at_once, dim=1):
-                    self._decoder.decode(piece.to(weight), state.memory)
+                    here = uploaded(piece, weight.device, weight.dtype)
+                    self._decoder.decode(here, state.memory)
                 left_out += lead.left_out
         return left_out
 
@@ -177,17 +204,27 @@ class WanModel:
             raise ValueError(f"{name} needs an image to start from; give one")
 
 
-def decoded(decoder: Decoder, latents: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
-    """The next frames, uint8 [B, T, H, W, 3], piece by piece.
+def decoded(
+    decoder: Decoder,
+    latents: Tensor,
+    memory: dict[str, Tensor],
+    levels: Callable[[Tensor], Tensor],
+) -> Iterator[Tensor]:
+    """What `levels` makes of the next frames of latents [1, F, C, h, w], piece by piece.
 
     As many latents at a time as suit the decoder, so that long chunks need no more memory than
     short ones.
     """
     for piece in latents.split(decoder.at_once, dim=1):
-        yield to_levels(decoder.decode(piece, memory))
+        yield levels(decoder.decode(piece, memory)[0])
 
 
-def to_levels(frames: Tensor) -> Tensor:
-    """uint8 [B, T, H, W, 3] of frames [B, T, 3, H, W], about -1 to 1."""
+def rgb_levels(frames: Tensor) -> Tensor:
+    """uint8 RGB [T, H, W, 3] of frames [T, 3, H, W], about -1 to 1."""
     levels = frames.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return levels.permute(0, 1, 3, 4, 2).contiguous()
+    return levels.permute(0, 2, 3, 1).contiguous()
+
+
+def yuv_levels(frames: Tensor) -> Tensor:
+    """uint8 planes [T, 3 H / 2, W] of frames [T, 3, H, W], about -1 to 1."""
+    return yuv420(frames)

@@ -70,7 +70,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    model = WanModel(preset, calls, decoder, size)
+    model = WanModel(preset, calls, decoder, size, yuv=device.type == "cuda")
     if device.type == "cuda":
         meet_every_length(model, preset)
     return model

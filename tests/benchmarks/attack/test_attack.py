@@ -14,6 +14,8 @@ from rollcast.benchmarks.attack.processes import NOTHING
 from rollcast.benchmarks.attack.raw_socket import TEXT, frame
 from rollcast.server.cli.app import main
 
+pytestmark = pytest.mark.processes
+
 
 def test_a_viewer_is_watched_beside_each_attack() -> None:
     said: list[str] = []

@@ -12,6 +12,8 @@ from rollcast.benchmarks.attack.attack_soak import (
 )
 from rollcast.benchmarks.attack.attacks import ATTACKS
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.slow
 def test_attacks_take_turns_beside_one_viewer() -> None:

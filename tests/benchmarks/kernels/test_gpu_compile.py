@@ -24,6 +24,8 @@ from rollcast.benchmarks.kernels.gpu_compile import (
 )
 from rollcast.benchmarks.kernels.sass import Listing, describe
 
+pytestmark = pytest.mark.processes
+
 LISTING = """
         /*0000*/                   LDC R1, c[0x0][0x28] ;
         /*0010*/                   STL [R1], R4 ;

@@ -14,6 +14,8 @@ from rollcast.models.contract import StreamRequest
 from rollcast.models.pocket.conditions import PACKED_CHANNELS
 from rollcast.models.state import DecoderState
 
+pytestmark = pytest.mark.processes
+
 
 def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() -> None:
     model = fingerprinted("pocket", 1)

@@ -12,7 +12,7 @@ import torch
 from rollcast.benchmarks.trial.picture_faults import PictureFaults
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.test_pattern import TestPattern
-from rollcast.models.wan.stream.model import to_levels
+from rollcast.models.wan.stream.model import rgb_levels
 
 FPS, FRAMES, HEIGHT, WIDTH = 16, 80, 48, 80
 
@@ -62,7 +62,7 @@ def test_a_cut_a_fade_a_dark_scene_and_a_short_pause_are_no_faults() -> None:
 def test_values_that_are_no_numbers_are_told_from_their_black() -> None:
     values = torch.from_numpy(good()).permute(0, 3, 1, 2)[None] / 127.5 - 1
     values[:, 30:] = float("nan")
-    faults = looked_at(to_levels(values)[0].numpy()).found()
+    faults = looked_at(rgb_levels(values[0]).numpy()).found()
     assert [fault.name for fault in faults] == ["nan", "frozen"]
     assert "from frame 30" in faults[0].what
 

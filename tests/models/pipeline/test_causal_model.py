@@ -17,7 +17,8 @@ from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.sampling.batches import CallRow, call_rows
 from rollcast.models.sampling.denoising import denoise_chunk
-from rollcast.models.staged_model import Row, StagedModel
+from rollcast.models.staged_model import ChunkPlan, Row, StagedModel
+from rollcast.models.state import DecoderState
 from rollcast.models.student.causal_student import NO_CONDITIONS
 from rollcast.models.student.kv_cache import StudentCache
 
@@ -34,6 +35,8 @@ from .tiny_causal import (
     frame_counts,
     pixels,
 )
+
+pytestmark = pytest.mark.slow
 
 CHUNKS = 24
 
@@ -64,6 +67,35 @@ def offline(model: TinyCausal, log: Sequence[Controls], seed: int = 1) -> Tensor
             )
         )
     return torch.cat(made, dim=1)
+
+
+class Noted(TinyCausal):
+    """It notes the calls and the decoder in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[int | str] = []
+
+    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+        self.order.append(rows[0].call)
+        return super().denoise(rows)
+
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
+        self.order.append("decode")
+        return super().decode(plan, latents, state)
+
+
+def test_frames_are_made_before_the_clean_pass() -> None:
+    model = Noted()
+    model.step(model.start(StreamRequest(seed=1)), Controls())
+    assert model.order == [0, 1, 2, 3, "decode", 4]
+    model.order.clear()
+    executor = Batched(model, 2)
+    for name in "ab":
+        executor.open(name, StreamRequest(seed=1))
+        executor.submit(name, Controls())
+    assert len(executor.poll(0.0)) == 2
+    assert model.order == [0, 1, 2, 3, "decode", "decode", 4]
 
 
 def test_it_is_what_the_published_models_are() -> None:

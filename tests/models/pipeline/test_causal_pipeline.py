@@ -20,6 +20,7 @@ from rollcast.models.pipeline.part_file import PartPlace
 from rollcast.models.pipeline.pipeline import Pipeline, PipelineFailed
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.pipeline.stage_pool import Patience
+from rollcast.models.yuv_frames import YuvFrames
 
 from ...processes import alive
 from .running import OFTEN, PATIENT, Shared, chunks_of, same, saved, sequential
@@ -94,6 +95,22 @@ def test_two_stages_are_the_student_and_the_decoder() -> None:
         assert pipeline.plan == TWO
     finally:
         pipeline.stop()
+
+
+def test_frames_that_are_planes_come_out_as_they_were() -> None:
+    log = causal_log(4)
+    wanted = TinyCausal(yuv=True)
+    state = wanted.start(StreamRequest(seed=1))
+    pipeline = Pipeline(ModelSpec("tiny_causal:TinyCausal", {"yuv": True}), patience=PATIENT)
+    try:
+        pipeline.start()
+        done = chunks_of(pipeline, log)
+    finally:
+        pipeline.stop()
+    for controls, finished in zip(log, done, strict=True):
+        expected, made = wanted.step(state, controls).pictures, finished.chunk.pictures
+        assert isinstance(expected, YuvFrames) and isinstance(made, YuvFrames)
+        assert np.array_equal(expected.planes, made.planes)
 
 
 @pytest.mark.parametrize("plan", [ONE, TWO], ids=["one stage", "two stages"])

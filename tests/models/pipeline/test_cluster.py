@@ -31,6 +31,8 @@ from ...processes import alive
 from .running import same, sequential
 from .tiny import control_log
 
+pytestmark = pytest.mark.processes
+
 KEY = b"a secret of 16 bytes or more"
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "x",

@@ -16,6 +16,8 @@ from rollcast.models.staged_model import StagedModel
 from .running import chunks_of
 from .tiny import TinyModel, control_log
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 55
 
 

@@ -24,6 +24,8 @@ from ...processes import alive
 from .running import Shared, same, sequential, tiny
 from .tiny import BREAK, TinyModel, control_log
 
+pytestmark = pytest.mark.processes
+
 CHUNKS = 40
 STEPS = 2
 # A second on a machine with time to spare, which `rollcast bench pipeline --faults` measures.

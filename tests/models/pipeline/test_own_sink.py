@@ -31,6 +31,8 @@ from .running import OFTEN, PATIENT, Shared, chunks_of, saved
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
 
+pytestmark = pytest.mark.processes
+
 CASE = Path(__file__).parents[2] / "fixtures" / "golden" / "liveavatar_tiny.json"
 CHUNKS = 52
 

@@ -21,6 +21,8 @@ from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan, plans
 from .running import PATIENT, Shared, chunks_of, collect, same, sequential, tiny
 from .tiny import TinyModel, control_log
 
+pytestmark = pytest.mark.processes
+
 CHUNKS = 55
 
 

@@ -18,6 +18,8 @@ from rollcast.models.pipeline.trace import chrome_trace
 
 from .running import tiny
 
+pytestmark = pytest.mark.processes
+
 # Live Avatar: t = 0.265 s a step, 12 frames a chunk, 0.15 s for decoding and waiting (table 5).
 STEP_S, REST_S = 0.265, 0.15
 

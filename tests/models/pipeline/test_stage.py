@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import Pipe
 
+import pytest
 import torch
 
 from rollcast.models.contract import Controls, StreamRequest
@@ -16,6 +17,8 @@ from rollcast.models.pipeline.stage import Stage
 from rollcast.models.pipeline.stage_plan import StagePlan
 
 from .tiny import TinyModel
+
+pytestmark = pytest.mark.processes
 
 TWO = StagePlan(((0, 1), (2, 3)), 0)
 THREE = StagePlan(((0,), (1, 2), (3,)), 1)

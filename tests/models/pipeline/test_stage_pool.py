@@ -27,6 +27,8 @@ from rollcast.models.pipeline.messages import (
 from rollcast.models.pipeline.patient_connection import IO_S, as_connection
 from rollcast.models.pipeline.stage_pool import Loss, Patience, StagePool
 
+pytestmark = pytest.mark.processes
+
 PATIENCE = Patience(silent_s=0.3, start_silent_s=1.2, late_s=0.5)
 
 

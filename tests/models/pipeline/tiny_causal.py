@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rollcast.kernels.dispatch import yuv420
 from rollcast.models.chunk_steps import ChunkSteps
 from rollcast.models.contract import (
     Chunk,
@@ -26,6 +27,7 @@ from rollcast.models.contract import (
     PromptInput,
     StreamRequest,
 )
+from rollcast.models.download import downloaded
 from rollcast.models.sampling.batches import CallRow, call_rows
 from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.sampling.renoise import Renoise
@@ -36,6 +38,7 @@ from rollcast.models.student.conditioning import TextContext
 from rollcast.models.student.config import CacheConfig, StudentConfig
 from rollcast.models.student.kv_cache import StudentCache
 from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.models.yuv_frames import YuvFrames
 
 LATENTS = 3
 SHAPE = (1, LATENTS, 4, 4, 4)
@@ -90,12 +93,15 @@ class TinyCausal:
     It cannot be made while there is a file `broken`.
     """
 
-    def __init__(self, dtype: str = "float32", decode_s: float = 0.0, broken: str = "") -> None:
+    def __init__(
+        self, dtype: str = "float32", decode_s: float = 0.0, broken: str = "", yuv: bool = False
+    ) -> None:
         if broken and Path(broken).exists():
             raise OSError("no weights today")
         torch.set_num_threads(1)
         self.info = INFO
         self.chunk_steps = ChunkSteps.one_cache(STEPS)
+        self._yuv = yuv
         self.decoder_is_causal = True
         self.kept: list[tuple[Tensor, Tensor]] = []
         self._dtype: torch.dtype = getattr(torch, dtype)
@@ -153,7 +159,11 @@ class TinyCausal:
         time.sleep(self._decode_s)
         frames = self.decoder(latents, state.memory)[0]
         self.kept.append((latents, frames))
-        return Chunk(plan.index, pixels(frames), np.zeros(0, np.int16))
+        pictures = pixels(frames)
+        if self._yuv:
+            coming = downloaded(yuv420(frames))
+            pictures = YuvFrames(coming, len(frames), INFO.height, INFO.width)
+        return Chunk(plan.index, pictures, np.zeros(0, np.int16))
 
     def snapshot(self, state: CausalState) -> bytes:
         return state.to_bytes(INFO.name)

@@ -28,6 +28,8 @@ from rollcast.models.state import DecoderState
 
 from ...pictures import BLUE, RED, portrait
 
+pytestmark = pytest.mark.slow
+
 SPEECH = (np.random.default_rng(0).standard_normal(CHUNK_SAMPLES) * 5000).astype(np.int16)
 LOG = [
     Controls(),
@@ -170,7 +172,6 @@ def test_another_process_can_make_every_step_and_the_frames(
     assert model.info.inputs.picture is not None and model.info.inputs.picture.size == PICTURE_SIZE
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_stages_show_the_same_and_go_on_after_a_loss(model: PocketModel, folder: Path) -> None:
     executor = Sequential(model)

@@ -12,6 +12,8 @@ from rollcast.models.pocket.audio import CHUNK_SAMPLES
 from rollcast.models.pocket.autoencoder import FRAME_SIZE
 from rollcast.models.pocket.model import ASSETS, PocketModel
 
+pytestmark = pytest.mark.slow
+
 MAX_BYTES = 40_000_000
 # rows and columns of the frame around every avatar's mouth
 MOUTH = (slice(117, 165), slice(66, 126))
@@ -63,7 +65,6 @@ def test_assets_stay_small_and_have_a_card() -> None:
         assert f"## {heading}" in card
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scene", AVATARS)
 def test_every_mouth_moves_with_speech_and_rests_in_silence(
     shipped: PocketModel, scene: str
@@ -164,7 +165,6 @@ def test_every_preset_is_understood(shipped: PocketModel) -> None:
         assert not chunk.ignored_words, prompt
 
 
-@pytest.mark.slow
 def test_a_minute_of_stream_does_not_drift(shipped: PocketModel) -> None:
     state = shipped.start(StreamRequest(seed=3, scene="amara-sunset"))
     colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(120)]

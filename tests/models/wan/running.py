@@ -19,12 +19,14 @@ from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import Executor
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
-from rollcast.models.registry import MODEL_FACTORY
+from rollcast.models.registry import MODEL_FACTORY, preload
 from rollcast.models.wan.stream.model import WanModel
 
 from .conftest import SIZE
 
 REQUEST = StreamRequest(seed=1)
+SNAPSHOT_CHUNKS = 4
+"""Between two snapshots of a stream that is saved and lost: the next ones are no different."""
 
 
 def frames(chunks: Sequence[Chunk]) -> np.ndarray:
@@ -70,7 +72,6 @@ def staged(
     *,
     size: tuple[int, int] = SIZE,
     decoder: Path | None = None,
-    preload: tuple[str, ...] = (),
     **more: Any,
 ) -> Iterator[Pipeline]:
     """The model in processes, with stream "a" open; `more` goes to the pipeline."""
@@ -79,7 +80,7 @@ def staged(
     }  # fmt: skip
     if decoder is not None:
         arguments["decoder"] = str(decoder)
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments, preload=preload), stages, **more)
+    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments, preload=preload(name)), stages, **more)
     try:
         pipeline.start()
         pipeline.open("a", request)
@@ -100,9 +101,11 @@ def through_a_kill(
     size: tuple[int, int] = SIZE,
 ) -> list[Chunk]:
     """The stream's chunks, though a stage is killed before the last two."""
-    backoff = Backoff(first_s=0.1)
-    with staged(name, folder, stages, request, size=size, backoff=backoff) as pipeline:
+    more = {"backoff": Backoff(first_s=0.1), "snapshot_chunks": SNAPSHOT_CHUNKS}
+    with staged(name, folder, stages, request, size=size, **more) as pipeline:
         made = submitted(pipeline, log[:-2])
+        while pipeline._logs["a"].settled is None:
+            assert not pipeline.poll(0.1), "parts of the snapshot alone are under way"
         os.kill(pipeline.pids[killed], signal.SIGKILL)
         made += submitted(pipeline, log[-2:])
         assert pipeline.restarts == 1

@@ -9,11 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
+from rollcast.kernels.dispatch import use_backend
+from rollcast.kernels.gpu import meta_stands_for
+from rollcast.kernels.launch import Launch, watch_launches
+from rollcast.kernels.norm_silu.norm_silu import norm_silu_kernel
+from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
 from rollcast.models.wan.latent_scale import students_scale
 from rollcast.models.wan.presets.latent_space import WAN21 as WAN21_LATENTS
 from rollcast.models.wan.presets.latent_space import WAN22 as WAN22_LATENTS
-from rollcast.models.wan.vae_files import load_decoder
+from rollcast.models.wan.tiny_decoder import TinyDecoderConfig
+from rollcast.models.wan.vae_files import DecoderConfig, empty_decoder, load_decoder
+from rollcast.models.wan.vae_layers import Norm, put_channels_last
 
 from .tiny_vaes import WAN21, WAN22, tiny_vae
 
@@ -85,6 +91,45 @@ def test_a_whole_vae_loads(decoder: WanDecoder) -> None:
         other.load_published(published)
     with pytest.raises(ValueError, match="one less"):
         WanDecoderConfig(doubles_time=(True,))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        WanDecoderConfig(dim=4),
+        WanDecoderConfig(dim=8, latent_channels=48, shortcuts=True, patch=2),
+        TinyDecoderConfig(widths=(32, 16, 8, 8)),
+    ],
+    ids=["2.1", "2.2", "tiny"],
+)
+def test_as_a_gpu_has_it_frames_are_the_same(config: DecoderConfig) -> None:
+    """Channels last, and the norm with its SiLU by our kernel; both add in other orders."""
+    torch.manual_seed(0)
+    decoder = empty_decoder(config).to_empty(device="cpu").requires_grad_(False)
+    for parameter in decoder.parameters():
+        fan = parameter[0].numel() if parameter.dim() > 1 else 1
+        torch.nn.init.normal_(parameter, 1.0 if fan == 1 else 0.0, 0.1 if fan == 1 else fan**-0.5)
+    given = torch.randn(1, 5, config.latent_channels, 2, 3)
+    wanted = decoder.decode(given, {})
+    put_channels_last(decoder)
+    memory: dict[str, Tensor] = {}
+    with use_backend("triton"):
+        made = [decoder.decode(part, memory) for part in given.split((1, 3, 1), dim=1)]
+    assert wanted.std() > 0.01
+    torch.testing.assert_close(torch.cat(made, dim=1), wanted, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [WanDecoderConfig(), WAN22_DECODER], ids=["2.1", "2.2"])
+def test_on_a_gpu_every_norm_reads_channels_in_a_row(config: WanDecoderConfig) -> None:
+    decoder = empty_decoder(config).to(torch.bfloat16).requires_grad_(False)
+    put_channels_last(decoder)
+    given = torch.empty(1, 3, config.latent_channels, 4, 6, dtype=torch.bfloat16, device="meta")
+    seen: list[Launch] = []
+    with meta_stands_for((9, 0)), watch_launches(seen.append), torch.no_grad():
+        decoder(given, {})
+    norms = [launch for launch in seen if launch.kernel is norm_silu_kernel]
+    assert len(norms) == sum(isinstance(each, Norm) for each in decoder.modules()) - 1
+    assert all(each.arguments["x_c"] == each.arguments["out_c"] == 1 for each in norms)
 
 
 @pytest.mark.parametrize("config", [WAN21, WAN22], ids=["2.1", "2.2"])

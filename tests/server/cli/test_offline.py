@@ -33,7 +33,7 @@ class Told(TestPattern):
     def step(self, state: TestPatternState, controls: Controls) -> Chunk:
         self.told.append(controls)
         chunk = super().step(state, controls)
-        return replace(chunk, frames=chunk.frames[: self.counts.pop(0) if self.counts else 4])
+        return replace(chunk, pictures=chunk.frames[: self.counts.pop(0) if self.counts else 4])
 
 
 def run(model: Told, frames: int) -> list[Chunk]:

@@ -42,7 +42,7 @@ class Faulty(TestPattern):
             frames = frames * 0
         if FAULT == "dies" and chunk.index > 40:
             raise RuntimeError("no more")
-        return replace(chunk, frames=frames)
+        return replace(chunk, pictures=frames)
 
 def load(options):
     return Faulty()

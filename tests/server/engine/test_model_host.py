@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from rollcast.models.contract import Chunk, Controls, Model, StreamRequest
 from rollcast.models.pipeline.backoff import Backoff
@@ -24,6 +25,8 @@ from rollcast.server.engine.model_host import Failed, HostEvent, ModelHost, Read
 
 from ...processes import alive
 from ..running import FailingPattern
+
+pytestmark = pytest.mark.processes
 
 WAIT_S = 60.0
 BACKOFF = Backoff(first_s=600.0, most_s=600.0)

@@ -34,6 +34,8 @@ from rollcast.server.engine.model_host import ModelHost
 from ..running import RunningServer, Viewer, running, until, viewing
 from .faulty_models import EXCEPTION, MEMORY_ERROR
 
+pytestmark = pytest.mark.processes
+
 PATIENCE_S = 120.0
 FAULTS = {
     "kill -9": signal.SIGKILL,

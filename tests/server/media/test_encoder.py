@@ -1,9 +1,15 @@
 """Encoders: colours, codec strings, key frames, bitrates, odd sizes, no delay."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
+import torch
+from av.error import ArgumentError, FFmpegError
 
+from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
+from rollcast.models.yuv_frames import YuvFrame
 from rollcast.server.media.encoder import (
     Encoder,
     Encoders,
@@ -11,6 +17,7 @@ from rollcast.server.media.encoder import (
     JpegEncoder,
     Vp8Encoder,
     h264_codec_string,
+    nvenc_options,
 )
 from rollcast.server.protocol.errors import UnsupportedCodec
 from rollcast.server.protocol.packets import Flags, Kind, Packet
@@ -58,6 +65,26 @@ def test_colours_survive(codec: str) -> None:
     for number, colour in enumerate(PATCHES):
         middle = picture[40:80, number * 16 + 6 : number * 16 + 10].reshape(-1, 3).mean(0)
         np.testing.assert_allclose(middle, colour, atol=8)
+
+
+def planes(rgb: np.ndarray) -> YuvFrame:
+    """The picture as a GPU would make it."""
+    levels = torch.from_numpy(rgb).permute(2, 0, 1)[None] / 127.5 - 1
+    return YuvFrame(yuv420_torch(levels)[0].numpy(), *rgb.shape[:2])
+
+
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (131, 97)], ids=["even", "odd"])
+@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+def test_planes_give_the_pictures_that_rgb_gives(codec: str, size: tuple[int, int]) -> None:
+    """Conversion differs by a level here and there, and so does what codecs make of it."""
+    encoders = Encoders(h264_backends=("libx264",))
+    pictures: list[np.ndarray] = []
+    for picture in (patches(*size), planes(patches(*size))):
+        encoder = encoders.open(codec, *size, 25, 3000)  # pyright: ignore[reportArgumentType]
+        packets = [packet(n, encoder.encode(picture, 40_000 * n, key=n == 0)[0]) for n in range(4)]
+        pictures.append(decode(codec, packets)[3].astype(int))
+    assert pictures[0].shape == pictures[1].shape
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
 
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
@@ -151,6 +178,40 @@ def test_backends_that_do_not_open_are_not_offered() -> None:
     encoders = Encoders(h264_backends=("no_such_encoder", "libx264"))
     assert encoders.h264_backends == ("libx264",)
     assert "h264" not in Encoders(h264_backends=("no_such_encoder",)).codecs
+
+
+def test_a_backend_that_failed_of_late_comes_after_the_others() -> None:
+    encoders = Encoders(h264_backends=("libx264",))
+    encoders.h264_backends = ("h264_nvenc", "libx264")
+    assert encoders.open("h264", SIZE, SIZE, 25, 800, now_s=1.0).name == "libx264"
+    encoders.failures.failed("libx264", 1.0)
+    encoder = encoders.open("h264", SIZE, SIZE, 25, 800, without=("h264_nvenc",), now_s=2.0)
+    assert encoder.name == "libx264", "it is all that there is"
+    assert encoders.others(encoder, ()) and not encoders.others(encoder, ("h264_nvenc",))
+    assert not encoders.others(make("vp8"), ())
+
+
+def test_nvenc_is_given_options_that_it_has() -> None:
+    """Without a card it fails where it looks for one; by a wrong value before that."""
+    options = nvenc_options(800)
+
+    def opened(given: dict[str, str]) -> None:
+        context = av.CodecContext.create("h264_nvenc", "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, 1_000_000), Fraction(25)
+        context.options = given
+        context.open()
+
+    try:
+        opened(options)
+    except ArgumentError as error:
+        pytest.fail(f"{options}: {error}")
+    except FFmpegError:
+        pass
+    for name in options:
+        with pytest.raises(ArgumentError):
+            opened(options | {name: "no such value"})
 
 
 def test_a_backend_that_is_used_up_gives_way_to_the_next() -> None:

@@ -23,6 +23,8 @@ from rollcast.server.protocol.errors import InvalidField, RateLimited
 from ...pictures import RED, portrait
 from ..session.session_bench import INFO
 
+pytestmark = pytest.mark.processes
+
 GOOD = base64.b64encode(portrait(RED)).decode()
 
 

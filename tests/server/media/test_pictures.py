@@ -37,6 +37,8 @@ from ...pictures import BLUE, RED, Colour, encoded, portrait
 from ..running import resume_message, running, until, viewing
 from ..session.session_bench import INFO, Bench
 
+pytestmark = pytest.mark.processes
+
 
 def text(picture: bytes) -> str:
     return base64.b64encode(picture).decode()

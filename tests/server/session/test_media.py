@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rollcast.models.yuv_frames import YuvFrame, YuvFrames
 from rollcast.server.protocol.server_messages import Applied, Pong, State
 from rollcast.server.session.media import AudioPiece, ChunkRing, MediaChunk, VideoFrame
 from rollcast.server.session.outbox import MAX_MESSAGES, Outbox
@@ -20,6 +21,16 @@ def chunk(index: int, *, talking: bool = False) -> MediaChunk:
         frames=np.zeros((4, 2, 2, 3), np.uint8),
         audio=np.arange(2560, dtype=np.int16),
     )
+
+
+def test_planes_are_taken_apart_into_frames() -> None:
+    planes = np.arange(4 * 6 * 4, dtype=np.uint8).reshape(4, 6, 4)
+    coded = replace(chunk(0), frames=YuvFrames(planes, 4, 4, 4))
+    frames = [piece for piece in coded.pieces(1, audio=False) if isinstance(piece, VideoFrame)]
+    assert [frame.seq for frame in frames] == [2, 3] and coded.end_seq == 4
+    pictures = [frame.picture for frame in frames]
+    assert all(isinstance(each, YuvFrame) for each in pictures)
+    assert [each.planes[0, 0] for each in pictures if isinstance(each, YuvFrame)] == [48, 72]
 
 
 def test_a_chunk_is_its_sound_then_its_frames() -> None:

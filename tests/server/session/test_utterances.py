@@ -97,7 +97,7 @@ class UnevenPattern(TestPattern):
         self._late = np.concatenate((self._late, np.pad(now, (0, length - len(now)))))
         sound, self._late = self._late[:length], self._late[length:]
         chunk = super().step(state, replace(controls, audio=controls.audio[:0]))
-        return replace(chunk, frames=chunk.frames[:frames], audio=sound)
+        return replace(chunk, pictures=chunk.frames[:frames], audio=sound)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ Its files are tiny random ones in the published format, the viewer is the Python
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rollcast.client import Frame, Refused, Stream, TrackPoint, connect
+from rollcast.client import Applied, Frame, Refused, Stream, TrackPoint, connect
 from rollcast.models import picture
 from rollcast.models.contract import CameraMotion, Chunk, Controls, StreamRequest, TrackEvent
 from rollcast.models.registry import load_model
@@ -41,6 +42,14 @@ async def watch(stream: Stream, chunk: int, shown: Shown) -> None:
             shown[media.chunk, media.seq] = media.image
             if media.chunk >= chunk:
                 break
+
+
+async def answered(stream: Stream, asked: Awaitable[Applied], shown: Shown) -> Applied:
+    """What a control is answered; nothing is made, and so nothing applied, while nobody reads."""
+    answer = asyncio.ensure_future(asked)
+    while not answer.done():
+        await watch(stream, 0, shown)
+    return answer.result()
 
 
 def points(*events: tuple[int, str, float, float]) -> list[TrackPoint]:
@@ -96,18 +105,22 @@ async def test_all_that_a_viewer_does_reaches_the_picture(tmp_path: Path) -> Non
                 (lambda: stream.seed(9), Controls(seed=9)),
             ]
             for ask, controls in asked:
-                applied = await ask()
+                applied = await answered(stream, ask(), shown)
                 log[applied.chunk] = controls
                 await watch(stream, applied.chunk + 1, shown)
     assert len(log) == len(asked)
-    count, folder = max(log) + 1, tmp_path / "bundle"
-    chunks = made(folder, log, count)
-    for number in log:
-        begins = sum(len(chunk.frames) for chunk in chunks[:number])
-        less = made(folder, {k: each for k, each in log.items() if k != number}, count)
-        near, far = (distance(shown, each, number, begins) for each in (chunks, less))
-        # a jpeg is nearer to its own picture than to that of a log without this control
-        assert near < far, (number, log[number])
+    model = load_model(NAME, threads=1, weights=[str(tmp_path / "bundle")], size=SIZE)
+    state = model.start(StreamRequest(seed=4, prompt=FIRST, image=cut(300, 200)))
+    begins = 0
+    for number in range(max(log) + 1):
+        before = model.snapshot(state)
+        chunk = model.step(state, log.get(number, Controls()))
+        if number in log:
+            less = model.step(model.restore(before), Controls())
+            near, far = (distance(shown, each, number, begins) for each in (chunk, less))
+            # a jpeg is nearer to its own picture than to that of a log without this control
+            assert near < far, (number, log[number])
+        begins += len(chunk.frames)
 
 
 def cut(width: int, height: int) -> bytes:
@@ -115,16 +128,9 @@ def cut(width: int, height: int) -> bytes:
     return picture.fitted(picture.sample(width, height), *SIZE)
 
 
-def made(folder: Path, log: dict[int, Controls], count: int) -> Sequence[Chunk]:
-    """So many chunks of a stream with these controls."""
-    model = load_model(NAME, threads=1, weights=[str(folder)], size=SIZE)
-    state = model.start(StreamRequest(seed=4, prompt=FIRST, image=cut(300, 200)))
-    return [model.step(state, log.get(k, Controls())) for k in range(count)]
-
-
-def distance(shown: Shown, chunks: Sequence[Chunk], number: int, begins: int) -> float:
+def distance(shown: Shown, chunk: Chunk, number: int, begins: int) -> float:
     """Mean absolute difference of what was shown of a chunk, which `begins` there, and a log's."""
-    frames = chunks[number].frames
+    frames = chunk.frames
     seen = {seq - begins: image for (chunk, seq), image in shown.items() if chunk == number}
     assert seen, f"nothing of chunk {number} was shown"
     # a log without a new start has another number of frames

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import httpx
-import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
 from rollcast.client import connect as client
 from rollcast.models.test_pattern import read_barcode
+from rollcast.models.yuv_frames import Picture
 from rollcast.server.media.encoder import H264Encoder, JpegEncoder, Vp8Encoder
 from rollcast.server.media.workers import Workers
 from rollcast.server.protocol.packets import Flags
@@ -35,11 +35,11 @@ class Faults:
         kind = CLASSES[codec]
         encode, counts = kind.encode, dict[int, int]()
 
-        def failing(encoder: object, rgb: np.ndarray, pts_us: float, *, key: bool):
+        def failing(encoder: object, picture: Picture, pts_us: float, *, key: bool):
             counts[id(encoder)] = counts.get(id(encoder), 0) + 1
             if counts[id(encoder)] > behind and not self.mended.is_set():
                 how()
-            return encode(encoder, rgb, pts_us, key=key)  # pyright: ignore[reportArgumentType]
+            return encode(encoder, picture, pts_us, key=key)  # pyright: ignore[reportArgumentType]
 
         self._patch.setattr(kind, "encode", failing)
 
@@ -92,6 +92,39 @@ async def test_the_stream_goes_on_by_the_next_codec_without_a_gap(faults: Faults
             pictures = decode("h264", first) | decode("vp8", rest)
             assert [read_barcode(pictures[seq]) for seq in range(24)] == list(range(24))
         assert (await health(server)).status_code == 200
+
+
+async def test_an_encoder_of_the_card_gives_way_to_x264(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same codec, in the middle of a stream; the next stream begins with it."""
+
+    class OfTheCard(H264Encoder):
+        def __init__(self, backend: str, *size: int) -> None:
+            super().__init__("libx264", *size)
+            self.name, self._left = backend, 6
+
+        def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
+            self._left -= 1
+            if self.name == "h264_nvenc" and self._left < 0:
+                raise MemoryError("the card has gone")
+            return super().encode(picture, pts_us, key=key)
+
+    monkeypatch.setattr("rollcast.server.media.encoder.H264Encoder", OfTheCard)
+    async with running() as server:
+        async with viewing(server.ws, codecs=ALL) as viewer:
+            await viewer.wait_frames(24)
+            (change,) = changes(viewer)
+            assert change["codec"] == "h264" and change["generation"] == 1
+            assert str(change["codec_string"]).startswith("avc1")
+            video = viewer.video
+            assert [packet.seq for packet in video] == list(range(len(video)))
+            parts = [[p for p in video if p.generation == k] for k in (0, 1)]
+            assert len(parts[0]) == 6 and Flags.KEY in parts[1][0].flags
+            pictures = decode("h264", parts[0]) | decode("h264", parts[1])
+            assert [read_barcode(pictures[seq]) for seq in range(24)] == list(range(24))
+            assert [each.session.encoder for each in server.engine.streams] == ["libx264"]
+        async with viewing(server.ws, codecs=ALL) as viewer:
+            await viewer.wait_frames(12)
+            assert not changes(viewer)
 
 
 async def test_one_that_hangs_gives_way_too(faults: Faults, impatient: None) -> None:

@@ -20,6 +20,8 @@ from rollcast.server.web import reader
 from ..running import FailingPattern, RunningServer, Viewer, resume_message, running, until, viewing
 from .slow_proxy import slow_proxy
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Kept:

@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rollcast.models.pipeline.events import Event, Finished
 from rollcast.models.pipeline.sequential import Sequential
@@ -16,7 +17,7 @@ from rollcast.models.test_pattern import CHUNK_SAMPLES, TestPattern, read_barcod
 from rollcast.server.engine.model_host import ModelHost
 from rollcast.server.protocol.packets import Flags, Packet
 
-from ..other_models import FIRST, USUAL, BarePattern, CausalPattern
+from ..other_models import FIRST, USUAL, BarePattern, CausalPattern, YuvPattern
 from ..running import resume_message, running, viewing
 
 
@@ -37,6 +38,25 @@ async def test_frames_are_counted_through_chunks_of_several_lengths() -> None:
         sound = [packet for packet in viewer.audio if packet.chunk < 3]
         assert [len(p.payload) // 2 // (CHUNK_SAMPLES // 4) for p in sound] == [FIRST, USUAL, USUAL]
         assert [packet.pts_us for packet in sound] == [0, 160_000, 640_000]
+
+
+@pytest.mark.parametrize("codec", ["h264", "jpeg"])
+async def test_planes_are_shown_as_rgb_is(codec: str) -> None:
+    shown: list[np.ndarray] = []
+    for model in (TestPattern, YuvPattern):
+        async with (
+            running(lambda model=model: [model()]) as server,
+            viewing(server.ws, codecs=(codec,), seed=3) as viewer,
+        ):
+            await viewer.wait_frames(6)
+            frames = viewer.frames()
+            assert all(read_barcode(picture) == seq for seq, picture in frames.items())
+            shown.append(np.stack([frames[seq] for seq in range(6)]).astype(int))
+            encoder = {"h264": "libx264", "jpeg": "libjpeg-turbo"}[codec]
+            assert [stream.session.encoder for stream in server.engine.streams] == [encoder]
+    apart = np.abs(shown[0] - shown[1]).mean(axis=(1, 2, 3))
+    # codecs make more of a step here and there; wrong colours are 4 apart
+    assert apart.max() < 2, apart
 
 
 async def test_a_reset_gives_a_short_chunk_in_the_middle() -> None:

@@ -19,6 +19,8 @@ from rollcast.server.web.reader import MOST_BEHIND, MOST_UNSENT
 from ...pictures import RED, portrait
 from ..running import running, settled, until, viewing
 
+pytestmark = pytest.mark.processes
+
 TEXT = base64.b64encode(portrait(RED)).decode()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ....contract import Controls, StreamRequest
+from ....upload import uploaded
 from ...presets.live_video import LiveVideo
 from ...video_frames import noise_share, spread, told_timestep
 from .conditioner import (
@@ -123,9 +124,9 @@ class VideoConditioner(Conditioner[VideoState]):
             state.last, state.came = state.came[-1].clone(), None
         # Not scaled for the student, as published: its own latents are, these are mixed in raw.
         latents = self._encoder(frames.permute(0, 3, 1, 2)[None].to(self._dtype), state.memory)
-        # contiguous, for its way to other stages
+        # contiguous, for its way to other stages; where there are none it stays on the device
         told = {"share": state.share, "timestep": timestep}
-        return PlanPart({"latents": latents.cpu().contiguous()}, told)
+        return PlanPart({"latents": latents.contiguous()}, told)
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """What the first step begins with."""
@@ -157,4 +158,4 @@ class VideoConditioner(Conditioner[VideoState]):
 
     def _seen(self, frames: Tensor) -> Tensor:
         """uint8 frames [T, H, W, 3] as float32 of -1 to 1, on the device."""
-        return frames.to(self._device).float().div_(127.5).sub_(1.0)
+        return uploaded(frames, self._device).float().div_(127.5).sub_(1.0)

@@ -20,6 +20,8 @@ from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 from ..conftest import PROMPTS, SIZE, FolderOf
 from ..running import frames, staged
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("longlive", "longlive-2")
 """One with the latents of Wan 2.1, and one with those of 2.2."""
 LOG = [Controls(prompt=PROMPTS[0] if k == 1 else None, reset=k == 3) for k in range(5)]

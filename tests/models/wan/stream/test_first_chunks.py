@@ -13,6 +13,8 @@ from rollcast.models.wan.stream.first_chunks import meet_every_length
 
 from ..conftest import ModelOf
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["reward-forcing", "longlive", "causal-forcing-2-step"])
 def test_no_number_of_keys_is_new_to_a_stream(

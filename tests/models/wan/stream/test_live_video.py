@@ -19,7 +19,6 @@ from rollcast.models.parity.published import wan_shape, weights_of
 from rollcast.models.parity.stream_diffusion import stream_diffusion_cache, stream_diffusion_recipe
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.flow_schedule import FlowSchedule
@@ -34,7 +33,7 @@ from rollcast.models.wan.stream import row_calls
 from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts, PlanPart
 from rollcast.models.wan.stream.conditioning.kinds import conditioners
 from rollcast.models.wan.stream.memory_plan import plan_memory
-from rollcast.models.wan.stream.model import WanModel, to_levels
+from rollcast.models.wan.stream.model import WanModel, rgb_levels
 from rollcast.models.wan.stream.plan_parts import place_of, planned
 from rollcast.models.wan.stream.row_calls import RowCalls
 from rollcast.models.wan.video_frames import noise_share, spread
@@ -42,7 +41,9 @@ from rollcast.models.wan.weights import load_weights
 
 from ....tiny_checkpoints import DECODER, tiny_config, tiny_vae_encoder
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
-from ..running import frames, staged, submitted, through_a_kill
+from ..running import SNAPSHOT_CHUNKS, frames, staged, submitted, through_a_kill
+
+pytestmark = pytest.mark.slow
 
 NAME = "stream-diffusion-v2"
 WIDTH, HEIGHT = SIZE
@@ -159,7 +160,7 @@ def test_a_stream_is_the_published_one_and_one_pass_of_the_decoder(model_of: Mod
         plan = model.prepare(state, controls)
         make = plain.next if chunk else plain.first
         latents.append(make(plan, controls.video))
-    whole = to_levels(model._decoder.decode(torch.cat(latents, dim=1), {}))[0].numpy()
+    whole = rgb_levels(model._decoder.decode(torch.cat(latents, dim=1), {})[0]).numpy()
     assert made.shape == whole.shape == (5 + 4 * 59, HEIGHT, WIDTH, 3)
     # a decoder in pieces adds in another order: at an edge between two levels it may differ by one
     assert np.abs(made.astype(int) - whole).max() <= 1

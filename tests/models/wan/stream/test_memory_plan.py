@@ -27,6 +27,8 @@ from rollcast.models.wan.vae_files import decoder_in
 
 from ..conftest import PROMPTS, FolderOf
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 64)
 KINDS = {
     "self-forcing": 1,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
 from rollcast.models.contract import Chunk, Controls, StreamRequest
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.registry import load_model
@@ -25,9 +25,12 @@ from rollcast.models.wan.presets.start_image import StartImage
 from rollcast.models.wan.presets.text_prompt import EXAMPLES, TextPrompt
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
+from rollcast.models.yuv_frames import YuvFrames
 
 from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
-from ..running import REQUEST, beside, frames, staged, submitted, through_a_kill
+from ..running import REQUEST, SNAPSHOT_CHUNKS, beside, frames, staged, submitted, through_a_kill
+
+pytestmark = pytest.mark.slow
 
 NAMES = tuple(
     name
@@ -147,6 +150,16 @@ def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
     # a decoder in pieces adds in another order: at an edge between two levels it may differ by one
     assert np.abs(made.astype(int) - wanted).max() <= 1
     assert 5 < made.std() < 120, "a picture, not a flat one"
+
+
+def test_planes_are_those_of_the_frames(model_of: ModelOf) -> None:
+    plain = model_of("self-forcing")
+    calls, decoder = plain._calls, plain._decoder
+    coded = WanModel(plain._preset, calls, decoder, SIZE, yuv=True)
+    for rgb, yuv in zip(run(plain, LOG[:3]), run(coded, LOG[:3]), strict=True):
+        assert isinstance(yuv.pictures, YuvFrames) and len(yuv.pictures) == len(rgb.frames)
+        levels = torch.from_numpy(rgb.frames).permute(0, 3, 1, 2) / 127.5 - 1
+        assert np.array_equal(yuv.pictures.planes, yuv420_torch(levels).numpy())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,13 +11,12 @@ import pytest
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pipeline.backoff import Backoff
 from rollcast.models.pipeline.part_file import PartFile, can_share
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.registry import load_model
 
 from ..conftest import FolderOf
-from ..running import staged, submitted
+from ..running import SNAPSHOT_CHUNKS, staged, submitted
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.timeout(600)]
 # four times as many tokens as other tests have, so that caches are large enough to be shared
 SIZE = (128, 64)
 
@@ -29,9 +28,9 @@ def test_a_killed_stage_is_a_pause_and_nothing_else(stages: int, folder_of: Fold
     model = load_model("self-forcing", weights=[str(folder)], size=SIZE, threads=1)
     state, log = model.start(request), [Controls()] * (SNAPSHOT_CHUNKS + 3)
     wanted = [model.step(state, controls) for controls in log]
-    more = {"backoff": Backoff(first_s=0.1, most_s=0.1), "size": SIZE}
-    preload = ("rollcast.models.pipeline.stage",)
-    with staged("self-forcing", folder, stages, request, preload=preload, **more) as pipeline:
+    backoff = Backoff(first_s=0.1, most_s=0.1)
+    more = {"backoff": backoff, "size": SIZE, "snapshot_chunks": SNAPSHOT_CHUNKS}
+    with staged("self-forcing", folder, stages, request, **more) as pipeline:
         made = submitted(pipeline, log[: SNAPSHOT_CHUNKS + 1])
         kept = pipeline._logs["a"]._snapshot
         assert kept is not None and kept[0] == SNAPSHOT_CHUNKS - 1

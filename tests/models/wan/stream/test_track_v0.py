@@ -18,7 +18,6 @@ from rollcast.models.contract import (
     StreamRequest,
     TrackEvent,
 )
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.staged_model import counter_noise
@@ -32,8 +31,10 @@ from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.wan.track_map import first_maps, nearest_cell_track_map
 
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
-from ..running import beside, frames, staged, submitted, through_a_kill
+from ..running import SNAPSHOT_CHUNKS, beside, frames, staged, submitted, through_a_kill
 from .test_memory_plan import loaded, planned
+
+pytestmark = pytest.mark.slow
 
 NAME = "track-v0"
 PAN = CameraMotion((0.4, 0.0, 0.0))

@@ -20,7 +20,6 @@ from rollcast.models.picture import fitted_pixels
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.measure import measure_parts
-from rollcast.models.pipeline.replay_log import SNAPSHOT_CHUNKS
 from rollcast.models.registry import load_model
 from rollcast.models.sampling.denoising import sample_chunk
 from rollcast.models.sampling.euler import Euler, EulerSchedule
@@ -39,7 +38,9 @@ from rollcast.models.wan.vae_files import decoder_in, load_encoder
 
 from ....live_avatar.tiny_speech import babble
 from ...conftest import PROMPTS, FolderOf
-from ...running import frames, staged, submitted, through_a_kill
+from ...running import SNAPSHOT_CHUNKS, frames, staged, submitted, through_a_kill
+
+pytestmark = pytest.mark.slow
 
 NAME, THREE = "live-avatar", "live-avatar-3-step"
 SIDE = 64

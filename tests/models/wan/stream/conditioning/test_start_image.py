@@ -30,6 +30,8 @@ from rollcast.models.wan.stream.plan_parts import place_of
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
 from ...running import frames, staged, submitted
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(name for name, each in presets().items() if each.stated(StartImage) is not None)
 KINDS = ("causal-forcing-framewise", "sgf-plus", "longlive-2")
 """One of each way to start: a latent before the first chunk, a chunk of them, and within it."""

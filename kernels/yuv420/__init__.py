@@ -1,0 +1,1 @@
+"""Frames of a decoder as planar YUV420, which encoders take."""
