@@ -22,6 +22,8 @@ from ...kernels.block_sparse.block_list import BlockList, blocks_of
 from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.global_branch import GlobalBranch
 from ...kernels.block_sparse.reference import block_sparse_ref
+from ...kernels.counter_noise.counter_noise import counter_noise
+from ...kernels.counter_noise.reference import counter_noise_ref
 from ...kernels.dense_attention.reference import attention_ref
 from ...kernels.dispatch import attention
 from ...kernels.ema_sink.ema_sink import ema_sink
@@ -139,6 +141,9 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"norm and SiLU, {channels} channels"] = partial(
             _norm_silu, dtype=half, channels=channels
         )
+    for dtype in dict.fromkeys((half, torch.float32)):
+        kind = str(dtype).removeprefix("torch.")
+        checks[f"noise by counter, {kind}"] = partial(_noise, dtype=dtype)
     checks["ring attention, shared heads"] = partial(_ring, dtype=half, heads=12, shared=4)
     for dim in (64, 96):
         checks[f"ring attention, heads of {dim}"] = partial(
@@ -348,6 +353,15 @@ def _yuv420(grid: Grid, *, dtype: torch.dtype) -> Found:
     with poisoned_outputs():
         made = yuv420(frames)
     return Found(float((made.cpu().double() - yuv420_ref(frames.cpu())).abs().max()), 0.75)
+
+
+def _noise(grid: Grid, *, dtype: torch.dtype) -> Found:
+    """Not an element may differ from the CPU's."""
+    out = torch.empty(3, 16, 4 * grid.rows, 2 * grid.columns, dtype=dtype, device=grid.device)
+    wanted = torch.from_numpy(counter_noise_ref(2**61 + 12345, 3, out.numel()))
+    with poisoned_outputs():
+        made = counter_noise(2**61 + 12345, 3, out).cpu().flatten()
+    return Found(float((made != wanted.to(dtype)).sum()), 0.0)
 
 
 def _residual_norm(grid: Grid, *, dtype: torch.dtype, width: int, gated: bool) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ def measure_whole(model: Model[Any]) -> Costs:
     for _ in range(_TIMED):
         begin_s = time.perf_counter()
         model.step(state, usual)
+        _wait_for_device()
         times_s.append(time.perf_counter() - begin_s)
     return Costs(0.0, (statistics.median(times_s),), 0.0)
 
@@ -54,8 +56,17 @@ def _parts_s(model: StagedModel[Any], state: Any) -> list[float]:
     latents = None
     for number, call in enumerate(model.chunk_steps.calls):
         (latents,) = model.denoise([Row(plan, number, latents, state.caches[call.cache])])
+        _wait_for_device()
         marks.append(time.perf_counter())
     assert latents is not None, "a chunk takes at least one call"
     decode_chunk(model, plan, latents, state.decoder)
+    _wait_for_device()
     marks.append(time.perf_counter())
     return [end - begin for begin, end in pairwise(marks)]
+
+
+def _wait_for_device() -> None:
+    """What a model asks of a GPU is only queued when its methods return."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
