@@ -34,6 +34,8 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     preset = looking_ahead(preset_named(name), options.lookahead_ms)
     size = options.size or preset.size
     latent = preset.latent_size(size)
+    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
+    check_encoder(preset, encoder)
     files = locate(preset, options.weights)
     device = device_named(options.device)
     if device.index is not None:
@@ -48,8 +50,6 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
                 each.pack()
                 each.graphs = StepGraphs.on_cuda() if records(preset) else None
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
-    encoder = None if options.encoder is None else Path(options.encoder).expanduser()
-    check_encoder(preset, encoder)
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,

@@ -72,6 +72,11 @@ class VideoConditioner(Conditioner[VideoState]):
         self._width, self._height = parts.size
         self._device, self._dtype = parts.device, parts.dtype
         self._encoder = vae_encoder(parts)
+        recipe = parts.preset.recipe
+        self._rehearsed = (
+            self._latents.pictures(recipe.frames_of(0), first=True),
+            self._latents.pictures(recipe.chunk_frames, first=False),
+        )
 
     def start(self, request: StreamRequest) -> VideoState:
         """Without a frame."""
@@ -139,10 +144,10 @@ class VideoConditioner(Conditioner[VideoState]):
         return self._encoder.parameters()
 
     def rehearse(self, entry: Entry) -> Iterable[Tensor]:
-        """Two chunks through the encoder, and what it remembers of them."""
+        """A first chunk and another through the encoder, and what it remembers of them."""
         del entry
         memory: dict[str, Tensor] = {}
-        for count in (1, self._latents.frames):
+        for count in self._rehearsed:
             shape = (1, count, 3, self._height, self._width)
             self._encoder(torch.zeros(shape, dtype=self._dtype, device=self._device), memory)
         return memory.values()

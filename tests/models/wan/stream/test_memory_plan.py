@@ -23,7 +23,9 @@ from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory, smaller_size
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
+from rollcast.models.wan.tiny_encoder import TinyEncoder, TinyEncoderConfig
 from rollcast.models.wan.vae_files import decoder_in
+from rollcast.models.warm_up import still_video
 
 from ..conftest import PROMPTS, FolderOf
 
@@ -125,6 +127,38 @@ def test_a_plan_holds_for_a_tiny_decoder(name: str, folder_of: FolderOf, tmp_pat
     plan, own = planned(name, folder, file), planned(name, folder)
     assert live.peak == pytest.approx(plan.total(2), rel=0.05)
     assert plan.decoder != own.decoder and plan.decoder_state != own.decoder_state
+
+
+def test_a_plan_holds_for_a_tiny_encoder(folder_of: FolderOf, tmp_path: Path) -> None:
+    """Within 5%, of a model that redraws video; one that looks at nothing refuses it."""
+    name, file = "stream-diffusion-v2", tmp_path / "taew.pth"
+    preset, folder = preset_named(name), folder_of(name)
+    torch.save(TinyEncoder(TinyEncoderConfig(width=16)).state_dict(), file)
+    live = LiveBytes()
+    with live:
+        model = load_model(
+            name, threads=1, weights=[str(folder)], size=SIZE, sessions=2, encoder=str(file)
+        )
+        assert isinstance(model, WanModel)
+        states = [model.start(StreamRequest(seed=k)) for k in range(2)]
+        for chunk in range(3):
+            for state in states:
+                # a chunk that starts a stream anew has most frames
+                model.step(state, Controls(video=still_video(model.info), reset=chunk == 2))
+    files = locate(preset, [str(folder)])
+    parts = {
+        "student": student_config(preset, files.config),
+        "decoder": decoder_in(files.vae, preset.latents),
+        "size": SIZE,
+        "dtype": torch.float32,
+        "reserve": 0,
+        "files": files,
+    }
+    plan, own = plan_memory(preset, encoder=file, **parts), plan_memory(preset, **parts)
+    assert live.peak == pytest.approx(plan.total(2), rel=0.05)
+    assert plan.conditioning != own.conditioning
+    with pytest.raises(ValueError, match="takes no image or video: leave the encoder away"):
+        load_model("longlive", encoder=str(file))
 
 
 def test_what_lives_at_once_is_what_the_allocator_gave(folder_of: FolderOf) -> None:
