@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +54,9 @@ class YuvFrames:
 
     def __getitem__(self, number: int) -> YuvFrame:
         return YuvFrame(self.planes[number], self.height, self.width)
+
+    def __iter__(self) -> Iterator[YuvFrame]:
+        return (self[number] for number in range(self._count))
 
     @property
     def ready(self) -> bool:

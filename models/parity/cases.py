@@ -6,6 +6,7 @@ A case is a JSON file (family, configuration, tolerance) beside files of tensors
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,11 @@ TYPED = frozenset(FAMILIES) - {
     "stream_diffusion_v2",
 }
 """Families that can be run in other types than they were recorded in."""
+_PROBLEMS = (
+    *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, SafetensorError),
+)
+"""What may come of a case that is not as it should be."""
 _TYPED_INPUTS = (
     "in/noise in/renoise/ in/prompt_embeds in/clip_embeds in/initial_latent in/image_latent "
     "in/encoder_hidden_states in/hidden_states"
@@ -80,8 +86,9 @@ class CaseReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every chunk is within tolerance; NaN is not."""
-        return self.error is None and all(
+        """Whether every chunk is within tolerance; NaN is not, nor is a case without chunks."""
+        compared = bool(self.chunk_differences) and self.error is None
+        return compared and all(
             difference <= self.tolerance for difference in self.chunk_differences
         )
 
@@ -92,10 +99,29 @@ def report_cases(paths: Iterable[Path], types: NumberTypes = EXACT) -> list[Case
     for path in paths:
         try:
             reports.append(run_case(path, types))
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as problem:
+        except _PROBLEMS as problem:
             message = f"{type(problem).__name__}: {problem}"
+            if isinstance(problem, KeyError):
+                message = f"the case has no entry or tensor {problem}"
             reports.append(CaseReport(path.stem, "?", 0.0, (), message))
     return reports
+
+
+def case_files(paths: Iterable[Path]) -> list[Path]:
+    """These files, and of a folder its JSON files by name.
+
+    Raises FileNotFoundError for a path that is not there, and for a folder without any.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not found:
+            raise FileNotFoundError(f"no case (*.json) in {path}")
+        files += found
+    missing = [str(path) for path in files if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"no such case: {', '.join(missing)}")
+    return files
 
 
 @torch.inference_mode()
@@ -110,6 +136,9 @@ def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
     family = case["family"]
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; expected one of {', '.join(FAMILIES)}")
+    tolerance = float(case["tolerance"])
+    if not math.isfinite(tolerance):
+        raise ValueError(f"tolerance {tolerance}; expected a number that can be exceeded")
     if types != EXACT and family not in TYPED:
         raise ValueError(f"cases of {family} run in the types of their record alone")
     tensors: dict[str, Tensor] = {}
@@ -117,12 +146,13 @@ def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
         if entry in case:
             tensors |= load_file(path.parent / case[entry])
     run, spread = FAMILIES[family], 0.0
+    tensors = _in_types(tensors, types)
     if types != EXACT:
-        run, tensors = partial(run, types=types), _in_types(tensors, types)
+        run = partial(run, types=types)
         outputs = (tensors[name] for name in ("out/latents", "out/sample") if name in tensors)
         spread = float(next(outputs).std())
     differences = run(case, tensors)
-    return CaseReport(case["name"], family, float(case["tolerance"]), differences, spread=spread)
+    return CaseReport(case.get("name", path.stem), family, tolerance, differences, spread=spread)
 
 
 def _in_types(tensors: dict[str, Tensor], types: NumberTypes) -> dict[str, Tensor]:
@@ -134,7 +164,12 @@ def _in_types(tensors: dict[str, Tensor], types: NumberTypes) -> dict[str, Tenso
 
 
 def _read(path: Path) -> dict[str, Any]:
-    case: dict[str, Any] = json.loads(path.read_text())
+    try:
+        case: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"not a case, which is JSON: {error}") from error
+    if not isinstance(case, dict):
+        raise ValueError("not a case, which is an object of JSON")
     if "family" not in case and case and all(key.startswith("fps") for key in case):
         # The recording of speech features is a bare table, its tensors are named like it.
         tensors = path.with_suffix(".safetensors").name

@@ -89,9 +89,32 @@ def golden_student(
 
 
 def recorded_noise(tensors: dict[str, Tensor]) -> NoiseSource:
-    """The noise that was drawn between steps, one recording after the other."""
-    names = iter(sorted(name for name in tensors if name.startswith("in/renoise/")))
-    return lambda sample: tensors[next(names)].reshape(sample.shape)
+    """The noise that was drawn between steps, one recording after the other.
+
+    It raises ValueError when none is left.
+    """
+    names = numbered(tensors, "in/renoise/")
+    left = iter(names)
+
+    def draw(sample: Tensor) -> Tensor:
+        name = next(left, None)
+        if name is None:
+            raise ValueError(f"{len(names)} tensors in/renoise/*; the steps draw more")
+        return tensors[name].reshape(sample.shape)
+
+    return draw
+
+
+def numbered(tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
+    """The names of `tensors` that are `prefix` and a number, by that, however it is written.
+
+    Raises ValueError for others that begin so.
+    """
+    names = [name for name in tensors if name.startswith(prefix)]
+    odd = [name for name in names if not name.removeprefix(prefix).isdecimal()]
+    if odd:
+        raise ValueError(f"tensors {', '.join(odd)}; expected a number behind {prefix}")
+    return sorted(names, key=lambda name: int(name.removeprefix(prefix)))
 
 
 def recipe_of(case: dict[str, Any], **fields: Any) -> Recipe:

@@ -25,6 +25,7 @@ from .published import (
     check_shape,
     difference,
     golden_student,
+    numbered,
     recipe_of,
     recorded_noise,
     wan_shape,
@@ -184,12 +185,13 @@ def _cache(case: dict[str, Any], capacity: int, sinks: int, *, rolling: bool) ->
         window_frames=capacity - sinks,
         sink_frames=sinks,
         sink="ema" if family == "reward_forcing" and rolling else "static",
-        alpha=case.get("compression_alpha") or 0.999,
+        alpha=0.999 if case.get("compression_alpha") is None else float(case["compression_alpha"]),
         precision="in_place",
         ragged="overwrite",
         rolling=rolling,
         guard_sink=family in ("longlive", "longlive_infinity"),
-        zero_start=family == "reward_forcing",
+        # both attend to the whole sink, zeros while the stream is shorter
+        zero_start=family in ("reward_forcing", "longlive"),
         pinned_frames=sinks if shots else 0,
     )
 
@@ -203,5 +205,7 @@ def _prompts(tensors: dict[str, Tensor]) -> list[Tensor]:
     """The prompt of each segment."""
     if "in/prompt_embeds" in tensors:
         return [tensors["in/prompt_embeds"]]
-    names = [name for name in tensors if name.startswith("in/prompt_embeds/")]
-    return [tensors[name] for name in sorted(names, key=lambda name: int(name.rsplit("/", 1)[1]))]
+    names = numbered(tensors, "in/prompt_embeds/")
+    if not names:
+        raise ValueError("no tensor in/prompt_embeds, nor any in/prompt_embeds/*")
+    return [tensors[name] for name in names]

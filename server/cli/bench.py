@@ -17,6 +17,7 @@ from .bench_attack import attack
 from .bench_attention import attention
 from .bench_output import counts, give, own_server, progress
 from .bench_pipeline import pipeline
+from .bench_published import published
 from .bench_quality import quality
 from .bench_types import types
 from .options import Threads, check_model
@@ -33,6 +34,7 @@ bench.command()(ablation)
 bench.command()(attack)
 bench.command()(attention)
 bench.command()(pipeline)
+bench.command()(published)
 bench.command()(quality)
 bench.command()(types)
 

@@ -10,22 +10,20 @@ from rich.console import Console
 from rich.table import Table
 
 from .bench_output import give, progress
-from .failure import EXIT_USAGE, Failure, as_failure
+from .failure import as_failure
 
 
 def types(
-    cases: Annotated[list[Path], typer.Argument(help="Case files of golden tensors (JSON).")],
+    cases: Annotated[list[Path], typer.Argument(help="Golden cases (JSON), or folders of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Run golden cases in every type: the error in standard deviations of what was recorded."""
-    missing = [str(path) for path in cases if not path.is_file()]
-    if missing:
-        raise Failure(f"no such case: {', '.join(missing)}", exit_code=EXIT_USAGE)
     from ...benchmarks.quality.number_types import TYPES, measure_types
+    from ...models.parity.cases import case_files
 
     with as_failure():
-        report = measure_types(cases, progress())
+        report = measure_types(case_files(cases), progress())
     if give(report, as_json=as_json, out=out):
         return
     table = Table("case", *TYPES, box=None, pad_edge=False)

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .failure import EXIT_USAGE, Failure, as_failure
+from .failure import as_failure
 from .options import DType, Quantize
 
 
 def parity(
-    cases: Annotated[list[Path], typer.Argument(help="Case files of golden tensors (JSON).")],
+    cases: Annotated[list[Path], typer.Argument(help="Golden cases (JSON), or folders of them.")],
     dtype: DType = None,
     quantize: Quantize = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -24,18 +24,16 @@ def parity(
     In other types than fp32 there is none: differences are told in standard deviations of what was
     recorded.
     """
-    missing = [str(path) for path in cases if not path.is_file()]
-    if missing:
-        raise Failure(f"no such case: {', '.join(missing)}", exit_code=EXIT_USAGE)
     import torch
 
-    from ...models.parity.cases import report_cases
+    from ...models.parity.cases import case_files, report_cases
     from ...models.wan.number_types import NumberTypes
 
     with as_failure():
+        files = case_files(cases)
         types = NumberTypes.named(dtype, quantize, torch.device("cpu"))
     exact = types == NumberTypes(torch.float32)
-    reports = report_cases(cases, types)
+    reports = report_cases(files, types)
     if as_json:
         rows = [
             {

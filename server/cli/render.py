@@ -22,7 +22,6 @@ from ...client.video_frames import video_frames
 from ...client.wire import AUDIO_RATE
 from ...models.contract import CameraMotion, Chunk, ModelInfo, StreamRequest
 from ...models.registry import DEFAULT_MODEL, load_model
-from ...models.yuv_frames import YuvFrame
 from .failure import as_failure
 from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
@@ -51,7 +50,7 @@ from .options import (
     warn_ignored,
 )
 from .prompt_times import with_prompts
-from .video_file import Overwrite, Video, video_file
+from .video_file import Overwrite, Video, video_file, write_picture
 
 
 def render(
@@ -155,12 +154,8 @@ def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) 
         for chunk in stream:
             warn_ignored(chunk.ignored_words)
             writer.write_audio(chunk.audio, info.media_us(seq))
-            for number in range(len(chunk.pictures)):
-                picture, pts_us = chunk.pictures[number], info.media_us(seq + number)
-                if isinstance(picture, YuvFrame):
-                    writer.write_planes(picture.parts(), pts_us)
-                else:
-                    writer.write_frame(picture, pts_us)
+            for number, picture in enumerate(chunk.pictures, seq):
+                write_picture(writer, picture, info.media_us(number))
             seq += len(chunk.pictures)
             progress.update(task, completed=seq)
     return seq

@@ -19,7 +19,7 @@ from ..stream_log.machine import differences, machine_of
 from ..stream_log.replay import Comparison, StreamLog, read_log
 from ..stream_log.replay import replay as make_again
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
-from .video_file import Overwrite, video_file
+from .video_file import Overwrite, video_file, write_picture
 
 
 def replay(
@@ -83,9 +83,9 @@ def _write(
             video.writer = writer
             for chunk in chunks:
                 writer.write_audio(chunk.audio, info.media_us(seq))
-                for number, frame in enumerate(chunk.frames, seq):
-                    writer.write_frame(scaler.scaled(frame), info.media_us(number))
-                seq += len(chunk.frames)
+                for number, picture in enumerate(chunk.pictures, seq):
+                    write_picture(writer, scaler.scaled(picture), info.media_us(number))
+                seq += len(chunk.pictures)
 
 
 def _tell(log: StreamLog, compared: Comparison, why: list[str], *, must_equal: bool) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ...client.mp4 import Mp4Writer
 from ...client.output_file import OutputFile
+from ...models.yuv_frames import Picture, YuvFrame
 from .failure import EXIT_INTERRUPTED, EXIT_USAGE, Failure, as_failure
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the video if it is there.")]
@@ -31,6 +32,14 @@ class Video:
         if self.writer is None or self.writer.seconds == 0:
             return ""
         return f"What came is kept: {self.writer.seconds:.1f} s in {self.file.path}."
+
+
+def write_picture(writer: Mp4Writer, picture: Picture, pts_us: float) -> None:
+    """Add a picture of a model, shown from `pts_us` on."""
+    if isinstance(picture, YuvFrame):
+        writer.write_planes(picture.parts(), pts_us)
+    else:
+        writer.write_frame(picture, pts_us)
 
 
 @contextmanager

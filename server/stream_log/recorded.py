@@ -168,6 +168,8 @@ class Recorded:
 
 def made(chunk: Chunk) -> Made:
     """What is kept of a chunk to know it again."""
-    picture = zlib.crc32(np.ascontiguousarray(chunk.frames).data)
+    pictures = chunk.pictures
+    plain = pictures if isinstance(pictures, np.ndarray) else pictures.planes
+    picture = zlib.crc32(np.ascontiguousarray(plain).data)
     sound = zlib.crc32(np.ascontiguousarray(chunk.audio).data)
-    return Made(len(chunk.frames), picture, sound)
+    return Made(len(pictures), picture, sound)

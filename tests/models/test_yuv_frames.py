@@ -24,7 +24,7 @@ def test_as_rgb_they_show_what_they_were_made_of(size: tuple[int, int]) -> None:
     levels = np.empty((3, height, width, 3), np.uint8)
     levels[0], levels[1], levels[2] = (200, 40, 90), (3, 250, 128), (255, 255, 255)
     frames = YuvFrames(planes(levels), 3, height, width)
-    assert len(frames) == 3 and frames.rgb().shape == levels.shape
+    assert len(frames) == len(list(frames)) == 3 and frames.rgb().shape == levels.shape
     assert np.abs(frames.rgb().astype(int) - levels).max() <= 3
     chunk = Chunk(0, frames, np.zeros(0, np.int16))
     assert np.array_equal(chunk.frames, frames.rgb())

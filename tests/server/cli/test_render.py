@@ -14,6 +14,7 @@ from rollcast.models.test_pattern import prompt_colour, read_barcode
 from rollcast.server.cli.app import main
 
 from ...pictures import RED, portrait
+from ..other_models import YuvPattern
 
 
 def render(path: Path, *options: str) -> list[np.ndarray]:
@@ -36,6 +37,14 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
 def test_as_many_frames_as_asked_for_in_order(tmp_path: Path) -> None:
     frames = render(tmp_path / "a.mp4", "--seconds", "1.6")
     assert [read_barcode(frame) for frame in frames] == list(range(40))
+
+
+def test_planes_are_written_as_rgb_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = render(tmp_path / "a.mp4", "--seconds", "0.32", "--seed", "3")
+    monkeypatch.setattr("rollcast.server.cli.render.load_model", lambda *_, **__: YuvPattern())
+    coded = render(tmp_path / "b.mp4", "--seconds", "0.32", "--seed", "3")
+    apart = np.abs(np.stack(plain).astype(int) - np.stack(coded))
+    assert len(coded) == 8 and apart.mean() < 1
 
 
 def test_same_seed_same_file(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from rollcast.server.stream_log.records import MAGIC, NoLog, encode_record
 from rollcast.server.stream_log.replay import Comparison, read_log, replay
 
 from ...pictures import RED, portrait
+from ..other_models import YuvPattern
 from ..running import running, viewing
 
 MACHINE = {"threads": "1", "torch": "2"}
@@ -97,6 +98,13 @@ def test_the_embedded_model_replays_bit_for_bit(tmp_path: Path) -> None:
     stream(executor, told=TOLD[:4])
     compared = compare(only(tmp_path), model)
     assert (compared.same, compared.different) == (4, [])
+
+
+def test_frames_that_are_planes_are_known_again(tmp_path: Path) -> None:
+    stream(recorded(tmp_path, YuvPattern()))
+    compared = compare(only(tmp_path), YuvPattern())
+    assert compared.same and not compared.different
+    assert compare(only(tmp_path), TestPattern()).same == 0
 
 
 def test_the_first_chunk_that_differs_is_found(

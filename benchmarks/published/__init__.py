@@ -1,0 +1,1 @@
+"""Rollcast beside the published code of a student: the same weights, noise and attention."""
