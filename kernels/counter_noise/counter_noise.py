@@ -5,7 +5,8 @@ CPU are a draw, a copy to pinned memory and a transfer for each step.
 """
 
 # A kernel takes plain values where Triton's stubs say constexpr.
-# pyright: reportArgumentType=false
+# Its stubs also say that a call of a kernel never returns.
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 

@@ -109,7 +109,9 @@ class _Static:
     def fill(self, tensors: Sequence[Tensor], fresh: int) -> None:
         """Copy what changed; of the first `fresh`, which others may write to, all."""
         changed = [k for k, each in enumerate(tensors) if k < fresh or self.held[k] is not each]
-        torch._foreach_copy_([self.buffers[k] for k in changed], [tensors[k] for k in changed])
+        torch.ops.aten._foreach_copy_(
+            [self.buffers[k] for k in changed], [tensors[k] for k in changed]
+        )
         for k in changed:
             self.held[k] = tensors[k]
 
