@@ -19,7 +19,7 @@ from ..vae_files import load_decoder
 from .conditioning.conditioner import Parts
 from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
-from .first_chunks import meet_every_length
+from .first_chunks import meet_every_length, settle_self_attention
 from .model import WanModel
 from .row_calls import RowCalls, records
 
@@ -72,5 +72,6 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     )
     model = WanModel(preset, calls, decoder, size, yuv=device.type == "cuda")
     if device.type == "cuda":
+        settle_self_attention(preset, students.student.config, latent, device, types.dtype)
         meet_every_length(model, preset)
     return model
