@@ -10,9 +10,9 @@ ARGS   ?=
 WORKERS ?= 3
 PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-# Kernels are compiled with the Triton that comes with torch, and with the newest.
-TRITON_NEWEST ?= 3.9.0
-TRITON_FOLDER := build/triton-$(TRITON_NEWEST)
+# Kernels are compiled with the Triton that comes with torch, and with the oldest and the newest.
+TRITONS ?= 3.6.0 3.9.0
+TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 
 # What looks after the packages of images is no part of any of them.
 SUPPLY := build/supply
@@ -27,7 +27,7 @@ export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-js bench gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
+.PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -57,13 +57,17 @@ test-js:
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)
 	$(BIN)/rollcast bench stream --model $(MODEL) $(ARGS)
 
-gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed  ## compile every GPU kernel without a GPU and check its machine code
-	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) \
+gpu-check: $(VENV)/.installed  ## check and time the GPU of this machine, in eight minutes
+	@mkdir -p build
+	$(BIN)/rollcast bench gpu --json build/gpu.json $(ARGS)
+
+gpu-compile: $(VENV)/.installed-dev $(TRITON_FOLDERS:%=%/.installed)  ## compile every GPU kernel without a GPU and check its machine code
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile $(TRITON_FOLDERS:%=--triton %) \
 		--out benchmarks/kernels/gpu_compile.json $(ARGS)
 
 # What tiles.py picks and no rivals: a few minutes.
-gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDER)/.installed
-	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile --triton $(TRITON_FOLDER) --chosen $(ARGS)
+gpu-compile-chosen: $(VENV)/.installed-dev $(TRITON_FOLDERS:%=%/.installed)
+	$(BIN)/python -m rollcast.benchmarks.kernels.gpu_compile $(TRITON_FOLDERS:%=--triton %) --chosen $(ARGS)
 
 doctor: $(VENV)/.installed  ## say what this machine can run
 	$(BIN)/rollcast doctor $(ARGS)
@@ -127,8 +131,8 @@ $(SUPPLY)/.installed: | $(VENV)/bin/python
 	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
-$(TRITON_FOLDER)/.installed: | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$(TRITON_NEWEST)
+build/triton-%/.installed: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$*
 	@touch $@
 
 # Its data alone: the code that comes with the head, and all that it depends on, stay out.

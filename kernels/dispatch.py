@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
 from .axis_rotations import AxisRotations
 from .block_sparse.block_sparse_torch import block_sparse_torch
@@ -18,24 +17,34 @@ from .block_sparse.choose_blocks import choose_blocks
 from .block_sparse.global_branch import GlobalBranch
 from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
+from .counter_noise.reference import counter_noise_ref
+from .dense_attention.choices import ChoiceFile, own_choices
+from .dense_attention.providers import Provider, attention_by, cudnn_takes
 from .dense_attention.reference import attention_ref
+from .dense_attention.tuning import AttentionShape, Clock, tuned
 from .gpu import Capability, gpu_of, meta_stands_for, on_gpu
 from .ring_plan import FrameWrite, SinkFold, Span
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 from .yuv420.yuv420_torch import yuv420_torch
 
-Backend = Literal["triton", "xformers", "sdpa", "reference"]
+Backend = Literal["triton", "sdpa", "reference"]
 
 # A plain variable and constants, because torch.compile reads these without leaving its graph. Asked
 # for on every call, a context variable or a search for packages would split it.
 _forced: Backend | None = None
+_forced_provider: Provider | None = None
 _TRITON = find_spec("triton") is not None
-_XFORMERS = find_spec("xformers") is not None
+# What was settled for this process, for attention alike in type, heads and their size: it stays.
+_settled: dict[tuple[torch.dtype, int, int, int], Provider] = {}
+_races = True
 
 # Up to this many keys two plain matrix products have the faster backward pass on a CPU: measured in
 # bfloat16 on one thread, 8 ms against 36 ms (448 queries, 16 keys) and 20 ms against 82 ms (seven
 # chunks of 64 queries with up to 320 keys). More keys are left to the fused kernel to save memory.
 _FEW_KEYS = 1024
+
+# So many keys make attention large: a text has 512, a chunk of video sees thousands.
+_LARGE = 1024
 
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
@@ -55,20 +64,26 @@ def use_backend(backend: Backend) -> Iterator[None]:
         _forced = before
 
 
+@contextmanager
+def use_provider(provider: Provider) -> Iterator[None]:
+    """Plain attention on a GPU by `provider` in the whole process, for tests and benchmarks."""
+    global _forced_provider
+    before, _forced_provider = _forced_provider, provider
+    try:
+        yield
+    finally:
+        _forced_provider = before
+
+
 def backend_for(tensor: Tensor) -> Backend:
     """The backend for passes over tokens like `tensor`: forced, or the best one on its device.
 
-    On a CPU that is torch; Triton and xformers are for CUDA. Triton's kernels have no backward
-    pass, so gradients go through torch; they compute in float32, so float64 does as well.
+    On a CPU that is torch; Triton is for CUDA. Triton's kernels have no backward pass, so gradients
+    go through torch; they compute in float32, so float64 does as well.
     """
     if _forced is not None:
         return _forced
-    training = torch.is_grad_enabled() and tensor.requires_grad
-    if not on_gpu(tensor) or training or tensor.dtype == torch.float64:
-        return "sdpa"
-    if _TRITON:
-        return "triton"
-    return "xformers" if _XFORMERS else "sdpa"
+    return "triton" if _TRITON and not _for_torch_alone(tensor) else "sdpa"
 
 
 def attention_backend(query: Tensor) -> Backend:
@@ -77,18 +92,60 @@ def attention_backend(query: Tensor) -> Backend:
     As `backend_for`, but torch for dtypes and heads that Triton's kernels are not made for.
     """
     backend = backend_for(query)
-    fits = query.dtype in TENSOR_CORE_TYPES and query.shape[-1] <= MAX_HEAD_DIM
-    return "sdpa" if backend == "triton" and _forced is None and not fits else backend
+    return "sdpa" if backend == "triton" and _forced is None and not _fits(query) else backend
 
 
-def plain_attention_backend(query: Tensor) -> Backend:
-    """The backend for attention of `query` [B, H, N, D] to keys as they lie.
+def plain_provider(query: Tensor, key: Tensor) -> Provider:
+    """Who computes attention of `query` [B, H, N, D] to `key` [B, Hkv, M, D] as it lies.
 
-    As `attention_backend`, but torch where that has cuDNN's kernel for the device.
+    Torch ("sdpa") on a CPU, for gradients, and for types and heads that tensor cores have no kernel
+    for. Else what `settle_attention` found for a model's large calls; without that, and for small
+    ones, cuDNN where it has kernels for the device, and Triton's on other GPUs.
     """
-    backend = attention_backend(query)
-    by_cudnn = backend == "triton" and _forced is None and _prefers_cudnn(query)
-    return "sdpa" if by_cudnn else backend
+    if _forced is not None:
+        return "triton" if _forced == "triton" else "sdpa"
+    if _for_torch_alone(query) or not _fits(query):
+        return "sdpa"
+    if _forced_provider is not None:
+        return _forced_provider
+    if key.shape[2] >= _LARGE and not query.is_meta:
+        heads = query.dtype, query.shape[1], key.shape[1], query.shape[3]
+        if heads in _settled:
+            return _settled[heads]
+    return _usual_provider(query)
+
+
+def settle_attention(
+    shape: AttentionShape,
+    device: torch.device,
+    *,
+    file: ChoiceFile | None = None,
+    clock: Clock | None = None,
+) -> Provider:
+    """Find the fastest provider for a model's largest calls, for good: before its first stream.
+
+    By a race of a second or so, or as an earlier one came out (`tuning.tuned`). A process asks once
+    for attention alike in type and heads; who asks again is told the same.
+    """
+    heads = shape.dtype, shape.heads, shape.shared, shape.head_dim
+    if heads not in _settled:
+        query = torch.empty(1, shape.heads, 1, shape.head_dim, dtype=shape.dtype, device=device)
+        usual = plain_provider(query, query)
+        if not _races or not _fits(query):
+            return usual
+        _settled[heads] = tuned(shape, device, usual, file or own_choices(), clock=clock)
+    return _settled[heads]
+
+
+def hold_no_races() -> None:
+    """From here on the usual provider computes plain attention in this process.
+
+    For stages on several machines: their races could end differently, and their stream has to be
+    the same wherever its steps are made.
+    """
+    global _races
+    _races = False
+    _settled.clear()
 
 
 def attention(
@@ -104,21 +161,15 @@ def attention(
     As `attention_ref.attention_ref`, by the backend of `query`. Ring caches need no mask: their
     live keys are one contiguous range and softmax does not care for their order.
     """
-    backend = plain_attention_backend(query)
     query, key, value = (_with_whole_rows(x) for x in (query, key, value))
-    if backend == "reference":
+    if _forced == "reference":
         return attention_ref(query, key, value, mask=mask, scale=scale)
-    if backend == "triton" and mask is None:
-        from .ring_attention.ring_attention import ring_attention
-
-        whole = (Span(0, key.shape[2]),)
-        return ring_attention(query, key, value, whole, scale=scale)[0]
-    if backend == "xformers" and mask is None:
-        from xformers.ops import memory_efficient_attention  # pyright: ignore[reportMissingImports]
-
-        heads_last = (x.transpose(1, 2) for x in (query, key, value))
-        return memory_efficient_attention(*heads_last, scale=scale).transpose(1, 2)
-    return _torch_attention(query, key, value, mask, scale)
+    provider = "sdpa" if mask is not None else plain_provider(query, key)
+    if provider == "cudnn" and not cudnn_takes(query, key, value):
+        provider = "sdpa"
+    if provider == "sdpa":
+        return _torch_attention(query, key, value, mask, scale)
+    return attention_by(provider, query, key, value, scale)
 
 
 def sparse_attention(
@@ -137,7 +188,7 @@ def sparse_attention(
     """
     backend = attention_backend(query)
     query, key, value = (_with_whole_rows(x) for x in (query, key, value))
-    on_cpu = query.device.type == "cpu" and backend in ("sdpa", "xformers")
+    on_cpu = query.device.type == "cpu" and backend == "sdpa"
     blocks = choose_blocks(query, key, policy, scale=scale, near=near)
     if on_cpu and float(blocks.density) >= _DENSE_FROM:
         return _torch_attention(query, key, value, None, scale)
@@ -219,6 +270,22 @@ def ema_sink(
         key, value, new_key, new_value, fold=fold, writes=writes, frame_tokens=frame_tokens,
         shadow_key=shadow_key, shadow_value=shadow_value,
     )  # fmt: skip
+
+
+def normal_noise(
+    key: int, stream: int, shape: Sequence[int], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Normal noise of `shape` by counter: the same bits on any device, in whatever part of a model.
+
+    `key` has up to 63 bits, `stream` up to 31: another of either is other noise.
+    """
+    out = torch.empty(tuple(shape), dtype=dtype, device=device)
+    if backend_for(out) == "triton":
+        from .counter_noise.counter_noise import counter_noise
+
+        return counter_noise(key, stream, out)
+    drawn = torch.from_numpy(counter_noise_ref(key, stream, out.numel()))
+    return out if out.is_meta else out.copy_(drawn.view(out.shape))
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -319,34 +386,35 @@ def _torch_attention(
         factor = float(query.shape[-1]) ** -0.5 if scale is None else scale
         return ((query * factor) @ key.transpose(2, 3)).softmax(-1) @ value
     shared = query.shape[1] != key.shape[1]
-    if _forced is None and not training and mask is None and not shared and _prefers_cudnn(query):
-        asked = SDPAParams(query, key, value, None, 0.0, False, False)
-        # on `meta` cuDNN cannot be asked
-        if query.is_meta or can_use_cudnn_attention(asked):
-            # What scaled_dot_product_attention calls if cuDNN comes first. Telling it so by
-            # sdpa_kernel takes the host 65 microseconds a call.
-            fused = torch.ops.aten._scaled_dot_product_cudnn_attention
-            return fused(query, key, value, None, False, scale=scale)[0]
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=shared
     )
 
 
-def attention_provider(capability: Capability) -> str:
-    """Who computes plain bfloat16 attention on a GPU of that capability: for people."""
+def attention_provider(capability: Capability) -> Provider:
+    """Who usually computes plain bfloat16 attention on a GPU of that capability: for people."""
     with meta_stands_for(capability):
         query = torch.empty(1, 1, 1, MAX_HEAD_DIM, dtype=torch.bfloat16, device="meta")
-        if backend_for(query) == "triton" and _prefers_cudnn(query):
-            return "cudnn"
-        return plain_attention_backend(query)
+        return plain_provider(query, query)
 
 
-def _prefers_cudnn(query: Tensor) -> bool:
-    """Whether cuDNN has a kernel for Hopper's or Blackwell's tensor cores for such queries."""
-    if query.dtype not in TENSOR_CORE_TYPES or query.shape[-1] > MAX_HEAD_DIM:
-        return False
+def _usual_provider(query: Tensor) -> Provider:
+    """Without a race: cuDNN's on Hopper and Blackwell data centre GPUs, Triton's on others."""
     capability = gpu_of(query)
-    return capability is not None and capability[0] in (9, 10)
+    if capability is not None and capability[0] in (9, 10):
+        return "cudnn"
+    return "triton" if _TRITON and capability is not None else "sdpa"
+
+
+def _for_torch_alone(tensor: Tensor) -> bool:
+    """Whether it is on a CPU, wants gradients, or is float64."""
+    training = torch.is_grad_enabled() and tensor.requires_grad
+    return not on_gpu(tensor) or training or tensor.dtype == torch.float64
+
+
+def _fits(query: Tensor) -> bool:
+    """Whether tensor cores have a kernel for its type and heads."""
+    return query.dtype in TENSOR_CORE_TYPES and query.shape[-1] <= MAX_HEAD_DIM
 
 
 def _with_whole_rows(x: Tensor) -> Tensor:

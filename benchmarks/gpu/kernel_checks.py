@@ -1,8 +1,8 @@
 """Every kernel against its float64 definition, on the device at hand and at a model's sizes.
 
 Inputs are drawn anew from system entropy, memory that a kernel sets aside is full of NaN, and so is
-every slot that it must not read. Errors are relative: the root mean square of the difference over
-that of the definition.
+every slot that it must not read. Each runs three times and must give the same bits. Errors are
+relative: the root mean square of the difference over that of the definition.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ...kernels.block_sparse.block_list import BlockList, blocks_of
 from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.global_branch import GlobalBranch
 from ...kernels.block_sparse.reference import block_sparse_ref
+from ...kernels.counter_noise.counter_noise import counter_noise
+from ...kernels.counter_noise.reference import counter_noise_ref
 from ...kernels.dense_attention.reference import attention_ref
 from ...kernels.dispatch import attention
 from ...kernels.ema_sink.ema_sink import ema_sink
@@ -135,6 +137,9 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"norm, RoPE and write, {heads} heads"] = partial(
             _write, dtype=half, heads=heads, rotated=True
         )
+    for dtype in dict.fromkeys((half, torch.float32)):
+        kind = str(dtype).removeprefix("torch.")
+        checks[f"noise by counter, {kind}"] = partial(_noise, dtype=dtype)
     for channels in (192, 384, 1024):
         checks[f"norm and SiLU, {channels} channels"] = partial(
             _norm_silu, dtype=half, channels=channels
@@ -160,6 +165,36 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         "attention, float32": partial(_dispatched, dtype=torch.float32, heads=6, dim=32),
     }
     return checks
+
+
+_times = 3
+
+
+@contextmanager
+def repeating(times: int) -> Iterator[None]:
+    """Within it every check runs its kernel so many times, in place of three."""
+    global _times
+    before, _times = _times, times
+    try:
+        yield
+    finally:
+        _times = before
+
+
+def repeated(call: Callable[[], tuple[Tensor, ...]]) -> tuple[tuple[Tensor, ...], float]:
+    """What `call` made, in memory full of NaN, and 0; NaN if not the same bits each time.
+
+    It gives its results alone: what it changes in place is drawn anew for every call.
+    """
+    with poisoned_outputs():
+        made = call()
+        others = [call() for _ in range(_times - 1)]
+    same = all(
+        torch.equal(a.view(torch.uint8), b.view(torch.uint8))
+        for other in others
+        for a, b in zip(made, other, strict=True)
+    )
+    return made, 0.0 if same else math.nan
 
 
 @contextmanager
@@ -213,9 +248,8 @@ def _ring(grid: Grid, *, dtype: torch.dtype, heads: int, shared: int, dim: int =
         Span(3 * tokens, new * tokens),
         Span((3 + new) * tokens, old * tokens),
     )
-    with poisoned_outputs():
-        out, lse = ring_attention(query, key, value, spans)
-    errors = [0.0]
+    (out, lse), differs = repeated(lambda: ring_attention(query, key, value, spans))
+    errors = [differs]
     group = heads // shared
     # Head by head, because scores in float64 are large.
     for head in range(heads):
@@ -250,8 +284,7 @@ def _sparse(
     mask[:, :, 0] = False
     listed = BlockList.from_mask(mask, *blocks)
     means = GlobalBranch.of(key, value, listed) if rest else None
-    with poisoned_outputs():
-        out, lse = block_sparse(query, key, value, listed, rest=means)
+    (out, lse), differs = repeated(lambda: block_sparse(query, key, value, listed, rest=means))
     wanted, wanted_lse = block_sparse_ref(query, key, value, listed, rest=means)
     empty = wanted_lse.isinf()
     same = torch.equal(lse.isinf(), empty) and not out[empty].any()
@@ -259,6 +292,7 @@ def _sparse(
         relative(out, wanted),
         relative(lse.masked_fill(empty, 0.0), wanted_lse.masked_fill(empty, 0.0)),
         0.0 if same else math.nan,
+        differs,
     ]
     return Found(_worst(errors), LIMITS[dtype])
 
@@ -273,22 +307,25 @@ def _ema(grid: Grid, *, dtype: torch.dtype, heads: int, shadow: bool) -> Found:
     writes = (FrameWrite(0, 1 + window, 2), FrameWrite(2, 3, 2))
     start = torch.randn(2, *shape, device=grid.device).to(dtype)
     sinks = torch.randn(2, 1, heads, 3 * tokens, 128, device=grid.device)
-    results: list[tuple[Tensor, Tensor]] = []
-    for operation in (ema_sink, ema_sink_ref):
+
+    def folded(operation: Callable[..., None]) -> tuple[Tensor, Tensor]:
         caches, shadows = start.clone(), sinks.clone()
         kept: dict[str, Any] = {"shadow_key": shadows[0], "shadow_value": shadows[1]}
         operation(
             *caches, *new, fold=fold, writes=writes, frame_tokens=tokens,
             **(kept if shadow else {}),
         )  # fmt: skip
-        results.append((caches, shadows))
-    (made, made_sink), (wanted, wanted_sink) = results
+        return caches, shadows
+
+    (made, made_sink), differs = repeated(partial(folded, ema_sink))
+    wanted, wanted_sink = folded(ema_sink_ref)
     written = made[:, :, :, 3 * tokens :], wanted[:, :, :, 3 * tokens :]
     errors = [
         relative(made, wanted),
         # In float32 whatever the cache's type, and not rounded anywhere.
         relative(made_sink, wanted_sink) * LIMITS[dtype] / LIMITS[torch.float32],
         0.0 if torch.equal(*written) else math.nan,
+        differs,
     ]
     return Found(_worst(errors), LIMITS[dtype])
 
@@ -302,18 +339,18 @@ def _rotate(grid: Grid, *, dtype: torch.dtype, heads: int) -> Found:
     new = (grid.frames - 3) // 2
     order = [*range(3), *range(grid.frames - new, grid.frames), *range(3, grid.frames - new)]
     spans, rotations = spans_of(order, tokens), random_rotations(grid, 128, grid.frames)
-    with poisoned_outputs():
-        made = rotate_keys(key, spans, rotations)
-    return Found(relative(made, rotate_keys_ref(key, spans, rotations)), LIMITS[dtype])
+    (made,), differs = repeated(lambda: (rotate_keys(key, spans, rotations),))
+    error = relative(made, rotate_keys_ref(key, spans, rotations))
+    return Found(_worst([error, differs]), LIMITS[dtype])
 
 
 def _modulation(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     _fresh()
     x = (3 + torch.randn(2, 3 * grid.tokens, width, device=grid.device)).to(dtype)
     six = torch.randn(2, 3, 6, width, device=grid.device).to(dtype).unsqueeze(3).unbind(2)
-    with poisoned_outputs():
-        made = modulate(x, six[1], six[4], 1e-6)
-    return Found(relative(made, modulate_ref(x, six[1], six[4], 1e-6)), LIMITS[dtype])
+    (made,), differs = repeated(lambda: (modulate(x, six[1], six[4], 1e-6),))
+    error = relative(made, modulate_ref(x, six[1], six[4], 1e-6))
+    return Found(_worst([error, differs]), LIMITS[dtype])
 
 
 def _rms_norm(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
@@ -321,9 +358,18 @@ def _rms_norm(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     _fresh()
     x = torch.randn(2, grid.tokens, 3 * width, device=grid.device).to(dtype)[:, :, :width]
     weight = (1 + 0.3 * torch.randn(width, device=grid.device)).to(dtype)
+    (made,), differs = repeated(lambda: (rms_norm(x, weight, 1e-6),))
+    error = relative(made, rms_norm_ref(x, weight, 1e-6))
+    return Found(_worst([error, differs]), LIMITS[dtype])
+
+
+def _noise(grid: Grid, *, dtype: torch.dtype) -> Found:
+    """Not an element may differ from the CPU's."""
+    out = torch.empty(3, 16, 4 * grid.rows, 2 * grid.columns, dtype=dtype, device=grid.device)
+    wanted = torch.from_numpy(counter_noise_ref(2**61 + 12345, 3, out.numel()))
     with poisoned_outputs():
-        made = rms_norm(x, weight, 1e-6)
-    return Found(relative(made, rms_norm_ref(x, weight, 1e-6)), LIMITS[dtype])
+        made = counter_noise(2**61 + 12345, 3, out).cpu().flatten()
+    return Found(float((made != wanted.to(dtype)).sum()), 0.0)
 
 
 def _norm_silu(grid: Grid, *, dtype: torch.dtype, channels: int) -> Found:
@@ -362,9 +408,8 @@ def _residual_norm(grid: Grid, *, dtype: torch.dtype, width: int, gated: bool) -
         (residual_layer_norm, residual_layer_norm_ref, (weight, bias)),
     ):
         given = x, branch, six[2] if gated else None, *parts, 1e-6
-        with poisoned_outputs():
-            made = operation(*given)
-        errors += map(relative, made, reference(*given))
+        made, differs = repeated(partial(operation, *given))
+        errors += [differs, *map(relative, made, reference(*given))]
     return Found(_worst(errors), LIMITS[dtype])
 
 
@@ -377,23 +422,25 @@ def _write(grid: Grid, *, dtype: torch.dtype, heads: int, rotated: bool) -> Foun
     rotations = random_rotations(grid, 128, grid.frames)
     writes = (FrameWrite(0, grid.frames - 1, 1), FrameWrite(1, 3, 2))
     start = torch.randn(2, 1, heads, grid.frames * tokens, 128, device=grid.device).to(dtype)
-    results: list[tuple[Tensor, Tensor]] = []
-    for operation in (norm_rope_write, norm_rope_write_ref):
-        # raw keys are stored turned as well
-        caches = torch.cat((start, start[:1]))
-        with poisoned_outputs():
-            out = operation(
-                *projected, *weights, *caches[:2], rotation=rotations, place=grid.frames - 3,
-                writes=writes, rotate_key=rotated, eps=1e-6,
-                turned_key=None if rotated else caches[2],
-            )  # fmt: skip
-        results.append((out, caches))
-    (made, made_caches), (wanted, wanted_caches) = results
-    start = torch.cat((start, start[:1]))
+    # raw keys are stored turned as well
+    start = start[[0, 1, 0]]
+
+    def written(operation: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+        caches = start.clone()
+        out = operation(
+            *projected, *weights, *caches[:2], rotation=rotations, place=grid.frames - 3,
+            writes=writes, rotate_key=rotated, eps=1e-6,
+            turned_key=None if rotated else caches[2],
+        )  # fmt: skip
+        return out, caches
+
+    (made, made_caches), differs = repeated(partial(written, norm_rope_write))
+    wanted, wanted_caches = written(norm_rope_write_ref)
     kept = slice(5 * tokens, (grid.frames - 1) * tokens)
     same = torch.equal(made_caches[..., kept, :], start[..., kept, :])
     errors = [
         relative(made, wanted), relative(made_caches, wanted_caches), 0.0 if same else math.nan,
+        differs,
     ]  # fmt: skip
     return Found(_worst(errors), LIMITS[dtype])
 
@@ -411,8 +458,9 @@ def _dispatched(
     group = heads // (shared or heads)
     wide = (x.double().repeat_interleave(group, dim=1) for x in (key, value))
     with torch.no_grad():
-        made = attention(query, key, value)
-    return Found(relative(made, attention_ref(query.double(), *wide)), LIMITS[dtype])
+        (made,), differs = repeated(lambda: (attention(query, key, value),))
+    error = relative(made, attention_ref(query.double(), *wide))
+    return Found(_worst([error, differs]), LIMITS[dtype])
 
 
 def _worst(errors: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""Times of every kernel beside what torch has for the same, at the shapes of Wan 1.3B."""
+"""Times of our kernels beside what torch has for the same, at the shapes of a model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...kernels.block_sparse.block_list import BlockList, blocks_of
 from ...kernels.block_sparse.block_sparse import block_sparse
@@ -20,7 +18,6 @@ from ...kernels.dispatch import attention, modulate, sparse_attention, use_backe
 from ...kernels.ema_sink.ema_sink import ema_sink
 from ...kernels.key_rotation.key_rotation import rotate_keys
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
-from ...kernels.ring_attention.ring_attention import ring_attention
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
 from ...models.student.blocks import RMSNorm
 from ...models.student.rope import RopeTable, rotate
@@ -54,74 +51,7 @@ class Shape:
 Inputs = tuple[Tensor, Tensor, Tensor]
 
 
-def kernel_times(shape: Shape, clock: Clock, say: Callable[[str], None]) -> dict[str, Any]:
-    """The report, section by section; times in ms, and what they come to per second."""
-    with torch.inference_mode():
-        report: dict[str, Any] = {}
-        for name, section in (
-            ("ceilings", _ceilings),
-            ("attention", _attention_times),
-            ("raw_keys", _raw_times),
-            ("sparse", _sparse_times),
-            ("passes", _pass_times),
-        ):
-            say(name)
-            report[name] = section(shape, clock)
-    return report
-
-
-def _ceilings(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """What the card reaches on a large product and a large copy."""
-    size = 8192 if clock.device.type == "cuda" else 64
-    a = torch.randn(size, size, device=clock.device).to(shape.dtype)
-    b = torch.randn(size, size, device=clock.device).to(shape.dtype)
-    source = torch.randn(size, 8 * size, device=clock.device)
-    target = torch.empty_like(source)
-    return {
-        "product": _rated(clock.spread([lambda: a @ b]), flops=2 * size**3),
-        "copy": _rated(clock.spread([lambda: target.copy_(source)]), moved=8 * source.numel()),
-    }
-
-
-def _attention_times(shape: Shape, clock: Clock) -> dict[str, Any]:
-    """A chunk's queries to nine and twelve frames of keys that are rotated, and to the text."""
-    report: dict[str, Any] = {}
-    for keys in (9 * shape.tokens, 12 * shape.tokens, shape.text):
-        queries = 3 * shape.tokens
-        inputs = _inputs(shape, clock, queries, keys)
-        flops = 4 * queries * keys * shape.width
-        row: dict[str, Any] = {"queries": queries, "keys": keys}
-        rivals: dict[str, list[Callable[[], object]]] = {}
-        for name, rival in _rivals(Span(0, keys)).items():
-            calls = [partial(rival, *each) for each in inputs]
-            try:
-                calls[0]()
-            except RuntimeError as error:
-                # A backend that has no kernel for this says so, and that is the result.
-                row[name] = {"error": str(error).splitlines()[0][:200]}
-            else:
-                rivals[name] = list(calls)
-        raced = clock.race(rivals)
-        report[str(keys)] = row | {n: _rated(times, flops=flops) for n, times in raced.items()}
-    return report
-
-
-def _rivals(span: Span) -> dict[str, Callable[[Tensor, Tensor, Tensor], object]]:
-    return {
-        "dispatch": attention,
-        "triton": lambda q, k, v: ring_attention(q, k, v, (span,)),
-        "sdpa": F.scaled_dot_product_attention,
-        "cudnn": partial(_torch_backend, SDPBackend.CUDNN_ATTENTION),
-        "flash": partial(_torch_backend, SDPBackend.FLASH_ATTENTION),
-    }
-
-
-def _torch_backend(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    with sdpa_kernel(backend):
-        return F.scaled_dot_product_attention(query, key, value)
-
-
-def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+def raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     """Attention to nine frames of raw keys that a kernel rotates first, or torch."""
     report: dict[str, Any] = {}
     for rows, chunk in ((max(1, shape.rows // 15), 1), (shape.rows, 1), (shape.rows, 3)):
@@ -134,7 +64,7 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
         # A sink of three, and a window of six that has wrapped.
         thirds = zip((0, 3, 6), (0, 6, 3), strict=True)
         spans = tuple(Span(slot * part.tokens, 3 * part.tokens, place) for slot, place in thirds)
-        inputs = _inputs(part, clock, queries, keys)
+        inputs = drawn_inputs(part, clock, queries, keys)
         ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
             "by_kernel": partial(
                 _rotated_before, lambda key, s=spans, a=axes: rotate_keys(key, s, a)
@@ -151,7 +81,7 @@ def _raw_times(shape: Shape, clock: Clock) -> dict[str, Any]:
             }
         )
         moved = 2 * _bytes(inputs[0][1])
-        row["pass_alone"] = {name: _rated(times, moved=moved) for name, times in alone.items()}
+        row["pass_alone"] = {name: rated(times, moved=moved) for name, times in alone.items()}
         report[f"{queries} x {keys}"] = row
     return report
 
@@ -162,10 +92,10 @@ def _rotated_before(
     return attention(query, rotate(key), value)
 
 
-def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+def sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     """A chunk's queries to twelve frames: given lists, and with the choice and the means."""
     queries, keys = 3 * shape.tokens, 12 * shape.tokens
-    inputs = _inputs(shape, clock, queries, keys)
+    inputs = drawn_inputs(shape, clock, queries, keys)
     size = (1, shape.heads, blocks_of(queries, 128), blocks_of(keys, 64))
     report: dict[str, Any] = {"queries": queries, "keys": keys}
     for density in (0.5, 0.25, 0.1):
@@ -191,7 +121,7 @@ def _sparse_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     return report
 
 
-def _pass_times(shape: Shape, clock: Clock) -> dict[str, Any]:
+def pass_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     """The passes over tokens, by kernel and by torch."""
     return {
         "modulate": _modulate_times(shape, clock),
@@ -208,7 +138,7 @@ def _modulate_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     for name, backend in (("triton", nullcontext()), ("torch", use_backend("sdpa"))):
         with backend:
             times = clock.spread([partial(modulate, x, y, y, 1e-6) for x, y in inputs])
-        report[name] = _rated(times, moved=moved)
+        report[name] = rated(times, moved=moved)
     return report
 
 
@@ -244,8 +174,8 @@ def _write_times(shape: Shape, clock: Clock) -> dict[str, Any]:
 
     moved = 6 * _bytes(sets[0][0][0])
     return {
-        "triton": _rated(clock.spread([partial(fused, *each) for each in sets]), moved=moved),
-        "torch": _rated(clock.spread([partial(apart, *each) for each in sets]), moved=moved),
+        "triton": rated(clock.spread([partial(fused, *each) for each in sets]), moved=moved),
+        "torch": rated(clock.spread([partial(apart, *each) for each in sets]), moved=moved),
     }
 
 
@@ -273,13 +203,13 @@ def _ema_times(shape: Shape, clock: Clock) -> dict[str, Any]:
     # float32, and the sink is written beside it.
     half = 2 * 3 * tokens * shape.width * sets[0][0].element_size()
     in_place = clock.spread([partial(call, each, None, None) for each in sets])
-    report["in_place"] = _rated(in_place, moved=3 * half)
+    report["in_place"] = rated(in_place, moved=3 * half)
     shadowed = clock.spread([partial(call, each, *sinks) for each in sets])
-    report["shadow"] = _rated(shadowed, moved=2 * half + 2 * sum(map(_bytes, sinks)))
+    report["shadow"] = rated(shadowed, moved=2 * half + 2 * sum(map(_bytes, sinks)))
     return report
 
 
-def _inputs(shape: Shape, clock: Clock, queries: int, keys: int) -> list[Inputs]:
+def drawn_inputs(shape: Shape, clock: Clock, queries: int, keys: int) -> list[Inputs]:
     """Queries lie as the kernel before leaves them, token by token; keys as in a cache."""
     made: list[Inputs] = []
     for _ in range(_SETS):
@@ -297,7 +227,7 @@ def _bytes(x: Tensor) -> int:
     return x.numel() * x.element_size()
 
 
-def _rated(times: dict[str, float], *, flops: int = 0, moved: int = 0) -> dict[str, Any]:
+def rated(times: dict[str, float], *, flops: int = 0, moved: int = 0) -> dict[str, Any]:
     """The times, and TFLOP or GB a second at the median."""
     rated: dict[str, Any] = {"ms": times}
     if flops:

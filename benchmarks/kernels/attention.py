@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -24,7 +24,9 @@ from ...kernels.block_sparse.block_sparse_torch import block_sparse_torch
 from ...kernels.block_sparse.choose_blocks import choose_blocks
 from ...kernels.block_sparse.global_branch import GlobalBranch
 from ...kernels.block_sparse.sparse_policy import SparsePolicy
-from ...kernels.dispatch import Backend, attention, backend_for, use_backend
+from ...kernels.dense_attention.providers import installed
+from ...kernels.dense_attention.tuning import AttentionShape, working
+from ...kernels.dispatch import attention, backend_for, use_backend, use_provider
 from ...kernels.ring_plan import Span
 from ..rounding import rounded
 
@@ -83,10 +85,10 @@ def measure(
         "sparse": {},
         "with_selection": {},
     }
-    for backend in _backends(device):
-        with use_backend(backend):
+    for name, context in _contexts(device).items():
+        with context:
             ratio = compare(partial(attention, query, key, value))
-        report["backends"][backend] = rounded(ratio, digits=3)
+        report["backends"][name] = rounded(ratio, digits=3)
     say("window")
     live = Span(0, shape[2] // 4)
     report["window"] = {
@@ -136,12 +138,17 @@ def _chosen_and_sparse(query: Tensor, key: Tensor, value: Tensor, policy: Sparse
     return block_sparse_torch(query, key, value, blocks, rest=rest)
 
 
-def _backends(device: torch.device) -> Sequence[Backend]:
+def _contexts(device: torch.device) -> dict[str, AbstractContextManager[None]]:
     """Those that run here; Triton's interpreter is no backend to time."""
-    found: list[Backend] = ["sdpa", "reference"]
+    found: dict[str, AbstractContextManager[None]] = {
+        "sdpa": use_backend("sdpa"),
+        "reference": use_backend("reference"),
+    }
     if device.type == "cuda":
-        others: tuple[Backend, ...] = ("triton", "xformers")
-        found.extend(backend for backend in others if find_spec(backend))
+        whole = AttentionShape(2, 2, 128, 256, 1024, torch.bfloat16)
+        for name in working(whole, device, installed()):
+            if name != "sdpa":
+                found[name] = use_provider(name)
     return found
 
 

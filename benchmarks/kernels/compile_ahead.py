@@ -1,8 +1,8 @@
 """Compiles kernels for GPUs that need not be there, with the Triton of this very process.
 
-`python -m rollcast.benchmarks.kernels.compile_ahead NAME@90 ...` prints a line of JSON for each, as
-soon as it is done. Another version of Triton is another process, with that version first on
-PYTHONPATH.
+`python -m rollcast.benchmarks.kernels.compile_ahead CASES.json NAME@90 ...` prints a line of JSON
+for each, as soon as it is done. Another version of Triton is another process, with that version
+first on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from .compile_case import CompileCase
-from .compile_cases import compile_cases
 from .other_kernels import flex_cases, tutorial_cases
-from .preset_cases import preset_cases
 from .sass import read_cubin
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -62,19 +60,20 @@ def _source(case: CompileCase) -> ASTSource:
     return ASTSource(case.kernel, signature, constexprs=constants, attrs=attributes)
 
 
-def main(wanted: list[str]) -> None:
-    """Compile each `name@target` of `wanted`; a path of the Triton tutorial may come first."""
-    tutorial = Path(wanted.pop(0)) if wanted and wanted[0].endswith(".py") else None
-    cases = {case.name: case for case in (*compile_cases(), *flex_cases())}
-    if any(item.rsplit("@", 1)[0] not in cases for item in wanted):
-        cases |= {case.name: case for case in preset_cases()}
-    if tutorial:
-        cases |= {case.name: case for case in tutorial_cases(tutorial)}
-    for item in wanted:
+def main(cases_file: str, *wanted: str) -> None:
+    """Compile each `name@target` of `wanted`: one of the cases in a file, or one of others'.
+
+    A path of the Triton tutorial may come before them.
+    """
+    known = map(CompileCase.from_json, json.loads(Path(cases_file).read_text()))
+    tutorial = Path(wanted[0]) if wanted and wanted[0].endswith(".py") else None
+    others = () if tutorial is None else tutorial_cases(tutorial)
+    cases = {case.name: case for case in (*known, *flex_cases(), *others)}
+    for item in wanted[tutorial is not None :]:
         name, target = item.rsplit("@", 1)
         sys.stdout.write(json.dumps(compile_row(cases[name], int(target))) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any, Self
 
 ALL_TARGETS = (80, 90, 100, 120)
 
@@ -34,3 +35,18 @@ class CompileCase:
     def bulk_copies(self) -> bool:
         """Whether it loads by descriptors, so that bulk copies (TMA) must be in its code."""
         return any(kind.startswith("tensordesc") for kind in self.signature.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: another process need not find out again what it is."""
+        function = self.kernel.fn
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {"kernel": [function.__module__, function.__name__]}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """What `to_json` was made of, with the kernel of this process."""
+        module, name = plain["kernel"]
+        given: dict[str, Any] = plain | {"kernel": getattr(import_module(module), name)}
+        for key in ("aligned", "targets", "chosen"):
+            given[key] = tuple(plain[key])
+        return cls(**given)

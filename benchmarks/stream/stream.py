@@ -126,7 +126,7 @@ def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, Ses
         server.wait_ready()
         native = asyncio.run(_first_frame(server.url))
         cold_s = time.monotonic() - server.started_s
-        viewers, span = _watch(server, count, plan.seconds)
+        viewers, span = watch_server(server, count, plan.seconds)
         memory_mb = server.memory_mb()
     controls = [each for viewer in viewers for each in viewer["control_chunks"]]
     return native, SessionsRow(
@@ -149,7 +149,7 @@ async def _first_frame(url: str) -> Native:
         return Native(ready.width, ready.height, ready.fps, ready.chunk_frames)
 
 
-def _watch(server: ServerProcess, count: int, seconds: float) -> tuple[list[dict], Span]:
+def watch_server(server: ServerProcess, count: int, seconds: float) -> tuple[list[dict], Span]:
     """Viewers in a process of their own; the span is that in which all of them watch."""
     with _viewers(server.url, count, seconds) as process:
         _await_steady(process)

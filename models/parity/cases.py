@@ -53,6 +53,7 @@ TYPED = frozenset(FAMILIES) - {
     "stream_diffusion_v2",
 }
 """Families that can be run in other types than they were recorded in."""
+_CPU = torch.device("cpu")
 _PROBLEMS = (
     *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
     *(RuntimeError, SafetensorError),
@@ -93,12 +94,14 @@ class CaseReport:
         )
 
 
-def report_cases(paths: Iterable[Path], types: NumberTypes = EXACT) -> list[CaseReport]:
+def report_cases(
+    paths: Iterable[Path], types: NumberTypes = EXACT, *, device: torch.device = _CPU
+) -> list[CaseReport]:
     """Run these case files in `types`; one that cannot run is reported with its error."""
     reports: list[CaseReport] = []
     for path in paths:
         try:
-            reports.append(run_case(path, types))
+            reports.append(run_case(path, types, device=device))
         except _PROBLEMS as problem:
             message = f"{type(problem).__name__}: {problem}"
             if isinstance(problem, KeyError):
@@ -125,8 +128,8 @@ def case_files(paths: Iterable[Path]) -> list[Path]:
 
 
 @torch.inference_mode()
-def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
-    """Generate one case from its recorded inputs and compare with its recorded outputs.
+def run_case(path: Path, types: NumberTypes = EXACT, *, device: torch.device = _CPU) -> CaseReport:
+    """Generate one case on `device` from its inputs and compare with its recorded outputs.
 
     In other types than those of the record its tolerance means nothing. Raises ValueError for an
     unknown family, for types that it does not run in and for tensors that do not fit, OSError for
@@ -144,14 +147,15 @@ def run_case(path: Path, types: NumberTypes = EXACT) -> CaseReport:
     tensors: dict[str, Tensor] = {}
     for entry in ("weights", "inputs", "outputs", "tensors"):
         if entry in case:
-            tensors |= load_file(path.parent / case[entry])
+            tensors |= load_file(path.parent / case[entry], device=str(device))
     run, spread = FAMILIES[family], 0.0
     tensors = _in_types(tensors, types)
     if types != EXACT:
         run = partial(run, types=types)
         outputs = (tensors[name] for name in ("out/latents", "out/sample") if name in tensors)
         spread = float(next(outputs).std())
-    differences = run(case, tensors)
+    with device:
+        differences = run(case, tensors)
     return CaseReport(case.get("name", path.stem), family, tolerance, differences, spread=spread)
 
 

@@ -63,6 +63,7 @@ def _links(setup: Setup, shared: Inheritance) -> Links | None:
         return None
     import torch
 
+    from ...kernels.dispatch import hold_no_races
     from .links import Links, NcclGroup, OwnGpu, across_machines, on_this_machine
 
     if "OMP_NUM_THREADS" not in os.environ:
@@ -70,6 +71,7 @@ def _links(setup: Setup, shared: Inheritance) -> Links | None:
         torch.set_num_threads(1)
     gpu = OwnGpu.of(setup.rank, setup.world)
     if setup.meeting is not None:
+        hold_no_races()
         return Links(across_machines(setup.meeting, setup.rank), gpu)
     nccl = None
     if gpu is not None and gpu.alone and shared.store is not None:

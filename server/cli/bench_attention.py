@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ...models.devices import device_named
 from .bench_output import give, progress
-from .failure import Failure
+from .failure import as_failure
+from .options import Device
 
 
 def attention(
@@ -18,7 +20,7 @@ def attention(
     heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 6,
     head_dim: Annotated[int, typer.Option(min=16, max=128, help="Width of a head.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Timings of each pair.")] = 31,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for what there is.")] = "auto",
+    device: Device = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
@@ -28,15 +30,11 @@ def attention(
 
     from ...benchmarks.kernels.attention import AttentionBenchOptions, measure
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise Failure(
-            f"--device {device} is not here", hint="Use --device cpu, or auto for what there is."
-        )
+    with as_failure():
+        where = device_named(device)
     torch.set_num_threads(threads)
     plan = AttentionBenchOptions(blocks, queries, heads, head_dim, rounds)
-    report = measure(plan, torch.device(device), progress())
+    report = measure(plan, where, progress())
     if not give(report, as_json=as_json, out=out):
         _show(report)
 

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ...models.contract import Model
-from ...models.devices import attention_there
+from ...models.devices import attention_there, device_named
 from ...models.registry import load_model, own_models
 from ...models.warm_up import first_request, usual_controls
 from ..media.encoder import Encoders
+from .gpu_outlook import outlooks
 
 Status = Literal["ok", "note", "problem"]
 OLDEST_PYTHON = (3, 11)
@@ -57,11 +58,15 @@ class Speed:
         return int(0.85 * self.chunk_ms / self.step_ms_p95)
 
 
-def look_at_machine() -> Iterator[Finding]:
-    """Everything but the models, quickly."""
+def look_at_machine(device: str | None = None, dtype: str | None = None) -> Iterator[Finding]:
+    """Everything but the models, quickly; of GPUs only `device`, if one is named.
+
+    What published models need there is for numbers of `dtype`. Raises ValueError for a device that
+    is not here.
+    """
     yield _python()
     yield Finding("system", "ok", f"{platform.platform()}, {_processor()}")
-    yield from _torch()
+    yield from _torch(device, dtype)
     yield _encoders()
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser:
@@ -106,9 +111,10 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _torch() -> Iterator[Finding]:
+def _torch(device: str | None, dtype: str | None) -> Iterator[Finding]:
     import torch
 
+    asked = device_named(device)
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding(
         "torch", "ok", f"{torch.__version__}, CPU {capability}, {torch.get_num_threads()} threads"
@@ -116,7 +122,9 @@ def _torch() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         yield Finding("gpu", "note", "no CUDA device", "The embedded model runs on the CPU.")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        yield _gpu(index)
+        if device in (None, "auto", "cuda") or asked == torch.device("cuda", index):
+            yield _gpu(index)
+            yield _gpu_outlook(index, dtype)
 
 
 def _gpu(index: int) -> Finding:
@@ -138,6 +146,22 @@ def _gpu(index: int) -> Finding:
     if provider == "sdpa":
         return Finding("gpu", "note", found, "Install Triton: passes over tokens are far slower.")
     return Finding("gpu", "ok", found)
+
+
+def _gpu_outlook(index: int, dtype: str | None) -> Finding:
+    """What published models are expected to do on a GPU."""
+    import torch
+
+    about: Any = torch.cuda.get_device_properties(index)
+    clock_khz = getattr(about, "clock_rate", None)
+    found = outlooks(
+        torch.cuda.mem_get_info(index)[0],
+        (about.major, about.minor),
+        clock_hz=None if clock_khz is None else 1e3 * clock_khz,
+        multiprocessors=about.multi_processor_count,
+        dtype=dtype,
+    )
+    return Finding(f"cuda:{index} by estimate", "ok", "; ".join(map(str, found)))
 
 
 def _encoders() -> Finding:

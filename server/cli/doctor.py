@@ -13,6 +13,8 @@ from rich.table import Table
 
 from ...models.registry import DEFAULT_MODEL
 from .checkup import Finding, Speed, look_at_machine, measure_models
+from .failure import as_failure
+from .options import Device, DType
 
 _COLOUR = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -23,9 +25,12 @@ def doctor(
     seconds: Annotated[
         float, typer.Option(min=0.01, help="How long each model is measured.")
     ] = 1.5,
+    device: Device = None,
+    dtype: DType = None,
 ) -> None:
     """Say what this machine can run and how fast; exits with 1 when the usual model is too slow."""
-    findings = list(look_at_machine())
+    with as_failure():
+        findings = list(look_at_machine(device, dtype))
     speeds: list[Speed] = []
     for result in measure_models(threads, seconds):
         if isinstance(result, Speed):

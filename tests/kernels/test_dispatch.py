@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import ModuleType
+from dataclasses import replace
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rollcast.kernels import dispatch
+from rollcast.kernels.dense_attention.providers import Provider
 from rollcast.kernels.dense_attention.reference import attention_ref
+from rollcast.kernels.dense_attention.tuning import AttentionShape
 from rollcast.kernels.dispatch import (
     Backend,
     attention,
     attention_backend,
     backend_for,
+    hold_no_races,
     modulate,
-    plain_attention_backend,
+    plain_provider,
+    settle_attention,
     use_backend,
+    use_provider,
 )
 
 
@@ -78,9 +83,9 @@ def test_a_cpu_gets_torch_and_a_forced_backend_ends_with_its_context() -> None:
 @pytest.mark.parametrize(
     ("capability", "dtype", "dim", "passes", "by_list", "plain"),
     [
-        ((9, 0), torch.bfloat16, 128, "triton", "triton", "sdpa"),
-        ((9, 0), torch.float16, 64, "triton", "triton", "sdpa"),
-        ((10, 0), torch.bfloat16, 128, "triton", "triton", "sdpa"),
+        ((9, 0), torch.bfloat16, 128, "triton", "triton", "cudnn"),
+        ((9, 0), torch.float16, 64, "triton", "triton", "cudnn"),
+        ((10, 0), torch.bfloat16, 128, "triton", "triton", "cudnn"),
         ((8, 0), torch.bfloat16, 128, "triton", "triton", "triton"),
         ((12, 0), torch.float16, 128, "triton", "triton", "triton"),
         # the pocket student, the Wan VAE, a reference
@@ -97,7 +102,7 @@ def test_a_gpu_gets_what_fits(
     dim: int,
     passes: Backend,
     by_list: Backend,
-    plain: Backend,
+    plain: Provider,
 ) -> None:
     """By tensors that only say that they are on one."""
     monkeypatch.setattr(dispatch, "_TRITON", True)
@@ -106,12 +111,61 @@ def test_a_gpu_gets_what_fits(
         query = torch.empty(1, 2, 7, dim, device="cuda", dtype=dtype)
     assert backend_for(query) == passes
     assert attention_backend(query) == by_list
-    assert plain_attention_backend(query) == plain
+    assert plain_provider(query, query) == plain
     with use_backend("triton"):
-        assert attention_backend(query) == plain_attention_backend(query) == "triton"
+        assert attention_backend(query) == plain_provider(query, query) == "triton"
     query.requires_grad_()
-    assert backend_for(query) == attention_backend(query) == plain_attention_backend(query)
-    assert backend_for(query) == "sdpa"
+    assert backend_for(query) == attention_backend(query) == "sdpa"
+    assert plain_provider(query, query) == "sdpa"
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A GPU that tensors only say they are on; nothing is settled on it."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a Hopper")
+    monkeypatch.setattr(dispatch, "_settled", {})
+    monkeypatch.setattr(dispatch, "_races", True)
+    return torch.device("cuda")
+
+
+SHAPE = AttentionShape(12, 12, 128, 4680, 14040, torch.bfloat16)
+
+
+def provider_of(keys: int, heads: int = 12) -> Provider:
+    query, key = (
+        torch.empty(1, heads, n, 128, dtype=torch.bfloat16, device="cuda") for n in (4680, keys)
+    )
+    return plain_provider(query, key)
+
+
+def test_what_was_settled_stays_and_is_for_large_calls_alone(
+    hopper: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Provider] = ["triton", "sdpa"]
+    monkeypatch.setattr(dispatch, "tuned", lambda *args, **_: answers.pop(0))
+    with FakeTensorMode():
+        assert provider_of(14040) == "cudnn"
+        assert settle_attention(SHAPE, hopper) == "triton"
+        assert settle_attention(replace(SHAPE, keys=9000), hopper) == "triton"
+        assert [provider_of(n) for n in (14040, 4680, 512)] == ["triton", "triton", "cudnn"]
+        assert provider_of(14040, heads=24) == "cudnn"
+        with use_provider("flash3"):
+            assert provider_of(512) == "flash3"
+    assert answers == ["sdpa"]
+
+
+def test_stages_on_several_machines_hold_no_races(hopper: torch.device) -> None:
+    hold_no_races()
+    with FakeTensorMode():
+        assert settle_attention(SHAPE, hopper) == "cudnn"
+        assert provider_of(14040) == "cudnn"
+
+
+def test_what_tensor_cores_have_no_kernel_for_is_not_raced(hopper: torch.device) -> None:
+    with FakeTensorMode():
+        assert settle_attention(replace(SHAPE, dtype=torch.float32), hopper) == "sdpa"
+        assert settle_attention(replace(SHAPE, head_dim=384), hopper) == "sdpa"
 
 
 @pytest.mark.parametrize("backend", ["triton", "sdpa", "reference"])
@@ -144,24 +198,6 @@ def test_backends_agree(device: torch.device, backend: Backend) -> None:
     with use_backend(backend):
         made = attention(query, key[:, :, :13], value[:, :, :13]), modulate(x, shift, scale, 1e-6)
     torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
-
-
-def test_xformers_gets_heads_behind_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in that is itself a plain attention in xformers' layout, [B, N, H, D]."""
-    ops = ModuleType("xformers.ops")
-
-    def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float):
-        parts = (x.transpose(1, 2) for x in (query, key, value))
-        return attention_ref(*parts, scale=scale).transpose(1, 2)
-
-    monkeypatch.setattr(ops, "memory_efficient_attention", plain, raising=False)
-    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
-    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
-    query, key, value = torch.randn(3, 1, 2, 7, 8).unbind(0)
-    with use_backend("xformers"):
-        made = attention(query, key[:, :, :5], value[:, :, :5], scale=0.3)
-    wanted = attention_ref(query, key[:, :, :5], value[:, :, :5], scale=0.3)
-    torch.testing.assert_close(made, wanted)
 
 
 def test_the_student_imports_without_triton() -> None:

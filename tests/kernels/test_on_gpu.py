@@ -1,6 +1,6 @@
-"""Kernels and whole models on a GPU at Wan's sizes: the checks that `on_device` begins with.
+"""Kernels and whole models on a GPU at Wan's sizes: the checks of `rollcast bench gpu`.
 
-Nothing has a time limit; `python -m rollcast.benchmarks.gpu.on_device` measures.
+Nothing has a time limit here.
 """
 
 from __future__ import annotations

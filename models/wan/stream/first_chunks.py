@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import torch
+
+from ....kernels.dense_attention.tuning import AttentionShape
+from ....kernels.dispatch import settle_attention
 from ...contract import Controls
 from ...staged_model import Row
+from ...student.config import StudentConfig
 from ...warm_up import first_request
 from ..presets.preset import Preset
 from .model import WanModel
+
+
+def settle_self_attention(
+    preset: Preset,
+    student: StudentConfig,
+    latent: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Find out who computes a chunk's attention to a full window fastest on this GPU.
+
+    `latent` are rows and columns of a latent frame.
+    """
+    tokens = student.tokens_per_frame(*latent)
+    shape = AttentionShape(
+        heads=student.num_heads,
+        shared=student.num_heads,
+        head_dim=student.dim // student.num_heads,
+        queries=preset.recipe.chunk_frames * tokens,
+        keys=preset.cache.capacity_frames * tokens,
+        dtype=dtype,
+    )
+    settle_attention(shape, device)
 
 
 def meet_every_length(model: WanModel, preset: Preset) -> None:

@@ -18,6 +18,7 @@ from ...contract import Chunk, Controls, StreamRequest
 from ...download import downloaded
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ...state import DecoderState, SavedState, StreamState
+from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
 from ...upload import uploaded
 from ...yuv_frames import Pictures, YuvFrames
@@ -53,6 +54,11 @@ class WanModel:
         self.chunk_steps = calls.chunk_steps
         self.decoder_is_causal = True
         self.info = preset.info(size)
+
+    @property
+    def student(self) -> CausalStudent:
+        """The student that makes its latents."""
+        return self._calls.student
 
     @torch.inference_mode()
     def start(self, request: StreamRequest) -> WanState:

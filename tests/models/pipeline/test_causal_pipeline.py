@@ -263,8 +263,8 @@ def test_a_stage_that_stands_still_is_noticed_in_time(how: str, tmp_path: Path) 
         noticed_s = time.monotonic() - begin_s
         (restarting,) = events
         assert isinstance(restarting, Restarting) and restarting.cause == "hung"
-        # the rest is what a busy machine may add
-        assert noticed_s < 3.0 + longest_s + 3.0
+        # the rest is what a busy machine may add, and far from never
+        assert noticed_s < 3.0 + longest_s + 30.0
         (done,) = make_rest(pipeline)
         assert done.chunk.index == 1
     finally:

@@ -53,4 +53,5 @@ def test_a_device_that_is_not_here_is_named(
     capsys: pytest.CaptureFixture[str], device: str
 ) -> None:
     assert run(*SMALL, "--device", device) != 0
-    assert "--device cpu" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"device {device!r}" in said and "cpu" in said

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
+from rollcast.server.media.encoder import H264Encoder
 from rollcast.server.protocol.packets import Flags
 from rollcast.server.web.client_tokens import make_share_token
 
@@ -245,3 +246,31 @@ async def test_nothing_is_left_of_those_who_come_and_go() -> None:
 async def _get(url: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as http:
         return await http.get(url)
+
+
+async def test_an_encoder_that_fails_sends_its_viewers_away_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode, count = H264Encoder.encode, 0
+
+    def failing(encoder: H264Encoder, *args: Any, **kwargs: Any) -> tuple[bytes, bool]:
+        nonlocal count
+        count += 1
+        if count > 12:
+            raise RuntimeError("the encoder broke")
+        return encode(encoder, *args, **kwargs)
+
+    monkeypatch.setattr(H264Encoder, "encode", failing)
+    async with running() as server, viewing(server.ws) as director:
+        token = await link(director)
+        async with (
+            watching(server, token, codecs=["h264", "jpeg"]) as viewer,
+            watching(server, token, codecs=["jpeg"]) as other,
+        ):
+            assert await viewer.wait_closed() == 4500
+            seen = len(other.video)
+            await other.wait_frames(seen + 8)
+            await director.wait_frames(len(director.video) + 8)
+        monkeypatch.setattr(H264Encoder, "encode", encode)
+        async with watching(server, token, codecs=["h264", "jpeg"]) as again:
+            await again.wait_frames(2)

@@ -204,7 +204,7 @@ async def test_past_capacity_a_client_is_refused_with_a_time_to_retry() -> None:
 
 
 async def test_capacity_is_measured_when_it_is_not_set() -> None:
-    async with running(lambda: [SlowPattern(0.07)]) as server:
+    async with running(lambda: [SlowPattern(0.08)]) as server:
         assert server.engine.places.total == 1
         async with viewing(server.ws), viewing(server.ws, acks=False) as second:
             assert second.ready["code"] == "capacity"

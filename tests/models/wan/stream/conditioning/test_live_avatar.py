@@ -23,7 +23,7 @@ from rollcast.models.pipeline.measure import measure_parts
 from rollcast.models.registry import load_model
 from rollcast.models.sampling.denoising import sample_chunk
 from rollcast.models.sampling.euler import Euler, EulerSchedule
-from rollcast.models.staged_model import Row, step_noise
+from rollcast.models.staged_model import Row, counter_noise
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.config_file import student_config
 from rollcast.models.wan.locate import locate
@@ -110,6 +110,15 @@ def run(model: WanModel, log: Sequence[Controls], request: StreamRequest = REQUE
     return [model.step(state, controls) for controls in log]
 
 
+@pytest.fixture(scope="module")
+def wanted(folder_of: FolderOf) -> list[Chunk]:
+    """What `LOG` makes of the stream, one chunk after the other in one process."""
+    size = (SIDE, SIDE)
+    model = load_model(NAME, threads=1, weights=[str(folder_of(NAME))], size=size)
+    assert isinstance(model, WanModel)
+    return run(model, LOG)
+
+
 def same(one: Sequence[Chunk], other: Sequence[Chunk]) -> bool:
     """Whether all that viewers see and hear is the same, bit for bit."""
     return len(one) == len(other) and all(
@@ -167,7 +176,7 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
             sink = encode_sink(student, reference if chunk == 0 else own, motion, context)
             for cache in caches:
                 cache.set_sink(sink)
-        noise = step_noise(plan, 0, (1, 3, 16, SIDE // 8, SIDE // 8))
+        noise = counter_noise(plan, 0, (1, 3, 16, SIDE // 8, SIDE // 8))
         conditions = Conditions(speech=tokens)
         latents = sample_chunk(student, caches, noise, Euler(schedule), context, conditions)
         if plan.needed_by is not None:
@@ -314,7 +323,9 @@ def test_what_a_stream_keeps_does_not_grow(avatar_of: AvatarOf) -> None:
     assert max(sizes) - min(sizes[5:]) <= 400 * 16 * 4 + 100
 
 
-def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> None:
+def test_noise_levels_in_one_batch_are_the_same_stream(
+    avatar_of: AvatarOf, wanted: list[Chunk]
+) -> None:
     """The diagonal: a step each of four chunks at once. Sums in another order may differ by one."""
     executor = Diagonal(avatar_of(NAME))
     executor.open("a", REQUEST)
@@ -323,7 +334,6 @@ def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> N
     events = [*executor.poll(0.0), *executor.finish()]
     done = [each.chunk for each in events if isinstance(each, Finished)]
     assert len(done) == len(events) == len(LOG)
-    wanted = run(avatar_of(NAME), LOG)
     assert np.abs(frames(done).astype(int) - frames(wanted)).max() <= 1
     assert all(np.array_equal(a.audio, b.audio) for a, b in zip(done, wanted, strict=True))
 
@@ -331,12 +341,12 @@ def test_noise_levels_in_one_batch_are_the_same_stream(avatar_of: AvatarOf) -> N
 @pytest.mark.processes
 @pytest.mark.parametrize("stages", [1, 2, 3, 4, 5])
 def test_stages_make_the_same_stream_bit_for_bit(
-    stages: int, folder_of: FolderOf, avatar_of: AvatarOf
+    stages: int, folder_of: FolderOf, wanted: list[Chunk]
 ) -> None:
     """Five: a process for each step, and one that decodes."""
     with staged(NAME, folder_of(NAME), stages, REQUEST, size=(SIDE, SIDE)) as pipeline:
         made = submitted(pipeline, LOG)
-    assert same(made, run(avatar_of(NAME), LOG))
+    assert same(made, wanted)
 
 
 @pytest.mark.processes
