@@ -17,6 +17,7 @@ from .block_sparse.choose_blocks import choose_blocks
 from .block_sparse.global_branch import GlobalBranch
 from .block_sparse.reference import block_sparse_ref
 from .block_sparse.sparse_policy import SparsePolicy
+from .counter_noise.reference import counter_noise_ref
 from .dense_attention.choices import ChoiceFile, own_choices
 from .dense_attention.providers import Provider, attention_by, cudnn_takes
 from .dense_attention.reference import attention_ref
@@ -269,6 +270,22 @@ def ema_sink(
         key, value, new_key, new_value, fold=fold, writes=writes, frame_tokens=frame_tokens,
         shadow_key=shadow_key, shadow_value=shadow_value,
     )  # fmt: skip
+
+
+def normal_noise(
+    key: int, stream: int, shape: Sequence[int], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Normal noise of `shape` by counter: the same bits on any device, in whatever part of a model.
+
+    `key` has up to 63 bits, `stream` up to 31: another of either is other noise.
+    """
+    out = torch.empty(tuple(shape), dtype=dtype, device=device)
+    if backend_for(out) == "triton":
+        from .counter_noise.counter_noise import counter_noise
+
+        return counter_noise(key, stream, out)
+    drawn = torch.from_numpy(counter_noise_ref(key, stream, out.numel()))
+    return out if out.is_meta else out.copy_(drawn.view(out.shape))
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
+from ..kernels.dispatch import normal_noise
 from .chunk_steps import ChunkSteps
 from .contract import Chunk, Controls, Model
 from .state import DecoderState
@@ -208,3 +209,17 @@ def step_noise(plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
     """
     mixed = (plan.noise_seed + step * 0x9E3779B97F4A7C15) % 2**63
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(mixed))
+
+
+def counter_noise(
+    plan: ChunkPlan,
+    step: int,
+    shape: Sequence[int],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Noise for a step of a chunk as `step_noise` is, other numbers, drawn on `device`.
+
+    Bit for bit the same there as on the CPU, but for `dtype`, to which it is rounded.
+    """
+    return normal_noise(plan.noise_seed, step, shape, torch.device(device), dtype)

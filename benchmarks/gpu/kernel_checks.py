@@ -22,6 +22,8 @@ from ...kernels.block_sparse.block_list import BlockList, blocks_of
 from ...kernels.block_sparse.block_sparse import block_sparse
 from ...kernels.block_sparse.global_branch import GlobalBranch
 from ...kernels.block_sparse.reference import block_sparse_ref
+from ...kernels.counter_noise.counter_noise import counter_noise
+from ...kernels.counter_noise.reference import counter_noise_ref
 from ...kernels.dense_attention.reference import attention_ref
 from ...kernels.dispatch import attention
 from ...kernels.ema_sink.ema_sink import ema_sink
@@ -135,6 +137,9 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"norm, RoPE and write, {heads} heads"] = partial(
             _write, dtype=half, heads=heads, rotated=True
         )
+    for dtype in dict.fromkeys((half, torch.float32)):
+        kind = str(dtype).removeprefix("torch.")
+        checks[f"noise by counter, {kind}"] = partial(_noise, dtype=dtype)
     for channels in (192, 384, 1024):
         checks[f"norm and SiLU, {channels} channels"] = partial(
             _norm_silu, dtype=half, channels=channels
@@ -356,6 +361,15 @@ def _rms_norm(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     (made,), differs = repeated(lambda: (rms_norm(x, weight, 1e-6),))
     error = relative(made, rms_norm_ref(x, weight, 1e-6))
     return Found(_worst([error, differs]), LIMITS[dtype])
+
+
+def _noise(grid: Grid, *, dtype: torch.dtype) -> Found:
+    """Not an element may differ from the CPU's."""
+    out = torch.empty(3, 16, 4 * grid.rows, 2 * grid.columns, dtype=dtype, device=grid.device)
+    wanted = torch.from_numpy(counter_noise_ref(2**61 + 12345, 3, out.numel()))
+    with poisoned_outputs():
+        made = counter_noise(2**61 + 12345, 3, out).cpu().flatten()
+    return Found(float((made != wanted.to(dtype)).sum()), 0.0)
 
 
 def _norm_silu(grid: Grid, *, dtype: torch.dtype, channels: int) -> Found:

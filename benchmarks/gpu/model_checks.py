@@ -18,6 +18,7 @@ from ...models.pocket.config import STUDENT as POCKET
 from ...models.student.causal_student import NO_CONDITIONS, CausalStudent
 from ...models.student.conditioning import Conditions, TextContext
 from ...models.student.config import CacheConfig
+from ...models.student.step_graphs import StepGraphs
 from ...models.wan.decoder import WanDecoder
 from .kernel_checks import Found, relative
 from .random_students import KINDS, pocket_conditions, random_student, random_text
@@ -55,6 +56,7 @@ def model_checks() -> dict[str, Callable[[Reach], Found]]:
     checks: dict[str, Callable[[Reach], Found]] = {
         f"student, {name}": _student_check(name) for name in KINDS
     }
+    checks |= {f"graphs, {name}": _graphs_check(name) for name in KINDS}
     checks["pocket student, float32"] = pocket_check
     checks["Wan decoder, float32"] = lambda reach: decoder_check(reach, torch.float32)
     checks["Wan decoder, bfloat16"] = lambda reach: decoder_check(reach, torch.bfloat16)
@@ -87,6 +89,46 @@ def student_check(reach: Reach, name: str) -> Found:
     error, usual = _worst(made, wanted), _worst(plain, wanted)
     # Half as much again as torch's own operations at the same width, because both are noise.
     return Found(error, min(_BFLOAT16_LIMIT, 1.5 * usual))
+
+
+def _graphs_check(name: str) -> Callable[[Reach], Found]:
+    return lambda reach: graphs_check(reach, name)
+
+
+@torch.no_grad()
+def graphs_check(reach: Reach, name: str) -> Found:
+    """Calls that are replayed from CUDA graphs against the same calls as they come, bit for bit.
+
+    Where there is no CUDA they come as they do in either case.
+    """
+    torch.manual_seed(torch.seed() % 2**32)
+    kind = KINDS[name]
+    config = replace(kind.student, num_layers=reach.layers, text_len=reach.text_len)
+    if reach.dim is not None:
+        config = replace(config, dim=reach.dim, ffn_dim=2 * reach.dim, num_heads=2, text_dim=32)
+    student = random_student(config, "cpu").to(reach.device, reach.dtype)
+    student.pack()
+    contexts = [random_text(student) for _ in range(2)]
+    shape = (1, 3, 16, reach.latent_rows, reach.latent_columns)
+    frames = torch.randn(2 * reach.chunks, *shape).to(reach.device, reach.dtype)
+
+    def stream() -> Calls:
+        cache, made = student.new_cache(kind.cache, height=shape[3], width=shape[4]), list[Tensor]()
+        for number, latents in enumerate(frames):
+            for time in (1000.0, 700.0, 0.0):
+                context = contexts[number // 5 % 2]
+                times = torch.full((1, 3), time)
+                made.append(student.forward_rows(latents, times, [context], [cache]).cpu())
+            cache.advance(3)
+        return made
+
+    wanted = stream()
+    if reach.device.type == "cuda":
+        student.graphs = StepGraphs.on_cuda()
+    made = stream()
+    if student.graphs is not None and not student.graphs.counts["replayed"]:
+        return Found(float("inf"), 0.0)
+    return Found(_worst(made, wanted), 0.0)
 
 
 def pocket_check(reach: Reach) -> Found:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...kernels.dispatch import normal_noise
 from ...kernels.gpu import Capability
 from ...models.live_avatar.inputs import encode_sink
 from ...models.sampling.batches import CallRow, call_rows
@@ -35,8 +36,9 @@ class MetaStream:
 
     def __init__(self, preset: Preset, *, layers: int | None = None, pack: bool = True) -> None:
         config = preset.student
-        if layers is not None and config.avatar is None:
-            config = replace(config, num_layers=layers)
+        if layers is not None:
+            avatar = config.avatar and replace(config.avatar, inject_layers=(0,))
+            config = replace(config, num_layers=layers, avatar=avatar)
         self.preset = preset
         self._size = preset.latent_size(preset.size)
         with torch.device("meta"):
@@ -61,7 +63,7 @@ class MetaStream:
         frames = recipe.chunk_frames
         latents = self._latents(frames)
         conditions = blank_conditions(self.student.config, frames, self._size, torch.bfloat16)
-        sampler = recipe.sampler_for(self._chunk, lambda x: torch.empty_like(x))
+        sampler = recipe.sampler_for(self._chunk, drawn_like)
         memory: dict[str, Tensor] = {}
         if self._chunk == 0:
             self._give_sinks(context)
@@ -91,6 +93,11 @@ class MetaStream:
     def _latents(self, frames: int) -> Tensor:
         shape = (1, frames, self.student.config.in_channels, *self._size)
         return torch.empty(shape, dtype=torch.bfloat16, device="meta")
+
+
+def drawn_like(x: Tensor) -> Tensor:
+    """Noise like `x`."""
+    return normal_noise(0, 0, x.shape, x.device, x.dtype)
 
 
 def chunk_row(

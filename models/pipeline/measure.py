@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -29,6 +30,7 @@ def measure_whole(model: Model[Any]) -> Costs:
     for _ in range(_TIMED):
         begin_s = time.perf_counter()
         model.step(state, usual)
+        _wait_for_device()
         times_s.append(time.perf_counter() - begin_s)
     return Costs(0.0, (statistics.median(times_s),), 0.0)
 
@@ -73,10 +75,19 @@ def _parts_s(
         for number in calls:
             cache = state.caches[model.chunk_steps.calls[number].cache]
             (sample,) = model.denoise([Row(plan, number, sample, cache)])
+            _wait_for_device()
             marks.append(time.perf_counter())
         assert sample is not None, "at least one call"
         latents[index] = sample
         end_chunk(model, plan, sample, state)
+        _wait_for_device()
         marks.append(time.perf_counter())
         rounds.append([end - begin for begin, end in pairwise(marks)])
     return [statistics.median(each) for each in zip(*rounds[-_TIMED:], strict=True)]
+
+
+def _wait_for_device() -> None:
+    """What a model asks of a GPU is only queued when its methods return."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

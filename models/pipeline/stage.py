@@ -167,7 +167,8 @@ class Stage(StageLoop):
         if mine:
             package = replace(package, spans=(*kept.clean_pass, *package.spans))
         package = self._denoise(package, plan, kept, mine[: len(mine) - len(clean_pass)])
-        # Behind the last step the frames need no clean pass: they go before it.
+        # Behind the last step the frames need no clean pass: they go before it. From a GPU, where
+        # both are only queued, they come while the clean pass is made.
         self._hand_on(replace(package, calls_done=package.calls_done + len(clean_pass)), plan, kept)
         if clean_pass:
             done = self._denoise(package, plan, kept, clean_pass)
@@ -201,6 +202,7 @@ class Stage(StageLoop):
                 (latents,) = self._model.denoise([row])
             name = "clean pass" if call.clean_pass else f"step {number}"
             spans.append(WorkSpan(self._rank, name, begin_s, time.monotonic()))
+            self._let_go()
             if number == self._steps.steps - 1:
                 self._keep_returns(package.stream, kept, plan, latents)
         done = package.calls_done + len(calls)

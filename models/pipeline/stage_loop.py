@@ -6,7 +6,10 @@ import queue
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,6 +40,25 @@ MOST_SENT_BYTES = 1 << 31
 """Half of what a control link takes in one message."""
 
 
+@dataclass(slots=True)
+class _Leaving:
+    """A chunk that is done but for frames on their way from a GPU."""
+
+    stream: str
+    index: int
+    chunk: Chunk | None
+    spans: tuple[WorkSpan, ...]
+    came_late: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody would have to wait for it."""
+        pictures = None if self.chunk is None else self.chunk.pictures
+        there = pictures is None or isinstance(pictures, np.ndarray) or pictures.ready
+        self.came_late = self.came_late or not there
+        return there
+
+
 class LinkLost(Exception):
     """Another stage cannot be reached."""
 
@@ -51,6 +73,7 @@ class StageLoop(ABC):
         self._saved: dict[tuple[str, str], list[tuple[int, PartFile]]] = {}
         """Of each part of a stream the latest that are shared, and behind which chunks."""
         self._settled: dict[str, int] = {}
+        self._leaving: deque[_Leaving] = deque()
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -67,11 +90,23 @@ class StageLoop(ABC):
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            message = self._work.get()
+            message = self._next()
             # all of it: whatever hangs, be it in opening or saving a stream, is noticed
             with self._heartbeat.busy():
                 self._do(message)
             self._heartbeat.work_for()
+
+    def _next(self) -> object:
+        """The next message.
+
+        What there is to do is queued on a GPU before chunks are waited for that are on their way
+        from there, so that it never idles for want of work.
+        """
+        while self._leaving:
+            with suppress(queue.Empty):
+                return self._work.get_nowait()
+            self._let_go(wait=True)
+        return self._work.get()
 
     def _do(self, message: object) -> None:
         match message:
@@ -91,6 +126,7 @@ class StageLoop(ABC):
                 self._heartbeat.send(RestoredStream(message.stream))
             case Assign():
                 self._dropped.clear()
+                self._leaving.clear()
                 self._saved.clear()
                 self._settled.clear()
                 if self._arena is not None and message.frame_slots:
@@ -108,9 +144,26 @@ class StageLoop(ABC):
     def _tell(
         self, stream: str, index: int, chunk: Chunk | None, spans: tuple[WorkSpan, ...]
     ) -> None:
-        """A chunk is done; None: it is not shown."""
-        made = None if chunk is None else self._packed(chunk)
-        self._heartbeat.send(Done(stream, index, made, spans))
+        """A chunk is done; None: it is not shown.
+
+        Frames that are still on their way from a GPU are told of when they are there: by `_let_go`,
+        in their order.
+        """
+        self._leaving.append(_Leaving(stream, index, chunk, spans))
+        self._let_go()
+
+    def _let_go(self, *, wait: bool = False) -> None:
+        """Tell of chunks whose frames are there; with `wait` at least of one, of the oldest."""
+        while self._leaving and (wait or self._leaving[0].is_there):
+            each, wait = self._leaving.popleft(), False
+            with self._heartbeat.busy():
+                made = None if each.chunk is None else self._packed(each.chunk)
+            spans = each.spans
+            if each.came_late and spans:
+                # the device was at work until now
+                *before, last = spans
+                spans = (*before, WorkSpan(last.stage, last.name, last.begin_s, time.monotonic()))
+            self._heartbeat.send(Done(each.stream, each.index, made, spans))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
         pictures = chunk.pictures
@@ -162,6 +215,9 @@ class StageLoop(ABC):
         Where there is no memory for them the snapshot before stays, and where there was none the
         stream begins again with its first chunk.
         """
+        # a snapshot waits for the device; frames need not wait for a snapshot
+        while self._leaving:
+            self._let_go(wait=True)
         began_s = time.monotonic()
         try:
             parts = save()

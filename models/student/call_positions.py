@@ -12,7 +12,7 @@ from ...kernels.axis_rotations import AxisRotations
 from ...kernels.block_sparse.choose_blocks import TokenPlaces, sliding_tiles
 from ...kernels.block_sparse.gilbert import gilbert_order
 from ...kernels.dispatch import backend_for
-from ...kernels.ring_plan import MAX_SPANS, Span, spans_of
+from ...kernels.ring_plan import MAX_SPANS, SinkFold, Span, spans_of
 from ..upload import uploaded
 from .config import CacheConfig, RopeFamily
 from .frame_ring import Held, RingWrite
@@ -48,7 +48,11 @@ class CachedCall:
     call's rotations, and the place of its first frame in them. `near`: the blocks that sliding
     tiles choose. `visible`: the frame slots that are attended to, in this order; None: all that are
     live. A call that does not store (`stores`) also attends to its own keys, turned by `query`.
-    `adaptive` is for a cache with an adaptive sink.
+    `adaptive` is for a cache with an adaptive sink. `fold` is what frames that leave do to an EMA
+    sink; the `ring` of a call names none of them. `turns`: kept keys have to be turned anew.
+
+    This is all that layers know of a call. Numbers in it come back from chunk to chunk, but for
+    those of an adaptive sink: how far a stream has come is in its tensors alone.
     """
 
     ring: RingWrite
@@ -64,6 +68,8 @@ class CachedCall:
     visible: tuple[int, ...] | None = None
     stores: bool = True
     adaptive: AdaptiveCall | None = None
+    fold: SinkFold | None = None
+    turns: bool = False
 
 
 class CallPositions:

@@ -5,6 +5,7 @@ Architecture and parameter names after Wan 2.1 and Self-Forcing (arXiv 2506.0800
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -33,11 +34,14 @@ from .frame_packer import FramePacker
 from .kv_cache import KVCache, StudentCache
 from .rope import RopeTable
 from .speech_projector import SpeechProjector
+from .step_graphs import StepGraphs, StepInputs, Times
 from .token_sink import SinkPlaces, places_of
 
 NO_CONDITIONS = Conditions()
 # Above, as with one timestep for each token, a layer's modulation is made when its turn comes.
 _FRAMES_AT_ONCE = 64
+# Of a packed student: those of a chunk's calls, with and without frames that are held.
+_TIMES_KEPT = 16
 
 
 class CausalStudent(nn.Module):
@@ -76,6 +80,9 @@ class CausalStudent(nn.Module):
         self._add_conditioning(config)
         self._add_avatar(config)
         self._rope: dict[tuple[int, int, torch.device], RopeTable] = {}
+        self.graphs: StepGraphs | None = None
+        """Records the calls of `forward_rows` and replays them, on a GPU."""
+        self._times_kept: OrderedDict[tuple[tuple[float, ...], ...], Times] | None = None
         _initialise(self)
 
     @property
@@ -184,13 +191,33 @@ class CausalStudent(nn.Module):
 
         The weights are applied to all rows at once, attention to each row with its own past.
         """
-        calls = [cache.begin(latents.shape[1]) for cache in caches]
+        inputs = self.told(latents, timesteps, contexts, caches, conditions)
+        step = partial(self.step, caches=caches)
+        return step(inputs) if self.graphs is None else self.graphs.run(step, inputs, caches)
+
+    def told(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        contexts: Sequence[TextContext],
+        caches: Sequence[StudentCache],
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> StepInputs:
+        """Begin a call of `forward_rows`: all that the host works out for it."""
+        times = self._times(timesteps, latents, conditions, caches[0].token_order)
+        calls = tuple(cache.begin(latents.shape[1]) for cache in caches)
+        return StepInputs(latents, conditions, times, stack_contexts(contexts), calls)
+
+    def step(self, inputs: StepInputs, caches: Sequence[StudentCache]) -> Tensor:
+        """The call that `told` has begun: what it does is in `inputs`, and nothing of time else.
+
+        So torch.compile makes one graph of it that serves every chunk of a ring's phase.
+        """
         attends = [
-            cache_attend(list(zip(layers, calls, strict=True)))
+            cache_attend(list(zip(layers, inputs.calls, strict=True)))
             for layers in zip(*(cache.layers for cache in caches), strict=True)
         ]
-        context, order = stack_contexts(contexts), caches[0].token_order
-        return self._run(latents, timesteps, context, conditions, attends, order)
+        return self._predict(inputs, attends, caches[0].token_order)
 
     def forward_sequence(
         self,
@@ -234,12 +261,15 @@ class CausalStudent(nn.Module):
         order: Tensor | None = None,
     ) -> Tensor:
         """`order`: how the caches want the tokens of a frame."""
-        batch, frames, _, height, width = latents.shape
+        times = self._times(timesteps, latents, conditions, order)
+        return self._predict(StepInputs(latents, conditions, times, context, ()), attends, order)
+
+    def _times(
+        self, timesteps: Tensor, latents: Tensor, conditions: Conditions, order: Tensor | None
+    ) -> Times:
+        """Those of a call, which has to be one that the student can make."""
+        batch, frames = latents.shape[:2]
         conditions.check(self.config, frames)
-        draft = self._draft_latents(conditions, latents)
-        x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
-        if order is not None:
-            x = _reordered(x, order)
         if timesteps.shape[1] in (1, frames):
             timesteps = timesteps.expand(batch, frames)
         elif order is not None or conditions.frames is not None:
@@ -247,10 +277,36 @@ class CausalStudent(nn.Module):
                 f"timesteps {tuple(timesteps.shape)} for {frames} frames; one for each token goes "
                 "with neither conditions of frames nor sparse attention"
             )
-        embedding = self._embed_time(timesteps, conditions)
+        kept = self._times_kept
+        if kept is None or conditions.frames is not None or timesteps.device.type != "cpu":
+            return Times(self._embed_time(timesteps, conditions))
+        key = tuple(tuple(row) for row in timesteps.tolist())
+        if key in kept:
+            kept.move_to_end(key)
+            return kept[key]
+        with torch.inference_mode(False), torch.no_grad():
+            embedding = self._embed_time(timesteps.clone(), NO_CONDITIONS)
+            kept[key] = made = Times(embedding, torch.stack(tuple(self._modulations(embedding))))
+        if len(kept) > _TIMES_KEPT:
+            kept.popitem(last=False)
+        return made
+
+    def _predict(
+        self, inputs: StepInputs, attends: Sequence[Attend | FusedAttend], order: Tensor | None
+    ) -> Tensor:
+        latents, conditions, times = inputs.latents, inputs.conditions, inputs.times
+        context = inputs.context
+        batch, _, _, height, width = latents.shape
+        draft = self._draft_latents(conditions, latents)
+        x = self._mark_noisy(self._embed_patches(latents, draft, conditions), conditions)
+        if order is not None:
+            x = _reordered(x, order)
         audio = None if self.audio_embedding is None else self.audio_embedding(conditions.audio)
         images = context.images or (None,) * len(context.layers)
-        stream, modulations = Stream(x), self._modulations(embedding)
+        modulations = times.modulations
+        if modulations is None:
+            modulations = self._modulations(times.embedding)
+        stream = Stream(x)
         layers = zip(self.wan_blocks(), modulations, attends, context.layers, images, strict=True)
         for index, (block, modulation, attend, text, image) in enumerate(layers):
             seen = None if image is None else for_batch(image, batch)
@@ -259,7 +315,7 @@ class CausalStudent(nn.Module):
                 stream = self.audio_injector(stream, index, conditions.speech)
         raster = None if order is None else partial(_reordered, order=inverse_order(order))
         rows, columns = self._grid(height, width)
-        out = self._unpatch(self.head(stream, embedding, rows, columns, raster))
+        out = self._unpatch(self.head(stream, times.embedding, rows, columns, raster))
         for added in (draft, conditions.base):
             out = out if added is None else out + added
         return out
@@ -384,7 +440,11 @@ class CausalStudent(nn.Module):
         return self._rope[key]
 
     def pack(self) -> None:
-        """Fewer and larger products, on a GPU (`SelfAttention.pack`)."""
+        """Fewer and larger products, on a GPU (`SelfAttention.pack`).
+
+        From then on what follows from timesteps alone is made once.
+        """
+        self._times_kept = OrderedDict()
         for block in self.wan_blocks():
             block.self_attn.pack()
 

@@ -54,10 +54,9 @@ class KVCache:
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
             self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
-        # Raw keys of the live slots turned to their places in time, and which places those are:
-        # made by the first call of a chunk that one kernel stores, kept for the others.
+        # Raw keys of the live slots turned to their places in time: made by the first call of a
+        # chunk that one kernel stores, kept for the others.
         self._turned: Tensor | None = None
-        self._turned_for: tuple[tuple[Span, ...], AxisRotations] | None = None
 
     def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
@@ -70,9 +69,8 @@ class KVCache:
             assert call.query is not None
             own = rotate(key, call.query)
             return torch.cat((keys, own), dim=2), torch.cat((values, value), dim=2)
-        self.forget_turned()
-        if self.config.sink == "ema" and backend_for(key) == "triton":
-            self._fold_and_write(call.ring, key, value, call.ring.segments)
+        if call.fold is not None and backend_for(key) == "triton":
+            self._fold_and_write(call.fold, key, value, call.ring.segments)
         else:
             self._store(call, key, value)
         return self._live(call)
@@ -93,12 +91,13 @@ class KVCache:
         rotated, those that are stored raw as well.
         """
         assert call.tables is not None
-        if self.config.sink == "ema" and call.ring.evictions:
+        if call.fold is not None and call.fold.frames:
             none = self.key[:, :, :0]
-            self._fold_and_write(call.ring, none, none, ())
-            self.forget_turned()
+            self._fold_and_write(call.fold, none, none, ())
         frames = slice(self.sink_tokens, None)
-        turned = None if call.rotations is None else self._turned_keys(*call.rotations)
+        turned = None
+        if call.rotations is not None:
+            turned = self._turned_keys(*call.rotations, turns=call.turns)
         rotated = norm_rope_write(
             query,
             key,
@@ -118,24 +117,21 @@ class KVCache:
         live = call.ring.live * self.tokens_per_frame
         return rotated, turned[:, :, :live], self.value[:, :, :live]
 
-    def _turned_keys(self, spans: tuple[Span, ...], rotation: AxisRotations) -> Tensor:
+    def _turned_keys(
+        self, spans: tuple[Span, ...], rotation: AxisRotations, *, turns: bool
+    ) -> Tensor:
         """Raw keys in their slots, those of `spans` turned to their places by `rotation`.
 
-        Of slots that a call is about to store it is the call that turns what it stores.
+        Without `turns` as they were left. Of slots that a call is about to store it is the call
+        that turns what it stores.
         """
         if self._turned is None:
             with torch.inference_mode(False):
                 self._turned = torch.zeros_like(self.key)
-        kept = self._turned_for
-        if kept is None or kept[0] != spans or kept[1] is not rotation:
+        if turns:
             live = sum(span.tokens for span in spans)
             rotate_keys(self.key[:, :, :live], spans, rotation, out=self._turned[:, :, :live])
-            self._turned_for = spans, rotation
         return self._turned
-
-    def forget_turned(self) -> None:
-        """Raw keys have changed, other than by a call that turned what it stored."""
-        self._turned_for = None
 
     def derived(self) -> tuple[Tensor, ...]:
         """What it keeps that follows from `tensors`, and is in no snapshot."""
@@ -171,8 +167,8 @@ class KVCache:
         return torch.cat([kept[:, :, run] for run in runs], dim=2)
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
-        if self.config.sink == "ema":
-            self._fold_into_sink(call.ring)
+        if call.fold is not None:
+            self._fold_into_sink(call.fold)
         if call.write is not None:
             head = key[:, :, : call.write_from]
             tail = rotate(key[:, :, call.write_from :], call.write)
@@ -202,7 +198,7 @@ class KVCache:
                 self.sink_value[:, :, sink] = self.value[:, :, sink]
 
     def _fold_and_write(
-        self, ring: RingWrite, key: Tensor, value: Tensor, writes: tuple[FrameWrite, ...]
+        self, fold: SinkFold, key: Tensor, value: Tensor, writes: tuple[FrameWrite, ...]
     ) -> None:
         """Both in one kernel, for a cache of raw keys."""
         ema_sink(
@@ -210,35 +206,15 @@ class KVCache:
             self.value,
             key,
             value,
-            fold=self._fold(ring),
+            fold=fold,
             writes=writes,
             frame_tokens=self.tokens_per_frame,
             shadow_key=self.sink_key,
             shadow_value=self.sink_value,
         )
 
-    def _fold(self, ring: RingWrite) -> SinkFold:
-        """What the frames about to be overwritten do to the sink."""
-        sinks, window, count = (
-            self.config.sink_frames,
-            self.config.window_frames,
-            len(ring.evictions),
-        )
-        published = self.config.ragged == "overwrite"
-        overwrite = published and count != sinks
-        first = ring.evictions[0] if ring.evictions else None
-        return SinkFold(
-            sinks,
-            window,
-            frames=min(count, sinks) if overwrite else count,
-            gone=first.slot - sinks if first else 0,
-            place=first.frame % sinks if first and not published else 0,
-            alpha=0.0 if overwrite else self.config.alpha,
-        )
-
-    def _fold_into_sink(self, ring: RingWrite) -> None:
+    def _fold_into_sink(self, fold: SinkFold) -> None:
         """Average the frames about to be overwritten into the sink."""
-        fold = self._fold(ring)
         for index in range(fold.frames):
             place = (fold.place + index) % fold.sink_frames
             slot = fold.sink_frames + (fold.gone + index) % fold.window_frames
@@ -290,6 +266,8 @@ class StudentCache:
         self._places = places
         self._has_sink = False
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
+        # Which places the layers' keys are turned for.
+        self._turned_for: tuple[tuple[Span, ...], AxisRotations] | None = None
         self._positions = CallPositions(
             config, rope, family, places, self.layers[0].key, trained_frames=trained_frames
         )
@@ -308,6 +286,11 @@ class StudentCache:
     def end(self) -> int:
         """Frames of the stream that were written, those of the chunk under way included."""
         return self._ring.end
+
+    @property
+    def comes_round(self) -> bool:
+        """Whether the window was full before the chunk under way, so that it makes frames leave."""
+        return self.config.rolling and self.position >= self.config.capacity_frames
 
     def begin(
         self,
@@ -337,7 +320,20 @@ class StudentCache:
         if self.config.zero_start and ring.live < self.config.sink_frames:
             sinks = self.config.sink_frames
             ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
-        return self._positions.call(ring, start, frames, self._ring.end, offset=self._rope_offset)
+        call = self._positions.call(ring, start, frames, self._ring.end, offset=self._rope_offset)
+        return self._with_changes(call)
+
+    def _with_changes(self, call: CachedCall) -> CachedCall:
+        """`call` with what it does to keys that are not its own."""
+        fold = _fold_of(self.config, call.ring) if self.config.sink == "ema" else None
+        ring = replace(call.ring, evictions=())
+        folds = fold is not None and fold.frames > 0
+        before, now = self._turned_for, call.rotations if call.tables is not None else None
+        # tables are compared by identity: each set of places has one
+        known = before is not None and now is not None and before[0] == now[0]
+        known = known and before is not None and now is not None and before[1] is now[1]
+        self._turned_for = now
+        return replace(call, ring=ring, fold=fold, turns=now is not None and (folds or not known))
 
     def _begin_adaptive(self, start: int, frames: int) -> CachedCall:
         end, capacity = start + frames, self.config.capacity_frames
@@ -406,10 +402,9 @@ class StudentCache:
         self._opens_shot = False
         self._ring.reset()
         self._has_sink = False
+        self._turned_for = None
         for tensor in self.tensors().values():
             tensor.zero_()
-        for layer in self.layers:
-            layer.forget_turned()
 
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
@@ -456,10 +451,25 @@ class StudentCache:
             raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-        for layer in self.layers:
-            layer.forget_turned()
+        self._turned_for = None
         self.position = int(metadata["position"])
         self._rope_offset = float(metadata.get("rope_offset", 0.0))
         self._opens_shot = bool(metadata.get("opens_shot", False))
         self._ring.load(metadata)
         self._has_sink = bool(metadata.get("sink", False))
+
+
+def _fold_of(config: CacheConfig, ring: RingWrite) -> SinkFold:
+    """What the frames about to be overwritten do to an EMA sink."""
+    sinks, count = config.sink_frames, len(ring.evictions)
+    published = config.ragged == "overwrite"
+    overwrite = published and count != sinks
+    first = ring.evictions[0] if ring.evictions else None
+    return SinkFold(
+        sinks,
+        config.window_frames,
+        frames=min(count, sinks) if overwrite else count,
+        gone=first.slot - sinks if first else 0,
+        place=first.frame % sinks if first and not published else 0,
+        alpha=0.0 if overwrite else config.alpha,
+    )

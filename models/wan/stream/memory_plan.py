@@ -31,11 +31,11 @@ from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
 from .live_bytes import LiveBytes
 from .model import decoded, rgb_levels, yuv_levels
-from .row_calls import RowCalls
+from .row_calls import RowCalls, records
 
 CUDA_RESERVE = 1_000_000_000
 """For CUDA's context and libraries, and what kernels borrow; not measured."""
-_BY_PIXELS = ("cache", "decoder_state", "conditioning_state", "denoising", "decoding")
+_BY_PIXELS = ("cache", "decoder_state", "conditioning_state", "denoising", "decoding", "graphs")
 _SMALLER = (0.875, 0.75, 0.625, 0.5)
 _STEADY = 1000
 _MOST_SESSIONS = 1 << 20
@@ -50,7 +50,8 @@ class MemoryPlan:
     Of a stream: `cache` (all `caches` of them together), `decoder_state`, `text` and
     `conditioning_state`. `student` has the weights for clean latents too, where they are others;
     `conditioning` those of encoders and the like. `denoising` and `decoding` are what lives beside
-    the rest while a chunk is made; one chunk is made at a time.
+    the rest while a chunk is made; one chunk is made at a time. `graphs` is memory that recorded
+    calls have for themselves.
     """
 
     name: str
@@ -66,6 +67,7 @@ class MemoryPlan:
     text: int
     denoising: int
     decoding: int
+    graphs: int
     reserve: int
 
     @property
@@ -76,7 +78,7 @@ class MemoryPlan:
     @property
     def working(self) -> int:
         """What a chunk needs for itself at its worst."""
-        return max(self.denoising, self.decoding)
+        return max(self.denoising, self.decoding) + self.graphs
 
     def total(self, sessions: int, stages: int = 1) -> int:
         """Everything, for so many streams at once; of several stages that of the largest one.
@@ -164,6 +166,8 @@ def plan_memory(
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
         denoising=denoising + types.largest_copy(students[0]),
         decoding=decoding,
+        # what a call needs, in a pool of their own, and a copy of the text that is attended to
+        graphs=denoising + _bytes(*_keys_values(contexts[0])) if gpu and records(preset) else 0,
         reserve=reserve,
     )
 

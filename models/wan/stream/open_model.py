@@ -8,6 +8,7 @@ import torch
 
 from ...devices import device_named
 from ...load_options import LoadOptions
+from ...student.step_graphs import StepGraphs
 from ..loading import load_preset_students
 from ..locate import locate
 from ..number_types import NumberTypes
@@ -20,7 +21,7 @@ from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
 from .first_chunks import meet_every_length, settle_self_attention
 from .model import WanModel
-from .row_calls import RowCalls
+from .row_calls import RowCalls, records
 
 
 def open_model(name: str, options: LoadOptions) -> WanModel:
@@ -47,6 +48,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         for each in (students.student, students.writer):
             if each is not None:
                 each.pack()
+                each.graphs = StepGraphs.on_cuda() if records(preset) else None
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
     decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(

@@ -16,9 +16,10 @@ from ...sampling.batches import CallRow, call_rows
 from ...sampling.carried import carried, taken_apart
 from ...sampling.denoising import prefill
 from ...sampling.joint_window import JointWindow, step_window
-from ...staged_model import ChunkPlan, Row, step_noise
+from ...staged_model import ChunkPlan, Row, counter_noise
 from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
+from ...student.step_graphs import why_without
 from ...upload import uploaded
 from ..presets.preset import Preset
 from .conditioning.conditioner import CallInputs, ChunkPlace, Conditioner, Entry, PlanPart, merged
@@ -26,6 +27,11 @@ from .contexts import Contexts
 from .plan_parts import parts_of, place_of
 
 _WINDOW = "window"
+
+
+def records(preset: Preset) -> bool:
+    """Whether a preset's calls become CUDA graphs (`step_graphs.why_without` says why not)."""
+    return why_without(preset.cache, joint=preset.recipe.sampler == "joint") is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +256,8 @@ class RowCalls:
         return oldest.latents
 
     def _noise(self, plan: ChunkPlan, step: int, shape: Sequence[int]) -> Tensor:
-        """`step_noise` where the student is, in its type."""
-        return self._there(step_noise(plan, step, shape))
+        """`counter_noise` where the student is, in its type."""
+        return counter_noise(plan, step, shape, self.weight.device, self.weight.dtype)
 
     def _there(self, tensor: Tensor) -> Tensor:
         """`tensor` where the student is, in its type."""

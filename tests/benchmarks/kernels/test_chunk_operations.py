@@ -28,9 +28,9 @@ def operations(name: str, layers: int) -> int:
     [
         # 13 a layer and call: product, norm with RoPE and write, attention, product, norm; product,
         # norm, attention and product for the text; norm; two products; norm.
-        ("longlive", 13 * CALLS, 19 * CALLS),
+        ("longlive", 13 * CALLS, 13 * CALLS),
         # and once a chunk the sink is folded, and past keys are turned
-        ("reward-forcing", 13 * CALLS + 2, 19 * CALLS),
+        ("reward-forcing", 13 * CALLS + 2, 13 * CALLS),
     ],
 )
 def test_operations_of_a_chunk(name: str, a_layer: int, beside: int) -> None:

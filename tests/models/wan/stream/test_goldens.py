@@ -160,7 +160,7 @@ def test_served_calls_make_the_latents_of_its_case(
 ) -> None:
     known = golden(name)
     expected = known.tensors["out/latents"]
-    monkeypatch.setattr(row_calls, "step_noise", Recorded(known))
+    monkeypatch.setattr(row_calls, "counter_noise", Recorded(known))
     calls = served(known)
     made = [] if known.given is None else [known.given]
     cache = calls.new_cache()
@@ -238,7 +238,10 @@ class Recorded:
         names = sorted(name for name in known.tensors if name.startswith("in/renoise/"))
         self._later = iter([known.tensors[name] for name in names])
 
-    def __call__(self, plan: ChunkPlan, number: int, shape: Sequence[int]) -> Tensor:
+    def __call__(
+        self, plan: ChunkPlan, number: int, shape: Sequence[int], *where: object
+    ) -> Tensor:
+        del where
         recipe, place = self._known.preset.recipe, place_of(plan)
         frames, steps = recipe.chunk_frames, len(recipe.steps)
         if not self._known.is_joint:

@@ -22,7 +22,7 @@ from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.flow_schedule import FlowSchedule
-from rollcast.models.staged_model import ChunkPlan, Row, step_noise
+from rollcast.models.staged_model import ChunkPlan, Row, counter_noise
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
 from rollcast.models.student.kv_cache import StudentCache
@@ -118,7 +118,7 @@ class Stream:
             told = int(1000 * self.share) - 100.0
         self.last = video[-1:]
         latents = self.encoder(video.permute(0, 3, 1, 2)[None], self.memory)
-        noise = step_noise(plan, 0, latents.shape)
+        noise = counter_noise(plan, 0, latents.shape)
         return noise * self.share + latents * (1 - self.share), told
 
     def call(self, plan: ChunkPlan, x: Tensor, time: float, cache: StudentCache) -> Tensor:
@@ -127,7 +127,7 @@ class Stream:
         return self.schedule.to_sample(velocity, x, time, "velocity")
 
     def renoised(self, plan: ChunkPlan, clean: Tensor) -> Tensor:
-        return self.schedule.add_noise(clean, step_noise(plan, 1, clean.shape), 500.0)
+        return self.schedule.add_noise(clean, counter_noise(plan, 1, clean.shape), 500.0)
 
     def first(self, plan: ChunkPlan, came: np.ndarray) -> Tensor:
         x, time = self.noised(plan, came)
@@ -204,12 +204,13 @@ def test_served_calls_make_the_latents_of_its_case(
     )
     calls = RowCalls(preset, student, conditioners(parts), tuple(case["latent_hw"]), kept=1)
 
-    def recorded(plan: ChunkPlan, number: int, shape: Sequence[int]) -> Tensor:
+    def recorded(plan: ChunkPlan, number: int, shape: Sequence[int], *where: object) -> Tensor:
+        del where
         drawn = tensors["in/noise" if number == 0 else f"in/renoise/{number - 1}"]
         start = place_of(plan).start
         return drawn[:, start : start + shape[1]]
 
-    monkeypatch.setattr(row_calls, "step_noise", recorded)
+    monkeypatch.setattr(row_calls, "counter_noise", recorded)
     caches, made = [calls.new_cache() for _ in calls.chunk_steps.calls], list[Tensor]()
     for chunk, span in enumerate(preset.recipe.chunks(expected.shape[1])):
         place = ChunkPlace(chunk=chunk, start=span.start, frames=span.stop - span.start, seed=0)

@@ -17,7 +17,7 @@ from rollcast.models.registry import load_model
 from rollcast.models.sampling.chunk_maker import ChunkMaker
 from rollcast.models.sampling.denoising import recache
 from rollcast.models.sampling.recipe import Recipe
-from rollcast.models.staged_model import ChunkPlan, StagedModel, step_noise
+from rollcast.models.staged_model import ChunkPlan, StagedModel, counter_noise
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.wan.latent_scale import published_scale
 from rollcast.models.wan.presets.catalogue import preset_named, presets
@@ -89,7 +89,7 @@ def published_loop(model: WanModel, log: Sequence[Controls], seed: int = 1) -> T
             for window in windows:
                 assert latents is None
                 renoise = WindowNoise(plan, recipe, window, full=chunk > 0 or window == windows[-1])
-                noise = step_noise(plan, window, shape)
+                noise = counter_noise(plan, window, shape)
                 latents = maker.next(stream, noise, prompt, renoise=renoise)
         else:
             numbers = {
@@ -99,7 +99,7 @@ def published_loop(model: WanModel, log: Sequence[Controls], seed: int = 1) -> T
                 )
             }
             times = recipe.sampler_for(chunk, torch.randn_like).timesteps
-            noises = iter([step_noise(plan, numbers[t], shape) for t in times])
+            noises = iter([counter_noise(plan, numbers[t], shape) for t in times])
             latents = maker.next(
                 stream, next(noises), prompt, renoise=lambda _, noises=noises: next(noises)
             )
@@ -126,7 +126,7 @@ class WindowNoise:
         self.number += 1
         first, whole = self.block * self.frames, torch.full_like(window, torch.nan)
         block = whole[:, first : first + self.frames]
-        block.copy_(step_noise(self.plan, self.number, block.shape))
+        block.copy_(counter_noise(self.plan, self.number, block.shape))
         self.block += 1
         return whole
 

@@ -20,7 +20,7 @@ from rollcast.models.contract import (
 )
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.chunk_maker import ChunkMaker
-from rollcast.models.staged_model import step_noise
+from rollcast.models.staged_model import counter_noise
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.image_condition import image_channels
 from rollcast.models.wan.presets.catalogue import preset_named
@@ -105,7 +105,7 @@ def published_loop(model: WanModel, log: Sequence[Controls]) -> Tensor:
             dim=64,
         )
         shape = (1, count, 16, rows, columns)
-        noises = iter([step_noise(plan, k, shape) for k in range(4)])
+        noises = iter([counter_noise(plan, k, shape) for k in range(4)])
         latents = maker.next(
             stream,
             next(noises),

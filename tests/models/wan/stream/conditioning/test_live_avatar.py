@@ -23,7 +23,7 @@ from rollcast.models.pipeline.measure import measure_parts
 from rollcast.models.registry import load_model
 from rollcast.models.sampling.denoising import sample_chunk
 from rollcast.models.sampling.euler import Euler, EulerSchedule
-from rollcast.models.staged_model import Row, step_noise
+from rollcast.models.staged_model import Row, counter_noise
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.wan.config_file import student_config
 from rollcast.models.wan.locate import locate
@@ -176,7 +176,7 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
             sink = encode_sink(student, reference if chunk == 0 else own, motion, context)
             for cache in caches:
                 cache.set_sink(sink)
-        noise = step_noise(plan, 0, (1, 3, 16, SIDE // 8, SIDE // 8))
+        noise = counter_noise(plan, 0, (1, 3, 16, SIDE // 8, SIDE // 8))
         conditions = Conditions(speech=tokens)
         latents = sample_chunk(student, caches, noise, Euler(schedule), context, conditions)
         if plan.needed_by is not None:

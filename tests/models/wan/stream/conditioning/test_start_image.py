@@ -15,7 +15,7 @@ from rollcast.models.contract import Chunk, Controls, ImageInput, StreamRequest
 from rollcast.models.picture import fitted_pixels
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.chunk_maker import ChunkMaker
-from rollcast.models.staged_model import step_noise
+from rollcast.models.staged_model import counter_noise
 from rollcast.models.wan.config_file import student_config
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import locate
@@ -83,7 +83,7 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
             maker.give(stream, start, prompt)
         shape = (1, recipe.chunk_frames, *start.shape[2:])
         numbers = [times.index(t) for t in recipe.sampler_for(chunk, torch.randn_like).timesteps]
-        noises = iter([step_noise(plan, number, shape) for number in numbers])
+        noises = iter([counter_noise(plan, number, shape) for number in numbers])
         latents = maker.next(
             stream,
             next(noises),

@@ -1,0 +1,1 @@
+"""Normal noise by counter: the same bits from a GPU, from several, and from a CPU."""
