@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ from ...models.contract import Controls, StreamRequest
 from ...models.pipeline.events import Event, Finished, Restarted, Restarting
 from ...models.pipeline.pipeline import Pipeline
 from ..stream.memory import rss_mb, slope_per_min
+from ..stream.processor_time import process_s
 
 STREAM = "a"
 _SAMPLE_S = 5.0
@@ -161,14 +163,12 @@ def _lose_one(
 
 
 def _cpu_s(pipeline: Pipeline) -> float:
-    """Processor time that all stages have used; 0 where the system does not tell."""
-    ticks = 0
+    """Processor time that all stages have used; 0 for one that is gone."""
+    used_s = 0.0
     for pid in pipeline.pids:
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.exists():
-            user, system = stat.read_text().rsplit(")", 1)[1].split()[11:13]
-            ticks += int(user) + int(system)
-    return ticks / os.sysconf("SC_CLK_TCK")
+        with contextlib.suppress(OSError):
+            used_s += process_s(pid)
+    return used_s
 
 
 def _slopes(samples: Sequence[tuple[float, ...]]) -> list[float]:

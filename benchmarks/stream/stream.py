@@ -114,11 +114,15 @@ def measure(plan: StreamBenchOptions, say: Callable[[str], None]) -> StreamRepor
 
 def device_name() -> str:
     """The processor's name and how many of them there are."""
+    return f"{processor_name()}, {os.cpu_count()} threads"
+
+
+def processor_name() -> str:
+    """As the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    name = next(named, platform.processor() or platform.machine())
-    return f"{name}, {os.cpu_count()} threads"
+    return next(named, platform.processor() or platform.machine())
 
 
 def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, SessionsRow]:

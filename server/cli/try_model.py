@@ -154,6 +154,7 @@ def try_model(
 
 def machine() -> dict[str, Any]:
     """What the figures of a report were measured on; no names of machines or people."""
+    from ...benchmarks.stream.stream import processor_name
     from ...benchmarks.trial.memory_watch import nvidia_smi
     from .checkup import usable_cpus
 
@@ -161,7 +162,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "processors": usable_cpus(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "gpus": nvidia_smi("name") or [],
         "gpu_memory_mib": nvidia_smi("memory.total") or [],
         "gpu_driver": nvidia_smi("driver_version") or [],
@@ -171,15 +172,6 @@ def machine() -> dict[str, Any]:
             if (found := _version(each))
         },
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
 
 
 def _version(distribution: str) -> str:
