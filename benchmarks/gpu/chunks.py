@@ -48,7 +48,7 @@ def _with_graphs(bench: Bench, model: WanModel, chunks: int) -> dict[str, Any]:
     student: Any = model.student
     if getattr(student, "graphs", None) is None:
         raise NotHere("needs CUDA graphs")
-    return measured(bench, model, chunks, nullcontext()) | {"counts": vars(student.graphs.counts)}
+    return measured(bench, model, chunks, nullcontext()) | {"counts": dict(student.graphs.counts)}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...models.load_options import LoadOptions
 from ...models.student.causal_student import CausalStudent
 from ...models.student.config import StudentConfig
+from ...models.student.step_graphs import StepGraphs
 from ...models.wan.decoder import WanDecoderConfig
 from ...models.wan.loading import empty_student
 from ...models.wan.presets.catalogue import preset_named
@@ -22,7 +23,7 @@ from ...models.wan.stream.conditioning.kinds import conditioners
 from ...models.wan.stream.contexts import contexts_kept
 from ...models.wan.stream.first_chunks import meet_every_length, settle_self_attention
 from ...models.wan.stream.model import WanModel
-from ...models.wan.stream.row_calls import RowCalls
+from ...models.wan.stream.row_calls import RowCalls, records
 from ...models.wan.text.embedding_bytes import to_bytes
 from ...models.wan.text.reader import TextFiles, TextReader
 from ...models.wan.text.store import TextStore
@@ -134,6 +135,7 @@ def random_model(measures: Measures, device: torch.device, *, warm: bool = True)
     student = random_student(config, device, dtype)
     if device.type == "cuda":
         student.pack()
+        student.graphs = StepGraphs.on_cuda() if records(preset) else None
     parts = Parts(
         preset=preset,
         student=config,
