@@ -24,6 +24,10 @@ class AxisRotations:
     `cos` and `sin` are flat float32: rows x grid_pairs, columns x grid_pairs, then
     places x frame_pairs. For Wan at 480x832 and 12 places 16 KB, where one entry per token and pair
     takes 9.6 MB.
+
+    `by_token`: the tokens of a frame lie in another order. `rows` are then the tokens as they lie,
+    `columns` is 1, and all `grid_pairs` pairs behind the frame's rotate by the entry of the token;
+    that of the one column means nothing.
     """
 
     cos: Tensor
@@ -32,6 +36,7 @@ class AxisRotations:
     columns: int
     frame_pairs: int
     grid_pairs: int
+    by_token: bool = False
 
     def __post_init__(self) -> None:
         if self.cos.shape != self.sin.shape or self.places < 1:
@@ -48,7 +53,7 @@ class AxisRotations:
     @property
     def head_dim(self) -> int:
         """Width of the heads that these rotate."""
-        return 2 * (self.frame_pairs + 2 * self.grid_pairs)
+        return 2 * (self.frame_pairs + (1 if self.by_token else 2) * self.grid_pairs)
 
     @property
     def places(self) -> int:
@@ -73,4 +78,4 @@ class AxisRotations:
             by_row.view(self.rows, -1)[None, :, None].expand(*shape),
             by_column.view(self.columns, -1)[None, None].expand(*shape),
         )
-        return torch.cat(parts, dim=3).flatten(0, 2)
+        return torch.cat(parts[:2] if self.by_token else parts, dim=3).flatten(0, 2)

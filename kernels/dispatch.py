@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,14 @@ from .dense_attention.providers import Provider, attention_by, cudnn_takes
 from .dense_attention.reference import attention_ref
 from .dense_attention.tuning import AttentionShape, Clock, tuned
 from .gpu import Capability, gpu_of, meta_stands_for, on_gpu
+from .int8_attention.reference import attention_of_integers
 from .ring_plan import FrameWrite, SinkFold, Span
+from .row_scale.reference import quantise_rows_ref
 from .tile.tile_sizes import MAX_HEAD_DIM, TENSOR_CORE_TYPES
 from .yuv420.yuv420_torch import yuv420_torch
+
+if TYPE_CHECKING:
+    from .block_sparse.block_pool import BlockMeans
 
 Backend = Literal["triton", "sdpa", "reference"]
 
@@ -172,6 +177,23 @@ def attention(
     return attention_by(provider, query, key, value, scale)
 
 
+def int8_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None
+) -> Tensor:
+    """Attention [B, H, N, D] with scores of 8-bit integers, by the backend of `query`.
+
+    As `int8_attention.reference`. Without Triton the same values in float32, for measuring what
+    they cost in exactness.
+    """
+    backend = backend_for(query)
+    if backend == "triton":
+        from .int8_attention.int8_attention import int8_attention as fused
+
+        return fused(query, key, value, scale=scale)
+    dtype = torch.float64 if backend == "reference" else torch.float32
+    return attention_of_integers(query, key, value, scale=scale, dtype=dtype).to(query.dtype)
+
+
 def sparse_attention(
     query: Tensor,
     key: Tensor,
@@ -180,14 +202,24 @@ def sparse_attention(
     *,
     scale: float | None = None,
     near: Tensor | None = None,
+    means: BlockMeans | None = None,
 ) -> Tensor:
     """Attention [B, H, N, D] to the blocks that `policy` chooses, by the backend of `query`.
 
-    `query` [B, H, N, D], `key` and `value` [B, Hkv, M, D]. On a CPU, where the policy chooses half
-    of the blocks or more, to all of them: that is faster. Raises ValueError as `choose_blocks`.
+    `query` [B, H, N, D], `key` and `value` [B, Hkv, M, D]. With Triton, where the policy scores by
+    means, one kernel scores and chooses; `means` are those of the keys, if they are kept. On a CPU,
+    where the policy chooses half of the blocks or more, to all of them: that is faster. Raises
+    ValueError as `choose_blocks`.
     """
     backend = attention_backend(query)
     query, key, value = (_with_whole_rows(x) for x in (query, key, value))
+    if backend == "triton" and policy.by_means:
+        from .block_sparse.block_sparse import block_sparse
+        from .block_sparse.select_blocks import select_blocks
+
+        kept = pooled(key, value, policy) if means is None else means
+        blocks, rest = select_blocks(query, kept, key.shape[2], policy, scale=scale)
+        return block_sparse(query, key, value, blocks, rest=rest, scale=scale)[0]
     on_cpu = query.device.type == "cpu" and backend == "sdpa"
     blocks = choose_blocks(query, key, policy, scale=scale, near=near)
     if on_cpu and float(blocks.density) >= _DENSE_FROM:
@@ -202,6 +234,13 @@ def sparse_attention(
             query.dtype
         )
     return block_sparse_torch(query, key, value, blocks, rest=rest, scale=scale)[0]
+
+
+def pooled(key: Tensor, value: Tensor, policy: SparsePolicy) -> BlockMeans:
+    """The means that `policy` scores and adds, of all of `key` and `value`; by Triton."""
+    means = empty_means(key, policy)
+    pool_blocks(key, value, means, (Span(0, key.shape[2]),))
+    return means
 
 
 def norm_rope_write(
@@ -239,16 +278,28 @@ def rotate_keys(
     fused(key, spans, rotation, out=out)
 
 
-def raw_key_attention(
-    query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], rotation: AxisRotations
-) -> Tensor:
-    """Attention to raw keys, rotated by their place in time first; for a backend that is "triton".
+def turned_keys(key: Tensor, spans: Sequence[Span], rotation: AxisRotations) -> Tensor:
+    """A copy of raw keys, rotated by their place in time; for a backend that is "triton".
 
     `spans` cover all keys.
     """
     from .key_rotation.key_rotation import rotate_keys as rotated
 
-    return attention(query, rotated(key, spans, rotation), value)
+    return rotated(key, spans, rotation)
+
+
+def pool_blocks(key: Tensor, value: Tensor, means: BlockMeans, spans: Sequence[Span]) -> None:
+    """As `block_pool.pool_blocks`, for a backend that is "triton"."""
+    from .block_sparse.block_pool import pool_blocks as fused
+
+    fused(key, value, means, spans)
+
+
+def empty_means(key: Tensor, policy: SparsePolicy) -> BlockMeans:
+    """Room for what `policy` wants to know of keys like `key`; for a backend that is "triton"."""
+    from .block_sparse.block_pool import BlockMeans
+
+    return BlockMeans.empty(key, policy.key_block, values=policy.global_branch)
 
 
 def ema_sink(
@@ -345,6 +396,28 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
         made = product(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return made.unflatten(0, x.shape[:-1])
     return F.gelu(linear(x), approximate="tanh")
+
+
+def row_scaled_linear(
+    x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, *, gelu: bool = False
+) -> Tensor:
+    """A linear layer in float8, `row_scale.reference.row_scaled_linear_ref`, in the dtype of `x`.
+
+    `x` [..., K], `weight` [M, K] e4m3, `scale` [M] float32. On a GPU that has such products, those;
+    elsewhere the same values in float32, for measuring what they cost in exactness.
+    """
+    rows = x.flatten(0, -2)
+    if backend_for(x) != "triton" or not on_gpu(x):
+        small, of_rows = quantise_rows_ref(rows, gelu=gelu)
+        product = F.linear(small.float(), weight.float()) * of_rows * scale
+        made = (product if bias is None else product + bias).to(x.dtype)
+        return made.unflatten(0, x.shape[:-1])
+    from .row_scale.row_scale import quantise_rows
+
+    small, of_rows = quantise_rows(rows, gelu=gelu)
+    product = torch.ops.aten._scaled_mm.default
+    made = product(small, weight.t(), of_rows, scale[None], bias, out_dtype=x.dtype)
+    return made.unflatten(0, x.shape[:-1])
 
 
 def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:

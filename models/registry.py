@@ -53,6 +53,8 @@ def load_model(
     sessions: int = 1,
     dtype: str | None = None,
     quantize: str | None = None,
+    attention: str | None = None,
+    steps: Sequence[float] | None = None,
     decoder: str | None = None,
     encoder: str | None = None,
     device: str | None = None,
@@ -62,8 +64,9 @@ def load_model(
 
     `threads` is how many CPU threads it computes with; None: as many as are fastest here, which
     takes a second to measure. A published model is read from `weights` (`wan.locate.locate`), makes
-    frames of `size` (width, height) pixels and has room for so many streams at once. `dtype` and
-    `quantize` are those of `wan.number_types`; `decoder` and `encoder` are files whose decoder and
+    frames of `size` (width, height) pixels and has room for so many streams at once. `dtype`,
+    `quantize` and `attention` are those of `wan.number_types`, `steps` take the place of its own
+    (`sampling.recipe.Recipe.with_steps`); `decoder` and `encoder` are files whose decoder and
     encoder take the place of its VAE's, tiny ones say (`wan.vae_files`). `device` is one of
     `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model of another
     distribution is told all of this.
@@ -82,6 +85,8 @@ def load_model(
         encoder=encoder,
         dtype=dtype,
         quantize=quantize,
+        attention=attention,
+        steps=None if steps is None else tuple(steps),
         device=device,
         lookahead_ms=lookahead_ms,
     )

@@ -23,8 +23,9 @@ class ServerConfig:
     """Settings of one server process.
 
     `models` are names of `models.registry`; `weights` are where the files of those that need some
-    are, `size` the width and height of their frames (None: their own), `dtype` and `quantize` their
-    types of numbers (None: what suits the machine, and no 8 bits), `decoder` and `encoder` files
+    are, `size` the width and height of their frames (None: their own), `dtype`, `quantize` and
+    `attention` their types of numbers (None: what suits the machine, and no 8 bits), `steps` those
+    of each chunk (None: their own), `decoder` and `encoder` files
     whose decoder and encoder take the place of their VAE's, `lookahead_ms` how far ahead speech is
     heard (None: as they say), `device` where they compute (None: on a
     GPU if there is one); `threads` the CPU threads of the model (None: its own choice);
@@ -47,6 +48,8 @@ class ServerConfig:
     size: tuple[int, int] | None = None
     dtype: str | None = None
     quantize: str | None = None
+    attention: str | None = None
+    steps: tuple[float, ...] | None = None
     decoder: Path | None = None
     encoder: Path | None = None
     lookahead_ms: int | None = None

@@ -14,6 +14,7 @@ from ...models.parity.cases import report_cases
 from .bench import Bench
 from .kernel_checks import Grid, kernel_checks, repeating
 from .model_checks import Reach, exact_float32, model_checks
+from .option_checks import option_checks
 from .step_process import NotHere
 
 # They were recorded on a CPU, where sums are made in another order, and run over several chunks.
@@ -31,11 +32,16 @@ def run(bench: Bench) -> None:
             decoder_rows=1, decoder_columns=1,
         )  # fmt: skip
     kernels = kernel_checks(bfloat16=not bench.rehearse)
+    options = option_checks(bfloat16=not bench.rehearse)
     if bench.rehearse:
         # each kind once: the tests of kernels have them all
-        kernels = {name: each for name, each in kernels.items() if "heads" not in name}
+        kernels, options = (
+            {name: each for name, each in kind.items() if "heads" not in name}
+            for kind in (kernels, options)
+        )
     checks: dict[str, Callable[[], Any]] = {n: partial(c, grid) for n, c in kernels.items()}
     checks |= {name: partial(check, reach) for name, check in model_checks().items()}
+    checks |= {name: partial(check, grid) for name, check in options.items()}
     with repeating(2 if bench.rehearse else 3):
         for name, check in checks.items():
             bench.part(name, partial(_checked, bench, name, check))

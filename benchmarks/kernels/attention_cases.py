@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from ...kernels.block_sparse.block_pool import block_pool_kernel
 from ...kernels.block_sparse.block_sparse import block_sparse_kernel
+from ...kernels.block_sparse.select_blocks import block_select_kernel
+from ...kernels.int8_attention.int8_attention import int8_attention_kernel, int8_keys_kernel
+from ...kernels.int8_attention.reference import INT8_MOST, SMALLEST
 from ...kernels.ring_attention.ring_attention import ring_attention_kernel
 from .compile_case import ALL_TARGETS, CompileCase
 
@@ -34,6 +39,102 @@ def attention_cases() -> tuple[CompileCase, ...]:
         _sparse("sparse-tma-64x64", 64, 64, 4, tma=True, targets=_TMA, chosen=_TMA),
         _sparse("sparse-global-128x64", 128, 64, 8, rest=True, targets=(80,)),
         _sparse("sparse-tma-global-128x64", 128, 64, 8, tma=True, rest=True, targets=_TMA),
+        _block_pool(),
+        _block_select(),
+        _int8_keys(),
+        _int8("int8-64x64", 128, 64, targets=(80, 120)),
+        _int8("int8-tma-128x64", 128, 128, tma=True, targets=_TMA),
+        _int8("int8-d64-tma-128x64", 64, 128, tma=True, targets=_TMA),
+    )
+
+
+def _block_pool() -> CompileCase:
+    """Of keys and values of Wan 1.3B, blocks of 64."""
+    counters = ("keys", "room", "start0", "start1", "start2", "end0", "end1")
+    return _pass(
+        "block-pool-64",
+        block_pool_kernel,
+        pointers=dict.fromkeys(("Key", "Value", "MeanKey", "MeanValue"), "*bf16"),
+        scalars=dict.fromkeys(counters, "i32"),
+        strides=("key", "value"),
+        constants={"HEADS": 12, "DIM": 128, "BLOCK_N": 64, "BLOCK_C": 32, "VALUES": True},
+    )
+
+
+def _block_select() -> CompileCase:
+    """Among the 293 blocks of twelve frames."""
+    counters = (
+        "queries", "keys", "query_blocks", "key_blocks", "room", "row_room", "fewest", "most",
+    )  # fmt: skip
+    pointers = {"Query": "*bf16", "MeanKey": "*bf16", "Mask": "*i1", "Bias": "*fp32"}
+    return _pass(
+        "block-select-512",
+        block_select_kernel,
+        pointers=pointers | dict.fromkeys(("Starts", "Ends", "Blocks"), "*i32"),
+        scalars={"scale_log2": "fp32", "energy": "fp32", **dict.fromkeys(counters, "i32")},
+        strides=("query",),
+        constants={
+            "HEADS": 12, "GROUP": 1, "DIM": 128, "QUERY_BLOCK": 128, "KEY_BLOCK": 64,
+            "BLOCK_K": 512, "BLOCK_C": 16, "STEPS": 39, "BIASED": True,
+        },
+    )  # fmt: skip
+
+
+def _int8_keys() -> CompileCase:
+    return _pass(
+        "int8-keys-128",
+        int8_keys_kernel,
+        pointers={"Key": "*bf16", "Mean": "*fp32", "Out": "*i8", "Scale": "*fp32"},
+        scalars=dict.fromkeys(("keys", "blocks"), "i32"),
+        strides=("key",),
+        constants={
+            "HEADS": 12, "DIM": 128, "BLOCK_D": 128, "BLOCK_N": 64, "MOST": INT8_MOST,
+            "SMALLEST": SMALLEST,
+        },
+    )  # fmt: skip
+
+
+def _int8(
+    name: str, dim: int, queries: int, *, targets: tuple[int, ...], tma: bool = False
+) -> CompileCase:
+    case = _attention(
+        name,
+        int8_attention_kernel,
+        _sizes(dim, queries, 64, tma=tma) | {"MOST": INT8_MOST, "SMALLEST": SMALLEST},
+        pointers={"Scale": "*fp32"},
+        scalars=dict.fromkeys(("queries", "keys", "blocks"), "i32"),
+        warps=8 if tma else 4,
+        stages=3 if tma else 2,
+        targets=targets,
+        chosen=targets,
+    )
+    keys = f"tensordesc<i8[64,{dim}]>" if tma else "*i8"
+    taken = set(int8_attention_kernel.arg_names)
+    aligned = tuple(each for each in case.aligned if each in taken)
+    return replace(case, signature=case.signature | {"Key": keys}, aligned=aligned)
+
+
+def _pass(
+    name: str,
+    kernel: Any,
+    *,
+    pointers: dict[str, str],
+    scalars: dict[str, str],
+    strides: tuple[str, ...],
+    constants: dict[str, Any],
+) -> CompileCase:
+    """A kernel beside attention, without products; launched as Triton does by itself."""
+    integers = {f"{part}_{axis}": "i32" for part in strides for axis in "bhn"}
+    return CompileCase(
+        name=name,
+        kernel=kernel,
+        signature={**pointers, **scalars, **integers},
+        constants=constants,
+        aligned=(*pointers, *integers),
+        num_warps=4,
+        num_stages=3,
+        main_loop_mma=False,
+        chosen=ALL_TARGETS,
     )
 
 
@@ -78,8 +179,8 @@ def _sparse(
     targets: tuple[int, ...] = ALL_TARGETS,
     chosen: tuple[int, ...] = (),
 ) -> CompileCase:
-    integers = ("queries", "keys", "query_blocks", "key_blocks")
-    pointers = dict.fromkeys(("Offsets", "Blocks"), "*i32")
+    integers = ("queries", "keys", "query_blocks", "key_blocks", "mean_rows")
+    pointers = dict.fromkeys(("Starts", "Ends", "Blocks"), "*i32")
     pointers |= {"MeanKey": "*bf16", "MeanValue": "*bf16", "Bias": "*fp32"}
     return _attention(
         name,

@@ -22,6 +22,7 @@ from ...models.live_avatar.inputs import encode_sink
 from ...models.sampling.batches import CallRow, call_rows
 from ...models.student.causal_student import CausalStudent
 from ...models.student.conditioning import TextContext
+from ...models.wan.number_types import NumberTypes, settle_all
 from ...models.wan.presets.catalogue import presets
 from ...models.wan.presets.preset import Preset
 from ...models.wan.presets.reference_image import ReferenceImage
@@ -29,12 +30,20 @@ from ...models.wan.stream.memory_plan import blank_conditions, blank_context
 from .operation_count import counted
 
 HOPPER: Capability = (9, 0)
+HALF = NumberTypes(torch.bfloat16)
 
 
 class MetaStream:
     """A stream of a preset's student on `meta`, chunk by chunk; `layers` instead of all of them."""
 
-    def __init__(self, preset: Preset, *, layers: int | None = None, pack: bool = True) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        *,
+        layers: int | None = None,
+        pack: bool = True,
+        types: NumberTypes = HALF,
+    ) -> None:
         config = preset.student
         if layers is not None:
             avatar = config.avatar and replace(config.avatar, inject_layers=(0,))
@@ -44,6 +53,7 @@ class MetaStream:
         with torch.device("meta"):
             self.student = CausalStudent(config).eval().to(torch.bfloat16)
         self.student.requires_grad_(False)
+        settle_all(self.student, types)
         if pack:
             self.student.pack()
         rows, columns = self._size
@@ -101,10 +111,10 @@ def drawn_like(x: Tensor) -> Tensor:
 
 
 def chunk_row(
-    preset: Preset, capability: Capability, *, layers: int | None = None
+    preset: Preset, capability: Capability, *, layers: int | None = None, types: NumberTypes = HALF
 ) -> dict[str, Any]:
     """The counts of a chunk of a stream whose window is full and has come round."""
-    stream = MetaStream(preset, layers=layers)
+    stream = MetaStream(preset, layers=layers, types=types)
     with counted(capability):
         context = stream.context()
         for _ in range(-(-preset.cache.capacity_frames // preset.recipe.chunk_frames) + 1):
@@ -128,8 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="chunk_operations", description="See the docstring.")
     parser.add_argument("--only", default="", help="presets, separated by commas")
     parser.add_argument("--layers", type=int, help="of each student, instead of all")
+    parser.add_argument("--quantize", help="as of serve: fp8-dynamic")
+    parser.add_argument("--attention", help="as of serve: int8")
     parser.add_argument("--out", type=Path, help="write the counts as JSON")
     plan = parser.parse_args(arguments)
+    device = torch.device("cuda")
+    types = NumberTypes.named("bf16", plan.quantize, device, attention=plan.attention)
     only = set(filter(None, plan.only.split(",")))
     if unknown := only - presets().keys():
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(presets())}")
@@ -138,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A joint window makes its calls by itself.
         if preset.recipe.sampler == "joint" or (only and preset.name not in only):
             continue
-        rows.append(row := chunk_row(preset, HOPPER, layers=plan.layers))
+        rows.append(row := chunk_row(preset, HOPPER, layers=plan.layers, types=types))
         sys.stdout.write(
             f"{row['preset']:28} {row['calls']} calls, {row['operations']:5} operations, of them "
             f"{sum(row['launches'].values()):4} launches of ours; {row['pass_bytes'] / 1e9:.1f} GB "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
+
+import triton
 
 from ...kernels.ema_sink.ema_sink import ema_sink_kernel
 from ...kernels.key_rotation.key_rotation import key_rotation_kernel
@@ -12,6 +15,8 @@ from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
 from ...kernels.norm_silu.norm_silu import norm_silu_kernel
 from ...kernels.residual_norm.residual_norm import residual_norm_kernel
 from ...kernels.rms_norm.rms_norm import rms_norm_kernel
+from ...kernels.row_scale.reference import E4M3_MOST, SMALLEST
+from ...kernels.row_scale.row_scale import row_scale_kernel
 from ...kernels.yuv420.yuv420 import yuv420_kernel
 from .attention_cases import attention_cases
 from .compile_case import ALL_TARGETS, CompileCase
@@ -30,6 +35,8 @@ def compile_cases() -> tuple[CompileCase, ...]:
         _norm_silu(),
         _residual_norm(),
         _rms_norm(),
+        _row_scale("row-scale-1536", 1536, warps=4, gelu=False),
+        _row_scale("row-scale-gelu-8960", 8960, warps=8, gelu=True),
         _yuv420(),
     )
 
@@ -143,6 +150,23 @@ def _rms_norm() -> CompileCase:
         scalars={"tokens": "i32", "eps": "fp32"},
         constants={"WIDTH": 1536, "BLOCK_W": 2048, "BLOCK_T": 1},
     )
+
+
+def _row_scale(name: str, width: int, *, warps: int, gelu: bool) -> CompileCase:
+    case = _pass_over_tokens(
+        name,
+        row_scale_kernel,
+        pointers={"X": "*bf16", "Out": "*fp8e4nv", "Scale": "*fp32"},
+        strides=("x_n",),
+        scalars={"rows": "i32"},
+        constants={
+            "WIDTH": width, "BLOCK_W": triton.next_power_of_2(width), "BLOCK_T": 1,
+            "MOST": E4M3_MOST, "SMALLEST": SMALLEST, "GELU": gelu,
+        },
+    )  # fmt: skip
+    # float8 came with 8.9
+    newer = tuple(target for target in ALL_TARGETS if target > 80)
+    return replace(case, num_warps=warps, targets=newer, chosen=newer)
 
 
 def _yuv420() -> CompileCase:

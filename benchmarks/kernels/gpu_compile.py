@@ -166,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="configurations, separated by commas")
     parser.add_argument("--kernels", default="", help="of what presets launch, by commas")
     parser.add_argument("--presets", action="store_true", help="only what presets launch")
+    parser.add_argument("--options", action="store_true", help="only what their options launch")
     parser.add_argument("--targets", default="80,90,100,120")
     parser.add_argument("--tutorial", type=Path, help="a copy of Triton's 06-fused-attention.py")
     parser.add_argument("--budgets", type=Path, default=BUDGETS)
@@ -173,11 +174,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     plan = parser.parse_args(arguments)
     from .compile_cases import compile_cases
+    from .option_cases import option_cases
     from .preset_cases import preset_cases
 
-    listed = () if plan.presets else compile_cases()
+    alone = plan.presets or plan.options
+    listed = () if alone else compile_cases()
     kernels = tuple(filter(None, plan.kernels.split(",")))
-    launched = () if plan.only else preset_cases()
+    launched = () if plan.only or plan.options else preset_cases()
+    if not plan.only and not plan.presets and not plan.chosen:
+        launched += option_cases()
     if kernels:
         launched = tuple(case for case in launched if case.name.split("(")[0] in kernels)
     cases = {case.name: case for case in (*listed, *launched)}
@@ -213,7 +218,7 @@ def _wanted(plan: argparse.Namespace, cases: dict[str, CompileCase]) -> list[str
         for target in (case.chosen if plan.chosen else case.targets)
         if target in targets and (not only or case.name in only)
     ]
-    if 90 in targets and not only and not plan.presets:
+    if 90 in targets and not only and not (plan.presets or plan.options):
         tiles = ("128x128-s2", "128x64-s3", "128x64-s2")
         wanted += [f"flex-{tile}@90" for tile in tiles]
         wanted += [f"tutorial-tma-{tile}@90" for tile in tiles if plan.tutorial]

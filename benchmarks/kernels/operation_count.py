@@ -22,7 +22,10 @@ from ...kernels.launch import Launch, watch_launches
 
 # What only sets memory aside, or looks at it in another way without saying so in its schema.
 _FREE = ("empty", "new_empty", "empty_strided", "new_empty_strided", "empty_like", "_unsafe_view")
-_PRODUCTS = ("addmm", "mm", "bmm", "baddbmm", "_addmm_activation", "convolution")
+_PRODUCTS = (
+    *("addmm", "mm", "bmm", "baddbmm", "_addmm_activation", "_scaled_mm"),
+    "convolution",
+)
 
 
 class OperationCount(TorchDispatchMode):

@@ -8,7 +8,7 @@ the very arguments that a launcher would compile for.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -29,11 +29,12 @@ from .operation_count import counted, name_of
 
 _TYPES = {
     torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int32: "i32",
+    torch.int8: "i8", torch.bool: "i1", torch.float8_e4m3fn: "fp8e4nv",
     torch.uint8: "u8",
 }  # fmt: skip
 # Triton's, for what a launch does not say.
 _WARPS, _STAGES = 4, 3
-_WITH_PRODUCTS = ("ring_attention", "block_sparse")
+_WITH_PRODUCTS = ("ring_attention", "block_sparse", "int8_attention")
 # Of a stream: nothing new is launched behind them, which is tested.
 FIRST_CHUNKS = 2
 # All layers of a student launch the same.
@@ -57,11 +58,18 @@ def preset_launches(preset: Preset, capability: Capability) -> list[Launch]:
 @cache
 def preset_cases() -> tuple[CompileCase, ...]:
     """A case of each variant, for the targets on which a preset launches it."""
+    return cases_by_target(preset_launches, different_presets())
+
+
+def cases_by_target(
+    launches: Callable[[Preset, Capability], Sequence[Launch]], among: Sequence[Preset]
+) -> tuple[CompileCase, ...]:
+    """A case of each variant of what presets launch, by `launches`."""
     found: dict[str, CompileCase] = {}
     for target in ALL_TARGETS:
         capability = divmod(target, 10)
-        for preset in different_presets():
-            for case in cases_of(preset_launches(preset, capability)):
+        for preset in among:
+            for case in cases_of(launches(preset, capability)):
                 known = found.setdefault(case.name, case)
                 if target not in known.targets:
                     every = (*known.targets, target)
@@ -138,6 +146,9 @@ def _name(
 ) -> str:
     """The kernel, its types, its constants, and what of its arguments is not aligned."""
     types = "+".join(dict.fromkeys(kind for kind in signature.values() if kind[0] in "*t"))
-    told = ",".join(f"{name}={value:d}" for name, value in constants.items())
+    told = ",".join(
+        f"{name}={value:{'g' if isinstance(value, float) else 'd'}}"
+        for name, value in constants.items()
+    )
     unaligned = "".join(f"/{name}" for name in loose if signature[name][0] in "*i")
     return f"{kernel}({types};{told}){unaligned}".replace(" ", "")

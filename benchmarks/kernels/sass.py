@@ -12,8 +12,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Tensor cores: Hopper's warp-group products, Ampere's and consumer Blackwell's, Blackwell's.
-_MMA = re.compile(r"HGMMA|HMMA|UTC\w*MMA")
+# Tensor cores: Hopper's warp-group products, Ampere's and consumer Blackwell's, Blackwell's; H of
+# half precision, I of 8-bit integers, Q of float8.
+_GROUP = re.compile(r"[HIQ]GMMA")
+_MMA = re.compile(rf"{_GROUP.pattern}|[HIQ]MMA|UTC\w*MMA")
 _LABEL = re.compile(r"\s*(\.L_\S+):")
 _INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*?);")
 
@@ -106,7 +108,11 @@ def read_cubin(cubin: bytes, tools: Path) -> MachineCode:
 def describe(listing: Listing, *, registers: int) -> MachineCode:
     """The figures of a listing."""
     whole = listing.mix()
-    kinds = [name for name in whole if _MMA.fullmatch(name)]
+    # of several kinds that in half precision is told
+    kinds = sorted(
+        (name for name in whole if _MMA.fullmatch(name)), key=lambda name: "H" not in name
+    )
+    of_groups = sum(whole[kind] for kind in kinds if _GROUP.fullmatch(kind))
     loops = [listing.mix(*span) for span in listing.loops()]
     # Of loops with tensor cores the one without masks is meant: it has the fewest instructions for
     # as many products, so the loop with the most products, then the shortest.
@@ -119,7 +125,7 @@ def describe(listing: Listing, *, registers: int) -> MachineCode:
         spills=whole["LDL"] + whole["STL"],
         instructions=whole.total(),
         mma_kind=kinds[0] if kinds else None,
-        serialised="HGMMA" in kinds and whole["WARPGROUP"] >= whole["HGMMA"],
+        serialised=0 < of_groups <= whole["WARPGROUP"],
         loop_instructions=loop.total(),
         loop_mma=sum(loop[kind] for kind in kinds),
         loop_spills=loop["LDL"] + loop["STL"],

@@ -16,8 +16,13 @@ TYPES = {
     "fp16": NumberTypes(torch.float16),
     "fp32, int8 weights": NumberTypes(torch.float32, "int8"),
     "fp32, fp8 weights": NumberTypes(torch.float32, "fp8"),
+    "fp32, fp8 products": NumberTypes(torch.float32, "fp8-dynamic"),
     "bf16, int8 weights": NumberTypes(torch.bfloat16, "int8"),
     "bf16, fp8 weights": NumberTypes(torch.bfloat16, "fp8"),
+    "bf16, fp8 products": NumberTypes(torch.bfloat16, "fp8-dynamic"),
+    "fp32, int8 attention": NumberTypes(torch.float32, attention="int8"),
+    "bf16, int8 attention": NumberTypes(torch.bfloat16, attention="int8"),
+    "bf16, fp8 products, int8 attention": NumberTypes(torch.bfloat16, "fp8-dynamic", "int8"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Which blocks of keys every block of queries attends to, as rows of a compressed list (CSR)."""
+"""Which blocks of keys every block of queries attends to, as rows of a list."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from torch import Tensor
 class BlockList:
     """Row (b, h, i) is the i-th block of `query_block` queries of head h.
 
-    Its blocks of `key_block` keys are `blocks[offsets[row] : offsets[row + 1]]`, ascending, both
-    int32; rows are numbered (b * H + h) * query blocks + i. `blocks` may be longer than what the
-    rows name. `mask` [B, H, query blocks, key blocks] says the same as a table of bools.
+    Its blocks of `key_block` keys are `blocks[starts[row] : ends[row]]`, ascending, all int32; rows
+    are numbered (b * H + h) * query blocks + i. What else lies in `blocks` means nothing. `mask`
+    [B, H, query blocks, key blocks] says the same as a table of bools.
     """
 
-    offsets: Tensor
+    starts: Tensor
+    ends: Tensor
     blocks: Tensor
     mask: Tensor
     query_block: int
@@ -44,7 +45,7 @@ class BlockList:
         named = torch.arange(key_blocks, dtype=torch.int32, device=mask.device).expand_as(rows)
         blocks = torch.zeros(room + 1, dtype=torch.int32, device=mask.device)
         blocks.scatter_(0, place.flatten(), named.flatten())
-        return cls(offsets, blocks[:room], mask, query_block, key_block)
+        return cls(offsets[:-1], offsets[1:], blocks[:room], mask, query_block, key_block)
 
     @property
     def density(self) -> Tensor:

@@ -30,10 +30,10 @@ from .global_branch import GlobalBranch
 
 
 # Counters change while a window fills: a variant compiled for each would come late.
-@triton.jit(do_not_specialize=["queries", "keys", "query_blocks", "key_blocks"])
+@triton.jit(do_not_specialize=["queries", "keys", "query_blocks", "key_blocks", "mean_rows"])
 def block_sparse_kernel(
-    Query, Key, Value, Out, Lse, Offsets, Blocks, MeanKey, MeanValue, Bias,
-    scale_log2, queries, keys, query_blocks, key_blocks,
+    Query, Key, Value, Out, Lse, Starts, Ends, Blocks, MeanKey, MeanValue, Bias,
+    scale_log2, queries, keys, query_blocks, key_blocks, mean_rows,
     query_b, query_h, query_n,
     key_b, key_h, key_n,
     value_b, value_h, value_n,
@@ -64,8 +64,8 @@ def block_sparse_kernel(
     total = tl.zeros([BLOCK_M, 8], dtype=tl.float32)
     key_row = tl.arange(0, BLOCK_N)
     list_row = tl.program_id(1) * query_blocks + tl.program_id(0) // QUERY_TILES
-    first = tl.load(Offsets + list_row)
-    end = tl.load(Offsets + list_row + 1)
+    first = tl.load(Starts + list_row)
+    end = tl.load(Ends + list_row)
     rest = keys % (BLOCK_N * KEY_TILES)
     # The short block, if there is one and this row names it, is the row's last one.
     newest = tl.load(Blocks + end - 1, mask=end > first, other=-1)
@@ -97,8 +97,8 @@ def block_sparse_kernel(
         )
 
     if GLOBAL:
-        # Means lie as [B, Hkv, key_blocks, DIM], biases as the list's rows x key_blocks.
-        mean_offset = own.to(tl.int64) * key_blocks * DIM
+        # Means lie as [B, Hkv, mean_rows, DIM], biases as the list's rows x key_blocks.
+        mean_offset = own.to(tl.int64) * mean_rows * DIM
         bias_row = Bias + list_row.to(tl.int64) * key_blocks
         for tile in range(tl.cdiv(key_blocks, BLOCK_N)):
             mean = tile * BLOCK_N + key_row
@@ -156,13 +156,13 @@ def block_sparse(
     sources: tuple[Any, Any] = (key, value)
     if tile.descriptors:
         sources = bulk_rows(key, tile.keys, block_d), bulk_rows(value, tile.keys, block_d)
-    means = (lse, lse, lse) if rest is None else (rest.key, rest.value, rest.bias)
+    means = (lse, lse, lse) if rest is None else _means(rest, dim)
+    mean_rows = 0 if rest is None else means[0].stride(1) // dim
     launch(
         block_sparse_kernel, (triton.cdiv(queries, tile.queries), batch * heads), query,
-        query, *sources, out, lse, blocks.offsets, blocks.blocks,
-        *(x.contiguous() for x in means),
+        query, *sources, out, lse, blocks.starts, blocks.ends, blocks.blocks, *means,
         factor * math.log2(math.e), queries, keys,
-        blocks_of(queries, blocks.query_block), blocks_of(keys, blocks.key_block),
+        blocks_of(queries, blocks.query_block), blocks_of(keys, blocks.key_block), mean_rows,
         *query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *out.stride()[:3],
         HEADS=heads, GROUP=heads // shared, DIM=dim, BLOCK_D=block_d,
         BLOCK_M=tile.queries, BLOCK_N=tile.keys,
@@ -172,6 +172,19 @@ def block_sparse(
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return out, lse
+
+
+def _means(rest: GlobalBranch, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Means whose heads lie at equal distances, be it with room behind them, and the biases."""
+
+    def spaced(x: Tensor) -> Tensor:
+        whole = x.stride()[2:] == (dim, 1) and x.stride(0) == x.shape[1] * x.stride(1)
+        return x if whole else x.contiguous()
+
+    key, value = spaced(rest.key), spaced(rest.value)
+    if key.stride() != value.stride():
+        key, value = key.contiguous(), value.contiguous()
+    return key, value, rest.bias.contiguous()
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:

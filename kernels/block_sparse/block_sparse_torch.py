@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, pairwise, repeat
+from itertools import groupby, repeat
 from typing import Any
 
 import torch
@@ -46,8 +46,9 @@ def block_sparse_torch(
     factor = dim**-0.5 if scale is None else scale
     # Of each row: where its list starts, how many of its blocks are whole and whether the short one
     # follows them, which head's keys it reads.
-    starts, listed = blocks.offsets.tolist(), blocks.blocks.tolist()
-    kinds = _kinds(blocks, starts, short=key.shape[2] % block > 0)
+    starts, ends = blocks.starts.tolist(), blocks.ends.tolist()
+    listed = blocks.blocks.tolist()
+    kinds = _kinds(blocks, starts, ends, short=key.shape[2] % block > 0)
     own = _own_heads(len(kinds), batch, heads, key.shape[1])
     # Rows alike lie side by side; often they do so already.
     order = sorted(range(len(kinds)), key=kinds.__getitem__)
@@ -172,13 +173,15 @@ def _attend_fused(
             torch.logsumexp(scores, -1, out=sums)
 
 
-def _kinds(blocks: BlockList, starts: list[int], *, short: bool) -> list[tuple[int, bool]]:
+def _kinds(
+    blocks: BlockList, starts: list[int], ends: list[int], *, short: bool
+) -> list[tuple[int, bool]]:
     """Of each row how many whole blocks it names, and whether it names the short one."""
-    named = [end - start for start, end in pairwise(starts)]
+    named = [end - start for start, end in zip(starts, ends, strict=True)]
     if not short:
         return [(count, False) for count in named]
-    ends = blocks.mask[..., -1].flatten().tolist()
-    return [(count - end, end) for count, end in zip(named, ends, strict=True)]
+    with_short = blocks.mask[..., -1].flatten().tolist()
+    return [(count - more, more) for count, more in zip(named, with_short, strict=True)]
 
 
 def _own_heads(rows: int, batch: int, heads: int, shared: int) -> list[int]:

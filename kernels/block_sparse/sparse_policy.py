@@ -30,6 +30,11 @@ class SparsePolicy:
     reach: tuple[int, int, int] = (1, 8, 8)
     global_branch: bool = True
 
+    @property
+    def by_means(self) -> bool:
+        """Whether blocks are scored by their means alone, which one kernel does."""
+        return self.kind != "sliding_tiles" and not self.samples
+
     def __post_init__(self) -> None:
         if (self.query_block, self.key_block) not in ((128, 64), (128, 128), (64, 64)):
             raise ValueError(

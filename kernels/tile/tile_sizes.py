@@ -73,3 +73,16 @@ def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
 def _small(capability: tuple[int, int]) -> bool:
     """Whether a block of threads has about 100 KB of shared memory."""
     return capability >= (12, 0) or capability in ((8, 6), (8, 9))
+
+
+def int8_tile(value: Tensor) -> Tile:
+    """The tile for 8-bit keys and values [B, Hkv, M, D]: 64 keys, which share a scale.
+
+    128 queries where keys come by descriptors; elsewhere those spill. Raises ValueError as
+    `attention_tile`.
+    """
+    tile = attention_tile(value)
+    # an 8-bit row is half as long, and bulk copies want 16 bytes of it
+    if tile.descriptors and value.shape[-1] % 16 == 0:
+        return Tile(128, 64, 8, 3, descriptors=True)
+    return Tile(64, 64)

@@ -13,7 +13,7 @@ from ..sampling.recipe import Recipe
 from ..sampling.sampler import NoiseSource
 from ..student.causal_student import CausalStudent
 from ..student.config import StudentConfig
-from ..wan.number_types import NumberTypes
+from ..wan.number_types import NumberTypes, settle_all
 from ..wan.weights import load_weights, plain_names
 
 EXACT = NumberTypes(torch.float32)
@@ -83,8 +83,7 @@ def golden_student(
     student = CausalStudent(config).eval().requires_grad_(False)
     load_weights(student, weights)
     student.to(types.dtype)
-    for layer, module in student.named_modules():
-        types.settle(layer, module)
+    settle_all(student, types)
     return student
 
 

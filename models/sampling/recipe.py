@@ -5,8 +5,9 @@ Free of torch until a schedule is asked for: presets, which have one each, are l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..chunk_steps import ChunkSteps
@@ -68,6 +69,26 @@ class Recipe:
             raise ValueError(f"settles_first with caching {self.caching!r}; expected 'each_step'")
         if self.caching == "each_step" and self.first_steps:
             raise ValueError("first_steps do not go with a cache for each step")
+
+    def with_steps(self, steps: Sequence[float]) -> Recipe:
+        """The same with other `steps`, as many as are given.
+
+        Of a sampler that spaces its own only their number counts. Raises ValueError for steps that
+        do not go down from at most 1000 to more than 0, for parts of numbers where the schedule is
+        looked up, and for a joint window, whose length they are.
+        """
+        if self.sampler == "joint":
+            raise ValueError("a joint window is as long as its steps are many; they are fixed")
+        given = tuple(steps)
+        falling = all(above > below for above, below in pairwise(given))
+        if not given or not falling or not 0 < given[-1] <= given[0] <= 1000:
+            told = ", ".join(f"{step:g}" for step in given)
+            raise ValueError(f"got {told or 'none'}; expected falling ones in 0..1000, not 0")
+        if self.sampler != "renoise":
+            return replace(self, steps=tuple(float(k) for k in range(1, len(given) + 1)))
+        if self.warp and any(step != int(step) for step in given):
+            raise ValueError("they are looked up in a schedule: expected whole numbers")
+        return replace(self, steps=given)
 
     def schedule(self) -> FlowSchedule:
         """The table of noise levels."""

@@ -19,7 +19,9 @@ from ...kernels.dispatch import (
     residual_layer_norm,
     residual_modulate,
     rms_norm,
+    row_scaled_linear,
 )
+from .row_scaled_linear import RowScaledLinear, join
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 KeysValues = tuple[Tensor, Tensor]
@@ -119,7 +121,8 @@ class SelfAttention(QKVO):
 
     def __init__(self, dim: int, heads: int, eps: float) -> None:
         super().__init__(dim, heads, eps)
-        self._packed: tuple[Tensor, Tensor] | None = None
+        # Weights and biases, and in float8 their scales between them.
+        self._packed: tuple[Tensor, ...] | None = None
 
     def pack(self) -> None:
         """Make one matrix of the projections of queries, keys and values, where kernels take all.
@@ -128,6 +131,10 @@ class SelfAttention(QKVO):
         will stay; projections that are not plain linear layers any more are left as they are.
         """
         parts = (self.q, self.k, self.v)
+        scaled = [part for part in parts if isinstance(part, RowScaledLinear)]
+        if len(scaled) == len(parts):
+            self._packed = join(scaled)
+            return
         if not all(type(part) is nn.Linear for part in parts):
             return
         if not all(type(part.weight) is nn.Parameter for part in parts):
@@ -151,7 +158,9 @@ class SelfAttention(QKVO):
         """Queries, keys and values [B, N, d] before norms; packed ones lie beside each other."""
         if self._packed is None:
             return self.q(x), self.k(x), self.v(x)
-        query, key, value = F.linear(x, *self._packed).chunk(3, dim=2)
+        scaled = len(self._packed) == 3
+        product = row_scaled_linear(x, *self._packed) if scaled else F.linear(x, *self._packed)
+        query, key, value = product.chunk(3, dim=2)
         return query, key, value
 
 
@@ -224,6 +233,8 @@ class Block(nn.Module):
     def _feed_forward(self, x: Tensor) -> Tensor:
         first, _, last = self.ffn
         assert isinstance(first, nn.Linear)
+        if isinstance(last, RowScaledLinear):
+            return last(first(x), gelu=True)
         return last(linear_gelu(x, first))
 
     def _hear(self, stream: Stream, audio: Tensor) -> Stream:

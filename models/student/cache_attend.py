@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...kernels.dispatch import attention, raw_key_attention, sparse_attention
+from ...kernels.dispatch import attention, int8_attention, sparse_attention, turned_keys
 from .blocks import QKVO, Attend, FusedAttend
 from .call_positions import CachedCall
 from .kv_cache import KVCache
@@ -34,11 +34,17 @@ def _attend_cache(
     keys, values = cache.update(call, key, value)
     assert call.query is not None
     rotated, policy = rotate(query, call.query), cache.config.sparse
+    if call.rotations is not None:
+        keys = turned_keys(keys, *call.rotations)
     if policy is not None:
         return sparse_attention(rotated, keys, values, policy, near=call.near)
-    if call.rotations is not None:
-        return raw_key_attention(rotated, keys, values, *call.rotations)
-    return attention(rotated, keys, values)
+    return _attend_all(cache, rotated, keys, values)
+
+
+def _attend_all(cache: KVCache, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    if cache.config.attention == "int8":
+        return int8_attention(query, keys, values)
+    return attention(query, keys, values)
 
 
 class _FusedCacheAttend:
@@ -54,7 +60,12 @@ class _FusedCacheAttend:
         def one(cache: KVCache, call: CachedCall, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if call.tables is None:
                 return _attend_cache(cache, call, *norms.normed_heads(q, k, v))
-            return attention(*cache.update_projected(call, q, k, v, norms=weights, eps=eps))
+            seen = cache.update_projected(call, q, k, v, norms=weights, eps=eps)
+            policy = cache.config.sparse
+            if policy is None:
+                return _attend_all(cache, *seen)
+            means = cache.block_means(call, *seen[1:]) if policy.by_means else None
+            return sparse_attention(*seen, policy, near=call.near, means=means)
 
         return _by_row(self._rows, one, query, key, value)
 

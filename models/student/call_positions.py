@@ -92,9 +92,12 @@ class CallPositions:
         self._config = config
         self._trained_frames = trained_frames
         self.token_order: Tensor | None = None
+        # the same, on the host
+        self._order: Tensor | None = None
         if config.sparse is not None:
-            self.token_order = gilbert_order(1, rope.rows, rope.columns).to(rope.device)
-            rope = rope.in_order(self.token_order)
+            self._order = gilbert_order(1, rope.rows, rope.columns)
+            self.token_order = uploaded(self._order, rope.device)
+            rope = rope.in_order(self._order)
         self._rope = rope
         self._family: RopeFamily = family
         self._places = places
@@ -144,15 +147,17 @@ class CallPositions:
         live = min(end, self._config.capacity_frames)
         positions = self._positions(live, end)
         spans = spans_of(ring.order, tokens)
-        by_kernels = backend_for(self._like) == "triton" and self.token_order is None
+        by_kernels = backend_for(self._like) == "triton"
         rotations = None
         if by_kernels and len(spans) <= MAX_SPANS:
             rotations = spans, self._axes_of_places(positions)
             if self._one_kernel_stores(ring):
                 tables = rotations[1], live - frames
+                near = self._near_blocks(ring, frames)
                 return CachedCall(
-                    ring, tokens, None, None, 0, None, rotations=rotations, tables=tables
-                )
+                    ring, tokens, None, None, 0, None,
+                    rotations=rotations, tables=tables, near=near,
+                )  # fmt: skip
         table = self._turned_places(positions)
         query = table[(live - frames) * tokens : live * tokens]
         read = self._in_slot_order(spans, table) if rotations is None else None
@@ -197,14 +202,14 @@ class CallPositions:
 
     def _near_blocks(self, ring: RingWrite, frames: int) -> Tensor | None:
         """What sliding tiles choose; kept for the other calls of the chunk."""
-        policy, order = self._config.sparse, self.token_order
+        policy, order = self._config.sparse, self._order
         if policy is None or order is None or policy.kind != "sliding_tiles":
             return None
         if self._near is None or self._near[:2] != (ring.order, frames):
             columns, tokens = self._rope.columns, self._rope.tokens_per_frame
 
             def places(of_frames: Sequence[int]) -> Tensor:
-                grid = torch.stack((order // columns, order % columns), dim=1).cpu()
+                grid = torch.stack((order // columns, order % columns), dim=1)
                 time = torch.tensor(tuple(of_frames)).repeat_interleave(tokens)
                 return torch.cat((time[:, None], grid.repeat(len(of_frames), 1)), dim=1)
 
@@ -230,7 +235,8 @@ class CallPositions:
         if not self._config.bounded_sink or self._places is not None:
             tables = self._tables(first, frames) if self._one_kernel_stores(ring) else None
             if tables is not None:
-                return CachedCall(ring, tokens, None, None, 0, None, sink, tables=tables)
+                near = self._near_blocks(ring, frames)
+                return CachedCall(ring, tokens, None, None, 0, None, sink, tables=tables, near=near)
             query = self._chunk(first, frames)
             near = self._near_blocks(ring, frames)
             return CachedCall(ring, tokens, query, query, 0, None, sink, near=near)
@@ -277,7 +283,7 @@ class CallPositions:
 
     def _tables(self, start: float, frames: int) -> tuple[AxisRotations, int] | None:
         """`_chunk` as tables for a kernel, where one will use them."""
-        if backend_for(self._like) != "triton" or self.token_order is not None:
+        if backend_for(self._like) != "triton":
             return None
         kept = self._chunk_tables
         if kept is None or kept[:2] != (start, frames):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -29,7 +30,7 @@ from .conditioning import (
     for_batch,
     stack_contexts,
 )
-from .config import CacheConfig, StudentConfig
+from .config import AttentionKind, CacheConfig, StudentConfig
 from .frame_packer import FramePacker
 from .kv_cache import KVCache, StudentCache
 from .rope import RopeTable
@@ -79,6 +80,8 @@ class CausalStudent(nn.Module):
         self.head = Head(dim, patch_values, config.eps, config.head_kernel)
         self._add_conditioning(config)
         self._add_avatar(config)
+        # How caches made here are attended to, see `CacheConfig.attention`.
+        self.attention: AttentionKind = "exact"
         self._rope: dict[tuple[int, int, torch.device], RopeTable] = {}
         self.graphs: StepGraphs | None = None
         """Records the calls of `forward_rows` and replays them, on a GPU."""
@@ -97,6 +100,8 @@ class CausalStudent(nn.Module):
 
         Those of an avatar want their sink before the first call (`StudentCache.set_sink`).
         """
+        if self.attention != "exact":
+            config = replace(config, attention=self.attention)
         rows, columns = self._grid(height, width)
         shape = self.config
         weight = self.patch_embedding.weight

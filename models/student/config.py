@@ -12,6 +12,7 @@ Prediction = Literal["velocity", "sample"]
 SinkKind = Literal["none", "static", "ema"]
 SinkPrecision = Literal["in_place", "shadow"]
 RaggedEviction = Literal["fold", "overwrite"]
+AttentionKind = Literal["exact", "int8"]
 TimeWaves = Literal["float64", "float32"]
 
 
@@ -191,7 +192,7 @@ class CacheConfig:
     that a stream began with. So places stay bounded, however long a stream is.
 
     `sparse` thins attention to the cache out (docs/kernels.md); the tokens of a frame then lie in
-    the order of a space-filling curve.
+    the order of a space-filling curve. `attention` "int8" makes scores of 8-bit integers.
     """
 
     window_frames: int
@@ -210,6 +211,7 @@ class CacheConfig:
     refresh_below: float | None = None
     rewind_at: int | None = None
     sparse: SparsePolicy | None = None
+    attention: AttentionKind = "exact"
 
     def __post_init__(self) -> None:
         if self.window_frames < 1 or self.sink_frames < 0:
@@ -228,6 +230,8 @@ class CacheConfig:
             )
         if self.sparse is not None and self.rolling_distance is not None:
             raise ValueError("sparse attention needs a sink of frames; an avatar's is of tokens")
+        if self.sparse is not None and self.attention != "exact":
+            raise ValueError(f"attention {self.attention!r} is of all keys; leave sparse away")
         if not 0.0 <= self.alpha <= 1.0:
             raise ValueError(f"alpha {self.alpha} is outside 0..1")
         self._check_pins()

@@ -7,19 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ...kernels.axis_rotations import AxisRotations
-from ...kernels.dispatch import backend_for, ema_sink, norm_rope_write, rotate_keys
+from ...kernels.dispatch import (
+    backend_for,
+    ema_sink,
+    empty_means,
+    norm_rope_write,
+    pool_blocks,
+    rotate_keys,
+)
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
 from .call_positions import AdaptiveCall, CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
 from .frame_ring import FrameRing, RingWrite
 from .rope import RopeTable, rotate
 from .token_sink import SinkPlaces, SinkTokens
+
+if TYPE_CHECKING:
+    from ...kernels.block_sparse.block_pool import BlockMeans
 
 
 class KVCache:
@@ -57,6 +67,9 @@ class KVCache:
         # Raw keys of the live slots turned to their places in time: made by the first call of a
         # chunk that one kernel stores, kept for the others.
         self._turned: Tensor | None = None
+        # Means of the blocks of keys and values that are attended to, and of how many tokens.
+        self._means: BlockMeans | None = None
+        self._pooled = 0
 
     def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
@@ -69,6 +82,7 @@ class KVCache:
             assert call.query is not None
             own = rotate(key, call.query)
             return torch.cat((keys, own), dim=2), torch.cat((values, value), dim=2)
+        self.forget_means()
         if call.fold is not None and backend_for(key) == "triton":
             self._fold_and_write(call.fold, key, value, call.ring.segments)
         else:
@@ -94,6 +108,7 @@ class KVCache:
         if call.fold is not None and call.fold.frames:
             none = self.key[:, :, :0]
             self._fold_and_write(call.fold, none, none, ())
+            self.forget_means()
         frames = slice(self.sink_tokens, None)
         turned = None
         if call.rotations is not None:
@@ -131,11 +146,35 @@ class KVCache:
         if turns:
             live = sum(span.tokens for span in spans)
             rotate_keys(self.key[:, :, :live], spans, rotation, out=self._turned[:, :, :live])
+            self._pooled = 0
         return self._turned
+
+    def block_means(self, call: CachedCall, keys: Tensor, values: Tensor) -> BlockMeans:
+        """Of what `update_projected` gave for `call`, for a cache with a policy that is by means.
+
+        Those of past blocks stand still while a chunk is made, and are kept.
+        """
+        policy, live = self.config.sparse, keys.shape[2]
+        assert policy is not None
+        if self._means is None:
+            with torch.inference_mode(False):
+                self._means = empty_means(self.key, policy)
+        tokens = self.tokens_per_frame
+        changed = [Span(s.slot * tokens, s.frames * tokens) for s in call.ring.segments]
+        if self._pooled != live or not changed:
+            changed = [Span(0, live)]
+        pool_blocks(keys, values, self._means, changed)
+        self._pooled = live
+        return self._means
+
+    def forget_means(self) -> None:
+        """Keys have changed, other than those that the call at hand stores."""
+        self._pooled = 0
 
     def derived(self) -> tuple[Tensor, ...]:
         """What it keeps that follows from `tensors`, and is in no snapshot."""
-        return () if self._turned is None else (self._turned,)
+        means = () if self._means is None else (self._means.key, self._means.value)
+        return tuple(tensor for tensor in (self._turned, *means) if tensor is not None)
 
     def _live(self, call: CachedCall) -> tuple[Tensor, Tensor]:
         """What a call attends to."""
@@ -405,6 +444,8 @@ class StudentCache:
         self._turned_for = None
         for tensor in self.tensors().values():
             tensor.zero_()
+        for layer in self.layers:
+            layer.forget_means()
 
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
@@ -451,6 +492,8 @@ class StudentCache:
             raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+        for layer in self.layers:
+            layer.forget_means()
         self._turned_for = None
         self.position = int(metadata["position"])
         self._rope_offset = float(metadata.get("rope_offset", 0.0))

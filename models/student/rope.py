@@ -58,6 +58,8 @@ class RopeTable:
         self._half = half
         self.rows, self.columns = rows, columns
         self._raster = True
+        # cos and sin of the grid's angles on the device, of tokens in another order.
+        self._grid_turns: tuple[Tensor, Tensor] | None = None
         self.tokens_per_frame = rows * columns
         self.device = torch.device(device)
         row = torch.outer(torch.arange(rows, dtype=torch.float64), ladder(spatial))
@@ -75,12 +77,14 @@ class RopeTable:
         """The same for tokens that lie in `order` [tokens_per_frame] within each frame."""
         table = copy(self)
         table._grid = self._grid[order]
+        table._grid_turns = None
         table._raster = False
         return table
 
     def axes(self, places: Sequence[float]) -> AxisRotations:
         """The same rotations at these frame positions, as a table per axis for a kernel."""
-        assert self._raster, "kernels count tokens row by row"
+        if not self._raster:
+            return self._axes_by_token(places)
         axes = (range(self.rows), range(self.columns), places)
         ladders = (self._ladders[1], self._ladders[2], self._ladders[0])
         angles = torch.cat(
@@ -89,16 +93,38 @@ class RopeTable:
                 for axis, steps in zip(axes, ladders, strict=True)
             ]
         )
-        cos, sin = angles.cos(), angles.sin()
-        if self._half:
-            cos, sin = cos.half(), sin.half()
+        cos, sin = self._on_device(angles)
         return AxisRotations(
-            uploaded(cos, self.device, torch.float32),
-            uploaded(sin, self.device, torch.float32),
+            cos,
+            sin,
             rows=self.rows,
             columns=self.columns,
             frame_pairs=len(self._ladders[0]),
             grid_pairs=len(self._ladders[1]),
+        )
+
+    def _axes_by_token(self, places: Sequence[float]) -> AxisRotations:
+        """The same for tokens in another order; what does not depend on `places` is kept."""
+        if self._grid_turns is None:
+            # a column that nothing turns by
+            angles = torch.cat((self._grid.flatten(), self._grid.new_zeros(self._grid.shape[1])))
+            self._grid_turns = self._on_device(angles)
+        angles = torch.outer(torch.tensor(places, dtype=torch.float64), self._ladders[0])
+        of_places = self._on_device(angles.flatten())
+        cos, sin = (torch.cat(parts) for parts in zip(self._grid_turns, of_places, strict=True))
+        return AxisRotations(
+            cos, sin, rows=self.tokens_per_frame, columns=1,
+            frame_pairs=len(self._ladders[0]), grid_pairs=self._grid.shape[1], by_token=True,
+        )  # fmt: skip
+
+    def _on_device(self, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of `angles`, float32."""
+        cos, sin = angles.cos(), angles.sin()
+        if self._half:
+            cos, sin = cos.half(), sin.half()
+        return (
+            uploaded(cos, self.device, torch.float32),
+            uploaded(sin, self.device, torch.float32),
         )
 
     def rotations(self, frames: Sequence[float], dtype: torch.dtype = torch.complex64) -> Tensor:

@@ -64,6 +64,8 @@ def load_preset_students(
         )
         for each in weights
     ]
+    for each in made:
+        each.attention = types.attention
     return Students(made[0], made[1] if preset.recipe.clean_expert else None)
 
 

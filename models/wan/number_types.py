@@ -1,7 +1,9 @@
 """In which types of numbers a student is kept and computes: bfloat16, float16, float32, 8 bits.
 
-With `quantize` the matrices of a student's blocks are kept in 8 bits, one scale a row, by torchao;
-they are brought back to the computing type for every call. What is published for quantised students
+With `quantize` the matrices of a student's blocks are kept in 8 bits, one scale a row. "fp8" and
+"int8" are of weights alone, by torchao: they are brought back to the computing type for every call.
+With "fp8-dynamic" tokens are quantised as well and products are of float8 values
+(`student.row_scaled_linear`). What is published for quantised students
 keeps all else as it is (LongLive 2's float8 files, Live Avatar's float8): embeddings of patches,
 text, time and images, modulation, norms, biases, the head, the VAE and the text encoder. An adapter
 is folded in before.
@@ -12,21 +14,28 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels.gpu import Capability
+from ..student.causal_student import CausalStudent
+from ..student.config import AttentionKind
+from ..student.row_scaled_linear import RowScaledLinear
 from .type_names import INSTALL, DTypeName, Quantization
+from .weights import replace_part
 
 DTYPES: dict[DTypeName, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
     "fp32": torch.float32,
 }
+_FLOAT8_FROM, _INT8_FROM = (8, 9), (8, 0)
 _QUANTISED = ("blocks.", "audio_injector.")
 """Parts of a student whose matrices are quantised."""
-_ROW_BYTES = {"fp8": 4, "int8": 5}
+_ROW_BYTES: dict[Quantization, int] = {"fp8": 4, "fp8-dynamic": 4, "int8": 5}
 """Of a row's scale, and for int8 its zero point."""
 
 
@@ -36,9 +45,17 @@ class NumberTypes:
 
     dtype: torch.dtype
     quantize: Quantization | None = None
+    attention: AttentionKind = "exact"
 
     @classmethod
-    def named(cls, dtype: str | None, quantize: str | None, device: torch.device) -> NumberTypes:
+    def named(
+        cls,
+        dtype: str | None,
+        quantize: str | None,
+        device: torch.device,
+        *,
+        attention: str | None = None,
+    ) -> NumberTypes:
         """As an operator asked for; without `dtype` bfloat16 on a GPU and float32 elsewhere.
 
         Raises ValueError for other names.
@@ -51,13 +68,21 @@ class NumberTypes:
         if quantize is not None and kind is None:
             kinds = ", ".join(get_args(Quantization))
             raise ValueError(f"quantize {quantize!r}; expected one of {kinds}")
-        return cls(found, kind)
+        of_scores = next((k for k in get_args(AttentionKind) if k == (attention or "exact")), None)
+        if of_scores is None:
+            kinds = ", ".join(get_args(AttentionKind))
+            raise ValueError(f"attention {attention!r}; expected one of {kinds}")
+        return cls(found, kind, of_scores)
 
     @property
     def name(self) -> str:
         """Like bfloat16, or bfloat16 with int8 weights."""
         plain = str(self.dtype).removeprefix("torch.")
-        return plain if self.quantize is None else f"{plain} with {self.quantize} weights"
+        products = self.quantize == "fp8-dynamic"
+        parts = [] if self.attention == "exact" else [f"{self.attention} attention"]
+        if self.quantize is not None:
+            parts.insert(0, "fp8 products" if products else f"{self.quantize} weights")
+        return f"{plain} with {' and '.join(parts)}" if parts else plain
 
     def quantises(self, layer: str, module: nn.Module) -> bool:
         """Whether the weight of a student's `layer` is kept in 8 bits."""
@@ -67,18 +92,40 @@ class NumberTypes:
             and layer.startswith(_QUANTISED)
         )
 
-    def settle(self, layer: str, module: nn.Module) -> None:
-        """Quantise a layer that has its weights, if it is one of those.
+    def check_device(self, device: str, capability: Capability | None) -> None:
+        """Raise ValueError if a model of these types cannot be served on such a device.
+
+        Elsewhere the same values can be computed, slowly: that is for measuring what they cost.
+        """
+        if self.quantize == "fp8-dynamic":
+            _check_gpu("--quantize fp8-dynamic", device, capability, _FLOAT8_FROM)
+            if self.dtype != torch.bfloat16:
+                raise ValueError("--quantize fp8-dynamic: its products come in bf16 alone")
+        if self.attention != "exact":
+            _check_gpu(f"--attention {self.attention}", device, capability, _INT8_FROM)
+            if self.dtype == torch.float32:
+                raise ValueError(
+                    f"--attention {self.attention}: values stay in half precision; use bf16 or fp16"
+                )
+            if find_spec("triton") is None:
+                raise ValueError(f"--attention {self.attention} needs Triton, which is not here")
+
+    def settle(self, layer: str, module: nn.Module) -> nn.Module:
+        """A layer that has its weights, quantised if it is one of those, be it in place.
 
         Raises QuantizationMissing without torchao.
         """
         if not self.quantises(layer, module):
-            return
+            return module
+        if self.quantize == "fp8-dynamic":
+            assert isinstance(module, nn.Linear), "quantises"
+            return RowScaledLinear.of(module)
         torchao = _torchao()
         configs = {"fp8": "Float8WeightOnlyConfig", "int8": "Int8WeightOnlyConfig"}
         assert self.quantize is not None, "quantises"
         # one layer, whatever it is called: it is the root here
         torchao.quantize_(module, getattr(torchao, configs[self.quantize])(), _is_linear)
+        return module
 
     def weight_bytes(self, student: nn.Module) -> int:
         """Bytes of a student's weights that are in `dtype` or on `meta`, once they are settled."""
@@ -88,15 +135,32 @@ class NumberTypes:
                 if name == "weight" and self.quantises(layer, module):
                     assert self.quantize is not None, "quantises"
                     total += parameter.numel() + parameter.shape[0] * _ROW_BYTES[self.quantize]
-                else:
+                elif name != "scale" or not isinstance(module, RowScaledLinear):
                     total += parameter.numel() * self.dtype.itemsize
         return total
 
     def largest_copy(self, student: nn.Module) -> int:
-        """Bytes of the greatest matrix that is brought back to `dtype` for a call; 0 without."""
+        """Bytes of the greatest matrix that is brought back to `dtype` for a call; 0: none is."""
+        if self.quantize == "fp8-dynamic":
+            return 0
         layers = (m for n, m in student.named_modules() if self.quantises(n, m))
         sizes = (m.weight.numel() for m in layers if isinstance(m, nn.Linear))
         return max(sizes, default=0) * self.dtype.itemsize
+
+
+def settle_all(student: CausalStudent, types: NumberTypes) -> None:
+    """`settle` every layer of a student that has its weights, and how it attends."""
+    student.attention = types.attention
+    for layer, part in list(student.named_modules()):
+        replace_part(student, layer, types.settle(layer, part))
+
+
+def _check_gpu(option: str, device: str, capability: Capability | None, wanted: Capability) -> None:
+    if device != "cuda" or capability is None:
+        raise ValueError(f"{option} needs a CUDA device, and this is {device}; leave it away")
+    if capability < wanted:
+        need, have = (".".join(map(str, each)) for each in (wanted, capability))
+        raise ValueError(f"{option} needs compute capability {need}, and this GPU has {have}")
 
 
 class QuantizationMissing(ValueError):

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from typing import Literal
 
 DTypeName = Literal["bf16", "fp16", "fp32"]
-Quantization = Literal["fp8", "int8"]
+Quantization = Literal["fp8", "fp8-dynamic", "int8"]
 INSTALL = "pip install 'rollcast[quantize]'"
 
 
-def can_quantise() -> bool:
-    """Whether torchao is installed; it is not imported, which takes seconds."""
-    return find_spec("torchao") is not None
+def can_quantise(kind: str) -> bool:
+    """Whether torchao is installed if `kind` needs it; it is not imported, which takes seconds."""
+    return kind == "fp8-dynamic" or find_spec("torchao") is not None

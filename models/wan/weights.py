@@ -20,7 +20,7 @@ _SHOWN = 8
 Module = TypeVar("Module", bound=nn.Module)
 Change = Callable[[str, Tensor], Tensor]
 """What becomes of a weight, by its name, on its way into a module."""
-Settle = Callable[[str, nn.Module], None]
+Settle = Callable[[str, nn.Module], nn.Module]
 """What becomes of a layer, by its name, once it has its weights."""
 
 
@@ -122,8 +122,15 @@ def fill(
                 own = own.clone()
             setattr(part, name, nn.Parameter(own, requires_grad=False))
         if settle is not None:
-            settle(prefix, part)
+            replace_part(module, prefix, settle(prefix, part))
     return module.eval()
+
+
+def replace_part(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Let `part` be what `module` has by that name."""
+    above, _, own = name.rpartition(".")
+    if own and module.get_submodule(name) is not part:
+        setattr(module.get_submodule(above), own, part)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

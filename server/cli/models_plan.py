@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,18 @@ from rich.table import Table
 from .byte_counts import gigabytes, parse_bytes
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
-from .options import Decoder, Device, DType, Encoder, Lookahead, Quantize, Stages
+from .options import (
+    Attention,
+    Decoder,
+    Device,
+    DType,
+    Encoder,
+    Lookahead,
+    Quantize,
+    Stages,
+    Steps,
+)
+from .step_list import parse_steps
 
 if TYPE_CHECKING:
     from ...models.wan.presets.preset import Preset
@@ -34,6 +46,8 @@ def plan(
     device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    attention: Attention = None,
+    steps: Steps = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
     lookahead: Lookahead = None,
@@ -58,6 +72,8 @@ def plan(
             device=device,
             dtype=dtype,
             quantize=quantize,
+            attention=attention,
+            steps=None if steps is None else parse_steps(steps),
             decoder=decoder,
             encoder=encoder,
             lookahead_ms=lookahead,
@@ -80,6 +96,8 @@ def plan_report(
     places: list[str],
     dtype: str | None = None,
     quantize: str | None = None,
+    attention: str | None = None,
+    steps: Sequence[float] | None = None,
     decoder: Path | None = None,
     encoder: Path | None = None,
     lookahead_ms: int | None = None,
@@ -99,7 +117,7 @@ def plan_report(
     from ...models.wan.presets.speech import looking_ahead
     from ...models.wan.stream.planning import Machine, check_stages, plan_on
 
-    preset = looking_ahead(preset_named(name), lookahead_ms)
+    preset = looking_ahead(preset_named(name), lookahead_ms).with_steps(steps)
     check_stages(preset, stages)
     machine = Machine.here(device, stages) if memory is None else Machine.with_memory(memory)
     planned = plan_on(
@@ -111,6 +129,7 @@ def plan_report(
         encoder_file=encoder,
         dtype=dtype,
         quantize=quantize,
+        attention=attention,
     )
     total = planned.total(sessions, stages)
     report: dict[str, Any] = {

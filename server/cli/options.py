@@ -12,6 +12,7 @@ from rich.console import Console
 from ...client.camera_move import camera_move
 from ...models.devices import check_device_name
 from ...models.registry import model_names
+from ...models.student.config import AttentionKind
 from ...models.wan.type_names import DTypeName, Quantization
 from ..protocol.limits import MAX_PROMPT_CHARS, MAX_SEED
 from .failure import EXIT_USAGE, Failure
@@ -128,7 +129,15 @@ DType = Annotated[
 ]
 Quantize = Annotated[
     Quantization | None,
-    typer.Option(help="Keep the matrices of its blocks in 8 bits; needs rollcast[quantize]."),
+    typer.Option(help="Matrices of its blocks in 8 bits; fp8 and int8 need rollcast[quantize]."),
+]
+Attention = Annotated[
+    AttentionKind | None,
+    typer.Option(help="Scores of attention to the past in 8 bits, on a GPU; by default exact."),
+]
+Steps = Annotated[
+    str | None,
+    typer.Option(help="Denoising steps of a published model instead of its own, like 1000,500."),
 ]
 Decoder = Annotated[
     Path | None,

@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 
 from .failure import as_failure
-from .options import DType, Quantize
+from .options import Attention, DType, Quantize
 
 
 def parity(
     cases: Annotated[list[Path], typer.Argument(help="Golden cases (JSON), or folders of them.")],
     dtype: DType = None,
     quantize: Quantize = None,
+    attention: Attention = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Run golden cases; exits with 1 when one differs by more than its tolerance.
@@ -31,7 +32,8 @@ def parity(
 
     with as_failure():
         files = case_files(cases)
-        types = NumberTypes.named(dtype, quantize, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        types = NumberTypes.named(dtype, quantize, cpu, attention=attention)
     exact = types == NumberTypes(torch.float32)
     reports = report_cases(files, types)
     if as_json:

@@ -26,6 +26,7 @@ from .failure import as_failure
 from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate
 from .options import (
+    Attention,
     Audio,
     Camera,
     Decoder,
@@ -42,6 +43,7 @@ from .options import (
     SecondsOrSpeech,
     Seed,
     Size,
+    Steps,
     Threads,
     Tracks,
     VideoIn,
@@ -50,6 +52,7 @@ from .options import (
     warn_ignored,
 )
 from .prompt_times import with_prompts
+from .step_list import parse_steps
 from .video_file import Overwrite, Video, video_file, write_picture
 
 
@@ -72,6 +75,8 @@ def render(
     device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    attention: Attention = None,
+    steps: Steps = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
     lookahead: Lookahead = None,
@@ -94,6 +99,8 @@ def render(
             device=device,
             dtype=dtype,
             quantize=quantize,
+            attention=attention,
+            steps=None if steps is None else parse_steps(steps),
             decoder=None if decoder is None else str(decoder),
             encoder=None if encoder is None else str(encoder),
             lookahead_ms=lookahead,

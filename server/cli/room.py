@@ -20,7 +20,7 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     server's has no torch. Of models of other distributions nobody knows what they need.
     """
     on_gpu = config.device not in (None, "auto", "cpu")
-    types = config.dtype or config.quantize
+    types = config.dtype or config.quantize or config.attention or config.steps
     asked = (
         config.weights
         or config.size
@@ -33,13 +33,15 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     if asked and set(config.models) <= set(own_models()):
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
-            hint="Leave --weights, --size, --dtype, --quantize, --decoder, --encoder, "
-            "--lookahead and --device away, or name another --model.",
+            hint="Leave --weights, --size, --dtype, --quantize, --attention, --steps, --decoder, "
+            "--encoder, --lookahead and --device away, or name another --model.",
             exit_code=EXIT_USAGE,
         )
-    if config.quantize and not can_quantise():
+    if config.quantize and not can_quantise(config.quantize):
         raise Failure(
-            "--quantize needs torchao, which is not installed", hint=INSTALL, exit_code=EXIT_USAGE
+            f"--quantize {config.quantize} needs torchao, which is not installed",
+            hint=INSTALL,
+            exit_code=EXIT_USAGE,
         )
     options = [*model_options(config), "--sessions", str(config.max_sessions or 1)]
     plans: dict[str, dict[str, Any]] = {}
@@ -72,7 +74,9 @@ def model_options(config: ServerConfig) -> list[str]:
         options += ["--weights", place]
     if config.size is not None:
         options += ["--size", f"{config.size[0]}x{config.size[1]}"]
-    for name in ("device", "dtype", "quantize", "decoder", "encoder", "stages"):
+    if config.steps is not None:
+        options += ["--steps", ",".join(f"{step:g}" for step in config.steps)]
+    for name in ("device", "dtype", "quantize", "attention", "decoder", "encoder", "stages"):
         value = getattr(config, name)
         if value is not None:
             options += [f"--{name}", str(value)]

@@ -21,6 +21,7 @@ from ..secret import Secret
 from .failure import Failure, as_failure
 from .frame_size import parse_size
 from .options import (
+    Attention,
     Decoder,
     Device,
     DType,
@@ -29,11 +30,13 @@ from .options import (
     Quantize,
     Size,
     Stages,
+    Steps,
     Threads,
     Weights,
     check_model,
 )
 from .room import check_room
+from .step_list import parse_steps
 from .welcome import greet
 
 
@@ -51,6 +54,8 @@ def serve(
     device: Device = None,
     dtype: DType = None,
     quantize: Quantize = None,
+    attention: Attention = None,
+    steps: Steps = None,
     decoder: Decoder = None,
     encoder: Encoder = None,
     lookahead: Lookahead = None,
@@ -120,6 +125,8 @@ def serve(
             device=device,
             dtype=dtype,
             quantize=quantize,
+            attention=attention,
+            steps=None if steps is None else parse_steps(steps),
             decoder=decoder,
             encoder=encoder,
             lookahead_ms=lookahead,

@@ -23,6 +23,7 @@ from .byte_counts import gigabytes
 from .failure import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure
 from .frame_size import parse_size
 from .options import (
+    Attention,
     Decoder,
     Device,
     DType,
@@ -35,11 +36,13 @@ from .options import (
     Seed,
     Size,
     Stages,
+    Steps,
     Threads,
     Weights,
     check_model,
 )
 from .room import check_room, model_options
+from .step_list import parse_steps
 from .video_file import Overwrite, video_file
 
 _FORMAT = 1
@@ -55,6 +58,8 @@ def try_model(
     encoder: Encoder = None,
     lookahead: Lookahead = None,
     quantize: Quantize = None,
+    attention: Attention = None,
+    steps: Steps = None,
     seconds: Seconds = 10.0,
     prompt: Prompt = None,
     image: Image = None,
@@ -99,6 +104,8 @@ def try_model(
             encoder=encoder,
             lookahead_ms=lookahead,
             quantize=quantize,
+            attention=attention,
+            steps=None if steps is None else parse_steps(steps),
             stages=stages,
             max_sessions=1,
         )

@@ -219,6 +219,8 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
         "size": config.size,
         "dtype": config.dtype,
         "quantize": config.quantize,
+        "attention": config.attention,
+        "steps": config.steps,
         "device": config.device,
         "sessions": config.max_sessions or 1,
         "decoder": None if config.decoder is None else str(config.decoder),

@@ -15,6 +15,7 @@ pytest.importorskip("triton")
 
 from rollcast.benchmarks.gpu.kernel_checks import Grid, kernel_checks
 from rollcast.benchmarks.gpu.model_checks import Reach, model_checks
+from rollcast.benchmarks.gpu.option_checks import option_checks
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,7 +27,7 @@ pytestmark = [
         else "a CUDA device is here, but TRITON_INTERPRET=0 is not set",
     ),
 ]
-KERNELS, MODELS = kernel_checks(), model_checks()
+KERNELS, MODELS = kernel_checks() | option_checks(), model_checks()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...contract import ModelInfo, ModelInputs
@@ -55,6 +56,15 @@ class Preset:
                 f"{self.name}: steps {recipe.steps} are not among those of the first chunk, "
                 f"{recipe.first_steps}"
             )
+
+    def with_steps(self, steps: Sequence[float] | None) -> Preset:
+        """The same with other denoising steps, see `Recipe.with_steps`; None: as it is."""
+        if steps is None:
+            return self
+        try:
+            return replace(self, recipe=self.recipe.with_steps(steps))
+        except ValueError as error:
+            raise ValueError(f"--steps of {self.name}: {error}") from error
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from ....kernels.gpu import Capability, meta_stands_for
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
-from ...student.config import StudentConfig
+from ...student.config import AttentionKind, StudentConfig
 from ...student.kv_cache import StudentCache
 from ..loading import empty_student
 from ..locate import ModelFiles
-from ..number_types import NumberTypes, Quantization
+from ..number_types import NumberTypes, Quantization, settle_all
 from ..presets.preset import Preset
 from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
 from ..vae_layers import put_channels_last
@@ -111,6 +111,7 @@ def plan_memory(
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
     quantize: Quantization | None = None,
+    attention: AttentionKind = "exact",
     reserve: int = CUDA_RESERVE,
     files: ModelFiles | None = None,
     encoder: Path | None = None,
@@ -125,8 +126,14 @@ def plan_memory(
     """
     size = size or preset.size
     config, device = student or preset.student, torch.device("meta")
-    types = NumberTypes(dtype, quantize)
+    types = NumberTypes(dtype, quantize, attention)
     students = [empty_student(config).to(dtype) for _ in range(1 + preset.recipe.clean_expert)]
+    weights = sum(types.weight_bytes(each) for each in students)
+    if quantize == "fp8-dynamic":
+        # tokens live in 8 bits, too
+        for each in students:
+            settle_all(each, types)
+    students[0].attention = attention
     decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
     if gpu is not None:
         put_channels_last(decodes)
@@ -155,7 +162,7 @@ def plan_memory(
         name=preset.name,
         size=size,
         dtype=types.name,
-        student=sum(types.weight_bytes(each) for each in students),
+        student=weights,
         decoder=_module_bytes(decodes),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
         cache=sum(_bytes(*cache.tensors().values()) for cache in caches)

@@ -31,7 +31,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
 
     Raises FileNotFoundError for files that are missing, ValueError for what does not fit.
     """
-    preset = looking_ahead(preset_named(name), options.lookahead_ms)
+    preset = looking_ahead(preset_named(name), options.lookahead_ms).with_steps(options.steps)
     size = options.size or preset.size
     latent = preset.latent_size(size)
     encoder = None if options.encoder is None else Path(options.encoder).expanduser()
@@ -41,7 +41,9 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     if device.index is not None:
         # kernels of torch and of Triton go to the current one
         torch.cuda.set_device(device)
-    types = NumberTypes.named(options.dtype, options.quantize, device)
+    types = NumberTypes.named(options.dtype, options.quantize, device, attention=options.attention)
+    on_gpu = device.type == "cuda"
+    types.check_device(device.type, torch.cuda.get_device_capability(device) if on_gpu else None)
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, types=types)
     if device.type == "cuda":

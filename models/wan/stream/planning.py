@@ -69,6 +69,7 @@ def plan_on(
     encoder_file: Path | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
+    attention: str | None = None,
 ) -> MemoryPlan:
     """The plan of a preset on a machine, in types as `NumberTypes.named` has them.
 
@@ -76,7 +77,9 @@ def plan_on(
     with `decoder_file` and `encoder_file`, which take the place of the VAE's own. Raises ValueError
     for a size it cannot have, and for files that are none of its own.
     """
-    types = NumberTypes.named(dtype, quantize, torch.device(machine.device))
+    device = torch.device(machine.device)
+    types = NumberTypes.named(dtype, quantize, device, attention=attention)
+    types.check_device(machine.device, machine.capability)
     files = student = decoder = None
     check_encoder(preset, encoder_file)
     if decoder_file is not None:
@@ -97,6 +100,7 @@ def plan_on(
         size=size,
         dtype=types.dtype,
         quantize=types.quantize,
+        attention=types.attention,
         reserve=reserve,
         files=files,
         encoder=encoder_file,

@@ -81,7 +81,7 @@ def test_a_list_names_what_the_mask_has(rows: int, blocks: int, seed: int, known
     most = int(mask.sum(-1).max()) if known else None
     made = BlockList.from_mask(mask, 64, 64, most=most)
     for index, row in enumerate(mask.flatten(0, 2)):
-        first, end = made.offsets[index : index + 2].tolist()
+        first, end = int(made.starts[index]), int(made.ends[index])
         assert made.blocks[first:end].tolist() == row.nonzero()[:, 0].tolist()
 
 

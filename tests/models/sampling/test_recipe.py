@@ -15,6 +15,43 @@ from rollcast.models.sampling.unipc import UniPC
 STEPS = (1000, 750, 500, 250)
 
 
+def test_steps_can_be_others_of_any_number() -> None:
+    """Looked up, as they are, or counted, as samplers do; a cache for each where there is one."""
+    two = Recipe(chunk_frames=3, steps=STEPS).with_steps((1000, 500))
+    assert two.timesteps(0) == two.timesteps(3) == (1000.0, 833.3333129882812)
+    assert [call.clean_pass for call in two.chunk_steps().calls] == [False, False, True]
+    six = two.with_steps((1000, 900, 700, 500, 300, 100))
+    assert len(six.chunk_steps().calls) == 7
+    plain = Recipe(chunk_frames=3, steps=(700, 500), warp=False, caching="each_step")
+    assert plain.with_steps((700.5, 400, 99)).timesteps() == (700.5, 400.0, 99.0)
+    assert plain.with_steps((600,)).chunk_steps().caches == 1
+    assert plain.with_steps((700, 500, 300)).chunk_steps().caches == 3
+    unipc = Recipe(chunk_frames=8, steps=(1, 2, 3, 4), sampler="unipc").with_steps((1000, 500))
+    assert len(unipc.sampler_for(0, torch.randn_like).timesteps) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ((), "got none; expected falling"),
+        ((500, 1000), "got 500, 1000; expected falling"),
+        ((1000, 1000), "expected falling"),
+        ((1200, 500), "in 0..1000"),
+        ((1000, 0), "not 0"),
+        ((1000, 499.5), "whole numbers"),
+        ((float("nan"), 500), "expected falling"),
+    ],
+)
+def test_steps_that_cannot_be_are_told(steps: tuple[float, ...], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Recipe(chunk_frames=3, steps=STEPS).with_steps(steps)
+
+
+def test_a_joint_window_keeps_its_steps() -> None:
+    with pytest.raises(ValueError, match="they are fixed"):
+        Recipe(chunk_frames=3, steps=STEPS, sampler="joint").with_steps((1000, 500))
+
+
 def test_the_first_chunk_may_have_steps_of_its_own() -> None:
     recipe = Recipe(chunk_frames=3, steps=(1000, 500), first_steps=STEPS)
     assert recipe.timesteps(0) == (1000.0, 937.5, 833.3333129882812, 625.0)

@@ -20,6 +20,7 @@ def stream(
     sink: SinkKind = "static",
     backend: Backend = "sdpa",
     chunks: int = 4,
+    calls: int = 1,
 ) -> torch.Tensor:
     """Predictions of a student of 8 x 14 tokens per frame, a window of 4 frames and a sink."""
     torch.manual_seed(0)
@@ -36,8 +37,9 @@ def stream(
     made: list[torch.Tensor] = []
     with torch.inference_mode(), use_backend(backend):
         for _ in range(chunks):
-            latents = torch.randn(1, 2, 4, 16, 28)
-            made.append(student(latents, torch.full((1, 2), 500.0), context, cache))
+            for _ in range(calls):
+                latents = torch.randn(1, 2, 4, 16, 28)
+                made.append(student(latents, torch.full((1, 2), 500.0), context, cache))
             cache.advance(2)
     return torch.cat(made)
 
@@ -70,15 +72,25 @@ def test_a_thin_window_is_close_and_the_same_every_time(rope: RopeFamily, kind: 
     assert error < 0.1, error
 
 
-def test_backends_choose_and_make_the_same() -> None:
-    """Triton's kernel in its interpreter, and torch: few enough blocks that it does not rather
-    attend to everything."""
+@pytest.mark.slow
+@pytest.mark.parametrize(("rope", "sink"), [("absolute", "static"), ("slot", "ema")])
+@pytest.mark.parametrize("kind", ["top_k", "sliding_tiles"])
+def test_backends_choose_and_make_the_same(rope: RopeFamily, sink: SinkKind, kind: str) -> None:
+    """Triton's kernels in its interpreter, and torch: few enough blocks that it does not rather
+    attend to everything, as torch does here with sliding tiles. Kernels store tokens in the order
+    of the curve, and keep means of past blocks while the ring comes round; of raw keys, which turn
+    with every chunk, while a chunk is made."""
     pytest.importorskip("triton")
-    policy = SparsePolicy("top_k", query_block=64, max_density=0.4)
-    wanted = stream(policy, backend="reference", chunks=2)
-    for backend in ("triton", "sdpa"):
-        made = stream(policy, backend=backend, chunks=2)
-        torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
+    policy = SparsePolicy(kind, query_block=64, max_density=0.4, reach=(1, 2, 4))  # type: ignore[arg-type]
+    backends: tuple[Backend, ...] = ("triton", "sdpa") if kind == "top_k" else ("triton",)
+    calls, chunks = (1, 3) if rope == "absolute" else (2, 2)
+
+    def made_by(backend: Backend) -> torch.Tensor:
+        return stream(policy, rope=rope, sink=sink, backend=backend, chunks=chunks, calls=calls)
+
+    wanted = made_by("reference")
+    for backend in backends:
+        torch.testing.assert_close(made_by(backend), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_an_avatar_has_no_thin_window() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.registry import load_model
 from rollcast.models.student.config import AvatarConfig
+from rollcast.models.student.row_scaled_linear import RowScaledLinear
 from rollcast.models.wan.checkpoint import open_checkpoint
 from rollcast.models.wan.loading import empty_student, load_preset_students
 from rollcast.models.wan.locate import locate
@@ -65,7 +66,14 @@ def test_an_avatars_injected_attention_is_quantised_and_its_encoder_is_not() -> 
     assert not any(name.startswith(("blocks.", "audio_injector.")) for name in stays)
 
 
-@pytest.mark.parametrize("quantize", ["int8", "fp8"])
+def kept_values(layer: nn.Linear) -> torch.Tensor:
+    """What a quantised layer's weight stands for, float32."""
+    if isinstance(layer, RowScaledLinear):
+        return layer.weight.float() * layer.scale[:, None]
+    return layer.weight.dequantize().float()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("quantize", ["int8", "fp8", "fp8-dynamic"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_loaded_student_is_quantised_behind_its_adapter(
     quantize: str, dtype: torch.dtype, folder: Path
@@ -87,14 +95,17 @@ def test_a_loaded_student_is_quantised_behind_its_adapter(
         if name in stays:
             assert module.weight.dtype == dtype and torch.equal(module.weight, wanted.to(dtype))
             continue
-        kept = module.weight.dequantize().float()  # pyright: ignore[reportAttributeAccessIssue]
+        kept = kept_values(module)
         row = wanted.abs().amax(dim=1, keepdim=True)
         # half a step of 127 to a row's greatest; three bits behind the point of e4m3, near zero its
         # smallest step; and the rounding to `dtype` before and behind
         step = 0.5 / 127 if quantize == "int8" else 1 / 16
         assert ((kept - wanted).abs() <= (step + 0.01) * row).all(), name
         assert name in small and not torch.equal(kept, wanted)
-        assert stored_bytes(module.weight) < 0.8 * wanted.numel() * dtype.itemsize + 6 * len(row)
+        scale = module.scale.nbytes if isinstance(module, RowScaledLinear) else 0
+        assert stored_bytes(
+            module.weight
+        ) + scale < 0.8 * wanted.numel() * dtype.itemsize + 6 * len(row)
     assert sum(stored_bytes(p) for p in student.parameters()) == types.weight_bytes(student)
 
 
@@ -124,6 +135,11 @@ def test_the_plan_knows_types() -> None:
     assert full.student == 2 * bf16.student
     assert int8.student / bf16.student == pytest.approx(0.52, abs=0.01)
     assert int8.denoising - bf16.denoising == 2 * 1536 * 8960, "the greatest matrix in bfloat16"
+    products = plan_memory(preset, quantize="fp8-dynamic", gpu=(9, 0))
+    assert products.student / bf16.student == pytest.approx(0.52, abs=0.01)
+    served = plan_memory(preset, gpu=(9, 0))
+    # beside the widest activations they live in 8 bits, and no matrix is brought back
+    assert 0 < products.denoising - served.denoising <= 1.1 * 4680 * 8960
     assert (int8.cache, int8.decoder) == (bf16.cache, bf16.decoder)
 
 
@@ -134,8 +150,31 @@ def test_names_are_checked() -> None:
     assert NumberTypes.named("fp16", None, CPU).dtype == torch.float16
     with pytest.raises(ValueError, match="dtype 'half'; expected one of bf16, fp16, fp32"):
         NumberTypes.named("half", None, CPU)
-    with pytest.raises(ValueError, match="quantize 'int4'; expected one of fp8, int8"):
+    with pytest.raises(ValueError, match="quantize 'int4'; expected one of fp8, fp8-dynamic"):
         NumberTypes.named(None, "int4", CPU)
+    asked = NumberTypes.named("bf16", "fp8-dynamic", cuda, attention="int8")
+    assert asked.name == "bfloat16 with fp8 products and int8 attention"
+    with pytest.raises(ValueError, match="attention 'fp4'; expected one of exact, int8"):
+        NumberTypes.named(None, None, CPU, attention="fp4")
+
+
+def test_who_cannot_compute_in_8_bits_is_told() -> None:
+    """The option, what it needs and what there is."""
+    products = NumberTypes(torch.bfloat16, "fp8-dynamic")
+    scores = NumberTypes(torch.float16, attention="int8")
+    for types, option in ((products, "quantize fp8-dynamic"), (scores, "attention int8")):
+        types.check_device("cuda", (9, 0))
+        for device in ("cpu", "mps"):
+            with pytest.raises(ValueError, match=f"--{option} needs a CUDA device.*is {device}"):
+                types.check_device(device, None)
+    scores.check_device("cuda", (8, 0))
+    with pytest.raises(ValueError, match=r"needs compute capability 8.9, and this GPU has 8.6"):
+        products.check_device("cuda", (8, 6))
+    with pytest.raises(ValueError, match="in bf16 alone"):
+        NumberTypes(torch.float16, "fp8-dynamic").check_device("cuda", (9, 0))
+    with pytest.raises(ValueError, match="half precision"):
+        NumberTypes(torch.float32, attention="int8").check_device("cuda", (9, 0))
+    NumberTypes(torch.float32, "fp8").check_device("cpu", None)
 
 
 def test_who_lacks_torchao_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def test_a_plan_is_made_for_the_types(capsys: pytest.CaptureFixture[str]) -> Non
 def test_who_lacks_torchao_is_told_before_anything_is_loaded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollcast.server.cli.room.can_quantise", lambda: False)
+    monkeypatch.setattr("rollcast.server.cli.room.can_quantise", lambda _: False)
     assert ended("serve", "--model", "reward-forcing", "--quantize", "int8", "--no-open") == 2
     assert "pip install 'rollcast[quantize]'" in capsys.readouterr().err
 

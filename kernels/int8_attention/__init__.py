@@ -1,0 +1,1 @@
+"""Attention whose scores are products of 8-bit integers."""
