@@ -110,8 +110,10 @@ def _int8(
     )
     keys = f"tensordesc<i8[64,{dim}]>" if tma else "*i8"
     taken = set(int8_attention_kernel.arg_names)
+    # its keys are contiguous, and nothing is merged with other parts
+    signature = {k: kind for k, kind in case.signature.items() if k in taken} | {"Key": keys}
     aligned = tuple(each for each in case.aligned if each in taken)
-    return replace(case, signature=case.signature | {"Key": keys}, aligned=aligned)
+    return replace(case, signature=signature, aligned=aligned)
 
 
 def _pass(

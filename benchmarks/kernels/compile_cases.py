@@ -8,6 +8,7 @@ from typing import Any
 
 import triton
 
+from ...kernels.counter_noise.counter_noise import counter_noise_kernel
 from ...kernels.ema_sink.ema_sink import ema_sink_kernel
 from ...kernels.key_rotation.key_rotation import key_rotation_kernel
 from ...kernels.modulation.modulation import modulate_kernel
@@ -28,6 +29,7 @@ def compile_cases() -> tuple[CompileCase, ...]:
     """Every case, one group per kernel."""
     return (
         *attention_cases(),
+        _counter_noise(),
         _ema_sink(),
         _key_rotation(),
         _modulation(),
@@ -38,6 +40,17 @@ def compile_cases() -> tuple[CompileCase, ...]:
         _row_scale("row-scale-1536", 1536, warps=4, gelu=False),
         _row_scale("row-scale-gelu-8960", 8960, warps=8, gelu=True),
         _yuv420(),
+    )
+
+
+def _counter_noise() -> CompileCase:
+    return _pass_over_tokens(
+        "counter-noise",
+        counter_noise_kernel,
+        pointers={"Out": "*bf16", "Table": "*i32"},
+        strides=(),
+        scalars=dict.fromkeys(("key_low", "key_high", "stream", "count"), "i32"),
+        constants={"BLOCK": 256},
     )
 
 

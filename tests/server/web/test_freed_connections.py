@@ -41,8 +41,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     kept = Kept()
     open_encoder, begin = Encoders.open, Session.__init__
 
-    def opened(*given: object) -> object:
-        encoder = open_encoder(*given)  # pyright: ignore[reportArgumentType]
+    def opened(*given: object, **named: object) -> object:
+        encoder = open_encoder(*given, **named)  # pyright: ignore[reportArgumentType]
         kept.encoders.append(weakref.ref(encoder))
         return encoder
 
