@@ -88,11 +88,11 @@ class _Plans:
         # here, so that the other commands do not wait for torch
         import torch
 
-        from ...models.wan.stream.memory_plan import plan_memory
+        from ...models.wan.stream.memory_plan import plan_memory, quantized
         from ...models.wan.stream.planning import USUAL_GPU
 
         bf16 = plan_memory(preset, gpu=USUAL_GPU)
-        small = plan_memory(preset, quantize="int8", gpu=USUAL_GPU)
+        small = quantized(bf16, preset, torch.bfloat16, "int8")
         # on a CPU nothing is set aside
         fp32 = replace(plan_memory(preset, dtype=torch.float32), reserve=0)
         return cls(preset, bf16, small, fp32)

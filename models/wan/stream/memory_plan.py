@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -176,6 +177,20 @@ def plan_memory(
         # what a call needs, in a pool of their own, and a copy of the text that is attended to
         graphs=denoising + _bytes(*_keys_values(contexts[0])) if gpu and records(preset) else 0,
         reserve=reserve,
+    )
+
+
+def quantized(
+    plan: MemoryPlan, preset: Preset, dtype: torch.dtype, quantize: Literal["int8", "fp8"]
+) -> MemoryPlan:
+    """A plan of `preset` in `dtype` with its student's weights in 8 bits; all else stays."""
+    types = NumberTypes(dtype, quantize)
+    students = [empty_student(preset.student)] * (1 + preset.recipe.clean_expert)
+    return replace(
+        plan,
+        dtype=types.name,
+        student=sum(types.weight_bytes(each) for each in students),
+        denoising=plan.denoising + types.largest_copy(students[0]),
     )
 
 

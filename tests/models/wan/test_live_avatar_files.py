@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from rollcast.models.registry import load_model
 from rollcast.models.wan import hub
 from rollcast.models.wan.config_file import student_config
-from rollcast.models.wan.inspect_files import inspect_file, missing_parts
+from rollcast.models.wan.inspect_files import inspect_file, served_from
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.locate import FilesMissing, locate
 from rollcast.models.wan.presets.catalogue import preset_named
@@ -82,7 +82,7 @@ def test_the_published_folders_are_found(folder_of: FolderOf) -> None:
     assert files.adapter == folder / LIVE_AVATAR / "liveavatar.safetensors"
     assert files.config == base / "config.json"
     assert student_config(PRESET, files.config) == tiny_config(PRESET)
-    assert missing_parts(folder)["live-avatar"] == ""
+    assert served_from(folder)["live-avatar"].lacks == ""
 
 
 def test_a_check_says_what_each_file_is(folder_of: FolderOf) -> None:

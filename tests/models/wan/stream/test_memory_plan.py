@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -20,7 +21,12 @@ from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.start_image import StartImage
 from rollcast.models.wan.presets.text_prompt import TextPrompt
 from rollcast.models.wan.stream.live_bytes import LiveBytes
-from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory, smaller_size
+from rollcast.models.wan.stream.memory_plan import (
+    MemoryPlan,
+    plan_memory,
+    quantized,
+    smaller_size,
+)
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 from rollcast.models.wan.tiny_encoder import TinyEncoder, TinyEncoderConfig
@@ -223,6 +229,15 @@ def test_stages_share_the_caches_and_each_has_all_weights() -> None:
     assert plan.sessions_in(plan.total(3, 2), 2) == 3
     smaller = smaller_size(plan, 3, plan.total(3, 2) - 1, 2)
     assert smaller is not None and smaller.total(3, 2) < plan.total(3, 2)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "fp8"])
+def test_a_plan_with_8_bit_weights_is_the_plan_but_for_those(
+    quantize: Literal["int8", "fp8"],
+) -> None:
+    preset = preset_named("sgf-plus")
+    small = quantized(plan_memory(preset), preset, torch.bfloat16, quantize)
+    assert small == plan_memory(preset, quantize=quantize)
 
 
 def test_what_fits_is_said() -> None:

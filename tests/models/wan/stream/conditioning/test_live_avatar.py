@@ -412,7 +412,7 @@ def planned(folder: Path, size: tuple[int, int]) -> MemoryPlan:
 
 def test_a_stage_needs_room_for_one_cache(folder_of: FolderOf) -> None:
     """Within 5% of the plan for five: what the first does at its start, and one on a stream."""
-    folder, size = folder_of(NAME), (128, 96)
+    folder, size = folder_of(NAME), (64, 64)
     plan = planned(folder, size)
     live = LiveBytes()
     with live:
