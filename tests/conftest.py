@@ -20,14 +20,16 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 TESTS = Path(__file__).resolve().parent
 
 # Files of a group run one after the other in one worker, all others wherever a worker is free, in
-# this order. What lives by the clock starts first and lasts longest, since it mostly waits; no two
-# browsers or sets of stages are ever up side by side, and clips are rendered once. Files that
-# compute for long come before the short ones, or a worker would be left alone with them at the end.
+# this order. What lives by the clock starts early and lasts longest, since it mostly waits, with
+# something that computes beside it; no two browsers or sets of stages are ever up side by side, and
+# clips are rendered once. Files that compute for long come before the short ones, or a worker would
+# be left alone with them at the end.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("browser", ("browser/",)),
+    ("sockets", tuple(f"server/web/test_{letter}" for letter in "prstvw")),
+    ("", ("models/pocket/", "benchmarks/quality/")),
     ("server", ("server/web/", "server/media/")),
     ("peers", ("client/", "examples/", "stranger/", "benchmarks/attack/", "benchmarks/stream/")),
-    ("", ("models/pocket/", "benchmarks/quality/")),
     ("stages", ("models/pipeline/", "server/engine/", "benchmarks/pipeline/")),
     ("training", ("training/",)),
     ("", ("benchmarks/", "kernels/", "models/")),
