@@ -83,6 +83,11 @@ Pictures = np.ndarray | YuvFrames
 """uint8 RGB [T, H, W, 3], or planar YUV420."""
 
 
+def pixels_of(pictures: Pictures) -> np.ndarray:
+    """Their bytes as they are, RGB or planes; those still on their way are waited for."""
+    return pictures if isinstance(pictures, np.ndarray) else pictures.planes
+
+
 def even(side: int) -> int:
     """`side`, or one more if it is odd."""
     return side + side % 2

@@ -19,6 +19,7 @@ from ...models.contract import Chunk, Controls
 from ...models.staged_model import run_chunk
 from ...models.wan.stream.model import WanModel
 from ...models.warm_up import first_request
+from ...models.yuv_frames import pixels_of
 from .bench import Bench
 from .compiles import wall_ms, watch_compiles
 from .random_model import Measures, random_model
@@ -114,8 +115,7 @@ def measured(
 
 def shown(chunk: Chunk) -> int:
     """How many frames it has, once they are here."""
-    pictures = chunk.pictures
-    return len(pictures if isinstance(pictures, np.ndarray) else pictures.planes)
+    return len(pixels_of(chunk.pictures))
 
 
 def _parts(bench: Bench, model: WanModel, state: Any) -> dict[str, float]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contract import Chunk
+from ..yuv_frames import pixels_of
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .messages import (
@@ -166,8 +167,7 @@ class StageLoop(ABC):
             self._heartbeat.send(Done(each.stream, each.index, made, spans))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
-        pictures = chunk.pictures
-        plain = pictures if isinstance(pictures, np.ndarray) else pictures.planes
+        plain = pixels_of(chunk.pictures)
         slot = None if self._arena is None else self._arena.write(plain)
         return MadeChunk(
             index=chunk.index,

@@ -20,6 +20,7 @@ from .vae_layers import (
     Memory,
     Norm,
     Residual,
+    check_frames,
     check_levels,
     middle,
     name_parts,
@@ -83,13 +84,7 @@ class WanEncoder(nn.Module):
         stream. Its size does not grow. Raises ValueError for a number of frames that is not a
         multiple of 4, and one more at the start, and for sides that do not divide.
         """
-        count, height, width = frames.shape[1], *frames.shape[3:]
-        first = int(not memory)
-        if count < 1 or (count - first) % self._frames:
-            more = "1 and " if first else ""
-            raise ValueError(f"{count} frames; expected {more}a multiple of {self._frames}")
-        if height % self._side or width % self._side:
-            raise ValueError(f"frames of {width}x{height}; {self._side} has to divide both sides")
+        check_frames(frames, each=self._frames, side=self._side, first=not memory)
         x = frames.transpose(1, 2)
         made = self.encoder(x if self._patch == 1 else patches(x, self._patch), memory)
         return self.conv1(made).chunk(2, dim=1)[0].transpose(1, 2)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .latent_scale import published_scale
 from .tiny_layers import BLOCKS, MemoryBlock, conv, through_frames
-from .vae_layers import Memory, name_parts
+from .vae_layers import Memory, check_frames, name_parts
 
 # where in the published sequence each level's time is pooled, and the last convolution
 _POOLS = (2, 7, 12)
@@ -76,14 +76,8 @@ class TinyEncoder(nn.Module):
         starts a stream. Its size does not grow. Raises ValueError for a number of frames that is
         not a multiple of 4, and one more at the start, and for sides that do not divide.
         """
-        count, height, width = frames.shape[1], *frames.shape[3:]
-        first = int(not memory)
-        if count < 1 or (count - first) % self._frames:
-            more = "1 and " if first else ""
-            raise ValueError(f"{count} frames; expected {more}a multiple of {self._frames}")
-        if height % self._side or width % self._side:
-            raise ValueError(f"frames of {width}x{height}; {self._side} has to divide both sides")
-        if first:
+        check_frames(frames, each=self._frames, side=self._side, first=not memory)
+        if not memory:
             frames = torch.cat((frames[:, :1].expand(-1, self._frames - 1, -1, -1, -1), frames), 1)
         seen = F.pixel_unshuffle(frames.add(1).mul_(0.5), self._patch)
         return through_frames(self.encoder, seen, memory)

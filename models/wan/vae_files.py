@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoint import open_checkpoint
 from .decoder import WAN22_DECODER, WanDecoder, WanDecoderConfig
@@ -39,6 +40,7 @@ EncoderConfig = WanEncoderConfig | TinyEncoderConfig
 
 _NO_ENCODER = "holds no encoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 _NO_DECODER = "holds no decoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
+Network = TypeVar("Network", bound=nn.Module)
 _DECODER = ("decoder.", "conv2.")
 _ENCODER = ("encoder.", "conv1.")
 
@@ -51,14 +53,8 @@ def load_decoder(
     Raises BadCheckpoint for a file that holds none, or one of other latents.
     """
     weights = decoder_weights(path)
-    try:
-        decoder = empty_decoder(decoder_config(weights, path, latents))
-        filled = fill(decoder, weights, device=device, dtype=dtype)
-    except WeightsDoNotFit as error:
-        raise BadCheckpoint(f"{path} {_NO_DECODER}: {error}") from error
-    if device.type == "cuda":
-        put_channels_last(filled)
-    return filled
+    empty = empty_decoder(decoder_config(weights, path, latents))
+    return _filled(empty, weights, f"{path} {_NO_DECODER}", device=device, dtype=dtype)
 
 
 def load_encoder(
@@ -69,11 +65,23 @@ def load_encoder(
     Raises BadCheckpoint for a file that holds none, or one of other latents.
     """
     weights = encoder_weights(path)
+    empty = empty_encoder(encoder_config(weights, path, latents))
+    return _filled(empty, weights, f"{path} {_NO_ENCODER}", device=device, dtype=dtype)
+
+
+def _filled(
+    empty: Network,
+    weights: Mapping[str, Tensor],
+    lacks: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Network:
+    """A network with its weights, laid out as its device likes them."""
     try:
-        encoder = empty_encoder(encoder_config(weights, path, latents))
-        filled = fill(encoder, weights, device=device, dtype=dtype)
+        filled = fill(empty, weights, device=device, dtype=dtype)
     except WeightsDoNotFit as error:
-        raise BadCheckpoint(f"{path} {_NO_ENCODER}: {error}") from error
+        raise BadCheckpoint(f"{lacks}: {error}") from error
     if device.type == "cuda":
         put_channels_last(filled)
     return filled

@@ -302,6 +302,20 @@ def _layout(weight: Tensor) -> torch.memory_format:
     return last if is_last else torch.contiguous_format
 
 
+def check_frames(frames: Tensor, *, each: int, side: int, first: bool) -> None:
+    """Raise ValueError unless an encoder takes `frames` [B, T, 3, H, W] next.
+
+    That is `each` or a multiple of them, with one more at the `first` of a stream; `side` has to
+    divide height and width.
+    """
+    count, height, width = frames.shape[1], *frames.shape[3:]
+    if count < 1 or (count - first) % each:
+        more = "1 and " if first else ""
+        raise ValueError(f"{count} frames; expected {more}a multiple of {each}")
+    if height % side or width % side:
+        raise ValueError(f"frames of {width}x{height}; {side} has to divide both sides")
+
+
 def put_channels_last(module: nn.Module) -> None:
     """Lay the weights of convolutions out as tensor cores take them; what they make follows."""
     for part in module.modules():

@@ -18,6 +18,7 @@ from ...models.contract import Chunk, Controls, ModelInfo, StreamRequest
 from ...models.pipeline.events import Dropped, Event, Finished, Lost
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.stage_plan import Costs
+from ...models.yuv_frames import pixels_of
 from ..logs import logger
 from . import records
 from .log_folder import LogFile, LogFolder
@@ -168,8 +169,6 @@ class Recorded:
 
 def made(chunk: Chunk) -> Made:
     """What is kept of a chunk to know it again."""
-    pictures = chunk.pictures
-    plain = pictures if isinstance(pictures, np.ndarray) else pictures.planes
-    picture = zlib.crc32(np.ascontiguousarray(plain).data)
+    picture = zlib.crc32(np.ascontiguousarray(pixels_of(chunk.pictures)).data)
     sound = zlib.crc32(np.ascontiguousarray(chunk.audio).data)
-    return Made(len(pictures), picture, sound)
+    return Made(len(chunk.pictures), picture, sound)
