@@ -100,11 +100,12 @@ class StagedModel(Model[State], Protocol[State]):
         """Apply `controls` and advance all of `state` but caches and decoder by one chunk."""
         ...
 
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """The latents of each row after its call, as one batch.
 
         The call of a chunk that is the last on its cache advances that cache. A clean pass gives
-        its latents back as they were.
+        its latents back as they were. With fewer rows than `fill` copies of the last
+        one make up the batch, and are forgotten: a row's bits depend on how many there are.
         """
         ...
 
@@ -113,18 +114,33 @@ class StagedModel(Model[State], Protocol[State]):
         ...
 
 
-def run_chunk(model: StagedModel[State], state: State, controls: Controls) -> Chunk:
+def run_chunk(
+    model: StagedModel[State], state: State, controls: Controls, *, rows: int = 1
+) -> Chunk:
     """One chunk from its controls to its frames, here and now.
 
     They are made before the clean pass, which they do not need: from a GPU they come while it runs.
+    With `rows` bit for bit as it was made in a batch of so many.
     """
     plan = model.prepare(state, controls)
     plan.check(len(model.chunk_steps.calls))
-    made = all_steps(model, [(plan, state.caches)])
+    made = all_steps(model, [(plan, state.caches)], fill=rows)
     chunk = end_chunk(model, plan, made[0], state)
-    clean_pass(model, [(plan, state.caches)], made)
+    clean_pass(model, [(plan, state.caches)], made, fill=rows)
     assert chunk is not None, "it is shown"
     return chunk
+
+
+def step_as_row(model: Model[Any], state: Any, controls: Controls, rows: int) -> Chunk:
+    """`model.step`, bit for bit as it was made in a batch of so many `rows`.
+
+    Raises ValueError if this model makes none.
+    """
+    if rows == 1:
+        return model.step(state, controls)
+    if not isinstance(model, StagedModel):
+        raise ValueError(f"{model.info.name} makes no batches, and was asked for one of {rows}")
+    return run_chunk(model, state, controls, rows=rows)
 
 
 def end_chunk(
@@ -170,31 +186,42 @@ def all_calls(model: StagedModel[Any], chunks: Chunks) -> list[Tensor]:
     return made
 
 
-def all_steps(model: StagedModel[Any], chunks: Chunks) -> list[Tensor]:
+def all_steps(model: StagedModel[Any], chunks: Chunks, *, fill: int = 1) -> list[Tensor]:
     """The clean latents of `chunks`; every step is one batch of all of them."""
     samples: list[Tensor | None] = [None] * len(chunks)
     for number in range(model.chunk_steps.steps):
-        samples[:] = _call(model, number, chunks, samples)
+        samples[:] = _call(model, number, chunks, samples, fill)
     clean = [sample for sample in samples if sample is not None]
     assert len(clean) == len(chunks), "a chunk takes at least one call"
     return clean
 
 
-def clean_pass(model: StagedModel[Any], chunks: Chunks, made: Sequence[Tensor]) -> None:
+def clean_pass(
+    model: StagedModel[Any], chunks: Chunks, made: Sequence[Tensor], *, fill: int = 1
+) -> None:
     """Write the caches of `chunks` by what `all_steps` gave, if the model has a clean pass."""
     for number in range(model.chunk_steps.steps, len(model.chunk_steps.calls)):
-        _call(model, number, chunks, made)
+        _call(model, number, chunks, made, fill)
 
 
 def _call(
-    model: StagedModel[Any], number: int, chunks: Chunks, samples: Sequence[Tensor | None]
+    model: StagedModel[Any],
+    number: int,
+    chunks: Chunks,
+    samples: Sequence[Tensor | None],
+    fill: int,
 ) -> list[Tensor]:
     cache = model.chunk_steps.calls[number].cache
     rows = [
         Row(plan, number, sample, caches[cache])
         for (plan, caches), sample in zip(chunks, samples, strict=True)
     ]
-    return model.denoise(rows)
+    return denoise_filled(model, rows, fill)
+
+
+def denoise_filled(model: StagedModel[Any], rows: Sequence[Row], fill: int) -> list[Tensor]:
+    """`model.denoise`; a model that is never batched need not know of `fill`."""
+    return model.denoise(rows) if fill <= len(rows) else model.denoise(rows, fill=fill)
 
 
 def draw_seed(generator: torch.Generator) -> int:

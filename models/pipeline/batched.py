@@ -70,5 +70,5 @@ class Batched(InProcess[StagedModel[Any], Any]):
         made = all_steps(self._model, chunks)
         for each, latents in zip(batch, made, strict=True):
             chunk = end_chunk(self._model, each.plan, latents, each.state, shown=each.shown)
-            self._end(each.stream, each.plan.index, chunk)
+            self._end(each.stream, each.plan.index, chunk, len(batch))
         clean_pass(self._model, chunks, made)

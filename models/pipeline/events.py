@@ -14,12 +14,16 @@ Cause = Literal["died", "hung", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A chunk of a stream; `latency_s` from its admission, `spans` where it went, if known."""
+    """A chunk of a stream; `latency_s` from its admission, `spans` where it went, if known.
+
+    It was made as one of a batch of `rows`, on which its bits depend (`staged_model.step_as_row`).
+    """
 
     stream: str
     chunk: Chunk
     latency_s: float = 0.0
     spans: tuple[WorkSpan, ...] = ()
+    rows: int = 1
 
     @property
     def busy_s(self) -> dict[int, float]:
@@ -29,10 +33,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A chunk that was admitted before `drop`, and is not shown."""
+    """A chunk that was admitted before `drop`, and is not shown; `rows` as of `Finished`."""
 
     stream: str
     index: int
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,12 @@ class InProcess(ABC, Generic[M, S]):
         """What is still under way."""
         return self.poll(0.0)
 
-    def _end(self, stream: str, index: int, chunk: Chunk | None) -> None:
-        """Tell of a chunk that has passed all its calls; None: it is not shown."""
-        done = Dropped(stream, index) if chunk is None else Finished(stream, chunk)
-        self._events.append(done)
+    def _end(self, stream: str, index: int, chunk: Chunk | None, rows: int = 1) -> None:
+        """Tell of a chunk of a batch of `rows` that has passed all its calls; None: not shown."""
+        if chunk is None:
+            self._events.append(Dropped(stream, index, rows))
+        else:
+            self._events.append(Finished(stream, chunk, rows=rows))
 
     @abstractmethod
     def _start(self, request: StreamRequest) -> S:

@@ -89,11 +89,15 @@ class Open(Message, frozen=True):
 
 
 class Step(Message, frozen=True):
-    """Admit a chunk (to stage 0); with `snapshot` each stage saves its part behind it."""
+    """Admit a chunk (to stage 0); with `snapshot` each stage saves its part behind it.
+
+    With `rows` bit for bit as it was made before, in a batch of so many.
+    """
 
     stream: str
     controls: Controls
     snapshot: bool
+    rows: int = 1
 
     def __post_init__(self) -> None:
         _check_sound(self.controls.audio)
@@ -201,12 +205,13 @@ class MadeChunk(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Done(Message, frozen=True):
-    """A chunk came out; `chunk` is None if it was dropped."""
+    """A chunk came out, of a batch of `rows`; `chunk` is None if it was dropped."""
 
     stream: str
     index: int
     chunk: MadeChunk | None
     spans: tuple[WorkSpan, ...]
+    rows: int = 1
 
 
 class SnapshotPart(Message, frozen=True):

@@ -18,7 +18,8 @@ class Package:
 
     `calls_done` of its calls are behind it; `spans` says where its time went so far.
     With `returns` these are clean latents on their way back, for the preparation of that chunk.
-    `plan_number` is that of the `Assign` under which it was sent.
+    `plan_number` is that of the `Assign` under which it was sent. `rows`: its batch has so many;
+    it never leaves the stage then.
     """
 
     stream: str
@@ -29,6 +30,7 @@ class Package:
     calls_done: int = 0
     spans: tuple[WorkSpan, ...] = ()
     plan_number: int = 0
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)

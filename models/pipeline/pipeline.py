@@ -103,7 +103,7 @@ class Pipeline:
         self._plan_numbers = itertools.count(1)
         self._known: set[str] = set()
         """The streams that the stages have, by their keys."""
-        self._queue: deque[tuple[str, int, Controls]] = deque()
+        self._queue: deque[tuple[str, int, Controls, int]] = deque()
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
@@ -209,7 +209,7 @@ class Pipeline:
         """Admit a chunk as soon as the pace allows; of a stream that is lost, none."""
         log = self._logs.get(stream)
         if log is not None:
-            self._queue.append((stream, log.add(controls), controls))
+            self._queue.append((stream, log.add(controls), controls, 1))
             self._pump()
 
     def drop(self, stream: str) -> None:
@@ -439,7 +439,7 @@ class Pipeline:
         assert self.plan is not None, "the plan was assigned"
         self._queue.clear()
         self._under_way.clear()
-        replays: list[list[tuple[str, int, Controls]]] = []
+        replays: list[list[tuple[str, int, Controls, int]]] = []
         for stream, log in self._logs.items():
             start, replay = log.begin_again()
             if isinstance(start, Restore):
@@ -450,7 +450,7 @@ class Pipeline:
                 self._pool.send(0, start)
             if log.shown_from:
                 self._pool.send(self.plan.decoder, Drop(log.key, log.shown_from))
-            replays.append([(stream, index, controls) for index, controls in replay])
+            replays.append([(stream, *each) for each in replay])
         self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
         rows = itertools.zip_longest(*replays)
@@ -474,11 +474,12 @@ class Pipeline:
             next_s = self.admission.next_s(now_s, len(self._under_way))
             if next_s is None or next_s > now_s:
                 return
-            stream, index, controls = self._queue.popleft()
+            stream, index, controls, rows = self._queue.popleft()
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
             key = self._logs[stream].key
-            self._pool.send(0, Step(key, controls, self._logs[stream].wants_snapshot(index)))
+            snapshot = self._logs[stream].wants_snapshot(index)
+            self._pool.send(0, Step(key, controls, snapshot, rows))
 
     def _done(self, rank: int, name: str | None, message: Done) -> None:
         if self._phase == "starting":
@@ -497,15 +498,15 @@ class Pipeline:
         if chunk is not None and message.spans:
             self.admission.observed(busy_by_stage(message.spans))
         before = log.settled
-        is_new = log.deliver(message.index)
+        is_new = log.deliver(message.index, message.rows)
         self._tell_settled(log, before)
         if not is_new:
             return
         if chunk is None or message.index < log.shown_from:
-            self._events.append(Dropped(name, message.index))
+            self._events.append(Dropped(name, message.index, message.rows))
             return
         latency_s = time.monotonic() - begin_s
-        self._events.append(Finished(name, chunk, latency_s, message.spans))
+        self._events.append(Finished(name, chunk, latency_s, message.spans, message.rows))
 
     def _unpacked(self, made: MadeChunk) -> Chunk:
         """The chunk with its frames, copied out of the arena if they are there.

@@ -55,6 +55,8 @@ class ReplayLog:
     """So many chunks lie between two snapshots now, `snapshot_chunks` or, where the latest took
     long, a multiple."""
     _controls: deque[tuple[int, Controls]] = field(default_factory=deque)
+    _rows: dict[int, int] = field(default_factory=dict)
+    """Of chunks since the snapshot that were made in a batch: how many rows it had."""
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
     _coming: dict[int, _Coming] = field(default_factory=dict)
@@ -91,9 +93,11 @@ class ReplayLog:
             self._asked_bytes = self._held_bytes
         return wanted
 
-    def deliver(self, index: int) -> bool:
-        """A chunk came out; whether it is new, for a replay repeats some."""
+    def deliver(self, index: int, rows: int = 1) -> bool:
+        """A chunk came out of a batch of `rows`; whether it is new, for a replay repeats some."""
         new = index > self.delivered
+        if new and rows > 1:
+            self._rows[index] = rows
         self.delivered = max(index, self.delivered)
         if new:
             self.failures = Counter({k: n for k, n in self.failures.items() if k > index})
@@ -127,15 +131,17 @@ class ReplayLog:
         self.failures[chunk] += 1
         return self.failures[chunk]
 
-    def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls]]]:
-        """How fresh stages take the stream over, and the controls to replay."""
+    def begin_again(self) -> tuple[Open | Restore, list[tuple[int, Controls, int]]]:
+        """How fresh stages take the stream over, and what to replay: a chunk's index, its controls,
+        and how many rows the batch had that it was delivered from, 1 if it was not."""
         self._coming.clear()
         # what was asked for is gone with them
         self._asked_bytes = 0
+        replay = [(index, controls, self._rows.get(index, 1)) for index, controls in self._controls]
         if self._snapshot is None:
-            return self.opened, list(self._controls)
+            return self.opened, replay
         index, parts = self._snapshot
-        return Restore(self.key, index + 1, told(parts)), list(self._controls)
+        return Restore(self.key, index + 1, told(parts)), replay
 
     def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
@@ -149,7 +155,8 @@ class ReplayLog:
         self._snapshot = newest, self._coming[newest].parts
         self._coming = {k: each for k, each in self._coming.items() if k > newest}
         while self._controls and self._controls[0][0] <= newest:
-            _, done = self._controls.popleft()
+            index, done = self._controls.popleft()
+            self._rows.pop(index, None)
             self._held_bytes -= _bytes(done)
             self._asked_bytes = max(0, self._asked_bytes - _bytes(done))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk
+from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk, denoise_filled
 from ..state import DecoderState
 from ..student.kv_cache import StudentCache
 from .frame_arena import FrameArena
@@ -151,7 +151,11 @@ class Stage(StageLoop):
                 lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)},
             )
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
-        self._pass(Package(message.stream, plan, snapshot=message.snapshot, spans=(span,)))
+        self._pass(
+            Package(
+                message.stream, plan, snapshot=message.snapshot, spans=(span,), rows=message.rows
+            )
+        )
 
     def _pass(self, package: Package) -> None:
         """Do this stage's part of a chunk and hand it on."""
@@ -199,7 +203,7 @@ class Stage(StageLoop):
             begin_s = time.monotonic()
             with self._heartbeat.busy():
                 row = Row(plan, number, latents, kept.caches[call.cache])
-                (latents,) = self._model.denoise([row])
+                (latents,) = denoise_filled(self._model, [row], package.rows)
             name = "clean pass" if call.clean_pass else f"step {number}"
             spans.append(WorkSpan(self._rank, name, begin_s, time.monotonic()))
             self._let_go()
@@ -230,7 +234,7 @@ class Stage(StageLoop):
         with self._heartbeat.busy():
             chunk = decode_chunk(self._model, plan, package.latents, kept.decoder, shown=shown)
         span = WorkSpan(self._rank, "decode", begin_s, time.monotonic())
-        self._tell(package.stream, plan.index, chunk, (*package.spans, span))
+        self._tell(package.stream, plan.index, chunk, (*package.spans, span), package.rows)
         if package.snapshot:
             room = self._room(package.stream, plan.index, DECODER)
             self._save(package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, room)})

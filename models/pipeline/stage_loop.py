@@ -49,6 +49,7 @@ class _Leaving:
     index: int
     chunk: Chunk | None
     spans: tuple[WorkSpan, ...]
+    rows: int
     came_late: bool = False
 
     @property
@@ -143,14 +144,19 @@ class StageLoop(ABC):
         return index < self._dropped.get(stream, 0)
 
     def _tell(
-        self, stream: str, index: int, chunk: Chunk | None, spans: tuple[WorkSpan, ...]
+        self,
+        stream: str,
+        index: int,
+        chunk: Chunk | None,
+        spans: tuple[WorkSpan, ...],
+        rows: int = 1,
     ) -> None:
-        """A chunk is done; None: it is not shown.
+        """A chunk is done, of a batch of `rows`; None: it is not shown.
 
         Frames that are still on their way from a GPU are told of when they are there: by `_let_go`,
         in their order.
         """
-        self._leaving.append(_Leaving(stream, index, chunk, spans))
+        self._leaving.append(_Leaving(stream, index, chunk, spans, rows))
         self._let_go()
 
     def _let_go(self, *, wait: bool = False) -> None:
@@ -164,7 +170,7 @@ class StageLoop(ABC):
                 # the device was at work until now
                 *before, last = spans
                 spans = (*before, WorkSpan(last.stage, last.name, last.begin_s, time.monotonic()))
-            self._heartbeat.send(Done(each.stream, each.index, made, spans))
+            self._heartbeat.send(Done(each.stream, each.index, made, spans, each.rows))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
         plain = pixels_of(chunk.pictures)

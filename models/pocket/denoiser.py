@@ -54,9 +54,9 @@ class PocketDenoiser:
         """An empty cache of one denoising step."""
         return self.student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
 
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """Take each row's latents through its step."""
-        return call_rows(self.student, [self.call_row(row) for row in rows])
+        return call_rows(self.student, [self.call_row(row) for row in rows], fill=fill)
 
     def call_row(self, row: Row) -> CallRow:
         """What the student is told for a row; a chunk that starts anew gets a fresh sink."""

@@ -113,9 +113,9 @@ class PocketModel:
         return plan
 
     @torch.inference_mode()
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """Take each row's latents through its step."""
-        return self.denoiser.denoise(rows)
+        return self.denoiser.denoise(rows, fill=fill)
 
     @torch.inference_mode()
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:

@@ -53,25 +53,29 @@ class CallRow:
 
 
 @torch.no_grad()
-def call_rows(student: CausalStudent, rows: Sequence[CallRow]) -> list[Tensor]:
+def call_rows(student: CausalStudent, rows: Sequence[CallRow], *, fill: int = 1) -> list[Tensor]:
     """What each row's call leaves [B, F, C, h, w]; advances caches as rows say.
 
     Behind a sampler's last step that is the clean chunk; a pass gives its latents back. One row
     alone is computed exactly as `CausalStudent.forward` does. In a batch, of rows of one length
-    with B 1, the products may be summed in another order, which is all that may differ.
+    with B 1, the products may be summed in another order, which is all that may differ: that order
+    depends on how many rows there are. With fewer than `fill` copies of the last one make them up.
     """
     given = [holding(row.held, row.latents) for row in rows]
-    x = given[0] if len(given) == 1 else torch.cat(given)
-    each = [torch.tensor(row.times()) for row in rows]
+    copies = max(0, fill - len(rows))
+    told = [*rows, *[rows[-1]] * copies]
+    given_all = [*given, *[given[-1]] * copies]
+    x = given_all[0] if len(given_all) == 1 else torch.cat(given_all)
+    each = [torch.tensor(row.times()) for row in told]
     times = torch.cat(
-        [time.expand(latents.shape[0], -1) for time, latents in zip(each, given, strict=True)]
+        [time.expand(latents.shape[0], -1) for time, latents in zip(each, given_all, strict=True)]
     )
     prediction = student.forward_rows(
         x,
         times,
-        [row.context for row in rows],
-        [row.cache for row in rows],
-        stack_conditions([row.conditions for row in rows]),
+        [row.context for row in told],
+        [row.cache for row in told],
+        stack_conditions([row.conditions for row in told]),
     )
     kind, made, first = student.config.prediction, list[Tensor](), 0
     for row, latents in zip(rows, given, strict=True):

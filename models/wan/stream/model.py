@@ -122,9 +122,9 @@ class WanModel:
         return plan
 
     @torch.inference_mode()
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """Take each row's latents through its call, if its chunk makes that one."""
-        return self._calls.denoise(rows)
+        return self._calls.denoise(rows, fill=fill)
 
     @torch.inference_mode()
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:

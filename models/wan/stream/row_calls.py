@@ -96,7 +96,7 @@ class RowCalls:
             each.room(cache, self._shape(recipe.chunk_frames))
         return cache
 
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """The latents of each row behind its call, with what its sampler remembers.
 
         A chunk that does not make the call is given back as it was.
@@ -117,7 +117,7 @@ class RowCalls:
             student = self._writer if call.clean_pass else self.student
             batches[student, row.latents.shape[1]].append((k, row))
         for (student, _), batch in batches.items():
-            results = call_rows(student, [row for _, row in batch])
+            results = call_rows(student, [row for _, row in batch], fill=fill)
             for (k, row), latents in zip(batch, results, strict=True):
                 made[k] = latents
                 if row.sampler is not None:

@@ -255,7 +255,7 @@ def test_only_what_is_needed_is_kept_of_a_stream(three: Pipeline) -> None:
     three.close("a")
     assert isinstance(start, Restore) and start.next_index == 32
     assert sorted(start.parts) == ["cache.0", "cache.1", "decoder", "prepare", "returns"]
-    assert [index for index, _ in replay] == list(range(32, 40))
+    assert [index for index, _, _ in replay] == list(range(32, 40))
 
 
 def test_no_stage_outlives_its_executor() -> None:

@@ -49,10 +49,23 @@ def test_a_rarer_snapshot_replaces_controls_as_any_other() -> None:
     stream.take_part(15, {"state": memoryview(b"x")}, 1, 2.4)
     start, replay = stream.begin_again()
     assert isinstance(start, Restore) and start.next_index == 16
-    assert [index for index, _ in replay] == list(range(16, 50))
+    assert [index for index, _, _ in replay] == list(range(16, 50))
     stream.take_part(47, {"state": memoryview(b"y")}, 1, 2.4)
     start, replay = stream.begin_again()
     assert isinstance(start, Restore) and start.next_index == 48 and len(replay) == 2
+
+
+def test_a_chunk_of_a_batch_is_replayed_as_one() -> None:
+    stream = log()
+    for rows in (1, 4, 4, 2):
+        stream.deliver(stream.add(Controls()), rows)
+    stream.deliver(1, 1)
+    stream.add(Controls())
+    _, replay = stream.begin_again()
+    assert [rows for _, _, rows in replay] == [1, 4, 4, 2, 1], "the last one is not made yet"
+    stream.take_part(1, {"state": memoryview(b"x")}, 1, 0.0)
+    _, replay = stream.begin_again()
+    assert [(index, rows) for index, _, rows in replay] == [(2, 4), (3, 2), (4, 1)]
 
 
 def test_video_that_piles_up_brings_the_next_snapshot_sooner() -> None:
