@@ -26,6 +26,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 export PYTHONSAFEPATH = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
+# What Python compiles is kept (git ignores it), wherever this is run: tests start hundreds of
+# processes, and each would compile all that it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
 

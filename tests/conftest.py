@@ -46,10 +46,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The lane `alone` imports the few files that have such a test and no other."""
+    chosen = str(config.getoption("markexpr")).startswith("alone")
+    if chosen and collection_path.suffix == ".py":
+        return not _says_alone(collection_path) or None
+    return None
+
+
+def _says_alone(file: Path) -> bool:
+    return "mark.alone" in file.read_text("utf-8")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by their groups."""
     items.sort(key=lambda item: group(item.nodeid)[0])
+    for item in items:
+        if item.get_closest_marker("alone") and not _says_alone(item.path):
+            raise pytest.UsageError(f"{item.nodeid}: its file itself has to say mark.alone")
 
 
 def pytest_collection_finish() -> None:
