@@ -29,6 +29,7 @@ from .messages import (
 )
 from .picture_file import picture_text
 from .playhead import Pace
+from .shown import Decode
 from .speech import SpeechFeed
 from .steering import Steering
 from .viewing import LOOK_AGAIN_S, Viewing
@@ -56,8 +57,9 @@ async def connect(
     max_fps: int | None = None,
     codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg"),
     audio: bool = True,
-    decode: bool = True,
+    decode: Decode = True,
     pace: Pace = "clock",
+    lead_chunks: float | None = None,
     tls: ssl.SSLContext | None = None,
     answer_timeout_s: float = 10.0,
 ) -> AsyncIterator[Stream]:
@@ -71,8 +73,10 @@ async def connect(
     `max_height` and `max_fps` bound the video; `Stream.video` changes them.
     With `pace="clock"` media time runs like a clock, as for a live viewer, and what nobody reads
     is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
-    leaves frames without images, for measuring. `tls` replaces the default verification, say
-    for a self-signed certificate.
+    leaves frames without images, for measuring; `decode="encoded"` gives their packets as
+    `Frame.data`, for those who send them on. `lead_chunks`, 1.1 to 16, is how many chunks are made
+    ahead of the playhead at most: fewer than the server's 1.7 for less delay beside it. `tls`
+    replaces the default verification, say for a self-signed certificate.
 
     Raises Refused with the server's code, reason and hint; OSError when no server is there;
     ValueError for an `audio_rate` that the codec has not.
@@ -92,6 +96,7 @@ async def connect(
         max_fps=max_fps,
         audio_codec=audio_codec,
         audio_rate=None if audio_codec == "opus" or audio_rate == AUDIO_RATE else audio_rate,
+        lead_chunks=lead_chunks,
     )
     channel = await Channel.open(address)
     try:
@@ -120,7 +125,7 @@ class Stream(Viewing[SessionReady], Steering):
         pace: Pace,
         feed: SpeechFeed,
         *,
-        decode: bool,
+        decode: Decode,
         answer_timeout_s: float,
     ) -> None:
         Viewing.__init__(self, address, channel, ready, pace, decode=decode)

@@ -35,7 +35,8 @@ class SessionCreate(Outgoing):
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
-    `audio_rate`, in samples per second, are those of the audio that the client will send.
+    `audio_rate`, in samples per second, are those of the audio that the client will send. No more
+    than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
     """
 
     max_kbps: int | None = None
@@ -52,6 +53,7 @@ class SessionCreate(Outgoing):
     seed: int | None = None
     audio_codec: AudioCodec = "pcm"
     audio_rate: int | None = None
+    lead_chunks: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +80,15 @@ class SessionShare(Outgoing):
     """Ask for a token by which others may watch this stream; `session.shared` is the answer.
 
     It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who
-    watches by them is sent away; then `expires_in_s` may be 0, for no new one.
+    watches by them is sent away; then `expires_in_s` may be 0, for no new one. With `publish` it
+    is one by which another may send sound and video to this stream, over WHIP, and not watch it.
     """
 
     event_id: str | None = None
     type: ClassVar[str] = "session.share"
     expires_in_s: int = 3600
     revoke: bool = False
+    publish: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -566,6 +570,18 @@ class VideoFormat(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaClock(Incoming):
+    """Over WebRTC: the video frame with this RTP timestamp shows `pts_us`; later ones likewise.
+
+    RTP counts 90,000 a second. Said anew whenever media time stood still or went on late.
+    """
+
+    type: ClassVar[str] = "media.clock"
+    rtp_timestamp: int
+    pts_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(Incoming):
     """A control takes effect with this chunk, at this media time."""
 
@@ -724,6 +740,7 @@ ServerMessage = (
     | SessionShared
     | Viewers
     | VideoFormat
+    | MediaClock
     | Applied
     | RejectedNotice
     | Speech
@@ -743,6 +760,7 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "session.shared": SessionShared,
     "viewers": Viewers,
     "video.format": VideoFormat,
+    "media.clock": MediaClock,
     "applied": Applied,
     "rejected": RejectedNotice,
     "speech": Speech,

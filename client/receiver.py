@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .messages import Codec, SessionReady, SessionWatching
-from .shown import Audio, Frame
+from .shown import Audio, Decode, Frame
 from .sound import SoundDecoder
 from .video import VideoDecoder
 from .wire import AUDIO_RATE, Flags, Kind, Packet
@@ -16,8 +16,9 @@ ASK_KEY_EVERY_S = 0.5
 class Receiver:
     """Takes packets in order; after a resume it drops what it has given before."""
 
-    def __init__(self, ready: SessionReady | SessionWatching, decode: bool) -> None:
-        self._decoder = VideoDecoder(ready.codec) if decode else None
+    def __init__(self, ready: SessionReady | SessionWatching, decode: Decode) -> None:
+        self._decoder = VideoDecoder(ready.codec) if decode is True else None
+        self._keeps = decode == "encoded"
         self._sound = SoundDecoder(ready.audio_codec or "pcm", ready.sample_rate or AUDIO_RATE)
         self._asked_key_s = float("-inf")
         self._last_audio_seq = -1
@@ -63,6 +64,7 @@ class Receiver:
             arrived_s=now_s,
             bytes=len(packet.payload),
             pixels=pixels,
+            data=packet.payload if self._keeps else b"",
         )
 
     def _audio(self, packet: Packet) -> Audio | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Decode = bool | Literal["encoded"]
+"""Whether frames have images; `encoded`: their packets in place of that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -12,7 +16,8 @@ class Frame:
     """One video frame at `pts_us` of media time, of the chunk that the server generated.
 
     `seq` counts generated frames; a gap means that the server skipped some to keep up.
-    `arrived_s` is the client's monotonic clock when it came in, `bytes` its encoded size.
+    `arrived_s` is the client's monotonic clock when it came in, `bytes` its encoded size; in a
+    stream that was opened with `decode="encoded"`, `data` is its packet as it came.
     """
 
     seq: int
@@ -25,10 +30,11 @@ class Frame:
     arrived_s: float
     bytes: int
     pixels: np.ndarray | None
+    data: bytes = b""
 
     @property
     def image(self) -> np.ndarray:
-        """Uint8 RGB [H, W, 3]. Raises ValueError when the stream was opened with decode=False."""
+        """Uint8 RGB [H, W, 3]. Raises ValueError unless the stream was opened with decode=True."""
         if self.pixels is None:
             raise ValueError("this stream does not decode; connect with decode=True for images")
         return self.pixels

@@ -255,6 +255,18 @@ class Steering(ABC):
             raise ProtocolError("the server answered session.share without a token")
         return share_link(self._url, answer.share_token)
 
+    async def share_microphone(self, expires_in_s: int = 3600) -> str:
+        """A token by which another may speak here for so long, over WHIP, and do nothing else.
+
+        It is what OBS and ffmpeg take as the Bearer token for the server's `/v1/whip`.
+        """
+        event_id = self._id()
+        message = SessionShare(event_id=event_id, expires_in_s=expires_in_s, publish=True)
+        answer = await self._ask(message, event_id)
+        if not isinstance(answer, SessionShared) or answer.share_token is None:
+            raise ProtocolError("the server answered session.share without a token")
+        return answer.share_token
+
     async def stop_sharing(self) -> None:
         """Send all who watch away; the links that they came by are not good any more."""
         event_id = self._id()

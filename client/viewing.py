@@ -28,7 +28,7 @@ from .messages import (
 )
 from .playhead import Pace, Playhead
 from .receiver import Receiver
-from .shown import Audio, Frame
+from .shown import Audio, Decode, Frame
 from .wire import Packet
 
 ACK_AT_MOST_EVERY_S = 0.02
@@ -46,11 +46,11 @@ class Viewing(ABC, Generic[Ready]):
     """A stream that is shown: iterate it for `Frame` and `Audio`."""
 
     def __init__(
-        self, address: Address, channel: Channel, ready: Ready, pace: Pace, *, decode: bool
+        self, address: Address, channel: Channel, ready: Ready, pace: Pace, *, decode: Decode
     ) -> None:
         self._address = address
         self._channel = channel
-        self._decode = decode
+        self._decode: Decode = decode
         self._receiver = Receiver(ready, decode)
         self._playhead = Playhead(pace, 1e6 / ready.fps)
         self._media_came = asyncio.Event()
@@ -105,6 +105,10 @@ class Viewing(ABC, Generic[Ready]):
         async for media in self:
             if isinstance(media, Frame):
                 yield media
+
+    async def key(self) -> None:
+        """Ask for a key frame, which comes with the next frames that are made."""
+        await self._send(KeyRequest())
 
     def start(self) -> None:
         """Start taking media in; `connect` and `watch` have done it."""

@@ -11,6 +11,7 @@ from .channel import Channel
 from .messages import AudioCodec, Codec, SessionWatch, SessionWatching
 from .playhead import Pace
 from .receiver import Receiver
+from .shown import Decode
 from .viewing import Viewing
 
 ACK_EVERY_S = 0.2
@@ -24,7 +25,7 @@ async def watch(
     codecs: tuple[Codec, ...] = ("h264", "vp8", "jpeg"),
     audio_codec: AudioCodec = "pcm",
     audio: bool = True,
-    decode: bool = True,
+    decode: Decode = True,
     pace: Pace = "clock",
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Watched]:

@@ -189,7 +189,8 @@ class Engine:
         request = stream_request(
             message, info, secrets.randbelow(2**31), picture=picture, image=image
         )
-        now_s = self.now_s()
+        now_s, most = self.now_s(), self.config.max_lead_chunks
+        lead_chunks = min(most, message.lead_chunks or most)
         options = SessionOptions(
             session_id=secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
@@ -200,7 +201,7 @@ class Engine:
             max_kbps=self.config.max_kbps or MAX_KBPS,
             video=VideoLimits().changed(message),
             # while a chunk is under way others are played
-            max_lead_chunks=self.config.max_lead_chunks + model.latency_s * 1e6 / info.chunk_us,
+            max_lead_chunks=lead_chunks + model.latency_s * 1e6 / info.chunk_us,
             max_under_way=model.host.depth,
             grace_s=self.config.grace_s,
             idle_timeout_s=self.config.idle_timeout_s,

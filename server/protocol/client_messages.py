@@ -28,6 +28,7 @@ from .fields import (
 from .limits import (
     MAX_AUDIO_RATE,
     MAX_FPS,
+    MAX_LEAD_CHUNKS,
     MAX_NAME_CHARS,
     MAX_POINTS,
     MAX_SHARE_S,
@@ -36,6 +37,7 @@ from .limits import (
     MAX_TRACKS,
     MAX_TRANSITION_CHUNKS,
     MIN_AUDIO_RATE,
+    MIN_LEAD_CHUNKS,
     MIN_SIDE,
 )
 
@@ -87,7 +89,8 @@ class SessionCreate(Request, VideoBounds):
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
-    `audio_rate`, in samples per second, are those of the audio that the client will send.
+    `audio_rate`, in samples per second, are those of the audio that the client will send. No more
+    than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
     """
 
     type: Literal["session.create"] = "session.create"
@@ -99,6 +102,7 @@ class SessionCreate(Request, VideoBounds):
     seed: Seed | None = None
     audio_codec: AudioCodec = "pcm"
     audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE), WHOLE] | None = None
+    lead_chunks: Annotated[float, Field(ge=MIN_LEAD_CHUNKS, le=MAX_LEAD_CHUNKS)] | None = None
 
 
 class SessionResume(Request):
@@ -120,12 +124,14 @@ class SessionShare(Request):
     """Ask for a token by which others may watch this stream; `session.shared` is the answer.
 
     It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who
-    watches by them is sent away; then `expires_in_s` may be 0, for no new one.
+    watches by them is sent away; then `expires_in_s` may be 0, for no new one. With `publish` it
+    is one by which another may send sound and video to this stream, over WHIP, and not watch it.
     """
 
     type: Literal["session.share"] = "session.share"
     expires_in_s: Annotated[int, Field(ge=0, le=MAX_SHARE_S), WHOLE] = 3600
     revoke: bool = False
+    publish: bool = False
 
 
 class SessionClose(Request):

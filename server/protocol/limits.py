@@ -48,6 +48,9 @@ MAX_SCHEDULED = 64
 MAX_QUEUED_AUDIO_MS = 30_000
 MAX_SHARE_S = 7 * 86_400
 """For how long others may come and watch by one share link."""
+MIN_LEAD_CHUNKS = 1.1
+MAX_LEAD_CHUNKS = 16.0
+"""How many chunks a client may want to be made ahead of its playhead."""
 MESSAGES_PER_S = 300
 HELLO_TIMEOUT_S = 10.0
 ACK_INTERVAL_MS = 200

@@ -177,6 +177,17 @@ class VideoFormat(Message):
     message: str | None = None
 
 
+class MediaClock(Message):
+    """Over WebRTC: the video frame with this RTP timestamp shows `pts_us`; later ones likewise.
+
+    RTP counts 90,000 a second. Said anew whenever media time stood still or went on late.
+    """
+
+    type: Literal["media.clock"] = "media.clock"
+    rtp_timestamp: int
+    pts_us: float
+
+
 class HeldTrack(Message):
     """A track that is held; `anchor`: it is pinned."""
 
@@ -354,6 +365,7 @@ ServerMessage = (
     | SessionShared
     | Viewers
     | VideoFormat
+    | MediaClock
     | Applied
     | Rejected
     | Speech

@@ -2,8 +2,9 @@
 
 `rc1.<claims>.<signature>`: the claims are JSON in base64url without padding, `exp` (seconds since
 1970), `scope` (a list) and perhaps `sub`, whom it was made for, or `session` and `epoch`, what may
-be watched with the scope `watch`; the signature is HMAC-SHA256 of `rc1.<claims>` with the secret as
-key, in base64url without padding. Whoever has the secret can make one without asking the server.
+be watched with the scope `watch` or spoken to with `publish`; the signature is HMAC-SHA256
+of `rc1.<claims>` with the secret as key, in base64url without padding. Whoever has the secret can
+make one without asking the server.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Scope = Literal["stream", "sessions"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 WATCH = "watch"
 """The scope of a share link, which is of one stream: only that stream's client asks for one."""
+PUBLISH = "publish"
+"""Likewise, of a token by which sound and video are sent to that stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,11 @@ def make_token(secret: str, scope: Iterable[Scope], expires_s: int, subject: str
     return _signed(secret, claims)
 
 
-def make_share_token(secret: str, session: str, epoch: int, expires_s: int) -> str:
-    """A token by which one stream may be watched, and nothing else done."""
-    claims = {"exp": expires_s, "scope": [WATCH], "session": session, "epoch": epoch}
+def make_share_token(
+    secret: str, session: str, epoch: int, expires_s: int, scope: str = WATCH
+) -> str:
+    """A token by which one stream may be watched, or spoken to, and nothing else done."""
+    claims = {"exp": expires_s, "scope": [scope], "session": session, "epoch": epoch}
     return _signed(secret, claims)
 
 

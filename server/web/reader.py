@@ -25,6 +25,7 @@ from ..protocol.server_messages import SessionShared
 from ..session.control_queue import check_supported
 from ..session.pending import OwnImage, OwnPicture
 from .client_socket import ClientSocket
+from .client_tokens import PUBLISH, WATCH
 from .services import Services
 from .video_intake import VideoIntake
 
@@ -145,7 +146,7 @@ class Reader:
     def _share(self, wish: SessionShare) -> None:
         """Make the token of a share link. Raises InvalidField, or NotSupported."""
         stream = self._stream
-        if not self._services.engine.config.max_viewers:
+        if not (wish.publish or self._services.engine.config.max_viewers):
             raise NotSupported(
                 "streams of this server cannot be shared",
                 hint="Its operator may permit it: --max-viewers.",
@@ -158,7 +159,7 @@ class Reader:
         if wish.expires_in_s:
             epoch = stream.audience.epoch
             token, expires_s = self._services.links.make(
-                stream.session_id, epoch, wish.expires_in_s
+                stream.session_id, epoch, wish.expires_in_s, PUBLISH if wish.publish else WATCH
             )
         stream.session.say(
             SessionShared(event_id=wish.event_id, share_token=token, expires_s=expires_s)

@@ -1,4 +1,4 @@
-"""Share links: tokens by which others may watch one stream, made and checked without a list."""
+"""Tokens by which others may watch one stream or speak to it, made and checked without a list."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ class ShareLinks:
         self._own = config.token is None
         self._secret = config.token or Secret(secrets.token_urlsafe(32))
 
-    def make(self, session_id: str, epoch: int, expires_in_s: int) -> tuple[str, int]:
+    def make(
+        self, session_id: str, epoch: int, expires_in_s: int, scope: str = WATCH
+    ) -> tuple[str, int]:
         """A token for this stream, and when it expires, in seconds since 1970."""
         expires_s = int(time.time()) + expires_in_s
-        return make_share_token(self._secret.reveal(), session_id, epoch, expires_s), expires_s
+        secret = self._secret.reveal()
+        return make_share_token(secret, session_id, epoch, expires_s, scope), expires_s
 
-    def of(self, given: str | None, claims: Claims | None) -> Claims | None:
+    def of(self, given: str | None, claims: Claims | None, scope: str = WATCH) -> Claims | None:
         """What the share link of a client's token permits; None if it has another token or none.
 
         `claims` are those of a token that the server's secret made. Raises TokenExpired.
@@ -32,4 +35,4 @@ class ShareLinks:
             claims = read_token(self._secret.reveal(), given)
             if claims is not None:
                 check_expiry(claims, time.time())
-        return claims if claims is not None and WATCH in claims.scope else None
+        return claims if claims is not None and scope in claims.scope else None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect
+from rollcast.client import Audio, Frame, Refused, Rejected, Stream, TrackPoint, connect, watch
 from rollcast.client.messages import Codec
 from rollcast.models.test_pattern import prompt_colour, read_barcode
 from rollcast.server.protocol.errors import Timeout
@@ -211,6 +211,25 @@ async def test_without_decoding_there_are_sizes_but_no_images(server: RunningSer
         assert frame.bytes > 100
         with pytest.raises(ValueError, match="decode=True"):
             _ = frame.image
+
+
+async def test_packets_can_be_sent_on_and_a_key_frame_asked_for(server: RunningServer) -> None:
+    async with connect(server.http, decode="encoded", codecs=("h264",), lead_chunks=1.2) as stream:
+        (session,) = (each.session for each in server.engine.streams)
+        assert session.options.max_lead_chunks < server.engine.config.max_lead_chunks
+        first, second = await take(stream, 2)
+        assert (first.is_key, second.is_key) == (True, False)
+        assert first.data.startswith(b"\0\0\0\1") and len(first.data) == first.bytes
+        await stream.key()
+        assert any(frame.is_key for frame in await take(stream, 20))
+
+
+async def test_a_token_to_speak_by_lets_nobody_watch(server: RunningServer) -> None:
+    async with connect(server.http) as stream:
+        token = await stream.share_microphone(60)
+        with pytest.raises(Refused, match="not that of a share link"):
+            async with watch(f"{server.http}/#watch={token}"):
+                pass
 
 
 async def test_a_stream_of_chunks_of_several_lengths_is_read_frame_by_frame() -> None:

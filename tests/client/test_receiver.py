@@ -60,6 +60,16 @@ async def test_what_comes_again_after_a_resume_is_given_once(decode: bool) -> No
     assert heard[0].samples.tolist() == [0, 1, 2, 3]
 
 
+async def test_encoded_frames_are_given_as_they_came() -> None:
+    receiver = Receiver(READY, "encoded")
+    frame = await receiver.media(packet(Kind.VIDEO, 0, b"not a picture"), 0.0)
+    assert isinstance(frame, Frame)
+    assert (frame.data, frame.pixels) == (b"not a picture", None)
+    kept = await Receiver(READY, False).media(packet(Kind.VIDEO, 0, PICTURE), 0.0)
+    assert isinstance(kept, Frame)
+    assert kept.data == b""
+
+
 async def test_a_key_frame_is_asked_for_once_in_a_while() -> None:
     receiver = Receiver(READY, True)
     assert not receiver.should_ask_key(0.0), "the first one comes by itself"

@@ -18,7 +18,7 @@ export interface ClientHello {
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. */
 export interface SessionCreate {
   max_kbps?: number | null;
   max_width?: number | null;
@@ -34,6 +34,7 @@ export interface SessionCreate {
   seed?: number | null;
   audio_codec?: AudioCodec;
   audio_rate?: number | null;
+  lead_chunks?: number | null;
 }
 
 /** Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1. */
@@ -51,12 +52,13 @@ export interface SessionWatch {
   type: "session.watch";
 }
 
-/** Ask for a token by which others may watch this stream; `session.shared` is the answer. It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who watches by them is sent away; then `expires_in_s` may be 0, for no new one. */
+/** Ask for a token by which others may watch this stream; `session.shared` is the answer. It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who watches by them is sent away; then `expires_in_s` may be 0, for no new one. With `publish` it is one by which another may send sound and video to this stream, over WHIP, and not watch it. */
 export interface SessionShare {
   event_id?: string | null;
   type: "session.share";
   expires_in_s?: number;
   revoke?: boolean;
+  publish?: boolean;
 }
 
 /** End the stream and free it at once. */
@@ -435,6 +437,13 @@ export interface VideoFormat {
   message?: string | null;
 }
 
+/** Over WebRTC: the video frame with this RTP timestamp shows `pts_us`; later ones likewise. RTP counts 90,000 a second. Said anew whenever media time stood still or went on late. */
+export interface MediaClock {
+  type: "media.clock";
+  rtp_timestamp: number;
+  pts_us: number;
+}
+
 /** A control takes effect with this chunk, at this media time. */
 export interface Applied {
   type: "applied";
@@ -565,6 +574,7 @@ export type ServerMessage =
   | SessionShared
   | Viewers
   | VideoFormat
+  | MediaClock
   | Applied
   | Rejected
   | Speech
