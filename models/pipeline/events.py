@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,4 +77,14 @@ def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
     return busy_s
 
 
-Event = Finished | Dropped | Lost | Restarting | Restarted
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """From this snapshot, behind chunk `index`, and the controls since a stream can be gone on with
+    elsewhere."""
+
+    stream: str
+    index: int
+    parts: Mapping[str, bytes]
+
+
+Event = Finished | Dropped | Lost | Restarting | Restarted | Saved

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..contract import Controls, ModelInfo, StreamRequest
 from .events import Event, Finished, Lost
+from .past import Past
 from .stage_plan import Costs
 
 _POLL_S = 0.02
@@ -61,6 +62,13 @@ class Executor(Protocol):
 
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
+        ...
+
+    def adopt(self, stream: str, past: Past) -> None:
+        """Go on with a stream that another executor began.
+
+        Its chunks from `past.shown_from` on come out (once more), then those that are submitted.
+        """
         ...
 
     def submit(self, stream: str, controls: Controls) -> None:

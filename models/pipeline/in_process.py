@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from ..contract import Chunk, Controls, Model, ModelInfo, StreamRequest
 from .events import Dropped, Event, Finished, Lost
 from .measure import measure_whole
+from .past import Past
 from .stage_plan import Costs
 
 M = TypeVar("M", bound=Model[Any])
@@ -60,6 +61,22 @@ class InProcess(ABC, Generic[M, S]):
             self._streams[stream] = self._start(request)
         except ValueError as error:
             self._events.append(Lost(stream, str(error)))
+
+    def adopt(self, stream: str, past: Past) -> None:
+        """Go on with a stream from its beginning: what is saved of it is a pipeline's."""
+        if past.parts:
+            self._events.append(Lost(stream, "a snapshot needs an executor with processes"))
+            return
+        self.open(stream, past.request)
+        before = len(self._events)
+        for controls in past.controls:
+            self.submit(stream, controls)
+        made = self._events[before:]
+        self._events[before:] = [
+            each
+            for each in made
+            if not isinstance(each, Finished) or each.chunk.index >= past.shown_from
+        ]
 
     def submit(self, stream: str, controls: Controls) -> None:
         """Admit a chunk and do what that makes possible."""

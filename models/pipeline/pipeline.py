@@ -21,7 +21,7 @@ from ..warm_up import every_control, first_request
 from ..yuv_frames import YuvFrames, planes_shape
 from .admission import Admission
 from .backoff import Backoff
-from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, busy_by_stage
+from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, Saved, busy_by_stage
 from .executor import make_chunk, make_rest
 from .launchers import Launcher, LocalLauncher
 from .messages import (
@@ -42,6 +42,7 @@ from .messages import (
     SnapshotPart,
     Step,
 )
+from .past import Past
 from .replay_log import SNAPSHOT_CHUNKS, SNAPSHOT_SHARE, ReplayLog
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
@@ -68,7 +69,8 @@ class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
     `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
-    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s.
+    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s; with `tells_snapshots` each is
+    told as `Saved`.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Pipeline:
         backoff: Backoff | None = None,
         snapshot_share: float = SNAPSHOT_SHARE,
         snapshot_chunks: int = SNAPSHOT_CHUNKS,
+        tells_snapshots: bool = False,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
@@ -90,6 +93,7 @@ class Pipeline:
         )
         self._backoff = backoff or Backoff()
         self._snapshots = snapshot_share, snapshot_chunks
+        self._tells_snapshots = tells_snapshots
         self._started = False
         self._interrupted = threading.Event()
         self._stages = stages
@@ -104,6 +108,8 @@ class Pipeline:
         self._known: set[str] = set()
         """The streams that the stages have, by their keys."""
         self._queue: deque[tuple[str, int, Controls, int]] = deque()
+        self._adopting: dict[str, tuple[set[int], list[tuple[str, int, Controls, int]]]] = {}
+        """Streams that stages take over: which of them have not yet, and what then follows."""
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
@@ -163,7 +169,7 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Chunks that the pace does not let in yet."""
-        return len(self._queue)
+        return len(self._queue) + sum(len(then) for _, then in self._adopting.values())
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
@@ -205,12 +211,33 @@ class Pipeline:
         self._logs[stream] = ReplayLog(Open(key, request), *self._snapshots)
         self._tell()
 
+    def adopt(self, stream: str, past: Past) -> None:
+        """Go on with a stream that another executor began."""
+        key = f"{stream}.{next(self._lives)}"
+        log = self._logs[stream] = ReplayLog.of(past, key, *self._snapshots)
+        if not self.running or self.plan is None:
+            return  # it is given to the stages with all others, once they are there
+        self._known.add(key)
+        start, replay = log.begin_again()
+        self._adopting[stream] = set(), [(stream, *each) for each in replay]
+        if isinstance(start, Restore):
+            for rank in range(self.plan.stages):
+                self._pool.send(rank, start)
+                self._adopting[stream][0].add(rank)
+        else:
+            self._pool.send(0, start)
+        if log.shown_from:
+            self._pool.send(self.plan.decoder, Drop(key, log.shown_from))
+        self._adopted(stream)
+
     def submit(self, stream: str, controls: Controls) -> None:
         """Admit a chunk as soon as the pace allows; of a stream that is lost, none."""
         log = self._logs.get(stream)
-        if log is not None:
-            self._queue.append((stream, log.add(controls), controls, 1))
-            self._pump()
+        if log is None:
+            return
+        follows = self._adopting[stream][1] if stream in self._adopting else self._queue
+        follows.append((stream, log.add(controls), controls, 1))
+        self._pump()
 
     def drop(self, stream: str) -> None:
         """Barge-in: chunks of `stream` that are under way are not shown.
@@ -230,6 +257,7 @@ class Pipeline:
         """Free a stream on all stages."""
         if self._logs.pop(stream, None) is None:
             return
+        self._adopting.pop(stream, None)
         self._queue = deque(each for each in self._queue if each[0] != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
         self._tell()
@@ -247,7 +275,7 @@ class Pipeline:
     def finish(self) -> list[Event]:
         """Wait for the chunks under way, however often the stages are started again."""
         done, self._events = self._events, []
-        while self._under_way or self._queue:
+        while self._under_way or self.waiting:
             done += self.poll(self._pause_s())
         return done
 
@@ -369,6 +397,9 @@ class Pipeline:
                 self._ready(rank, message)
             case Assigned():
                 self._answered(rank)
+            case RestoredStream() if name in self._adopting:
+                self._adopting[name][0].discard(rank)
+                self._adopted(name)
             case RestoredStream():
                 self._answered(f"{rank}/{message.stream}")
             case Done():
@@ -395,6 +426,17 @@ class Pipeline:
         if log.settled is not None and log.settled != before and self.plan is not None:
             for rank in range(self.plan.stages):
                 self._pool.send(rank, Settled(log.key, log.settled))
+            name = self._named(log.key)
+            if self._tells_snapshots and name is not None:
+                self._events.append(Saved(name, log.settled, log.saved))
+
+    def _adopted(self, stream: str) -> None:
+        """Go on with a stream that was taken over, once all stages have it."""
+        waiting, follows = self._adopting[stream]
+        if not waiting:
+            del self._adopting[stream]
+            self._queue.extend(follows)
+            self._pump()
 
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
@@ -438,6 +480,7 @@ class Pipeline:
         """Give the streams to fresh stages; whether there is an answer to wait for."""
         assert self.plan is not None, "the plan was assigned"
         self._queue.clear()
+        self._adopting.clear()
         self._under_way.clear()
         replays: list[list[tuple[str, int, Controls, int]]] = []
         for stream, log in self._logs.items():

@@ -13,7 +13,8 @@ from math import ceil
 
 from ..contract import Controls
 from .messages import Open, Restore
-from .part_file import Part, told
+from .part_file import Part, bytes_of, told
+from .past import Past
 
 SNAPSHOT_CHUNKS = 16
 MOST_TIMES = 8
@@ -67,6 +68,26 @@ class ReplayLog:
 
     def __post_init__(self) -> None:
         self.every = self.snapshot_chunks
+
+    @classmethod
+    def of(cls, past: Past, key: str, snapshot_share: float, snapshot_chunks: int) -> ReplayLog:
+        """That of a stream which another executor began."""
+        log = cls(Open(key, past.request), snapshot_share, snapshot_chunks)
+        log.next_index = past.behind + 1
+        for controls in past.controls:
+            log.add(controls)
+        log._rows = {index: rows for index, rows in past.rows.items() if index > past.behind}
+        log.delivered, log.shown_from = past.shown_from - 1, past.shown_from
+        if past.parts:
+            log._snapshot = past.behind, {k: memoryview(part) for k, part in past.parts.items()}
+        return log
+
+    @property
+    def saved(self) -> dict[str, bytes]:
+        """What is in the snapshot that the stream would go on from; a copy, empty without one."""
+        if self._snapshot is None:
+            return {}
+        return {name: bytes(bytes_of(part)) for name, part in self._snapshot[1].items()}
 
     @property
     def key(self) -> str:

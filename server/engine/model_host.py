@@ -20,6 +20,7 @@ from ...models.contract import Controls, ModelInfo, StreamRequest
 from ...models.pipeline.backoff import Backoff
 from ...models.pipeline.events import Event, Finished, Restarted, Restarting
 from ...models.pipeline.executor import Executor
+from ...models.pipeline.past import Past
 from ...models.pipeline.pipeline import PipelineFailed
 from ...models.wan.text.reader import TextReader
 
@@ -115,6 +116,10 @@ class ModelHost:
     def open(self, stream: str, request: StreamRequest) -> None:
         """As `Executor.open`."""
         self._call(lambda executor: executor.open(stream, request))
+
+    def adopt(self, stream: str, past: Past) -> None:
+        """As `Executor.adopt`."""
+        self._call(lambda executor: executor.adopt(stream, past))
 
     def submit(self, stream: str, controls: Controls) -> None:
         """As `Executor.submit`."""

@@ -17,6 +17,7 @@ import numpy as np
 from ...models.contract import Chunk, Controls, ModelInfo, StreamRequest
 from ...models.pipeline.events import Dropped, Event, Finished, Lost
 from ...models.pipeline.executor import Executor
+from ...models.pipeline.past import Past
 from ...models.pipeline.stage_plan import Costs
 from ...models.yuv_frames import pixels_of
 from ..logs import logger
@@ -103,6 +104,10 @@ class Recorded:
         except OSError as error:
             self._log.error("a stream is not recorded", session_id=stream, reason=str(error))
         self._write(stream, header)
+
+    def adopt(self, stream: str, past: Past) -> None:
+        """See `Executor`. Without its beginning nothing is written of a stream."""
+        self._executor.adopt(stream, past)
 
     def submit(self, stream: str, controls: Controls) -> None:
         """See `Executor`."""
