@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .connection import Stream, connect
 from .errors import ClientError, Disconnected, ProtocolError, Refused, Rejected
-from .messages import Applied, SessionInfo, SessionReady, Speech, State, Stats, TrackPoint
+from .messages import Applied, Queued, SessionInfo, SessionReady, Speech, State, Stats, TrackPoint
 from .picture_file import load_image, load_picture
 from .shown import Audio, Frame
 from .watching import Watched, watch
@@ -21,6 +21,7 @@ __all__ = [
     "Disconnected",
     "Frame",
     "ProtocolError",
+    "Queued",
     "Refused",
     "Rejected",
     "SessionInfo",

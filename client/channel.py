@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from .messages import (
     ClientHello,
     ErrorNotice,
     Outgoing,
+    Queued,
     ServerHello,
     ServerMessage,
     SessionCreate,
@@ -83,15 +85,25 @@ class Channel:
             raise
         return channel
 
-    async def start(self, request: SessionCreate | SessionResume) -> SessionReady:
-        """Open or resume a stream; media comes next. Raises Refused with the server's reason."""
-        return await self.ask(request, SessionReady)
+    async def start(
+        self, request: SessionCreate | SessionResume, note: Callable[[Queued], None] | None = None
+    ) -> SessionReady:
+        """Open or resume a stream; media comes next. Raises Refused with the server's reason.
+
+        While the client waits in the line, `note` is given what it is told.
+        """
+        return await self.ask(request, SessionReady, note)
 
     async def watch(self, request: SessionWatch) -> SessionWatching:
         """Watch a stream; media comes next. Raises Refused with the server's reason."""
         return await self.ask(request, SessionWatching)
 
-    async def ask(self, message: Outgoing, answer: type[Answer]) -> Answer:
+    async def ask(
+        self,
+        message: Outgoing,
+        answer: type[Answer],
+        note: Callable[[Queued], None] | None = None,
+    ) -> Answer:
         """Send, and wait for a message of this type."""
         await self.send(message)
         while True:
@@ -100,6 +112,8 @@ class Channel:
                 return reply
             if isinstance(reply, ErrorNotice):
                 raise refusal(reply)
+            if isinstance(reply, Queued) and note is not None:
+                note(reply)
 
     async def send(self, message: Outgoing | bytes) -> None:
         """Send one message. Raises Disconnected when the socket is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -17,6 +17,7 @@ from .messages import (
     AudioCodec,
     Codec,
     ErrorNotice,
+    Queued,
     RejectedNotice,
     ServerMessage,
     SessionCreate,
@@ -33,6 +34,7 @@ from .shown import Decode
 from .speech import SpeechFeed
 from .steering import Steering
 from .viewing import LOOK_AGAIN_S, Viewing
+from .waiting import open_stream
 from .wire import AUDIO_RATE
 
 VIDEO_AHEAD_US = 200_000
@@ -62,6 +64,8 @@ async def connect(
     lead_chunks: float | None = None,
     tls: ssl.SSLContext | None = None,
     answer_timeout_s: float = 10.0,
+    wait: bool = True,
+    on_queued: Callable[[Queued], None] | None = None,
 ) -> AsyncIterator[Stream]:
     """Open a stream on the server at `url` and close it at the end of the block.
 
@@ -76,7 +80,8 @@ async def connect(
     leaves frames without images, for measuring; `decode="encoded"` gives their packets as
     `Frame.data`, for those who send them on. `lead_chunks`, 1.1 to 16, is how many chunks are made
     ahead of the playhead at most: fewer than the server's 1.7 for less delay beside it. `tls`
-    replaces the default verification, say for a self-signed certificate.
+    replaces the default verification, say for a self-signed certificate. Where all places are taken the client waits in the line, and
+    `on_queued` is told its position and for how long; with `wait=False` it is refused.
 
     Raises Refused with the server's code, reason and hint; OSError when no server is there;
     ValueError for an `audio_rate` that the codec has not.
@@ -98,12 +103,7 @@ async def connect(
         audio_rate=None if audio_codec == "opus" or audio_rate == AUDIO_RATE else audio_rate,
         lead_chunks=lead_chunks,
     )
-    channel = await Channel.open(address)
-    try:
-        ready = await channel.start(request)
-    except BaseException:
-        await channel.close()
-        raise
+    channel, ready = await open_stream(address, request, wait=wait, tell=on_queued)
     stream = Stream(
         address, channel, ready, pace, feed, decode=decode, answer_timeout_s=answer_timeout_s
     )

@@ -37,6 +37,7 @@ class SessionCreate(Outgoing):
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
     `audio_rate`, in samples per second, are those of the audio that the client will send. No more
     than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
+    `ticket` is that of `queued`, of a client that was lost while it waited.
     """
 
     max_kbps: int | None = None
@@ -54,6 +55,7 @@ class SessionCreate(Outgoing):
     audio_codec: AudioCodec = "pcm"
     audio_rate: int | None = None
     lead_chunks: float | None = None
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,6 +425,21 @@ class ServerHello(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queued(Incoming):
+    """All places are taken, and the client waits in the line for one: it is `position`th.
+
+    It should have one in `eta_s`; left out where nobody knows. Who is lost and sends `ticket` in
+    `session.create` stands where it stood. Sent whenever that changes, and every few seconds.
+    """
+
+    type: ClassVar[str] = "queued"
+    event_id: str | None = None
+    position: int
+    eta_s: float | None = None
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionReady(Incoming):
     """The stream is open or resumed; its next video packet is a key frame.
 
@@ -734,6 +751,7 @@ ClientMessage = (
 )
 ServerMessage = (
     ServerHello
+    | Queued
     | SessionReady
     | SessionInfo
     | SessionWatching
@@ -754,6 +772,7 @@ ServerMessage = (
 
 SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "hello": ServerHello,
+    "queued": Queued,
     "session.ready": SessionReady,
     "session.info": SessionInfo,
     "session.watching": SessionWatching,

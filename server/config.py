@@ -14,6 +14,7 @@ from .secret import Secret
 
 _NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
+    *("max_waiting", "max_waiting_per_client", "max_wait_s"),
     *("unwatched_s", "max_viewers", "max_viewers_per_address", "record_mb"),
 )
 
@@ -34,6 +35,8 @@ class ServerConfig:
     address, has at most `max_per_client` streams, none lasts longer than `max_duration_s`, and one
     that was not watched or spoken to for `unwatched_s` gives its place to who waits. By share
     links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
+    Where all places are taken, `max_waiting` clients wait for one, `max_waiting_per_client` of one
+    client, none longer than `max_wait_s`.
     Streams are recorded in `record_dir`, which holds at most `record_mb` megabytes (1e6 bytes).
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
@@ -65,6 +68,9 @@ class ServerConfig:
     send_timeout_s: float = 5.0
     drain_s: float = 5.0
     max_per_client: int | None = None
+    max_waiting: int = 32
+    max_waiting_per_client: int = 8
+    max_wait_s: float = 300.0
     max_viewers: int = 64
     max_viewers_per_address: int = 64
     max_duration_s: float | None = None

@@ -90,6 +90,13 @@ class Metrics:
             "viewer_cuts", "Times that a viewer by a share link was too far behind"
         )
         self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
+        self.waiting = self._gauge("waiting", "Clients that wait for a place")
+        self.waited_s = Histogram(
+            "rollcast_waited_seconds",
+            "How long clients waited until they had a place",
+            buckets=(1, 5, 15, 30, 60, 120, 300, 600),
+            registry=self.registry,
+        )
         self.tasks = self._gauge("tasks", "Tasks of the event loop")
         self.ready = self._gauge("ready", "1 after warm-up while the model thread lives")
         self.warm_step_s = Gauge(

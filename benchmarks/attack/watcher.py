@@ -19,7 +19,9 @@ async def watch(url: str, seconds: float) -> dict[str, float]:
 
     Media time runs like a clock while there is something to show, so what it lacks was dry.
     """
-    async with connect(url, token=os.environ.get("ROLLCAST_TOKEN"), decode=False) as stream:
+    async with connect(
+        url, token=os.environ.get("ROLLCAST_TOKEN"), decode=False, wait=False
+    ) as stream:
         frames = stream.frames()
         await anext(frames)
         print("steady", flush=True)

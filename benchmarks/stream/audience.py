@@ -75,7 +75,7 @@ async def _rows(
     settle_s: float,
 ) -> list[AudienceRow]:
     rows: list[AudienceRow] = []
-    async with connect(server.url, decode=False) as own, asyncio.TaskGroup() as group:
+    async with connect(server.url, decode=False, wait=False) as own, asyncio.TaskGroup() as group:
         reading = group.create_task(_read(own))
         link = await own.share()
         for count in counts:

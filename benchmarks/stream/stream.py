@@ -147,7 +147,7 @@ def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, Ses
 
 
 async def _first_frame(url: str) -> Native:
-    async with connect(url) as stream:
+    async with connect(url, wait=False) as stream:
         await anext(stream.frames())
         ready = stream.ready
         return Native(ready.width, ready.height, ready.fps, ready.chunk_frames)

@@ -63,7 +63,7 @@ async def watch(url: str, count: int, seconds: float) -> list[Viewer]:
 async def _view(url: str, party: Party) -> Viewer:
     viewer = Viewer()
     start_s = monotonic()
-    async with connect(url, decode=False) as stream, asyncio.TaskGroup() as group:
+    async with connect(url, decode=False, wait=False) as stream, asyncio.TaskGroup() as group:
         frames = stream.frames()
         await anext(frames)
         viewer.ttff_s = monotonic() - start_s

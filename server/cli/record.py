@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from ...client import (
     Frame,
+    Queued,
     Refused,
     Rejected,
     Stream,
@@ -128,12 +129,18 @@ def record(
                 # frames that go in at their pace, and what comes out keeps it
                 pace="reader" if video_in is None else "clock",
                 tls=_any_certificate() if insecure else None,
+                on_queued=_tell_turn,
             ) as stream:
                 others = {"picture": own, "image": start, "camera": camera, "video": video_in}
                 check_inputs(stream.ready.model, _taken(stream), speech, script, **others)
                 await _record(stream, video, seconds, _Steering(speech, script, camera, video_in))
 
         asyncio.run(run())
+
+
+def _tell_turn(queued: Queued) -> None:
+    eta = "" if queued.eta_s is None else f", about {queued.eta_s:.0f} s"
+    typer.echo(f"all places are taken: number {queued.position} in the line{eta}", err=True)
 
 
 def _record_shared(url: str, out: Path, seconds: float, *, insecure: bool, overwrite: bool) -> None:

@@ -72,6 +72,15 @@ def serve(
         int | None,
         typer.Option(min=1, help="Streams at once of one address, or subject of tokens."),
     ] = None,
+    max_waiting: Annotated[
+        int, typer.Option(min=0, help="Who may wait for a place where all are taken; 0: nobody.")
+    ] = 32,
+    max_waiting_per_client: Annotated[
+        int, typer.Option(min=1, help="Those of one address, or subject of tokens.")
+    ] = 8,
+    max_wait: Annotated[
+        float, typer.Option(min=1, help="Seconds after which who waits is sent away.")
+    ] = 300.0,
     max_duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a stream ends.")
     ] = None,
@@ -136,6 +145,9 @@ def serve(
             max_sessions=max_sessions,
             max_kbps=max_kbps,
             max_per_client=max_per_client,
+            max_waiting=max_waiting,
+            max_waiting_per_client=max_waiting_per_client,
+            max_wait_s=max_wait,
             max_duration_s=max_duration,
             max_viewers=max_viewers,
             max_viewers_per_address=max_viewers_per_address,

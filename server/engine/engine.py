@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...models.contract import ModelInfo
@@ -41,6 +41,7 @@ from .hosted_stream import HostedStream
 from .model_events import ModelEvents
 from .model_host import HostEvent, ModelHost
 from .opening import Opening
+from .place_line import PlaceLine, Waiter
 from .places import Place, Places
 from .scheduler import RETRY_S
 from .stall_watch import StallWatch
@@ -62,9 +63,10 @@ class Engine:
         """Set once the models are loaded, or could not be."""
         now_s, lead = time.time(), config.max_lead_chunks
         self.hosted = {host.name: HostedModel(host, now_s, lead) for host in hosts}
-        self._keeper = StreamKeeper(self.hosted, metrics)
+        self._keeper = StreamKeeper(self.hosted, metrics, self._freed)
         self.streams = self._keeper.streams
         self.places = Places(config, self.hosted, self._keeper)
+        self.line = PlaceLine(config, self.places, self.streams, metrics, self.now_s)
         self.stalls = StallWatch(time.monotonic())
         self._opening = Opening(self._keeper, self.now_s, self.wake)
         self._events = ModelEvents(self._keeper, metrics, self.now_s)
@@ -132,15 +134,14 @@ class Engine:
         self.draining = True
         self.metrics.ready.set(0)
         notice = DrainingNotice(retry_after_s=self.config.drain_s)
+        self.line.refuse_all(_shuts_down)
         for stream in self.streams:
             stream.audience.say(notice)
             if stream.session.attached:
                 stream.session.say(notice)
                 stream.notify()
         await self._until_empty(self.config.drain_s)
-        self._keeper.fail_all(
-            self.streams, lambda: Draining("the server shuts down", retry_after_s=10.0)
-        )
+        self._keeper.fail_all(self.streams, _shuts_down)
         await self._until_empty(GOODBYE_S)
 
     async def stop(self) -> None:
@@ -156,19 +157,18 @@ class Engine:
 
     # Streams.
 
-    @contextlib.contextmanager
-    def reserve(self, message: SessionCreate, client: str) -> Iterator[Place]:
-        """Hold a place for a stream that is being opened, while its pictures are looked at.
+    def hold(self, message: SessionCreate, client: str) -> Place | Waiter:
+        """A place for a stream that is to be opened, or a turn in the line of those who wait.
 
-        `client` is whose quota it counts for. Raises a StreamError: engine state, model, request
-        or capacity. Where all places are taken, a stream that nobody watches loses its own.
+        It is held until `release`, or until the stream takes it; `client` is whose quota it counts
+        for. Raises a StreamError: engine state, model, request or capacity. Where all places are
+        taken, a stream that nobody watches loses its own.
         """
         model = self._model(message.model)
         assert model.info is not None, "the model is ready"
-        # what is wrong whatever the pictures are is said before anybody loses a place
+        # what is wrong whatever the pictures are is said before anybody waits or loses a place
         stream_request(message, model.info, 0, **dict.fromkeys(pictures_of(message), b""))
-        with self.places.reserve(model, client, self.now_s()) as place:
-            yield place
+        return self.line.hold(model, client, message.ticket)
 
     def create(
         self,
@@ -320,12 +320,18 @@ class Engine:
             self._driver.drop_interrupted()
             next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
+            self.line.serve()
         except Exception:
             self._failed_turns += 1
             self._log.exception("the engine fails", times=self._failed_turns)
             return _TURNS.pause_s(self._failed_turns)
         self._failed_turns = 0
         return max(0.0, min(TICK_S, next_s - now_s))
+
+    def _freed(self, stream: HostedStream) -> None:
+        """A stream has ended, and somebody may have waited for its place."""
+        self.line.held(stream.session.age_s(self.now_s()))
+        self.wake()
 
     def _excuse(self, stall_s: float, now_s: float) -> None:
         if not stall_s:
@@ -367,3 +373,7 @@ class Engine:
         until_s = self.now_s() + limit_s
         while self.streams.attached and self.now_s() < until_s:
             await asyncio.sleep(0.02)
+
+
+def _shuts_down() -> Draining:
+    return Draining("the server shuts down", retry_after_s=10.0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...models.contract import ModelInfo
@@ -12,7 +11,7 @@ from ..logs import logger
 from ..protocol.errors import Capacity
 from .hosted_model import LOADING_RETRY_S, HostedModel
 from .hosted_stream import HostedStream
-from .scheduler import RETRY_S, ModelLoad, admit, capacity, free_places
+from .scheduler import RETRY_S, AllTaken, ModelLoad, admit, capacity, free_places
 from .stream_keeper import StreamKeeper
 from .unwatched import longest_unwatched
 
@@ -55,33 +54,40 @@ class Places:
         free = (free_places(load, running, max_sessions=limit) for load in usable if load)
         return max(free, default=0)
 
-    @contextmanager
-    def reserve(self, model: HostedModel, client: str, now_s: float) -> Iterator[Place]:
-        """Hold a place of a model that is ready, as long as this lasts or until it is released.
+    def hold(self, model: HostedModel, client: str, now_s: float) -> Place:
+        """Hold a place of a model that is ready until it is released.
 
         Where all places are taken, a stream that nobody watches loses its own. `client` is whose
-        quota it counts for. Raises Capacity if there is none.
+        quota it counts for. Raises AllTaken if there is none, and Capacity for other reasons.
         """
-        self._make_room(model, client, now_s)
+        self._make_room(model, now_s)
         assert model.info is not None, "the model is ready"
         place = Place(model, model.info, client)
         self._reserved.append(place)
-        try:
-            yield place
-        finally:
-            self.release(place)
+        return place
 
     def release(self, place: Place) -> None:
         """Hold it no longer, if it is held."""
         if place in self._reserved:
             self._reserved.remove(place)
 
-    def _make_room(self, model: HostedModel, client: str, now_s: float) -> None:
-        self._check_quota(client)
+    def check_quota(self, client: str, waiting: int) -> None:
+        """Raise Capacity if a client, of whose `waiting` stand in line, has all that it may."""
+        most = self._config.max_per_client
+        streams = (*self._keeper.streams, *self._reserved)
+        mine = waiting + sum(each.client == client for each in streams)
+        if most is not None and mine >= most:
+            raise Capacity(
+                f"one client may have {most} streams at once, and has them",
+                hint="Close one of your streams first, or let it end.",
+                retry_after_s=RETRY_S,
+            )
+
+    def _make_room(self, model: HostedModel, now_s: float) -> None:
         assert model.load is not None, "the model is ready"
         try:
             self._admit(model.load, now_s)
-        except Capacity:
+        except AllTaken:
             idle = longest_unwatched(self._keeper.streams, now_s, self._config.unwatched_s)
             if idle is None:
                 raise
@@ -89,16 +95,6 @@ class Places:
             self._admit(model.load, now_s)
         if model.host.behind:
             raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
-
-    def _check_quota(self, client: str) -> None:
-        most = self._config.max_per_client
-        mine = sum(each.client == client for each in (*self._keeper.streams, *self._reserved))
-        if most is not None and mine >= most:
-            raise Capacity(
-                f"one client may have {most} streams at once, and has them",
-                hint="Close one of your streams first, or let it end.",
-                retry_after_s=RETRY_S,
-            )
 
     def _admit(self, load: ModelLoad, now_s: float) -> None:
         frees = [stream.session.expires_in_s(now_s) for stream in self._keeper.streams]

@@ -17,6 +17,10 @@ LONGER = 1.1
 RETRY_S = 15.0
 
 
+class AllTaken(Capacity):
+    """There is no place now, and one comes free when a stream ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A stream that may start a chunk now; its viewer runs dry at `deadline_s`."""
@@ -56,7 +60,7 @@ def admit(
     max_sessions: int | None,
     frees_in_s: float | None,
 ) -> None:
-    """Raise Capacity, with the time to retry, unless one more stream fits.
+    """Raise AllTaken, with the time to retry, unless one more stream fits.
 
     `max_sessions` replaces the measured limit. The first stream is always admitted, however slow
     the machine. `frees_in_s` is when the next place is known to become free, if it is.
@@ -67,7 +71,7 @@ def admit(
     if fits or not loads:
         return
     retry_s = RETRY_S if frees_in_s is None else min(RETRY_S, max(1.0, frees_in_s))
-    raise Capacity(f"all places are taken ({len(loads)} of {limit})", retry_after_s=retry_s)
+    raise AllTaken(f"all places are taken ({len(loads)} of {limit})", retry_after_s=retry_s)
 
 
 def in_time(loads: Iterable[ModelLoad]) -> bool:

@@ -16,10 +16,17 @@ from .stream_registry import StreamRegistry
 class StreamKeeper:
     """The streams of these models. Whoever ends one does it here, so that nothing of it is left."""
 
-    def __init__(self, hosted: Mapping[str, HostedModel], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        hosted: Mapping[str, HostedModel],
+        metrics: Metrics,
+        freed: Callable[[HostedStream], None],
+    ) -> None:
+        """`freed` is told of each stream that has ended."""
         self.streams = StreamRegistry()
         self._hosted = hosted
         self._metrics = metrics
+        self._freed = freed
         self._log = logger("rollcast.engine")
 
     def close(self, session_id: str) -> None:
@@ -37,6 +44,7 @@ class StreamKeeper:
         # what is under way of it may never be told
         model.under_way.forget(session_id)
         model.host.close(session_id)
+        self._freed(stream)
         self._log.info("session closed", session_id=session_id, chunks=stream.session.chunks)
 
     def fail(self, stream: HostedStream, error: StreamError) -> None:

@@ -91,6 +91,7 @@ class SessionCreate(Request, VideoBounds):
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
     `audio_rate`, in samples per second, are those of the audio that the client will send. No more
     than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
+    `ticket` is that of `queued`, of a client that was lost while it waited.
     """
 
     type: Literal["session.create"] = "session.create"
@@ -103,6 +104,7 @@ class SessionCreate(Request, VideoBounds):
     audio_codec: AudioCodec = "pcm"
     audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE), WHOLE] | None = None
     lead_chunks: Annotated[float, Field(ge=MIN_LEAD_CHUNKS, le=MAX_LEAD_CHUNKS)] | None = None
+    ticket: Name | None = None
 
 
 class SessionResume(Request):

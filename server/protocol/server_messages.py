@@ -89,6 +89,20 @@ class ServerHello(Message):
     limits: Limits
 
 
+class Queued(Message):
+    """All places are taken, and the client waits in the line for one: it is `position`th.
+
+    It should have one in `eta_s`; left out where nobody knows. Who is lost and sends `ticket` in
+    `session.create` stands where it stood. Sent whenever that changes, and every few seconds.
+    """
+
+    type: Literal["queued"] = "queued"
+    event_id: str | None = None
+    position: int
+    eta_s: float | None = None
+    ticket: str
+
+
 class SessionReady(Message):
     """The stream is open or resumed; its next video packet is a key frame.
 
@@ -359,6 +373,7 @@ class ErrorMessage(Message):
 
 ServerMessage = (
     ServerHello
+    | Queued
     | SessionReady
     | SessionInfo
     | SessionWatching

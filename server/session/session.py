@@ -378,7 +378,7 @@ class Session:
         if now_s - self._heard_s > self.options.idle_timeout_s:
             self.fail(Timeout(f"nothing was heard for {self.options.idle_timeout_s:g} s"))
         limit_s = self.options.max_duration_s
-        if limit_s is not None and now_s - self._began_s >= limit_s:
+        if limit_s is not None and self.age_s(now_s) >= limit_s:
             self.fail(
                 SessionExpired(
                     f"a stream may last {limit_s:g} s on this server",
@@ -427,6 +427,16 @@ class Session:
         if self.attached:
             return None
         return max(0.0, self._detached_s + self.options.grace_s - now_s)
+
+    def ends_in_s(self, now_s: float) -> float | None:
+        """Seconds until the stream is over at the latest; None while nobody can say."""
+        limit_s, gone_s = self.options.max_duration_s, self.expires_in_s(now_s)
+        left_s = None if limit_s is None else max(0.0, limit_s - self.age_s(now_s))
+        return min((each for each in (left_s, gone_s) if each is not None), default=None)
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the stream was opened."""
+        return now_s - self._began_s
 
     def check_resume(self, token: str, last_seq: int) -> None:
         """Raise a StreamError unless this client may go on with the stream."""

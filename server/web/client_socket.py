@@ -31,6 +31,10 @@ class Wire(Protocol):
         """It is a viewer from now on, which may send more than a stranger."""
         ...
 
+    def in_line(self) -> None:
+        """It waits for a place, for as long as that takes."""
+        ...
+
     def abort(self) -> None:
         """End it now, whatever waits to be sent."""
         ...
@@ -79,6 +83,10 @@ class ClientSocket:
     def stream_opened(self) -> None:
         """The client has a stream and may send as much as a viewer does."""
         self._wire.stream_opened()
+
+    def in_line(self) -> None:
+        """The client waits for a place, and no time limit of strangers holds."""
+        self._wire.in_line()
 
     async def receive(self) -> ClientMessage | Packet:
         """The next message. Raises WebSocketDisconnect, or StreamError for a client's mistake."""

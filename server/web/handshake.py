@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import get_args
 
 from ..audience.channel import Format
+from ..engine.engine import Engine
 from ..engine.hosted_stream import HostedStream
+from ..engine.place_line import Waiter
+from ..engine.places import Place
 from ..protocol.client_messages import (
     ClientHello,
     ClientMessage,
@@ -31,6 +35,7 @@ from ..protocol.server_messages import SessionReady
 from .addresses import network_of
 from .client_socket import ClientSocket
 from .client_tokens import WATCH, Claims
+from .in_line import wait_in_line
 from .security import TokenExpired, check_origin
 from .services import Services
 
@@ -68,8 +73,13 @@ class _Caller:
     share: Claims | None = None
 
 
-async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream | OpenedView:
-    """Talk to the client until it has a stream. Raises StreamError for what ends the socket."""
+async def shake_hands(
+    socket: ClientSocket, services: Services, limit: asyncio.Timeout
+) -> OpenedStream | OpenedView:
+    """Talk to the client until it has a stream, within `limit` and what it waits in the line.
+
+    Raises StreamError for what ends the socket, and LeftLine.
+    """
     engine, encoders = services.engine, services.encoders
     check_origin(socket.origin, socket.host, engine.config)
     hello = await _hello(socket)
@@ -103,7 +113,7 @@ async def shake_hands(socket: ClientSocket, services: Services) -> OpenedStream 
             elif caller.share is not None:
                 raise _not_shared(message)
             else:
-                opened = await _open(message, hello, codecs, services, caller.client)
+                opened = await _open(socket, message, hello, codecs, services, caller.client, limit)
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
@@ -219,19 +229,41 @@ def _not_shared(message: ClientMessage | Packet) -> StreamError:
     return ReadOnly(f"{what} is not for those who come by a share link", hint=_WATCH_FIRST)
 
 
+async def _wait(
+    socket: ClientSocket,
+    engine: Engine,
+    waiter: Waiter,
+    message: SessionCreate,
+    limit: asyncio.Timeout,
+) -> Place:
+    """The time in the line does not count for the handshake."""
+    limit.reschedule(None)
+    socket.in_line()
+    place = await wait_in_line(socket, engine, waiter, message.event_id)
+    limit.reschedule(engine.now_s() + engine.config.hello_timeout_s)
+    return place
+
+
 async def _open(
+    socket: ClientSocket,
     message: ClientMessage | Packet,
     hello: ClientHello,
     codecs: tuple[Codec, ...],
     services: Services,
     client: str,
+    limit: asyncio.Timeout,
 ) -> OpenedStream:
     engine = services.engine
     match message:
         case SessionCreate():
-            with engine.reserve(message, client) as place:
+            place = engine.hold(message, client)
+            if isinstance(place, Waiter):
+                place = await _wait(socket, engine, place, message, limit)
+            try:
                 pictures = await services.pictures.of(message, place.info)
                 stream = engine.create(message, place, audio=hello.audio, **pictures)
+            finally:
+                engine.places.release(place)
             return OpenedStream(stream, codecs, 0, resumed=False, event_id=message.event_id)
         case SessionResume():
             stream, next_seq = engine.resume(message, audio=hello.audio)

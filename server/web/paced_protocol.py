@@ -50,6 +50,10 @@ class PacedProtocol(DrainingProtocol):
         self._pace.stream_opened(self.loop.time())
         self._connections.served(self._peer)
 
+    def in_line(self) -> None:
+        """It waits for a place, and has not to hurry."""
+        self._connections.served(self._peer)
+
     def abort(self) -> None:
         """End the connection now, whatever waits to be sent."""
         self.transport.abort()

@@ -16,6 +16,7 @@ from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
 from .client_socket import ClientSocket
 from .handshake import OpenedStream, OpenedView, ready_message, shake_hands
+from .in_line import LeftLine
 from .reader import Reader
 from .services import Services
 from .spectator import Spectator
@@ -57,6 +58,8 @@ class Connection:
             except StreamError as error:
                 self._log_refusal(error)
                 await self._socket.refuse(error)
+            except LeftLine:
+                await self._socket.close(CLOSE_NORMAL)
             except (WebSocketDisconnect, asyncio.CancelledError):
                 raise
             except Exception:
@@ -83,8 +86,8 @@ class Connection:
     async def _open(self) -> OpenedStream | OpenedView:
         limit_s = self._engine.config.hello_timeout_s
         try:
-            async with asyncio.timeout(limit_s):
-                return await shake_hands(self._socket, self._services)
+            async with asyncio.timeout(limit_s) as limit:
+                return await shake_hands(self._socket, self._services, limit)
         except TimeoutError as error:
             raise Timeout(f"no stream was opened in {limit_s:g} s") from error
 

@@ -126,21 +126,30 @@ async def test_a_second_tab_with_the_same_stream_takes_it_over(browser: Browser)
         await second.until_state("refused")
 
 
-async def test_a_full_server_says_so_and_lets_in_who_waited(browser: Browser) -> None:
+async def test_who_waits_for_a_place_is_told_keeps_the_turn_and_is_let_in(
+    browser: Browser,
+) -> None:
     async with (
-        running(max_sessions=1, grace_s=0.1) as server,
+        running(max_sessions=1, max_waiting=1, grace_s=0.1) as server,
         studio_at(browser, server.http) as first,
-        studio_at(browser, server.http, expected_problems=True) as second,
+        studio_at(browser, server.http) as second,
+        studio_at(browser, server.http, expected_problems=True) as third,
     ):
         await first.until_playing()
-        refused = await second.until_state("refused")
+        await second.until_state("queued")
+        await expect(second.page.locator("#status-label")).to_have_text("In line · 1st")
+        await expect(second.page.locator("#curtain-title")).to_contain_text("You are 1st")
+        refused = await third.until_state("refused")
         assert refused["connection"]["code"] == "capacity"
         assert refused["connection"]["retryAtMs"] is not None
-        await expect(second.page.locator("#status-label")).to_contain_text("In line")
-        await expect(second.page.locator("#curtain-title")).to_contain_text("All places are taken")
+        await expect(third.page.locator("#status-label")).to_contain_text("In line")
+        await expect(third.page.locator("#curtain-title")).to_contain_text("All places are taken")
+        ticket = await second.page.evaluate("sessionStorage.getItem('rollcast.ticket')")
+        await second.page.reload()
+        await second.until_state("queued")
+        kept = await second.page.evaluate("sessionStorage.getItem('rollcast.ticket')")
+        assert kept == ticket
         await first.page.get_by_role("button", name="End the stream").click()
-        await streams_become(server, 0)
-        await second.page.get_by_role("button", name="Try now").click()
         await second.until_playing()
 
 

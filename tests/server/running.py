@@ -68,9 +68,11 @@ async def running(
 ) -> AsyncIterator[RunningServer]:
     """Start a server, wait until it is ready, stop it at the end.
 
-    Its models are those of `load`, each in the thread of its host, or those of `hosts`.
+    Its models are those of `load`, each in the thread of its host, or those of `hosts`. Unless
+    `max_waiting` is given, nobody waits for a place.
     """
-    settings = {"drain_s": 0.0, "models": ("test-pattern",), **settings}
+    # without a line, so that the first answer is the stream or why there is none
+    settings = {"drain_s": 0.0, "models": ("test-pattern",), "max_waiting": 0, **settings}
     if token is not None:
         settings["token"] = Secret(token)
     config = ServerConfig(port=0, **settings)

@@ -109,6 +109,7 @@ export class Connection {
    */
   restart(wish) {
     this.wish = wish;
+    if (this.state.phase === "queued") return this.retryNow(); // the turn in the line stays
     this._closeSession(() => this.retryNow()); // only then is the place free
     this._setState({ phase: "connecting", attempt: 0, ...NO_REASON });
   }
@@ -159,12 +160,12 @@ export class Connection {
   _openSession() {
     const saved = this._env.store.load();
     this.voiceCodec = saved === null ? this._sound.send : (saved.voiceCodec ?? "pcm");
-    this._socket?.say(this._watches ? { type: "session.watch" } : request(saved, this.voiceCodec, this.wish));
+    this._socket?.say(this._watches ? { type: "session.watch" } : request(saved, this.voiceCodec, this.wish, this._env.store.ticket));
   }
 
   /** @param {() => void} onClosed */
   _closeSession(onClosed) {
-    const socket = this.state.phase === "live" ? this._socket : null;
+    const socket = ["live", "queued"].includes(this.state.phase) ? this._socket : null;
     if (socket) this._socket = null;
     this.suspend();
     this._env.store.clear();
@@ -177,6 +178,9 @@ export class Connection {
     if (message.type === "hello") {
       this._handlers.onHello(message);
       this._openSession();
+    } else if (message.type === "queued") {
+      this._env.store.keepTicket(message.ticket);
+      this._setState({ phase: "queued", attempt: 0, ...NO_REASON, position: message.position, etaS: message.eta_s ?? null });
     } else if (message.type === "session.ready") {
       this._env.store.keep(message, this.voiceCodec);
       this._ready(message);

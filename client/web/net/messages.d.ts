@@ -18,7 +18,7 @@ export interface ClientHello {
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. `ticket` is that of `queued`, of a client that was lost while it waited. */
 export interface SessionCreate {
   max_kbps?: number | null;
   max_width?: number | null;
@@ -35,6 +35,7 @@ export interface SessionCreate {
   audio_codec?: AudioCodec;
   audio_rate?: number | null;
   lead_chunks?: number | null;
+  ticket?: string | null;
 }
 
 /** Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1. */
@@ -323,6 +324,15 @@ export interface ServerHello {
   limits: Limits;
 }
 
+/** All places are taken, and the client waits in the line for one: it is `position`th. It should have one in `eta_s`; left out where nobody knows. Who is lost and sends `ticket` in `session.create` stands where it stood. Sent whenever that changes, and every few seconds. */
+export interface Queued {
+  type: "queued";
+  event_id?: string | null;
+  position: number;
+  eta_s?: number | null;
+  ticket: string;
+}
+
 /** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound; `recorded`: the server's operator writes down what is asked of it. */
 export interface SessionReady {
   type: "session.ready";
@@ -568,6 +578,7 @@ export type ClientMessage =
 
 export type ServerMessage =
   | ServerHello
+  | Queued
   | SessionReady
   | SessionInfo
   | SessionWatching

@@ -29,9 +29,13 @@ export function greeting(client, codecs, sound, token) {
  * What asks for a new stream, or for the one that was kept.
  *
  * @param {SavedSession | null} saved @param {AudioCodec} voice @param {SessionWish} wish
+ * @param {string | null} ticket  of a turn in the line that may still be kept
  */
-export function request(saved, voice, wish) {
-  if (saved === null) return { type: "session.create", ...(voice === "pcm" ? {} : { audio_codec: voice }), ...wish };
+export function request(saved, voice, wish, ticket = null) {
+  if (saved === null) {
+    const sound = voice === "pcm" ? {} : { audio_codec: voice };
+    return { type: "session.create", ...sound, ...wish, ...(ticket === null ? {} : { ticket }) };
+  }
   return {
     type: "session.resume", session_id: saved.sessionId, resume_token: saved.resumeToken, last_seq: saved.lastSeq,
   };

@@ -1,6 +1,7 @@
 /** What the page remembers: the session and token of this tab, and the user's preferences. */
 
 const SESSION_KEY = "rollcast.session";
+const TICKET_KEY = "rollcast.ticket";
 const TOKEN_KEY = "rollcast.token";
 const LEFT_KEY = "rollcast.left";
 const PREFERENCES_KEY = "rollcast.preferences";
@@ -63,6 +64,18 @@ export class SessionStore {
   constructor(area = () => sessionStorage) {
     /** @type {StoredValue<SavedSession | null>} */
     this._stored = new StoredValue(area, SESSION_KEY, null);
+    /** @type {StoredValue<{name: string | null}>} */
+    this._ticket = new StoredValue(area, TICKET_KEY, { name: null });
+  }
+
+  /** Of this tab's turn in the line of those who wait for a place. @returns {string | null} */
+  get ticket() {
+    return this._ticket.get().name;
+  }
+
+  /** @param {string} name */
+  keepTicket(name) {
+    this._ticket.set({ name });
   }
 
   /** @returns {SavedSession | null} */
@@ -81,6 +94,7 @@ export class SessionStore {
     const lastSeq = ready.resumed ? (this.load()?.lastSeq ?? -1) : -1;
     const voice = voiceCodec === "pcm" ? {} : { voiceCodec };
     this.save({ sessionId: ready.session_id, resumeToken: ready.resume_token, lastSeq, ...voice });
+    this._ticket.set({ name: null });
   }
 
   /** @param {number} lastSeq */
@@ -91,6 +105,7 @@ export class SessionStore {
 
   clear() {
     this._stored.set(null);
+    this._ticket.set({ name: null });
   }
 }
 

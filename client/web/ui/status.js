@@ -60,10 +60,32 @@ export function describeStatus(connection, stream, nowMs) {
     };
   }
   if (connection.phase === "refused") return describeRefused(connection, waitS);
+  if (connection.phase === "queued") return describeQueued(connection);
   if (connection.phase === "connecting") {
     return { state: "connecting", tone: "calm", label: "Connecting", title: "Connecting…", detail: null, hint: null };
   }
   return describeReconnecting(connection, stream, waitS);
+}
+
+/** @param {ConnectionState} connection @returns {Status} */
+function describeQueued({ position, etaS }) {
+  const turn = ordinal(position ?? 1);
+  return {
+    state: "queued", tone: "calm", label: `In line · ${turn}`,
+    title: `You are ${turn}${etaS === null ? " in line" : `, ${about(etaS)}`}`,
+    detail: "All places are taken. Your stream starts by itself.", hint: null,
+  };
+}
+
+/** @param {number} count */
+function ordinal(count) {
+  const teen = count % 100 > 10 && count % 100 < 20;
+  return `${count}${(teen ? null : { 1: "st", 2: "nd", 3: "rd" }[count % 10]) ?? "th"}`;
+}
+
+/** @param {number} seconds */
+function about(seconds) {
+  return seconds < 90 ? `about ${Math.max(5, 5 * Math.round(seconds / 5))} s` : `about ${Math.round(seconds / 60)} min`;
 }
 
 /**

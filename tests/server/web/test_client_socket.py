@@ -41,6 +41,8 @@ class FakeWire:
 
     def stream_opened(self) -> None: ...
 
+    def in_line(self) -> None: ...
+
     def abort(self) -> None:
         self.aborted = True
 

@@ -199,6 +199,68 @@ test("a full server is asked again when it said, and not earlier", () => {
   assert.equal(world.sockets.length, 2);
 });
 
+const QUEUED = { type: "queued", position: 2, eta_s: 40, ticket: "k1" };
+
+test("a page waits for its turn as long as it hears of it, and then plays", () => {
+  const world = setUp();
+  world.goLive(QUEUED);
+  assert.deepEqual([world.state.phase, world.state.position, world.state.etaS], ["queued", 2, 40]);
+  for (let told = 0; told < 20; told += 1) {
+    world.time.advance(14_000);
+    world.socket.say({ ...QUEUED, position: 1, eta_s: undefined });
+  }
+  assert.equal(world.sockets.length, 1, "nothing was given up");
+  assert.deepEqual([world.state.phase, world.state.position, world.state.etaS], ["queued", 1, null]);
+  assert.equal(world.connection.send({ type: "pause" }), false);
+  world.socket.say(READY);
+  assert.deepEqual([world.state.phase, world.state.position], ["live", null]);
+  assert.equal(world.store.ticket, null);
+});
+
+test("who waits and is lost, or reloads, comes back to the same turn", () => {
+  const world = setUp({ wish: { scene: "grid" } });
+  world.goLive(QUEUED);
+  world.socket.drop();
+  assert.equal(world.state.phase, "reconnecting");
+  world.time.advance(300);
+  world.socket.open();
+  world.socket.say(HELLO);
+  assert.deepEqual(world.socket.last("session.create"), { type: "session.create", scene: "grid", ticket: "k1" });
+  const reloaded = setUp({ storage: world.storage });
+  reloaded.goLive(READY);
+  assert.deepEqual(reloaded.socket.last("session.create"), { type: "session.create", ticket: "k1" });
+  assert.equal(setUp({ storage: world.storage }).store.ticket, null);
+});
+
+test("a server that falls silent while a page waits is tried again", () => {
+  const world = setUp();
+  world.goLive(QUEUED);
+  world.time.advance(15_000);
+  assert.equal(world.state.code, "timeout");
+});
+
+test("who does not want to wait any more says so, and another wish keeps the turn", () => {
+  const world = setUp();
+  world.goLive(QUEUED);
+  world.connection.restart({ model: "other" });
+  world.socket.open();
+  world.socket.say(HELLO);
+  assert.deepEqual(world.socket.last("session.create"), { type: "session.create", model: "other", ticket: "k1" });
+  world.socket.say(QUEUED);
+  world.connection.end();
+  assert.deepEqual(world.socket.last("session.close"), { type: "session.close" });
+  assert.equal(world.store.ticket, null);
+});
+
+test("who waited in vain is told so and asks again later", () => {
+  const world = setUp();
+  world.goLive(QUEUED);
+  world.socket.say(error("capacity", { retry_after_s: 15 }));
+  world.socket.drop(4429);
+  assert.deepEqual([world.state.phase, world.state.code], ["refused", "capacity"]);
+  assert.ok(world.state.retryAtMs >= 15_000);
+});
+
 test("a page stands in line at a full server for long, but not for ever", () => {
   const world = setUp();
   for (let attempt = 1; attempt <= MAX_REFUSALS; attempt += 1) {

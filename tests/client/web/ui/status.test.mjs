@@ -47,6 +47,19 @@ test("who stands in line learns for what and for how long", () => {
   assert.deepEqual([status.title, status.detail], ["The model is still loading", "Next attempt in 5 s."]);
 });
 
+test("who waits for a place learns how many come first and for how long", () => {
+  const said = (position, etaS) => describeStatus({ ...LIVE, phase: "queued", position, etaS }, QUIET, 0);
+  const status = said(2, 41.2);
+  assert.deepEqual([status.state, status.tone, status.label, status.hint], ["queued", "calm", "In line · 2nd", null]);
+  assert.equal(status.title, "You are 2nd, about 40 s");
+  assert.ok(status.detail.includes("starts by itself"));
+  assert.equal(said(1, null).title, "You are 1st in line");
+  assert.deepEqual([1, 3, 4, 11, 12, 13, 21, 102, 112].map((place) => said(place, null).label.slice(10)),
+    ["1st", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "112th"]);
+  assert.deepEqual([0.4, 89, 90, 200].map((etaS) => said(1, etaS).title.slice(13)),
+    ["about 5 s", "about 90 s", "about 2 min", "about 3 min"]);
+});
+
 test("a refusal says why, when it is tried again, and what to do", () => {
   const connection = {
     ...LIVE, phase: "refused", attempt: 1, retryAtMs: 5_000, code: "engine_failed", message: "the model stopped working",
