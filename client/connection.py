@@ -80,8 +80,9 @@ async def connect(
     leaves frames without images, for measuring; `decode="encoded"` gives their packets as
     `Frame.data`, for those who send them on. `lead_chunks`, 1.1 to 16, is how many chunks are made
     ahead of the playhead at most: fewer than the server's 1.7 for less delay beside it. `tls`
-    replaces the default verification, say for a self-signed certificate. Where all places are taken the client waits in the line, and
-    `on_queued` is told its position and for how long; with `wait=False` it is refused.
+    replaces the default verification, say for a self-signed certificate. Where all places are
+    taken the client waits in the line, and `on_queued` is told its position and for how long; with
+    `wait=False` it is refused.
 
     Raises Refused with the server's code, reason and hint; OSError when no server is there;
     ValueError for an `audio_rate` that the codec has not.
