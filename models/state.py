@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from .past_calls import PastCall, pack_past, unpack_past
 from .student.kv_cache import StudentCache
 
 _FORMAT = 1
@@ -23,14 +24,17 @@ class DecoderState:
     `memory` holds a causal decoder's features of past frames: it is part of every snapshot and gone
     when the stream starts anew. A decoder that looks at single frames leaves it empty. `derived` is
     what follows from plans and takes long to work out; it can be made again and is not saved.
+    `recent` are the chunks that a causal decoder saw last, for a small snapshot.
     """
 
     memory: dict[str, Tensor] = field(default_factory=dict)
     derived: dict[str, Any] = field(default_factory=dict)
+    recent: list[PastCall] = field(default_factory=list)
 
     def reset(self) -> None:
         """The next chunk continues nothing."""
         self.memory.clear()
+        self.recent = []
 
 
 class ConditioningState(Protocol):
@@ -71,11 +75,31 @@ class StreamState(Generic[C]):
 
     def to_bytes(self, model: str) -> bytes:
         """The whole state; `model` names whose state it is."""
-        tensors = {"generator": self.generator.get_state()}
+        tensors: dict[str, Tensor] = {}
         for k, cache in enumerate(self.caches):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}
-        tensors |= {f"conditioning.{name}": t for name, t in self.conditioning.tensors().items()}
         tensors |= {f"decoder.{name}": t for name, t in self.decoder.memory.items()}
+        return self._packed(model, tensors, {"caches": [each.metadata() for each in self.caches]})
+
+    def small_bytes(self, model: str) -> bytes:
+        """Without what caches and the decoder's memory hold."""
+        return self._packed(model, {}, {"small": True, "caches": []})
+
+    def past_bytes(self, model: str) -> bytes:
+        """With the past calls in place of what caches hold, and of the decoder's memory."""
+        tensors: dict[str, Tensor] = {}
+        pasts: list[Any] = []
+        for place, past in enumerate([*(each.past for each in self.caches), self.decoder.recent]):
+            packed, plain = pack_past(past)
+            tensors |= {f"past.{place}.{name}": tensor for name, tensor in packed.items()}
+            pasts.append(plain)
+        for k, cache in enumerate(self.caches):
+            tensors |= {f"kept.{k}.{name}": tensor for name, tensor in cache.kept.items()}
+        return self._packed(model, tensors, {"small": True, "caches": [], "pasts": pasts})
+
+    def _packed(self, model: str, more: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+        tensors = {"generator": self.generator.get_state(), **more}
+        tensors |= {f"conditioning.{name}": t for name, t in self.conditioning.tensors().items()}
         tensors |= {f"returns.{chunk}": t for chunk, t in self.returns.items()}
         plain = {
             "format": _FORMAT,
@@ -85,8 +109,8 @@ class StreamState(Generic[C]):
             "prompt": self.prompt,
             "chunk_index": self.chunk_index,
             "restart": self.restart,
-            "caches": [cache.metadata() for cache in self.caches],
             "conditioning": self.conditioning.metadata(),
+            **about,
         }
         # copies: the format refuses tensors that share memory
         return save({k: t.clone() for k, t in tensors.items()}, {"state": json.dumps(plain)})
@@ -121,6 +145,15 @@ class SavedState:
         """The tensors under `prefix`, without it."""
         start = f"{prefix}."
         return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+    @property
+    def is_small(self) -> bool:
+        """Whether caches and decoder are still to be made again."""
+        return bool(self.plain.get("small"))
+
+    def past(self, place: int) -> list[PastCall]:
+        """Those of the cache at `place`, or behind all caches what the decoder saw."""
+        return unpack_past(self.part(f"past.{place}"), self.plain["pasts"][place])
 
     def decoder(self) -> DecoderState:
         """The decoder's state as it was, without what it can work out again."""

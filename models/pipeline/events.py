@@ -64,9 +64,13 @@ class Restarting:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The model works again after `took_s`; every stream goes on where it was."""
+    """The model works again after `took_s`; every stream goes on where it was.
+
+    Bit for bit, unless it is not `exact`: then from small snapshots, and looks the same.
+    """
 
     took_s: float
+    exact: bool = True
 
 
 def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
@@ -79,8 +83,8 @@ def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """From this snapshot, behind chunk `index`, and the controls since a stream can be gone on with
-    elsewhere."""
+    """From this small snapshot, behind chunk `index`, and the controls since a stream can be gone
+    on with elsewhere: what is shown then looks the same."""
 
     stream: str
     index: int

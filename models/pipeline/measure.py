@@ -52,6 +52,12 @@ def measure_parts(model: StagedModel[Any]) -> Costs:
     return Costs(prepare_s, tuple(calls_s), decode_s)
 
 
+def measure_caches(model: StagedModel[Any]) -> int:
+    """Bytes of a stream's caches."""
+    own = sum(tensor.nbytes for tensor in model.new_cache().tensors().values())
+    return own * model.chunk_steps.caches
+
+
 def _told(model: StagedModel[Any]) -> list[Controls]:
     """What the chunks of a stream are told that is measured: everything, then the usual."""
     return [*every_control(model.info), *[usual_controls(model.info)] * _TIMED]

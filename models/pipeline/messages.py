@@ -91,13 +91,15 @@ class Open(Message, frozen=True):
 class Step(Message, frozen=True):
     """Admit a chunk (to stage 0); with `snapshot` each stage saves its part behind it.
 
-    With `rows` bit for bit as it was made before, in a batch of so many.
+    With `small` (also) without what can be made again. With `rows` bit for bit as it was made
+    before, in a batch of so many.
     """
 
     stream: str
     controls: Controls
     snapshot: bool
     rows: int = 1
+    small: bool = False
 
     def __post_init__(self) -> None:
         _check_sound(self.controls.audio)
@@ -115,12 +117,13 @@ class Close(Message, frozen=True):
 class Restore(Message, frozen=True):
     """Take over a stream from these parts of a snapshot, behind which chunk `next_index` comes.
 
-    Answered by `RestoredStream`.
+    `small` is which kind they are of. Answered by `RestoredStream`.
     """
 
     stream: str
     next_index: int
     parts: dict[str, memoryview | PartPlace]
+    small: bool = False
 
 
 class Drop(Message, frozen=True):
@@ -150,6 +153,10 @@ class Ready(Message, frozen=True):
     costs: Costs | None = None
     cuts: tuple[int, ...] = ()
     """Calls before which a chunk may go on to another stage."""
+    rebuild_chunks: int = 0
+    """See `small_snapshots.rebuild_chunks`."""
+    cache_bytes: int = 0
+    """Of a stream's caches; 0: they were told at an earlier start, or there are none."""
 
 
 class Assigned(Message, frozen=True):
@@ -226,6 +233,7 @@ class SnapshotPart(Message, frozen=True):
     parts: dict[str, memoryview | PartPlace]
     count: int
     took_s: float = 0.0
+    small: bool = False
 
 
 class Refused(Message, frozen=True):

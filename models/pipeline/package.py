@@ -18,8 +18,9 @@ class Package:
 
     `calls_done` of its calls are behind it; `spans` says where its time went so far.
     With `returns` these are clean latents on their way back, for the preparation of that chunk.
-    `plan_number` is that of the `Assign` under which it was sent. `rows`: its batch has so many;
-    it never leaves the stage then.
+    `snapshot` and `small` say whether each stage saves its part behind it, whole and without what
+    can be made again. `plan_number` is that of the `Assign` under which it was sent. `rows`: its
+    batch has so many; it never leaves the stage then.
     """
 
     stream: str
@@ -27,6 +28,7 @@ class Package:
     latents: Tensor | None = None
     returns: int | None = None
     snapshot: bool = False
+    small: bool = False
     calls_done: int = 0
     spans: tuple[WorkSpan, ...] = ()
     plan_number: int = 0
@@ -55,6 +57,7 @@ def pack(package: Package) -> bytes:
         "stream": package.stream,
         "returns": package.returns,
         "snapshot": package.snapshot,
+        "small": package.small,
         "calls_done": package.calls_done,
         "plan_number": package.plan_number,
         "spans": [(span.stage, span.name, span.begin_s, span.end_s) for span in package.spans],
@@ -95,6 +98,7 @@ def unpack(data: bytes) -> Parcel:
         plan,
         returns=plain["returns"],
         snapshot=plain["snapshot"],
+        small=plain["small"],
         calls_done=plain["calls_done"],
         spans=spans,
         plan_number=plain["plan_number"],

@@ -15,6 +15,7 @@ class Past:
     `parts` are those of a snapshot behind chunk `behind`; without them the stream begins again with
     `request`, and `behind` is -1. `controls` are those of the chunks `behind + 1` and on, as many
     as were begun. Of these, chunks before `shown_from` were shown and need not come out again.
+    `small`: the parts are of a small snapshot, as `Saved` tells of.
     """
 
     request: StreamRequest
@@ -23,6 +24,7 @@ class Past:
     controls: Sequence[Controls]
     shown_from: int
     rows: Mapping[int, int] = field(default_factory=dict[int, int])
+    small: bool = True
 
     def __post_init__(self) -> None:
         """Raises ValueError for parts that do not agree."""

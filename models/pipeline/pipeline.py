@@ -44,12 +44,18 @@ from .messages import (
 )
 from .past import Past
 from .replay_log import SNAPSHOT_CHUNKS, SNAPSHOT_SHARE, ReplayLog
+from .small_series import SmallSeries
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
 
 if TYPE_CHECKING:
     from .secure_channel import Listener
 
+SMALL_CHUNKS = 4
+"""Between two small snapshots for others: a second of most models is lost with a machine at most,
+and made again."""
+MOST_EXACT_BYTES = 4 << 30
+"""A stream's caches up to this size are saved whole: three times as much memory of the host."""
 _POLL_S = 0.1
 _WARM_UP = "warm-up"
 # So often the model may raise an exception at one chunk of a stream, which is then given up; and so
@@ -69,8 +75,9 @@ class Pipeline:
     """An `Executor` over `stages` processes; `plan` None: the best for what the model measures.
 
     `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
-    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s; with `tells_snapshots` each is
-    told as `Saved`.
+    saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s. If its caches have more than
+    `most_exact_bytes` it is only saved small. With `tells_snapshots` small snapshots, one every
+    `small_chunks`, are told as `Saved`.
     """
 
     def __init__(
@@ -86,6 +93,8 @@ class Pipeline:
         snapshot_share: float = SNAPSHOT_SHARE,
         snapshot_chunks: int = SNAPSHOT_CHUNKS,
         tells_snapshots: bool = False,
+        small_chunks: int = SMALL_CHUNKS,
+        most_exact_bytes: int = MOST_EXACT_BYTES,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
@@ -94,6 +103,10 @@ class Pipeline:
         self._backoff = backoff or Backoff()
         self._snapshots = snapshot_share, snapshot_chunks
         self._tells_snapshots = tells_snapshots
+        self._small_chunks = small_chunks
+        self._most_exact_bytes = most_exact_bytes
+        self._exact = True
+        self._rebuild_chunks = 0
         self._started = False
         self._interrupted = threading.Event()
         self._stages = stages
@@ -208,13 +221,14 @@ class Pipeline:
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         key = f"{stream}.{next(self._lives)}"
-        self._logs[stream] = ReplayLog(Open(key, request), *self._snapshots)
+        self._logs[stream] = self._log_of(Open(key, request))
         self._tell()
 
     def adopt(self, stream: str, past: Past) -> None:
         """Go on with a stream that another executor began."""
         key = f"{stream}.{next(self._lives)}"
-        log = self._logs[stream] = ReplayLog.of(past, key, *self._snapshots)
+        log = self._logs[stream] = self._log_of(Open(key, past.request))
+        log.go_on(past)
         if not self.running or self.plan is None:
             return  # it is given to the stages with all others, once they are there
         self._known.add(key)
@@ -226,8 +240,7 @@ class Pipeline:
                 self._adopting[stream][0].add(rank)
         else:
             self._pool.send(0, start)
-        if log.shown_from:
-            self._pool.send(self.plan.decoder, Drop(key, log.shown_from))
+        self._hide_shown(log)
         self._adopted(stream)
 
     def submit(self, stream: str, controls: Controls) -> None:
@@ -415,7 +428,10 @@ class Pipeline:
     def _take_part(self, rank: int, log: ReplayLog, message: SnapshotPart) -> None:
         """Of a stage that is gone, or has none there, the latest snapshot before stays."""
         parts = self._pool.parts(rank, message)
-        if parts is not None and self.costs is not None:
+        if parts is not None and message.small:
+            log.take_small(message.index, parts, message.count)
+            self._tell_saved(log)
+        elif parts is not None and self.costs is not None:
             took_chunks = message.took_s / max(self.costs.total_s, 1e-3)
             before = log.settled
             log.take_part(message.index, parts, message.count, took_chunks)
@@ -426,9 +442,11 @@ class Pipeline:
         if log.settled is not None and log.settled != before and self.plan is not None:
             for rank in range(self.plan.stages):
                 self._pool.send(rank, Settled(log.key, log.settled))
-            name = self._named(log.key)
-            if self._tells_snapshots and name is not None:
-                self._events.append(Saved(name, log.settled, log.saved))
+
+    def _tell_saved(self, log: ReplayLog) -> None:
+        saved, name = log.newly_saved(), self._named(log.key)
+        if saved is not None and name is not None and self._tells_snapshots:
+            self._events.append(Saved(name, *saved))
 
     def _adopted(self, stream: str) -> None:
         """Go on with a stream that was taken over, once all stages have it."""
@@ -442,6 +460,9 @@ class Pipeline:
         if message.info is not None and message.costs is not None:
             self._info, self.costs, self._cuts = message.info, message.costs, message.cuts
             costs = message.costs
+            self._rebuild_chunks = message.rebuild_chunks
+            if message.cache_bytes:
+                self._exact = message.cache_bytes <= self._most_exact_bytes
             self._pool.longest_part_s = max(costs.prepare_s, costs.decode_s, *costs.step_s)
         self._waiting_for.discard(rank)
         if not self._waiting_for and self.costs is not None:
@@ -467,6 +488,19 @@ class Pipeline:
         for rank in range(self._stages):
             self._pool.send(rank, message)
 
+    def _log_of(self, opened: Open) -> ReplayLog:
+        """Of a new stream, saved as this model's are."""
+        told = self._small_chunks if self._tells_snapshots else 0
+        every = told or (0 if self._exact else self._snapshots[1])
+        small = SmallSeries(every, self._rebuild_chunks)
+        return ReplayLog(opened, *self._snapshots, exact=self._exact, small=small)
+
+    def _hide_shown(self, log: ReplayLog) -> None:
+        """What came out before is made again for the caches alone, mostly without the decoder."""
+        below = max(log.shown_from, log.delivered + 1)
+        if below and self.plan is not None:
+            self._pool.send(self.plan.decoder, Drop(log.key, below))
+
     def _answered(self, what: int | str) -> None:
         if what not in self._waiting_for:
             return
@@ -491,8 +525,7 @@ class Pipeline:
                     self._waiting_for.add(f"{rank}/{log.key}")
             else:
                 self._pool.send(0, start)
-            if log.shown_from:
-                self._pool.send(self.plan.decoder, Drop(log.key, log.shown_from))
+            self._hide_shown(log)
             replays.append([(stream, *each) for each in replay])
         self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
@@ -507,7 +540,8 @@ class Pipeline:
             self.start_s = time.monotonic() - self._launched_s
             self._launched_s = None
         if self._lost_s is not None:
-            self._events.append(Restarted(time.monotonic() - self._lost_s))
+            exact = all(log.goes_on_exactly for log in self._logs.values())
+            self._events.append(Restarted(time.monotonic() - self._lost_s, exact))
             self._lost_s = None
 
     def _pump(self) -> None:
@@ -521,8 +555,9 @@ class Pipeline:
             self._under_way[stream, index] = now_s
             self.admission.admitted(now_s)
             key = self._logs[stream].key
-            snapshot = self._logs[stream].wants_snapshot(index)
-            self._pool.send(0, Step(key, controls, snapshot, rows))
+            log = self._logs[stream]
+            snapshot, small = log.wants_snapshot(index), log.wants_small(index)
+            self._pool.send(0, Step(key, controls, snapshot, rows, small))
 
     def _done(self, rank: int, name: str | None, message: Done) -> None:
         if self._phase == "starting":
@@ -543,6 +578,7 @@ class Pipeline:
         before = log.settled
         is_new = log.deliver(message.index, message.rows)
         self._tell_settled(log, before)
+        self._tell_saved(log)
         if not is_new:
             return
         if chunk is None or message.index < log.shown_from:

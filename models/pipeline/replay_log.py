@@ -1,7 +1,8 @@
 """What has to be kept of a stream outside of its stages, so that they may be lost at any moment.
 
 A snapshot that all stages took behind the same chunk, and the controls since: replaying them gives
-the same stream bit for bit, so a restart is a pause and nothing else.
+the same stream bit for bit, so a restart is a pause and nothing else. Where whole snapshots would
+be too large it goes on from small ones, which look the same (`small_snapshots`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..contract import Controls
 from .messages import Open, Restore
 from .part_file import Part, bytes_of, told
 from .past import Past
+from .small_series import SmallSeries
 
 SNAPSHOT_CHUNKS = 16
 MOST_TIMES = 8
@@ -46,6 +48,9 @@ class ReplayLog:
     """Of the time that chunks take, at most, goes into snapshots, down to the rarest of them."""
     snapshot_chunks: int = SNAPSHOT_CHUNKS
     """So many chunks lie between two snapshots at least."""
+    exact: bool = True
+    """Whether the stream goes on from whole snapshots; else from those of `small`."""
+    small: SmallSeries = field(default_factory=SmallSeries)
     next_index: int = 0
     delivered: int = -1
     shown_from: int = 0
@@ -60,6 +65,10 @@ class ReplayLog:
     """Of chunks since the snapshot that were made in a batch: how many rows it had."""
     _snapshot: tuple[int, dict[str, Part]] | None = None
     """Behind which chunk, and its parts."""
+    _is_small: bool = False
+    """Which kind that is of."""
+    _told: tuple[int, dict[str, Part]] | None = None
+    """The newest small one, until somebody has asked for it."""
     _coming: dict[int, _Coming] = field(default_factory=dict)
     """By the chunk behind which they are."""
     _held_bytes: int = 0
@@ -69,30 +78,33 @@ class ReplayLog:
     def __post_init__(self) -> None:
         self.every = self.snapshot_chunks
 
-    @classmethod
-    def of(cls, past: Past, key: str, snapshot_share: float, snapshot_chunks: int) -> ReplayLog:
-        """That of a stream which another executor began."""
-        log = cls(Open(key, past.request), snapshot_share, snapshot_chunks)
-        log.next_index = past.behind + 1
+    def go_on(self, past: Past) -> None:
+        """Be the log of a stream which another executor began."""
+        self.next_index = past.behind + 1
         for controls in past.controls:
-            log.add(controls)
-        log._rows = {index: rows for index, rows in past.rows.items() if index > past.behind}
-        log.delivered, log.shown_from = past.shown_from - 1, past.shown_from
+            self.add(controls)
+        self._rows = {index: rows for index, rows in past.rows.items() if index > past.behind}
+        self.delivered, self.shown_from = past.shown_from - 1, past.shown_from
         if past.parts:
-            log._snapshot = past.behind, {k: memoryview(part) for k, part in past.parts.items()}
-        return log
+            parts: dict[str, Part] = {k: memoryview(part) for k, part in past.parts.items()}
+            self._snapshot, self._is_small = (past.behind, parts), past.small
 
-    @property
-    def saved(self) -> dict[str, bytes]:
-        """What is in the snapshot that the stream would go on from; a copy, empty without one."""
-        if self._snapshot is None:
-            return {}
-        return {name: bytes(bytes_of(part)) for name, part in self._snapshot[1].items()}
+    def newly_saved(self) -> tuple[int, dict[str, bytes]] | None:
+        """A small snapshot that is of use by now, and behind which chunk; each but once."""
+        told, self._told = self._told, None
+        if told is None:
+            return None
+        return told[0], {name: bytes(bytes_of(part)) for name, part in told[1].items()}
 
     @property
     def key(self) -> str:
         """The stream's name for the stages."""
         return self.opened.stream
+
+    @property
+    def goes_on_exactly(self) -> bool:
+        """Whether what it would go on from gives the same stream bit for bit."""
+        return self._snapshot is None or not self._is_small
 
     @property
     def settled(self) -> int | None:
@@ -107,12 +119,22 @@ class ReplayLog:
         return index
 
     def wants_snapshot(self, index: int) -> bool:
-        """Whether a snapshot should be taken behind this chunk."""
-        full = self._held_bytes - self._asked_bytes > MOST_HELD_BYTES
-        wanted = full or index % self.every == self.every - 1
+        """Whether a whole snapshot should be taken behind this chunk."""
+        wanted = self.exact and (self._is_full or index % self.every == self.every - 1)
         if wanted:
             self._asked_bytes = self._held_bytes
         return wanted
+
+    def wants_small(self, index: int) -> bool:
+        """Whether a small one should be."""
+        wanted = self.small.wants(index) or (not self.exact and self._is_full)
+        if wanted and not self.exact:
+            self._asked_bytes = self._held_bytes
+        return wanted
+
+    @property
+    def _is_full(self) -> bool:
+        return self._held_bytes - self._asked_bytes > MOST_HELD_BYTES
 
     def deliver(self, index: int, rows: int = 1) -> bool:
         """A chunk came out of a batch of `rows`; whether it is new, for a replay repeats some."""
@@ -146,6 +168,11 @@ class ReplayLog:
             self.every = min(max(1, times), MOST_TIMES) * self.snapshot_chunks
         self._settle()
 
+    def take_small(self, index: int, parts: Mapping[str, Part], count: int) -> None:
+        """A stage's parts of a small one."""
+        self.small.take(index, parts, count)
+        self._settle()
+
     def failed(self, index: int | None) -> int:
         """A stage was lost at work for a chunk, None: the next one; how often that happened."""
         chunk = self.delivered + 1 if index is None else index
@@ -156,25 +183,33 @@ class ReplayLog:
         """How fresh stages take the stream over, and what to replay: a chunk's index, its controls,
         and how many rows the batch had that it was delivered from, 1 if it was not."""
         self._coming.clear()
+        self.small.clear()
         # what was asked for is gone with them
         self._asked_bytes = 0
         replay = [(index, controls, self._rows.get(index, 1)) for index, controls in self._controls]
         if self._snapshot is None:
             return self.opened, replay
         index, parts = self._snapshot
-        return Restore(self.key, index + 1, told(parts)), replay
+        return Restore(self.key, index + 1, told(parts), self._is_small), replay
 
     def _settle(self) -> None:
         """Let a snapshot replace the controls before it, once all of it is there.
 
         Not before its chunk was delivered: that one could not be made again.
         """
+        ripe = self.small.ripe(self.delivered)
+        if ripe is not None:
+            self._told = ripe
+            if not self.exact:
+                self._go_from(*ripe, small=True)
         complete = [k for k, each in self._coming.items() if each.whole and k <= self.delivered]
-        if not complete:
-            return
-        newest = max(complete)
-        self._snapshot = newest, self._coming[newest].parts
-        self._coming = {k: each for k, each in self._coming.items() if k > newest}
+        if complete:
+            newest = max(complete)
+            self._go_from(newest, self._coming[newest].parts, small=False)
+            self._coming = {k: each for k, each in self._coming.items() if k > newest}
+
+    def _go_from(self, newest: int, parts: dict[str, Part], *, small: bool) -> None:
+        self._snapshot, self._is_small = (newest, parts), small
         while self._controls and self._controls[0][0] <= newest:
             index, done = self._controls.popleft()
             self._rows.pop(index, None)

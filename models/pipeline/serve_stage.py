@@ -15,10 +15,11 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..contract import Model
+from ..small_snapshots import rebuild_chunks
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .launchers import Inheritance
-from .measure import measure_parts, measure_whole
+from .measure import measure_caches, measure_parts, measure_whole
 from .messages import Broken, ModelSpec, Ready, Setup, Working
 from .stage_loop import LinkLost, StageLoop
 
@@ -104,13 +105,18 @@ def _stage(
         from .whole_stage import WholeStage
 
         costs = setup.costs or measure_whole(model)
-        return WholeStage(model, heartbeat, arena), Ready(model.info, costs)
+        ready = Ready(model.info, costs, rebuild_chunks=rebuild_chunks(model))
+        return WholeStage(model, heartbeat, arena), ready
     from .stage import Stage
 
     stage = Stage(setup.rank, model, heartbeat, links, arena)
     if setup.rank > 0:
         return stage, Ready()
-    return stage, Ready(model.info, setup.costs or measure_parts(model), model.chunk_steps.cuts)
+    costs, cache_bytes = setup.costs, 0
+    if costs is None:
+        costs, cache_bytes = measure_parts(model), measure_caches(model)
+    cuts = model.chunk_steps.cuts
+    return stage, Ready(model.info, costs, cuts, rebuild_chunks(model), cache_bytes)
 
 
 def _inference_mode() -> AbstractContextManager[object]:

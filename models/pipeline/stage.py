@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..small_snapshots import SavesSmall, rebuild_chunks, small_snapshot
 from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk, denoise_filled
 from ..state import DecoderState
 from ..student.kv_cache import StudentCache
@@ -18,7 +19,7 @@ from .heartbeat import Heartbeat
 from .links import Links
 from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
 from .package import Package
-from .part_file import Part, bytes_of, opened, pack_bytes
+from .part_file import Part, bytes_of, in_message, opened, pack_bytes
 from .snapshot_parts import (
     DECODER,
     PREPARE,
@@ -28,8 +29,13 @@ from .snapshot_parts import (
     load_cache,
     load_decoder,
     load_returns,
+    no_part,
     parts_of,
+    refilled_cache,
     returns_part,
+    shown_decoder,
+    small_cache_part,
+    small_decoder_part,
     snapshot_of_cache,
 )
 from .stage_loop import StageLoop
@@ -150,10 +156,22 @@ class Stage(StageLoop):
                 plan,
                 lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)},
             )
+        if message.small:
+            self._save(
+                message.stream,
+                plan,
+                lambda: {PREPARE: pack_bytes(small_snapshot(self._model, kept.state), in_message)},
+                small=True,
+            )
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
         self._pass(
             Package(
-                message.stream, plan, snapshot=message.snapshot, spans=(span,), rows=message.rows
+                message.stream,
+                plan,
+                snapshot=message.snapshot,
+                small=message.small,
+                spans=(span,),
+                rows=message.rows,
             )
         )
 
@@ -179,6 +197,8 @@ class Stage(StageLoop):
             kept.clean_pass = done.spans[len(package.spans) :]
         if mine and package.snapshot:
             self._save_caches(package.stream, plan, kept)
+        if mine and package.small:
+            self._save_pasts(package.stream, plan, kept)
 
     def _hand_on(self, package: Package, plan: ChunkPlan, kept: _Kept) -> None:
         """To the next stage, the decoder, or out."""
@@ -238,6 +258,13 @@ class Stage(StageLoop):
         if package.snapshot:
             room = self._room(package.stream, plan.index, DECODER)
             self._save(package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, room)})
+        if package.small:
+            self._save(
+                package.stream,
+                plan,
+                lambda: {DECODER: self._small_decoder(kept.decoder)},
+                small=True,
+            )
 
     def _save_caches(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
         def save() -> dict[str, Part]:
@@ -252,8 +279,33 @@ class Stage(StageLoop):
 
         self._save(stream, plan, save)
 
-    def _save(self, stream: str, plan: ChunkPlan, save: Callable[[], Mapping[str, Part]]) -> None:
-        self._hand_over(stream, plan.index, save, parts_of(self._steps.caches))
+    def _save_pasts(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
+        def save() -> dict[str, Part]:
+            parts = {snapshot_of_cache(k): self._small_cache(c) for k, c in kept.caches.items()}
+            if self._steps.steps - 1 in self._own_calls:
+                parts[RETURNS] = returns_part(kept.returns, in_message)
+            return parts
+
+        self._save(stream, plan, save, small=True)
+
+    def _small_cache(self, cache: StudentCache) -> Part:
+        if not isinstance(self._model, SavesSmall):
+            return cache_part(cache, in_message)
+        return no_part() if rebuild_chunks(self._model) else small_cache_part(cache)
+
+    def _small_decoder(self, state: DecoderState) -> Part:
+        saves_small = isinstance(self._model, SavesSmall)
+        return small_decoder_part(state) if saves_small else decoder_part(state, in_message)
+
+    def _save(
+        self,
+        stream: str,
+        plan: ChunkPlan,
+        save: Callable[[], Mapping[str, Part]],
+        *,
+        small: bool = False,
+    ) -> None:
+        self._hand_over(stream, plan.index, save, parts_of(self._steps.caches), small=small)
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"
@@ -280,9 +332,15 @@ class Stage(StageLoop):
             kept.state.returns |= load_returns(parts[RETURNS])
         if self._steps.steps - 1 in self._own_calls:
             kept.returns = load_returns(parts[RETURNS])
+        small = message.small and isinstance(self._model, SavesSmall)
         if self._rank == self._plan.decoder:
-            kept.decoder = load_decoder(parts[DECODER])
+            part = parts[DECODER]
+            kept.decoder = shown_decoder(self._model, part) if small else load_decoder(part)
         for cache in self._own_caches:
             part = parts[snapshot_of_cache(cache)]
-            kept.caches[cache] = load_cache(self._model.new_cache(), part)
+            kept.caches[cache] = (
+                refilled_cache(self._model, part)
+                if small
+                else load_cache(self._model.new_cache(), part)
+            )
         self._streams[message.stream] = kept

@@ -214,7 +214,13 @@ class StageLoop(ABC):
             del self._saved[key]
 
     def _hand_over(
-        self, stream: str, index: int, save: Callable[[], Mapping[str, Part]], count: int
+        self,
+        stream: str,
+        index: int,
+        save: Callable[[], Mapping[str, Part]],
+        count: int,
+        *,
+        small: bool = False,
     ) -> None:
         """What `save` makes are parts of the snapshot behind chunk `index`, of `count` in all.
 
@@ -234,7 +240,7 @@ class StageLoop(ABC):
             print(f"rollcast stage: no snapshot: {error}", file=sys.stderr)  # noqa: T201
             return
         took_s = time.monotonic() - began_s
-        self._heartbeat.send(SnapshotPart(stream, index, told(parts), count, took_s))
+        self._heartbeat.send(SnapshotPart(stream, index, told(parts), count, took_s, small))
 
     @abstractmethod
     def _assign(self, message: Assign) -> None:

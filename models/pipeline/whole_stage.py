@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from ..contract import Model
+from ..small_snapshots import small_snapshot
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
-from .part_file import bytes_of, opened, pack_bytes
+from .part_file import bytes_of, in_message, opened, pack_bytes
 from .stage_loop import StageLoop
 
 STATE = "state"
@@ -50,6 +51,14 @@ class WholeStage(StageLoop):
             room = self._room(stream, index, STATE)
             self._hand_over(
                 stream, index, lambda: {STATE: pack_bytes(self._model.snapshot(state), room)}, 1
+            )
+        if message.small:
+            self._hand_over(
+                stream,
+                index,
+                lambda: {STATE: pack_bytes(small_snapshot(self._model, state), in_message)},
+                1,
+                small=True,
             )
 
     def _close(self, stream: str) -> None:

@@ -22,7 +22,8 @@ class PocketConditioning:
     """Speech heard, motion of head or objects, fingers down, words in force, a picture brought.
 
     `previous` [1, 29] are the features of the last frame, None before the first one. `words`
-    [1, tokens] eases towards `wanted_words` over `easing` chunks.
+    [1, tokens] eases towards `wanted_words` over `easing` chunks; `sink_words` were in force when
+    the caches began, None: they have not.
     """
 
     speech: SpeechView
@@ -34,6 +35,13 @@ class PocketConditioning:
     easing: int = 0
     previous: Tensor | None = None
     picture: OwnPicture | None = None
+    sink_words: Tensor | None = None
+
+    def words_of_sink(self) -> Tensor:
+        """Those in force when the caches began, or begin now."""
+        if self.sink_words is None:
+            self.sink_words = self.words
+        return self.sink_words
 
     def ease_words(self) -> None:
         """Let the words in force come a chunk nearer to those wanted."""
@@ -51,6 +59,7 @@ class PocketConditioning:
             "wanted_words": self.wanted_words,
             "previous": previous,
             "picture": bytes_tensor(square),
+            "sink_words": self.words[:0] if self.sink_words is None else self.sink_words,
         }
 
     def metadata(self) -> dict[str, Any]:
@@ -86,4 +95,5 @@ class PocketConditioning:
             easing=plain["easing"],
             previous=tensors["previous"].clone() if len(tensors["previous"]) else None,
             picture=look_encoder.own(square) if square else None,
+            sink_words=tensors["sink_words"].clone() if len(tensors["sink_words"]) else None,
         )

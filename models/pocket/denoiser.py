@@ -91,7 +91,7 @@ class PocketDenoiser:
 
     def _sink(self, plan: ChunkPlan, channels: Tensor) -> StudentCache:
         """A cache with nothing but the look's picture as its sink."""
-        scene, words = plan.plain["scene"], plan.tensors["words"]
+        scene, words = plan.plain["scene"], plan.tensors["sink_words"]
         if scene == PICTURE:
             # somebody's own: nobody else can use it, and it must not be kept here
             return self._see_reference(plan.tensors["base"], channels, words)

@@ -29,6 +29,9 @@ from .prompt import TokenEmbedding
 from .weights import filled
 
 ASSETS = Path(__file__).parent / "assets"
+REBUILD_CHUNKS = 10
+"""Behind them no level of a picture differs by more than 2, however a head is dragged; behind the
+window's four chunks by up to 40, where something moves fast."""
 
 
 class PocketModel:
@@ -71,6 +74,7 @@ class PocketModel:
         )
         self.chunk_steps = ChunkSteps.cache_per_step(steps)
         self.decoder_is_causal = False
+        self.rebuild_chunks = REBUILD_CHUNKS
         self.info = describe(manifest, pictures)
 
     @torch.inference_mode()
@@ -101,6 +105,8 @@ class PocketModel:
         talking, conditions = self._conditions.advance(state.conditioning, look)
         if own is not None and state.scene == PICTURE:
             conditions |= own.tensors()
+        if state.restart:
+            conditions["sink_words"] = state.conditioning.words_of_sink()
         plan = ChunkPlan(
             index=state.chunk_index,
             noise_seed=draw_seed(state.generator),
@@ -134,9 +140,16 @@ class PocketModel:
         """The whole state as bytes."""
         return state.to_bytes(NAME)
 
+    def small_snapshot(self, state: PocketState) -> bytes:
+        """Without the caches: each chunk is told all that it shows, and soon they are as before."""
+        return state.small_bytes(NAME)
+
     @torch.inference_mode()
     def restore(self, data: bytes) -> PocketState:
-        """The state of a snapshot. Raises ValueError if it is none of this model."""
+        """The state of a snapshot of either kind. Raises ValueError if it is none of this model.
+
+        Of a small one the caches begin anew with the next chunk, as behind a cut.
+        """
         saved = SavedState.parse(data, NAME)
         scene = saved.plain["scene"]
         plain = saved.plain["conditioning"]
@@ -151,7 +164,7 @@ class PocketModel:
             scene=scene,
             prompt=saved.plain["prompt"],
             chunk_index=saved.plain["chunk_index"],
-            restart=saved.plain["restart"],
+            restart=saved.plain["restart"] or saved.is_small,
             decoder=saved.decoder(),
         )
 

@@ -109,15 +109,16 @@ class CallPositions:
         self._near: tuple[tuple[int, ...], int, Tensor] | None = None
 
     def call(
-        self, ring: RingWrite, start: int, frames: int, end: int, *, offset: float = 0.0
+        self, ring: RingWrite, start: int, frames: int, end: int, held: int, *, offset: float = 0.0
     ) -> CachedCall:
         """The call on `frames` frames from `start`, with the stream then at `end`.
 
-        Rotated keys and their queries stand `offset` frames later than that.
+        The cache then holds `held` frames. Rotated keys and their queries stand `offset` frames
+        later than that.
         """
         if self._family == "absolute":
             return self._absolute_call(ring, start, frames, end, offset)
-        return self._raw_call(ring, frames, end)
+        return self._raw_call(ring, frames, end, held)
 
     def shift(self, frames: int) -> Tensor:
         """What turns keys so many frames on [1, D / 2]."""
@@ -142,9 +143,8 @@ class CallPositions:
         tokens = self._rope.tokens_per_frame
         return CachedCall(ring, tokens, query, None, 0, read, visible=visible, stores=False)
 
-    def _raw_call(self, ring: RingWrite, frames: int, end: int) -> CachedCall:
+    def _raw_call(self, ring: RingWrite, frames: int, end: int, live: int) -> CachedCall:
         tokens = self._rope.tokens_per_frame
-        live = min(end, self._config.capacity_frames)
         positions = self._positions(live, end)
         spans = spans_of(ring.order, tokens)
         by_kernels = backend_for(self._like) == "triton"

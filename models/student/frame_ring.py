@@ -93,24 +93,31 @@ class FrameRing:
         )
         return RingWrite(evictions, segments, self.live, self._order())
 
+    def jump(self, end: int) -> None:
+        """Go on at frame `end`, as if frames up to there had come and gone; what is held stays."""
+        self.end = end
+
     def metadata(self) -> dict[str, Any]:
-        """All of it, JSON-able; what was never pinned follows from `end` alone."""
-        if self._pin is None:
-            return {"end": self.end}
-        held = [[held.frame, held.slot] for held in self.held]
-        return {"end": self.end, "held": held, "pin": list(self._pin)}
+        """All of it, JSON-able; without a pin or a jump it follows from `end` alone."""
+        plain: dict[str, Any] = {"end": self.end}
+        if self._pin is not None:
+            plain["pin"] = list(self._pin)
+        if self._pin is not None or self.held != self._as_they_come():
+            plain["held"] = [[held.frame, held.slot] for held in self.held]
+        return plain
 
     def load(self, metadata: Mapping[str, Any]) -> None:
         """Take over the `metadata` of a ring of the same shape."""
         self.end = int(metadata["end"])
-        self.held = self._never_pinned()
+        self.held = self._as_they_come()
         self._pin = None
-        if "pin" in metadata:
+        if "held" in metadata:
             self.held = [Held(int(frame), int(slot)) for frame, slot in metadata["held"]]
+        if "pin" in metadata:
             self._pin = int(metadata["pin"][0]), int(metadata["pin"][1])
 
-    def _never_pinned(self) -> list[Held]:
-        """What the cache holds at `end` if nothing was ever pinned."""
+    def _as_they_come(self) -> list[Held]:
+        """What the cache holds at `end` if nothing was ever pinned or left out."""
         sinks, window = self.sink_frames, self.window_frames
         frames = (*range(min(self.end, sinks)), *range(max(sinks, self.end - window), self.end))
         return [

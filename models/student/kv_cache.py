@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -272,12 +272,27 @@ class KVCache:
                 kept[:, :, sink] = mean.to(kept.dtype)
 
 
+class PastCall(Protocol):
+    """A call that left its frames `start` to `start + frames` in the cache, or gave it its sink.
+
+    What else it is, is the affair of whoever can make it again.
+    """
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def sets_sink(self) -> bool: ...
+
+
 class StudentCache:
     """The caches of all layers of one stream and its place in time.
 
     `position` is the first frame of the chunk under way; `begin` opens a call on it, `advance`
     ends the chunk. `kept` is what else a model wants to keep where its cache is: tensors of fixed
-    shapes, saved and zeroed with it.
+    shapes, saved and zeroed with it. `past` are the calls that what it holds comes from, as far as
+    somebody has noted them: made again they fill an empty cache much like this one.
     """
 
     def __init__(
@@ -302,6 +317,10 @@ class StudentCache:
         self._rope_offset = 0.0
         self._opens_shot = False
         self.kept: dict[str, Tensor] = {}
+        self.past: list[Any] = []
+        self.takes_sink = False
+        """Whether the chunk under way has given it its sink."""
+        self._refills = False
         self._places = places
         self._has_sink = False
         self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
@@ -329,7 +348,48 @@ class StudentCache:
     @property
     def comes_round(self) -> bool:
         """Whether the window was full before the chunk under way, so that it makes frames leave."""
-        return self.config.rolling and self.position >= self.config.capacity_frames
+        full = self.position >= self.config.capacity_frames and not self._refills
+        return self.config.rolling and full
+
+    @property
+    def rope_offset(self) -> float:
+        """How much later than its frame number the chunk to come stands, see `begin_shot`."""
+        return self._rope_offset
+
+    @property
+    def has_past(self) -> bool:
+        """Whether `past` tells of all that the cache holds."""
+        known = {k for call in self.past for k in range(call.start, call.start + call.frames)}
+        sink = not self._has_sink or any(call.sets_sink for call in self.past)
+        return sink and all(held.frame in known for held in self._ring.held)
+
+    def note(self, call: PastCall) -> None:
+        """Behind `advance`: the call that wrote the frames before `position`, kept as long as one
+        of them is held, or its sink is in force."""
+        calls = [*self.past, call]
+        self.takes_sink = False
+        held = {each.frame for each in self._ring.held}
+        sets_sink = [each for each in calls if each.sets_sink][-1:]
+        self.past = [
+            each
+            for each in calls
+            if any(each is one for one in sets_sink)
+            or not held.isdisjoint(range(each.start, each.start + each.frames))
+        ]
+
+    def jump(self, start: int) -> None:
+        """Go on at frame `start`, as if those before it had come and gone; what is held stays."""
+        if self.config.refresh_below is not None or start == self.position:
+            # the places of an adaptive sink follow from how many frames have come
+            return
+        self.position = start
+        self._ring.jump(start)
+        self._refills = True
+
+    def stand_off(self, rope_offset: float) -> None:
+        """Let the chunk to come stand `rope_offset` frames later than its number, as one noted."""
+        if self.config.refresh_below is None:
+            self._rope_offset = rope_offset
 
     def begin(
         self,
@@ -359,7 +419,9 @@ class StudentCache:
         if self.config.zero_start and ring.live < self.config.sink_frames:
             sinks = self.config.sink_frames
             ring = RingWrite(ring.evictions, ring.segments, sinks, tuple(range(sinks)))
-        call = self._positions.call(ring, start, frames, self._ring.end, offset=self._rope_offset)
+        held = len(self._ring.held)
+        offset = self._rope_offset
+        call = self._positions.call(ring, start, frames, self._ring.end, held, offset=offset)
         return self._with_changes(call)
 
     def _with_changes(self, call: CachedCall) -> CachedCall:
@@ -385,7 +447,8 @@ class StudentCache:
         by = 0 if again else self._rewinds_by(start)
         self._rope_offset -= by
         ring = self._ring.write(start, frames)
-        call = self._positions.call(ring, start, frames, end, offset=self._rope_offset)
+        held = len(self._ring.held)
+        call = self._positions.call(ring, start, frames, end, held, offset=self._rope_offset)
         adaptive = AdaptiveCall(
             held=min(start, capacity),
             place=start + int(self._rope_offset),
@@ -424,7 +487,7 @@ class StudentCache:
                 )
             layer.token_key.copy_(key.expand_as(layer.token_key))
             layer.value[:, :, : layer.sink_tokens] = value
-        self._has_sink = True
+        self._has_sink = self.takes_sink = True
 
     def advance(self, frames: int) -> None:
         """The chunk of `frames` frames is done; the next call is on the frames behind it."""
@@ -433,10 +496,14 @@ class StudentCache:
         if self._opens_shot and self.config.pinned_frames:
             self._ring.pin(frames, self.config.pinned_frames)
         self._opens_shot = False
+        self._refills = self._refills and self._ring.live < self.config.capacity_frames
 
     def reset(self) -> None:
         """Back to the start of a stream; memory stays where it is."""
         self.position = 0
+        self.past = []
+        self.takes_sink = False
+        self._refills = False
         self._rope_offset = 0.0
         self._opens_shot = False
         self._ring.reset()
@@ -495,10 +562,12 @@ class StudentCache:
         for layer in self.layers:
             layer.forget_means()
         self._turned_for = None
+        self.past = []
         self.position = int(metadata["position"])
         self._rope_offset = float(metadata.get("rope_offset", 0.0))
         self._opens_shot = bool(metadata.get("opens_shot", False))
         self._ring.load(metadata)
+        self._refills = self._ring.live < min(self.position, self.config.capacity_frames)
         self._has_sink = bool(metadata.get("sink", False))
 
 

@@ -16,7 +16,8 @@ from ....kernels.dispatch import yuv420
 from ...caches_on_demand import CachesOnDemand
 from ...contract import Chunk, Controls, StreamRequest
 from ...download import downloaded
-from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk
+from ...past_calls import PastCall
+from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, show_again
 from ...state import DecoderState, SavedState, StreamState
 from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
@@ -53,6 +54,7 @@ class WanModel:
         self._conditioners = {each.kind: each for each in calls.conditioners}
         self.chunk_steps = calls.chunk_steps
         self.decoder_is_causal = True
+        self.rebuild_chunks = 0
         self.info = preset.info(size)
 
     @property
@@ -167,18 +169,41 @@ class WanModel:
         """The whole state as bytes."""
         return state.to_bytes(self._preset.name)
 
+    def small_snapshot(self, state: WanState) -> bytes:
+        """With the latents that caches and decoder hold in place of what they made of them.
+
+        The whole state, as long as some of those are not known: behind `restore` of a whole one.
+        """
+        has_past = all(cache.has_past for cache in state.caches)
+        if not has_past or (state.decoder.memory and not state.decoder.recent):
+            return self.snapshot(state)
+        return state.past_bytes(self._preset.name)
+
+    @torch.inference_mode()
+    def rebuild_cache(self, past: Sequence[PastCall], kept: Mapping[str, Tensor]) -> StudentCache:
+        """A cache much like the one that had this `StudentCache.past`, and this `kept`."""
+        return self._calls.rebuild(past, kept)
+
+    @torch.inference_mode()
     def restore(self, data: bytes) -> WanState:
-        """The state of a snapshot. Raises ValueError if it is none of this model."""
+        """The state of a snapshot of either kind. Raises ValueError if it is none of this model."""
         saved = SavedState.parse(data, self._preset.name)
         # a stage's part has no caches
-        caches = self._new_caches()
+        caches: Sequence[StudentCache] = self._new_caches()
         for k, metadata in enumerate(saved.plain["caches"]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
+        decoder = saved.decoder()
+        if saved.is_small and len(saved.plain["pasts"]) > 1:
+            caches = [
+                self.rebuild_cache(saved.past(k), saved.part(f"kept.{k}"))
+                for k in range(self.chunk_steps.caches)
+            ]
+            decoder = show_again(self, saved.past(self.chunk_steps.caches))
         return StreamState(
             caches=caches,
             conditioning=WanConditioning.of(saved, self._calls.conditioners),
             generator=saved.generator(),
-            decoder=saved.decoder(),
+            decoder=decoder,
             returns=saved.returns(),
             **{k: saved.plain[k] for k in ("seed", "scene", "prompt", "chunk_index", "restart")},
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...chunk_steps import ChunkSteps
+from ...past_calls import PastCall
 from ...sampling.batches import CallRow, call_rows
 from ...sampling.carried import carried, taken_apart
 from ...sampling.denoising import prefill
@@ -103,7 +104,46 @@ class RowCalls:
         """
         told = [self._told(row) for row in rows]
         for each in told:
-            self._arrive(each)
+            if self.chunk_steps.first_on_cache(each.row.call):
+                self._arrive(each)
+        return self._called(told, fill)
+
+    def rebuild(self, past: Sequence[PastCall], kept: Mapping[str, Tensor]) -> StudentCache:
+        """A cache much like the one that noted these calls: they are made again.
+
+        `kept` is what else was in it (`StudentCache.kept`).
+        """
+        cache = self.new_cache()
+        if not past:
+            return cache
+        parts = [parts_of(each.plan) for each in past]
+        sinks = self._cache.sink_frames if self._cache.guard_sink else 0
+        since = [k for k, each in enumerate(past) if each.start >= sinks]
+        for each in self.conditioners:
+            rewritten = each.rewritten([parts[k][each.kind] for k in since])
+            for k, part in zip(since, rewritten, strict=True):
+                parts[k][each.kind] = part
+        window = max(each.start + each.frames for each in past) - self._cache.window_frames
+        for call, told_parts in zip(past, parts, strict=True):
+            told = self._told(Row(call.plan, call.call, call.latents, cache), told_parts)
+            is_held = not call.sets_sink or call.start + call.frames > window
+            if not call.plan.restart:
+                cache.jump(call.start)
+            self._arrive(told, prefills=is_held)
+            if not is_held:
+                # of this one only the sink that came with it is still there
+                cache.note(call)
+                continue
+            cache.stand_off(call.rope_offset)
+            self._called([told])
+        for name, tensor in cache.kept.items():
+            if name in kept:
+                tensor.copy_(kept[name])
+        return cache
+
+    def _called(self, told: Sequence[_Told], fill: int = 1) -> list[Tensor]:
+        """What each row's call leaves."""
+        starts = [(each.row.cache.position, each.row.cache.rope_offset) for each in told]
         made: list[Tensor | None] = [each.row.latents for each in told]
         batches: dict[tuple[CausalStudent, int], list[tuple[int, CallRow]]] = defaultdict(list)
         for k, each in enumerate(told):
@@ -122,7 +162,19 @@ class RowCalls:
                 made[k] = latents
                 if row.sampler is not None:
                     made[k] = carried(latents, row.memory, row.sampler, row.step)
+        for each, before in zip(told, starts, strict=True):
+            self._note(each, *before)
         return [self._left(each, latents) for each, latents in zip(told, made, strict=True)]
+
+    def _note(self, told: _Told, start: int, rope_offset: float) -> None:
+        """Behind a chunk's last call on a cache: what it was given, so that it can be again."""
+        row, cache = told.row, told.row.cache
+        if self.chunk_steps.last_on_cache(row.call):
+            # latents that were given stand before the first chunk, and come with it
+            start = 0 if row.plan.restart else start
+            frames, sets_sink = cache.position - start, cache.takes_sink
+            call = PastCall(row.plan, row.call, row.latents, start, frames, rope_offset, sets_sink)
+            cache.note(call)
 
     def given(self, plan: ChunkPlan) -> Tensor | None:
         """Clean latents that stand before the stream's first chunk, if this is it."""
@@ -133,17 +185,17 @@ class RowCalls:
     def _inputs(self, parts: dict[str, PlanPart], place: ChunkPlace) -> CallInputs:
         return merged([each.inputs(parts[each.kind], place) for each in self.conditioners])
 
-    def _told(self, row: Row) -> _Told:
-        parts, place = parts_of(row.plan), place_of(row.plan)
+    def _told(self, row: Row, parts: dict[str, PlanPart] | None = None) -> _Told:
+        """`parts`: in place of the plan's."""
+        place = place_of(row.plan)
+        parts = parts_of(row.plan) if parts is None else parts
         steps = self.recipe.step_of_call(place.chunk)
         step = steps[row.call] if row.call < len(steps) else None
         return _Told(row, place, parts, self._inputs(parts, place), step)
 
-    def _arrive(self, told: _Told) -> None:
+    def _arrive(self, told: _Told, *, prefills: bool = True) -> None:
         """What a chunk does to a cache before its first call on it."""
         cache, plan, inputs = told.row.cache, told.row.plan, told.inputs
-        if not self.chunk_steps.first_on_cache(told.row.call):
-            return
         if plan.restart:
             cache.reset()
         assert inputs.text is not None, "every student attends to a text"
@@ -151,7 +203,7 @@ class RowCalls:
         entry = Entry(cache, plan.restart, self.student, context, inputs.conditions)
         for each in self.conditioners:
             each.arrive(told.parts[each.kind], entry)
-        if plan.restart and inputs.given is not None:
+        if plan.restart and inputs.given is not None and prefills:
             prefill(
                 self._writer,
                 cache,

@@ -15,6 +15,7 @@ a call      `room(cache, shape)`           what else it keeps where the cache is
             `arrive(part, entry)`          what a chunk does to a cache before its first call there
             `inputs(part, place)`          what the student is told
             `leave(part, cache, latents)`  what it notes behind the last call there
+            `rewritten(parts)`             parts as what is cached was last written under
 `decode`    `lead_in(part)`                what the decoder sees before the first chunk
             `shown(part)`                  fields of `Chunk` beside its frames
 a snapshot  state's `tensors`, `metadata` `restore` is their inverse
@@ -207,6 +208,13 @@ class Conditioner(ABC, Generic[S]):
     def leave(self, part: PlanPart, cache: StudentCache, latents: Tensor) -> None:
         """Note the chunk's latents behind its last call on a cache."""
         del part, cache, latents
+
+    def rewritten(self, parts: Sequence[PlanPart]) -> Sequence[PlanPart]:
+        """Its parts of the chunks that a cache holds, in their order, as each was last written.
+
+        They are what an empty cache is filled again by.
+        """
+        return parts
 
     def lead_in(self, part: PlanPart) -> LeadIn | None:
         """What the decoder sees before the chunk, if that starts the stream."""

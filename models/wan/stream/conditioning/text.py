@@ -162,6 +162,14 @@ class TextConditioner(Conditioner[TextState]):
         if kept is not None:
             kept.copy_(torch.cat((kept[:, latents.shape[1] :], latents), dim=1))
 
+    def rewritten(self, parts: Sequence[PlanPart]) -> Sequence[PlanPart]:
+        """Those before a chunk that wrote the past anew under its own text."""
+        anew = max((k for k, each in enumerate(parts) if each.plain["recaches"]), default=0)
+        return [
+            PlanPart(parts[max(k, anew)].tensors, {**each.plain, "recaches": False})
+            for k, each in enumerate(parts)
+        ]
+
     def rehearse(self, entry: Entry) -> Iterable[Tensor]:
         """A switch of the prompt, where it writes the past anew."""
         if self._stated.switch == "recache":

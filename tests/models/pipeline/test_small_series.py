@@ -1,0 +1,59 @@
+"""When a small snapshot can be gone on from: once the chunks that rebuild its caches were made."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.pipeline.messages import Open, Restore
+from rollcast.models.pipeline.replay_log import ReplayLog
+from rollcast.models.pipeline.small_series import SHOWN_LATER, SmallSeries
+
+PART = {"prepare": memoryview(b"x")}
+
+
+@pytest.mark.parametrize(("rebuild", "from_chunk"), [(0, 3), (10, 3 + 10 + SHOWN_LATER)])
+def test_the_newest_old_enough_is_told_once(rebuild: int, from_chunk: int) -> None:
+    series = SmallSeries(4, rebuild)
+    assert [index for index in range(12) if series.wants(index)] == [3, 7, 11]
+    series.take(3, PART, 2)
+    assert series.ripe(99) is None, "the other stage's part is still to come"
+    series.take(3, {"cache.0": memoryview(b"y")}, 2)
+    series.take(7, PART, 1)
+    assert series.ripe(from_chunk - 1) is None
+    ripe = series.ripe(from_chunk)
+    assert ripe is not None and ripe[0] == 3 and ripe[1].keys() == {"prepare", "cache.0"}
+    assert series.ripe(from_chunk + 3) is None
+    later = series.ripe(from_chunk + 4)
+    assert later is not None and later[0] == 7
+
+
+def test_parts_of_one_that_never_becomes_whole_do_not_pile_up() -> None:
+    series = SmallSeries(1)
+    for index in range(50):
+        series.take(index, PART, 2)
+    assert len(series._coming) == 2
+
+
+def test_a_log_that_is_not_exact_goes_on_from_small_ones() -> None:
+    log = ReplayLog(Open("a.0", StreamRequest()), exact=False, small=SmallSeries(4, 6))
+    for index in range(16):
+        log.add(Controls())
+        assert not log.wants_snapshot(index)
+        if log.wants_small(index):
+            log.take_small(index, PART, 1)
+        log.deliver(index)
+    start, replay = log.begin_again()
+    assert isinstance(start, Restore) and start.small and start.next_index == 8
+    assert [index for index, _, _ in replay] == list(range(8, 16))
+    assert not log.goes_on_exactly
+
+
+def test_an_exact_log_only_tells_of_small_ones() -> None:
+    log = ReplayLog(Open("a.0", StreamRequest()), small=SmallSeries(4))
+    for _ in range(6):
+        log.deliver(log.add(Controls()))
+    log.take_small(3, PART, 1)
+    assert log.newly_saved() == (3, {"prepare": b"x"}) and log.newly_saved() is None
+    start, replay = log.begin_again()
+    assert isinstance(start, Open) and len(replay) == 6 and log.goes_on_exactly
