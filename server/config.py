@@ -38,7 +38,10 @@ class ServerConfig:
     Where all places are taken, `max_waiting` clients wait for one, `max_waiting_per_client` of one
     client, none longer than `max_wait_s`.
     Streams are recorded in `record_dir`, which holds at most `record_mb` megabytes (1e6 bytes).
-    `trusted_proxies` are addresses whose X-Forwarded-For is believed. Without `tls_cert` and
+    `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
+    library is installed, streams go over WebRTC as well: to `webrtc_addresses` of this machine
+    (none: that of `host`), by way of `ice_servers`, of which those of turn: want `ice_username` and
+    `ice_credential`. Without `tls_cert` and
     `tls_key`, `self_signed` makes a certificate for the host, `tls_names` and this machine. Hosts,
     origins and the token may be written as people paste them, and are kept as they are compared.
     Raises ValueError for settings that contradict each other or are not safe.
@@ -83,6 +86,11 @@ class ServerConfig:
     tls_key: Path | None = None
     self_signed: bool = False
     tls_names: tuple[str, ...] = ()
+    webrtc: bool = True
+    webrtc_addresses: tuple[str, ...] = ()
+    ice_servers: tuple[str, ...] = ()
+    ice_username: str | None = None
+    ice_credential: Secret | None = None
     state_dir: Path | None = None
     record_dir: Path | None = None
     record_mb: int = 1000
@@ -114,6 +122,7 @@ class ServerConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self._check_device()
         self._check_access()
+        self._check_ice()
         self._write_as_compared()
 
     def _check_device(self) -> None:
@@ -145,6 +154,24 @@ class ServerConfig:
                 "set one, or bind 127.0.0.1"
             )
 
+    def _check_ice(self) -> None:
+        """Raise ValueError for addresses and servers that are none."""
+        for address in self.webrtc_addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError as error:
+                raise ValueError(
+                    f"webrtc_addresses are addresses of this machine, got {address!r}"
+                ) from error
+        for server in self.ice_servers:
+            if server.partition(":")[0] not in ("stun", "stuns", "turn", "turns"):
+                raise ValueError(
+                    f"an ICE server is like stun:stun.example:3478 or turn:turn.example, "
+                    f"got {server!r}"
+                )
+            if server.startswith("turn") and not (self.ice_username and self.ice_credential):
+                raise ValueError(f"{server} wants ice_username and ice_credential")
+
     def _write_as_compared(self) -> None:
         """Bring names and the token into the form that requests have. Raises ValueError."""
         hosts = tuple(host_name(name) for name in self.allowed_hosts)
@@ -153,6 +180,17 @@ class ServerConfig:
         object.__setattr__(self, "allowed_origins", origins)
         if self.token is not None:
             object.__setattr__(self, "token", Secret(usable_token(self.token.reveal())))
+
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """The addresses that WebRTC peers are told; empty: all of this machine but loopback."""
+        if self.webrtc_addresses:
+            return self.webrtc_addresses
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return ("127.0.0.1",) if is_loopback(self.host) else ()
+        return () if address.is_unspecified else (str(address),)
 
     @property
     def tls(self) -> bool:

@@ -117,6 +117,20 @@ def serve(
         list[str] | None,
         typer.Option(help="Address of a proxy that sets X-Forwarded-For."),
     ] = None,
+    webrtc: Annotated[
+        bool, typer.Option(help="Streams over WebRTC too, where rollcast[webrtc] is installed.")
+    ] = True,
+    webrtc_address: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of this machine for WebRTC; by default that of --host."),
+    ] = None,
+    ice_server: Annotated[
+        list[str] | None, typer.Option(help="Like stun:a.example:3478 or turn:a.example.")
+    ] = None,
+    ice_username: Annotated[str | None, typer.Option(help="Of the TURN servers.")] = None,
+    ice_credential: Annotated[
+        str | None, typer.Option(envvar="ROLLCAST_ICE_CREDENTIAL", help="Of the TURN servers.")
+    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
     log_format: Annotated[Literal["console", "json"], typer.Option()] = "console",
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
@@ -161,6 +175,11 @@ def serve(
             allowed_hosts=tuple(allow_host or ()),
             allowed_origins=tuple(allow_origin or ()),
             trusted_proxies=tuple(trust_proxy or ()),
+            webrtc=webrtc,
+            webrtc_addresses=tuple(webrtc_address or ()),
+            ice_servers=tuple(ice_server or ()),
+            ice_username=ice_username,
+            ice_credential=None if ice_credential is None else Secret(ice_credential),
             log_format=log_format,
             log_level=log_level,
         )

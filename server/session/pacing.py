@@ -18,6 +18,7 @@ class Pacing:
     def __init__(self, info: ModelInfo, *, max_lead_chunks: float, max_kbps: int) -> None:
         self._info = info
         self._max_kbps = max_kbps
+        self._permitted_kbps: int | None = None
         self._playhead = PlayheadEstimate(chunk_us=info.chunk_us, max_lead_chunks=max_lead_chunks)
         self._link = Link(max_kbps=self._max_kbps)
         self._late = False
@@ -73,7 +74,13 @@ class Pacing:
     def limit(self, max_kbps: int) -> None:
         """Another highest bitrate."""
         self._max_kbps = max_kbps
-        self._link.limit(max_kbps)
+        self._link.limit(self._most_kbps)
+
+    def permit(self, kbps: int | None) -> None:
+        """The way to the viewer carries so much, and None: anything, as far as is known."""
+        if kbps != self._permitted_kbps:
+            self._permitted_kbps = kbps
+            self._link.limit(self._most_kbps)
 
     def leave_out(self, waiting_frames: int) -> None:
         """A frame is not sent; the viewer cannot play up to one that it will never get."""
@@ -112,9 +119,14 @@ class Pacing:
 
     def restart(self, seq: int) -> None:
         """A new connection shows the stream from this frame on."""
+        self._permitted_kbps = None
         self._link = Link(max_kbps=self._max_kbps)
         self._playhead.restart(self._info.media_us(seq))
         self._leaving_us, self._end_us = self._info.media_us(seq), self.generated_us
+
+    @property
+    def _most_kbps(self) -> int:
+        return min(self._max_kbps, self._permitted_kbps or self._max_kbps)
 
     @property
     def _max_lead_s(self) -> float:

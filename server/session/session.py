@@ -54,6 +54,7 @@ from ..protocol.server_messages import (
     Speech,
     State,
 )
+from .arrivals import LinkReport, LiveSound
 from .audio_queue import AudioQueue
 from .control_queue import ControlQueue, check_supported
 from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
@@ -134,7 +135,9 @@ class Session:
 
     # What the client sends.
 
-    def receive(self, message: ClientMessage | OwnPicture | OwnImage, now_s: float) -> None:
+    def receive(
+        self, message: ClientMessage | OwnPicture | OwnImage | LinkReport, now_s: float
+    ) -> None:
         """Act on a message. Raises a StreamError, to be passed to `refuse`, for a faulty one."""
         self._heard_s = now_s
         match message:
@@ -146,6 +149,8 @@ class Session:
             case KeyRequest():
                 self._key_wanted = True
                 self._pacing.lost()
+            case LinkReport():
+                self._pacing.permit(message.kbps)
             case Ping():
                 self.say(Pong(event_id=message.event_id, t_ms=message.t_ms, server_ms=now_s * 1e3))
             case SessionQuery():
@@ -180,7 +185,16 @@ class Session:
         """
         self._heard_s = now_s
         check_supported(self.info, "speech")
-        samples = self._uplink.samples(packet)
+        self._hear(self._uplink.samples(packet), now_s)
+
+    def receive_sound(self, sound: LiveSound, now_s: float) -> None:
+        """Queue what a microphone hears now. Raises AudioOverflow or NotSupported."""
+        self._heard_s = now_s
+        check_supported(self.info, "speech")
+        self._hear(self._uplink.resampled(sound), now_s)
+
+    def _hear(self, samples: np.ndarray, now_s: float) -> None:
+        """Queue samples at the client's rate."""
         self._audio.push(samples, now_s)
         self._utterances.sent(len(samples))
         self._watched_s = now_s

@@ -13,6 +13,8 @@ from ..protocol.errors import InvalidField
 from ..protocol.fields import AudioCodec
 from ..protocol.limits import AUDIO_RATE, OPUS_RATE
 from ..protocol.packets import Packet, check_pcm, samples
+from .arrivals import LiveSound
+from .resampler import Resampler
 
 
 def uplink_rate(message: SessionCreate) -> int:
@@ -38,6 +40,8 @@ class Uplink:
         self._codec: AudioCodec = codec
         self._rate = rate
         self._decoder: AudioCodecContext | None = None
+        self._resampler: Resampler | None = None
+        self._resampled_rate = 0
 
     def samples(self, packet: Packet) -> np.ndarray:
         """A packet's samples, int16 mono [n] at the client's rate.
@@ -48,6 +52,13 @@ class Uplink:
             check_pcm(packet, self._rate)
             return samples(packet)
         return self._opus(packet.payload)
+
+    def resampled(self, sound: LiveSound) -> np.ndarray:
+        """Sound that came by a way of its own, int16 mono [n] at the client's rate."""
+        if self._resampler is None or self._resampled_rate != sound.rate:
+            self._resampler = Resampler(sound.rate, self._rate)
+            self._resampled_rate = sound.rate
+        return self._resampler.push(sound.samples)
 
     def _opus(self, payload: bytes) -> np.ndarray:
         if self._decoder is None:

@@ -42,10 +42,12 @@ from .ending import ends_in_time
 from .failed_logins import FailedLogins
 from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
+from .peers import PeerLimits, Peers
 from .rest import build_router
 from .services import Services
 from .share_links import ShareLinks
 from .tls import default_state_dir, own_names, self_signed
+from .webrtc_routes import build_webrtc_router
 from .websocket import Connection
 
 END_S = 10.0
@@ -58,6 +60,7 @@ def create_app(
     *,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
+    peer_limits: PeerLimits | None = None,
 ) -> FastAPI:
     """The app that serves these hosts' models; they start and stop with the app.
 
@@ -78,6 +81,8 @@ def create_app(
         broadcast=Broadcast(encoders, workers, engine.metrics, engine.now_s),
     )
 
+    peers = Peers(peer_limits or PeerLimits())
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.mind(lambda: "an encoder hangs" if workers.hung else "")
@@ -86,6 +91,7 @@ def create_app(
         told = asyncio.create_task(_tell(engine, on_ready, on_failed), name="tell")
         yield
         told.cancel()
+        await peers.close()
         await engine.stop()
         await services.broadcast.close()
         workers.close()
@@ -99,9 +105,11 @@ def create_app(
         redoc_url=None,
     )
     app.state.engine = engine
+    app.state.peers = peers
     app.add_middleware(SafeHeaders, config=config)
     app.include_router(build_router(engine, services.logins))
     app.include_router(build_admin_router(engine, services.logins))
+    app.include_router(build_webrtc_router(services, peers))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 

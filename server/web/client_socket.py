@@ -61,6 +61,8 @@ class ClientSocket:
         self._stalls = stalls
         self._inbox.forgive(stalls.stalled_s(now_s), now_s)
 
+    kind = "websocket"
+
     @property
     def address(self) -> str:
         """Where the client is, as far as proxies that are trusted say."""

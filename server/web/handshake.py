@@ -32,12 +32,13 @@ from ..protocol.limits import PROTOCOL_VERSION
 from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
+from ..session.arrivals import Arrival
 from .addresses import network_of
-from .client_socket import ClientSocket
 from .client_tokens import WATCH, Claims
 from .in_line import wait_in_line
 from .security import TokenExpired, check_origin
 from .services import Services
+from .stream_socket import StreamSocket
 
 _WATCH_FIRST = "Send session.watch to see the stream."
 
@@ -74,7 +75,7 @@ class _Caller:
 
 
 async def shake_hands(
-    socket: ClientSocket, services: Services, limit: asyncio.Timeout
+    socket: StreamSocket, services: Services, limit: asyncio.Timeout
 ) -> OpenedStream | OpenedView:
     """Talk to the client until it has a stream, within `limit` and what it waits in the line.
 
@@ -105,7 +106,7 @@ async def shake_hands(
     while True:
         message = None
         try:
-            message = await socket.receive()
+            message = await _received(socket)
             if caller.expired is not None and not isinstance(message, SessionResume):
                 raise caller.expired
             if isinstance(message, SessionWatch):
@@ -173,7 +174,7 @@ def ready_message(opened: OpenedStream, codec_string: str, *, recorded: bool) ->
     )
 
 
-def _check_token(hello: ClientHello, socket: ClientSocket, services: Services) -> _Caller:
+def _check_token(hello: ClientHello, socket: StreamSocket, services: Services) -> _Caller:
     """Raise Unauthorized, or RateLimited, unless the client may come in.
 
     With a token that has expired since it may go on with the stream whose resume_token it has, and
@@ -184,7 +185,7 @@ def _check_token(hello: ClientHello, socket: ClientSocket, services: Services) -
     now_s = services.engine.now_s()
     try:
         claims = services.logins.check(
-            hello.token, "stream", WATCH, host=socket.address, over="websocket", now_s=now_s
+            hello.token, "stream", WATCH, host=socket.address, over=socket.kind, now_s=now_s
         )
         share = services.links.of(hello.token, claims)
     except TokenExpired as expired:
@@ -194,11 +195,18 @@ def _check_token(hello: ClientHello, socket: ClientSocket, services: Services) -
     return _Caller(address, share=share)
 
 
-async def _hello(socket: ClientSocket) -> ClientHello:
+async def _received(socket: StreamSocket) -> ClientMessage | Packet:
+    """The next message; sound that comes before there is a stream is heard by nobody."""
+    while isinstance(message := await socket.receive(), Arrival):
+        pass
+    return message
+
+
+async def _hello(socket: StreamSocket) -> ClientHello:
     while True:
         message = None
         try:
-            message = await socket.receive()
+            message = await _received(socket)
             if isinstance(message, ClientHello):
                 return message
             raise OutOfOrder("the first message must be hello")
@@ -230,7 +238,7 @@ def _not_shared(message: ClientMessage | Packet) -> StreamError:
 
 
 async def _wait(
-    socket: ClientSocket,
+    socket: StreamSocket,
     engine: Engine,
     waiter: Waiter,
     message: SessionCreate,
@@ -245,7 +253,7 @@ async def _wait(
 
 
 async def _open(
-    socket: ClientSocket,
+    socket: StreamSocket,
     message: ClientMessage | Packet,
     hello: ClientHello,
     codecs: tuple[Codec, ...],

@@ -14,7 +14,8 @@ from ..protocol.errors import OutOfOrder, StreamError
 from ..protocol.messages import correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import Pong
-from .client_socket import ClientSocket
+from ..session.arrivals import Arrival, LinkReport, LiveSound
+from .stream_socket import StreamSocket
 
 TELL_EVERY_S = 5.0
 """At least; a client gives up a server that says nothing for longer than it has patience."""
@@ -25,7 +26,7 @@ class LeftLine(Exception):
 
 
 async def wait_in_line(
-    socket: ClientSocket, engine: Engine, waiter: Waiter, event_id: str | None
+    socket: StreamSocket, engine: Engine, waiter: Waiter, event_id: str | None
 ) -> Place:
     """The client's place, once it has one.
 
@@ -67,7 +68,7 @@ async def wait_in_line(
 
 
 async def _hear(
-    socket: ClientSocket, engine: Engine, reading: asyncio.Task[ClientMessage | Packet]
+    socket: StreamSocket, engine: Engine, reading: asyncio.Task[ClientMessage | Packet | Arrival]
 ) -> None:
     message = None
     try:
@@ -79,6 +80,8 @@ async def _hear(
                 await socket.say(pong)
             case SessionClose():
                 raise LeftLine
+            case LiveSound() | LinkReport():
+                pass  # there is nobody to hear it
             case _:
                 raise OutOfOrder(
                     "the client waits in the line, and has no stream yet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import (
@@ -18,15 +19,22 @@ from ..protocol.client_messages import (
     Tracks,
     TracksClear,
 )
-from ..protocol.errors import InvalidField, NotSupported, RateLimited, StreamError
+from ..protocol.errors import (
+    AudioOverflow,
+    InvalidField,
+    NotSupported,
+    RateLimited,
+    StreamError,
+)
 from ..protocol.messages import correlated
 from ..protocol.packets import Kind, Packet
 from ..protocol.server_messages import SessionShared
+from ..session.arrivals import Arrival, LiveSound
 from ..session.control_queue import check_supported
 from ..session.pending import OwnImage, OwnPicture
-from .client_socket import ClientSocket
 from .client_tokens import PUBLISH, WATCH
 from .services import Services
+from .stream_socket import StreamSocket
 from .video_intake import VideoIntake
 
 MOST_UNSENT = 64
@@ -48,7 +56,7 @@ class Reader:
 
     def __init__(
         self,
-        socket: ClientSocket,
+        socket: StreamSocket,
         services: Services,
         stream: HostedStream,
         *,
@@ -106,14 +114,29 @@ class Reader:
             self._sent.clear()
             await self._sent.wait()
 
-    def _take(self, message: ClientMessage | Packet) -> None:
-        if self._look is None or not isinstance(message, InOrder):
+    def _take(self, message: ClientMessage | Packet | Arrival) -> None:
+        if isinstance(message, Arrival):
+            self._arrived(message)
+        elif self._look is None or not isinstance(message, InOrder):
             self._act(message)
         elif len(self._behind) < MOST_BEHIND:
             self._behind.append(message)
         else:
             why = "too many controls wait for a picture to be looked at"
             self._refuse(correlated(RateLimited(why), message))
+
+    def _arrived(self, arrival: Arrival) -> None:
+        """Sound and news of the link, which nobody is answered for."""
+        if self._ended():
+            return
+        session, now_s = self._stream.session, self._services.engine.now_s()
+        # who cannot be told: what a model does not hear is not said to it
+        with suppress(NotSupported, AudioOverflow):
+            if isinstance(arrival, LiveSound):
+                session.receive_sound(arrival, now_s)
+            else:
+                session.receive(arrival, now_s)
+        self._moved()
 
     def _act(
         self, cause: ClientMessage | Packet, picture: OwnPicture | OwnImage | None = None

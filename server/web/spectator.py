@@ -12,16 +12,17 @@ from ..protocol.errors import ReadOnly, StreamError
 from ..protocol.messages import answer, correlated
 from ..protocol.packets import Packet
 from ..protocol.server_messages import Pong, SessionWatching
+from ..session.arrivals import Arrival, LinkReport, LiveSound
 from .addresses import network_of
-from .client_socket import ClientSocket
 from .handshake import OpenedView
 from .services import Services
+from .stream_socket import StreamSocket
 
 
 class Spectator:
     """One viewer of a stream, from its seat to its leaving."""
 
-    def __init__(self, socket: ClientSocket, services: Services, opened: OpenedView) -> None:
+    def __init__(self, socket: StreamSocket, services: Services, opened: OpenedView) -> None:
         self._socket = socket
         self._services = services
         self._opened = opened
@@ -88,8 +89,10 @@ class Spectator:
                 self._services.engine.metrics.errors.labels(error.code).inc()
                 seat.say(answer(error))
 
-    def _act(self, seat: Seat, message: ClientMessage | Packet) -> None:
+    def _act(self, seat: Seat, message: ClientMessage | Packet | Arrival) -> None:
         match message:
+            case LiveSound() | LinkReport():
+                pass  # what is encoded once for all goes by no single link
             case Ack():
                 seat.ack(message)
             case KeyRequest():

@@ -1,4 +1,4 @@
-"""Pumps one WebSocket: its messages to the session, the session's messages and media out."""
+"""Pumps one connection: its messages to the session, the session's messages and media out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..media.packet_encoder import PacketEncoder
 from ..protocol.errors import EngineFailed, StreamError, Timeout
 from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
-from .client_socket import ClientSocket
 from .handshake import OpenedStream, OpenedView, ready_message, shake_hands
 from .in_line import LeftLine
 from .reader import Reader
 from .services import Services
 from .spectator import Spectator
+from .stream_socket import StreamSocket
 
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
@@ -28,7 +28,7 @@ CLOSE_FAILED = 1011
 class Connection:
     """One socket from its first message to its last; at most one stream."""
 
-    def __init__(self, socket: ClientSocket, services: Services) -> None:
+    def __init__(self, socket: StreamSocket, services: Services) -> None:
         self._socket = socket
         self._services = services
         self._engine = services.engine

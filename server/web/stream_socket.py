@@ -1,0 +1,68 @@
+"""What a stream is shown over: a WebSocket, or a WebRTC peer that behaves like one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..protocol.client_messages import ClientMessage
+from ..protocol.errors import StreamError
+from ..protocol.packets import Packet
+from ..protocol.server_messages import ServerMessage
+from ..session.arrivals import Arrival
+
+
+class StreamSocket(Protocol):
+    """Messages in both ways and packets out; all that ends it is raised by what waits for it.
+
+    That is WebSocketDisconnect when the client is gone, and Timeout when it takes nothing.
+    """
+
+    kind: str
+    """What it is, for the log."""
+
+    @property
+    def address(self) -> str:
+        """Where the client is, as far as proxies that are trusted say."""
+        ...
+
+    @property
+    def origin(self) -> str | None:
+        """The Origin header."""
+        ...
+
+    @property
+    def host(self) -> str | None:
+        """The Host header."""
+        ...
+
+    def greeted(self) -> None:
+        """The client has said hello and may send large messages from now on."""
+        ...
+
+    def in_line(self) -> None:
+        """The client waits for a place, for as long as that takes."""
+        ...
+
+    def stream_opened(self) -> None:
+        """The client has a stream and may send as much as a viewer does."""
+        ...
+
+    async def receive(self) -> ClientMessage | Packet | Arrival:
+        """What comes next. Raises StreamError for a client's mistake."""
+        ...
+
+    async def say(self, message: ServerMessage) -> None:
+        """Send a message."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a packet with its header."""
+        ...
+
+    async def refuse(self, error: StreamError) -> None:
+        """Tell the client about an error; close the connection after a fatal one."""
+        ...
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close the connection, if the client has not."""
+        ...
