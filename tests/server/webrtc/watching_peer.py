@@ -47,6 +47,10 @@ class Microphone(MediaStreamTrack):
         """Say this next, at 48 kHz."""
         self._said = np.concatenate((self._said, samples))
 
+    def hush(self) -> None:
+        """Say no more of it."""
+        self._said = np.zeros(0, np.int16)
+
     async def recv(self) -> av.AudioFrame:
         now_s = asyncio.get_running_loop().time()
         self._begin_s = self._begin_s or now_s

@@ -1,0 +1,200 @@
+"""Real peers on loopback: they speak, interrupt, come again, watch, publish, and leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from rollcast.server.engine.hosted_stream import HostedStream
+from rollcast.server.web.peer_socket import PeerSocket
+
+from ..running import RunningServer, running, settled, until, viewing
+from .watching_peer import BLOCK, RATE, Peer, Refused, peer, tone
+
+pytestmark = pytest.mark.long
+SENTENCE = tone(1.2)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunningServer]:
+    async with running(grace_s=60.0) as started:
+        yield started
+
+
+def only(server: RunningServer) -> HostedStream:
+    (stream,) = server.engine.streams
+    return stream
+
+
+def mouth(picture: np.ndarray) -> int:
+    """The height of the dark bar in the middle."""
+    return int((picture[70:110, 62:66].mean(axis=(1, 2)) < 60).sum())
+
+
+def spoken(viewer: Peer, from_s: float = 0.0) -> list[float]:
+    """When the mouth was seen open."""
+    return [at_s for at_s, picture in viewer.pictures if at_s > from_s and mouth(picture) > 8]
+
+
+async def test_sound_and_picture_of_speech_come_together(server: RunningServer) -> None:
+    async with peer(server) as viewer:
+        await viewer.open()
+        await viewer.until(lambda: len(viewer.pictures) > 10)
+        differences: list[float] = []
+        for turn in range(3):
+            begun_s = asyncio.get_running_loop().time()
+            viewer.microphone.say(SENTENCE)
+            await viewer.until(lambda since=begun_s: len(spoken(viewer, since)) > 20)
+            await viewer.until(
+                lambda since=begun_s: sum(at_s > since for at_s in viewer.loud()) > 50
+            )
+            loud = [at_s for at_s in viewer.loud() if at_s > begun_s]
+            differences.append(loud[0] - spoken(viewer, begun_s)[0])
+            await viewer.until(lambda: viewer.sounds[-1][0] - viewer.loud()[-1] > 0.5)
+            if turn == 1:
+                assert (await viewer.control("pause"))["type"] == "applied"
+                await asyncio.sleep(1.0)
+                assert (await viewer.control("resume"))["type"] == "applied"
+                seen = len(viewer.pictures)
+                await viewer.until(lambda seen=seen: len(viewer.pictures) > seen + 10)
+        # a frame and a packet of sound are the grain; a busy machine may delay one arrival
+        assert sorted(map(abs, differences))[1] < 0.08, differences
+        clocks = [said for said in viewer.messages if said["type"] == "media.clock"]
+        assert len(clocks) >= 2, "the pause has moved media time"
+        codes = viewer.barcodes()
+        gaps = codes[-1] - codes[0] + 1 - len(codes)
+        assert gaps == only(server).session.skipped_frames
+
+
+async def test_interruptions_are_silent_at_once_and_the_next_sentence_is_whole(
+    server: RunningServer,
+) -> None:
+    async with peer(server) as viewer:
+        await viewer.open()
+        await viewer.until(lambda: len(viewer.pictures) > 10)
+        for _ in range(3):
+            before = len(viewer.loud())
+            viewer.microphone.say(tone(3.0))
+            await viewer.until(lambda before=before: len(viewer.loud()) > before + 5)
+            viewer.microphone.hush()
+            # what it has said is on its way for a while, and comes out much later
+            said = len(viewer.sounds)
+            await viewer.until(lambda said=said: len(viewer.sounds) > said + 10)
+            assert np.abs(viewer.sounds[-1][1]).max() > 2000, "still in mid-sentence"
+            assert (await viewer.control("audio.clear"))["type"] == "applied"
+            heard = len(viewer.sounds)
+            await viewer.until(lambda heard=heard: len(viewer.sounds) > heard + 25)
+            late = [samples for _, samples in viewer.sounds[heard:] if np.abs(samples).max() > 2000]
+            assert len(late) * BLOCK / RATE <= 0.12, "sound that was on its way"
+        before = len(viewer.loud())
+        viewer.microphone.say(SENTENCE)
+        await viewer.until(lambda: len(viewer.loud()) >= before + 58)
+
+
+async def test_a_lost_peer_resumes_over_another_way(server: RunningServer) -> None:
+    async with peer(server) as viewer:
+        ready = await viewer.open()
+        await viewer.until(lambda: len(viewer.pictures) > 5)
+        last = viewer.barcodes()[-1]
+    await until(lambda: not only(server).session.attached)
+    again = {
+        "type": "session.resume",
+        "session_id": ready["session_id"],
+        "resume_token": ready["resume_token"],
+        "last_seq": last,
+    }
+    async with peer(server, codec="video/VP8") as viewer:
+        resumed = await viewer.open(**again)
+        assert (resumed["resumed"], resumed["next_seq"]) == (True, last + 1)
+        assert resumed["codec"] == "vp8"
+        await viewer.until(lambda: len(viewer.pictures) > 10)
+        assert viewer.barcodes()[0] == last + 1
+        last = viewer.barcodes()[-1]
+    await until(lambda: not only(server).session.attached)
+    async with viewing(server.ws, resume=again | {"last_seq": last}) as viewer:
+        assert viewer.ready["type"] == "session.ready", "over a WebSocket as well"
+        await viewer.wait_frames(5)
+
+
+async def test_players_without_controls_see_and_watch(server: RunningServer) -> None:
+    async with peer(server, controls=False, speaks=False, query="?scene=grid&seed=3") as player:
+        await player.until(lambda: len(player.pictures) > 5 and len(player.sounds) > 5)
+        session = only(server).session
+        assert (session.scene, session.seed, session.attached) == ("grid", 3, True)
+    async with peer(server) as viewer:
+        await viewer.open()
+        shared = await viewer.control("session.share")
+        token = shared["share_token"]
+        async with peer(server, controls=False, speaks=False, token=token) as watching:
+            await watching.until(lambda: len(watching.pictures) > 10)
+        with pytest.raises(Refused) as refused:
+            async with peer(server, speaks=True, token=token, path="/v1/whip"):
+                pass
+        assert refused.value.status == 401
+
+
+async def test_a_publisher_speaks_for_the_stream(server: RunningServer) -> None:
+    async with peer(server, speaks=False) as viewer:
+        await viewer.open()
+        token = (await viewer.control("session.share", publish=True))["share_token"]
+        async with peer(server, controls=False, token=token, path="/v1/whip") as publisher:
+            await publisher.until(lambda: publisher.pc.connectionState == "connected")
+            publisher.microphone.say(SENTENCE)
+            await viewer.until(lambda: len(viewer.loud()) >= 58)
+            await viewer.until(lambda: len(spoken(viewer)) > 20)
+        await until(lambda: len(server.server.config.app.state.peers) == 1)
+
+
+async def test_ffmpeg_publishes(server: RunningServer) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    async with peer(server, speaks=False) as viewer:
+        await viewer.open()
+        token = (await viewer.control("session.share", publish=True))["share_token"]
+        source = (
+            "-re -f lavfi -i testsrc=size=160x120:rate=25 -re -f lavfi -i sine=sample_rate=48000"
+        )
+        codecs = "-c:v libx264 -preset ultrafast -profile:v baseline -bf 0 -pix_fmt yuv420p"
+        process = await asyncio.create_subprocess_exec(
+            ffmpeg,
+            *f"-loglevel error {source} -t 4 {codecs} -c:a libopus -ac 2 -f whip".split(),
+            *("-authorization", token, f"{server.http}/v1/whip"),
+        )
+        try:
+            await viewer.until(lambda: len(viewer.loud()) >= 50)
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+async def test_a_hundred_peers_leave_nothing_behind(server: RunningServer) -> None:
+    async def come_and_go() -> None:
+        async with peer(server, speaks=False) as viewer:
+            await viewer.open()
+            await viewer.until(lambda: len(viewer.pictures) >= 2)
+            viewer.say("session.close")
+            await until(lambda: not server.engine.streams)
+
+    limits = server.server.config.app.state.peers
+    limits._new._burst = 1000.0
+    for _ in range(3):
+        await come_and_go()
+    await settled(lambda: len(asyncio.all_tasks()))
+    tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+    threads = threading.active_count()
+    for _ in range(100):
+        await come_and_go()
+    await until(lambda: len(limits) == 0)
+    await settled(lambda: len(asyncio.all_tasks()))
+    gc.collect()
+    assert len(asyncio.all_tasks()) <= tasks + 2
+    assert len(os.listdir("/proc/self/fd")) <= files + 2
+    assert threading.active_count() <= threads + 2
+    alive = [each for each in gc.get_objects() if isinstance(each, PeerSocket)]
+    assert len(alive) <= 1, "but for one that a local of the loop may hold"
