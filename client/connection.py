@@ -62,6 +62,8 @@ async def connect(
     decode: Decode = True,
     pace: Pace = "clock",
     lead_chunks: float | None = None,
+    record: bool = False,
+    record_pictures: bool = False,
     tls: ssl.SSLContext | None = None,
     answer_timeout_s: float = 10.0,
     wait: bool = True,
@@ -79,7 +81,9 @@ async def connect(
     is dropped; with `pace="reader"` it follows the reading and nothing is lost. `decode=False`
     leaves frames without images, for measuring; `decode="encoded"` gives their packets as
     `Frame.data`, for those who send them on. `lead_chunks`, 1.1 to 16, is how many chunks are made
-    ahead of the playhead at most: fewer than the server's 1.7 for less delay beside it. `tls`
+    ahead of the playhead at most: fewer than the server's 1.7 for less delay beside it. With
+    `record` you agree that the stream is written down, where the server permits it, and with
+    `record_pictures` also what you show; `Stream.ready` says what is done. `tls`
     replaces the default verification, say for a self-signed certificate. Where all places are
     taken the client waits in the line, and `on_queued` is told its position and for how long; with
     `wait=False` it is refused.
@@ -103,6 +107,8 @@ async def connect(
         audio_codec=audio_codec,
         audio_rate=None if audio_codec == "opus" or audio_rate == AUDIO_RATE else audio_rate,
         lead_chunks=lead_chunks,
+        record=record,
+        record_pictures=record_pictures,
     )
     channel, ready = await open_stream(address, request, wait=wait, tell=on_queued)
     stream = Stream(

@@ -37,7 +37,9 @@ class SessionCreate(Outgoing):
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
     `audio_rate`, in samples per second, are those of the audio that the client will send. No more
     than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
-    `ticket` is that of `queued`, of a client that was lost while it waited.
+    `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the
+    client agrees that its stream is written down, where the server's operator permits it, and with
+    `record_pictures` also what it shows; `session.ready` says what is done.
     """
 
     max_kbps: int | None = None
@@ -56,6 +58,8 @@ class SessionCreate(Outgoing):
     audio_rate: int | None = None
     lead_chunks: float | None = None
     ticket: str | None = None
+    record: bool = False
+    record_pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,7 +448,8 @@ class SessionReady(Incoming):
     """The stream is open or resumed; its next video packet is a key frame.
 
     `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound; `recorded`: the server's operator writes down what is asked of it.
+    stream that sends no sound; `recorded`: what is asked of it is written down, with
+    `recorded_pictures` also what its client shows.
     """
 
     type: ClassVar[str] = "session.ready"
@@ -470,6 +475,7 @@ class SessionReady(Incoming):
     resumed: bool
     grace_s: float
     recorded: bool = False
+    recorded_pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,10 +95,10 @@ def load_model(
     if name not in _OWN:
         return foreign_models()[name].load(options)
     try:
-        options.check_none_but()
+        options.check_none_but(*(("steps",) if name == "pocket" else ()))
     except ValueError as error:
         raise ValueError(f"{name} comes with its weights and size: {error}") from error
-    return _pocket(threads) if name == "pocket" else _test_pattern()
+    return _pocket(threads, options.steps) if name == "pocket" else _test_pattern()
 
 
 def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
@@ -129,14 +129,15 @@ def _known() -> dict[str, str]:
 # imports are inside: the test pattern must not cost a torch import
 
 
-def _pocket(threads: int | None) -> Model[Any]:
+def _pocket(threads: int | None, steps: tuple[float, ...] | None) -> Model[Any]:
     from .contract import Controls
     from .cpu_threads import choose_threads
+    from .pocket.config import STEPS
     from .pocket.model import PocketModel
 
     if threads is not None:
         _use_threads(threads)
-    model = PocketModel()
+    model = PocketModel(steps=steps or STEPS)
     if threads is None:
         state = model.start(StreamRequest(seed=0))
         choose_threads(lambda: model.step(state, Controls()))

@@ -37,7 +37,8 @@ class ServerConfig:
     links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
     Where all places are taken, `max_waiting` clients wait for one, `max_waiting_per_client` of one
     client, none longer than `max_wait_s`.
-    Streams are recorded in `record_dir`, which holds at most `record_mb` megabytes (1e6 bytes).
+    Logs of streams are written to `record_dir`, which holds at most `record_mb` megabytes (1e6
+    bytes), with `record_asked` only of those whose client asks for it.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
     library is installed, streams go over WebRTC as well: to `webrtc_addresses` of this machine
     (none: that of `host`), by way of `ice_servers`, of which those of turn: want `ice_username` and
@@ -94,6 +95,7 @@ class ServerConfig:
     state_dir: Path | None = None
     record_dir: Path | None = None
     record_mb: int = 1000
+    record_asked: bool = False
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

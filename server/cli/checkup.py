@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any, Literal
@@ -73,6 +73,11 @@ def look_at_machine(device: str | None = None, dtype: str | None = None) -> Iter
         yield Finding("chromium", "ok", browser)
     else:
         yield Finding("chromium", "note", "not found", "Only the browser tests need it: make test.")
+
+
+def machine_report() -> dict[str, Any]:
+    """What `look_at_machine` finds, JSON-able."""
+    return {"findings": [asdict(finding) for finding in look_at_machine()]}
 
 
 def measure_models(threads: int | None, measure_s: float) -> Iterator[Finding | Speed]:

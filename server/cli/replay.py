@@ -18,7 +18,9 @@ from ..stream_log.bundle import write_bundle
 from ..stream_log.machine import differences, machine_of
 from ..stream_log.replay import Comparison, StreamLog, read_log
 from ..stream_log.replay import replay as make_again
+from .checkup import machine_report
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
+from .step_list import steps_or_count
 from .video_file import Overwrite, video_file, write_picture
 
 
@@ -29,10 +31,17 @@ def replay(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write an MP4 of it.")] = None,
     scale: Annotated[int, typer.Option(min=1, max=8, help="Its size, times this.")] = 1,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Other denoising steps than the stream's: a list, or how many."),
+    ] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Write a zip for a bug report: the log, and how it compares."),
+        typer.Option(help="Write a zip for a bug report: the log, how it compares, the machine."),
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="With --bundle: also pictures that clients sent.")
+    ] = False,
     weights: Annotated[
         list[str] | None, typer.Option(help="The model's weights, where they lie elsewhere now.")
     ] = None,
@@ -55,6 +64,14 @@ def replay(
             arguments["weights"] = weights
         if threads is not None:
             arguments["threads"] = threads
+        if steps is not None:
+            if verify:
+                raise Failure(
+                    "with other steps nothing is as it was: --steps goes without --verify",
+                    hint="Add --out to see what they make of the stream.",
+                    exit_code=EXIT_USAGE,
+                )
+            arguments["steps"] = steps_or_count(steps)
         model = load_model(**arguments)
         found = list(arguments.get("weights") or ())
         now = machine_of(known.header.model, found, arguments.get("threads"))
@@ -68,8 +85,10 @@ def replay(
     why = differences(known.header.machine, now)
     if bundle is not None:
         with as_failure():
-            write_bundle(bundle, known, compared, why)
-    _tell(known, compared, why, must_equal=verify)
+            packed = known if pictures else known.without_pictures()
+            write_bundle(bundle, packed, compared, why, doctor=machine_report())
+    if steps is None:
+        _tell(known, compared, why, must_equal=verify)
 
 
 def _write(
@@ -101,6 +120,8 @@ def _tell(log: StreamLog, compared: Comparison, why: list[str], *, must_equal: b
     first = f"the first chunk that differs is {compared.different[0]}: {compared.what}"
     own = log.header.machine.get("threads") == "its own choice"
     causes = [*why, *(["threads: the log does not say how many"] if own else [])]
+    if log.rebuilt and log.rebuilt[0] <= compared.different[0]:
+        causes.append(f"the model was lost at chunk {log.rebuilt[0]}, and its caches rebuilt")
     reason = (
         f"It may be for: {'; '.join(causes)}." if causes else "Nothing else is known to differ."
     )

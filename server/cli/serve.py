@@ -99,6 +99,10 @@ def serve(
     record_mb: Annotated[
         int, typer.Option(min=1, help="Megabytes of logs; the oldest make room.")
     ] = 1000,
+    record_asked: Annotated[
+        bool,
+        typer.Option("--record-asked", help="Only logs of streams whose client asks for one."),
+    ] = False,
     self_signed: Annotated[
         bool, typer.Option("--self-signed", help="TLS with a certificate made here.")
     ] = False,
@@ -168,6 +172,7 @@ def serve(
             grace_s=grace,
             record_dir=record,
             record_mb=record_mb,
+            record_asked=record_asked,
             self_signed=self_signed,
             tls_cert=tls_cert,
             tls_key=tls_key,

@@ -215,6 +215,13 @@ class Engine:
             idle_timeout_s=self.config.idle_timeout_s,
         )
         stream = HostedStream(Session(info, options, now_s), model.name, audience, place.client)
+        if model.host.logs is not None:
+            stream.recorded = model.host.logs.consents.give(
+                options.session_id,
+                options.resume_token,
+                record=message.record,
+                pictures=message.record_pictures,
+            )
         self.places.release(place)
         self.streams.add(stream)
         self._opening.begin(model.host, stream, request)

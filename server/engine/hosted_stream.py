@@ -8,6 +8,7 @@ from ..audience.audience import Audience
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
 from ..session.session import Session
+from ..stream_log.consents import Consent
 from .prompt_desk import PromptDesk
 
 
@@ -36,6 +37,8 @@ class HostedStream:
         self.viewer: Viewer | None = None
         self.prompts: PromptDesk | None = None
         """Where its prompts wait to be read, if its model's have to be."""
+        self.recorded = Consent(written=False)
+        """What is written down of it."""
         self._counted_skips = 0
         self._counted_underruns = 0
         self._counted_cuts = self._counted_unseen = 0

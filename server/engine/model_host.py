@@ -23,6 +23,7 @@ from ...models.pipeline.executor import Executor
 from ...models.pipeline.past import Past
 from ...models.pipeline.pipeline import PipelineFailed
 from ...models.wan.text.reader import TextReader
+from ..stream_log.stream_logs import StreamLogs
 
 MAX_CALLS = 1024
 JOIN_S = 5.0
@@ -68,14 +69,17 @@ class ModelHost:
         make: Callable[[], Executor],
         *,
         reader: TextReader | None = None,
+        logs: StreamLogs | None = None,
         backoff: Backoff = _BACKOFF,
     ) -> None:
         """`make` gives the executor; it is called in the thread and may block.
 
         After each failure another one is made, after pauses of `backoff`. `reader` reads the
-        model's prompts, where that takes long; it ends with the host.
+        model's prompts, where that takes long; it ends with the host. `logs` are those of its
+        streams, if any are written.
         """
         self.name = name
+        self.logs = logs
         self.reader = reader
         self._make = make
         self._backoff = backoff

@@ -91,7 +91,9 @@ class SessionCreate(Request, VideoBounds):
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
     `audio_rate`, in samples per second, are those of the audio that the client will send. No more
     than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
-    `ticket` is that of `queued`, of a client that was lost while it waited.
+    `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the
+    client agrees that its stream is written down, where the server's operator permits it, and with
+    `record_pictures` also what it shows; `session.ready` says what is done.
     """
 
     type: Literal["session.create"] = "session.create"
@@ -105,6 +107,8 @@ class SessionCreate(Request, VideoBounds):
     audio_rate: Annotated[int, Field(ge=MIN_AUDIO_RATE, le=MAX_AUDIO_RATE), WHOLE] | None = None
     lead_chunks: Annotated[float, Field(ge=MIN_LEAD_CHUNKS, le=MAX_LEAD_CHUNKS)] | None = None
     ticket: Name | None = None
+    record: bool = False
+    record_pictures: bool = False
 
 
 class SessionResume(Request):

@@ -107,7 +107,8 @@ class SessionReady(Message):
     """The stream is open or resumed; its next video packet is a key frame.
 
     `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound; `recorded`: the server's operator writes down what is asked of it.
+    stream that sends no sound; `recorded`: what is asked of it is written down, with
+    `recorded_pictures` also what its client shows.
     """
 
     type: Literal["session.ready"] = "session.ready"
@@ -133,6 +134,7 @@ class SessionReady(Message):
     resumed: bool
     grace_s: float
     recorded: bool = False
+    recorded_pictures: bool = False
 
 
 class SessionWatching(Message):

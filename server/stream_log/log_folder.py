@@ -38,6 +38,11 @@ class LogFolder:
         file.append(MAGIC)
         return file
 
+    def log_of(self, stream: str) -> Path | None:
+        """The log that was made for this stream, if it is still there."""
+        # names of streams have no marks that mean something in a pattern
+        return next(iter(self._path.glob(f"*-{stream}{SUFFIX}")), None)
+
     def take(self, byte_count: int) -> bool:
         """Whether so much more may be written, which then is; logs that are over may go for it."""
         with self._lock:

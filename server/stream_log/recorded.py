@@ -1,7 +1,7 @@
 """An executor that writes down what its streams are asked for, and what became of it.
 
-Pictures, images and video of clients are never written: with the first of them the log of their
-stream ends.
+Pictures, images and video of clients are written only where they agreed to that: with the first
+other one the log of its stream ends.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 
 from ...models.contract import Chunk, Controls, ModelInfo, StreamRequest
-from ...models.pipeline.events import Dropped, Event, Finished, Lost
+from ...models.pipeline.events import Dropped, Event, Finished, Lost, Restarted
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.past import Past
 from ...models.pipeline.stage_plan import Costs
 from ...models.yuv_frames import pixels_of
 from ..logs import logger
 from . import records
-from .log_folder import LogFile, LogFolder
+from .log_folder import LogFile
 from .records import AnyRecord, End, Header, Made, Step, encode_record
+from .stream_logs import StreamLogs
 
 _WITHHELD = "what follows depends on a picture, an image or video of the client"
 _FULL = "the folder has no more room"
 
 
 class Recorded:
-    """`executor`, with a log in `folder` of each of its streams; see `Executor`.
+    """`executor`, with a log in `logs` of each of its streams; see `Executor`.
 
     `model` and `arguments` are what `load_model` was told, `machine` what else counts.
     """
@@ -38,14 +39,14 @@ class Recorded:
     def __init__(
         self,
         executor: Executor,
-        folder: LogFolder,
+        logs: StreamLogs,
         *,
         model: str,
         arguments: dict[str, Any],
         machine: dict[str, str],
     ) -> None:
         self._executor = executor
-        self._folder = folder
+        self._logs = logs
         self._model = model
         self._arguments = arguments
         self._machine = machine
@@ -94,13 +95,15 @@ class Recorded:
     def open(self, stream: str, request: StreamRequest) -> None:
         """See `Executor`."""
         self._executor.open(stream, request)
-        if request.picture is not None or request.image is not None:
+        consent = self._logs.consents.of(stream)
+        brought = request.picture is not None or request.image is not None
+        if not consent.written or (brought and not consent.pictures):
             return
         now = datetime.now()
         began = now.isoformat(timespec="seconds")
         header = Header(self._model, self._arguments, self._machine, request, began)
         try:
-            self._files[stream] = self._folder.new(f"{now:%Y%m%d-%H%M%S}-{stream}")
+            self._files[stream] = self._logs.folder.new(f"{now:%Y%m%d-%H%M%S}-{stream}")
         except OSError as error:
             self._log.error("a stream is not recorded", session_id=stream, reason=str(error))
         self._write(stream, header)
@@ -113,7 +116,8 @@ class Recorded:
         """See `Executor`."""
         self._executor.submit(stream, controls)
         brought = controls.picture is not None or controls.image is not None
-        if brought or len(controls.video):
+        pictures = self._logs.consents.of(stream).pictures
+        if (brought or len(controls.video)) and not pictures:
             self._end(stream, _WITHHELD)
         else:
             self._write(stream, Step(controls))
@@ -143,9 +147,12 @@ class Recorded:
         for event in events:
             match event:
                 case Finished():
-                    self._write(event.stream, made(event.chunk))
+                    self._write(event.stream, made(event.chunk, event.rows))
                 case Dropped():
-                    self._write(event.stream, records.Dropped())
+                    self._write(event.stream, records.Dropped(event.rows))
+                case Restarted(exact=False):
+                    for stream in list(self._files):
+                        self._write(stream, records.Rebuilt())
                 case Lost():
                     self._end(event.stream, event.reason)
                 case _:
@@ -172,8 +179,8 @@ class Recorded:
                 file.append(encode_record(End(why)))
 
 
-def made(chunk: Chunk) -> Made:
-    """What is kept of a chunk to know it again."""
+def made(chunk: Chunk, rows: int = 1) -> Made:
+    """What is kept of a chunk to know it again, and that of `rows` it was one."""
     picture = zlib.crc32(np.ascontiguousarray(pixels_of(chunk.pictures)).data)
     sound = zlib.crc32(np.ascontiguousarray(chunk.audio).data)
-    return Made(len(chunk.pictures), picture, sound)
+    return Made(len(chunk.pictures), picture, sound, rows)

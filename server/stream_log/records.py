@@ -48,15 +48,25 @@ class Step(Record, frozen=True):
 
 
 class Made(Record, frozen=True):
-    """A chunk that was shown: CRC-32 of its frames and of its sound."""
+    """A chunk that was shown: CRC-32 of its frames and of its sound.
+
+    It was made in a batch of `rows`, on which its bits depend.
+    """
 
     frames: int
     picture_crc: int
     sound_crc: int
+    rows: int = 1
 
 
 class Dropped(Record, frozen=True):
-    """A chunk that was made and not shown."""
+    """A chunk that was made and not shown; `rows` as of `Made`."""
+
+    rows: int = 1
+
+
+class Rebuilt(Record, frozen=True):
+    """The model was lost here, and the stream went on from what looks the same to the eye."""
 
 
 class End(Record, frozen=True):
@@ -65,7 +75,7 @@ class End(Record, frozen=True):
     why: str
 
 
-AnyRecord = Header | Step | Made | Dropped | End
+AnyRecord = Header | Step | Made | Dropped | Rebuilt | End
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=encode_array)
 _DECODER = msgspec.msgpack.Decoder(AnyRecord, dec_hook=decode_array)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import zipfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from ...models.contract import Chunk, Model
+from msgspec import structs
+
+from ...models.contract import Chunk, Controls, Model
 from .recorded import made
-from .records import Dropped, End, Header, Made, NoLog, Step, read_records
+from .records import Dropped, End, Header, Made, NoLog, Rebuilt, Step, read_records
 
 IN_BUNDLE = "stream.rclog"
+WITHHELD = "what follows depends on what the client has shown, which was left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,26 @@ class StreamLog:
     steps: list[tuple[Step, Made | Dropped | None]]
     why: str = ""
     """Why it ends, if it says so."""
+    rebuilt: tuple[int, ...] = ()
+    """Before these steps were done, by their numbers, the model was lost and its caches rebuilt."""
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is anything in it that a client has shown."""
+        request = self.header.request
+        told = any(_brings(step) for step, _ in self.steps)
+        return request.picture is not None or request.image is not None or told
+
+    def without_pictures(self) -> StreamLog:
+        """Up to the first chunk that depends on what a client has shown."""
+        request = replace(self.header.request, picture=None, image=None)
+        if request != self.header.request:
+            return StreamLog(structs.replace(self.header, request=request), [], WITHHELD)
+        first = next((k for k, (step, _) in enumerate(self.steps) if _brings(step)), None)
+        if first is None:
+            return self
+        rebuilt = tuple(k for k in self.rebuilt if k < first)
+        return StreamLog(self.header, self.steps[:first], WITHHELD, rebuilt)
 
 
 @dataclass(slots=True)
@@ -50,7 +73,7 @@ def read_log(path: Path) -> StreamLog:
         return _read(file)
 
 
-def replay(model: Model, log: StreamLog, compared: Comparison) -> Iterator[Chunk]:
+def replay(model: Model[Any], log: StreamLog, compared: Comparison) -> Iterator[Chunk]:
     """Make the chunks that were shown, and note in `compared` how they came out.
 
     Raises ValueError for what the model refuses.
@@ -58,18 +81,28 @@ def replay(model: Model, log: StreamLog, compared: Comparison) -> Iterator[Chunk
     state = model.start(log.header.request)
     number = 0
     for step, then in log.steps:
-        chunk = model.step(state, step.controls)
+        rows = 1 if then is None else then.rows
+        chunk = _made_again(model, state, step.controls, rows)
         if isinstance(then, Dropped):
             continue
         if then is None:
             compared.unknown += 1
-        elif (now := made(chunk)) == then:
+        elif (now := made(chunk, rows)) == then:
             compared.same += 1
         else:
             compared.what = compared.what or _what(then, now)
             compared.different.append(number)
         number += 1
         yield chunk
+
+
+def _made_again(model: Model[Any], state: Any, controls: Controls, rows: int) -> Chunk:
+    if rows == 1:
+        return model.step(state, controls)
+    # here, for a model that makes batches has torch anyway
+    from ...models.staged_model import step_as_row
+
+    return step_as_row(model, state, controls, rows)
 
 
 def _what(then: Made, now: Made) -> str:
@@ -85,6 +118,7 @@ def _read(file: IO[bytes]) -> StreamLog:
         raise NoLog("the log ends before it says of which model it is")
     steps: list[tuple[Step, Made | Dropped | None]] = []
     waiting: deque[int] = deque()
+    rebuilt: list[int] = []
     for record in every:
         match record:
             case Step():
@@ -93,8 +127,15 @@ def _read(file: IO[bytes]) -> StreamLog:
             case Made() | Dropped() if waiting:
                 number = waiting.popleft()
                 steps[number] = (steps[number][0], record)
+            case Rebuilt():
+                rebuilt.append(waiting[0] if waiting else len(steps))
             case End():
-                return StreamLog(header, steps, record.why)
+                return StreamLog(header, steps, record.why, tuple(rebuilt))
             case _:
                 raise NoLog("the records of the log are not in an order that makes sense")
-    return StreamLog(header, steps)
+    return StreamLog(header, steps, rebuilt=tuple(rebuilt))
+
+
+def _brings(step: Step) -> bool:
+    told = step.controls
+    return told.picture is not None or told.image is not None or len(told.video) > 0

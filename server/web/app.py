@@ -33,6 +33,7 @@ from ..protocol.hello import server_version
 from ..stream_log.log_folder import LogFolder
 from ..stream_log.machine import machine_of
 from ..stream_log.recorded import Recorded
+from ..stream_log.stream_logs import StreamLogs
 from .admin import build_admin_router
 from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
@@ -181,27 +182,28 @@ def build_hosts(config: ServerConfig) -> list[ModelHost]:
     Raises FileNotFoundError for files of a model that are missing.
     """
     readers = {name: prompt_reader(name, config.weights) for name in config.models}
-    folder = None
+    logs = None
     if config.record_dir is not None:
         folder = LogFolder(config.record_dir, config.record_mb * 1_000_000)
+        logs = StreamLogs.of(folder, all_streams=not config.record_asked)
     return [
-        ModelHost(name, _executor(config, name, reader, folder), reader=reader)
+        ModelHost(name, _executor(config, name, reader, logs), reader=reader, logs=logs)
         for name, reader in readers.items()
     ]
 
 
 def _executor(
-    config: ServerConfig, name: str, reader: TextReader | None, folder: LogFolder | None
+    config: ServerConfig, name: str, reader: TextReader | None, logs: StreamLogs | None
 ) -> Callable[[], Executor]:
-    """What makes the executor of a model, which writes its streams down in `folder`, if any."""
+    """What makes the executor of a model, which writes its streams down in `logs`, if any."""
     make = partial(_pipeline, config, name, reader)
-    if folder is None:
+    if logs is None:
         return make
     threads = config.threads if config.stages is None else config.threads or 1
     machine = machine_of(name, config.weights, threads)
     arguments = _model_arguments(config, name) | {"threads": threads}
     kept: dict[str, Any] = {"model": name, "arguments": arguments, "machine": machine}
-    return lambda: Recorded(make(), folder, **kept)
+    return lambda: Recorded(make(), logs, **kept)
 
 
 def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pipeline:

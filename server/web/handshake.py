@@ -144,7 +144,7 @@ def choose_audio(hello: ClientHello) -> AudioCodec:
     )
 
 
-def ready_message(opened: OpenedStream, codec_string: str, *, recorded: bool) -> SessionReady:
+def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
     """What tells the client that its stream is open."""
     session = opened.stream.session
     info, options = session.info, session.options
@@ -170,7 +170,8 @@ def ready_message(opened: OpenedStream, codec_string: str, *, recorded: bool) ->
         next_seq=opened.next_seq,
         resumed=opened.resumed,
         grace_s=options.grace_s,
-        recorded=recorded,
+        recorded=opened.stream.recorded.written,
+        recorded_pictures=opened.stream.recorded.pictures,
     )
 
 

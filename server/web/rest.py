@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
-from fastapi import APIRouter, Depends, HTTPException
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from ..engine.engine import Engine
@@ -17,7 +19,9 @@ from ..protocol.server_messages import ModelDescription
 from .admin import permits
 from .failed_logins import FailedLogins
 from .page import CLIENT_DIR
+from .security import bearer
 
+_BLOCK = 1 << 16
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -136,8 +140,36 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
         """The streams of this server."""
         return [_report(stream, engine.now_s()) for stream in engine.streams]
 
+    @router.get("/v1/sessions/{session_id}/log")
+    async def log(session_id: str, request: Request) -> Response:
+        """What was written down of a stream so far, for whoever has its resume token."""
+        token = bearer(request.headers.get("authorization"))
+        if token is None:
+            raise HTTPException(
+                401, "the stream's resume_token is the token", {"www-authenticate": "Bearer"}
+            )
+        every = (model.host.logs for model in engine.hosted.values())
+        found = (logs.fetched(session_id, token) for logs in every if logs is not None)
+        path = next((each for each in found if each is not None), None)
+        if path is None:
+            raise HTTPException(404, "no log of such a stream, or not by this token")
+        name = f'attachment; filename="{path.name}"'
+        headers = {"cache-control": "no-store", "content-disposition": name}
+        return StreamingResponse(
+            _as_it_is(path), media_type="application/octet-stream", headers=headers
+        )
+
     _add_page(router)
     return router
+
+
+def _as_it_is(path: Path) -> Iterator[bytes]:
+    """The bytes that a file has now: what is written meanwhile is left out."""
+    left = path.stat().st_size
+    with path.open("rb") as file:
+        while left and (block := file.read(min(left, _BLOCK))):
+            left -= len(block)
+            yield block
 
 
 def _add_page(router: APIRouter) -> None:

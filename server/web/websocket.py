@@ -151,8 +151,7 @@ class Connection:
         What the session had to say before it failed comes before the failure.
         """
         stream, session = opened.stream, opened.stream.session
-        recorded = self._engine.config.record_dir is not None
-        await self._socket.say(ready_message(opened, encoder.codec_string, recorded=recorded))
+        await self._socket.say(ready_message(opened, encoder.codec_string))
         self._told = True
         while True:
             if self._ended is not None:

@@ -18,7 +18,7 @@ export interface ClientHello {
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. `ticket` is that of `queued`, of a client that was lost while it waited. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the client agrees that its stream is written down, where the server's operator permits it, and with `record_pictures` also what it shows; `session.ready` says what is done. */
 export interface SessionCreate {
   max_kbps?: number | null;
   max_width?: number | null;
@@ -36,6 +36,8 @@ export interface SessionCreate {
   audio_rate?: number | null;
   lead_chunks?: number | null;
   ticket?: string | null;
+  record?: boolean;
+  record_pictures?: boolean;
 }
 
 /** Go on with a stream whose socket was lost; `last_seq` is the last video seq shown or -1. */
@@ -333,7 +335,7 @@ export interface Queued {
   ticket: string;
 }
 
-/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound; `recorded`: the server's operator writes down what is asked of it. */
+/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound; `recorded`: what is asked of it is written down, with `recorded_pictures` also what its client shows. */
 export interface SessionReady {
   type: "session.ready";
   event_id?: string | null;
@@ -358,6 +360,7 @@ export interface SessionReady {
   resumed: boolean;
   grace_s: number;
   recorded: boolean;
+  recorded_pictures: boolean;
 }
 
 /** A track that is held; `anchor`: it is pinned. */

@@ -178,9 +178,9 @@ class TinyModel:
         return plan
 
     @torch.inference_mode()
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         time.sleep(self._step_s * len(rows))
-        return call_rows(self._student, [self._row(row) for row in rows])
+        return call_rows(self._student, [self._row(row) for row in rows], fill=fill)
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         time.sleep(self._decode_s)

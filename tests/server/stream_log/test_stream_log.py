@@ -7,20 +7,26 @@ import json
 import os
 import signal
 import stat
+import sys
 import zipfile
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
+import httpx
 import numpy as np
 import pytest
 
 from rollcast.benchmarks.stream.server_process import ServerProcess
 from rollcast.client import ClientError, connect
 from rollcast.models.contract import CameraMotion, Controls, Model, StreamRequest, TrackEvent
-from rollcast.models.pipeline.executor import make_chunk
+from rollcast.models.pipeline.batched import Batched
+from rollcast.models.pipeline.events import Restarted
+from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
+from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.registry import load_model
 from rollcast.models.test_pattern import TestPattern, read_barcode
@@ -30,9 +36,12 @@ from rollcast.server.stream_log.bundle import write_bundle
 from rollcast.server.stream_log.log_folder import LogFolder
 from rollcast.server.stream_log.machine import differences, machine_of
 from rollcast.server.stream_log.recorded import Recorded
-from rollcast.server.stream_log.records import MAGIC, NoLog, encode_record
+from rollcast.server.stream_log.records import MAGIC, Dropped, NoLog, encode_record
 from rollcast.server.stream_log.replay import Comparison, read_log, replay
+from rollcast.server.stream_log.stream_logs import StreamLogs
 
+from ...models.pipeline.running import PATIENT, tiny
+from ...models.pipeline.tiny import TinyModel, control_log
 from ...pictures import RED, portrait
 from ..other_models import YuvPattern
 from ..running import running, viewing
@@ -51,11 +60,17 @@ TOLD = (
 
 
 def recorded(
-    folder: Path, model: Model[Any], most_bytes: int = 10**8, name: str = "test-pattern"
+    folder: Path,
+    model: Model[Any],
+    most_bytes: int = 10**8,
+    name: str = "test-pattern",
+    *,
+    executor: Callable[[Any], Executor] = Sequential,
+    all_streams: bool = True,
 ) -> Recorded:
     return Recorded(
-        Sequential(model),
-        LogFolder(folder, most_bytes),
+        executor(model),
+        StreamLogs.of(LogFolder(folder, most_bytes), all_streams=all_streams),
         model=name,
         arguments={"name": name, "threads": 1},
         machine=MACHINE,
@@ -92,11 +107,21 @@ def test_a_log_is_private_and_replays_bit_for_bit(tmp_path: Path) -> None:
     assert read_log(path).header.request == StreamRequest(seed=5, prompt="a red wall")
 
 
-def test_the_embedded_model_replays_bit_for_bit(tmp_path: Path) -> None:
+def test_the_embedded_model_replays_bit_for_bit_as_rows_of_its_batches(tmp_path: Path) -> None:
     model = load_model("pocket", threads=1)
-    executor = recorded(tmp_path, model, name="pocket")
-    stream(executor, told=TOLD[:4])
-    compared = compare(only(tmp_path), model)
+    executor = recorded(tmp_path, model, name="pocket", executor=lambda each: Batched(each, 2))
+    for key in "ab":
+        executor.open(key, StreamRequest(seed=5, prompt="a red wall"))
+    # told nothing: with speech and drags bits also depend on a row's place in its batch
+    for number in range(4):
+        # the last one alone
+        for key in "ab" if number < 3 else "a":
+            executor.submit(key, Controls())
+        executor.poll(0.0)
+    path = next(tmp_path.glob("*-a.rclog"))
+    log = read_log(path)
+    assert [then.rows for _, then in log.steps if then is not None] == [2, 2, 2, 1]
+    compared = compare(path, model)
     assert (compared.same, compared.different) == (4, [])
 
 
@@ -153,7 +178,7 @@ def test_what_is_no_log_is_said(tmp_path: Path, data: bytes) -> None:
         read_log(tmp_path / "x")
 
 
-def test_pictures_of_clients_are_never_written(tmp_path: Path) -> None:
+def test_pictures_of_clients_are_not_written_without_their_consent(tmp_path: Path) -> None:
     executor = recorded(tmp_path, TestPattern())
     executor.open("own", StreamRequest(picture=portrait(RED)))
     assert not list(tmp_path.iterdir())
@@ -212,15 +237,17 @@ async def test_a_stream_of_a_real_server_is_replayed_on_the_command_line(
 ) -> None:
     logs = tmp_path / "logs"
     machine = machine_of("test-pattern", (), 1)
+    kept = StreamLogs.of(LogFolder(logs, 10**8))
     host = ModelHost(
         "test-pattern",
         lambda: Recorded(
             Sequential(TestPattern()),
-            LogFolder(logs, 10**8),
+            kept,
             model="test-pattern",
             arguments={"name": "test-pattern", "threads": 1},
             machine=machine,
         ),
+        logs=kept,
     )
     async with (
         running(hosts=[host], record_dir=logs) as server,
@@ -273,3 +300,108 @@ def run(*arguments: str) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert not end.value.code
+
+
+@pytest.mark.processes
+def test_chunks_that_stages_dropped_replay_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(sys.modules[TinyModel.__module__].__file__ or "").parent
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    spec, told = tiny(steps=2, decode_s=0.05), control_log(9)
+    executor = recorded(
+        tmp_path, TinyModel(), name="tiny", executor=lambda _: Pipeline(spec, 2, patience=PATIENT)
+    )
+    executor.start()
+    try:
+        executor.open("s", StreamRequest(seed=1))
+        for number, controls in enumerate(told):
+            executor.submit("s", controls)
+            if number == 5:
+                executor.drop("s")
+        make_rest(executor)
+    finally:
+        executor.stop()
+    log = read_log(only(tmp_path))
+    assert any(isinstance(then, Dropped) for _, then in log.steps)
+    compared = Comparison()
+    deque(replay(TinyModel(steps=2), log, compared), maxlen=0)
+    assert compared.same and not compared.different and not compared.unknown
+
+
+def test_only_who_asks_is_written_down_and_pictures_by_consent(tmp_path: Path) -> None:
+    executor = recorded(tmp_path, TestPattern(), all_streams=False)
+    consents = executor._logs.consents
+    assert consents.give("yes", "a", record=True, pictures=True).pictures
+    assert not consents.give("no", "b", record=False, pictures=True).written
+    own = StreamRequest(picture=portrait(RED))
+    for key in ("yes", "no"):
+        executor.open(key, own)
+        make_chunk(executor, key, Controls())
+        make_chunk(executor, key, Controls(picture=portrait(RED)))
+    path = only(tmp_path)
+    assert compare(path, TestPattern()).same == 2
+    assert read_log(path).has_pictures
+    packed = read_log(path).without_pictures()
+    assert not packed.has_pictures and not packed.steps and packed.why
+    assert consents.may_fetch("yes", "a")
+    assert not consents.may_fetch("yes", "b") and not consents.may_fetch("no", "b")
+
+
+def test_a_model_that_was_rebuilt_is_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Otherwise(TestPattern):
+        def step(self, state: Any, controls: Controls) -> Any:
+            chunk = super().step(state, controls)
+            chunk.frames[-1, -1, -1, -1] ^= chunk.index >= 2
+            return chunk
+
+    executor = recorded(tmp_path, Otherwise())
+    stream(executor, told=TOLD[:2])
+    executor._noted([Restarted(0.1, exact=False)])
+    for controls in TOLD[2:]:
+        make_chunk(executor, "s", controls)
+    assert read_log(only(tmp_path)).rebuilt == (2,)
+    with pytest.raises(SystemExit):
+        main(["replay", str(only(tmp_path)), "--verify"])
+    assert "the model was lost at chunk 2" in " ".join(capsys.readouterr().err.split())
+
+
+async def test_a_client_fetches_the_log_of_its_own_stream(tmp_path: Path) -> None:
+    kept = StreamLogs.of(LogFolder(tmp_path, 10**8), all_streams=False)
+    host = ModelHost(
+        "test-pattern",
+        lambda: Recorded(
+            Sequential(TestPattern()),
+            kept,
+            model="test-pattern",
+            arguments={"name": "test-pattern", "threads": 1},
+            machine=MACHINE,
+        ),
+        logs=kept,
+    )
+    async with (
+        running(hosts=[host]) as server,
+        httpx.AsyncClient(base_url=server.http) as http,
+    ):
+
+        async def fetch(name: str, token: str | None) -> tuple[int, bytes]:
+            headers = {} if token is None else {"authorization": f"Bearer {token}"}
+            found = await http.get(f"/v1/sessions/{name}/log", headers=headers)
+            return found.status_code, found.content
+
+        async with viewing(server.ws) as other:
+            assert not other.ready["recorded"]
+            async with viewing(server.ws, record=True) as viewer:
+                assert viewer.ready["recorded"] and not viewer.ready["recorded_pictures"]
+                await viewer.wait_frames(8)
+                name, token = viewer.ready["session_id"], viewer.ready["resume_token"]
+                status, data = await fetch(name, token)
+            assert status == 200 and data.startswith(MAGIC)
+            assert (await fetch(name, None))[0] == 401
+            assert (await fetch(name, other.ready["resume_token"]))[0] == 404
+            mine = other.ready["session_id"], other.ready["resume_token"]
+            assert (await fetch(*mine))[0] == 404, "nothing is written of it"
+    (tmp_path / "fetched").write_bytes(data)
+    assert compare(tmp_path / "fetched", TestPattern()).same
