@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import numpy as np
 
@@ -146,6 +146,11 @@ class Stream(Viewing[SessionReady], Steering):
                 await asyncio.sleep(LOOK_AGAIN_S)
             await self.feed_video(frame)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, and will not come back."""
+        return self._end is not None
+
     def _take(self, message: ServerMessage) -> None:
         match message:
             case Applied() | SessionInfo() | SessionShared():
@@ -156,7 +161,7 @@ class Stream(Viewing[SessionReady], Steering):
                 )
                 self._settle(message.event_id, error)
             case Speech():
-                self._over(message)
+                self._hear_of(message)
             case Stats():
                 self.stats = message
             case ErrorNotice():
@@ -167,8 +172,12 @@ class Stream(Viewing[SessionReady], Steering):
             case _:
                 pass
 
-    def _mute(self) -> None:
-        self._playhead.mute()
+    def _hushed(self) -> AbstractContextManager[None]:
+        return self._playhead.hushed()
+
+    async def _tell_position(self) -> None:
+        self._advance()
+        await self._send(self._playhead.ack())
 
     @property
     def _url(self) -> str:

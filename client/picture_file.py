@@ -38,9 +38,17 @@ def load_image(path: Path | str) -> bytes:
     return _load(path, MAX_IMAGE_SIDE)
 
 
+def picture_of(data: bytes, name: str = "what was given") -> bytes:
+    """As `load_picture`, of a file's bytes; errors call them `name`."""
+    return _converted(data, name, MAX_SIDE)
+
+
 def _load(path: Path | str, max_side: int) -> bytes:
     with open_input(path, "picture") as file:
-        data = file.read()
+        return _converted(file.read(), str(path), max_side)
+
+
+def _converted(data: bytes, name: str, max_side: int) -> bytes:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
         _learn_heif()
     # A decoder may say anything of a file that is broken; to who gave it, it is all the same.
@@ -50,10 +58,10 @@ def _load(path: Path | str, max_side: int) -> bytes:
             picture = _small(data, max_side)
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{path} has too many pixels; give a picture of at most {MAX_PIXELS:,}"
+            f"{name} has too many pixels; give a picture of at most {MAX_PIXELS:,}"
         ) from error
     except Exception as error:
-        raise ValueError(f"{path} is no picture that can be read; {_GIVE}") from error
+        raise ValueError(f"{name} is no picture that can be read; {_GIVE}") from error
     jpeg = b""
     for quality in _QUALITIES:
         buffer = io.BytesIO()

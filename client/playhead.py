@@ -6,6 +6,8 @@ Pure state with the time passed in; the socket and the clock are the connection'
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from .messages import Ack
@@ -33,6 +35,7 @@ class Playhead:
         self._received_us = 0.0
         self._position_us = 0.0
         self._last_seq = -1
+        self._hushed = 0
         self.dropped = 0
 
     @property
@@ -51,6 +54,8 @@ class Playhead:
             self._now_s, self._position_us = now_s, media.pts_us
         if isinstance(media, Frame):
             self._received_us = max(self._received_us, media.pts_us + self._frame_us)
+        elif self._hushed:
+            media.samples.fill(0)
         self._waiting.append(media)
         self.advance(now_s)
 
@@ -75,8 +80,17 @@ class Playhead:
             self._last_seq = media.seq
         return media
 
-    def mute(self) -> None:
-        """Silence the sound that was not given out yet."""
+    @contextmanager
+    def hushed(self) -> Iterator[None]:
+        """Silence the sound that was not given out yet, and all that arrives meanwhile."""
+        self._hushed += 1
+        self._mute()
+        try:
+            yield
+        finally:
+            self._hushed -= 1
+
+    def _mute(self) -> None:
         for media in (*self._waiting, *self._ready):
             if isinstance(media, Audio):
                 media.samples.fill(0)

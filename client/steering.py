@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import count
 from time import monotonic
 
@@ -62,6 +63,7 @@ class Steering(ABC):
         self._answer_timeout_s = answer_timeout_s
         self._event_ids = count(1)
         self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._started: dict[str, asyncio.Future[Speech]] = {}
         self._spoken: dict[str, asyncio.Future[Speech]] = {}
         self._speech = feed
         self._frame_seqs = count()
@@ -82,8 +84,12 @@ class Steering(ABC):
         """Where the server is."""
 
     @abstractmethod
-    def _mute(self) -> None:
-        """Silence what has come and was not given out."""
+    def _hushed(self) -> AbstractContextManager[None]:
+        """Silence what has come and was not given out, and what comes meanwhile."""
+
+    @abstractmethod
+    async def _tell_position(self) -> None:
+        """Tell the server how far the showing is."""
 
     @abstractmethod
     async def _send(self, message: Outgoing | bytes) -> None:
@@ -213,7 +219,8 @@ class Steering(ABC):
         for packet in self._speech.rest():
             await self._send(packet)
         answer = await self._control(AudioBegin(event_id=self._id(), item_id=item_id))
-        self._spoken[item_id] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._started[item_id], self._spoken[item_id] = loop.create_future(), loop.create_future()
         return answer
 
     async def end_audio(self) -> Applied:
@@ -222,6 +229,13 @@ class Steering(ABC):
             await self._send(packet)
         return await self._control(AudioEnd(event_id=self._id()))
 
+    async def started(self, item_id: str) -> Speech:
+        """Wait until an utterance is heard; one that is cleared before that is over, as it says.
+
+        Raises KeyError for one that was not begun or was asked for with `spoken` before.
+        """
+        return await asyncio.shield(self._started[item_id])
+
     async def spoken(self, item_id: str) -> Speech:
         """Wait until an utterance is over: it has ended, or was cleared after `played_ms`.
 
@@ -229,6 +243,7 @@ class Steering(ABC):
         """
         over = await asyncio.shield(self._spoken[item_id])
         self._spoken.pop(item_id, None)
+        self._started.pop(item_id, None)
         return over
 
     async def clear_audio(self) -> Applied:
@@ -238,10 +253,10 @@ class Steering(ABC):
         heard.
         """
         self._speech.rest()
-        self._mute()
-        answer = await self._control(AudioClear(event_id=self._id()))
-        self._mute()
-        return answer
+        with self._hushed():
+            # so that it knows how much was heard
+            await self._tell_position()
+            return await self._control(AudioClear(event_id=self._id()))
 
     async def share(self, expires_in_s: int = 3600) -> str:
         """A link by which others may come and watch for so long, and do nothing else.
@@ -321,10 +336,13 @@ class Steering(ABC):
         else:
             waiting.set_result(result)
 
-    def _over(self, speech: Speech) -> None:
-        waiting = self._spoken.get(speech.item_id)
-        if waiting is not None and not waiting.done() and speech.phase != "started":
-            waiting.set_result(speech)
+    def _hear_of(self, speech: Speech) -> None:
+        waiting = [self._started.get(speech.item_id)]
+        if speech.phase != "started":
+            waiting.append(self._spoken.get(speech.item_id))
+        for each in waiting:
+            if each is not None and not each.done():
+                each.set_result(speech)
 
     def _fail_answers(self, reason: ClientError) -> None:
         for waiting in self._answers.values():
@@ -332,7 +350,7 @@ class Steering(ABC):
                 waiting.set_exception(reason)
 
     def _fail_spoken(self, reason: ClientError) -> None:
-        for waiting in self._spoken.values():
+        for waiting in (*self._started.values(), *self._spoken.values()):
             if not waiting.done():
                 waiting.set_exception(reason)
                 waiting.exception()  # who never asks is not warned
