@@ -14,6 +14,9 @@ PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 TRITONS ?= 3.6.0 3.9.0
 TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 
+# Frameworks of voice agents, a gigabyte that only the tests with them need.
+PEERS := build/peers
+
 # What looks after the packages of images is no part of any of them.
 SUPPLY := build/supply
 
@@ -31,7 +34,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools clean
+.PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools peers bench-voice clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -51,7 +54,7 @@ test-py: $(VENV)/.installed-dev
 test-quick: $(VENV)/.installed-dev  ## run what takes a minute or two: no browser, no processes
 	$(PYTEST) -m "not (alone or browser or long or processes or slow)" $(ARGS)
 
-test-long: gpu-compile-chosen train-tools  ## compile the chosen kernels, train in small, soak
+test-long: gpu-compile-chosen train-tools peers  ## compile the chosen kernels, train in small, soak
 	$(BIN)/pytest -m long $(ARGS)
 
 test-js:
@@ -110,6 +113,12 @@ train: train-tools  ## train the embedded model from nothing (hours; docs/models
 train-tools: $(VENV)/.installed-train
 	@.ci/need cc && .ci/need flite && .ci/need espeak-ng
 
+# LiveKit Agents with the plugins that can send for our avatars, and Pipecat.
+peers: $(PEERS)/.installed
+
+bench-voice: $(VENV)/.installed-dev peers  ## measure LiveKit and Pipecat against the server of test patterns
+	PYTHONSAFEPATH= $(BIN)/python -m tests.client.figures
+
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) client/web/node_modules typings build client/build *.egg-info client/*.egg-info .pytest_cache .ruff_cache .hypothesis
 
@@ -133,6 +142,13 @@ $(VENV)/.installed-dev: pyproject.toml client/pyproject.toml constraints.txt | $
 $(SUPPLY)/.installed: | $(VENV)/bin/python
 	$(VENV)/bin/python -m venv $(SUPPLY)
 	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+$(PEERS)/.installed: client/pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --upgrade 'setuptools>=77' pip
+	$(PEERS)/bin/pip install --quiet livekit-plugins-bithuman==1.8.10 livekit-plugins-liveavatar==1.8.9 \
+		--editable './client[livekit,pipecat]'
 	@touch $@
 
 build/triton-%/.installed: | $(VENV)/bin/python

@@ -67,7 +67,8 @@ def test_no_file_is_in_both(wheels: Wheels) -> None:
         for path in (wheels.server, wheels.client)
     )
     assert not server & client
-    assert {name.rpartition("/")[0] for name in client} == {"rollcast/client"}
+    folders = {name.rpartition("/")[0] for name in client}
+    assert folders == {f"rollcast/client{each}" for each in ("", "/livekit", "/pipecat")}
     assert {"rollcast/page/index.html", "rollcast/server/web/page.py"} <= server
 
 

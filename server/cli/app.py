@@ -17,6 +17,7 @@ from .bench import bench
 from .catalogue import models
 from .doctor import doctor
 from .failure import Failure
+from .livekit import livekit
 from .parity import parity
 from .protocol import protocol
 from .record import record
@@ -45,6 +46,7 @@ app.command("try")(try_model)
 app.command()(parity)
 app.command()(protocol)
 app.command()(token)
+app.command()(livekit)
 
 
 def _say_version(wanted: bool) -> None:

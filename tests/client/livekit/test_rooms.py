@@ -1,0 +1,82 @@
+"""LiveKit Agents with unchanged plugins speak through `rollcast livekit`, in real rooms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ..peers import PYTHON, run_scene
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not PYTHON.exists(), reason="make peers has not installed LiveKit Agents"),
+]
+
+PLAN = [
+    [300, 1.5, None],
+    [500, 5, 1.5],
+    [700, 4, 0.9],
+    [900, 4, 0.9],
+    [1100, 4, 0.9],
+    [1300, 1.2, None],
+]
+"""A whole sentence, one cut in its middle, three cut in a row, a whole one."""
+
+
+def finished(room: dict[str, Any]) -> list[tuple[float, bool]]:
+    return [(each[2], each[3]) for each in room["told"] if each[1] == "finished"]
+
+
+def check_speech(room: dict[str, Any], plan: list[list[Any]]) -> None:
+    """Every sentence is heard, beside its picture, and as far as it was not cut."""
+    assert room["kinds"] == ["audio", "video"]
+    assert len(room["sentences"]) == len(plan)
+    quiet = True
+    for (_, seconds, cut), sentence in zip(plan, room["sentences"], strict=True):
+        assert sentence["sound_ms"] is not None, sentence
+        # after a cut the mouth of the sentence before may still be open
+        assert not quiet or abs(sentence["skew_ms"]) <= 80, sentence
+        quiet = cut is None
+        if cut is None:
+            assert seconds - 0.06 <= sentence["heard_s"] <= seconds + 0.2, sentence
+        else:
+            assert sentence["heard_s"] < seconds - 1, sentence
+    # those that a busy machine skips
+    assert room["gaps"] <= 0.1 * room["frames"]
+
+
+def test_an_agent_with_bithumans_plugin_knows_what_was_heard() -> None:
+    report = run_scene("bithuman", 1, PLAN, short=20)
+    (room,) = report["rooms"]
+    check_speech(room, PLAN)
+    # one for each, in order, and with what reached the room of it
+    told = finished(room)
+    assert [was_cut for _, was_cut in told] == [cut is not None for *_, cut in PLAN]
+    for (position_s, _), sentence in zip(told, room["sentences"], strict=True):
+        assert position_s == pytest.approx(sentence["heard_s"], abs=0.12)
+    assert [each[2] for each in room["told"] if each[1] == "over"] == [c for _, c in told]
+    assert report["streams_left"] == 0
+    early, late = report["held"]
+    assert late["files"] <= early["files"] + 4
+    assert late["threads"] <= early["threads"] + 4
+    assert late["megabytes"] <= early["megabytes"] + 30
+
+
+def test_an_agent_with_liveavatars_plugin_is_never_stuck() -> None:
+    report = run_scene("liveavatar", 1, PLAN)
+    (room,) = report["rooms"]
+    check_speech(room, PLAN)
+    assert [was_cut for _, was_cut in finished(room)] == [cut is not None for *_, cut in PLAN]
+    assert report["streams_left"] == 0
+
+
+def test_one_worker_serves_several_rooms() -> None:
+    plan = [[300, 1.5, None], [500, 5, 1.5]]
+    report = run_scene("bithuman", 3, plan)
+    assert len(report["rooms"]) == 3
+    for room in report["rooms"]:
+        check_speech(room, plan)
+        assert [was_cut for _, was_cut in finished(room)] == [False, True]
+    assert report["streams_left"] == 0

@@ -1,0 +1,72 @@
+"""Frameworks that tests meet as they are: where their Python is, and a network of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / "build" / "peers" / "bin" / "python"
+"""What `make peers` installs."""
+
+LIMIT_S = 240
+_WAYS = (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"])
+_INTERFACES = (
+    "ip link set lo up && ip link add veth0 type veth peer name veth1 && "
+    "ip addr add 10.97.0.1/24 dev veth0 && ip link set veth0 up && ip link set veth1 up && "
+    'exec "$@"'
+)
+
+
+def secluded(command: list[str]) -> list[str]:
+    """The command in a network of its own, if this system lets us make one.
+
+    LiveKit's SDK wants an interface that is not the loopback; elsewhere it takes the machine's.
+    """
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return command
+    for way in _WAYS:
+        start = [*way, "sh", "-c", _INTERFACES, "sh"]
+        if subprocess.run([*start, "true"], capture_output=True, check=False).returncode == 0:
+            return [*start, *command]
+    return command
+
+
+def run_scene(contract: str, rooms: int, plan: list[list[Any]], short: int = 0) -> dict[str, Any]:
+    """The report of `livekit/scene.py`, played without a network."""
+    scene = [sys.executable, "-m", "tests.client.livekit.scene"]
+    arguments = [contract, str(PYTHON), str(rooms), json.dumps(plan), str(short)]
+    return _report([*scene, *arguments])
+
+
+def run_pipeline(url: str, rate: int, plan: list[list[Any]]) -> list[str]:
+    """The command that plays `pipecat/pipeline.py`."""
+    program = ROOT / "tests" / "client" / "pipecat" / "pipeline.py"
+    return [str(PYTHON), "-P", str(program), url, str(rate), json.dumps(plan)]
+
+
+def last_line(output: bytes) -> dict[str, Any]:
+    """The report that a program printed last."""
+    return json.loads(output.splitlines()[-1])
+
+
+def _report(command: list[str]) -> dict[str, Any]:
+    # from the repository's root `tests` is a package, and nothing else that lies there may be one
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONSAFEPATH", None)
+    ended = subprocess.run(
+        secluded(command),
+        cwd=ROOT / "build",
+        env=environment,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    if ended.returncode:
+        raise RuntimeError(ended.stderr.decode()[-4_000:])
+    return last_line(ended.stdout)

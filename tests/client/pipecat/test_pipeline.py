@@ -1,0 +1,52 @@
+"""A real Pipecat pipeline with `RollcastVideoService` in it, in its own Python."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ...server.running import running, until
+from ..peers import PYTHON, last_line, run_pipeline
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not PYTHON.exists(), reason="make peers has not installed Pipecat"),
+]
+
+PLAN = [
+    [300, 1.5, None],
+    [500, 5, 1.5],
+    [700, 4, 0.9],
+    [900, 4, 0.9],
+    [1100, 1.2, None],
+]
+LAST = (1300, 0.8)
+"""What is said right before the pipeline ends."""
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+async def test_a_bot_with_a_face(rate: int) -> None:
+    async with running() as server:
+        process = await asyncio.create_subprocess_exec(
+            *run_pipeline(server.http, rate, PLAN),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await asyncio.wait_for(process.communicate(), 120)
+        assert process.returncode == 0, errors.decode()[-4_000:]
+        await until(lambda: not len(server.engine.streams))
+    report = last_line(output)
+    whole = {hz: seconds for hz, seconds, cut in PLAN if cut is None} | dict([LAST])
+    for sentence in report["sentences"]:
+        assert sentence["sound_ms"] is not None, sentence
+        if sentence["hz"] in whole:
+            assert sentence["heard_s"] == pytest.approx(whole[sentence["hz"]], abs=0.08)
+    # after a cut the mouth of the sentence before may still be open
+    assert all(abs(each["skew_ms"]) <= 80 for each in report["sentences"][:2]), report
+    # a piece of one frame was being played, and whatever a busy machine adds
+    assert max(report["silent_ms"]) <= 300
+    said = [what for _, what in report["bot"]]
+    assert said == ["started", "stopped"] * len(report["sentences"])
+    # never faster than it is spoken, and hardly ever the same picture twice
+    assert report["repeats"] + report["skips"] <= 0.1 * report["frames"]
