@@ -218,6 +218,7 @@ export class App {
     else if (message.type === "stats") this._statsChanged(message);
     else if (message.type === "pong") this.playback.serverClock.addPong(message.t_ms, this.nowMs(), message.server_ms);
     else if (message.type === "video.format") this.playback.changeCodec(message.codec, message.codec_string);
+    else if (message.type === "media.clock") this.playback.peer.clock.tell(message.rtp_timestamp, message.pts_us);
     else if (message.type === "draining") this._draining = true;
     else if (message.type === "engine.restarting") this._restarting(message.retry_after_s);
     else if (message.type === "error" && !message.fatal) this.view.notices.show(inWords(message), "bad");

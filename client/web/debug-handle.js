@@ -39,6 +39,7 @@ function snapshot(app) {
     },
     tracks: { held: tracks.held.length, anchors: tracks.anchors.length },
     codecs: [...app.codecs],
+    transport: playback.peer.element === null ? "websocket" : "webrtc",
     recording: app.tools.recorder.on,
   };
 }
@@ -48,6 +49,8 @@ export function exposeForSupport(app) {
   Object.defineProperty(window, "rollcast", {
     value: Object.freeze({
       snapshot: () => snapshot(app),
+      /** What plays the sound of a WebRTC peer, or null. */
+      peerElement: () => app.playback.peer.element,
       /** The frame on screen: {width, height, seq, rgba}. */
       readFrame: () => {
         const { width, height, data } = app.stage.readFrame();

@@ -6,6 +6,8 @@ import { listenForShortcuts } from "./input/shortcuts.js";
 import { supportedCodecs } from "./media/codec-support.js";
 import { networkOf, opusSupport, soundCodecs } from "./media/sound-choice.js";
 import { findObstacle } from "./net/handshake.js";
+import { PeerSocket } from "./net/peer-socket.js";
+import { askForWebRtc, FallbackSocket, takesWebRtc, transportChoice, transportFrom } from "./net/transport.js";
 import { codecsFrom, soundFrom, streamUrl, takeToken, watchFrom, wishFrom } from "./net/page-address.js";
 import { LeftSession, PreferenceStore, SessionStore, TokenStore } from "./net/storage.js";
 import { watchPageLife } from "./page-life.js";
@@ -15,6 +17,11 @@ import { toggleTheme } from "./ui/theme.js";
 const SLOW_TICK_MS = 100;
 const REMEMBER_EVERY_MS = 1_000;
 
+/**
+ * @import { Codec } from "./net/messages.js"
+ * @import { WebRtcOffer } from "./net/transport.js"
+ */
+
 /** @returns {Storage} */
 function noStorage() {
   throw new Error("nothing is kept");
@@ -22,7 +29,11 @@ function noStorage() {
 
 /** @param {PreferenceStore} preferences @param {TokenStore} tokens @returns {Promise<App>} */
 async function openApp(preferences, tokens) {
-  const [supported, opus] = await Promise.all([supportedCodecs(), opusSupport()]);
+  const token = takeToken(location, history, tokens);
+  const [supported, opus, webrtc] = await Promise.all([
+    supportedCodecs(), opusSupport(), askForWebRtc(document.baseURI, watchFrom(location.hash) ?? token),
+  ]);
+  offerTransports(preferences, webrtc);
   const wish = wishFrom(location.search);
   const watch = watchFrom(location.hash);
   // who watches leaves alone what this browser keeps of streams of its own
@@ -33,7 +44,7 @@ async function openApp(preferences, tokens) {
   if (!own && abandoned && Object.keys(wish).length === 0) store.save(abandoned);
   return new App({
     env: {
-      openSocket: () => new WebSocket(streamUrl(document.baseURI)),
+      openSocket: (secret) => openSocket(preferences, webrtc, supported, secret),
       setTimer: (callback, delayMs) => window.setTimeout(callback, delayMs),
       clearTimer: (timer) => window.clearTimeout(timer),
       nowMs: () => performance.now(),
@@ -45,12 +56,60 @@ async function openApp(preferences, tokens) {
     preferences,
     codecs: codecsFrom(location.search, supported),
     sound: soundCodecs(soundFrom(location.search), opus, networkOf(navigator, location.hostname)),
-    token: takeToken(location, history, tokens),
+    token,
     wish,
     watch,
     left,
     keepToken: (token) => tokens.keep(token),
   });
+}
+
+let webRtcFailed = false;
+
+/**
+ * WebRTC where it is chosen and gets through, a WebSocket otherwise.
+ *
+ * @param {PreferenceStore} preferences @param {WebRtcOffer} webrtc @param {Codec[]} supported @param {string | null} token
+ */
+function openSocket(preferences, webrtc, supported, token) {
+  const openWebSocket = () => new WebSocket(streamUrl(document.baseURI));
+  const wanted = transportFrom(location.search) ?? transportChoice(preferences.get().transport) ?? "auto";
+  const can = {
+    peers: "RTCPeerConnection" in window && "requestVideoFrameCallback" in HTMLVideoElement.prototype,
+    codecs: supported.length > 1,
+    loopback: ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname),
+  };
+  if (webRtcFailed || !takesWebRtc(wanted, webrtc, can)) return openWebSocket();
+  const openPeer = () => new PeerSocket({
+    url: new URL("v1/whep", document.baseURI).href,
+    token,
+    iceServers: webrtc.ice_servers ?? [],
+    onMedia: (stream) => app.playback.usePeer(stream),
+    onBytes: (bytes) => app.playback.figures.received(bytes, performance.now()),
+  });
+  return new FallbackSocket(openPeer, openWebSocket, () => {
+    webRtcFailed = true;
+  });
+}
+
+/** @param {PreferenceStore} preferences @param {WebRtcOffer} webrtc */
+function offerTransports(preferences, webrtc) {
+  const choice = byId("transport", HTMLSelectElement);
+  byId("transport-choice", HTMLElement).hidden = !webrtc.available;
+  choice.value = transportFrom(location.search) ?? transportChoice(preferences.get().transport) ?? "auto";
+  choice.addEventListener("change", () => {
+    webRtcFailed = false;
+    preferences.update({ transport: transportChoice(choice.value) ?? "auto" });
+    history.replaceState(null, "", withoutTransport(location.href));
+    app.connection.open(); // the stream goes on over the other way
+  });
+}
+
+/** What was chosen by hand counts from here on. @param {string} href */
+function withoutTransport(href) {
+  const url = new URL(href);
+  url.searchParams.delete("transport");
+  return url.href;
 }
 
 /** @param {App} app */

@@ -229,10 +229,7 @@ class PeerSocket:
 
     async def close(self, code: int, reason: str = "") -> None:
         """See `StreamSocket`; what was said before is sent first."""
-        release, self._release = self._release, None
-        if release is not None:
-            release.cancel()
-            await asyncio.gather(release, return_exceptions=True)
+        await self.hold()
         if self.peer is None:
             return
         if not self._gone:
@@ -243,6 +240,13 @@ class PeerSocket:
                     await asyncio.sleep(LOOK_AGAIN_S)  # the last of it is on its way
         self._gone = True
         await self.peer.close()
+
+    async def hold(self) -> None:
+        """Let nothing leave any more; whoever serves the peer calls it at the end."""
+        release, self._release = self._release, None
+        if release is not None:
+            release.cancel()
+            await asyncio.gather(release, return_exceptions=True)
 
     # Private.
 

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
+from ..config import is_loopback
 from ..protocol.client_messages import ClientHello, ClientMessage, SessionCreate, SessionWatch
 from ..protocol.errors import (
     Capacity,
@@ -69,6 +70,8 @@ def build_webrtc_router(services: Services, peers: Peers) -> APIRouter:
     async def offered(request: Request) -> JSONResponse:
         """Whether streams go over WebRTC here, and the ICE servers, for who may open streams."""
         found: dict[str, Any] = {"available": desk.available}
+        if desk.available and config.reached_at and all(map(is_loopback, config.reached_at)):
+            found["loopback"] = True
         if desk.available and config.ice_servers:
             try:
                 desk.check(request, "stream", WATCH)
@@ -147,8 +150,14 @@ class _Desk:
         socket.peer = peer = await self._peer(socket)
         entry = self._peers.add(address, peer)
         answer = await self._answered(entry, peer.answer_viewer(offer, codec))
-        self._peers.serve(entry, Connection(socket, self._services).run)
+        self._peers.serve(entry, partial(self._show, socket))
         return await self._created(request, entry, answer)
+
+    async def _show(self, socket: PeerSocket) -> None:
+        try:
+            await Connection(socket, self._services).run()
+        finally:
+            await socket.hold()
 
     async def publish(self, request: Request) -> Response:
         """WHIP: send sound and video to the stream that the token is of."""

@@ -26,6 +26,7 @@ ARGUMENTS = (
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
     f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
 )
 RATE = 48_000

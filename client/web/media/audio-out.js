@@ -39,6 +39,8 @@ export class AudioOut {
     this._recent = [];
     this.on = false;
     this._sampleRate = 16_000;
+    /** @type {HTMLVideoElement | null} plays the sound of a WebRTC peer, in place of all this */
+    this._element = null;
     /** Called whenever the sound moves on, also in a hidden tab. */
     this.onProgress = () => {};
   }
@@ -52,6 +54,13 @@ export class AudioOut {
    */
   async use({ heard, recorded }, fromUs) {
     const wanted = heard || recorded;
+    if (this._element) {
+      this.on = wanted;
+      this._element.muted = !heard;
+      // without a gesture a browser plays silently only
+      await this._element.play().catch(() => this._playSilently());
+      return;
+    }
     if (wanted && !this._context) await this._build();
     if (this._speaker) this._speaker.gain.value = heard ? 1 : 0;
     if (wanted === this.on) return;
@@ -66,6 +75,14 @@ export class AudioOut {
     }
   }
 
+  /** Sound comes with a picture, which the browser keeps together; null: as pieces. @param {HTMLVideoElement | null} element */
+  useElement(element) {
+    if (element === this._element) return;
+    this.on = false;
+    this._element = element;
+    if (element) void this._context?.suspend();
+  }
+
   /** Another model may speak at another rate. @param {number} rate */
   setSampleRate(rate) {
     if (rate === this._sampleRate) return;
@@ -77,7 +94,7 @@ export class AudioOut {
 
   /** @param {boolean} paused  media time stands still, so the sound does */
   setPaused(paused) {
-    if (this.on) void (paused ? this._context?.suspend() : this._context?.resume());
+    if (this.on && !this._element) void (paused ? this._context?.suspend() : this._context?.resume());
   }
 
   /** @param {Piece} piece */
@@ -96,6 +113,7 @@ export class AudioOut {
 
   /** @param {boolean} silent  hide the rest of an interrupted sentence */
   duck(silent) {
+    if (this._element) this._element.volume = silent ? 0 : 1;
     if (this._context) this._duck?.gain.setTargetAtTime(silent ? 0 : 1, this._context.currentTime, FADE_S);
   }
 
@@ -109,7 +127,15 @@ export class AudioOut {
 
   /** @returns {MediaStreamTrack | null} what is played, for a recording */
   recordingTrack() {
+    const stream = this._element?.srcObject;
+    if (stream instanceof MediaStream) return stream.getAudioTracks()[0] ?? null;
     return this._tap?.stream.getAudioTracks()[0] ?? null;
+  }
+
+  _playSilently() {
+    if (!this._element) return;
+    this._element.muted = true;
+    void this._element.play().catch(() => {});
   }
 
   /** @param {Piece} piece @param {number} [fromUs]  leave out what is before it */

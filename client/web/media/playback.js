@@ -5,12 +5,14 @@ import { ServerClock } from "../net/server-clock.js";
 import { AudioOut } from "./audio-out.js";
 import { openDecoder } from "./decoder.js";
 import { Figures } from "./figures.js";
+import { PeerMedia } from "./peer-media.js";
 import { Player } from "./player.js";
 import { SoundDecoder } from "./sound-decoder.js";
 
 /**
  * @import { Codec, SessionReady, SessionWatching } from "../net/messages.js"
  * @import { Packet } from "../net/protocol.js"
+ * @import { PeerShown } from "./peer-media.js"
  * @import { Stage } from "./stage.js"
  *
  * @typedef {object} PlaybackHooks
@@ -46,6 +48,8 @@ export class Playback {
       onGiveUp: hooks.onGiveUpCodec,
       nowMs: hooks.nowMs,
     }, watches ? WATCH_ACK_MS : undefined);
+    this.peer = new PeerMedia((shown) => this._peerShown(shown));
+    this._chunkFrames = 1;
     this._movedMs = 0;
     /** @type {number | null} media time from which an interrupted voice may sound again */
     this._duckUntilUs = null;
@@ -64,6 +68,7 @@ export class Playback {
   /** @param {SessionReady | SessionWatching} ready */
   start(ready) {
     this._movedMs = this._hooks.nowMs();
+    this._chunkFrames = ready.chunk_frames;
     this._stage.resize(ready.width, ready.height);
     this.player.start(ready);
     this._startSound(ready);
@@ -83,6 +88,12 @@ export class Playback {
     this.figures.received(packet.payload.byteLength, this._hooks.nowMs());
     if (packet.kind === KIND.video) this.player.push(packet);
     else if (packet.kind === KIND.audioOut) this.soundDecoder?.push(packet);
+  }
+
+  /** Picture and sound come as tracks of a WebRTC peer; null: as packets again. @param {MediaStream | null} stream */
+  usePeer(stream) {
+    this.peer.use(stream);
+    this.audioOut.useElement(this.peer.element);
   }
 
   /** Show and sound what is due. */
@@ -113,15 +124,24 @@ export class Playback {
   /** @param {SessionReady | SessionWatching} ready */
   _startSound({ audio_codec: codec, sample_rate: rate }) {
     this.soundDecoder?.close();
-    this.soundDecoder = codec && rate ? new SoundDecoder(codec, rate, (piece) => this.audioOut.push(piece)) : null;
+    const packets = codec && rate && this.peer.element === null;
+    this.soundDecoder = packets ? new SoundDecoder(codec, rate, (piece) => this.audioOut.push(piece)) : null;
     if (this.soundDecoder) this.audioOut.setSampleRate(this.soundDecoder.sampleRate);
     this.audioOut.clear();
   }
 
-  /** @param {number} chunk @param {number} serverMs @param {number} nowMs */
+  /** @param {PeerShown} shown */
+  _peerShown({ picture, ptsUs, nowMs }) {
+    this._stage.paint(picture);
+    if (ptsUs === null) return;
+    this.player.present(ptsUs, this._chunkFrames, nowMs);
+    this._shown(this.player.lastChunk, null, nowMs);
+  }
+
+  /** @param {number} chunk @param {number | null} serverMs @param {number} nowMs */
   _shown(chunk, serverMs, nowMs) {
     this._movedMs = nowMs;
-    this.figures.shown(nowMs, this.serverClock.ageMs(serverMs, nowMs));
+    this.figures.shown(nowMs, serverMs === null ? null : this.serverClock.ageMs(serverMs, nowMs));
     this._hooks.onChunkShown(chunk, nowMs).forEach((delayMs) => this.figures.photon(delayMs));
   }
 }

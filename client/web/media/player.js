@@ -128,6 +128,20 @@ export class Player {
     return this._frames.depth;
   }
 
+  /**
+   * A frame that was decoded and paced elsewhere is on screen; there is nothing to acknowledge.
+   *
+   * @param {number} ptsUs
+   * @param {number} chunkFrames  of a usual chunk
+   * @param {number} nowMs
+   */
+  present(ptsUs, chunkFrames, nowMs) {
+    this.clock.extend(ptsUs, this._frameUs, nowMs);
+    this.shown += 1;
+    this.lastSeq = Math.max(0, Math.round(ptsUs / this._frameUs));
+    this.lastChunk = Math.floor(this.lastSeq / chunkFrames);
+  }
+
   /** @param {Frame<Picture>} frame @param {number} nowMs */
   _show(frame, nowMs) {
     this._hooks.paint(frame.picture);

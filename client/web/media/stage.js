@@ -43,7 +43,7 @@ export class Stage {
     this._shownContext.imageSmoothingQuality = "high";
   }
 
-  /** @param {Picture} picture */
+  /** @param {Picture | HTMLVideoElement} picture */
   paint(picture) {
     const { width, height } = this._exact;
     this._exactContext.drawImage(picture, 0, 0, width, height);

@@ -18,12 +18,12 @@ import { StreamSocket } from "./stream-socket.js";
  * @import { Obstacle } from "./handshake.js"
  * @import { Loss } from "./refusal.js"
  * @import { SessionStore } from "./storage.js"
- * @import { SocketEnv } from "./stream-socket.js"
+ * @import { SocketEnv, SocketLike } from "./stream-socket.js"
  *
  * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number, image?: string}} SessionWish
  * @typedef {{take: AudioCodec[], send: AudioCodec}} SoundCodecs  what can be heard, best first, and how voice is sent
- * @typedef {SocketEnv & {random: () => number, store: SessionStore, clientName: string,
- *   findObstacle: () => Promise<Obstacle | null>}} ConnectionEnv
+ * @typedef {Omit<SocketEnv, "openSocket"> & {openSocket: (token: string | null) => SocketLike, random: () => number,
+ *   store: SessionStore, clientName: string, findObstacle: () => Promise<Obstacle | null>}} ConnectionEnv
  *
  * @typedef {object} ConnectionHandlers
  * @property {(state: ConnectionState) => void} onState
@@ -69,7 +69,8 @@ export class Connection {
     this.suspend();
     this._fatal = null;
     this._setState({ phase: this.state.attempt === 0 ? "connecting" : "reconnecting", retryAtMs: null });
-    this._socket = new StreamSocket(this._env, {
+    const env = { ...this._env, openSocket: () => this._env.openSocket(this._token) };
+    this._socket = new StreamSocket(env, {
       onOpen: () => this._sayHello(),
       onMessage: (message) => this._receive(message),
       onPacket: (packet) => this._handlers.onPacket(packet),

@@ -13,7 +13,7 @@ const HISTORY_LENGTH = 12;
  * @typedef {{sessionId: string, resumeToken: string, lastSeq: number, voiceCodec?: "pcm" | "opus"}} SavedSession
  * @typedef {{shape: string, imageShape: string, lead: string, taken: string[], examples: string[]}} PageLayout  of the model that was shown last
  * @typedef {{theme: "auto" | "light" | "dark", history: string[], figuresOpen: boolean | null,
- *   singleKeys: boolean, microphone: string, webcam: string, layout: PageLayout | null}} Preferences
+ *   singleKeys: boolean, microphone: string, webcam: string, layout: PageLayout | null, transport: string}} Preferences
  */
 
 /**
@@ -168,7 +168,7 @@ export class PreferenceStore {
   constructor(area = () => localStorage) {
     /** @type {StoredValue<Preferences>} */
     this._stored = new StoredValue(area, PREFERENCES_KEY, {
-      theme: "auto", history: [], figuresOpen: null, singleKeys: true, microphone: "", webcam: "", layout: null,
+      theme: "auto", history: [], figuresOpen: null, singleKeys: true, microphone: "", webcam: "", layout: null, transport: "auto",
     });
   }
 

@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ async def server() -> AsyncIterator[RunningServer]:
 def only(server: RunningServer) -> HostedStream:
     (stream,) = server.engine.streams
     return stream
+
+
+def peers_of(server: RunningServer) -> Any:
+    app: Any = server.server.config.app
+    return app.state.peers
 
 
 def mouth(picture: np.ndarray) -> int:
@@ -117,9 +123,9 @@ async def test_a_lost_peer_resumes_over_another_way(server: RunningServer) -> No
         assert viewer.barcodes()[0] == last + 1
         last = viewer.barcodes()[-1]
     await until(lambda: not only(server).session.attached)
-    async with viewing(server.ws, resume=again | {"last_seq": last}) as viewer:
-        assert viewer.ready["type"] == "session.ready", "over a WebSocket as well"
-        await viewer.wait_frames(5)
+    async with viewing(server.ws, resume=again | {"last_seq": last}) as third:
+        assert third.ready["type"] == "session.ready", "over a WebSocket as well"
+        await third.wait_frames(5)
 
 
 async def test_players_without_controls_see_and_watch(server: RunningServer) -> None:
@@ -148,7 +154,7 @@ async def test_a_publisher_speaks_for_the_stream(server: RunningServer) -> None:
             publisher.microphone.say(SENTENCE)
             await viewer.until(lambda: len(viewer.loud()) >= 58)
             await viewer.until(lambda: len(spoken(viewer)) > 20)
-        await until(lambda: len(server.server.config.app.state.peers) == 1)
+        await until(lambda: len(peers_of(server)) == 1)
 
 
 async def test_ffmpeg_publishes(server: RunningServer) -> None:
@@ -181,7 +187,7 @@ async def test_a_hundred_peers_leave_nothing_behind(server: RunningServer) -> No
             viewer.say("session.close")
             await until(lambda: not server.engine.streams)
 
-    limits = server.server.config.app.state.peers
+    limits = peers_of(server)
     limits._new._burst = 1000.0
     for _ in range(3):
         await come_and_go()

@@ -108,7 +108,9 @@ async def test_a_server_with_a_secret_wants_a_token() -> None:
         answer = await client.post("/v1/whep", content=PAGE, headers=SDP)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         known = await client.get("/v1/webrtc")
-        assert known.json() == {"available": True}, "ICE servers are for who may come"
+        assert known.json() == {"available": True, "loopback": True}, (
+            "ICE servers are for who may come"
+        )
         bearer = {"authorization": f"Bearer {SECRET}"}
         known = await client.get("/v1/webrtc", headers=bearer)
         assert known.json()["ice_servers"] == [{"urls": "stun:127.0.0.1:9"}]
