@@ -177,6 +177,30 @@ def attention(
     return attention_by(provider, query, key, value, scale)
 
 
+def normed_attention(
+    query: Tensor, weight: Tensor, eps: float, *seen: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Attention [B, N, H * D] of queries that are normed first, to keys and values of `seen`.
+
+    `query` [B, N, H * D] as projected, its `rms_norm` with `weight` [H * D]; keys and values
+    [B, H, M, D], without mask. The results for several are added up. Where Triton computes, the
+    norm is part of its attention.
+    """
+    heads = query.unflatten(2, (seen[0][0].shape[1], -1)).transpose(1, 2)
+    if attention_backend(heads) == "triton":
+        from .normed_attention.normed_attention import normed_attention as fused
+
+        whole = query if query.stride(2) == 1 else query.contiguous()
+        parts = [
+            fused(whole, weight, _with_whole_rows(key), _with_whole_rows(value), eps)
+            for key, value in seen
+        ]
+        return sum(parts[1:], start=parts[0])
+    normed = rms_norm(query, weight, eps).unflatten(2, heads.shape[1::2]).transpose(1, 2)
+    parts = [attention(normed, key, value) for key, value in seen]
+    return sum(parts[1:], start=parts[0]).transpose(1, 2).flatten(2)
+
+
 def int8_attention(
     query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None
 ) -> Tensor:

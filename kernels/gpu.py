@@ -39,3 +39,14 @@ def gpu_of(tensor: Tensor) -> Capability | None:
     if tensor.is_cuda:
         return torch.cuda.get_device_capability(tensor.device)
     return _stands_for if tensor.is_meta else None
+
+
+# By NVIDIA's data sheets: A100, H100 SXM, B200, RTX 5090.
+_MULTIPROCESSORS = {8: 108, 9: 132, 10: 148, 12: 170}
+
+
+def multiprocessors(tensor: Tensor) -> int:
+    """How many the GPU of `tensor` has, for sharing work out; on `meta` as many as its kind's."""
+    if tensor.is_cuda:
+        return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+    return 1 if not on_gpu(tensor) or _stands_for is None else _MULTIPROCESSORS[_stands_for[0]]

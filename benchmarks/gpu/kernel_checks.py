@@ -36,6 +36,8 @@ from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.norm_rope_write.reference import norm_rope_write_ref
 from ...kernels.norm_silu.norm_silu import norm_silu
 from ...kernels.norm_silu.reference import norm_silu_ref
+from ...kernels.normed_attention.normed_attention import normed_attention
+from ...kernels.normed_attention.reference import normed_attention_ref
 from ...kernels.residual_norm.reference import (
     residual_layer_norm_ref,
     residual_modulate_ref,
@@ -104,6 +106,9 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         for shadow in (False, True):
             kept = ", shadow" if shadow else ""
             checks[f"EMA sink{kept}, {kind}"] = partial(_ema, dtype=dtype, heads=12, shadow=shadow)
+        checks[f"normed attention, {kind}"] = partial(
+            _normed_attention, dtype=dtype, heads=heads, dim=128, keys=77
+        )
         checks[f"rotated keys, {kind}"] = partial(_rotate, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
         checks[f"norm and SiLU, {kind}"] = partial(_norm_silu, dtype=dtype, channels=96)
@@ -143,6 +148,10 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
     for channels in (192, 384, 1024):
         checks[f"norm and SiLU, {channels} channels"] = partial(
             _norm_silu, dtype=half, channels=channels
+        )
+    for heads, dim, keys in ((12, 128, 512), (40, 128, 257), (4, 64, 512), (4, 96, 33)):
+        checks[f"normed attention, {heads} heads of {dim}, {keys} keys"] = partial(
+            _normed_attention, dtype=half, heads=heads, dim=dim, keys=keys
         )
     checks["ring attention, shared heads"] = partial(_ring, dtype=half, heads=12, shared=4)
     for dim in (64, 96):
@@ -360,6 +369,18 @@ def _rms_norm(grid: Grid, *, dtype: torch.dtype, width: int) -> Found:
     weight = (1 + 0.3 * torch.randn(width, device=grid.device)).to(dtype)
     (made,), differs = repeated(lambda: (rms_norm(x, weight, 1e-6),))
     error = relative(made, rms_norm_ref(x, weight, 1e-6))
+    return Found(_worst([error, differs]), LIMITS[dtype])
+
+
+def _normed_attention(grid: Grid, *, dtype: torch.dtype, heads: int, dim: int, keys: int) -> Found:
+    """To keys that lie as they are projected, whose last tile is not full unless they are 512."""
+    _fresh()
+    queries = min(grid.tokens, 300) if dtype == torch.float32 else 3 * grid.tokens - 7
+    query = torch.randn(1, queries, heads * dim, device=grid.device).to(dtype)
+    weight = (1 + 0.3 * torch.randn(heads * dim, device=grid.device)).to(dtype)
+    key, value = torch.randn(2, 1, keys, heads, dim, device=grid.device).to(dtype).transpose(2, 3)
+    (made,), differs = repeated(lambda: (normed_attention(query, weight, key, value, 1e-6),))
+    error = relative(made, normed_attention_ref(query, weight, key, value, 1e-6))
     return Found(_worst([error, differs]), LIMITS[dtype])
 
 

@@ -10,6 +10,7 @@ from ...kernels.block_sparse.block_sparse import block_sparse_kernel
 from ...kernels.block_sparse.select_blocks import block_select_kernel
 from ...kernels.int8_attention.int8_attention import int8_attention_kernel, int8_keys_kernel
 from ...kernels.int8_attention.reference import INT8_MOST, SMALLEST
+from ...kernels.normed_attention.normed_attention import normed_attention_kernel
 from ...kernels.ring_attention.ring_attention import ring_attention_kernel
 from .compile_case import ALL_TARGETS, CompileCase
 
@@ -41,11 +42,38 @@ def attention_cases() -> tuple[CompileCase, ...]:
         _sparse("sparse-tma-global-128x64", 128, 64, 8, tma=True, rest=True, targets=_TMA),
         _block_pool(),
         _block_select(),
+        _normed("normed-128x64", 64, targets=(90,)),
+        _normed("normed-128x32", 32, targets=(80, 100)),
+        _normed("normed-128x16", 16, targets=(120,)),
         _int8_keys(),
         _int8("int8-64x64", 128, 64, targets=(80, 120)),
         _int8("int8-tma-128x64", 128, 128, tma=True, targets=_TMA),
         _int8("int8-d64-tma-128x64", 64, 128, tma=True, targets=_TMA),
     )
+
+
+def _normed(name: str, keys: int, *, targets: tuple[int, ...]) -> CompileCase:
+    """To a text, four heads of twelve at a time."""
+    strides = ("key_b", "key_h", "key_n")
+    pointers = dict.fromkeys(("Query", "Weight", "Key", "Value", "Out"), "*bf16")
+    integers = dict.fromkeys(strides, "i32")
+    return CompileCase(
+        name=name,
+        kernel=normed_attention_kernel,
+        signature={
+            **pointers, "scale_log2": "fp32", "eps": "fp32", "queries": "i32", "keys": "i32",
+            **integers,
+        },
+        constants={
+            "HEADS": 12, "GROUP": 4, "DIM": 128, "BLOCK_D": 128, "BLOCK_M": 128, "BLOCK_N": keys,
+        },
+        aligned=(*pointers, *integers),
+        num_warps=8,
+        num_stages=2,
+        main_loop_mma=True,
+        targets=targets,
+        chosen=targets,
+    )  # fmt: skip
 
 
 def _block_pool() -> CompileCase:

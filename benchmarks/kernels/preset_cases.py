@@ -34,7 +34,7 @@ _TYPES = {
 }  # fmt: skip
 # Triton's, for what a launch does not say.
 _WARPS, _STAGES = 4, 3
-_WITH_PRODUCTS = ("ring_attention", "block_sparse", "int8_attention")
+_WITH_PRODUCTS = ("ring_attention", "block_sparse", "int8_attention", "normed_attention")
 # Of a stream: nothing new is launched behind them, which is tested.
 FIRST_CHUNKS = 2
 # All layers of a student launch the same.

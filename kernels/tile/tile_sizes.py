@@ -56,6 +56,20 @@ def attention_tile(key: Tensor) -> Tile:
     return Tile(128, 64, warps=8, stages=3, descriptors=True)
 
 
+def few_keys_tile(key: Tensor) -> Tile:
+    """The tile for a few hundred keys [B, H, M, D] that lie anyhow, as those of a text.
+
+    Without descriptors, which want heads in one piece, and with fewer keys than `attention_tile`
+    where what is kept from head to head would be spilled. Raises ValueError as it does.
+    """
+    tile, capability = attention_tile(key), gpu_of(key)
+    if capability is None or key.dtype not in TENSOR_CORE_TYPES:
+        return tile
+    if capability[0] == 9:
+        return Tile(128, 64, warps=8)
+    return Tile(128, 16 if _small(capability) else 32, warps=8)
+
+
 def sparse_tile(key: Tensor, query_block: int, key_block: int) -> Tile:
     """The tile for a list of blocks of `query_block` x `key_block`: as `attention_tile`, or less.
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.dispatch import (
-    attention,
     linear_gelu,
     modulate,
+    normed_attention,
     residual,
     residual_layer_norm,
     residual_modulate,
@@ -185,9 +185,9 @@ class CrossAttention(QKVO):
     def forward(
         self, x: Tensor, key: Tensor, value: Tensor, image: KeysValues | None = None
     ) -> Tensor:
-        query = self.queries(x)
-        seen = attention(query, key, value)
-        return self.merge(seen if image is None else seen + attention(query, *image))
+        seen = ((key, value),) if image is None else ((key, value), image)
+        norm = self.norm_q
+        return self.o(normed_attention(self.q(x), norm.weight, norm.eps, *seen))
 
 
 class Block(nn.Module):

@@ -43,7 +43,7 @@ class CachedCall:
     `query` rotates the queries [N, D / 2]. `write` rotates the first keys of the call before they
     are stored and `read` the first stored keys before they are used; None: as they are.
     `write_from` is the first token of the call that `write` rotates. `sink` rotates the keys of a
-    sink of tokens. `rotations`, instead of `read`: kernels rotate these spans of stored keys.
+    sink of tokens. `rotations`, instead of `read`: kernels rotate these spans of raw keys.
     `tables`, instead of `query` and `write`: one kernel norms, rotates and stores; they are the
     call's rotations, and the place of its first frame in them. `near`: the blocks that sliding
     tiles choose. `visible`: the frame slots that are attended to, in this order; None: all that are
@@ -240,7 +240,6 @@ class CallPositions:
             query = self._chunk(first, frames)
             near = self._near_blocks(ring, frames)
             return CachedCall(ring, tokens, query, query, 0, None, sink, near=near)
-        query = self._chunk(first, frames)
         sinks = min(self._config.sink_frames, ring.live)
         visible, gone = self._within_reach(ring)
         # Where a reach ends the past, what stores sees the sink at its own place, if at all.
@@ -253,12 +252,34 @@ class CallPositions:
             ),
             default=0,
         )
-        write = query[raw * tokens :] if raw < frames else None
         seen = range(nearest + gone, nearest + sinks)
+        if not raw and visible is None and self._one_kernel_stores(ring):
+            tables = self._tables(first, frames)
+            if tables is not None:
+                return self._near_sink_call(ring, tables, tuple(seen), frames)
+        query = self._chunk(first, frames)
+        write = query[raw * tokens :] if raw < frames else None
         read = self._rope.rotations(seen) if seen else None
         near = self._near_blocks(ring, frames)
         return CachedCall(
             ring, tokens, query, write, raw * tokens, read, near=near, visible=visible
+        )
+
+    def _near_sink_call(
+        self,
+        ring: RingWrite,
+        tables: tuple[AxisRotations, int],
+        places: tuple[int, ...],
+        frames: int,
+    ) -> CachedCall:
+        """A call that one kernel stores, behind a sink of raw keys that stands at `places`."""
+        tokens = self._rope.tokens_per_frame
+        near = self._near_blocks(ring, frames)
+        rotations = None
+        if places:
+            rotations = (Span(0, len(places) * tokens),), self._axes_of_places(places)
+        return CachedCall(
+            ring, tokens, None, None, 0, None, rotations=rotations, tables=tables, near=near
         )
 
     def _within_reach(self, ring: RingWrite) -> tuple[tuple[int, ...] | None, int]:

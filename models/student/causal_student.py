@@ -107,10 +107,12 @@ class CausalStudent(nn.Module):
         weight = self.patch_embedding.weight
         places = self.sink_places(height, width, config)
         kind = KVCache if config.refresh_below is None else AdaptiveKVCache
-        layers = [
+        # An adaptive sink is each layer's own affair.
+        together = shape.num_layers if kind is KVCache else 1
+        caches = [
             kind(
                 config,
-                batch,
+                batch * together,
                 shape.num_heads,
                 rows * columns,
                 shape.head_dim,
@@ -118,15 +120,17 @@ class CausalStudent(nn.Module):
                 dtype=weight.dtype,
                 device=weight.device,
             )
-            for _ in range(shape.num_layers)
+            for _ in range(shape.num_layers // together)
         ]
+        whole = caches[0] if kind is KVCache else None
         return StudentCache(
             config,
-            layers,
+            caches if whole is None else whole.split(together),
             self._rope_table(rows, columns),
             shape.rope,
             places,
             trained_frames=shape.trained_frames,
+            whole=whole,
         )
 
     def sink_places(
@@ -180,6 +184,7 @@ class CausalStudent(nn.Module):
         in `StudentCache.begin`. Returns the prediction [B, F, C, h, w].
         """
         call = cache.begin(latents.shape[1], start=start, rewrite_sink=rewrite_sink, store=store)
+        cache.arrange(call)
         attends = [cache_attend([(layer, call)]) for layer in cache.layers]
         order = cache.token_order
         return self._run(latents, timesteps, context, conditions, attends, order)
@@ -218,6 +223,8 @@ class CausalStudent(nn.Module):
 
         So torch.compile makes one graph of it that serves every chunk of a ring's phase.
         """
+        for cache, call in zip(caches, inputs.calls, strict=True):
+            cache.arrange(call)
         attends = [
             cache_attend(list(zip(layers, inputs.calls, strict=True)))
             for layers in zip(*(cache.layers for cache in caches), strict=True)

@@ -6,6 +6,7 @@ Self-Forcing's cache (arXiv 2506.08009) kept as a ring, with Reward Forcing's EM
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 
 class KVCache:
-    """Keys and values of one layer, [B, H, sink_tokens + slots * tokens_per_frame, D]."""
+    """Keys and values of one layer, [B, H, sink_tokens + slots * tokens_per_frame, D].
+
+    Or of several layers, whose batches stand one behind another (`split`): what is done to all of
+    them alike is then done at once.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,9 @@ class KVCache:
             self.value = buffer(config.capacity_frames, dtype, sink_tokens)
             # Before RoPE; the buffer above has them rotated for the chunk under way.
             self.token_key = buffer(0, dtype, sink_tokens) if sink_tokens else None
+            # The same of a sink of frames that is to stay right behind the window.
+            near = config.bounded_sink and not sink_tokens
+            self.raw_sink = buffer(config.sink_frames, dtype) if near else None
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
             self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
@@ -70,6 +78,59 @@ class KVCache:
         # Means of the blocks of keys and values that are attended to, and of how many tokens.
         self._means: BlockMeans | None = None
         self._pooled = 0
+
+    def split(self, layers: int) -> Sequence[KVCache]:
+        """The caches of `layers` layers, parts of this one's memory."""
+        parts = [copy(self) for _ in range(layers)]
+        for name, tensor in self.tensors().items():
+            for part, its in zip(parts, tensor.chunk(layers), strict=True):
+                setattr(part, name, its)
+        return parts
+
+    def arrange(self, call: CachedCall, layers: Sequence[KVCache]) -> None:
+        """What a call that one kernel stores does to keys that are not its own.
+
+        Before its `layers`, which are those of this cache, have their turn: frames that leave are
+        averaged into the sink, and raw keys are turned to their places, unless they are.
+        """
+        if call.tables is None:
+            return
+        folds = call.fold is not None and call.fold.frames > 0
+        if folds:
+            assert call.fold is not None
+            none = self.key[:, :, :0]
+            self._fold_and_write(call.fold, none, none, ())
+        if call.rotations is not None:
+            self._turn(*call.rotations, layers, turns=call.turns)
+        if folds or call.turns:
+            for layer in layers:
+                layer.forget_means()
+
+    def _turn(
+        self,
+        spans: tuple[Span, ...],
+        rotation: AxisRotations,
+        layers: Sequence[KVCache],
+        *,
+        turns: bool,
+    ) -> None:
+        """Turn the raw keys of `spans` to their places; without `turns` they are as they were left.
+
+        Of slots that a call is about to store it is the call that turns what it stores.
+        """
+        raw, turned = self.key, self.key
+        if self.raw_sink is not None:
+            raw = self.raw_sink
+        else:
+            if self._turned is None:
+                with torch.inference_mode(False):
+                    self._turned = torch.zeros_like(self.key)
+                for layer, part in zip(layers, self._turned.chunk(len(layers)), strict=True):
+                    layer._turned = part
+            turned = self._turned
+        if turns:
+            live = sum(span.tokens for span in spans)
+            rotate_keys(raw[:, :, :live], spans, rotation, out=turned[:, :, :live])
 
     def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
@@ -101,18 +162,15 @@ class KVCache:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `update` for projections [B, N, H * D] before their norms, for a call with `tables`.
 
-        Of weights `norms`. Also gives the queries, normed and rotated, [B, H, N, D]. All keys are
-        rotated, those that are stored raw as well.
+        It was arranged (`StudentCache.arrange`); norms have weights `norms`. Also gives the
+        queries, normed and rotated, [B, H, N, D]. All keys are rotated, those that are stored raw
+        as well.
         """
         assert call.tables is not None
-        if call.fold is not None and call.fold.frames:
-            none = self.key[:, :, :0]
-            self._fold_and_write(call.fold, none, none, ())
-            self.forget_means()
         frames = slice(self.sink_tokens, None)
-        turned = None
-        if call.rotations is not None:
-            turned = self._turned_keys(*call.rotations, turns=call.turns)
+        raw = call.rotations is not None and self.raw_sink is None
+        turned = self._turned if raw else None
+        assert (turned is not None) == raw, "StudentCache.arrange comes first"
         rotated = norm_rope_write(
             query,
             key,
@@ -131,23 +189,6 @@ class KVCache:
             return rotated, *self._live(call)
         live = call.ring.live * self.tokens_per_frame
         return rotated, turned[:, :, :live], self.value[:, :, :live]
-
-    def _turned_keys(
-        self, spans: tuple[Span, ...], rotation: AxisRotations, *, turns: bool
-    ) -> Tensor:
-        """Raw keys in their slots, those of `spans` turned to their places by `rotation`.
-
-        Without `turns` as they were left. Of slots that a call is about to store it is the call
-        that turns what it stores.
-        """
-        if self._turned is None:
-            with torch.inference_mode(False):
-                self._turned = torch.zeros_like(self.key)
-        if turns:
-            live = sum(span.tokens for span in spans)
-            rotate_keys(self.key[:, :, :live], spans, rotation, out=self._turned[:, :, :live])
-            self._pooled = 0
-        return self._turned
 
     def block_means(self, call: CachedCall, keys: Tensor, values: Tensor) -> BlockMeans:
         """Of what `update_projected` gave for `call`, for a cache with a policy that is by means.
@@ -180,16 +221,20 @@ class KVCache:
         """What a call attends to."""
         if call.sink is not None and self.token_key is not None:
             self.key[:, :, : self.sink_tokens] = rotate(self.token_key, call.sink)
+        if call.read is not None and self.raw_sink is not None:
+            first = call.visible[0] * self.tokens_per_frame if call.visible else 0
+            sink = slice(first, first + call.read.shape[0])
+            self.key[:, :, sink] = rotate(self.raw_sink[:, :, sink], call.read)
+        if call.visible is not None:
+            return self._frames(self.key, call.visible), self._frames(self.value, call.visible)
         live = self.sink_tokens + call.ring.live * self.tokens_per_frame
         keys, values = self.key[:, :, :live], self.value[:, :, :live]
-        if call.visible is not None:
-            keys, values = (self._frames(kept, call.visible) for kept in (self.key, self.value))
-            live = keys.shape[2]
-        if call.read is None:
+        if call.read is None or self.raw_sink is not None:
             return keys, values
         rotated = call.read.shape[0]
-        first = rotate(keys[:, :, :rotated], call.read)
-        return first if rotated == live else torch.cat((first, keys[:, :, rotated:]), dim=2), values
+        turned = rotate(keys[:, :, :rotated], call.read)
+        rest = keys[:, :, rotated:]
+        return torch.cat((turned, rest), dim=2) if rotated < live else turned, values
 
     def _frames(self, kept: Tensor, slots: Sequence[int]) -> Tensor:
         """Those frame slots of `kept`, one behind the other."""
@@ -219,6 +264,8 @@ class KVCache:
         kept = {"key": self.key, "value": self.value}
         if self.token_key is not None:
             kept["token_key"] = self.token_key
+        if self.raw_sink is not None:
+            kept["raw_sink"] = self.raw_sink
         if self.sink_key is not None and self.sink_value is not None:
             kept |= {"sink_key": self.sink_key, "sink_value": self.sink_value}
         return kept
@@ -231,6 +278,9 @@ class KVCache:
             slots = slice(first, first + part.frames * tokens)
             self.key[:, :, slots] = key[:, :, source]
             self.value[:, :, slots] = value[:, :, source]
+            if self.raw_sink is not None:
+                sink = slice(slots.start, min(slots.stop, self.raw_sink.shape[2]))
+                self.raw_sink[:, :, sink] = self.key[:, :, sink]
             if self.sink_key is not None and self.sink_value is not None:
                 sink = slice(slots.start, min(slots.stop, self.sink_key.shape[2]))
                 self.sink_key[:, :, sink] = self.key[:, :, sink]
@@ -289,10 +339,12 @@ class PastCall(Protocol):
 class StudentCache:
     """The caches of all layers of one stream and its place in time.
 
-    `position` is the first frame of the chunk under way; `begin` opens a call on it, `advance`
-    ends the chunk. `kept` is what else a model wants to keep where its cache is: tensors of fixed
-    shapes, saved and zeroed with it. `past` are the calls that what it holds comes from, as far as
-    somebody has noted them: made again they fill an empty cache much like this one.
+    `position` is the first frame of the chunk under way; `begin` opens a call on it, `arrange`
+    comes before the layers have their turn, `advance` ends the chunk. `whole` is a cache of all
+    layers together, of which they are the parts. `kept` is what else a model wants to keep where
+    its cache is: tensors of fixed shapes, saved and zeroed with it. `past` are the calls that what
+    it holds comes from, as far as somebody has noted them: made again they fill an empty cache much
+    like this one.
     """
 
     def __init__(
@@ -304,6 +356,7 @@ class StudentCache:
         places: SinkPlaces | None = None,
         *,
         trained_frames: int = 0,
+        whole: KVCache | None = None,
     ) -> None:
         if config.bounded_sink and family != "absolute":
             raise ValueError("bounded_sink is for absolute RoPE; raw keys are always bounded")
@@ -313,6 +366,7 @@ class StudentCache:
             raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
         self.config = config
         self.layers = list(layers)
+        self._whole = whole
         self.position = 0
         self._rope_offset = 0.0
         self._opens_shot = False
@@ -423,6 +477,14 @@ class StudentCache:
         offset = self._rope_offset
         call = self._positions.call(ring, start, frames, self._ring.end, held, offset=offset)
         return self._with_changes(call)
+
+    def arrange(self, call: CachedCall) -> None:
+        """What a call does to keys that are not its own, in all layers, before they use them."""
+        if self._whole is not None:
+            self._whole.arrange(call, self.layers)
+            return
+        for layer in self.layers:
+            layer.arrange(call, [layer])
 
     def _with_changes(self, call: CachedCall) -> CachedCall:
         """`call` with what it does to keys that are not its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("triton")
 
 from rollcast.benchmarks.kernels.chunk_operations import MetaStream, chunk_row, main
 from rollcast.benchmarks.kernels.operation_count import counted
+from rollcast.models.student.config import CacheConfig
 from rollcast.models.wan.presets.catalogue import preset_named
 
 HOPPER = (9, 0)
@@ -26,17 +28,35 @@ def operations(name: str, layers: int) -> int:
 @pytest.mark.parametrize(
     ("name", "a_layer", "beside"),
     [
-        # 13 a layer and call: product, norm with RoPE and write, attention, product, norm; product,
-        # norm, attention and product for the text; norm; two products; norm.
-        ("longlive", 13 * CALLS, 13 * CALLS),
-        # and once a chunk the sink is folded, and past keys are turned
-        ("reward-forcing", 13 * CALLS + 2, 13 * CALLS),
+        # 12 a layer and call: product, norm with RoPE and write, attention, product, norm; product,
+        # attention with its norm and product for the text; norm; two products; norm.
+        ("longlive", 12 * CALLS, 13 * CALLS),
+        # and once a chunk, of all layers, the sink is folded, and past keys are turned
+        ("reward-forcing", 12 * CALLS, 13 * CALLS + 2),
     ],
 )
 def test_operations_of_a_chunk(name: str, a_layer: int, beside: int) -> None:
     one, two = operations(name, 1), operations(name, 2)
     assert two - one == a_layer
     assert 2 * one - two <= beside
+
+
+def test_a_sink_close_by_costs_a_launch_a_chunk() -> None:
+    """It is turned to its new places, of all layers at once; the fused path is kept."""
+    rows = [
+        chunk_row(
+            replace(
+                preset_named("longlive"),
+                cache=CacheConfig(window_frames=9, sink_frames=3, bounded_sink=bounded),
+            ),
+            HOPPER,
+            layers=2,
+        )
+        for bounded in (False, True)
+    ]
+    assert rows[1]["operations"] == rows[0]["operations"] + 1
+    assert rows[1]["launches"]["key_rotation"] == 1
+    assert rows[1]["launches"]["norm_rope_write"] == 2 * CALLS
 
 
 def test_nothing_is_uploaded_that_is_waited_for() -> None:
