@@ -1,8 +1,10 @@
-"""A process that has imported what stages need and becomes them, by fork: in milliseconds each.
+"""A process that has imported what others need and becomes them, by fork: in milliseconds each.
 
 Importing torch takes a stage seconds of a processor. Here that is done once for all stages that
 this process starts, and above all for those that take the place of lost ones; the memory of what
 was imported is shared. The nursery has one thread and computes nothing, so that forking it is safe.
+
+Free of torch.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+STAGE = f"{__package__}.stage_process"
 _PID_BYTES = 32
 
 
@@ -39,6 +42,13 @@ class Child:
         self._meet(None)
         return self._pid
 
+    def poll(self) -> int | None:
+        """None until it has ended; how it did is known to its nursery alone."""
+        self._meet(0)
+        if self._answer is not None:
+            return None
+        return 0 if self._descriptor is None or _readable(self._descriptor, 0) else None
+
     def kill(self) -> None:
         """End it, and a nursery that has not brought it forth yet: that one may hang."""
         self._meet(0)
@@ -53,10 +63,8 @@ class Child:
         """Return when it has ended. Raises subprocess.TimeoutExpired after so many seconds."""
         if self._descriptor is None:
             return
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        if not poll.poll(timeout * 1e3):
-            raise subprocess.TimeoutExpired("stage", timeout)
+        if not _readable(self._descriptor, timeout):
+            raise subprocess.TimeoutExpired("child", timeout)
         os.close(self._descriptor)
         self._descriptor = None
 
@@ -73,10 +81,22 @@ class Child:
             self._pid, self._descriptor = int(number), descriptors[0]
 
 
-class Nursery:
-    """Starts its process with the first child that is asked for, and anew if that was lost."""
+def _readable(descriptor: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1e3))
 
-    def __init__(self) -> None:
+
+class Nursery:
+    """Starts its process with the first child that is asked for, and anew if that was lost.
+
+    Its children are processes of `program`, a module with a `run(arguments)`, and have the lower
+    priority that `niceness` says.
+    """
+
+    def __init__(self, program: str = STAGE, niceness: int = 0) -> None:
+        self._program = program
+        self._niceness = niceness
         self._lock = threading.Lock()
         atexit.register(self.end)
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,7 +110,7 @@ class Nursery:
         arguments: Sequence[str],
         descriptors: Sequence[int],
     ) -> Child:
-        """A stage with these `arguments`, which may end in one of the `descriptors` that it has.
+        """A child with these `arguments`, which may end in one of the `descriptors` that it has.
 
         The nursery imports `preload` first, if it has not. Raises OSError if there can be none.
         """
@@ -139,12 +159,12 @@ class Nursery:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", f"{__package__}.nursery_process"),
-                    str(theirs.fileno()),
+                    *(str(theirs.fileno()), self._program, str(self._niceness)),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=self._environment,
-                # Ctrl+C in the terminal is for the server, which then ends its stages.
+                # Ctrl+C in the terminal is for the server, which then ends its children.
                 start_new_session=True,
             )
 
@@ -159,7 +179,7 @@ class Nursery:
 
 
 NURSERY = Nursery()
-"""That of this process."""
+"""That of this process's stages."""
 
 
 def can_fork() -> bool:

@@ -1,7 +1,8 @@
-"""The nursery's process: imports what it is told to, and becomes stages.
+"""The nursery's process: imports what it is told to, and becomes others.
 
-Started by `nursery` as `python -m rollcast.models.pipeline.nursery_process DESCRIPTOR`. It ends
-with the process that started it, because then its socket closes, and its stages end with it.
+Started by `nursery` as `python -m rollcast.models.pipeline.nursery_process DESCRIPTOR PROGRAM
+NICENESS`. It ends with the process that started it, because then its socket closes, and its
+children end with it.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .heartbeat import die_with_parent
-from .stage_process import run
+
+Program = Callable[[Sequence[str]], None]
 
 _WISH_BYTES = 1 << 18
 _MOST_DESCRIPTORS = 64
 
 
-def serve(wishes: socket.socket) -> None:
-    """Bring forth a stage for every wish; return when nobody can have any more."""
+def serve(wishes: socket.socket, run: Program) -> None:
+    """Bring forth a child for every wish; return when nobody can have any more."""
     signal.signal(signal.SIGCHLD, _bury)
     while True:
         data, descriptors, _, _ = socket.recv_fds(wishes, _WISH_BYTES, _MOST_DESCRIPTORS)
@@ -34,17 +37,17 @@ def serve(wishes: socket.socket) -> None:
             return
         wish: dict[str, Any] = json.loads(data)
         for name in wish["preload"]:
-            # A stage that cannot import it says so itself.
+            # A child that cannot import it says so itself.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         answer, *inherited = descriptors
-        _bring_forth(wishes, answer, inherited, wish)
+        _bring_forth(wishes, answer, inherited, wish, run)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _bring_forth(
-    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any]
+    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any], run: Program
 ) -> None:
     # What was imported is not looked through, and so not copied, by any child's garbage collector.
     gc.freeze()
@@ -52,7 +55,7 @@ def _bring_forth(
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     pid = os.fork()
     if pid == 0:
-        _become_stage(wishes, answer, inherited, wish)
+        _become(wishes, answer, inherited, wish, run)
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(answer)) as to:
         descriptor = os.pidfd_open(pid)
         socket.send_fds(to, [str(pid).encode()], [descriptor])
@@ -60,8 +63,8 @@ def _bring_forth(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
 
 
-def _become_stage(
-    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any]
+def _become(
+    wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any], run: Program
 ) -> None:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -99,5 +102,6 @@ def _bury(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    os.nice(int(sys.argv[3]))
+    serve(socket.socket(fileno=int(sys.argv[1])), importlib.import_module(sys.argv[2]).run)
     os._exit(0)

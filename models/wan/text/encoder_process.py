@@ -1,6 +1,6 @@
-"""The process of the text encoder: a JSON line in and one out for each text, until its input ends.
+"""The process of the text encoder: a JSON line in and one out for each text, until nobody can ask.
 
-Started by `reader`. It gives way to whatever generates: its priority is low.
+Started by `reader`, with a socket.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,12 +20,11 @@ from .store import TextStore
 if TYPE_CHECKING:
     from .encoder import TextEncoder
 
-_NICE = 10
-
 
 def run(arguments: Sequence[str]) -> None:
     """Encode what comes."""
     parser = argparse.ArgumentParser(prog="text-encoder")
+    parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--text-len", type=int, required=True)
@@ -32,18 +32,24 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--max-bytes", type=int, required=True)
     given = parser.parse_args(arguments)
-    os.nice(_NICE)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.set_inheritable(given.fd, False)
     # what libraries print is for the log
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     reading = _Reading(given, TextStore(given.store, given.model, given.max_bytes))
-    for line in sys.stdin:
-        try:
-            reading.read(json.loads(line))
-            answer: dict[str, str] = {}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
+    # whoever asked may be gone
+    with (
+        suppress(BrokenPipeError, ConnectionResetError),
+        socket.socket(fileno=given.fd) as link,
+        link.makefile("rw", encoding="utf-8") as lines,
+    ):
+        for line in lines:
+            try:
+                reading.read(json.loads(line))
+                answer: dict[str, str] = {}
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            lines.write(json.dumps(answer) + "\n")
+            lines.flush()
 
 
 class _Reading:
@@ -69,6 +75,6 @@ class _Reading:
 
 
 if __name__ == "__main__":
-    # whoever asked may be gone
-    with suppress(BrokenPipeError):
-        run(sys.argv[1:])
+    # where it is not forked: see `encoders`
+    os.nice(int(sys.argv[1]))
+    run(sys.argv[2:])

@@ -7,18 +7,15 @@ has asked for a while, and its memory is free again.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .encoders import ENCODERS, EncoderProcess
 from .store import TextStore, default_folder, fingerprint
 
 IDLE_S = 600.0
-_END_S = 5.0
 
 
 class TextFailed(RuntimeError):
@@ -51,7 +48,7 @@ class TextReader:
         self._idle_s = idle_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="text")
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: EncoderProcess | None = None
         self._timer: threading.Timer | None = None
 
     def has(self, text: str) -> bool:
@@ -68,7 +65,7 @@ class TextReader:
 
     def warm(self) -> None:
         """Start the process if it does not run: somebody may soon have something to read."""
-        if self.pid is None:
+        if self._process is None:
             self._thread.submit(self._answer, None)
 
     def get(self, text: str) -> bytes:
@@ -111,7 +108,7 @@ class TextReader:
             try:
                 answer = self._ask(text)
             finally:
-                self._timer = threading.Timer(self._idle_s, self._end)
+                self._timer = threading.Timer(self._idle_s, self._end, kwargs={"idle": True})
                 self._timer.daemon = True
                 self._timer.start()
         if "error" in answer:
@@ -120,20 +117,18 @@ class TextReader:
     def _ask(self, text: str | None) -> dict[str, str]:
         """One message to the process and its answer. Raises TextFailed if it has ended."""
         process = self._process
-        if process is None or process.poll() is not None:
-            process = self._process = self._start()
-        assert process.stdin is not None and process.stdout is not None, "both are pipes"
-        line = ""
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(text) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
+        if process is not None and process.ended:
+            self._stop(process)
+            process = None
+        if process is None:
+            process = self._process = ENCODERS.start(self._arguments())
+        line = process.ask(json.dumps(text))
         if not line:
             self._stop(process)
-            raise TextFailed(f"the text encoder's process ended with {process.returncode}")
+            raise TextFailed("the text encoder's process ended; the log says more")
         return json.loads(line)
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _arguments(self) -> list[str]:
         arguments = {
             "--weights": self.files.weights,
             "--tokenizer": self.files.tokenizer,
@@ -142,33 +137,15 @@ class TextReader:
             "--model": self.store.model,
             "--max-bytes": self.store.max_bytes,
         }
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", f"{__package__}.encoder_process"),
-                *(str(each) for pair in arguments.items() for each in pair),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Ctrl+C in the terminal is for the server; the end of its input ends this process
-            start_new_session=True,
-        )
+        return [str(each) for pair in arguments.items() for each in pair]
 
-    def _end(self) -> None:
+    def _end(self, *, idle: bool = False) -> None:
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
             if self._process is not None:
-                self._stop(self._process)
+                self._stop(self._process, idle=idle)
 
-    def _stop(self, process: subprocess.Popen[str]) -> None:
+    def _stop(self, process: EncoderProcess, *, idle: bool = False) -> None:
         self._process = None
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ENCODERS.end(process, idle=idle)

@@ -88,8 +88,10 @@ def test_what_is_preloaded_is_imported_once_for_all(
 def test_a_child_is_killed_at_once_and_leaves_nothing(ward: Ward) -> None:
     child, control = ward.child()
     assert beats(control)
+    assert child.poll() is None
     child.kill()
     child.wait(10)
+    assert child.poll() == 0
     end_s = time.monotonic() + 10
     while alive(child.pid):
         assert time.monotonic() < end_s, "nobody waited for it"

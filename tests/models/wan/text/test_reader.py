@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rollcast.models.pipeline.nursery import can_fork
 from rollcast.models.wan.text.embedding_bytes import from_bytes
 from rollcast.models.wan.text.encoder import TextEncoder
 from rollcast.models.wan.text.reader import TextFailed, TextFiles, TextReader
@@ -83,21 +84,43 @@ def test_a_process_that_dies_costs_the_text_that_it_read_and_no_other(reader: Te
     os.kill(pid, signal.SIGSTOP)
     reading = reader.read("a dune")
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(TextFailed, match="process ended with -9"):
+    with pytest.raises(TextFailed, match="process ended"):
         reading.result(WAIT_S)
     reader.read("a dune").result(WAIT_S)
     assert reader.has("a dune") and reader.pid not in (None, pid)
 
 
-def test_it_ends_when_nobody_asks_for_a_while(files: TextFiles, tmp_path: Path) -> None:
-    reader = TextReader(files, TextStore(tmp_path, files.fingerprint), idle_s=0.05)
-    reader.warm()
-    until(lambda: reader.pid is not None)
-    pid = reader.pid
-    assert pid is not None
-    until(lambda: reader.pid is None and gone(pid))
-    reader.read("a street").result(WAIT_S)
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_it_ends_when_nobody_asks_for_a_while(
+    reader: TextReader, files: TextFiles, tmp_path: Path
+) -> None:
+    """Others stay; what they all were forked from ends with the last of them."""
+    idler = TextReader(files, TextStore(tmp_path, files.fingerprint), idle_s=0.5)
+
+    def comes_and_goes() -> None:
+        idler.warm()
+        until(lambda: idler.pid is not None)
+        pid = idler.pid
+        assert pid is not None
+        until(lambda: idler.pid is None and gone(pid))
+        with idler._lock:
+            pass  # what follows the end of its process is through
+
+    reader.read("a boat").result(WAIT_S)
+    other = reader.pid
+    assert other is not None
+    origin = parent(other)
+    comes_and_goes()
+    reader.read("a dune").result(WAIT_S)
+    assert reader.pid == other and not gone(origin)
     reader.close()
+    comes_and_goes()
+    assert gone(origin) == can_fork()
+    idler.read("a street").result(WAIT_S)
+    idler.close()
 
 
 def test_closing_does_not_wait_for_a_process_that_hangs(reader: TextReader) -> None:
