@@ -20,6 +20,7 @@ from .bench_output import counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_published import published
 from .bench_quality import quality
+from .bench_transports import transports
 from .bench_types import types
 from .options import Threads, check_model
 
@@ -38,6 +39,7 @@ bench.command()(gpu)
 bench.command()(pipeline)
 bench.command()(published)
 bench.command()(quality)
+bench.command()(transports)
 bench.command()(types)
 
 
