@@ -115,6 +115,7 @@ train-tools: $(VENV)/.installed-train
 
 # LiveKit Agents with the plugins that can send for our avatars, and Pipecat.
 peers: $(PEERS)/.installed
+	@.ci/need espeak-ng && .ci/need pocketsphinx
 
 bench-voice: $(VENV)/.installed-dev peers  ## measure LiveKit and Pipecat against the server of test patterns
 	PYTHONSAFEPATH= $(BIN)/python -m tests.client.figures
@@ -148,7 +149,7 @@ $(PEERS)/.installed: client/pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --upgrade 'setuptools>=77' pip
 	$(PEERS)/bin/pip install --quiet livekit-plugins-bithuman==1.8.10 livekit-plugins-liveavatar==1.8.9 \
-		--editable './client[livekit,pipecat]'
+		aiortc --editable './client[livekit,pipecat]'
 	@touch $@
 
 build/triton-%/.installed: | $(VENV)/bin/python

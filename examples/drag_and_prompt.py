@@ -36,7 +36,7 @@ async def change(stream: Stream, prompt: str, at_s: float) -> None:
         await asyncio.sleep(0.02)
     applied = await stream.prompt(prompt, transition_chunks=4)
     if applied.ignored_words:
-        print("words the model does not know:", ", ".join(applied.ignored_words))  # noqa: T201
+        print("words the model does not know:", ", ".join(applied.ignored_words))
 
 
 async def run(url: str, video: Path, scene: str | None, prompt: str, seconds: float) -> None:

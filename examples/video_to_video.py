@@ -48,7 +48,7 @@ async def run(url: str, seen: Path, made: Path, prompt: str | None) -> None:
                     break
         await filming
         if stream.stats is not None:
-            print(f"{stream.stats.video_frames} frames seen")  # noqa: T201
+            print(f"{stream.stats.video_frames} frames seen")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 
 import numpy as np
 from livekit import rtc
@@ -19,6 +21,8 @@ FEEDBACK_EVERY_S = 0.2
 CHANGE_EVERY_S = 2.0
 SMALLEST_CHANGE = 0.2
 
+log = logging.getLogger(__name__)
+
 
 class RoomTracks:
     """Publishes a stream's H.264 unre-encoded, as `EncodedVideoSource` takes it, and its sound."""
@@ -31,6 +35,7 @@ class RoomTracks:
         self._picture = rtc.EncodedVideoSource(ready.width, ready.height)
         self.shown = 0
         self.refused = 0
+        self._sent_bytes = 0
 
     async def publish(self, room: rtc.Room) -> None:
         """Publish both, the sound first: agents wait for the picture."""
@@ -81,26 +86,30 @@ class RoomTracks:
         )
         self.shown += taken
         self.refused += not taken
+        self._sent_bytes += len(frame.data)
 
     async def obey(self) -> None:
         """Pass on what receivers ask for, a key frame or fewer bits, until the stream ends."""
         loop = asyncio.get_running_loop()
-        kbps, changed_s = MAX_KBPS, loop.time()
+        kbps, changed_s, target = MAX_KBPS, loop.time(), MAX_KBPS
         while not self._stream.is_closed:
             await asyncio.sleep(FEEDBACK_EVERY_S)
             feedback = self._picture.take_feedback()
             if feedback.keyframe_requested:
                 await self._stream.key()
-            if feedback.rate_control is None or loop.time() < changed_s + CHANGE_EVERY_S:
+            if feedback.rate_control is not None:
+                target = feedback.rate_control.target_bitrate_bps // 1000
+            if loop.time() < changed_s + CHANGE_EVERY_S:
                 continue
-            wanted = feedback.rate_control.target_bitrate_bps // 1000
-            wanted = max(LEAST_KBPS, min(MAX_KBPS, wanted))
+            sent_kbps = self._sent_bytes * 8e-3 / (loop.time() - changed_s)
+            self._sent_bytes, changed_s = 0, loop.time()
+            # an estimate of a link that is not full follows what is sent, and says nothing
+            wanted = max(LEAST_KBPS, target) if target < sent_kbps else MAX_KBPS
             if abs(wanted - kbps) > SMALLEST_CHANGE * kbps:
-                kbps, changed_s = wanted, loop.time()
-                try:
+                kbps = wanted
+                log.info("receivers take %d kbit/s", kbps)
+                with suppress(ClientError):  # lost for the moment; it is asked for again
                     await self._stream.video(max_kbps=kbps)
-                except ClientError:
-                    continue  # lost for the moment; it is asked for again
 
     async def close(self) -> None:
         """Release what the SDK holds for them."""

@@ -77,6 +77,7 @@ def _say_of_rooms() -> None:
     ours = logging.getLogger("rollcast.client.livekit")
     ours.setLevel(logging.INFO)
     ours.addHandler(handler)
+    ours.propagate = False
 
 
 def _app(

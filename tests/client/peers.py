@@ -37,7 +37,7 @@ def secluded(command: list[str]) -> list[str]:
     return command
 
 
-def run_scene(contract: str, rooms: int, plan: list[list[Any]], short: int = 0) -> dict[str, Any]:
+def run_scene(contract: str, rooms: int, plan: object, short: int = 0) -> dict[str, Any]:
     """The report of `livekit/scene.py`, played without a network."""
     scene = [sys.executable, "-m", "tests.client.livekit.scene"]
     arguments = [contract, str(PYTHON), str(rooms), json.dumps(plan), str(short)]

@@ -2,6 +2,7 @@
 
     python -m tests.client.livekit.scene CONTRACT AGENTS_PYTHON ROOMS PLAN SHORT
 
+CONTRACT is `bithuman`, `liveavatar`, or `example` for examples/livekit_agent.py in a job.
 Every room has an agent of its own, all at once; after them SHORT avatars come to a room each and
 leave again, one after the other. The report is JSON on the last line.
 """
@@ -29,8 +30,13 @@ HERE = Path(__file__).parent
 TONES = (300, 500, 700, 900, 1100, 1300)
 LOUD = 500
 CLOSED = 5
-AVATAR = {"bithuman": "bithuman-avatar-agent", "liveavatar": "liveavatar-avatar-agent"}
-PATHS = {"bithuman": "/launch", "liveavatar": "/v1/sessions"}
+AVATAR = {
+    "bithuman": "bithuman-avatar-agent",
+    "liveavatar": "liveavatar-avatar-agent",
+    "example": "bithuman-avatar-agent",
+}
+PATHS = {"bithuman": "/launch", "liveavatar": "/v1/sessions", "example": "/launch"}
+PROGRAMS = {"example": "job.py"}
 SECRET = "of this evening"
 
 
@@ -72,6 +78,7 @@ def report_of(seen: Seen, told: list[list[Any]]) -> dict[str, Any]:
         "told": told,
         "sentences": sentences,
         "silent_ms": [1e3 * _silence_after(heard, cut_s) for cut_s in cuts],
+        "loud_s": 0.02 * sum(hz > 0 for _, hz in heard),
         "frames": len(numbers),
         "gaps": sum(b - a != 1 for a, b in pairwise(numbers)),
         "kinds": sorted(seen.kinds),
@@ -113,7 +120,14 @@ async def agent(
     python: str, contract: str, rooms: RoomServer, url: str, room: str, plan: str
 ) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(python, "-P", str(HERE / "agent.py"), contract, rooms.url, url + PATHS[contract]),
+        *(
+            python,
+            "-P",
+            str(HERE / PROGRAMS.get(contract, "agent.py")),
+            contract,
+            rooms.url,
+            url + PATHS[contract],
+        ),
         *(room, plan),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "ROLLCAST_LIVEKIT_SECRET": SECRET},

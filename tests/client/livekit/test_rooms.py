@@ -80,3 +80,12 @@ def test_one_worker_serves_several_rooms() -> None:
         check_speech(room, plan)
         assert [was_cut for _, was_cut in finished(room)] == [False, True]
     assert report["streams_left"] == 0
+
+
+def test_the_example_is_an_agent_as_workers_run_them() -> None:
+    report = run_scene("example", 1, 8)
+    (room,) = report["rooms"]
+    assert room["kinds"] == ["audio", "video"]
+    assert 1.0 <= room["loud_s"] <= 4.0  # its greeting
+    assert room["frames"] > 50
+    assert report["streams_left"] == 0
