@@ -135,12 +135,29 @@ class ModelInputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Economy:
+    """What a chunk leaves out, to be made sooner; the default: nothing.
+
+    It takes at most so many denoising `steps` (None: all of them), and only every
+    `frame_every`-th frame is made, which the others repeat.
+    """
+
+    steps: int | None = None
+    frame_every: int = 1
+
+
+FULL = Economy()
+"""Nothing is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What a client must know of a model before it opens a stream.
 
     `chunk_frames` is how many frames a chunk usually has; the first one after a start or a reset
     has `first_chunk_frames`, where that is another number (a causal decoder makes one frame of its
     first latent and several of every other). What counts is how many a chunk really has.
+    `economy` is the most that a chunk can leave out.
     """
 
     name: str
@@ -151,6 +168,7 @@ class ModelInfo:
     chunk_frames: int
     inputs: ModelInputs
     first_chunk_frames: int | None = None
+    economy: Economy = FULL
 
     @property
     def chunk_us(self) -> float:
@@ -251,7 +269,7 @@ class Controls:
     file likewise, is what the stream starts from or refers to from now on; it starts anew with it,
     as with `reset`. `camera` is the motion that is in force from now on. `video` are frames uint8
     RGB [T, H, W, 3] as `VideoInput` says, those that came since the previous chunk, the last of
-    them kept for a model that needs more.
+    them kept for a model that needs more. `economy` is what this chunk leaves out.
     """
 
     prompt: str | None = None
@@ -267,6 +285,7 @@ class Controls:
     clear_tracks: tuple[int, ...] | None = ()
     reset: bool = False
     seed: int | None = None
+    economy: Economy = FULL
 
     @property
     def starts_anew(self) -> bool:

@@ -23,7 +23,8 @@ class PocketConditioning:
 
     `previous` [1, 29] are the features of the last frame, None before the first one. `words`
     [1, tokens] eases towards `wanted_words` over `easing` chunks; `sink_words` were in force when
-    the caches began, None: they have not.
+    the caches began, None: they have not. The chunk before this one took `steps` denoising steps,
+    None: all.
     """
 
     speech: SpeechView
@@ -36,6 +37,7 @@ class PocketConditioning:
     previous: Tensor | None = None
     picture: OwnPicture | None = None
     sink_words: Tensor | None = None
+    steps: int | None = None
 
     def words_of_sink(self) -> Tensor:
         """Those in force when the caches began, or begin now."""
@@ -69,6 +71,7 @@ class PocketConditioning:
             "head": self.head.save(),
             "objects": None if self.objects is None else self.objects.save(),
             "easing": self.easing,
+            "steps": self.steps,
         }
 
     @classmethod
@@ -96,4 +99,5 @@ class PocketConditioning:
             previous=tensors["previous"].clone() if len(tensors["previous"]) else None,
             picture=look_encoder.own(square) if square else None,
             sink_words=tensors["sink_words"].clone() if len(tensors["sink_words"]) else None,
+            steps=plain["steps"],
         )

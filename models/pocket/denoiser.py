@@ -55,15 +55,28 @@ class PocketDenoiser:
         return self.student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
 
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
-        """Take each row's latents through its step."""
-        return call_rows(self.student, [self.call_row(row) for row in rows], fill=fill)
+        """Take each row's latents through its step, if its chunk makes that one."""
+        own = [k for k, row in enumerate(rows) if row.call < row.plan.plain["steps"]]
+        made: list[Tensor | None] = [row.latents for row in rows]
+        if own:
+            calls = [self.call_row(rows[k]) for k in own]
+            results = call_rows(self.student, calls, fill=fill)
+            for k, latents in zip(own, results, strict=True):
+                made[k] = latents
+        clean = [latents for latents in made if latents is not None]
+        assert len(clean) == len(rows), "every chunk takes its first step"
+        return clean
 
     def call_row(self, row: Row) -> CallRow:
-        """What the student is told for a row; a chunk that starts anew gets a fresh sink."""
+        """What the student is told for a row; a chunk that starts anew gets a fresh sink.
+
+        So does one whose predecessor left this step out: what the cache has is not what was shown
+        just before.
+        """
         told = row.plan.tensors
         scene: str = row.plan.plain["scene"]
         channels = told["channels"] if scene == PICTURE else self._looks[scene].channels
-        if row.plan.restart:
+        if row.plan.restart or row.call >= row.plan.plain["seen"]:
             sink = self._sink(row.plan, channels)
             row.cache.load(sink.tensors(), sink.metadata())
 
@@ -81,7 +94,11 @@ class PocketDenoiser:
                 told["base"],
             ),
             cache=row.cache,
-            sampler=Renoise(self.schedule, self._timesteps, lambda _: noise(row.call + 1)),
+            sampler=Renoise(
+                self.schedule,
+                self._timesteps[: row.plan.plain["steps"]],
+                lambda _: noise(row.call + 1),
+            ),
             step=row.call,
         )
 

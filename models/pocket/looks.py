@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import picture
 from ..contract import (
     PICTURE,
+    Economy,
     ModelInfo,
     ModelInputs,
     PictureGuide,
@@ -173,6 +174,8 @@ def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelI
         height=FRAME_SIZE,
         fps=FPS,
         chunk_frames=CHUNK_FRAMES,
+        # one step is as good as two for half the time (docs/embedded-model.md)
+        economy=Economy(steps=1, frame_every=2),
         inputs=ModelInputs(
             scenes=scenes,
             prompt=PromptInput(manifest.presets),

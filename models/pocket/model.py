@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..caches_on_demand import CachesOnDemand
 from ..chunk_steps import ChunkSteps
-from ..contract import PICTURE, Chunk, Controls, StreamRequest
+from ..contract import PICTURE, Chunk, Controls, Economy, StreamRequest
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ..state import DecoderState, SavedState, StreamState
 from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig
 from ..student.kv_cache import StudentCache
-from .audio import VisemeNet
+from .audio import CHUNK_FRAMES, VisemeNet
 from .chunk_conditions import ChunkConditions
+from .conditioning_state import PocketConditioning
 from .conditions import EXPRESSIONS, unpack_latents
 from .config import CACHE, STEPS, STUDENT
 from .denoiser import PocketDenoiser
@@ -105,13 +107,20 @@ class PocketModel:
         talking, conditions = self._conditions.advance(state.conditioning, look)
         if own is not None and state.scene == PICTURE:
             conditions |= own.tensors()
-        if state.restart:
+        calls = self._calls_of(state.conditioning, controls.economy)
+        if state.restart or calls["steps"] > calls["seen"]:
             conditions["sink_words"] = state.conditioning.words_of_sink()
         plan = ChunkPlan(
             index=state.chunk_index,
             noise_seed=draw_seed(state.generator),
             restart=state.restart,
-            plain={"scene": state.scene, "talking": talking, "ignored_words": ignored},
+            plain={
+                "scene": state.scene,
+                "talking": talking,
+                "ignored_words": ignored,
+                "every": min(max(1, controls.economy.frame_every), CHUNK_FRAMES),
+            }
+            | calls,
             tensors=conditions,
         )
         state.chunk_index += 1
@@ -131,7 +140,10 @@ class PocketModel:
             look = self._look_encoder.own_once(tensor_bytes(plan.tensors["picture"]), state).look
         else:
             look = self._looks[scene]
-        pictures = self._look_encoder.frames(unpack_latents(latents)[0], look)
+        packed, every = unpack_latents(latents)[0], plan.plain["every"]
+        pictures = self._look_encoder.frames(packed[::every], look)
+        if every > 1:
+            pictures = np.repeat(pictures, every, axis=0)[: len(packed)]
         heard = plan.tensors["heard"].numpy()
         ignored = tuple(plan.plain["ignored_words"])
         return Chunk(plan.index, pictures, heard, plan.plain["talking"], scene, ignored)
@@ -167,6 +179,14 @@ class PocketModel:
             restart=saved.plain["restart"] or saved.is_small,
             decoder=saved.decoder(),
         )
+
+    def _calls_of(self, kept: PocketConditioning, economy: Economy) -> dict[str, int]:
+        """How many steps the next chunk takes, and how many caches have seen the one before it."""
+        most = self.chunk_steps.steps
+        steps = most if economy.steps is None else min(max(1, economy.steps), most)
+        seen = most if kept.steps is None else kept.steps
+        kept.steps = None if steps == most else steps
+        return {"steps": steps, "seen": seen}
 
     def _new_caches(self) -> CachesOnDemand:
         return CachesOnDemand(self.new_cache, self.chunk_steps.caches)

@@ -148,6 +148,27 @@ class Recipe:
         places = {step: k for k, step in enumerate(self.steps)}
         return tuple(places.get(step) for step in self.first_steps)
 
+    @property
+    def fewest_steps(self) -> int | None:
+        """With how many steps a chunk may do in need; None: it takes all of them.
+
+        Half of them, where each begins with fresh noise and so any of them can be left out, and the
+        cache does not depend on which were made.
+        """
+        free = self.sampler == "renoise" and self.caching == "clean_pass" and not self.first_steps
+        return (len(self.steps) + 1) // 2 if free and len(self.steps) > 1 else None
+
+    def kept_steps(self, chunk: int, most: int | None) -> tuple[int, ...]:
+        """Which of `steps` the `chunk`-th chunk takes when it may take so many; None: all.
+
+        The first chunk, from which the others go on, takes all.
+        """
+        count = len(self.steps)
+        if most is None or chunk == 0 or self.fewest_steps is None:
+            return tuple(range(count))
+        kept = min(max(most, self.fewest_steps), count)
+        return tuple(k * count // kept for k in range(kept))
+
     def frames_of(self, start: int) -> int:
         """Latent frames of a chunk that begins at latent frame `start` of its stream."""
         alone = self.first_frames if start == 0 else None

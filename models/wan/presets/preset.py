@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ...contract import ModelInfo, ModelInputs
+from ...contract import Economy, ModelInfo, ModelInputs
 from ...sampling.recipe import Recipe
 from ...student.config import CacheConfig, StudentConfig
 from .conditioning import Conditioning
@@ -93,6 +93,7 @@ class Preset:
             fps=self.fps,
             chunk_frames=self.latents.pictures(chunk, first=False),
             first_chunk_frames=self.latents.pictures(first, first=True),
+            economy=Economy(steps=self.recipe.fewest_steps),
             inputs=ModelInputs(**{name: value for each in inputs for name, value in each.items()}),
         )
 

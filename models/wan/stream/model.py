@@ -116,7 +116,14 @@ class WanModel:
             for kind, each in self._conditioners.items()
         }
         seed = draw_seed(state.generator)
-        plan = planned(state.chunk_index, seed, restart=state.restart, place=place, parts=parts)
+        plan = planned(
+            state.chunk_index,
+            seed,
+            restart=state.restart,
+            place=place,
+            parts=parts,
+            steps=controls.economy.steps,
+        )
         told.chunks += 1
         told.frames += frames
         state.chunk_index += 1

@@ -13,9 +13,17 @@ from .conditioning.conditioner import ChunkPlace, PlanPart
 
 
 def planned(
-    index: int, noise_seed: int, *, restart: bool, place: ChunkPlace, parts: Mapping[str, PlanPart]
+    index: int,
+    noise_seed: int,
+    *,
+    restart: bool,
+    place: ChunkPlace,
+    parts: Mapping[str, PlanPart],
+    steps: int | None = None,
 ) -> ChunkPlan:
-    """The plan of chunk `index`. Raises ValueError where two kinds need its latents."""
+    """The plan of chunk `index`, of at most so many `steps` (None: all).
+
+    Raises ValueError where two kinds need its latents."""
     started = index - place.chunk
     needed = [started + part.needed_by for part in parts.values() if part.needed_by is not None]
     if len(needed) > 1:
@@ -24,7 +32,11 @@ def planned(
         index=index,
         noise_seed=noise_seed,
         restart=restart,
-        plain={"place": asdict(place), "kinds": {k: dict(part.plain) for k, part in parts.items()}},
+        plain={
+            "place": asdict(place),
+            "kinds": {k: dict(part.plain) for k, part in parts.items()},
+            "steps": steps,
+        },
         tensors={f"{k}.{name}": t for k, part in parts.items() for name, t in part.tensors.items()},
         needed_by=needed[0] if needed else None,
     )
@@ -33,6 +45,11 @@ def planned(
 def place_of(plan: ChunkPlan) -> ChunkPlace:
     """Where the chunk stands."""
     return ChunkPlace(**plan.plain["place"])
+
+
+def steps_of(plan: ChunkPlan) -> int | None:
+    """How many steps it takes at most; None: all."""
+    return plan.plain["steps"]
 
 
 def parts_of(plan: ChunkPlan) -> dict[str, PlanPart]:

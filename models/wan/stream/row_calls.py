@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from ...sampling.batches import CallRow, call_rows
 from ...sampling.carried import carried, taken_apart
 from ...sampling.denoising import prefill
 from ...sampling.joint_window import JointWindow, step_window
+from ...sampling.recipe import Recipe
 from ...staged_model import ChunkPlan, Row, counter_noise
 from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
@@ -25,7 +26,7 @@ from ...upload import uploaded
 from ..presets.preset import Preset
 from .conditioning.conditioner import CallInputs, ChunkPlace, Conditioner, Entry, PlanPart, merged
 from .contexts import Contexts
-from .plan_parts import parts_of, place_of
+from .plan_parts import parts_of, place_of, steps_of
 
 _WINDOW = "window"
 
@@ -43,6 +44,10 @@ class _Told:
     place: ChunkPlace
     parts: dict[str, PlanPart]
     inputs: CallInputs
+    recipe: Recipe
+    """With the steps that the chunk takes."""
+    steps: tuple[int | None, ...]
+    """For each step's call which of those it is; None: none."""
     step: int | None
     """Which step of its chunk the call is; None: a clean pass, or none of its calls."""
 
@@ -189,9 +194,15 @@ class RowCalls:
         """`parts`: in place of the plan's."""
         place = place_of(row.plan)
         parts = parts_of(row.plan) if parts is None else parts
-        steps = self.recipe.step_of_call(place.chunk)
+        recipe, steps = self.recipe, self.recipe.step_of_call(place.chunk)
+        kept = recipe.kept_steps(place.chunk, steps_of(row.plan))
+        if len(kept) < len(recipe.steps):
+            # each step has a call of its own, for there are no `first_steps`
+            among = {call: k for k, call in enumerate(kept)}
+            steps = tuple(among.get(k) for k in range(len(recipe.steps)))
+            recipe = replace(recipe, steps=tuple(recipe.steps[k] for k in kept))
         step = steps[row.call] if row.call < len(steps) else None
-        return _Told(row, place, parts, self._inputs(parts, place), step)
+        return _Told(row, place, parts, self._inputs(parts, place), recipe, steps, step)
 
     def _arrive(self, told: _Told, *, prefills: bool = True) -> None:
         """What a chunk does to a cache before its first call on it."""
@@ -224,8 +235,7 @@ class RowCalls:
     def _step(self, told: _Told) -> CallRow:
         row, inputs, step = told.row, told.inputs, told.step
         assert step is not None and inputs.text is not None
-        steps = self.recipe.step_of_call(told.place.chunk)
-
+        recipe, steps = told.recipe, told.steps
         coming = itertools.count(step + 1)
 
         def renoise(latents: Tensor) -> Tensor:
@@ -233,7 +243,7 @@ class RowCalls:
             return self._noise(row.plan, steps.index(next(coming)), latents.shape)
 
         begins = None if inputs.begin is None else inputs.begin.timestep
-        sampler = self.recipe.sampler_for(told.place.chunk, renoise, begins)
+        sampler = recipe.sampler_for(told.place.chunk, renoise, begins)
         if row.latents is None:
             latents, memory = self._first(told), {}
         else:

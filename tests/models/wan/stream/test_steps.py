@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.contract import FULL, Controls, Economy, StreamRequest
 from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.sequential import Sequential
@@ -29,7 +30,8 @@ def test_two_steps_are_two_calls_and_a_clean_pass(folder_of: FolderOf) -> None:
     same = model_with(folder_of, "self-forcing", (1000, 750, 500, 250))
     assert [call.clean_pass for call in two.chunk_steps.calls] == [False, False, True]
     assert [call.timestep for call in two.chunk_steps.calls[:2]] == pytest.approx([1000, 833.333])
-    assert two.info == own.info
+    assert (two.info.economy.steps, own.info.economy.steps) == (1, 2)
+    assert replace(two.info, economy=own.info.economy) == own.info
     states = {model: model.start(REQUEST) for model in (two, own, same)}
     first = {model: model.step(state, Controls()) for model, state in states.items()}
     assert not np.array_equal(first[two].frames, first[own].frames)
@@ -37,6 +39,37 @@ def test_two_steps_are_two_calls_and_a_clean_pass(folder_of: FolderOf) -> None:
     again = two.restore(two.snapshot(states[two]))
     switch = Controls(prompt=PROMPTS[1])
     assert np.array_equal(two.step(states[two], switch).frames, two.step(again, switch).frames)
+
+
+def test_a_chunk_in_need_takes_fewer_steps_as_a_model_of_fewer_would(folder_of: FolderOf) -> None:
+    """Its steps are those of a list of fewer; the first chunk takes all, and so do later ones."""
+    two, own = (model_with(folder_of, "self-forcing", steps) for steps in ((1000, 500), None))
+    need = Controls(economy=Economy(steps=1))
+    plain, told = own.start(REQUEST), own.start(REQUEST)
+    first = own.step(plain, Controls()).frames, own.step(told, need).frames
+    assert np.array_equal(*first)
+    own.step(plain, Controls())
+    # what a model of two steps makes of the same past, its noise drawn for the same calls
+    state = two.restore(own.snapshot(told))
+    noise = two._calls._noise
+    two._calls._noise = lambda plan, call, shape: noise(plan, 2 * call, shape)
+    made = own.step(told, need).frames
+    assert np.array_equal(made, two.step(state, Controls()).frames)
+    again = own.restore(own.snapshot(told))
+    after = own.step(told, Controls()).frames
+    assert np.array_equal(after, own.step(again, Controls()).frames)
+    assert not np.array_equal(after, own.step(plain, Controls()).frames)
+
+
+@pytest.mark.parametrize("name", ["causal-forcing-2-step", "rolling-forcing"])
+def test_what_cannot_leave_steps_out_takes_them_all(folder_of: FolderOf, name: str) -> None:
+    model = model_with(folder_of, name, None)
+    assert model.info.economy == FULL
+    made = []
+    for controls in (Controls(), Controls(economy=Economy(steps=1))):
+        state = model.start(REQUEST)
+        made.append(frames([model.step(state, controls) for _ in range(2)]))
+    assert np.array_equal(made[0], made[1])
 
 
 @pytest.mark.parametrize("steps", [(700, 500, 300), (600,)], ids=["three", "one"])
