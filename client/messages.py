@@ -662,6 +662,17 @@ class State(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamQuality(Incoming):
+    """How much a stream gives up while the server is too slow for all; at `level` 0 nothing.
+
+    `why` is for people.
+    """
+
+    level: int
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Incoming):
     """Figures about the last second.
 
@@ -682,6 +693,7 @@ class Stats(Incoming):
     queued_audio_ms: int
     video_frames: int | None = None
     video_dropped: int | None = None
+    quality: StreamQuality | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

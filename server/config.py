@@ -36,7 +36,8 @@ class ServerConfig:
     that was not watched or spoken to for `unwatched_s` gives its place to who waits. By share
     links at most `max_viewers` watch a stream, `max_viewers_per_address` of one address in all.
     Where all places are taken, `max_waiting` clients wait for one, `max_waiting_per_client` of one
-    client, none longer than `max_wait_s`.
+    client, none longer than `max_wait_s`. With `keep_quality` streams give nothing up while the
+    machine is too slow for all of them.
     Logs of streams are written to `record_dir`, which holds at most `record_mb` megabytes (1e6
     bytes), with `record_asked` only of those whose client asks for it.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
@@ -72,6 +73,7 @@ class ServerConfig:
     send_timeout_s: float = 5.0
     drain_s: float = 5.0
     max_per_client: int | None = None
+    keep_quality: bool = False
     max_waiting: int = 32
     max_waiting_per_client: int = 8
     max_wait_s: float = 300.0

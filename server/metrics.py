@@ -90,6 +90,12 @@ class Metrics:
             "viewer_cuts", "Times that a viewer by a share link was too far behind"
         )
         self.capacity = self._gauge("capacity", "Streams that fit, as measured or as set")
+        self.quality_level = Gauge(
+            "rollcast_quality_level",
+            "How much the streams of a model give up while it is too slow for all of them",
+            ["model"],
+            registry=self.registry,
+        )
         self.waiting = self._gauge("waiting", "Clients that wait for a place")
         self.waited_s = Histogram(
             "rollcast_waited_seconds",

@@ -24,6 +24,10 @@ class Recent:
         """Its median."""
         return statistics.median(self._values)
 
+    def scale(self, times: float) -> None:
+        """From now on it is going to be so many times as large."""
+        self._values = deque((times * each for each in self._values), _WINDOW)
+
     def add(self, value: float) -> None:
         """One more value; the oldest is forgotten."""
         self._values.append(value)

@@ -8,6 +8,7 @@ from ...models.contract import ModelInfo
 from ..protocol.errors import Capacity, Ended, StreamError, Timeout
 from ..protocol.server_messages import ServerMessage, State, Viewers
 from ..session.media import MediaChunk
+from ..session.quality import BEST, Quality
 from .channel import Channel, Format
 from .seat import Seat
 
@@ -32,6 +33,7 @@ class Audience:
         self._channels: dict[Format, Channel] = {}
         self._addresses: dict[Seat, str] = {}
         self._state: State | None = None
+        self._quality = BEST
         self._told = 0
         self._left_cuts = self._left_skips = 0
         self.epoch = 0
@@ -60,7 +62,8 @@ class Audience:
     def channel(self, format_: Format) -> Channel:
         """The channel of a format."""
         if format_ not in self._channels:
-            self._channels[format_] = Channel(self._info, format_, self._kbps)
+            channel = self._channels[format_] = Channel(self._info, format_, self._kbps)
+            channel.change_quality(self._quality)
         return self._channels[format_]
 
     def join(
@@ -97,6 +100,12 @@ class Audience:
         """A chunk was generated."""
         for channel in self._channels.values():
             channel.show(chunk.pieces(-1, channel.audio_codec is not None))
+
+    def change_quality(self, quality: Quality) -> None:
+        """Give up as much as this: with fewer bits they see half of the frames."""
+        self._quality = quality
+        for channel in self._channels.values():
+            channel.change_quality(quality)
 
     def say(self, message: ServerMessage) -> None:
         """Tell all of them."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from ...models.contract import ModelInfo
 from ..protocol.fields import AudioCodec, Codec
+from ..protocol.limits import MIN_KBPS
 from ..protocol.packets import is_key
 from ..session.media import AudioPiece, VideoFrame
+from ..session.quality import Quality
 from .seat import Coded, Seat
 
 KEY_EVERY_S = 0.5
@@ -39,13 +41,15 @@ class Channel:
         self.encoder: str | None = None
         self.audio_codec: AudioCodec | None = format_.audio_codec
         self.size = info.width, info.height
-        self.target_kbps = kbps
+        self.target_kbps = self._most_kbps = kbps
         self.generation = 0
         self.skipped_frames = 0
         """Frames that were never encoded, for the encoder fell behind."""
         self.seats: list[Seat] = []
         self.wake: Callable[[], None] = _nothing
         """Called when there is something to encode, or nobody left to encode for."""
+        self._frame_every = 1
+        """Of so many frames one is encoded."""
         self._pieces: deque[Piece] = deque()
         self._key_wanted = False
         self._key_s = -math.inf
@@ -55,12 +59,22 @@ class Channel:
 
     def show(self, pieces: Iterable[Piece]) -> None:
         """More media; a frame that is left out here breaks no reference."""
-        self._pieces.extend(pieces)
+        self._pieces.extend(
+            each
+            for each in pieces
+            if not isinstance(each, VideoFrame) or each.seq % self._frame_every == 0
+        )
         over = sum(isinstance(each, VideoFrame) for each in self._pieces)
         over -= MOST_CHUNKS * self.info.chunk_frames
         while over > 0:
             over -= self._leave_out()
         self.wake()
+
+    def change_quality(self, quality: Quality) -> None:
+        """Encode for as much less as this, from the next frame on."""
+        busy = quality.bitrate_share < 1
+        self.target_kbps = max(MIN_KBPS, round(self._most_kbps * quality.bitrate_share))
+        self._frame_every = max(2 if busy else 1, quality.economy.frame_every)
 
     # For the encoder.
 

@@ -72,6 +72,10 @@ def serve(
         int | None,
         typer.Option(min=1, help="Streams at once of one address, or subject of tokens."),
     ] = None,
+    keep_quality: Annotated[
+        bool,
+        typer.Option("--keep-quality", help="Stutter on a busy machine, and give nothing up."),
+    ] = False,
     max_waiting: Annotated[
         int, typer.Option(min=0, help="Who may wait for a place where all are taken; 0: nobody.")
     ] = 32,
@@ -163,6 +167,7 @@ def serve(
             max_sessions=max_sessions,
             max_kbps=max_kbps,
             max_per_client=max_per_client,
+            keep_quality=keep_quality,
             max_waiting=max_waiting,
             max_waiting_per_client=max_waiting_per_client,
             max_wait_s=max_wait,

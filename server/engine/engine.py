@@ -223,6 +223,7 @@ class Engine:
                 pictures=message.record_pictures,
             )
         self.places.release(place)
+        stream.change_quality(model.quality)
         self.streams.add(stream)
         self._opening.begin(model.host, stream, request)
         self.metrics.sessions_opened.inc()
@@ -327,6 +328,7 @@ class Engine:
             self._driver.drop_interrupted()
             next_s = self._driver.submit_due(now_s)
             self._tick(now_s)
+            self._mind_quality(now_s)
             self.line.serve()
         except Exception:
             self._failed_turns += 1
@@ -344,6 +346,9 @@ class Engine:
         if not stall_s:
             return
         self._log.warning("the server stood still", for_s=round(stall_s, 1))
+        for model in self.hosted.values():
+            if model.ladder is not None:
+                model.ladder.excuse(now_s)
         for stream in self.streams:
             stream.session.excuse(now_s - stall_s, now_s)
             stream.audience.excuse(stall_s)
@@ -356,6 +361,23 @@ class Engine:
         self.metrics.viewers.set(sum(len(stream.audience) for stream in self.streams))
         self.metrics.sessions_detached.set(len(self.streams) - len(self.streams.attached))
         self.metrics.capacity.set(self.places.total)
+
+    def _mind_quality(self, now_s: float) -> None:
+        """Let the streams of a model that is too slow give something up, or have it again."""
+        if self.config.keep_quality:
+            return
+        for model in self.hosted.values():
+            if model.ladder is None or (times := model.ladder.look(now_s)) is None:
+                continue
+            if model.step_s is not None:
+                model.step_s.scale(times)
+            quality = model.quality
+            self.metrics.quality_level.labels(model.name).set(quality.level)
+            self._log.warning(
+                "quality changes", model=model.name, level=quality.level, why=quality.why
+            )
+            for stream in self.streams.of_model(model.name):
+                stream.change_quality(quality)
 
     def _tick_stream(self, stream: HostedStream, now_s: float) -> None:
         session = stream.session

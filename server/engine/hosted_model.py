@@ -9,8 +9,10 @@ from ...models.contract import ModelInfo
 from ...models.pipeline.events import Cause
 from ...models.pipeline.recent import Recent
 from ..protocol.server_messages import EngineRestarting
+from ..session.quality import BEST, Quality
 from .model_host import ModelHost
 from .phases import Phases
+from .quality_ladder import QualityLadder
 from .scheduler import ModelLoad
 from .under_way import UnderWay
 
@@ -47,6 +49,8 @@ class HostedModel:
     latency_s: float = 0.0
     under_way: UnderWay = field(default_factory=UnderWay)
     phases: Phases = field(default_factory=Phases)
+    ladder: QualityLadder | None = None
+    """What its streams give up while the machine is busy; None while nothing is known of it."""
 
     @property
     def name(self) -> str:
@@ -60,6 +64,17 @@ class HostedModel:
             return None
         chunk_s = self.info.chunk_us / 1e6
         return ModelLoad(self.name, self.step_s.value, chunk_s, (self.lead_chunks - 1) * chunk_s)
+
+    def admits_beside(self, streams: int) -> bool:
+        """Whether one more stream would cost so many that run nothing; the first is let in."""
+        if self.ladder is None or self.load is None or not streams:
+            return True
+        return self.ladder.admits((streams + 1) * self.load.step_s / self.load.chunk_s)
+
+    @property
+    def quality(self) -> Quality:
+        """What its streams have now."""
+        return BEST if self.ladder is None else self.ladder.quality
 
     @property
     def notice(self) -> EngineRestarting:

@@ -7,6 +7,7 @@ from typing import Protocol
 from ..audience.audience import Audience
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
+from ..session.quality import Quality
 from ..session.session import Session
 from ..stream_log.consents import Consent
 from .prompt_desk import PromptDesk
@@ -47,6 +48,11 @@ class HostedStream:
     def session_id(self) -> str:
         """Its name."""
         return self.session.options.session_id
+
+    def change_quality(self, quality: Quality) -> None:
+        """Give up as much as this, for its client and for those who watch it."""
+        self.session.change_quality(quality)
+        self.audience.change_quality(quality)
 
     def count(self, metrics: Metrics) -> None:
         """Bring the session's own counts into the metrics."""

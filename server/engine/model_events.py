@@ -13,6 +13,7 @@ from ..protocol.errors import EngineFailed
 from .hosted_model import CAUSES, HostedModel
 from .hosted_stream import HostedStream
 from .model_host import Failed, HostEvent, Ready
+from .quality_ladder import QualityLadder
 from .scheduler import capacity
 from .stream_keeper import StreamKeeper
 
@@ -47,6 +48,7 @@ class ModelEvents:
     def _ready(self, model: HostedModel, event: Ready) -> None:
         info = model.info = event.info
         model.step_s = Recent(event.step_s)
+        model.ladder = QualityLadder(info)
         model.latency_s = event.latency_s
         model.become("ready", time.time())
         self._metrics.warm_step_s.labels(info.name).set(event.step_s)
@@ -72,11 +74,17 @@ class ModelEvents:
         if stream is None:
             return
         with self._keeper.guard(stream):
-            self._deliver(stream, event, step_s)
+            self._deliver(model, stream, event, step_s)
 
-    def _deliver(self, stream: HostedStream, event: Finished, step_s: float) -> None:
+    def _deliver(
+        self, model: HostedModel, stream: HostedStream, event: Finished, step_s: float
+    ) -> None:
         now_s, session = self._now_s(), stream.session
-        self._metrics.late_chunks.inc(session.chunks > 0 and session.deadline_s(now_s) <= now_s)
+        if session.chunks > 0:
+            margin_s = now_s - session.deadline_s(now_s)
+            self._metrics.late_chunks.inc(margin_s >= 0)
+            if model.ladder is not None and not session.paused:
+                model.ladder.made(margin_s, step_s, now_s)
         with self._metrics.time("deliver"):
             media = session.finish_step(event.chunk, step_s, now_s)
             stream.audience.show(media)
@@ -131,4 +139,7 @@ class ModelEvents:
 
     def _restarted(self, model: HostedModel, event: Restarted) -> None:
         model.become("ready", time.time())
+        if model.ladder is not None:
+            # what its streams missed says nothing of how fast it is
+            model.ladder.excuse(self._now_s())
         self._log.info("model works again", model=model.name, took_s=round(event.took_s, 2))

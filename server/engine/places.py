@@ -49,7 +49,8 @@ class Places:
     @property
     def free(self) -> int:
         """How many more streams would be admitted now, of the model that takes the most."""
-        usable = [model.load for model in self._hosted.values() if model.condition == "ready"]
+        open_ = (model for model in self._hosted.values() if self._lets_in(model))
+        usable = [model.load for model in open_ if model.condition == "ready"]
         running, limit = self._running_loads(), self._config.max_sessions
         free = (free_places(load, running, max_sessions=limit) for load in usable if load)
         return max(free, default=0)
@@ -85,6 +86,8 @@ class Places:
 
     def _make_room(self, model: HostedModel, now_s: float) -> None:
         assert model.load is not None, "the model is ready"
+        if not self._lets_in(model):
+            raise AllTaken("the server is too busy for another stream", retry_after_s=RETRY_S)
         try:
             self._admit(model.load, now_s)
         except AllTaken:
@@ -95,6 +98,16 @@ class Places:
             self._admit(model.load, now_s)
         if model.host.behind:
             raise Capacity("too many streams were opened at once", retry_after_s=LOADING_RETRY_S)
+
+    def _lets_in(self, model: HostedModel) -> bool:
+        """Whether the model's streams would lose nothing to another one."""
+        if self._config.keep_quality or model.ladder is None:
+            return True
+        if self._config.max_sessions is not None:
+            # how many fit was said, not measured
+            return model.ladder.takes_new
+        reserved = sum(place.model is model for place in self._reserved)
+        return model.admits_beside(len(self._keeper.streams.of_model(model.name)) + reserved)
 
     def _admit(self, load: ModelLoad, now_s: float) -> None:
         frees = [stream.session.expires_in_s(now_s) for stream in self._keeper.streams]

@@ -27,6 +27,8 @@ LATE_S = 5.0
 MARGIN_CHUNKS = -0.1
 """So long before its viewer runs dry a chunk should be there, but for one in twenty."""
 LATE_SHARE = 0.01
+MOST_LOAD = 0.85
+"""With more of it newcomers would cost those that run their bits, and then their frames."""
 CALM_LOAD = 0.75
 CALM_S = 20.0
 MOST_CALM_S = 320.0
@@ -103,6 +105,13 @@ class QualityLadder:
         """Whether further streams may begin: not while those that run have lost more than bits."""
         return set(self.rungs[: self.level]) <= _OPEN
 
+    def admits(self, load: float) -> bool:
+        """Whether one more may begin, with which they take this part of the machine's time.
+
+        Those that run must not lose anything to it.
+        """
+        return self.takes_new and load <= (CALM_LOAD if self.level else MOST_LOAD)
+
     @property
     def parks(self) -> bool:
         """Whether streams that nobody watches are put away."""
@@ -138,20 +147,21 @@ class QualityLadder:
         self._tight_since_s = self._calm_since_s = None
         self._changed_s = max(self._changed_s, now_s)
 
-    def look(self, now_s: float) -> bool:
-        """Whether the level is another one from now on; call several times a second."""
+    def look(self, now_s: float) -> float | None:
+        """Whether the level is another one from now on; call several times a second.
+
+        If so, how many times as long a chunk is going to take, 1 where that is not known.
+        """
         while self._made and self._made[0].at_s <= now_s - LATE_S:
             self._made.popleft()
         self._learn()
         tight = self.level < len(self.rungs) and self._is_tight(now_s)
         calm = self.level > 0 and not tight and self._is_calm(now_s)
         if now_s - self._changed_s < CHANGE_S or not (tight or calm):
-            return False
+            return None
         if tight:
-            self._take(now_s)
-        else:
-            self._give_back(now_s)
-        return True
+            return self._take(now_s)
+        return self._give_back(now_s)
 
     def load(self, now_s: float) -> float:
         """The part of the machine's time that the latest chunks took."""
@@ -184,7 +194,7 @@ class QualityLadder:
             self._calm_since_s = now_s
         return now_s - self._calm_since_s >= self._calm_s[rung]
 
-    def _take(self, now_s: float) -> None:
+    def _take(self, now_s: float) -> float:
         rung = self.level
         if self._steps_s:
             self._before_s[rung] = statistics.median(self._steps_s)
@@ -193,10 +203,13 @@ class QualityLadder:
         again = now_s - self._given_back_s[rung] < AGAIN_S
         self._calm_s[rung] = min(2 * self._calm_s[rung], MOST_CALM_S) if again else CALM_S
         self._change(self.level + 1, now_s)
+        return 1.0
 
-    def _give_back(self, now_s: float) -> None:
-        self._given_back_s[self.level - 1] = now_s
-        self._change(self.level - 1, now_s)
+    def _give_back(self, now_s: float) -> float:
+        rung = self.level - 1
+        self._given_back_s[rung] = now_s
+        self._change(rung, now_s)
+        return 1 / (self._gives[rung] or 1.0)
 
     def _change(self, level: int, now_s: float) -> None:
         self.level, self._changed_s = level, now_s

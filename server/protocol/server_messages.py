@@ -311,6 +311,16 @@ class State(Message):
     pts_us: float
 
 
+class StreamQuality(Message):
+    """How much a stream gives up while the server is too slow for all; at `level` 0 nothing.
+
+    `why` is for people.
+    """
+
+    level: int
+    why: str | None = None
+
+
 class Stats(Message):
     """Figures about the last second.
 
@@ -331,6 +341,7 @@ class Stats(Message):
     queued_audio_ms: int
     video_frames: int | None = None
     video_dropped: int | None = None
+    quality: StreamQuality | None = None
 
 
 class Pong(Message):

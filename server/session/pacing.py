@@ -57,6 +57,10 @@ class Pacing:
         """A lead that is larger by so much, until another is said."""
         self._playhead.early_us = early_s * 1e6
 
+    def begin_sooner(self, chunks: float) -> None:
+        """A lead that is larger by so many chunks, until another is said."""
+        self._playhead.more_us = chunks * self._info.chunk_us
+
     def generated(self, frames: int, now_s: float) -> None:
         """Another chunk, of so many frames, is there."""
         self._late = self.lead_us(now_s) < LATE_SHARE * self._info.chunk_us

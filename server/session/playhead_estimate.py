@@ -28,6 +28,8 @@ class PlayheadEstimate:
         self._extra_us = 0.0
         self.early_us = 0.0
         """What is added to the lead so that streams take turns."""
+        self.more_us = 0.0
+        """What is added to it while the server is busy."""
         self._slack_us = SLACK_US
         self._stalled_us = 0.0
         self._acked_us = 0.0
@@ -37,7 +39,7 @@ class PlayheadEstimate:
     @property
     def max_lead_us(self) -> float:
         """The largest lead after a step."""
-        return self._base_lead_us + self._extra_us + self.early_us
+        return self._base_lead_us + self._extra_us + self.early_us + self.more_us
 
     def ack(self, playhead_us: float, now_s: float, generated_us: float) -> bool:
         """The client shows `playhead_us` now; true when it stalls and more lead did not help."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..protocol.server_messages import State, Stats
+from ..protocol.server_messages import State, Stats, StreamQuality
+from .quality import Quality
 from .rates import Rates
 
 STATS_EVERY_S = 1.0
@@ -22,6 +23,7 @@ class Now:
     queued_audio_ms: int
     video_frames: int | None = None
     video_dropped: int | None = None
+    quality: Quality
 
 
 class Reports:
@@ -63,6 +65,7 @@ class Reports:
             queued_audio_ms=now.queued_audio_ms,
             video_frames=now.video_frames,
             video_dropped=now.video_dropped,
+            quality=StreamQuality(level=now.quality.level, why=now.quality.why),
         )
 
 

@@ -41,7 +41,7 @@ from ..protocol.errors import (
     WrongResumeToken,
 )
 from ..protocol.fields import AudioCodec, Codec
-from ..protocol.limits import MAX_QUEUED_AUDIO_MS
+from ..protocol.limits import MAX_QUEUED_AUDIO_MS, MIN_KBPS
 from ..protocol.messages import answer
 from ..protocol.packets import Packet
 from ..protocol.server_messages import (
@@ -62,6 +62,7 @@ from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .pending import ModelControl, OwnImage, OwnPicture
+from .quality import BEST, Quality
 from .reports import Now, Reports
 from .speech_budget import SpeechBudget
 from .uplink import Uplink
@@ -131,7 +132,7 @@ class Session:
         )
         self._ring = ChunkRing(options.ring_frames(info))
         self._outbox = Outbox()
-        self._reports = Reports(now_s)
+        self._reports, self._quality = Reports(now_s), BEST
 
     # What the client sends.
 
@@ -258,7 +259,8 @@ class Session:
         audio = self._audio.take(now_s, count)
         self._budget.fed(len(audio))
         self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
-        return replace(controls, audio=audio, video=self.video_in.take())
+        video, economy = self.video_in.take(), self._quality.economy
+        return replace(controls, audio=audio, video=video, economy=economy)
 
     def finish_step(self, chunk: Chunk, step_s: float, now_s: float) -> MediaChunk:
         """Take a generated chunk: answer what it applied, keep it, queue it for sending.
@@ -304,7 +306,7 @@ class Session:
             if not isinstance(item, VideoFrame):
                 return item
             self._cut_unsaid |= item.discontinuity
-            if not self._video.shows(item.seq, self.info):
+            if not self._shows(item.seq):
                 self._pacing.leave_out(self._outbox.frames)
                 continue
             if self._pacing.admit(item.seq, self._outbox.frames, now_s):
@@ -561,7 +563,7 @@ class Session:
     def _change_video(self, change: VideoChange) -> None:
         """Other bounds hold from the next frame on that is encoded."""
         self._video = self._video.changed(change)
-        self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
+        self._limit_bitrate()
         frame = self._outbox.next_frame
         self.say(
             Applied(
@@ -570,6 +572,20 @@ class Session:
                 pts_us=self.info.media_us(self.frames) if frame is None else frame.pts_us,
             )
         )
+
+    def change_quality(self, quality: Quality) -> None:
+        """Give up as much as this from the next chunk on."""
+        self._quality = quality
+        self._pacing.begin_sooner(quality.more_lead_chunks)
+        self._limit_bitrate()
+
+    def _shows(self, seq: int) -> bool:
+        """Whether a frame is sent: not one that only repeats the one before it."""
+        return seq % self._quality.economy.frame_every == 0 and self._video.shows(seq, self.info)
+
+    def _limit_bitrate(self) -> None:
+        most = self._video.kbps(self.info, self.options.max_kbps)
+        self._pacing.limit(max(MIN_KBPS, round(most * self._quality.bitrate_share)))
 
     def _end_utterance(self) -> None:
         self._audio.end()
@@ -692,6 +708,7 @@ class Session:
             queued_audio_ms=self.queued_audio_ms,
             video_frames=self.video_in.taken if takes_video else None,
             video_dropped=self.video_in.dropped if takes_video else None,
+            quality=self._quality,
         )
 
 

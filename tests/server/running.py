@@ -73,6 +73,8 @@ async def running(
     """
     # without a line, so that the first answer is the stream or why there is none
     settings = {"drain_s": 0.0, "models": ("test-pattern",), "max_waiting": 0, **settings}
+    # a busy machine must not change what a test is shown
+    settings = {"keep_quality": True, **settings}
     if token is not None:
         settings["token"] = Secret(token)
     config = ServerConfig(port=0, **settings)

@@ -1,7 +1,7 @@
 /** What the page measures about the stream, as numbers; `ui/figures.js` shows them. */
 
 /**
- * @import { Stats } from "../net/messages.js"
+ * @import { Stats, StreamQuality } from "../net/messages.js"
  *
  * @typedef {object} Reading
  * @property {number} fps               frames drawn per second
@@ -12,6 +12,7 @@
  * @property {number | null} chunkMs    time to make one chunk
  * @property {number | null} realTime   that time over the media time it makes; below 1 keeps up
  * @property {number} skipped           frames the server left out because this page lagged
+ * @property {StreamQuality | null} quality  what the server gives up for now
  */
 
 const RATE_WINDOW_MS = 2_000;
@@ -102,6 +103,7 @@ export class Figures {
       chunkMs: this._stats?.chunk_time_ms ?? null,
       realTime: this._stats?.rtf ?? null,
       skipped: this._stats?.skipped_frames ?? 0,
+      quality: this._stats?.quality ?? null,
     };
   }
 }

@@ -502,6 +502,12 @@ export interface State {
   pts_us: number;
 }
 
+/** How much a stream gives up while the server is too slow for all; at `level` 0 nothing. `why` is for people. */
+export interface StreamQuality {
+  level: number;
+  why?: string | null;
+}
+
 /** Figures about the last second. `video_frames` of the client's video were given to the model so far, `video_dropped` were not; both are left out where the model takes none. */
 export interface Stats {
   type: "stats";
@@ -517,6 +523,7 @@ export interface Stats {
   queued_audio_ms: number;
   video_frames?: number | null;
   video_dropped?: number | null;
+  quality?: StreamQuality | null;
 }
 
 /** Answer to ping with the server's clock, the one of the packets' `server_ms`. */

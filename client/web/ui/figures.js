@@ -2,10 +2,12 @@
 
 import { byId, element, setText } from "./dom.js";
 import { Sparkline } from "./sparkline.js";
+import { sentence } from "./status.js";
 
 /**
  * @import { Reading } from "../media/figures.js"
- * @typedef {keyof Omit<Reading, "skipped" | "realTime">} TileKey
+ * @import { StreamQuality } from "../net/messages.js"
+ * @typedef {keyof Omit<Reading, "skipped" | "realTime" | "quality">} TileKey
  * @typedef {{title: string, unit: string, digits: number, about: string}} Tile
  */
 
@@ -18,6 +20,11 @@ const TILES = {
   chunkMs: { title: "Model time", unit: "ms", digits: 0, about: "Time to make one chunk" },
   kbps: { title: "Bit rate", unit: "kbit/s", digits: 0, about: "Video and sound received" },
 };
+
+/** @param {StreamQuality | null} quality */
+export function qualityInWords(quality) {
+  return quality?.why ? sentence(quality.why) : "Full";
+}
 
 export class FiguresView {
   constructor() {
