@@ -38,6 +38,8 @@ class ServerConfig:
     Where all places are taken, `max_waiting` clients wait for one, `max_waiting_per_client` of one
     client, none longer than `max_wait_s`. With `keep_quality` streams give nothing up while the
     machine is too slow for all of them.
+    With `fleet_key` the server is a replica of a fleet, called `name`: streams are opened by the
+    fleet's gateways alone, which are told what is needed to go on elsewhere.
     Logs of streams are written to `record_dir`, which holds at most `record_mb` megabytes (1e6
     bytes), with `record_asked` only of those whose client asks for it.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
@@ -83,6 +85,8 @@ class ServerConfig:
     unwatched_s: float = 30.0
     trusted_proxies: tuple[str, ...] = ()
     token: Secret | None = None
+    fleet_key: Secret | None = None
+    name: str = ""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     tls_cert: Path | None = None
@@ -152,7 +156,7 @@ class ServerConfig:
             raise ValueError("a certificate needs its key: give both tls_cert and tls_key")
         if self.tls_cert is not None and self.self_signed:
             raise ValueError("give either a certificate or self_signed, not both")
-        if self.token is None and not is_loopback(self.host):
+        if self.token is None and self.fleet_key is None and not is_loopback(self.host):
             raise ValueError(
                 f"binding {self.host} opens the server to the network and needs a token: "
                 "set one, or bind 127.0.0.1"

@@ -71,6 +71,8 @@ class Driver:
         with self._guard(chosen):
             self._take_turn(model, chosen, due_s[chosen.session_id])
             controls = chosen.session.begin_step(now_s)
+            if chosen.journal is not None:
+                chosen.journal.begin(controls)
             model.under_way.add(chosen.session_id)
             model.host.submit(chosen.session_id, controls)
         return now_s

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ...models.contract import ModelInfo
+from ...models.contract import Controls, ModelInfo
 from ...models.pipeline.backoff import Backoff
+from ...models.pipeline.past import Past
 from ..audience.audience import Audience
 from ..config import ServerConfig
+from ..handover.journal import shown_from
+from ..handover.records import FORMAT, Adoption, Origin
+from ..handover.writer import JournalWriter
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.client_messages import SessionCreate, SessionResume
@@ -23,8 +28,10 @@ from ..protocol.errors import (
     Capacity,
     Draining,
     Ended,
+    InvalidField,
     Replaced,
     UnknownModel,
+    UnknownSession,
 )
 from ..protocol.limits import MAX_KBPS
 from ..protocol.messages import pictures_of
@@ -178,11 +185,12 @@ class Engine:
         audio: bool,
         picture: bytes | None = None,
         image: bytes | None = None,
+        session_id: str | None = None,
     ) -> HostedStream:
         """Open a new stream at a place that was reserved for it, which it takes.
 
-        `picture` and `image` are what was made of the message's own. Raises a StreamError: engine
-        state or request.
+        `picture` and `image` are what was made of the message's own; `session_id` is its name if
+        somebody else gives it one. Raises a StreamError: engine state or request.
         """
         model = self._model(place.model.name)
         info = place.info
@@ -192,7 +200,7 @@ class Engine:
         now_s, most = self.now_s(), self.config.max_lead_chunks
         lead_chunks = min(most, message.lead_chunks or most)
         options = SessionOptions(
-            session_id=secrets.token_urlsafe(12),
+            session_id=session_id or secrets.token_urlsafe(12),
             resume_token=secrets.token_urlsafe(24),
             request=request,
             audio=audio,
@@ -207,14 +215,10 @@ class Engine:
             idle_timeout_s=self.config.idle_timeout_s,
             max_duration_s=self.config.max_duration_s,
         )
-        audience = Audience(
-            info,
-            most=self.config.max_viewers,
-            lead_us=(options.max_lead_chunks + 1) * info.chunk_us,
-            kbps=VideoLimits().kbps(info, options.max_kbps),
-            idle_timeout_s=self.config.idle_timeout_s,
-        )
-        stream = HostedStream(Session(info, options, now_s), model.name, audience, place.client)
+        stream = self._hosted(model, Session(info, options, now_s), place.client)
+        if self.config.fleet_key is not None:
+            stream.journal = JournalWriter(Origin(FORMAT, model.name, options))
+            stream.write(now_s)
         if model.host.logs is not None:
             stream.recorded = model.host.logs.consents.give(
                 options.session_id,
@@ -231,11 +235,15 @@ class Engine:
         self.wake()
         return stream
 
-    def resume(self, message: SessionResume, *, audio: bool) -> tuple[HostedStream, int]:
+    def resume(
+        self, message: SessionResume, *, audio: bool, epoch: int = 0
+    ) -> tuple[HostedStream, int]:
         """Go on with a stream; returns it and its next video seq. Raises a StreamError."""
         if self.health in ("loading", "draining", "failed"):
             check_health(None, self.health)
         stream = self.streams.to_resume(message)
+        check_epoch(stream, epoch)
+        stream.epoch = epoch
         if stream.viewer is not None:
             stream.viewer.end(Replaced("the stream went on over another connection"))
             self.detach(stream)
@@ -249,6 +257,63 @@ class Engine:
         self._log.info("session resumed", session_id=message.session_id, next_seq=next_seq)
         self.wake()
         return stream, next_seq
+
+    def adopt(self, adoption: Adoption) -> HostedStream:
+        """Go on with a stream that another server had; it is there once it is `whole`.
+
+        Raises a StreamError: engine state or capacity, or that the stream is here and not older;
+        and ValueError for a record that contradicts itself.
+        """
+        origin, progress = adoption.origin, adoption.progress
+        model = self._model(origin.model)
+        session_id = origin.options.session_id
+        older = self.streams.get(session_id)
+        if older is not None:
+            check_epoch(older, adoption.epoch, mine=True)
+            self.close(session_id)
+        now_s = self.now_s()
+        place = self.places.hold(model, adoption.client, now_s)
+        try:
+            options = dataclasses.replace(origin.options, max_under_way=model.host.depth)
+            session = Session(place.info, options, now_s)
+            session.load(progress.state, progress.audio, adoption.after_seq, now_s)
+            session.generation = max(session.generation, adoption.generation)
+            if adoption.alone:
+                session.detach(now_s)
+            stream = self._hosted(model, session, adoption.client)
+            stream.epoch, stream.audience.epoch = adoption.epoch, progress.share_epoch
+            stream.journal = _journal_of(adoption)
+            past, rest = _past_of(adoption)
+        finally:
+            self.places.release(place)
+        self._opening.go_on(model.host, stream, past)
+        self.streams.add(stream)
+        for _ in range(past.behind + 1 + len(past.controls) - past.shown_from):
+            model.under_way.add(session_id)
+        if session.dropping:
+            model.host.drop(session_id)
+        for controls in rest:
+            model.under_way.add(session_id)
+            model.host.submit(session_id, controls)
+        if session.missing is not None:
+            stream.whole.clear()
+        self._log.info("session taken over", session_id=session_id, chunks=session.chunks)
+        return stream
+
+    def release(self, session_id: str, epoch: int) -> None:
+        """Let go of a stream that another server will go on with; its gateway is told all of it.
+
+        Raises UnknownSession, also for one that was given to this server later.
+        """
+        stream = self.streams.get(session_id)
+        if stream is None:
+            raise UnknownSession("there is no such stream", field="session_id")
+        check_epoch(stream, epoch)
+        stream.session.held, stream.gone = True, True
+        stream.write(self.now_s())
+        stream.notify()
+        if stream.viewer is None:
+            self.close(session_id)
 
     def watched(self, session_id: str, epoch: int) -> HostedStream:
         """The stream of a share link. Raises a StreamError."""
@@ -269,6 +334,8 @@ class Engine:
     def detach(self, stream: HostedStream) -> None:
         """A connection is gone; its stream waits for `resume` until its grace time is over."""
         stream.viewer = None
+        if stream.journal is not None:
+            stream.journal.detach()
         stream.session.detach(self.now_s())
         self._log.info("session detached", session_id=stream.session_id)
 
@@ -294,6 +361,17 @@ class Engine:
         return 0 if self.draining else self.places.free
 
     # Private.
+
+    def _hosted(self, model: HostedModel, session: Session, client: str) -> HostedStream:
+        info, options = session.info, session.options
+        audience = Audience(
+            info,
+            most=self.config.max_viewers,
+            lead_us=(options.max_lead_chunks + 1) * info.chunk_us,
+            kbps=VideoLimits().kbps(info, options.max_kbps),
+            idle_timeout_s=self.config.idle_timeout_s,
+        )
+        return HostedStream(session, model.name, audience, client)
 
     def _model(self, name: str | None) -> HostedModel:
         """The model that is named, or the first that takes streams, or that ever will."""
@@ -385,6 +463,8 @@ class Engine:
             self.close(stream.session_id)
             return
         session.tick(now_s, len(self.streams))
+        if stream.journal is not None and stream.journal.due(now_s):
+            stream.write(now_s)
         news = stream.audience.tick(session.public_state(now_s), now_s)
         if news is not None and session.attached:
             session.say(news)
@@ -406,3 +486,43 @@ class Engine:
 
 def _shuts_down() -> Draining:
     return Draining("the server shuts down", retry_after_s=10.0)
+
+
+def check_epoch(stream: HostedStream, epoch: int, *, mine: bool = False) -> None:
+    """Raise UnknownSession for who is late: the stream was given away since.
+
+    `mine`: also for who comes with the same epoch, since the stream is here already.
+    """
+    if epoch < stream.epoch or (mine and epoch == stream.epoch):
+        raise UnknownSession(
+            f"the stream is in epoch {stream.epoch}, and this is of epoch {epoch}",
+            field="session_id",
+        )
+
+
+def _journal_of(adoption: Adoption) -> JournalWriter:
+    """The journal of a stream that is taken over, as far as it goes."""
+    writer = JournalWriter(adoption.origin)
+    if adoption.snapshot is not None:
+        writer.take_over(adoption.snapshot)
+    writer.take_over(adoption.progress)
+    return writer
+
+
+def _past_of(adoption: Adoption) -> tuple[Past, list[Controls]]:
+    """What the executor goes on from, and the steps begun behind those that nobody should see."""
+    progress, snapshot = adoption.progress, adoption.snapshot
+    state = progress.state
+    behind = -1 if snapshot is None else snapshot.behind
+    if progress.first != behind + 1:
+        raise InvalidField(f"controls of step {progress.first} behind a snapshot of {behind}")
+    count = state.steps + state.interrupted - progress.first
+    past = Past(
+        request=adoption.origin.options.request,
+        parts={} if snapshot is None else snapshot.parts,
+        behind=behind,
+        controls=progress.controls[:count],
+        shown_from=shown_from(state, adoption.after_seq),
+        rows=progress.rows,
+    )
+    return past, progress.controls[count:]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from ..audience.audience import Audience
+from ..handover.writer import JournalWriter
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
 from ..session.quality import Quality
@@ -40,6 +42,15 @@ class HostedStream:
         """Where its prompts wait to be read, if its model's have to be."""
         self.recorded = Consent(written=False)
         """What is written down of it."""
+        self.journal: JournalWriter | None = None
+        """What a fleet's gateway is told of it."""
+        self.epoch = 0
+        """How often it was given to another server: who comes with a smaller one is late."""
+        self.whole = asyncio.Event()
+        """Set unless chunks are still made again that another server had made."""
+        self.whole.set()
+        self.gone = False
+        """Whether another server has it now."""
         self._counted_skips = 0
         self._counted_underruns = 0
         self._counted_cuts = self._counted_unseen = 0
@@ -64,6 +75,11 @@ class HostedStream:
         metrics.viewer_cuts.inc(cuts - self._counted_cuts)
         metrics.frames_skipped.inc(unseen - self._counted_unseen)
         self._counted_cuts, self._counted_unseen = cuts, unseen
+
+    def write(self, now_s: float) -> None:
+        """Bring the journal up to now, if there is one."""
+        if self.journal is not None and self.session.missing is None:
+            self.journal.write(self.session, self.audience.epoch, now_s)
 
     def notify(self) -> None:
         """Tell the connection to look for output."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting
+from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting, Saved
 from ...models.pipeline.recent import Recent
 from ..logs import logger
 from ..metrics import Metrics
@@ -36,6 +36,8 @@ class ModelEvents:
                 self._finished(model, event)
             case Dropped():
                 self._dropped(model, event)
+            case Saved():
+                self._saved(event)
             case Lost():
                 self._lost(model, event)
             case Failed():
@@ -80,23 +82,46 @@ class ModelEvents:
         self, model: HostedModel, stream: HostedStream, event: Finished, step_s: float
     ) -> None:
         now_s, session = self._now_s(), stream.session
+        if session.missing is not None:
+            self._refill(stream, event)
+            return
         if session.chunks > 0:
             margin_s = now_s - session.deadline_s(now_s)
             self._metrics.late_chunks.inc(margin_s >= 0)
             if model.ladder is not None and not session.paused:
                 model.ladder.made(margin_s, step_s, now_s)
         with self._metrics.time("deliver"):
+            if stream.journal is not None:
+                stream.journal.came(session.steps, event.rows)
             media = session.finish_step(event.chunk, step_s, now_s)
+            stream.write(now_s)
             stream.audience.show(media)
         self._metrics.lead_s.observe(session.deadline_s(now_s) - now_s)
         stream.notify()
+
+    @staticmethod
+    def _refill(stream: HostedStream, event: Finished) -> None:
+        """A chunk that another server had made comes again; others were not shown there either."""
+        session = stream.session
+        if event.chunk.index == session.missing:
+            session.refill(event.chunk)
+        if session.missing is None:
+            stream.whole.set()
+
+    def _saved(self, event: Saved) -> None:
+        stream = self._keeper.streams.get(event.stream)
+        if stream is not None and stream.journal is not None:
+            stream.journal.saved(event.index, event.parts)
 
     def _dropped(self, model: HostedModel, event: Dropped) -> None:
         model.under_way.done(event.stream)
         stream = self._keeper.streams.get(event.stream)
         if stream is not None:
             with self._keeper.guard(stream):
+                if stream.journal is not None:
+                    stream.journal.came(stream.session.steps, event.rows)
                 stream.session.drop_step()
+                stream.write(self._now_s())
                 stream.notify()
 
     def _lost(self, model: HostedModel, event: Lost) -> None:

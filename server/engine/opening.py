@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from ...models.contract import StreamRequest
+from ...models.pipeline.past import Past
+from ...models.wan.text.reader import TextReader
 from ..protocol.client_messages import Prompt
 from ..protocol.errors import StreamError
 from .hosted_stream import HostedStream
@@ -33,16 +35,7 @@ class Opening:
             host.open(stream.session_id, request)
             return
 
-        def deliver(prompt: Prompt) -> None:
-            stream.session.receive(prompt, self._now_s())
-            self._wake()
-            stream.notify()
-
-        def refuse(error: StreamError) -> None:
-            stream.session.refuse(error)
-            stream.notify()
-
-        stream.prompts = PromptDesk(reader, deliver, refuse)
+        stream.prompts = self._desk(reader, stream)
         if request.prompt is None or reader.has(request.prompt):
             reader.warm()
             host.open(stream.session_id, request)
@@ -52,10 +45,34 @@ class Opening:
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
 
+    def go_on(self, host: ModelHost, stream: HostedStream, past: Past) -> None:
+        """Go on with a stream that another server began: its prompts so far are known to be good.
+
+        Where they take long to read, they are read once more when the model asks.
+        """
+        if host.reader is not None:
+            stream.prompts = self._desk(host.reader, stream)
+            host.reader.warm()
+        host.adopt(stream.session_id, past)
+
     def cancel(self) -> None:
         """Begin none of those that wait."""
         for reading in self._reading:
             reading.cancel()
+
+    def _desk(self, reader: TextReader, stream: HostedStream) -> PromptDesk:
+        def deliver(prompt: Prompt) -> None:
+            _acted(stream, prompt.event_id)
+            stream.session.receive(prompt, self._now_s())
+            self._wake()
+            stream.notify()
+
+        def refuse(error: StreamError) -> None:
+            _acted(stream, error.event_id)
+            stream.session.refuse(error)
+            stream.notify()
+
+        return PromptDesk(reader, deliver, refuse)
 
     async def _begin_read(
         self, host: ModelHost, stream: HostedStream, request: StreamRequest
@@ -71,3 +88,8 @@ class Opening:
         host.open(stream.session_id, request)
         stream.session.held = False
         self._wake()
+
+
+def _acted(stream: HostedStream, event_id: str | None) -> None:
+    if stream.journal is not None and event_id is not None:
+        stream.journal.acted(event_id)

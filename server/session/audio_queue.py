@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec import Struct
 
 from ..protocol.errors import AudioOverflow
-from .resampler import Resampler
+from .resampler import Resampler, ResamplerRecord
 
 FLUSH_AFTER_S = 0.5
 ARRIVING_S = 0.3
 LIVE_AHEAD_S = 0.3
 SILENT_PEAK = 300
+
+
+class AudioRecord(Struct, frozen=True):
+    """A queue but for the samples that wait, which are those from `begin` to `end`."""
+
+    begin: int
+    end: int
+    speaking: bool
+    ended: bool
+    began_ago_s: float
+    came_ago_s: float | None
+    pushed: int
+    underruns: int
+    skipped: int
+    resampler: ResamplerRecord
 
 
 class AudioQueue:
@@ -85,6 +101,37 @@ class AudioQueue:
         self._resampler.reset()
         self._speaking = self._ended = False
         self._last_s = None
+
+    def waiting(self, index: int) -> np.ndarray:
+        """The samples that wait, int16, from number `index` on."""
+        return self._samples[max(0, index - self.begin_index) :]
+
+    def record(self, now_s: float) -> AudioRecord:
+        """What another one needs to go on from here, beside what waits."""
+        return AudioRecord(
+            begin=self.begin_index,
+            end=self.end_index,
+            speaking=self._speaking,
+            ended=self._ended,
+            began_ago_s=now_s - self._first_s,
+            came_ago_s=None if self._last_s is None else now_s - self._last_s,
+            pushed=self._pushed_samples,
+            underruns=self.underruns,
+            skipped=self.skipped_samples,
+            resampler=self._resampler.record(),
+        )
+
+    def load(self, record: AudioRecord, waiting: np.ndarray, now_s: float) -> None:
+        """Go on where another one was. Raises ValueError unless all that waits is there."""
+        if len(waiting) != record.end - record.begin:
+            raise ValueError(f"{len(waiting)} samples of {record.end - record.begin} that wait")
+        self._samples, self.end_index = waiting, record.end
+        self._speaking, self._ended = record.speaking, record.ended
+        self._first_s = now_s - record.began_ago_s
+        self._last_s = None if record.came_ago_s is None else now_s - record.came_ago_s
+        self._pushed_samples = record.pushed
+        self.underruns, self.skipped_samples = record.underruns, record.skipped
+        self._resampler.load(record.resampler)
 
     def take(self, now_s: float, samples: int) -> np.ndarray:
         """What the next step is fed: int16 [at most `samples`], empty for silence."""

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from collections import deque
 
+from msgspec import Struct
+
 from ...models.contract import PICTURE, CameraMotion, Chunk, Controls, ModelInfo
 from ..protocol.client_messages import CameraChange, Reset, SceneChange, TracksClear
 from ..protocol.errors import InvalidField, NotSupported, UnknownScene
 from ..protocol.limits import MAX_TRACKS
 from ..protocol.server_messages import Applied
-from .pending import Event, ModelControl, OwnImage, OwnPicture, PendingControls, motion_of
+from .pending import (
+    Event,
+    ModelControl,
+    OwnImage,
+    OwnPicture,
+    PendingControls,
+    PendingRecord,
+    motion_of,
+)
 from .schedule import Schedule
+
+
+class ControlRecord(Struct, frozen=True):
+    """A queue of controls: what is in force, waits, and was begun (steps without their sound)."""
+
+    has_picture: bool
+    has_image: bool
+    camera: CameraMotion
+    pending: PendingRecord
+    begun: list[tuple[Controls, list[Event]]]
+    schedule: list[tuple[float, bytes]]
 
 
 class ControlQueue:
@@ -52,6 +73,25 @@ class ControlQueue:
     def tracks(self) -> dict[int, bool]:
         """The tracks that are held, by id; True for an anchor."""
         return self._pending.live_tracks
+
+    def record(self) -> ControlRecord:
+        """What another one needs to go on from here."""
+        return ControlRecord(
+            has_picture=self.has_picture,
+            has_image=self.has_image,
+            camera=self.camera,
+            pending=self._pending.record(),
+            begun=[(controls, list(events)) for controls, events in self._begun],
+            schedule=self._schedule.record(),
+        )
+
+    def load(self, record: ControlRecord) -> None:
+        """Go on where another one was."""
+        self.has_picture, self.has_image = record.has_picture, record.has_image
+        self.camera = record.camera
+        self._pending = PendingControls.of(record.pending, self._pending.max_tracks)
+        self._begun = deque(record.begun)
+        self._schedule.load(record.schedule)
 
     def schedule(self, control: ModelControl, at_us: float) -> None:
         """Let a control wait for its media time; then it is `due`, and may still be refused.

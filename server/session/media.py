@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
 
 from ...models.yuv_frames import Picture, Pictures
 
@@ -47,6 +48,9 @@ class MediaChunk:
     server_ms: float
     frames: Pictures
     audio: np.ndarray
+    step: int = 0
+    """Of the executor's, which also counts chunks that were not shown."""
+    muted: bool = False
 
     @property
     def end_seq(self) -> int:
@@ -84,6 +88,19 @@ class MediaChunk:
             )
 
 
+class PlaceRecord(Struct, frozen=True):
+    """A chunk that is kept but for its media, which can be made again."""
+
+    step: int
+    index: int
+    first_seq: int
+    frames: int
+    talking: bool
+    discontinuity: bool
+    muted: bool
+    server_ms: float
+
+
 class ChunkRing:
     """The newest chunks of a stream, kept raw so that a resumed connection can be sent them.
 
@@ -104,6 +121,22 @@ class ChunkRing:
         self._chunks.append(chunk)
         while self.frames - len(self._chunks[0].frames) >= self._min_frames:
             self._chunks.popleft()
+
+    def record(self) -> list[PlaceRecord]:
+        """Which chunks are kept, oldest first."""
+        return [
+            PlaceRecord(
+                step=chunk.step,
+                index=chunk.index,
+                first_seq=chunk.first_seq,
+                frames=len(chunk.frames),
+                talking=chunk.talking,
+                discontinuity=chunk.discontinuity,
+                muted=chunk.muted,
+                server_ms=chunk.server_ms,
+            )
+            for chunk in self._chunks
+        ]
 
     def after(self, seq: int) -> list[MediaChunk]:
         """The chunks with a frame after `seq`, oldest first."""
@@ -127,4 +160,5 @@ class ChunkRing:
 
 def mute(chunk: MediaChunk) -> MediaChunk:
     """The chunk without its sound."""
-    return replace(chunk, audio=np.zeros_like(chunk.audio), talking=False, discontinuity=True)
+    silence = np.zeros_like(chunk.audio)
+    return replace(chunk, audio=silence, talking=False, discontinuity=True, muted=True)

@@ -34,6 +34,11 @@ class Outbox:
         return len(self._messages)
 
     @property
+    def answers(self) -> list[Applied | Rejected | Speech]:
+        """What is told once, of what waits."""
+        return [each for each in self._messages if isinstance(each, Applied | Rejected | Speech)]
+
+    @property
     def next_frame(self) -> VideoFrame | None:
         """The video frame that is sent next, if one waits."""
         return next((item for item in self._media if isinstance(item, VideoFrame)), None)
@@ -69,5 +74,4 @@ class Outbox:
     def drop_connection(self) -> None:
         """Keep only the answers, and what is told once, that the next connection still wants."""
         self._media.clear()
-        answers = [each for each in self._messages if isinstance(each, Applied | Rejected | Speech)]
-        self._messages = deque(answers)
+        self._messages = deque(self.answers)

@@ -61,6 +61,11 @@ class Pacing:
         """A lead that is larger by so many chunks, until another is said."""
         self._playhead.more_us = chunks * self._info.chunk_us
 
+    def load(self, frames: int, skipped_frames: int) -> None:
+        """So many frames were generated and skipped elsewhere."""
+        self.frames, self.skipped_frames = frames, skipped_frames
+        self._end_us = self.generated_us
+
     def generated(self, frames: int, now_s: float) -> None:
         """Another chunk, of so many frames, is there."""
         self._late = self.lead_us(now_s) < LATE_SHARE * self._info.chunk_us

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Struct
 
 from ...models.contract import PICTURE, CameraMotion, Controls, TrackEvent
 from ..protocol.client_messages import (
@@ -17,6 +20,7 @@ from ..protocol.client_messages import (
     TracksClear,
 )
 from ..protocol.errors import InvalidField, RateLimited
+from ..protocol.messages import CLIENT
 
 MAX_EVENTS = 256
 MAX_TRACK_EVENTS = 512
@@ -61,6 +65,23 @@ class Event:
 
     event_id: str
     type: str
+
+
+class PendingRecord(Struct, frozen=True):
+    """`PendingControls` as they are; `prompt` is the control in JSON."""
+
+    events: list[Event]
+    live_tracks: dict[int, bool]
+    prompt: bytes | None
+    scene: str | None
+    picture: bytes | None
+    image: bytes | None
+    camera: CameraMotion | None
+    tracks: list[TrackEvent]
+    clear_tracks: tuple[int, ...] | None
+    clear_audio: bool
+    reset: bool
+    seed: int | None
 
 
 @dataclass
@@ -143,6 +164,44 @@ class PendingControls:
             seed=self._seed,
         )
 
+    def record(self) -> PendingRecord:
+        """What another one needs to go on from here."""
+        return PendingRecord(
+            events=list(self.events),
+            live_tracks=dict(self.live_tracks),
+            prompt=None if self._prompt is None else packed_control(self._prompt),
+            scene=self._scene,
+            picture=self._picture,
+            image=self._image,
+            camera=self._camera,
+            tracks=list(self._tracks),
+            clear_tracks=self._clear_tracks,
+            clear_audio=self._clear_audio,
+            reset=self._reset,
+            seed=self._seed,
+        )
+
+    @classmethod
+    def of(cls, record: PendingRecord, max_tracks: int) -> PendingControls:
+        """Go on where another one was."""
+        prompt = None if record.prompt is None else unpacked_control(record.prompt)
+        assert prompt is None or isinstance(prompt, Prompt), "it was one"
+        return cls(
+            max_tracks,
+            events=record.events,
+            live_tracks=record.live_tracks,
+            _prompt=prompt,
+            _scene=record.scene,
+            _picture=record.picture,
+            _image=record.image,
+            _camera=record.camera,
+            _tracks=record.tracks,
+            _clear_tracks=record.clear_tracks,
+            _clear_audio=record.clear_audio,
+            _reset=record.reset,
+            _seed=record.seed,
+        )
+
     def following(self) -> PendingControls:
         """Nothing pending, with the same tracks held."""
         return PendingControls(self.max_tracks, live_tracks=self.live_tracks)
@@ -195,3 +254,18 @@ def motion_of(control: CameraChange) -> CameraMotion:
     return CameraMotion(
         control.translation or still.translation, control.rotation or still.rotation
     )
+
+
+def packed_control(control: ModelControl) -> bytes:
+    """A control as bytes, for a record."""
+    if isinstance(control, OwnPicture | OwnImage):
+        return msgspec.msgpack.encode(control)
+    return control.model_dump_json(exclude_none=True).encode()
+
+
+def unpacked_control(data: bytes) -> ModelControl:
+    """The inverse of `packed_control`. Raises ValueError for what is none."""
+    if data.startswith(b"{"):
+        return cast(ModelControl, CLIENT.validate_json(data))
+    plain: Any = msgspec.msgpack.decode(data)
+    return msgspec.convert(plain, OwnImage if plain.get("type") == "image" else OwnPicture)

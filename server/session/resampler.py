@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import gcd
 
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from msgspec import Struct
+
+MEMORY = 512
+"""Samples of the past on which what the filter gives next depends, at most: it has 2.5 ms of them
+at 48 kHz, and at 8 kHz the more of its own rate."""
+
+
+class ResamplerRecord(Struct, frozen=True):
+    """A resampler in the middle of an utterance: what it took and gave, and its newest samples."""
+
+    taken: int
+    given: int
+    newest: np.ndarray
 
 
 class Resampler:
@@ -24,6 +38,9 @@ class Resampler:
         self._taken = self._given = 0
         self._last = 0
         """The newest sample that came in."""
+        self._step = from_rate // gcd(from_rate, to_rate)
+        """So many samples become a whole number of them."""
+        self._newest = np.zeros(0, np.int16)
 
     def converted(self, samples: int) -> int:
         """As how many samples so many come out, rounded to the nearest."""
@@ -39,6 +56,7 @@ class Resampler:
         frame.sample_rate = self._from_rate
         ready = _joined(self._filter.resample(frame))
         self._taken += len(samples)
+        self._newest = np.concatenate((self._newest, samples))[-(MEMORY + self._step) :]
         self._last = int(samples[-1])
         self._given += len(ready)
         return ready
@@ -58,6 +76,22 @@ class Resampler:
         """Forget what is held back."""
         self._filter = None
         self._taken = self._given = 0
+        self._newest = self._newest[:0]
+
+    def record(self) -> ResamplerRecord:
+        """What another one needs to go on from here."""
+        return ResamplerRecord(self._taken, self._given, self._newest)
+
+    def load(self, record: ResamplerRecord) -> None:
+        """Go on where another one was: its filter is brought there by the newest samples."""
+        self.reset()
+        if not record.taken:
+            return
+        # from where both rates meet, so that the filter has the same phase
+        begin = max(0, record.taken - MEMORY) // self._step * self._step
+        again = record.newest[-(record.taken - begin) :]
+        self.push(again)
+        self._taken, self._given, self._newest = record.taken, record.given, record.newest
 
 
 def _joined(frames: Iterable[AudioFrame]) -> np.ndarray:

@@ -6,7 +6,7 @@ from bisect import insort
 
 from ..protocol.errors import RateLimited
 from ..protocol.limits import MAX_SCHEDULED
-from .pending import ModelControl
+from .pending import ModelControl, packed_control, unpacked_control
 
 
 class Schedule:
@@ -19,6 +19,14 @@ class Schedule:
     def event_ids(self) -> list[str]:
         """Of the controls that wait."""
         return [control.event_id for _, control in self._waiting]
+
+    def record(self) -> list[tuple[float, bytes]]:
+        """What another one needs to go on from here."""
+        return [(at_us, packed_control(control)) for at_us, control in self._waiting]
+
+    def load(self, record: list[tuple[float, bytes]]) -> None:
+        """Go on where another one was."""
+        self._waiting = [(at_us, unpacked_control(data)) for at_us, data in record]
 
     def add(self, control: ModelControl, at_us: float) -> None:
         """Let a control wait. Raises RateLimited when too many do."""

@@ -7,6 +7,7 @@ that may have produced output the caller drains `next_output`.
 from __future__ import annotations
 
 import hmac
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ from ..protocol.errors import (
 )
 from ..protocol.fields import AudioCodec, Codec
 from ..protocol.limits import MAX_QUEUED_AUDIO_MS, MIN_KBPS
-from ..protocol.messages import answer
+from ..protocol.messages import SERVER, answer, encode_message
 from ..protocol.packets import Packet
 from ..protocol.server_messages import (
     Applied,
@@ -57,12 +58,13 @@ from ..protocol.server_messages import (
 from .arrivals import LinkReport, LiveSound
 from .audio_queue import AudioQueue
 from .control_queue import ControlQueue, check_supported
-from .media import AudioPiece, ChunkRing, MediaChunk, VideoFrame, mute
+from .media import AudioPiece, ChunkRing, MediaChunk, PlaceRecord, VideoFrame, mute
 from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .pending import ModelControl, OwnImage, OwnPicture
 from .quality import BEST, Quality
+from .record import SessionRecord
 from .reports import Now, Reports
 from .speech_budget import SpeechBudget
 from .uplink import Uplink
@@ -83,8 +85,10 @@ class Session:
         self.generation = 0
         self.attached = True
         self.paused = False
-        self.chunks = 0
-        """Chunks generated; the next one has this index."""
+        self.chunks = self.steps = 0
+        """Chunks generated, the next one has this index; steps that came back, shown or not."""
+        # chunks that are being made again for the ring, oldest first
+        self._missing: deque[PlaceRecord] = deque()
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = self._began_s = now_s
@@ -96,10 +100,9 @@ class Session:
         self._interrupted = 0
         """Steps under way that show speech which nobody should hear any more."""
         self._drop_wanted = False
-        self._cut = False
-        """Whether the next chunk does not continue the one before it."""
-        self._cut_unsaid = False
-        """Whether a frame was skipped that would have told of a discontinuity."""
+        self._cut = self._cut_unsaid = False
+        """Whether the next chunk does not continue the one before it; whether a frame was skipped
+        that would have told of a discontinuity."""
         self._seen_us = 0.0
         """The furthest that the viewer was thought to be: an estimate between acks may go back."""
         self._key_wanted = True
@@ -285,6 +288,7 @@ class Session:
         self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.pictures)) / 1e6)
         self._pacing.generated(len(chunk.pictures), now_s)
         self.chunks += 1
+        self.steps += 1
         if self.attached and self.failure is None:
             self._outbox.show(media.pieces(-1, self.options.audio))
         self._update_state(now_s)
@@ -297,6 +301,7 @@ class Session:
         self._utterances.dropped()
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
+        self.steps += 1
 
     # What goes to the client.
 
@@ -382,6 +387,94 @@ class Session:
         self._reports.rates.sent(byte_count, frame=frame)
         if frame:
             self._pacing.sent(item.seq, now_s)
+
+    # From one server to another.
+
+    def record(self, now_s: float) -> SessionRecord:
+        """What another session needs to go on from here, beside its options and `audio_from`."""
+        return SessionRecord(
+            steps=self.steps,
+            chunks=self.chunks,
+            frames=self.frames,
+            generation=self.generation,
+            scene=self.scene,
+            prompt=self.prompt,
+            seed=self.seed,
+            ignored_words=self._ignored_words,
+            paused=self.paused,
+            lasted_s=now_s - self._began_s,
+            interrupted=self._interrupted,
+            cut=self._cut,
+            audio_seq=self._audio_seq,
+            skipped_frames=self.skipped_frames,
+            codec=self.codec,
+            audio_codec=self.audio_codec,
+            video=self._video,
+            controls=self._controls.record(),
+            audio=self._audio.record(now_s),
+            budget=self._budget.record(),
+            utterances=self._utterances.record(),
+            ring=self._ring.record(),
+            answers=[encode_message(each) for each in self._outbox.answers],
+        )
+
+    def audio_from(self, index: int) -> np.ndarray:
+        """The client's samples that wait for the model, int16, from number `index` on."""
+        return self._audio.waiting(index)
+
+    def load(self, record: SessionRecord, audio: np.ndarray, after_seq: int, now_s: float) -> None:
+        """Go on where another session was; `audio` is what waits for the model.
+
+        The session has no client then, and is held until `refill` was given the chunks with a frame
+        behind `after_seq`. Raises ValueError for a record that contradicts itself.
+        """
+        self.steps, self.chunks, self.generation = record.steps, record.chunks, record.generation
+        self.scene, self.prompt, self.seed = record.scene, record.prompt, record.seed
+        self._ignored_words = record.ignored_words
+        self._began_s = now_s - record.lasted_s
+        self._interrupted, self._cut = record.interrupted, record.cut
+        self._audio_seq = record.audio_seq
+        self.codec, self.audio_codec, self._video = record.codec, record.audio_codec, record.video
+        self._controls.load(record.controls)
+        self._audio.load(record.audio, audio, now_s)
+        self._budget.load(record.budget)
+        self._utterances.load(record.utterances)
+        self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
+        self._pacing.load(record.frames, record.skipped_frames)
+        self.paused = record.paused
+        if self.paused:
+            self._pacing.pause(now_s)
+        self._missing = deque(
+            each for each in record.ring if each.first_seq + each.frames > after_seq + 1
+        )
+        self._seen_us = self._shown_us = self.info.media_us(after_seq + 1)
+        for text in record.answers:
+            self.say(SERVER.validate_json(text))
+        self.attached, self._detached_s = False, now_s
+        self.held = bool(self._missing)
+
+    @property
+    def missing(self) -> int | None:
+        """The step whose chunk is made again next; None: all that is needed is there."""
+        return self._missing[0].step if self._missing else None
+
+    def refill(self, chunk: Chunk) -> None:
+        """Take a chunk that was made again, that of step `missing`."""
+        place = self._missing.popleft()
+        media = MediaChunk(
+            index=place.index,
+            first_seq=place.first_seq,
+            fps=self.info.fps,
+            talking=chunk.talking,
+            discontinuity=False,
+            server_ms=place.server_ms,
+            frames=chunk.pictures,
+            audio=chunk.audio,
+            step=place.step,
+        )
+        media = mute(media) if place.muted else media
+        self._ring.push(replace(media, discontinuity=place.discontinuity))
+        self.held = bool(self._missing)
 
     # Time and life.
 
@@ -636,6 +729,7 @@ class Session:
             server_ms=now_s * 1e3,
             frames=chunk.pictures,
             audio=chunk.audio,
+            step=self.steps,
         )
 
     def _update_state(self, now_s: float) -> None:

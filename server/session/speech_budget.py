@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ...models.contract import ModelInfo
 
 
@@ -18,6 +20,15 @@ class _Step:
     expected: int
     clears: bool
     fed: int = 0
+
+
+class BudgetRecord(Struct, frozen=True):
+    """A budget: each step under way as expected frames, whether it clears, and samples fed."""
+
+    first: bool
+    frames: int
+    left: int
+    under_way: list[tuple[int, bool, int]]
 
 
 class SpeechBudget:
@@ -61,6 +72,16 @@ class SpeechBudget:
         self._first = False
         self._under_way.append(step)
         return max(0, self._length(frames, expected) - (0 if step.clears else left))
+
+    def record(self) -> BudgetRecord:
+        """What another one needs to go on from here."""
+        steps = [(step.expected, step.clears, step.fed) for step in self._under_way]
+        return BudgetRecord(self._first, self._frames, self._left, steps)
+
+    def load(self, record: BudgetRecord) -> None:
+        """Go on where another one was."""
+        self._first, self._frames, self._left = record.first, record.frames, record.left
+        self._under_way = deque(_Step(*step) for step in record.under_way)
 
     def fed(self, samples: int) -> None:
         """So many samples were given to the step that was begun last."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ...models.contract import ModelInfo
 from ..protocol.errors import InvalidField, RateLimited
 from ..protocol.limits import MAX_ITEMS
@@ -39,6 +41,17 @@ class _Stretch:
         return self.first + self.count
 
 
+class UtterancesRecord(Struct, frozen=True):
+    """Items (id, first, end, sent, started), whether the last is open, and what was fed when."""
+
+    items: list[tuple[str, int, int | None, int, bool]]
+    open: bool
+    fed: list[tuple[int, int]]
+    placed: list[tuple[int, int, float]]
+    settled: int
+    heard: int
+
+
 class Utterances:
     """What is known of each item until it is over; `audio_rate` is the client's."""
 
@@ -59,6 +72,25 @@ class Utterances:
     def item_ids(self) -> list[str]:
         """Those that are not over, in order."""
         return [item.item_id for item in self._items]
+
+    def record(self) -> UtterancesRecord:
+        """What another one needs to go on from here."""
+        return UtterancesRecord(
+            items=[(i.item_id, i.first, i.end, i.sent, i.started) for i in self._items],
+            open=self._open is not None,
+            fed=list(self._fed),
+            placed=[(each.first, each.count, each.start_us) for each in self._placed],
+            settled=self._settled,
+            heard=self._heard,
+        )
+
+    def load(self, record: UtterancesRecord) -> None:
+        """Go on where another one was."""
+        self._items = deque(_Item(*each) for each in record.items)
+        self._open = self._items[-1] if record.open and self._items else None
+        self._fed = deque(record.fed)
+        self._placed = deque(_Stretch(*each) for each in record.placed)
+        self._settled, self._heard = record.settled, record.heard
 
     def check_new(self, item_id: str, event_id: str) -> None:
         """Raise InvalidField for an id that is not over, RateLimited for too many."""

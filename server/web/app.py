@@ -41,6 +41,7 @@ from .connections import ConnectionLimits
 from .draining_server import DrainingServer, draining_server
 from .ending import ends_in_time
 from .failed_logins import FailedLogins
+from .handover import build_handover_router
 from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .peers import PeerLimits, Peers
@@ -111,6 +112,8 @@ def create_app(
     app.include_router(build_router(engine, services.logins))
     app.include_router(build_admin_router(engine, services.logins))
     app.include_router(build_webrtc_router(services, peers))
+    if config.fleet_key is not None:
+        app.include_router(build_handover_router(engine, encoders))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 
@@ -145,7 +148,7 @@ def build_server(
 ) -> DrainingServer:
     """A uvicorn server for `config` that has not been started; see `create_app` for the calls."""
     app = create_app(config, hosts, on_ready=on_ready, on_failed=on_failed)
-    return draining_server(app, config, _certificate(config), limits)
+    return draining_server(app, config, certificate_of(config), limits)
 
 
 def serve(
@@ -216,7 +219,13 @@ def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pip
     arguments = _model_arguments(config, name) | {"threads": threads}
     spec = ModelSpec(MODEL_FACTORY, arguments, preload=preload(name))
     cluster = None if config.stages is None else Cluster.of_environment(os.environ, stages)
-    return Pipeline(spec, stages) if cluster is None else cluster.pipeline(spec)
+    if cluster is not None:
+        return cluster.pipeline(spec)
+    return Pipeline(
+        spec,
+        stages,
+        tells_snapshots=config.fleet_key is not None,
+    )
 
 
 def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
@@ -239,7 +248,8 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
     }
 
 
-def _certificate(config: ServerConfig) -> tuple[Path, Path] | None:
+def certificate_of(config: ServerConfig) -> tuple[Path, Path] | None:
+    """The certificate chain and the key that a server shows, if it has any."""
     if config.tls_cert is not None and config.tls_key is not None:
         return config.tls_cert, config.tls_key
     if not config.self_signed:

@@ -23,6 +23,9 @@ from ..protocol.packets import Kind, Packet
 from ..protocol.server_messages import ServerMessage
 from .inbox import Inbox
 
+LEASE, FORWARDED_CLIENT = "x-forwarded-lease", "x-forwarded-client"
+"""Headers of a gateway's handshake."""
+
 
 class Wire(Protocol):
     """The connection below a socket."""
@@ -77,6 +80,16 @@ class ClientSocket:
     def host(self) -> str | None:
         """The Host header."""
         return self._socket.headers.get("host")
+
+    @property
+    def lease(self) -> str | None:
+        """By what a gateway of the server's fleet comes."""
+        return self._socket.headers.get(LEASE)
+
+    @property
+    def forwarded_client(self) -> str:
+        """Whose quota counts, as that gateway says."""
+        return self._socket.headers.get(FORWARDED_CLIENT, "")
 
     def greeted(self) -> None:
         """The client has said hello and may send large messages from now on."""

@@ -71,11 +71,20 @@ def draining_server(
     config: ServerConfig,
     certificate: tuple[Path, Path] | None,
     limits: ConnectionLimits | None = None,
+    **gate_options: Any,
 ) -> DrainingServer:
-    """A server for an application, not started; `certificate` is the chain and its key."""
+    """A server for an application, not started; `certificate` is the chain and its key.
+
+    `gate_options` are further fields of its `Gate`.
+    """
     limits = (limits or ConnectionLimits()).within(descriptor_limit())
     connections = Connections(limits, config.trusted_proxies)
-    gate = Gate(connections=connections, paces=AddressPaces(), open_s=config.hello_timeout_s)
+    gate = Gate(
+        connections=connections,
+        paces=AddressPaces(),
+        open_s=config.hello_timeout_s,
+        **gate_options,
+    )
     cert, key = map(str, certificate) if certificate else (None, None)
     http: Any = partial(HttpProtocol, gate=gate)
     return DrainingServer(

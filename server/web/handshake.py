@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,6 +12,7 @@ from ..engine.engine import Engine
 from ..engine.hosted_stream import HostedStream
 from ..engine.place_line import Waiter
 from ..engine.places import Place
+from ..handover.lease import BadLease, Lease, read_lease
 from ..protocol.client_messages import (
     ClientHello,
     ClientMessage,
@@ -34,6 +36,7 @@ from ..protocol.packets import Packet
 from ..protocol.server_messages import SessionReady
 from ..session.arrivals import Arrival
 from .addresses import network_of
+from .client_socket import ClientSocket
 from .client_tokens import WATCH, Claims
 from .in_line import wait_in_line
 from .security import TokenExpired, check_origin
@@ -72,6 +75,8 @@ class _Caller:
     client: str
     expired: TokenExpired | None = None
     share: Claims | None = None
+    lease: Lease | None = None
+    """By which a gateway comes for a client."""
 
 
 async def shake_hands(
@@ -114,7 +119,7 @@ async def shake_hands(
             elif caller.share is not None:
                 raise _not_shared(message)
             else:
-                opened = await _open(socket, message, hello, codecs, services, caller.client, limit)
+                opened = await _open(socket, message, hello, codecs, services, caller, limit)
         except StreamError as error:
             correlated(error, message)
             if error.fatal:
@@ -184,6 +189,11 @@ def _check_token(hello: ClientHello, socket: StreamSocket, services: Services) -
     """
     address = f"address {network_of(socket.address)}"
     now_s = services.engine.now_s()
+    lease = _lease(socket, services)
+    if lease is not None and lease.role == "stream":
+        # the gateway has looked at the token
+        client = socket.forwarded_client if isinstance(socket, ClientSocket) else ""
+        return _Caller(client or address, lease=lease)
     try:
         claims = services.logins.check(
             hello.token, "stream", WATCH, host=socket.address, over=socket.kind, now_s=now_s
@@ -201,6 +211,19 @@ async def _received(socket: StreamSocket) -> ClientMessage | Packet:
     while isinstance(message := await socket.receive(), Arrival):
         pass
     return message
+
+
+def _lease(socket: StreamSocket, services: Services) -> Lease | None:
+    """By what a gateway comes; None: this server is no replica. Raises Unauthorized."""
+    config = services.engine.config
+    if config.fleet_key is None:
+        return None
+    key = config.fleet_key.reveal()
+    token = socket.lease if isinstance(socket, ClientSocket) else None
+    try:
+        return read_lease(token, key, "stream", "watch", replica=config.name, now_s=time.time())
+    except BadLease as error:
+        raise Unauthorized(str(error), field="token", hint="Connect to the gateway.") from error
 
 
 async def _hello(socket: StreamSocket) -> ClientHello:
@@ -259,23 +282,27 @@ async def _open(
     hello: ClientHello,
     codecs: tuple[Codec, ...],
     services: Services,
-    client: str,
+    caller: _Caller,
     limit: asyncio.Timeout,
 ) -> OpenedStream:
-    engine = services.engine
+    engine, lease = services.engine, caller.lease
     match message:
         case SessionCreate():
-            place = engine.hold(message, client)
+            place = engine.hold(message, caller.client)
             if isinstance(place, Waiter):
                 place = await _wait(socket, engine, place, message, limit)
             try:
                 pictures = await services.pictures.of(message, place.info)
-                stream = engine.create(message, place, audio=hello.audio, **pictures)
+                session_id = None if lease is None else lease.session
+                stream = engine.create(
+                    message, place, audio=hello.audio, session_id=session_id, **pictures
+                )
             finally:
                 engine.places.release(place)
             return OpenedStream(stream, codecs, 0, resumed=False, event_id=message.event_id)
         case SessionResume():
-            stream, next_seq = engine.resume(message, audio=hello.audio)
+            epoch = 0 if lease is None else lease.epoch
+            stream, next_seq = engine.resume(message, audio=hello.audio, epoch=epoch)
             return OpenedStream(stream, codecs, next_seq, resumed=True, event_id=message.event_id)
         case _:
             raise OutOfOrder("open a stream first")

@@ -7,8 +7,10 @@ soon after others is read later.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from asyncio import BaseTransport, Transport
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,11 +35,17 @@ _FOR_HANDSHAKE_PREFIXES = (b"sec-websocket-", b"x-forwarded-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What all connections of a server share; `open_s` in which a WebSocket opens its stream."""
+    """What all connections of a server share; `open_s` in which a WebSocket opens its stream.
+
+    `websocket` makes the protocol of a connection that becomes one; none does while `closed_for_s`
+    says for how long.
+    """
 
     connections: Connections
     paces: AddressPaces
     open_s: float
+    websocket: Callable[..., asyncio.Protocol] = PacedProtocol
+    closed_for_s: Callable[[], float | None] = lambda: None
 
 
 class HttpProtocol(H11Protocol):
@@ -106,6 +114,9 @@ class HttpProtocol(H11Protocol):
             or max([*lines, len(event.target)]) > MAX_HANDSHAKE_LINE
         ):
             self._refuse(431, "The headers of the WebSocket's handshake are too large.\n")
+        elif (closed_s := self._gate.closed_for_s()) is not None:
+            after = ((b"retry-after", str(math.ceil(closed_s)).encode()),)
+            self._refuse(503, "No new streams are taken here at present.\n", after)
         elif not self._gate.connections.upgrade(self._peer):
             self._refuse(503, "There are too many WebSockets.\n", ((b"retry-after", b"10"),))
         else:
@@ -121,7 +132,7 @@ class HttpProtocol(H11Protocol):
     def _hand_over(self, event: h11.Request, headers: list[tuple[bytes, bytes]]) -> None:
         self.connections.discard(self)
         self._unset_keepalive_if_required()
-        protocol = PacedProtocol(
+        protocol = self._gate.websocket(
             config=self.config,
             server_state=self.server_state,
             app_state=self.app_state,

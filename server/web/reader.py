@@ -9,9 +9,12 @@ from contextlib import suppress
 
 from ..engine.hosted_stream import HostedStream
 from ..protocol.client_messages import (
+    Ack,
     ClientMessage,
     ImageChange,
+    KeyRequest,
     PictureChange,
+    Ping,
     Prompt,
     SceneChange,
     SessionClose,
@@ -92,10 +95,12 @@ class Reader:
                 try:
                     message = await self._socket.receive()
                 except StreamError as error:
+                    self._heard(None)
                     self._refuse(error)
                 else:
                     if isinstance(message, SessionClose) and not self._ended():
                         return True
+                    self._heard(message)
                     self._take(message)
                 count += 1
                 if count % TURNS == 0:
@@ -114,6 +119,25 @@ class Reader:
             self._sent.clear()
             await self._sent.wait()
 
+    def _heard(self, message: ClientMessage | Packet | Arrival | None) -> None:
+        """For the journal: a message came, None: a faulty one."""
+        journal = self._stream.journal
+        if journal is None or self._ended():
+            return
+        journal.hear()
+        if not isinstance(message, Ack | Ping | KeyRequest):
+            journal.said()
+
+    def _waits(self, message: ClientMessage) -> None:
+        """For the journal: the message that came last waits for something."""
+        if self._stream.journal is not None and message.event_id is not None:
+            self._stream.journal.waits(message.event_id)
+
+    def _acts(self, cause: ClientMessage | Packet) -> None:
+        journal = self._stream.journal
+        if journal is not None and not isinstance(cause, Packet) and cause.event_id is not None:
+            journal.acted(cause.event_id)
+
     def _take(self, message: ClientMessage | Packet | Arrival) -> None:
         if isinstance(message, Arrival):
             self._arrived(message)
@@ -121,6 +145,7 @@ class Reader:
             self._act(message)
         elif len(self._behind) < MOST_BEHIND:
             self._behind.append(message)
+            self._waits(message)
         else:
             why = "too many controls wait for a picture to be looked at"
             self._refuse(correlated(RateLimited(why), message))
@@ -145,12 +170,15 @@ class Reader:
         if self._ended():
             return
         if isinstance(cause, PictureChange | ImageChange) and picture is None:
+            self._waits(cause)
             self._look = asyncio.create_task(self._look_at(cause), name="look at picture")
             return
         session, now_s = self._stream.session, self._services.engine.now_s()
         prompts = self._stream.prompts
         if isinstance(cause, Prompt) and prompts is not None and prompts.keep(cause):
+            self._waits(cause)
             return
+        self._acts(cause)
         try:
             with self._services.engine.metrics.time("control"):
                 if isinstance(cause, Packet) and cause.kind is Kind.VIDEO_IN:
@@ -208,6 +236,7 @@ class Reader:
         try:
             picture = await self._services.pictures.control(message, self._stream.session.info)
         except StreamError as error:
+            self._acts(message)
             self._refuse(correlated(error, message))
         else:
             self._act(message, picture)

@@ -16,7 +16,8 @@ class ShareLinks:
 
     def __init__(self, config: ServerConfig) -> None:
         self._own = config.token is None
-        self._secret = config.token or Secret(secrets.token_urlsafe(32))
+        # all of a fleet know each other's links
+        self._secret = config.token or config.fleet_key or Secret(secrets.token_urlsafe(32))
 
     def make(
         self, session_id: str, epoch: int, expires_in_s: int, scope: str = WATCH

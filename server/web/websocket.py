@@ -23,6 +23,12 @@ from .stream_socket import StreamSocket
 
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
+CLOSE_MOVED = 4490
+"""To a gateway: the stream was let go of, and this is all."""
+
+
+class StreamMoved(Exception):
+    """The stream goes on at another server."""
 
 
 class Connection:
@@ -55,6 +61,8 @@ class Connection:
                         await Spectator(self._socket, self._services, opened).run()
                     else:
                         await self._show(opened)
+            except StreamMoved:
+                await self._socket.close(CLOSE_MOVED)
             except StreamError as error:
                 self._log_refusal(error)
                 await self._socket.refuse(error)
@@ -96,6 +104,8 @@ class Connection:
         stream = opened.stream
         stream.viewer = self
         closed = False
+        if stream.journal is not None:
+            stream.journal.attach()
         try:
             encoder = await PacketEncoder.open(
                 stream.session,
@@ -112,7 +122,8 @@ class Connection:
             if stream.viewer is self:
                 failure = stream.session.failure
                 may_resume = opened.resumed or self._told
-                if may_resume and not closed and (failure is None or not failure.ends_stream):
+                kept = failure is None or not failure.ends_stream
+                if may_resume and not closed and not stream.gone and kept:
                     self._engine.detach(stream)
                 else:
                     self._engine.close(stream.session_id)
@@ -156,6 +167,7 @@ class Connection:
         while True:
             if self._ended is not None:
                 raise self._ended.anew()
+            await self._send_journal(stream)
             item = session.next_output(self._engine.now_s())
             if item is None and session.failure is not None:
                 raise session.failure.anew()
@@ -168,6 +180,19 @@ class Connection:
             else:
                 await self._socket.say(item)
                 sent()
+
+    async def _send_journal(self, stream: HostedStream) -> None:
+        """What a gateway has to know before anything that follows. Raises StreamMoved at the end of
+        a stream that was let go of.
+        """
+        if stream.journal is None:
+            return
+        while (data := stream.journal.take()) is not None:
+            await self._socket.send(data)
+            if self._ended is not None:
+                raise self._ended.anew()
+        if stream.gone:
+            raise StreamMoved
 
     async def _send_media(
         self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame

@@ -1,0 +1,1 @@
+"""Many servers as one: replicas on any number of machines, and gateways before them."""

@@ -1,0 +1,1 @@
+"""A stream from one server to another: what is written down of it, and how it goes on."""

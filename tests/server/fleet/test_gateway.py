@@ -1,0 +1,176 @@
+"""A gateway before servers of one fleet: a lost server is a pause, and no client hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+
+import numpy as np
+from websockets.asyncio.client import connect
+
+from rollcast.models.test_pattern import FPS, read_barcode
+from rollcast.server.protocol.packets import Kind
+
+from ..running import Viewer, resume_message, until, viewing
+from .neighbours import neighbours
+
+SPEECH = (8000 * np.sin(np.arange(16_000) / 8)).astype(np.int16)
+
+
+def check_whole(viewer: Viewer) -> None:
+    """No frame is missing or came twice, sound has no gap, and nothing was said of it."""
+    seqs = [packet.seq for packet in viewer.video]
+    assert seqs == list(range(len(seqs)))
+    for seq, picture in viewer.frames().items():
+        assert read_barcode(picture) == seq % 65_536
+    end = 0
+    for number, packet in enumerate(viewer.audio):
+        assert packet.seq == number
+        begin = round(packet.pts_us * 16_000 / 1e6)
+        assert begin == end, (number, begin, end)
+        end = begin + len(packet.payload) // 2
+    assert not [m for m in viewer.messages if m["type"] in ("error", "rejected")]
+
+
+async def test_a_stream_through_the_gateway() -> None:
+    async with neighbours(1) as fleet, viewing(fleet.gateway.ws) as viewer:
+        assert viewer.hello["type"] == "hello" and viewer.ready["model"] == "test-pattern"
+        applied = await viewer.control("prompt", text="a blue wall")
+        assert applied["type"] == "applied"
+        await viewer.speak(SPEECH)
+        await viewer.wait_frames(40)
+        await viewer.say("session.close")
+        assert await viewer.wait_closed() == 1000
+        check_whole(viewer)
+        assert any(packet.payload.strip(b"\0") for packet in viewer.audio), "it speaks"
+        await until(lambda: not fleet.replicas["replica-0"].engine.streams.attached)
+        assert not fleet.gateway.gateway.carriers
+
+
+async def test_a_killed_replica_is_a_pause() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.speak(SPEECH)
+        await viewer.wait_frames(30)
+        fleet.kill(fleet.of(viewer.ready["session_id"]))
+        answers = [
+            await viewer.control("prompt", text=f"a {name} wall") for name in ("red", "blue")
+        ]
+        assert [each["type"] for each in answers] == ["applied", "applied"]
+        await viewer.wait_frames(90)
+        check_whole(viewer)
+        assert fleet.gateway.gateway.moves.failures == 1
+        said = [m["event_id"] for m in viewer.messages if m["type"] == "applied"]
+        assert len(said) == len(set(said)), "each answer comes once"
+        played = np.concatenate([np.frombuffer(p.payload, "<i2") for p in viewer.audio])
+        spoken = np.count_nonzero(np.abs(played) > 100)
+        assert math.isclose(spoken, np.count_nonzero(np.abs(SPEECH) > 100), rel_tol=0.02)
+
+
+async def test_a_drained_replica_loses_no_frame() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(20)
+        moves = fleet.gateway.gateway.moves
+        for number in range(1, 5):
+            here = fleet.of(viewer.ready["session_id"])
+            seen = len(viewer.video)
+            fleet.gateway.directory.ledger.drain(here)
+            await until(lambda number=number: moves.planned == number)
+            assert fleet.of(viewer.ready["session_id"]) != here
+            fleet.gateway.directory.ledger.replicas[here].condition = "ready"
+            await viewer.wait_frames(seen + 12)
+        check_whole(viewer)
+        assert moves.failures == 0
+        formats = [m["generation"] for m in viewer.messages if m["type"] == "video.format"]
+        assert formats == sorted(set(formats)) and len(formats) == 4
+
+
+async def test_a_client_that_lost_its_socket_resumes_after_its_replica_is_gone() -> None:
+    async with neighbours(2) as fleet:
+        async with viewing(fleet.gateway.ws) as viewer:
+            await viewer.wait_frames(30)
+        await until(lambda: bool(fleet.gateway.gateway.parked))
+        fleet.kill(fleet.of(viewer.ready["session_id"]))
+        resume = resume_message(viewer)
+        async with viewing(fleet.gateway.ws, resume=resume) as again:
+            assert again.ready["type"] == "session.ready" and again.ready["resumed"]
+            assert again.ready["next_seq"] == viewer.shown_seq + 1
+            await again.wait_frames(20)
+            seqs = [packet.seq for packet in again.video]
+            assert seqs == list(range(viewer.shown_seq + 1, viewer.shown_seq + 1 + len(seqs)))
+            for seq, picture in again.frames().items():
+                assert read_barcode(picture) == seq
+
+
+async def test_a_client_resumes_at_another_gateway() -> None:
+    async with neighbours(2, gateways=2) as fleet:
+        one, other = fleet.gateways
+        async with viewing(one.ws) as viewer:
+            await viewer.wait_frames(20)
+        async with viewing(other.ws, resume=resume_message(viewer)) as again:
+            assert again.ready["resumed"]
+            await again.wait_frames(12)
+            fleet.kill(fleet.of(viewer.ready["session_id"]))
+            await again.wait_frames(40)
+            seqs = [packet.seq for packet in again.video]
+            assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+            assert other.gateway.moves.failures == 1
+
+
+async def test_what_one_gateway_kept_another_goes_on_with() -> None:
+    async with neighbours(2, gateways=2) as fleet:
+        one, other = fleet.gateways
+        async with viewing(one.ws) as viewer:
+            await viewer.wait_frames(20)
+        await until(lambda: bool(one.gateway.parked))
+        fleet.kill(fleet.of(viewer.ready["session_id"]))
+        other.directory._gateways[:] = [one.http]
+        async with viewing(other.ws, resume=resume_message(viewer)) as again:
+            assert again.ready["resumed"] and again.ready["next_seq"] == viewer.shown_seq + 1
+            await again.wait_frames(12)
+            assert not one.gateway.parked
+
+
+async def test_nobody_opens_streams_past_the_gateway() -> None:
+    async with neighbours(1) as fleet, connect(fleet.replicas["replica-0"].ws) as socket:
+        await socket.send(json.dumps({"type": "hello", "versions": [1], "codecs": ["jpeg"]}))
+        answer = json.loads(await socket.recv())
+        assert (answer["type"], answer["code"]) == ("error", "unauthorized")
+
+
+async def test_who_watches_follows_the_stream() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(10)
+        await viewer.say("session.share", event_id="share", expires_in_s=60)
+        shared = await viewer.wait_message(lambda m: m["type"] == "session.shared")
+        watch = {"type": "session.watch"}
+        async with viewing(fleet.gateway.ws, token=shared["share_token"], resume=watch) as watcher:
+            assert watcher.ready["type"] == "session.watching"
+            await watcher.wait_frames(10)
+            generations = {packet.generation for packet in watcher.video}
+            fleet.kill(fleet.of(viewer.ready["session_id"]))
+            seen = len(watcher.video)
+            await watcher.wait_frames(seen + 15)
+            assert max(packet.generation for packet in watcher.video) > max(generations)
+            times = [packet.pts_us for packet in watcher.video]
+            assert times == sorted(times)
+            assert watcher.close_code is None
+
+
+async def test_who_finds_no_place_waits_for_one() -> None:
+    async with neighbours(1, max_sessions=1) as fleet, viewing(fleet.gateway.ws) as first:
+        await first.wait_frames(4)
+        opening = asyncio.create_task(_opened(fleet.gateway.ws))
+        await until(lambda: fleet.gateway.gateway.waiting == 1)
+        await first.say("session.close")
+        assert (await opening)["type"] == "session.ready"
+
+
+async def _opened(url: str) -> dict[str, object]:
+    async with viewing(url) as viewer:
+        await viewer.wait_frames(4)
+        return viewer.ready
+
+
+def test_sound_has_its_kind() -> None:
+    assert Kind.AUDIO_OUT == 2 and FPS == 25
