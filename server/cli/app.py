@@ -17,6 +17,7 @@ from .bench import bench
 from .catalogue import models
 from .doctor import doctor
 from .failure import Failure
+from .fleet import fleet
 from .livekit import livekit
 from .parity import parity
 from .protocol import protocol
@@ -40,6 +41,7 @@ app.command()(render)
 app.command()(record)
 app.command()(replay)
 app.add_typer(bench, name="bench")
+app.add_typer(fleet, name="fleet")
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.command("try")(try_model)
