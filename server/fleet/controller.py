@@ -135,6 +135,7 @@ class Controller:
                 {
                     "name": each.name,
                     "url": each.url,
+                    "pid": each.pid,
                     "condition": each.condition,
                     "places": each.places,
                     "free": each.free,

@@ -71,6 +71,7 @@ class ReplicaState(Struct):
     """What a replica says of itself; see `web.handover`."""
 
     name: str
+    pid: int
     ready: bool
     draining: bool
     models: list[str]
@@ -215,6 +216,7 @@ class LocalDirectory:
 def heard(state: ReplicaState) -> dict[str, Any]:
     """What a ledger hears of a replica."""
     return {
+        "pid": state.pid,
         "ready": state.ready,
         "draining": state.draining,
         "models": state.models,

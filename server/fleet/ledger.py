@@ -32,6 +32,8 @@ class Replica:
     chunk_s: float = 0.0
     heard_s: float = 0.0
     suspect_until_s: float = 0.0
+    pid: int = 0
+    """Its process, on its machine."""
     clock_ms: float = 0.0
     """How far its clock is before that of who hears it."""
     streams: dict[str, int] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Ledger:
         streams: Iterable[tuple[str, int, bool]],
         now_s: float,
         clock_ms: float = 0.0,
+        pid: int = 0,
     ) -> list[str]:
         """A replica says how it is; returns those of its streams that were given to others since.
 
@@ -102,7 +105,8 @@ class Ledger:
         replica, said = self.replicas[name], list(streams)
         if replica.condition != "draining" or draining:
             replica.condition = "draining" if draining else "ready" if ready else "starting"
-        replica.models, replica.chunk_s, replica.clock_ms = tuple(models), chunk_s, clock_ms
+        replica.models, replica.chunk_s = tuple(models), chunk_s
+        replica.clock_ms, replica.pid = clock_ms, pid
         replica.places, replica.free, replica.heard_s = places, free, now_s
         replica.streams = {session: epoch for session, epoch, _ in said}
         replica.attached = sum(attached for _, _, attached in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from fastapi import APIRouter, HTTPException, Request
@@ -35,6 +36,7 @@ class ReplicaState(BaseModel):
     """How a replica is; `clock_ms` is what its clients know as `server_ms`."""
 
     name: str
+    pid: int
     ready: bool
     draining: bool
     models: list[str]
@@ -68,6 +70,7 @@ def build_handover_router(engine: Engine, encoders: Encoders) -> APIRouter:
         chunks_s = [info.chunk_us / 1e6 for info in engine.models.values()]
         return ReplicaState(
             name=engine.config.name,
+            pid=os.getpid(),
             ready=engine.health == "ready",
             draining=engine.draining,
             models=list(engine.models),
