@@ -87,6 +87,8 @@ class PeerSocket:
     ) -> None:
         self.peer: Peer | None = None
         """Set before anything comes."""
+        self.session_id = ""
+        """Of its stream, once that is open."""
         self._caller = caller
         self._codec: Codec = codec
         self._opening = opening
@@ -199,6 +201,7 @@ class PeerSocket:
         """See `StreamSocket`."""
         match message:
             case SessionReady() | SessionWatching():
+                self.session_id = message.session_id
                 self._begin(message.fps)
             case Applied() if message.event_id in self._clearing:
                 self._clearing.discard(message.event_id)

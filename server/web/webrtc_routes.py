@@ -23,6 +23,7 @@ from ..protocol.errors import (
     InvalidField,
     RateLimited,
     StreamError,
+    Timeout,
     TooLarge,
     Unauthorized,
 )
@@ -50,6 +51,7 @@ _STATUS = {
     "capacity": 503,
     "draining": 503,
     "engine_failed": 503,
+    "timeout": 503,
     "unknown_session": 404,
     "session_expired": 404,
 }
@@ -150,13 +152,17 @@ class _Desk:
         socket.peer = peer = await self._peer(socket)
         entry = self._peers.add(address, peer)
         answer = await self._answered(entry, peer.answer_viewer(offer, codec))
-        self._peers.serve(entry, partial(self._show, socket))
+        self._peers.serve(entry, partial(self._show, socket, may_resume=offer.has_channel))
         return await self._created(request, entry, answer)
 
-    async def _show(self, socket: PeerSocket) -> None:
+    async def _show(self, socket: PeerSocket, *, may_resume: bool) -> None:
+        """Until the peer ends; a stream that nobody was told how to resume ends with it."""
         try:
             await Connection(socket, self._services).run()
         finally:
+            stream = self._engine.streams.get(socket.session_id)
+            if stream is not None and not may_resume and not stream.session.attached:
+                self._engine.close(stream.session_id)
             await socket.hold()
 
     async def publish(self, request: Request) -> Response:
@@ -287,6 +293,9 @@ class _Desk:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await answering
+        except TimeoutError:
+            await self._peers.drop(entry)
+            raise Timeout(f"no answer could be made in {ANSWER_S:g} s", retry_after_s=2.0) from None
         except BaseException:
             await self._peers.drop(entry)
             raise

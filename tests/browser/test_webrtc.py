@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from playwright.async_api import Browser
 
 from ..server.running import running, until
-from .studio import band_colour, disc_at, mouth_rows, studio_at
+from .conftest import INSECURE_HOST
+from .studio import WAIT_S, band_colour, disc_at, mouth_rows, studio_at
 from .test_speech import mouth_over
 
 pytestmark = pytest.mark.long
@@ -115,3 +120,44 @@ async def test_where_webrtc_does_not_get_through_there_is_the_websocket(browser:
         snapshot = await studio.until(lambda s: s["transport"] == "webrtc", "WebRTC")
         snapshot = await studio.until_playing()
         assert snapshot["session"]["session_id"] == session, "the same stream all the way"
+
+
+async def test_plain_http_gets_h264(browser: Browser) -> None:
+    async with (
+        running(allowed_hosts=(INSECURE_HOST,)) as server,
+        studio_at(
+            browser, f"http://{INSECURE_HOST}:{server.port}{OVER}", expected_problems=True
+        ) as studio,
+    ):
+        assert not await studio.page.evaluate("isSecureContext || 'VideoDecoder' in self")
+        snapshot = await studio.until_playing(5)
+        assert (snapshot["transport"], snapshot["session"]["codec"]) == ("webrtc", "h264")
+
+
+async def test_the_page_of_the_docs_sees_speaks_and_steers(
+    browser: Browser, repository: Path
+) -> None:
+    text = (repository / "docs" / "webrtc.md").read_text()
+    (script,) = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
+    async with running() as server:
+        page = await (await browser.new_context()).new_page()
+        try:
+            await page.goto(f"{server.http}/health")
+            await page.evaluate("document.body.replaceChildren(document.createElement('video'))")
+            await page.evaluate(f"(async () => {{ {script} window.peer = peer; }})()")
+            await until(lambda: len(server.engine.streams) == 1, 40)
+            (stream,) = server.engine.streams
+            await page.evaluate("document.querySelector('video').muted = true")
+            await page.evaluate("document.querySelector('video').play()")
+            async with asyncio.timeout(WAIT_S):
+                while await page.evaluate("document.querySelector('video').currentTime") < 1:
+                    await asyncio.sleep(0.1)
+            assert stream.session.prompt == "a blue wall"
+            await until(lambda: stream.session._ring.talking_at(1e15), 40)
+            size = await page.evaluate(
+                "[document.querySelector('video').videoWidth, peer.connectionState]"
+            )
+            assert size == [128, "connected"]
+        finally:
+            await page.context.close()
+        await until(lambda: not stream.session.attached, 40)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from rollcast.server.protocol.errors import InvalidField, UnsupportedCodec
@@ -66,3 +68,23 @@ def test_a_fragment_names_candidates_of_its_media() -> None:
         read_fragment("a=candidate:nonsense")
     with pytest.raises(InvalidField, match="at most 64"):
         read_fragment("m=audio 9 RTP/AVP 0\r\n" + CANDIDATE * 65)
+
+
+def test_whatever_is_sent_is_read_or_refused() -> None:
+    """What found the library's own mistakes was changing single lines of real offers."""
+    page = (HEAD + video() + audio() + CHANNEL).split("\r\n")
+    chance = random.Random(5)
+    for _ in range(400):
+        lines = list(page)
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(lines))
+            line = lines[place]
+            other = (
+                *("", line[: chance.randint(0, len(line))], chance.choice(page)),
+                line.replace(chance.choice(line or "x"), chr(chance.randrange(32, 500)), 1),
+            )
+            lines[place] = chance.choice(other)
+        try:
+            read_offer("\r\n".join(lines))
+        except InvalidField as error:
+            assert error.field == "sdp"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ import pytest
 from rollcast.server.engine.hosted_stream import HostedStream
 from rollcast.server.web.peer_socket import PeerSocket
 
+from ...browser.conftest import write_wav
 from ..running import RunningServer, running, settled, until, viewing
+from ..world_pattern import WorldPattern
 from .watching_peer import BLOCK, RATE, Peer, Refused, peer, tone
 
 pytestmark = pytest.mark.long
@@ -131,6 +136,7 @@ async def test_players_without_controls_see_and_watch(server: RunningServer) -> 
         await player.until(lambda: len(player.pictures) > 5 and len(player.sounds) > 5)
         session = only(server).session
         assert (session.scene, session.seed, session.attached) == ("grid", 3, True)
+    await until(lambda: not server.engine.streams)  # nobody could resume it
     async with peer(server) as viewer:
         await viewer.open()
         shared = await viewer.control("session.share")
@@ -155,26 +161,50 @@ async def test_a_publisher_speaks_for_the_stream(server: RunningServer) -> None:
         await until(lambda: len(peers_of(server)) == 1)
 
 
-async def test_ffmpeg_publishes(server: RunningServer) -> None:
+@asynccontextmanager
+async def publishing(
+    server: RunningServer, repository: Path, folder: Path, token: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The ffmpeg of docs/webrtc.md, while it says a tone."""
     ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    text = (repository / "docs" / "webrtc.md").read_text()
+    (command,) = re.findall(r"^ +ffmpeg (.*?)^ +```", text, re.DOTALL | re.MULTILINE)
+    words = command.replace("\\\n", " ").split()
+    write_wav(folder / "talk.wav", tone(6.0) / 32768, RATE)
+    meant = {"TOKEN": token, "talk.wav": str(folder / "talk.wav")}
+    url = f"{server.http}/v1/whip"
+    words = [meant.get(each, url if each.endswith("/v1/whip") else each) for each in words]
+    process = await asyncio.create_subprocess_exec(ffmpeg, "-loglevel", "error", *words)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_ffmpeg_speaks_by_the_words_of_the_docs(
+    server: RunningServer, repository: Path, tmp_path: Path
+) -> None:
     async with peer(server, speaks=False) as viewer:
         await viewer.open()
         token = (await viewer.control("session.share", publish=True))["share_token"]
-        source = (
-            "-re -f lavfi -i testsrc=size=160x120:rate=25 -re -f lavfi -i sine=sample_rate=48000"
-        )
-        codecs = "-c:v libx264 -preset ultrafast -profile:v baseline -bf 0 -pix_fmt yuv420p"
-        process = await asyncio.create_subprocess_exec(
-            ffmpeg,
-            *f"-loglevel error {source} -t 4 {codecs} -c:a libopus -ac 2 -f whip".split(),
-            *("-authorization", token, f"{server.http}/v1/whip"),
-        )
-        try:
-            await viewer.until(lambda: len(viewer.loud()) >= 50)
+        async with publishing(server, repository, tmp_path, token) as process:
+            await viewer.until(lambda: len(viewer.loud()) >= 100)
             assert await asyncio.wait_for(process.wait(), 20) == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
+        await until(lambda: len(peers_of(server)) == 1)
+
+
+async def test_ffmpeg_films_for_a_model_that_takes_video(repository: Path, tmp_path: Path) -> None:
+    async with (
+        running(lambda: [WorldPattern()], models=("world",)) as server,
+        viewing(server.ws) as viewer,
+    ):
+        await viewer.say("session.share", event_id="p", publish=True)
+        said = await viewer.wait_message(lambda each: each.get("event_id") == "p")
+        async with publishing(server, repository, tmp_path, said["share_token"]):
+            session = only(server).session
+            await until(lambda: session.video_in.taken >= 20)
 
 
 async def test_a_hundred_peers_leave_nothing_behind(server: RunningServer) -> None:
