@@ -15,6 +15,7 @@ from ...models.registry import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
+from .bench_busy import busy
 from .bench_fleet import fleet
 from .bench_gpu import gpu
 from .bench_output import counts, give, own_server, progress
@@ -36,6 +37,7 @@ def group() -> None:
 bench.command()(ablation)
 bench.command()(attack)
 bench.command()(attention)
+bench.command()(busy)
 bench.command()(fleet)
 bench.command()(gpu)
 bench.command()(pipeline)

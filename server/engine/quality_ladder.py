@@ -16,7 +16,7 @@ from typing import Literal
 from ...models.contract import Economy, ModelInfo
 from ..session.quality import Quality
 
-Rung = Literal["lead", "bitrate", "steps", "half_rate", "closed", "parked"]
+Rung = Literal["lead", "bitrate", "steps", "half_rate", "closed"]
 
 CHANGE_S = 5.0
 """At most one change in so long."""
@@ -50,7 +50,6 @@ _WHY: dict[Rung, str] = {
     "steps": "pictures are made in fewer steps",
     "half_rate": "half as many frames are shown",
     "closed": "nobody else is let in",
-    "parked": "streams that nobody watches wait",
 }
 
 
@@ -64,7 +63,7 @@ def rungs_of(info: ModelInfo) -> tuple[Rung, ...]:
     if len(rungs) == 2:
         # a rung of those above closes the door as well
         rungs.append("closed")
-    return (*rungs, "parked")
+    return tuple(rungs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +112,6 @@ class QualityLadder:
         return self.takes_new and load <= (CALM_LOAD if self.level else MOST_LOAD)
 
     @property
-    def parks(self) -> bool:
-        """Whether streams that nobody watches are put away."""
-        return "parked" in self.rungs[: self.level]
-
-    @property
     def quality(self) -> Quality:
         """What the streams have at this level."""
         taken = self.rungs[: self.level]
@@ -155,13 +149,15 @@ class QualityLadder:
         while self._made and self._made[0].at_s <= now_s - LATE_S:
             self._made.popleft()
         self._learn()
-        tight = self.level < len(self.rungs) and self._is_tight(now_s)
+        tight = self._is_tight(now_s)
+        if tight:
+            self._calm_since_s = None
         calm = self.level > 0 and not tight and self._is_calm(now_s)
         if now_s - self._changed_s < CHANGE_S or not (tight or calm):
             return None
-        if tight:
-            return self._take(now_s)
-        return self._give_back(now_s)
+        if calm:
+            return self._give_back(now_s)
+        return self._take(now_s) if self.level < len(self.rungs) else None
 
     def load(self, now_s: float) -> float:
         """The part of the machine's time that the latest chunks took."""

@@ -1,0 +1,48 @@
+"""`rollcast bench busy`: a stream on a machine that has other work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ...benchmarks.stream.busy import BusyReport, measure_busy
+from ...models.registry import DEFAULT_MODEL
+from .bench_output import give, own_server, progress
+from .options import Threads, check_model
+
+
+def busy(
+    model: Annotated[str, typer.Option(help="A name of `rollcast models`.")] = DEFAULT_MODEL,
+    load: Annotated[int, typer.Option(min=0, help="Processes that only compute.")] = 5,
+    seconds: Annotated[float, typer.Option(min=9, help="Measured time each way.")] = 60.0,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
+) -> None:
+    """Keep this machine busy beside a stream: what its viewer gets, with the ladder and without."""
+    check_model(model)
+    with own_server():
+        report = measure_busy(model, load, seconds, threads, progress())
+    if not give(report.to_json(), as_json=as_json, out=out):
+        _show(report)
+
+
+def _show(report: BusyReport) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ladder", "fps", "media time", "level", "why"):
+        table.add_column(heading)
+    for row in report.rows:
+        table.add_row(
+            "on" if row.ladder else "off",
+            f"{row.fps:.1f}",
+            f"{100 * row.media_share:.0f} %",
+            str(row.level),
+            row.why or "",
+        )
+    console = Console(highlight=False, width=100)
+    console.print(f"{report.model} on {report.device}, {report.load} busy processes", markup=False)
+    console.print(table)
