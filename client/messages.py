@@ -82,6 +82,19 @@ class SessionWatch(Outgoing):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord(Outgoing):
+    """Begin to record the stream as a film on the server, or end that; `session.recording` answers.
+
+    Only where `limits.may_record` says that clients may.
+    """
+
+    event_id: str | None = None
+    type: ClassVar[str] = "session.record"
+    on: bool
+    format: Literal["mp4", "webm"] = "mp4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionShare(Outgoing):
     """Ask for a token by which others may watch this stream; `session.shared` is the answer.
 
@@ -410,6 +423,8 @@ class Limits(Incoming):
     max_items: int
     max_scheduled: int
     max_viewers: int = 0
+    clip_s: float = 0.0
+    may_record: bool = False
     messages_per_s: int
     ack_interval_ms: int
 
@@ -566,6 +581,21 @@ class SessionShared(Incoming):
     event_id: str | None = None
     share_token: str | None = None
     expires_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecording(Incoming):
+    """Whether the stream is recorded as a film on the server, as `format`; `why` it has ended.
+
+    `seconds` were recorded so far. Sent when that changes.
+    """
+
+    type: ClassVar[str] = "session.recording"
+    event_id: str | None = None
+    on: bool
+    format: Literal["mp4", "webm"] | None = None
+    seconds: float = 0.0
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -745,6 +775,7 @@ ClientMessage = (
     | SessionCreate
     | SessionResume
     | SessionWatch
+    | SessionRecord
     | SessionShare
     | SessionClose
     | SessionQuery
@@ -774,6 +805,7 @@ ServerMessage = (
     | SessionInfo
     | SessionWatching
     | SessionShared
+    | SessionRecording
     | Viewers
     | VideoFormat
     | MediaClock
@@ -795,6 +827,7 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
     "session.info": SessionInfo,
     "session.watching": SessionWatching,
     "session.shared": SessionShared,
+    "session.recording": SessionRecording,
     "viewers": Viewers,
     "video.format": VideoFormat,
     "media.clock": MediaClock,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from itertools import count
 from time import monotonic
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -32,6 +33,8 @@ from .messages import (
     SeedChange,
     SessionInfo,
     SessionQuery,
+    SessionRecord,
+    SessionRecording,
     SessionShare,
     SessionShared,
     Speech,
@@ -47,7 +50,7 @@ from .wire import frame_packet
 LOOK_EVERY_S = 0.02
 VIDEO_QUALITY = 85
 
-Answer = Applied | SessionInfo | SessionShared
+Answer = Applied | SessionInfo | SessionRecording | SessionShared
 
 
 class Steering(ABC):
@@ -286,6 +289,20 @@ class Steering(ABC):
         """Send all who watch away; the links that they came by are not good any more."""
         event_id = self._id()
         await self._ask(SessionShare(event_id=event_id, expires_in_s=0, revoke=True), event_id)
+
+    async def record(self, format: Literal["mp4", "webm"] = "mp4") -> None:
+        """Have the stream recorded on the server, where it lets clients do that.
+
+        Raises Rejected where it does not.
+        """
+        event_id = self._id()
+        await self._ask(SessionRecord(event_id=event_id, on=True, format=format), event_id)
+
+    async def stop_recording(self) -> float:
+        """End that; how many seconds were recorded."""
+        event_id = self._id()
+        answer = await self._ask(SessionRecord(event_id=event_id, on=False), event_id)
+        return answer.seconds if isinstance(answer, SessionRecording) else 0.0
 
     async def pause(self) -> Applied:
         """Stop media time."""

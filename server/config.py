@@ -16,6 +16,7 @@ _NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
     *("max_waiting", "max_waiting_per_client", "max_wait_s"),
     *("unwatched_s", "max_viewers", "max_viewers_per_address", "record_mb"),
+    *("recordings_mb", "recordings_minutes", "clip_s"),
 )
 
 
@@ -41,7 +42,9 @@ class ServerConfig:
     With `fleet_key` the server is a replica of a fleet, called `name`: streams are opened by the
     fleet's gateways alone, which are told what is needed to go on elsewhere.
     Logs of streams are written to `record_dir`, which holds at most `record_mb` megabytes (1e6
-    bytes), with `record_asked` only of those whose client asks for it.
+    bytes), with `record_asked` only of those whose client asks for it; films likewise to
+    `recordings_dir`, in files of `recordings_minutes`. Of the last `clip_s` seconds of its stream a
+    client may fetch a clip.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
     library is installed, streams go over WebRTC as well: to `webrtc_addresses` of this machine
     (none: that of `host`), by way of `ice_servers`, of which those of turn: want `ice_username` and
@@ -102,6 +105,11 @@ class ServerConfig:
     record_dir: Path | None = None
     record_mb: int = 1000
     record_asked: bool = False
+    recordings_dir: Path | None = None
+    recordings_mb: int = 10_000
+    recordings_minutes: float = 60.0
+    recordings_asked: bool = False
+    clip_s: float = 0.0
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -11,6 +11,7 @@ from ..session.media import MediaChunk
 from ..session.quality import BEST, Quality
 from .channel import Channel, Format
 from .seat import Seat
+from .tap import Tap
 
 RETRY_S = 10.0
 
@@ -32,6 +33,7 @@ class Audience:
         self._idle_timeout_s = idle_timeout_s
         self._channels: dict[Format, Channel] = {}
         self._addresses: dict[Seat, str] = {}
+        self._taps: list[Tap] = []
         self._state: State | None = None
         self._quality = BEST
         self._told = 0
@@ -85,9 +87,17 @@ class Audience:
             seat.say(self._state)
         return seat
 
-    def leave(self, channel: Channel, seat: Seat) -> None:
+    def listen(self, channel: Channel, tap: Tap) -> None:
+        """Take a channel's packets without a seat."""
+        channel.seats.append(tap)
+        self._taps.append(tap)
+
+    def leave(self, channel: Channel, seat: Seat | Tap) -> None:
         """A viewer is gone; a channel that nobody takes any more is over."""
-        self._addresses.pop(seat, None)
+        if isinstance(seat, Seat):
+            self._addresses.pop(seat, None)
+        elif seat in self._taps:
+            self._taps.remove(seat)
         self._left_cuts += seat.cuts
         if seat in channel.seats:
             channel.seats.remove(seat)
@@ -141,6 +151,12 @@ class Audience:
         """Send all of them away."""
         for seat in self:
             seat.end(error)
+
+    def close(self, error: StreamError) -> None:
+        """The stream is over, for those who record it as well."""
+        self.end(error)
+        for tap in list(self._taps):
+            tap.end(error)
 
 
 def _same(one: State, other: State) -> bool:

@@ -14,6 +14,7 @@ from ..protocol.packets import is_key
 from ..session.media import AudioPiece, VideoFrame
 from ..session.quality import Quality
 from .seat import Coded, Seat
+from .tap import Tap
 
 KEY_EVERY_S = 0.5
 """Between two key frames that are made for newcomers; who comes meanwhile shares the next."""
@@ -45,7 +46,7 @@ class Channel:
         self.generation = 0
         self.skipped_frames = 0
         """Frames that were never encoded, for the encoder fell behind."""
-        self.seats: list[Seat] = []
+        self.seats: list[Seat | Tap] = []
         self.wake: Callable[[], None] = _nothing
         """Called when there is something to encode, or nobody left to encode for."""
         self._frame_every = 1

@@ -107,6 +107,22 @@ def serve(
         bool,
         typer.Option("--record-asked", help="Only logs of streams whose client asks for one."),
     ] = False,
+    recordings: Annotated[
+        Path | None, typer.Option(help="A folder for films of all streams: MP4, or WebM.")
+    ] = None,
+    recordings_mb: Annotated[
+        int, typer.Option(min=1, help="Megabytes of films; the oldest make room.")
+    ] = 10_000,
+    recordings_minutes: Annotated[
+        float, typer.Option(min=0.1, help="After which a film goes on in another file.")
+    ] = 60.0,
+    recordings_asked: Annotated[
+        bool,
+        typer.Option("--recordings-asked", help="Only films of streams whose client asks for it."),
+    ] = False,
+    clip_seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="Kept of each stream, to be fetched as a clip.")
+    ] = 0.0,
     self_signed: Annotated[
         bool, typer.Option("--self-signed", help="TLS with a certificate made here.")
     ] = False,
@@ -178,6 +194,11 @@ def serve(
             record_dir=record,
             record_mb=record_mb,
             record_asked=record_asked,
+            recordings_dir=recordings,
+            recordings_mb=recordings_mb,
+            recordings_minutes=recordings_minutes,
+            recordings_asked=recordings_asked,
+            clip_s=clip_seconds,
             self_signed=self_signed,
             tls_cert=tls_cert,
             tls_key=tls_key,

@@ -37,7 +37,7 @@ class StreamKeeper:
         stream.count(self._metrics)
         stream.session.close()
         over = Ended("the stream is over", hint="Nothing to do: who showed it has ended it.")
-        stream.audience.end(stream.session.failure or over)
+        stream.audience.close(stream.session.failure or over)
         if stream.prompts is not None:
             stream.prompts.close()
         model = self._hosted[stream.model]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..audience.audience import Audience
 from ..audience.channel import Channel, Format
 from ..audience.seat import Seat
+from ..audience.tap import Tap
 from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.errors import EngineFailed, StreamError
@@ -40,6 +41,17 @@ class Broadcast:
         """
         channel = audience.channel(format_)
         seat = audience.join(channel, address, notify, self._now_s())
+        return channel, seat, await self._opened(audience, channel, seat)
+
+    async def listen(self, audience: Audience, format_: Format, tap: Tap) -> Channel:
+        """Let `tap` take the packets of a format. Raises EngineFailed when no encoder opens."""
+        channel = audience.channel(format_)
+        audience.listen(channel, tap)
+        await self._opened(audience, channel, tap)
+        return channel
+
+    async def _opened(self, audience: Audience, channel: Channel, seat: Seat | Tap) -> str:
+        """What a browser's decoder is configured with, once the channel has an encoder."""
         try:
             if channel not in self._opening:
                 self._opening[channel] = asyncio.create_task(self._open(channel), name="open")
@@ -47,9 +59,9 @@ class Broadcast:
         except BaseException:
             self.leave(audience, channel, seat)
             raise
-        return channel, seat, encoder.codec_string
+        return encoder.codec_string
 
-    def leave(self, audience: Audience, channel: Channel, seat: Seat) -> None:
+    def leave(self, audience: Audience, channel: Channel, seat: Seat | Tap) -> None:
         """Give a seat back."""
         audience.leave(channel, seat)
         if not channel.seats:

@@ -140,6 +140,17 @@ class SessionShare(Request):
     publish: bool = False
 
 
+class SessionRecord(Request):
+    """Begin to record the stream as a film on the server, or end that; `session.recording` answers.
+
+    Only where `limits.may_record` says that clients may.
+    """
+
+    type: Literal["session.record"] = "session.record"
+    on: bool
+    format: Literal["mp4", "webm"] = "mp4"
+
+
 class SessionClose(Request):
     """End the stream and free it at once."""
 
@@ -319,6 +330,7 @@ ClientMessage = (
     | SessionCreate
     | SessionResume
     | SessionWatch
+    | SessionRecord
     | SessionShare
     | SessionClose
     | SessionQuery

@@ -46,10 +46,13 @@ def server_hello(
     event_id: str | None = None,
     *,
     max_viewers: int = 0,
+    clip_s: float = 0.0,
+    may_record: bool = False,
 ) -> ServerHello:
     """The answer to a client's hello, which may have an `event_id`.
 
-    `max_viewers` may watch a stream beside its own client.
+    `max_viewers` may watch a stream beside its own client. Of the last `clip_s` seconds it may
+    fetch a clip, and with `may_record` have its stream recorded.
     """
     return ServerHello(
         event_id=event_id,
@@ -69,6 +72,8 @@ def server_hello(
             max_items=limits.MAX_ITEMS,
             max_scheduled=limits.MAX_SCHEDULED,
             max_viewers=max_viewers,
+            clip_s=clip_s,
+            may_record=may_record,
             messages_per_s=limits.MESSAGES_PER_S,
             ack_interval_ms=limits.ACK_INTERVAL_MS,
         ),

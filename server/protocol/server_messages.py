@@ -72,6 +72,8 @@ class Limits(Message):
     max_items: int
     max_scheduled: int
     max_viewers: int = 0
+    clip_s: float = 0.0
+    may_record: bool = False
     messages_per_s: int
     ack_interval_ms: int
 
@@ -169,6 +171,20 @@ class SessionShared(Message):
     event_id: str | None = None
     share_token: str | None = None
     expires_s: int | None = None
+
+
+class SessionRecording(Message):
+    """Whether the stream is recorded as a film on the server, as `format`; `why` it has ended.
+
+    `seconds` were recorded so far. Sent when that changes.
+    """
+
+    type: Literal["session.recording"] = "session.recording"
+    event_id: str | None = None
+    on: bool
+    format: Literal["mp4", "webm"] | None = None
+    seconds: float = 0.0
+    why: str | None = None
 
 
 class Viewers(Message):
@@ -391,6 +407,7 @@ ServerMessage = (
     | SessionInfo
     | SessionWatching
     | SessionShared
+    | SessionRecording
     | Viewers
     | VideoFormat
     | MediaClock

@@ -20,9 +20,9 @@ from ...models.pipeline.executor import Executor
 from ...models.pipeline.past import Past
 from ...models.pipeline.stage_plan import Costs
 from ...models.yuv_frames import pixels_of
+from ..bounded_folder import BoundedFile
 from ..logs import logger
 from . import records
-from .log_folder import LogFile
 from .records import AnyRecord, End, Header, Made, Step, encode_record
 from .stream_logs import StreamLogs
 
@@ -50,7 +50,7 @@ class Recorded:
         self._model = model
         self._arguments = arguments
         self._machine = machine
-        self._files: dict[str, LogFile] = {}
+        self._files: dict[str, BoundedFile] = {}
         self._log = logger("rollcast.log")
 
     @property
@@ -103,7 +103,7 @@ class Recorded:
         began = now.isoformat(timespec="seconds")
         header = Header(self._model, self._arguments, self._machine, request, began)
         try:
-            self._files[stream] = self._logs.folder.new(f"{now:%Y%m%d-%H%M%S}-{stream}")
+            self._files[stream] = self._logs.folder.begin(f"{now:%Y%m%d-%H%M%S}-{stream}")
         except OSError as error:
             self._log.error("a stream is not recorded", session_id=stream, reason=str(error))
         self._write(stream, header)

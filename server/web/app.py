@@ -30,6 +30,7 @@ from ..media.pictures import PictureReader
 from ..media.workers import Workers
 from ..metrics import Metrics
 from ..protocol.hello import server_version
+from ..recordings.recordings import Recordings
 from ..stream_log.log_folder import LogFolder
 from ..stream_log.machine import machine_of
 from ..stream_log.recorded import Recorded
@@ -72,6 +73,7 @@ def create_app(
     engine = Engine(config, hosts, Metrics())
     log = BoundedLog("rollcast.access")
     encoders, workers = Encoders(), Workers(max(2, os.cpu_count() or 2))
+    broadcast = Broadcast(encoders, workers, engine.metrics, engine.now_s)
     services = Services(
         engine=engine,
         encoders=encoders,
@@ -80,7 +82,8 @@ def create_app(
         logins=FailedLogins(config, log),
         log=log,
         links=ShareLinks(config),
-        broadcast=Broadcast(encoders, workers, engine.metrics, engine.now_s),
+        broadcast=broadcast,
+        recordings=Recordings(config, broadcast, encoders, engine.now_s),
     )
 
     peers = Peers(peer_limits or PeerLimits())
@@ -95,6 +98,7 @@ def create_app(
         told.cancel()
         await peers.close()
         await engine.stop()
+        await services.recordings.close()
         await services.broadcast.close()
         workers.close()
         await services.pictures.close()
@@ -109,7 +113,7 @@ def create_app(
     app.state.engine = engine
     app.state.peers = peers
     app.add_middleware(SafeHeaders, config=config)
-    app.include_router(build_router(engine, services.logins))
+    app.include_router(build_router(engine, services.logins, services.recordings))
     app.include_router(build_admin_router(engine, services.logins))
     app.include_router(build_webrtc_router(services, peers))
     if config.fleet_key is not None:

@@ -106,6 +106,8 @@ async def shake_hands(
             usable,
             hello.event_id,
             max_viewers=engine.config.max_viewers,
+            clip_s=engine.config.clip_s,
+            may_record=services.recordings.may_ask,
         )
     )
     while True:
@@ -297,6 +299,7 @@ async def _open(
                 stream = engine.create(
                     message, place, audio=hello.audio, session_id=session_id, **pictures
                 )
+                services.recordings.begin(stream)
             finally:
                 engine.places.release(place)
             return OpenedStream(stream, codecs, 0, resumed=False, event_id=message.event_id)

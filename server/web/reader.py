@@ -18,6 +18,7 @@ from ..protocol.client_messages import (
     Prompt,
     SceneChange,
     SessionClose,
+    SessionRecord,
     SessionShare,
     Tracks,
     TracksClear,
@@ -187,6 +188,8 @@ class Reader:
                     session.receive_audio(cause, now_s)
                 elif isinstance(cause, SessionShare):
                     self._share(cause)
+                elif isinstance(cause, SessionRecord):
+                    self._services.recordings.wish(self._stream, cause)
                 else:
                     session.receive(picture or cause, now_s)
         except StreamError as error:

@@ -16,6 +16,7 @@ from ..engine.hosted_model import Condition
 from ..engine.hosted_stream import HostedStream
 from ..protocol.hello import describe, server_version
 from ..protocol.server_messages import ModelDescription
+from ..recordings.recordings import NoClip, Recordings
 from .admin import permits
 from .failed_logins import FailedLogins
 from .page import CLIENT_DIR
@@ -73,7 +74,7 @@ class SessionReport(BaseModel):
     expires_in_s: float | None
 
 
-def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
+def build_router(engine: Engine, logins: FailedLogins, recordings: Recordings) -> APIRouter:
     """The routes of one server; `SafeHeaders` makes each answer HEAD as well.
 
     They take a millisecond at most, less than what threads would take from each other.
@@ -143,11 +144,7 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
     @router.get("/v1/sessions/{session_id}/log")
     async def log(session_id: str, request: Request) -> Response:
         """What was written down of a stream so far, for whoever has its resume token."""
-        token = bearer(request.headers.get("authorization"))
-        if token is None:
-            raise HTTPException(
-                401, "the stream's resume_token is the token", {"www-authenticate": "Bearer"}
-            )
+        token = _stream_token(request)
         every = (model.host.logs for model in engine.hosted.values())
         found = (logs.fetched(session_id, token) for logs in every if logs is not None)
         path = next((each for each in found if each is not None), None)
@@ -159,8 +156,28 @@ def build_router(engine: Engine, logins: FailedLogins) -> APIRouter:
             _as_it_is(path), media_type="application/octet-stream", headers=headers
         )
 
+    @router.get("/v1/sessions/{session_id}/clip")
+    async def clip(session_id: str, request: Request, seconds: float | None = None) -> Response:
+        """The last seconds of a stream as a film, for whoever has its resume token."""
+        try:
+            data, kind = await recordings.clip(session_id, _stream_token(request), seconds)
+        except NoClip:
+            raise HTTPException(404, "no clip of such a stream, or not by this token") from None
+        name = f'attachment; filename="{session_id}.{kind}"'
+        headers = {"cache-control": "no-store", "content-disposition": name}
+        return Response(data, media_type=f"video/{kind}", headers=headers)
+
     _add_page(router)
     return router
+
+
+def _stream_token(request: Request) -> str:
+    token = bearer(request.headers.get("authorization"))
+    if token is None:
+        raise HTTPException(
+            401, "the stream's resume_token is the token", {"www-authenticate": "Bearer"}
+        )
+    return token
 
 
 def _as_it_is(path: Path) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from ..media.broadcast import Broadcast
 from ..media.encoder import Encoders
 from ..media.pictures import PictureReader
 from ..media.workers import Workers
+from ..recordings.recordings import Recordings
 from .bounded_log import BoundedLog
 from .failed_logins import FailedLogins
 from .share_links import ShareLinks
@@ -26,3 +27,4 @@ class Services:
     log: BoundedLog
     links: ShareLinks
     broadcast: Broadcast
+    recordings: Recordings

@@ -55,6 +55,14 @@ export interface SessionWatch {
   type: "session.watch";
 }
 
+/** Begin to record the stream as a film on the server, or end that; `session.recording` answers. Only where `limits.may_record` says that clients may. */
+export interface SessionRecord {
+  event_id?: string | null;
+  type: "session.record";
+  on: boolean;
+  format?: "mp4" | "webm";
+}
+
 /** Ask for a token by which others may watch this stream; `session.shared` is the answer. It is good for `expires_in_s`. With `revoke` those made before are not good any more, and who watches by them is sent away; then `expires_in_s` may be 0, for no new one. With `publish` it is one by which another may send sound and video to this stream, over WHIP, and not watch it. */
 export interface SessionShare {
   event_id?: string | null;
@@ -310,6 +318,8 @@ export interface Limits {
   max_items: number;
   max_scheduled: number;
   max_viewers: number;
+  clip_s: number;
+  may_record: boolean;
   messages_per_s: number;
   ack_interval_ms: number;
 }
@@ -431,6 +441,16 @@ export interface SessionShared {
   event_id?: string | null;
   share_token?: string | null;
   expires_s?: number | null;
+}
+
+/** Whether the stream is recorded as a film on the server, as `format`; `why` it has ended. `seconds` were recorded so far. Sent when that changes. */
+export interface SessionRecording {
+  type: "session.recording";
+  event_id?: string | null;
+  on: boolean;
+  format?: "mp4" | "webm" | null;
+  seconds: number;
+  why?: string | null;
 }
 
 /** So many watch the stream by a share link; sent when that changes. */
@@ -564,6 +584,7 @@ export type ClientMessage =
   | SessionCreate
   | SessionResume
   | SessionWatch
+  | SessionRecord
   | SessionShare
   | SessionClose
   | SessionQuery
@@ -593,6 +614,7 @@ export type ServerMessage =
   | SessionInfo
   | SessionWatching
   | SessionShared
+  | SessionRecording
   | Viewers
   | VideoFormat
   | MediaClock

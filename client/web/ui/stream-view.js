@@ -12,6 +12,7 @@ import { OwnPictureView } from "./own-picture.js";
 import { PromptView } from "./prompt.js";
 import { SceneView } from "./scenes.js";
 import { SeedView } from "./seed.js";
+import { ClipView } from "./clip.js";
 import { inWordsWatching, ShareView } from "./share.js";
 import { StartImageView } from "./start-image.js";
 import { StatusView } from "./ui-status.js";
@@ -78,6 +79,10 @@ export class StreamView {
       send: (message) => app.connection.send(message),
       say: (text) => this.notices.show(text),
     });
+    this.clip = new ClipView({
+      session: () => (app.session !== null && "resume_token" in app.session ? app.session : null),
+      say: (text) => this.notices.show(text),
+    });
     this.status = new StatusView({
       onRetry: () => app.connection.retryNow(),
       onImage: () => this.image.choose(),
@@ -124,6 +129,7 @@ export class StreamView {
   greeted({ limits }) {
     const { watches, session } = this._app;
     this.share.setOffered(!watches && limits.max_viewers > 0);
+    this.clip.setOffered(watches ? 0 : limits.clip_s);
     if (!watches && session === null && this._store.load() === null) this.expect();
   }
 
@@ -139,6 +145,7 @@ export class StreamView {
   told(message) {
     if (message.type === "viewers") this._showViewers(message.count);
     else if (message.type === "session.shared") this.share.show(message);
+    else if (message.type === "session.recording" && message.why) this.notices.show(message.why, "bad");
   }
 
   /** @param {State} state */
