@@ -66,7 +66,7 @@ def test_every_type_of_client_message_has_a_vector() -> None:
     assert types >= CONTROLS
     assert types - CONTROLS == {
         *("hello", "session.create", "session.resume", "session.close", "session.query"),
-        *("session.share", "session.watch", "ack", "key", "ping"),
+        *("session.share", "session.record", "session.watch", "ack", "key", "ping"),
     }
 
 
