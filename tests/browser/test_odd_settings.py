@@ -55,7 +55,9 @@ async def test_the_page_works_without_any_storage(browser: Browser) -> None:
 async def test_a_browser_that_refuses_to_say_what_it_decodes_gets_jpeg(browser: Browser) -> None:
     async with running() as server, studio_at(browser, "about:blank") as studio:
         await studio.page.context.add_init_script(NO_PROBE)
-        tab = await open_tab(await studio.page.context.new_page(), server.http)
+        tab = await open_tab(
+            await studio.page.context.new_page(), server.http + "/?transport=websocket"
+        )
         assert (await tab.until_playing())["session"]["codec"] == "jpeg"
 
 

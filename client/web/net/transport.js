@@ -14,6 +14,8 @@
 
 const CHOICES = ["auto", "webrtc", "websocket"];
 const OPEN = 1;
+/** A server that does not say is asked over a WebSocket, where the user is told what happens. */
+const ASK_MS = 2_000;
 
 /** `?transport=webrtc` or `websocket`, if the user wants to say. @param {string} search @returns {TransportChoice | null} */
 export function transportFrom(search) {
@@ -42,7 +44,7 @@ export function takesWebRtc(wanted, offer, can) {
 export async function askForWebRtc(base, token) {
   try {
     const headers = token === null ? undefined : { authorization: `Bearer ${token}` };
-    const answer = await fetch(new URL("v1/webrtc", base), { cache: "no-store", headers });
+    const answer = await fetch(new URL("v1/webrtc", base), { cache: "no-store", headers, signal: AbortSignal.timeout(ASK_MS) });
     return answer.ok ? await answer.json() : { available: false };
   } catch {
     return { available: false };
