@@ -452,8 +452,21 @@ def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:
         fused(x, weight, out)
         return
     # one tensor more, beside which the caller holds `x` and `out`
-    normed = F.normalize(x, dim=1).mul_(x.shape[1] ** 0.5).mul_(weight)
+    normed = _unit_channels(x).mul_(x.shape[1] ** 0.5).mul_(weight)
     out.copy_(F.silu(normed, inplace=True))
+
+
+def _unit_channels(x: Tensor) -> Tensor:
+    """`F.normalize` over dimension 1, with never more than one tensor beside `x`.
+
+    In float32, where no square is too coarse, the norm is made of sums: torch's own over a
+    dimension that is not the innermost takes 15 to 50 times as long on a CPU.
+    """
+    if x.dtype != torch.float32:
+        return F.normalize(x, dim=1)
+    squares = x.square()
+    norm = squares.sum(1, keepdim=True).sqrt_().clamp_min_(1e-12)
+    return torch.div(x, norm, out=squares)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
