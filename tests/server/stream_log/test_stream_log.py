@@ -22,7 +22,15 @@ import pytest
 
 from rollcast.benchmarks.stream.server_process import ServerProcess
 from rollcast.client import ClientError, connect
-from rollcast.models.contract import CameraMotion, Controls, Model, StreamRequest, TrackEvent
+from rollcast.models.contract import (
+    FULL,
+    CameraMotion,
+    Controls,
+    Economy,
+    Model,
+    StreamRequest,
+    TrackEvent,
+)
 from rollcast.models.pipeline.batched import Batched
 from rollcast.models.pipeline.events import Restarted
 from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
@@ -113,16 +121,17 @@ def test_the_embedded_model_replays_bit_for_bit_as_rows_of_its_batches(tmp_path:
     for key in "ab":
         executor.open(key, StreamRequest(seed=5, prompt="a red wall"))
     # told nothing: with speech and drags bits also depend on a row's place in its batch
-    for number in range(4):
-        # the last one alone
-        for key in "ab" if number < 3 else "a":
-            executor.submit(key, Controls())
+    busy = Economy(steps=1, frame_every=2)
+    # the last ones alone
+    for keys, economy in (("ab", FULL), ("ab", busy), ("ab", FULL), ("a", busy), ("a", FULL)):
+        for key in keys:
+            executor.submit(key, Controls(economy=economy))
         executor.poll(0.0)
     path = next(tmp_path.glob("*-a.rclog"))
     log = read_log(path)
-    assert [then.rows for _, then in log.steps if then is not None] == [2, 2, 2, 1]
+    assert [then.rows for _, then in log.steps if then is not None] == [2, 2, 2, 1, 1]
     compared = compare(path, model)
-    assert (compared.same, compared.different) == (4, [])
+    assert (compared.same, compared.different) == (5, [])
 
 
 def test_frames_that_are_planes_are_known_again(tmp_path: Path) -> None:
