@@ -182,6 +182,8 @@ class Participant:
             return
         sink = Sink(self.seen, kind)
         vars(receiver)["sink"] = sink
+        # aiortc takes a busy machine for a narrow link, and senders then leave frames out
+        vars(receiver)["_RTCRtpReceiver__remote_bitrate_estimator"] = None
         handle = receiver._handle_rtp_packet
 
         async def watched(packet: Any, arrival_time_ms: int) -> None:
