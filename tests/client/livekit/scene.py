@@ -189,10 +189,13 @@ async def main(contract: str, python: str, count: str, plan: str, short: str) ->
         assert process.stderr is not None
         echo = asyncio.create_task(_echo(process.stderr))
         try:
+            lateness = Lateness()
+            watch = asyncio.create_task(lateness.watch())
             names = [f"room-{number}" for number in range(int(count))]
             reports = await asyncio.gather(
                 *(agent(python, contract, rooms, url, name, plan) for name in names)
             )
+            watch.cancel()
             held = await come_and_go(rooms, url, process.pid, int(short)) if int(short) else []
             await _settle(server)
             left = len(server.engine.streams)
@@ -200,8 +203,28 @@ async def main(contract: str, python: str, count: str, plan: str, short: str) ->
             process.terminate()
             code = await process.wait()
             await echo
-    report = {"rooms": reports, "held": held, "streams_left": left, "worker_ended": code}
+    report = {
+        "rooms": reports,
+        "held": held,
+        "streams_left": left,
+        "worker_ended": code,
+        "late_ms": lateness.most_ms,
+    }
     print(json.dumps(report))
+
+
+class Lateness:
+    """How much later than it should a process is woken: what a busy machine does to all of them."""
+
+    def __init__(self) -> None:
+        self.most_ms = 0.0
+
+    async def watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + 0.01
+            await asyncio.sleep(0.01)
+            self.most_ms = max(self.most_ms, 1e3 * (loop.time() - due_s))
 
 
 async def _settle(server: RunningServer) -> None:

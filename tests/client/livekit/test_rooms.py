@@ -29,8 +29,15 @@ def finished(room: dict[str, Any]) -> list[tuple[float, bool]]:
     return [(each[2], each[3]) for each in room["told"] if each[1] == "finished"]
 
 
-def check_speech(room: dict[str, Any], plan: list[list[Any]], skew_ms: float = 80) -> None:
-    """Every sentence is heard, beside its picture, and as far as it was not cut."""
+BUSY_MS = 60
+"""Where processes are woken so late, each by itself, nothing can be said of media in time."""
+
+
+def check_speech(room: dict[str, Any], plan: list[list[Any]], late_ms: float) -> None:
+    """Every sentence is heard as far as it was not cut, and beside its picture.
+
+    The latter only if the machine woke processes no more than `BUSY_MS` late.
+    """
     assert room["kinds"] == ["audio", "video"]
     assert len(room["sentences"]) == len(plan)
     quiet = True
@@ -41,19 +48,19 @@ def check_speech(room: dict[str, Any], plan: list[list[Any]], skew_ms: float = 8
             assert cut is not None, sentence
             continue
         # after a cut the mouth of the sentence before may still be open
-        assert not was_quiet or abs(sentence["skew_ms"]) <= skew_ms, sentence
+        busy = late_ms > BUSY_MS or not was_quiet
+        assert busy or abs(sentence["skew_ms"]) <= 80, sentence
         if cut is None:
             assert seconds - 0.06 <= sentence["heard_s"] <= seconds + 0.5, sentence
         else:
             assert sentence["heard_s"] < seconds - 1, sentence
-    # those that a busy machine skips
-    assert room["gaps"] <= 0.1 * room["frames"]
+    assert late_ms > BUSY_MS or room["gaps"] <= 0.02 * room["frames"]
 
 
 def test_an_agent_with_bithumans_plugin_knows_what_was_heard() -> None:
     report = run_scene("bithuman", 1, PLAN, short=12)
     (room,) = report["rooms"]
-    check_speech(room, PLAN)
+    check_speech(room, PLAN, report["late_ms"])
     # one for each, in order, and with what reached the room of it
     told = finished(room)
     assert [was_cut for _, was_cut in told] == [cut is not None for *_, cut in PLAN]
@@ -71,7 +78,7 @@ def test_an_agent_with_bithumans_plugin_knows_what_was_heard() -> None:
 def test_an_agent_with_liveavatars_plugin_is_never_stuck() -> None:
     report = run_scene("liveavatar", 1, PLAN)
     (room,) = report["rooms"]
-    check_speech(room, PLAN)
+    check_speech(room, PLAN, report["late_ms"])
     assert [was_cut for _, was_cut in finished(room)] == [cut is not None for *_, cut in PLAN]
     assert report["streams_left"] == 0
 
@@ -81,8 +88,7 @@ def test_one_worker_serves_several_rooms() -> None:
     report = run_scene("bithuman", 3, plan)
     assert len(report["rooms"]) == 3
     for room in report["rooms"]:
-        # where several processes share few cores each may be late by itself
-        check_speech(room, plan, skew_ms=400)
+        check_speech(room, plan, report["late_ms"])
         assert [was_cut for _, was_cut in finished(room)] == [False, True]
     assert report["streams_left"] == 0
 

@@ -210,10 +210,19 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         started.set()
 
     told: list[list[Any]] = []
+    late_ms = 0.0
+
+    async def watch_clock() -> None:
+        nonlocal late_ms
+        while True:
+            due_s = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            late_ms = max(late_ms, 1e3 * (time.monotonic() - due_s))
 
     async def drive() -> None:
         await asyncio.wait_for(started.wait(), 60)
         await asyncio.sleep(1.5)
+        clock = asyncio.create_task(watch_clock())
         for hz, seconds, cut in plan:
             told.append([time.monotonic(), "say", hz])
             await worker.queue_frame(TextFrame(text=f"{hz},{seconds}"))
@@ -232,11 +241,12 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         await worker.queue_frame(TextFrame(text=f"{TONES[-1]},0.8"))
         await asyncio.sleep(0.1)
         await worker.queue_frame(EndFrame())
+        clock.cancel()
 
     runner = WorkerRunner()
     await runner.add_workers(worker)
     await asyncio.gather(runner.run(), drive())
-    print(json.dumps(report_of(device, watch, told)))
+    print(json.dumps({**report_of(device, watch, told), "late_ms": late_ms}))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ PLAN = [
     [900, 4, 0.9],
     [1100, 1.2, None],
 ]
+BUSY_MS = 60
+"""Where a process is woken so late nothing can be said of media in time."""
+
 LAST = (1300, 0.8)
 """What is said right before the pipeline ends."""
 
@@ -42,11 +45,12 @@ async def test_a_bot_with_a_face(rate: int) -> None:
         assert sentence["sound_ms"] is not None, sentence
         if sentence["hz"] in whole:
             assert sentence["heard_s"] == pytest.approx(whole[sentence["hz"]], abs=0.08)
+    busy = report["late_ms"] > BUSY_MS
     # after a cut the mouth of the sentence before may still be open
-    assert all(abs(each["skew_ms"]) <= 80 for each in report["sentences"][:2]), report
+    assert busy or all(abs(each["skew_ms"]) <= 80 for each in report["sentences"][:2]), report
     # a piece of one frame was being played, and whatever a busy machine adds
-    assert max(report["silent_ms"]) <= 300
+    assert max(report["silent_ms"]) <= 60 + report["late_ms"]
     said = [what for _, what in report["bot"]]
     assert said == ["started", "stopped"] * len(report["sentences"])
     # never faster than it is spoken, and hardly ever the same picture twice
-    assert report["repeats"] + report["skips"] <= 0.1 * report["frames"]
+    assert busy or report["repeats"] + report["skips"] <= 0.05 * report["frames"]
