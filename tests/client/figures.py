@@ -20,9 +20,10 @@ PLAN: list[list[Any]] = [
 
 
 def _row(name: str, report: dict[str, Any]) -> str:
-    first = [each["sound_ms"] for each in report["sentences"]]
+    first = [each["sound_ms"] for each in report["sentences"] if each["sound_ms"] is not None]
     # of those that were spoken into silence
     skew = [each["skew_ms"] for each in report["sentences"][: len(PLAN) // 2]]
+    skew = [each for each in skew if each is not None] or [0.0]
     silent = report["silent_ms"]
     return (
         f"| {name} | {median(first):.0f} / {max(first):.0f} | {median(silent):.0f} / "

@@ -42,7 +42,8 @@ async def test_a_bot_with_a_face(rate: int) -> None:
     report = last_line(output)
     whole = {hz: seconds for hz, seconds, cut in PLAN if cut is None} | dict([LAST])
     for sentence in report["sentences"]:
-        assert sentence["sound_ms"] is not None, sentence
+        # on a busy machine a cut may come before the first sound
+        assert sentence["sound_ms"] is not None or sentence["hz"] not in whole, sentence
         if sentence["hz"] in whole:
             assert sentence["heard_s"] == pytest.approx(whole[sentence["hz"]], abs=0.08)
     busy = report["late_ms"] > BUSY_MS
@@ -50,7 +51,7 @@ async def test_a_bot_with_a_face(rate: int) -> None:
     assert busy or all(abs(each["skew_ms"]) <= 80 for each in report["sentences"][:2]), report
     # a piece of one frame was being played, and whatever a busy machine adds
     assert max(report["silent_ms"]) <= 60 + report["late_ms"]
-    said = [what for _, what in report["bot"]]
-    assert said == ["started", "stopped"] * len(report["sentences"])
+    heard = sum(each["sound_ms"] is not None for each in report["sentences"])
+    assert [what for _, what in report["bot"]] == ["started", "stopped"] * heard
     # never faster than it is spoken, and hardly ever the same picture twice
     assert busy or report["repeats"] + report["skips"] <= 0.05 * report["frames"]
