@@ -62,8 +62,7 @@ def measure_busy(
     rows: list[BusyRow] = []
     for ladder in (True, False):
         say(f"{'with' if ladder else 'without'} the ladder, {load} busy processes, {seconds:g} s")
-        options = () if ladder else ("--keep-quality",)
-        with ServerProcess(model, max_sessions=1, threads=threads, options=options) as server:
+        with ServerProcess(model, max_sessions=1, threads=threads, ladder=ladder) as server:
             server.wait_ready()
             rows.append(asyncio.run(_watch(server.url, load, seconds, ladder=ladder)))
     return BusyReport(device_name(), model, load, seconds, rows)

@@ -41,10 +41,14 @@ class ServerProcess:
         max_sessions: int | None,
         threads: int | None = None,
         token: str | None = None,
+        ladder: bool = False,
         options: Sequence[str] = (),
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        """`options` are further ones of `rollcast serve`."""
+        """`options` are further ones of `rollcast serve`.
+
+        Without `ladder` streams give nothing up on a busy machine, so that figures compare.
+        """
         self._start_timeout_s = start_timeout_s
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -53,6 +57,7 @@ class ServerProcess:
         command += ["--port", str(self.port), "--model", model, "--log-level", "warning"]
         command += ["--max-sessions", str(max_sessions)] if max_sessions else []
         command += ["--threads", str(threads)] if threads else []
+        command += [] if ladder else ["--keep-quality"]
         command += options
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
