@@ -1,6 +1,6 @@
 """What a model made from where it computes to the host's memory, without the host waiting for it.
 
-On a GPU the copy goes into pinned memory, on a stream of its own behind what was queued until then,
+On a GPU the copy goes into pinned memory, on a queue of its own behind what was queued until then,
 so that what is queued later runs beside it. Whoever wants the bytes waits for that copy alone.
 torch keeps pinned memory that was used for the next one of the same size: a stream of chunks goes
 round in as much as is in use at once.
@@ -8,17 +8,19 @@ round in as much as is in use at once.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import torch
 from torch import Tensor
+
+from .device_queues import Mark, Queues, queues_of
+
+_COPIES = "copies"
 
 
 class Download:
     """Bytes on their way; `on_host` is a CPU tensor that they are in when `copied` has happened."""
 
-    def __init__(self, on_host: Tensor, copied: torch.cuda.Event | None = None) -> None:
+    def __init__(self, on_host: Tensor, copied: Mark | None = None) -> None:
         self._on_host = on_host
         self._copied = copied
 
@@ -35,27 +37,21 @@ class Download:
         return self._on_host.numpy()
 
 
-def downloaded(tensor: Tensor) -> Download:
+def downloaded(tensor: Tensor, queues: Queues | None = None) -> Download:
     """Begin to bring `tensor` to the host; on a CPU it is there.
 
-    The caller may let go of it at once.
+    The caller may let go of it at once. `queues` are those of its device, by default.
     """
-    if tensor.device.type != "cuda":
+    queues = queues_of(tensor.device) if queues is None else queues
+    if queues is None:
         return Download(tensor.cpu())
     there = tensor.contiguous()
-    on_host = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
-    copies = _copies(there.device)
-    copies.wait_stream(torch.cuda.current_stream(there.device))
-    with torch.cuda.stream(copies):
-        on_host.copy_(there, non_blocking=True)
-        copied = torch.cuda.Event(blocking=True)
-        copied.record(copies)
+    copies = queues.other(_COPIES)
+    queues.wait(copies, queues.current())
     # its memory is not to be used again before the copy was made
-    there.record_stream(copies)
+    queues.keep(there, copies)
+    with queues.on(copies):
+        on_host = torch.empty(there.shape, dtype=there.dtype, pin_memory=there.is_cuda)
+        on_host.copy_(there, non_blocking=True)
+        copied = queues.mark(copies)
     return Download(on_host, copied)
-
-
-@cache
-def _copies(device: torch.device) -> torch.cuda.Stream:
-    """The stream that copies from `device`."""
-    return torch.cuda.Stream(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,6 +17,10 @@ from .student.kv_cache import StudentCache
 _FORMAT = 1
 
 
+def _is_settled() -> None:
+    """Of a decoder whose work is done where it stands."""
+
+
 @dataclass(slots=True)
 class DecoderState:
     """What a stream's decoder remembers.
@@ -24,12 +28,14 @@ class DecoderState:
     `memory` holds a causal decoder's features of past frames: it is part of every snapshot and gone
     when the stream starts anew. A decoder that looks at single frames leaves it empty. `derived` is
     what follows from plans and takes long to work out; it can be made again and is not saved.
-    `recent` are the chunks that a causal decoder saw last, for a small snapshot.
+    `recent` are the chunks that a causal decoder saw last, for a small snapshot. Whoever reads
+    `memory`, but for the decoder itself, calls `settle` first: it may be made beside other work.
     """
 
     memory: dict[str, Tensor] = field(default_factory=dict)
     derived: dict[str, Any] = field(default_factory=dict)
     recent: list[PastCall] = field(default_factory=list)
+    settle: Callable[[], None] = field(default=_is_settled, compare=False, repr=False)
 
     def reset(self) -> None:
         """The next chunk continues nothing."""
@@ -75,6 +81,7 @@ class StreamState(Generic[C]):
 
     def to_bytes(self, model: str) -> bytes:
         """The whole state; `model` names whose state it is."""
+        self.decoder.settle()
         tensors: dict[str, Tensor] = {}
         for k, cache in enumerate(self.caches):
             tensors |= {f"cache.{k}.{name}": t for name, t in cache.tensors().items()}

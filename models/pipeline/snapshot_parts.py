@@ -124,6 +124,7 @@ def load_returns(part: Part) -> dict[int, Tensor]:
 
 def decoder_part(state: DecoderState, room: Room) -> Part:
     """What a causal decoder remembers, as a part."""
+    state.settle()
     return pack_part(state.memory, room=room)
 
 

@@ -51,7 +51,8 @@ class MemoryPlan:
     Of a stream: `cache` (all `caches` of them together), `decoder_state`, `text` and
     `conditioning_state`. `student` has the weights for clean latents too, where they are others;
     `conditioning` those of encoders and the like. `denoising` and `decoding` are what lives beside
-    the rest while a chunk is made; one chunk is made at a time. `graphs` is memory that recorded
+    the rest while a chunk is made, both at once if the decoder works `beside` the calls, as it does on a
+    GPU; one chunk is made at a time. `graphs` is memory that recorded
     calls have for themselves.
     """
 
@@ -70,6 +71,7 @@ class MemoryPlan:
     decoding: int
     graphs: int
     reserve: int
+    beside: bool = False
 
     @property
     def weights(self) -> int:
@@ -79,7 +81,8 @@ class MemoryPlan:
     @property
     def working(self) -> int:
         """What a chunk needs for itself at its worst."""
-        return max(self.denoising, self.decoding) + self.graphs
+        both = self.denoising, self.decoding
+        return (sum(both) if self.beside else max(both)) + self.graphs
 
     def total(self, sessions: int, stages: int = 1) -> int:
         """Everything, for so many streams at once; of several stages that of the largest one.
@@ -177,6 +180,7 @@ def plan_memory(
         # what a call needs, in a pool of their own, and a copy of the text that is attended to
         graphs=denoising + _bytes(*_keys_values(contexts[0])) if gpu and records(preset) else 0,
         reserve=reserve,
+        beside=gpu is not None,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ....kernels.dispatch import yuv420
 from ...caches_on_demand import CachesOnDemand
 from ...contract import Chunk, Controls, StreamRequest
+from ...device_queues import Queues, SideQueue
 from ...download import downloaded
 from ...past_calls import PastCall
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, show_again
@@ -25,7 +26,7 @@ from ...upload import uploaded
 from ...yuv_frames import Pictures, YuvFrames
 from ..presets.preset import Preset
 from ..vae_files import Decoder
-from .conditioning.conditioner import ChunkPlace, PlanPart
+from .conditioning.conditioner import ChunkPlace, LeadIn, PlanPart
 from .plan_parts import parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
@@ -35,7 +36,8 @@ class WanModel:
     """A preset with its weights; every stream's state is a `StreamState`.
 
     `size` is the width and height of the frames in pixels; with `yuv` they are made as encoders
-    take them. Latents are in the type of the student, as published.
+    take them. With `queues` they are made beside the calls of the student that follow. Latents are
+    in the type of the student, as published.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class WanModel:
         size: tuple[int, int],
         *,
         yuv: bool = False,
+        queues: Queues | None = None,
     ) -> None:
         self._preset = preset
+        self._queues = queues
+        self._beside = SideQueue("decoder", queues)
         self._calls = calls
         self._decoder = decoder
         self._levels = yuv_levels if yuv else rgb_levels
@@ -141,17 +146,31 @@ class WanModel:
 
         From a GPU they come by themselves: nobody waits for them here.
         """
+        given, parts = self._calls.given(plan), parts_of(plan)
+        leads = self._leads(parts) if plan.restart else []
+        state.settle = self._beside.join
+        with self._beside.work(latents, given, *(lead.latents for lead in leads)):
+            made = self._frames(latents if given is None else (given, latents), leads, state)
+            chunk = Chunk(plan.index, self._pictures(made), np.zeros(0, np.int16))
+        for kind, each in self._conditioners.items():
+            chunk = replace(chunk, **each.shown(parts[kind]))
+        return chunk
+
+    def _frames(
+        self, latents: Tensor | tuple[Tensor, ...], leads: Sequence[LeadIn], state: DecoderState
+    ) -> Tensor:
+        """What `self._levels` makes of the frames of `latents`, behind what leads to them."""
         weight = next(self._decoder.parameters())
         for name, tensor in state.memory.items():
             # a snapshot is restored on the CPU
             state.memory[name] = uploaded(tensor, weight.device)
-        given = self._calls.given(plan)
-        parts = parts_of(plan)
-        left_out = self._lead_in(parts, state) if plan.restart else 0
-        whole = [latents] if given is None else [given, latents]
+        for lead in leads:
+            for piece in lead.latents.split(self._decoder.at_once, dim=1):
+                here = uploaded(piece, weight.device, weight.dtype)
+                self._decoder.decode(here, state.memory)
         pieces = [
             levels
-            for each in whole
+            for each in (latents if isinstance(latents, tuple) else (latents,))
             for levels in decoded(
                 self._decoder,
                 uploaded(each, weight.device, weight.dtype),
@@ -159,15 +178,12 @@ class WanModel:
                 self._levels,
             )
         ]
-        made = (pieces[0] if len(pieces) == 1 else torch.cat(pieces))[left_out:]
-        chunk = Chunk(plan.index, self._pictures(made), np.zeros(0, np.int16))
-        for kind, each in self._conditioners.items():
-            chunk = replace(chunk, **each.shown(parts[kind]))
-        return chunk
+        whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return whole[sum(lead.left_out for lead in leads) :]
 
     def _pictures(self, made: Tensor) -> Pictures:
         """What `self._levels` gave, on its way to the host."""
-        coming = downloaded(made)
+        coming = downloaded(made, self._queues)
         if self._levels is rgb_levels:
             return coming.wait()
         return YuvFrames(coming, len(made), self.info.height, self.info.width)
@@ -218,17 +234,10 @@ class WanModel:
     def _new_caches(self) -> CachesOnDemand:
         return CachesOnDemand(self.new_cache, self.chunk_steps.caches)
 
-    def _lead_in(self, parts: Mapping[str, PlanPart], state: DecoderState) -> int:
-        """Show the decoder what it sees before a stream; how many frames are left out behind it."""
-        weight, left_out = next(self._decoder.parameters()), 0
-        for kind, each in self._conditioners.items():
-            lead = each.lead_in(parts[kind])
-            if lead is not None:
-                for piece in lead.latents.split(self._decoder.at_once, dim=1):
-                    here = uploaded(piece, weight.device, weight.dtype)
-                    self._decoder.decode(here, state.memory)
-                left_out += lead.left_out
-        return left_out
+    def _leads(self, parts: Mapping[str, PlanPart]) -> list[LeadIn]:
+        """What the decoder is shown before a stream."""
+        leads = [each.lead_in(parts[kind]) for kind, each in self._conditioners.items()]
+        return [lead for lead in leads if lead is not None]
 
     def _check(self, request: StreamRequest) -> None:
         """Raise ValueError for what is not taken, or needed and not there."""

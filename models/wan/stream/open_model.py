@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ...device_queues import queues_of
 from ...devices import device_named
 from ...load_options import LoadOptions
 from ...student.step_graphs import StepGraphs
@@ -72,8 +73,9 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    model = WanModel(preset, calls, decoder, size, yuv=device.type == "cuda")
-    if device.type == "cuda":
+    on_cuda = device.type == "cuda"
+    model = WanModel(preset, calls, decoder, size, yuv=on_cuda, queues=queues_of(device))
+    if on_cuda:
         settle_self_attention(preset, students.student.config, latent, device, types.dtype)
         meet_every_length(model, preset)
     return model
