@@ -51,9 +51,8 @@ class MemoryPlan:
     Of a stream: `cache` (all `caches` of them together), `decoder_state`, `text` and
     `conditioning_state`. `student` has the weights for clean latents too, where they are others;
     `conditioning` those of encoders and the like. `denoising` and `decoding` are what lives beside
-    the rest while a chunk is made, both at once if the decoder works `beside` the calls, as it does on a
-    GPU; one chunk is made at a time. `graphs` is memory that recorded
-    calls have for themselves.
+    the rest while a chunk is made, one chunk at a time: both at once if the decoder works `beside`
+    the calls, as it does on a GPU. `graphs` is memory that recorded calls have for themselves.
     """
 
     name: str
