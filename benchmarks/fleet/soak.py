@@ -42,7 +42,9 @@ class Counts:
 
     opened: int = 0
     whole: int = 0
-    """Without an error, a missing frame or a repeated one."""
+    """Without an error, a lost frame or a repeated one."""
+    lost: int = 0
+    """Frames that nobody left out and that did not come."""
     missing: int = 0
     repeated: int = 0
     errors: list[str] = field(default_factory=list)
@@ -120,10 +122,11 @@ async def _session(fleet: RunningFleet, seconds: float, counts: Counts) -> None:
     asyncio.get_running_loop().call_later(seconds, until.set)
     await view(fleet.gateways[counts.opened % len(fleet.gateways)], seen, until)
     counts.missing += seen.missing
+    counts.lost += seen.lost
     counts.repeated += seen.repeated
     counts.unanswered += seen.unanswered
     counts.frames += len(seen.shown)
-    counts.whole += not (seen.error or seen.missing or seen.repeated)
+    counts.whole += not (seen.error or seen.lost or seen.repeated)
     if seen.error:
         counts.errors = [*counts.errors[-49:], seen.error[:200]]
 

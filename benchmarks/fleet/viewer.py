@@ -27,6 +27,10 @@ class Seen:
     answers: int = 0
     unanswered: int = 0
     error: str = ""
+    skipped: int = 0
+    """Frames that the server says it left out, since the machine or the way was too slow."""
+    dropped: int = 0
+    """Frames that came and were not shown, since they came too late."""
 
     @property
     def missing(self) -> int:
@@ -34,6 +38,11 @@ class Seen:
         return sum(
             max(0, b - a - 1) for (a, _), (b, _) in zip(self.shown, self.shown[1:], strict=False)
         )
+
+    @property
+    def lost(self) -> int:
+        """Frames that are missing and that nobody left out."""
+        return max(0, self.missing - self.skipped - self.dropped)
 
     @property
     def repeated(self) -> int:
@@ -63,6 +72,8 @@ async def view(
                 if watching.done():
                     watching.result()
             finally:
+                seen.dropped = stream.dropped_frames
+                seen.skipped = 0 if stream.stats is None else stream.stats.skipped_frames
                 every: list[asyncio.Task[Any]] = [*tasks, watching, ended]
                 for task in every:
                     task.cancel()

@@ -276,7 +276,13 @@ class Engine:
         try:
             options = dataclasses.replace(origin.options, max_under_way=model.host.depth)
             session = Session(place.info, options, now_s)
-            session.load(progress.state, progress.audio, adoption.after_seq, now_s)
+            session.load(
+                progress.state,
+                progress.audio,
+                adoption.after_seq,
+                now_s,
+                None if adoption.alone else adoption.position_us,
+            )
             session.generation = max(session.generation, adoption.generation)
             if adoption.alone:
                 session.detach(now_s)

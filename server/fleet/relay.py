@@ -62,6 +62,13 @@ class Ready(Struct):
     audio_codec: str | None = None
 
 
+class Shown(Struct):
+    """Of an `ack`, where the client is."""
+
+    playhead_us: float
+
+
+_ACK = msgspec.json.Decoder(Shown)
 _HEAD = msgspec.json.Decoder(Head)
 _READY = msgspec.json.Decoder(Ready)
 _PASSING = frozenset(("ack", "ping", "key"))
@@ -262,6 +269,16 @@ class Relay:
             del self._heard_of[item_id]
         return True
 
+    @property
+    def _position_us(self) -> float | None:
+        """What the client shows, as it said last."""
+        if self._last_ack is None:
+            return None
+        try:
+            return _ACK.decode(self._last_ack).playhead_us
+        except msgspec.DecodeError:
+            return None
+
     # Where it is.
 
     def clock(self, offset_ms: float) -> None:
@@ -290,7 +307,7 @@ class Relay:
         made = self.journal.adoption(
             self.last_seq, epoch=epoch, generation=self._generation, alone=alone
         )
-        return msgspec.structs.replace(made, client=client)
+        return msgspec.structs.replace(made, client=client, position_us=self._position_us)
 
     def moved(
         self, ready_text: bytes, *, epoch: int, replica: str, now_s: float

@@ -82,6 +82,8 @@ class Adoption(Struct, frozen=True):
     epoch: int
     alone: bool = False
     client: str = ""
+    position_us: float | None = None
+    """What the viewer shows, which stays through all of this."""
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=encode_array)

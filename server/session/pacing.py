@@ -126,11 +126,15 @@ class Pacing:
         self._playhead.resume(now_s)
         self._link.forget()
 
-    def restart(self, seq: int) -> None:
-        """A new connection shows the stream from this frame on."""
+    def restart(self, seq: int, position_us: float | None = None) -> None:
+        """A new connection shows the stream from this frame on.
+
+        `position_us` is on the screen where its viewer never left, and has frames before this one.
+        """
         self._permitted_kbps = None
         self._link = Link(max_kbps=self._max_kbps)
-        self._playhead.restart(self._info.media_us(seq))
+        begin_us = self._info.media_us(seq)
+        self._playhead.restart(begin_us if position_us is None else min(position_us, begin_us))
         self._leaving_us, self._end_us = self._info.media_us(seq), self.generated_us
 
     @property

@@ -89,6 +89,8 @@ class Session:
         """Chunks generated, the next one has this index; steps that came back, shown or not."""
         # chunks that are being made again for the ring, oldest first
         self._missing: deque[PlaceRecord] = deque()
+        # of a viewer that never left, until its connection is back
+        self._position_us: float | None = None
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
         self._heard_s = self._detached_s = self._began_s = now_s
@@ -422,11 +424,19 @@ class Session:
         """The client's samples that wait for the model, int16, from number `index` on."""
         return self._audio.waiting(index)
 
-    def load(self, record: SessionRecord, audio: np.ndarray, after_seq: int, now_s: float) -> None:
+    def load(
+        self,
+        record: SessionRecord,
+        audio: np.ndarray,
+        after_seq: int,
+        now_s: float,
+        position_us: float | None = None,
+    ) -> None:
         """Go on where another session was; `audio` is what waits for the model.
 
         The session has no client then, and is held until `refill` was given the chunks with a frame
-        behind `after_seq`. Raises ValueError for a record that contradicts itself.
+        behind `after_seq`. `position_us` is where the viewer is, if it stays through all of this.
+        Raises ValueError for a record that contradicts itself.
         """
         self.steps, self.chunks, self.generation = record.steps, record.chunks, record.generation
         self.scene, self.prompt, self.seed = record.scene, record.prompt, record.seed
@@ -447,7 +457,9 @@ class Session:
         self._missing = deque(
             each for each in record.ring if each.first_seq + each.frames > after_seq + 1
         )
-        self._seen_us = self._shown_us = self.info.media_us(after_seq + 1)
+        self._position_us = position_us
+        begin_us = self.info.media_us(after_seq + 1)
+        self._seen_us = self._shown_us = begin_us if position_us is None else position_us
         for text in record.answers:
             self.say(SERVER.validate_json(text))
         self.attached, self._detached_s = False, now_s
@@ -566,8 +578,9 @@ class Session:
         self.attached, self.failure = True, None
         self.begin_generation()
         self._heard_s = self._watched_s = now_s
-        self._shown_us = self.info.media_us(first)
-        self._pacing.restart(first)
+        position_us, self._position_us = self._position_us, None
+        self._shown_us = self.info.media_us(first) if position_us is None else position_us
+        self._pacing.restart(first, position_us)
         self._cut_unsaid = False
         self._seen_us = self.position_us(now_s)
         self._reports.restart(now_s)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,9 @@ class Server:
         """What an engine does with what it is given."""
         progress, snapshot = adoption.progress, adoption.snapshot
         session = Session(MODEL.info, adoption.origin.options, now_s)
-        session.load(progress.state, progress.audio, adoption.after_seq, now_s)
+        session.load(
+            progress.state, progress.audio, adoption.after_seq, now_s, adoption.position_us
+        )
         state = (
             MODEL.start(session.options.request)
             if snapshot is None
@@ -109,6 +112,8 @@ class Server:
     def drain(self) -> None:
         while (item := self.session.next_output(self.now_s)) is not None:
             self.output.append(item)
+            if isinstance(item, VideoFrame | AudioPiece):
+                self.session.sent(item, 1000, self.now_s)
 
     def step(self) -> None:
         at_s = self.session.next_step_s(self.now_s)
@@ -254,6 +259,32 @@ def test_what_is_kept_is_bounded_and_reaches_back_to_what_may_be_asked_for(
     assert first <= oldest
     assert server.kept.controls <= len(state.ring) + 2 * SNAPSHOT_CHUNKS
     assert first + len(adoption.progress.controls) == state.steps
+
+
+def test_a_viewer_that_stays_is_not_taken_for_one_that_stalls() -> None:
+    """It still shows what it had before the move: its acks go on from there."""
+    one = Server.new()
+    for _ in range(12):
+        one.now_s += 0.08
+        shown_us = max(0.0, one.session.frames / 25 * 1e6 - 400_000)
+        ack = Ack(playhead_us=shown_us, last_seq=one.session.frames - 1)
+        one.session.receive(ack, one.now_s)
+        one.step()
+    last_seq = one.session.frames - 1
+    at_us = (last_seq + 1) / 25 * 1e6 - 270_000
+    adoption = msgspec.structs.replace(one.kept.adoption(last_seq, epoch=1), position_us=at_us)
+    other = Server.of(adoption, one.now_s)
+    kbps = other.session.target_kbps
+    other.session.resume(last_seq, audio=True, now_s=other.now_s)
+    for number in range(50):
+        other.now_s += 0.04
+        ack = Ack(playhead_us=at_us + number * 40_000, last_seq=other.session.frames - 1)
+        other.session.receive(ack, other.now_s)
+        other.session.tick(other.now_s, 1)
+        other.step()
+        other.drain()
+    assert other.session.target_kbps == kbps and not other.session.skipped_frames
+    assert other.session.frames > last_seq + 40
 
 
 def test_a_gap_in_the_journal_is_found() -> None:
