@@ -57,7 +57,8 @@ def run(
         float, typer.Option(min=1, help="Seconds of spare places before a replica is let go of.")
     ] = 60.0,
     address: Annotated[
-        str, typer.Option(help="A Ray cluster (HOST:PORT), or local: one for this command.")
+        str,
+        typer.Option(help="Ray of this node (auto), or local: one for this command."),
     ] = "local",
     model: Annotated[list[str] | None, typer.Option(help="A name of `rollcast models`.")] = None,
     weights: Weights = None,
@@ -70,6 +71,9 @@ def run(
         str, typer.Option(help="Address of the controller, for gateways only.")
     ] = "127.0.0.1",
     controller_port: Annotated[int, typer.Option(min=0, max=65_535)] = 0,
+    launch_only: Annotated[
+        bool, typer.Option("--launch-only", help="Start the controller, no gateway, and end.")
+    ] = False,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     token: Token = None,
@@ -123,6 +127,9 @@ def run(
     launch = Launch(address, controller, cpus=local_cpus if address == "local" else None)
     with as_failure(), launched(launch) as url:
         remember(Known(url, known_key))
+        if launch_only:
+            Console(highlight=False, soft_wrap=True).print(f"controller {url}")
+            return
         _serve(public, url, max_wait)
 
 

@@ -84,6 +84,7 @@ class Carrier:
         self._let_go = asyncio.Event()
         """Set when the replica has said all that it knows of the stream."""
         self._ended = False
+        self.began_s = asyncio.get_running_loop().time()
         self._log = logger("rollcast.fleet")
 
     def start(self) -> None:

@@ -6,7 +6,6 @@ It is read no faster than its pace permits, as one of a single server.
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio import BaseTransport, Transport
 from collections.abc import Callable
 from typing import Any, cast
@@ -24,13 +23,11 @@ from ..web.addresses import network_of
 from ..web.connections import Connections
 from ..web.pace import AddressPaces, FramePace
 from .gateway import Gateway, Visitor
-from .link import Link
+from .link import QUIET, Link
 
 PING_S = 20.0
 PATH = b"/v1/stream"
 _BUFFER_BYTES = 16_384
-_QUIET = logging.getLogger("rollcast.picows")
-_QUIET.setLevel(logging.ERROR)
 
 
 class PacedLink(Link):
@@ -108,7 +105,7 @@ class ClientProtocol(asyncio.Protocol):
             None,
             False,
             self._listener,
-            _QUIET,
+            QUIET,
             True,
             None,
             True,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..config import ServerConfig
+from ..engine.waiting_line import Ticket, WaitingLine
 from ..handover.journal import Journal
 from ..handover.records import pack_record, unpack_record
 from ..logs import logger
@@ -42,6 +43,7 @@ from ..protocol.errors import (
 from ..protocol.limits import PROTOCOL_VERSION
 from ..protocol.messages import answer, correlated, encode_message
 from ..protocol.packets import Packet
+from ..protocol.server_messages import Queued
 from ..web.addresses import network_of
 from ..web.bounded_log import BoundedLog
 from ..web.client_tokens import WATCH, Claims
@@ -66,6 +68,9 @@ PARKED_MOST = 4096
 ASK_EVERY_S = 0.25
 MOST_WAIT_S = 60.0
 """How long who opens a stream waits for a place."""
+TELL_EVERY_S = 5.0
+"""At least; a client gives up who says nothing for longer than it has patience."""
+RETRY_S = 5.0
 GIVE_S = 10.0
 HELLO_S = 1.0
 
@@ -108,7 +113,11 @@ class Gateway:
         self.waiting = 0
         self.draining = False
         self._key = config.fleet_key.reveal()
-        self._most_wait_s = most_wait_s
+        self._line = WaitingLine(
+            most=config.max_waiting,
+            most_per_key=config.max_waiting_per_client,
+            max_wait_s=most_wait_s,
+        )
         self._log = BoundedLog("rollcast.access")
         self._logins = FailedLogins(config, self._log)
         self._links = ShareLinks(config)
@@ -334,7 +343,7 @@ class Gateway:
         session = secrets.token_urlsafe(12)
         failures = 0
         while True:
-            place = await self._place(session, message.model, link)
+            place = await self._place(session, message, link, caller.client)
             try:
                 upstream, answered = await self._ask(place, caller, text)
                 break
@@ -351,23 +360,63 @@ class Gateway:
         self.directory.settle(session)
         self._carry(link, upstream, answered, place, caller)
 
-    async def _place(self, session: str, model: str | None, link: Link) -> Placement:
-        """A place, now or when there is one."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + self._most_wait_s
-        self.waiting += 1
-        try:
-            while True:
-                place = await self.directory.acquire(session, model)
+    async def _place(
+        self, session: str, message: SessionCreate, link: Link, client: str
+    ) -> Placement:
+        """A place, now or when it is the client's turn."""
+        now_s = asyncio.get_running_loop().time()
+        ticket = self._line.find(message.ticket, client)
+        if ticket is None:
+            if not self._line.present() or not self._line.most:
+                place = await self.directory.acquire(session, message.model)
                 if place is not None:
                     return place
-                if loop.time() >= until_s:
-                    raise Capacity("all places of the fleet are taken", retry_after_s=5.0)
-                if link.closed is not None:
-                    raise link.closed
-                await asyncio.sleep(ASK_EVERY_S)
+            if not self._line.most:
+                raise Capacity("all places of the fleet are taken", retry_after_s=RETRY_S)
+            ticket = self._line.join(secrets.token_urlsafe(12), client, now_s)
+        else:
+            self._line.come_back(ticket)
+        self.waiting += 1
+        try:
+            return await self._wait(session, message, link, ticket)
+        except Closed:
+            self._line.lose(ticket, asyncio.get_running_loop().time())
+            raise
+        except BaseException:
+            self._line.leave(ticket)
+            raise
         finally:
             self.waiting -= 1
+
+    async def _wait(
+        self, session: str, message: SessionCreate, link: Link, ticket: Ticket
+    ) -> Placement:
+        """Wait in the line, told how it stands."""
+        loop, told, tell_s = asyncio.get_running_loop(), 0, 0.0
+        while True:
+            now_s = loop.time()
+            if link.closed is not None:
+                raise link.closed
+            if ticket in self._line.overdue(now_s):
+                raise Capacity("no place came free in time", retry_after_s=RETRY_S)
+            if self._line.present()[:1] == [ticket]:
+                place = await self.directory.acquire(session, message.model)
+                if place is not None:
+                    self._line.leave(ticket)
+                    return place
+            position = self._line.position(ticket)
+            if position != told or now_s >= tell_s:
+                told, tell_s = position, now_s + TELL_EVERY_S
+                places = sum(each.places for each in self.directory.replicas.values())
+                eta_s = self._line.eta_s(position, places)
+                queued = Queued(
+                    event_id=message.event_id,
+                    position=position,
+                    eta_s=None if eta_s is None else round(eta_s, 1),
+                    ticket=ticket.name,
+                )
+                link.say(encode_message(queued).encode())
+            await asyncio.sleep(ASK_EVERY_S)
 
     async def _ask(self, place: Placement, caller: Caller, first: bytes) -> tuple[Link, bytes]:
         return await open_upstream(
@@ -511,6 +560,7 @@ class Gateway:
         carrier.start()
 
     def _over(self, carrier: Carrier, may_resume: bool) -> None:
+        self._line.held(asyncio.get_running_loop().time() - carrier.began_s)
         self._clients[carrier.caller.client] -= 1
         self._clients += Counter()
         if self.carriers.get(carrier.session) is carrier:

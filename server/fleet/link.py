@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -18,6 +19,10 @@ _MOST_WAITING = 256
 _MOST_UNSENT = 16 << 20
 """Bytes that the peer does not take: it is given up."""
 CONNECT_S = 1.0
+
+QUIET = logging.getLogger("rollcast.picows")
+"""What picows says of each connection is nothing for an operator."""
+QUIET.setLevel(logging.ERROR)
 
 Receive = Callable[[bytes, bool], None]
 """A message, and whether it is text."""
@@ -172,7 +177,13 @@ async def connect(url: str, headers: dict[str, str], most_bytes: int) -> Link:
     link = Link(most_bytes)
     try:
         async with asyncio.timeout(CONNECT_S):
-            await ws_connect(lambda: link, url, extra_headers=headers, max_frame_size=most_bytes)
+            await ws_connect(
+                lambda: link,
+                url,
+                extra_headers=headers,
+                max_frame_size=most_bytes,
+                logger_name=QUIET,
+            )
     except OSError:
         raise
     except Exception as error:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from typing import Any
 
 import numpy as np
+import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-from rollcast.models.test_pattern import FPS, read_barcode
-from rollcast.server.protocol.packets import Kind
+from rollcast.models.test_pattern import read_barcode
+from rollcast.server.fleet.http_call import call
+from rollcast.server.protocol.errors import UnknownSession
 
 from ..running import Viewer, resume_message, until, viewing
 from .neighbours import neighbours
@@ -163,14 +167,63 @@ async def test_who_finds_no_place_waits_for_one() -> None:
         opening = asyncio.create_task(_opened(fleet.gateway.ws))
         await until(lambda: fleet.gateway.gateway.waiting == 1)
         await first.say("session.close")
-        assert (await opening)["type"] == "session.ready"
+        queued = await opening
+        assert (queued["type"], queued["position"]) == ("queued", 1)
 
 
-async def _opened(url: str) -> dict[str, object]:
+async def _opened(url: str) -> dict[str, Any]:
+    """The first answer to who has to wait, and then has a stream."""
     async with viewing(url) as viewer:
         await viewer.wait_frames(4)
         return viewer.ready
 
 
-def test_sound_has_its_kind() -> None:
-    assert Kind.AUDIO_OUT == 2 and FPS == 25
+async def test_a_gateway_that_drains_takes_nobody_and_lets_its_clients_resume() -> None:
+    async with neighbours(1) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(4)
+        await fleet.gateway.gateway.drain()
+        assert await viewer.wait_closed() == 1012
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(fleet.gateway.ws)
+        response = refused.value.response
+        assert response.status_code == 503 and response.headers["Retry-After"] == "5"
+
+
+async def test_page_and_rest_come_through_the_gateway() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(4)
+        http = fleet.gateway.http
+        page = await call("GET", http + "/")
+        assert page.status == 200 and b"<html" in page.body.lower()
+        models = json.loads((await call("GET", http + "/v1/models")).body)
+        assert [each["name"] for each in models] == ["test-pattern"]
+        sessions = json.loads((await call("GET", http + "/v1/sessions")).body)
+        assert [each["session_id"] for each in sessions] == [viewer.ready["session_id"]]
+        ready = await call("GET", http + "/ready")
+        assert ready.status == 200 and json.loads(ready.body)["sessions"] == 1
+        name = viewer.ready["session_id"]
+        assert (await call("DELETE", f"{http}/v1/sessions/{name}")).status == 204
+        assert await viewer.wait_closed() == 4410
+        moved = b"rollcast_gateway_moves_failure 0.0"
+        assert moved in (await call("GET", http + "/metrics")).body
+
+
+async def test_an_older_epoch_is_fenced_off() -> None:
+    """A replica that was away still has the stream, and is told to forget it."""
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(12)
+        session, gateway = viewer.ready["session_id"], fleet.gateway.gateway
+        here = fleet.of(session)
+        gateway.carriers[session].move("as if it hung")
+        gateway.carriers[session].move("a second time at once")
+        await until(lambda: gateway.moves.failures == 1)
+        assert gateway.carriers[session].relay.epoch == 1
+        old = fleet.replicas[here].engine
+        await until(lambda: old.streams.get(session) is None)
+        await viewer.wait_frames(40)
+        check_whole(viewer)
+        there = fleet.replicas[fleet.of(session)].engine
+        assert there.streams.get(session).epoch == 1  # type: ignore[union-attr]
+        with pytest.raises(UnknownSession):
+            there.release(session, 0)
+        assert gateway.moves.failures == 1, "one mover per stream"

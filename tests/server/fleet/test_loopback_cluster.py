@@ -1,0 +1,154 @@
+"""A fleet on a real Ray cluster of this machine, and everything that may be lost of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rollcast.benchmarks.fleet.running_fleet import KEY, FleetOptions, RunningFleet, running_fleet
+from rollcast.benchmarks.fleet.viewer import Seen, view
+from rollcast.server.fleet.controller_app import CONTROLLER
+from rollcast.server.fleet.directory import authorization
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.processes,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("default"),
+]
+pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[RunningFleet]:
+    options = FleetOptions(nodes=2, least=2, most=3, places=6, gateways=2)
+    with running_fleet(options, lambda: authorization(KEY, CONTROLLER)) as running:
+        yield running
+
+
+class Audience:
+    """Two viewers in a loop of their own, who speak and steer while something is lost."""
+
+    def __init__(self, fleet: RunningFleet) -> None:
+        self._fleet = fleet
+        self.seen = [Seen(), Seen()]
+        self._loop = asyncio.new_event_loop()
+        self._until: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Audience:
+        self._thread.start()
+        self.wait_frames(10)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._until and self._until.set())
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        async def all_of_it() -> None:
+            self._until = asyncio.Event()
+            gateways = self._fleet.gateways
+            await asyncio.gather(
+                *(
+                    view(gateways[k % len(gateways)], seen, self._until)
+                    for k, seen in enumerate(self.seen)
+                )
+            )
+
+        self._loop.run_until_complete(all_of_it())
+        self._loop.close()
+
+    def wait_frames(self, more: int, limit_s: float = 120.0) -> None:
+        """Until each has seen so many frames more."""
+        wanted = [len(each.shown) + more for each in self.seen]
+        until_s = time.monotonic() + limit_s
+        while any(len(e.shown) < n for e, n in zip(self.seen, wanted, strict=True)):
+            assert time.monotonic() < until_s, [(len(e.shown), e.error) for e in self.seen]
+            assert not any(each.error for each in self.seen), [e.error for e in self.seen]
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """No error, and no frame came twice; what is missing was left out and told."""
+        for seen in self.seen:
+            assert not seen.error and not seen.repeated and seen.answers
+
+
+def busy(fleet: RunningFleet) -> dict[str, Any]:
+    until_s = time.monotonic() + 60
+    while True:
+        found = [each for each in fleet.ready() if each["streams"]]
+        if found:
+            return found[0]
+        assert time.monotonic() < until_s, fleet.status()
+        time.sleep(0.2)
+
+
+def test_a_killed_replica(fleet: RunningFleet) -> None:
+    with Audience(fleet) as audience:
+        before = fleet.cluster.count()
+        os.kill(busy(fleet)["pid"], signal.SIGKILL)
+        audience.wait_frames(40)
+        fleet.wait_ready(2)
+    audience.check()
+    until_s = time.monotonic() + 60
+    while fleet.cluster.count() != before:
+        assert time.monotonic() < until_s, (before, fleet.cluster.count())
+        time.sleep(0.5)
+
+
+def test_a_drained_replica_is_emptied_and_ended(fleet: RunningFleet) -> None:
+    with Audience(fleet) as audience:
+        name = busy(fleet)["name"]
+        fleet.wait_ready(2)
+        fleet.drain(name)
+        audience.wait_frames(40)
+        until_s = time.monotonic() + 90
+        while name in [each["name"] for each in fleet.status()["replicas"]]:
+            assert time.monotonic() < until_s, fleet.status()
+            time.sleep(0.5)
+        fleet.wait_ready(2)
+    audience.check()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_a_lost_node(fleet: RunningFleet, signum: signal.Signals) -> None:
+    with Audience(fleet) as audience:
+        pid = busy(fleet)["pid"]
+        node = next(each for each in fleet.cluster.nodes.values() if pid in each.pids)
+        assert node.number > 0
+        pids = node.pids
+        del fleet.cluster.nodes[node.number]
+        fleet.cluster.add(4)
+        node.send(signum)
+        try:
+            audience.wait_frames(40)
+        finally:
+            for each in pids:
+                try:
+                    os.kill(each, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        fleet.wait_ready(2)
+    audience.check()
+
+
+def test_without_the_head_what_runs_goes_on(fleet: RunningFleet) -> None:
+    """The last one: nothing can be started any more. Moves still can be made."""
+    fleet.wait_ready(2)
+    with Audience(fleet) as audience:
+        ready = fleet.ready()
+        head = fleet.cluster.nodes[0]
+        os.kill(fleet.cluster.gcs, signal.SIGKILL)
+        head.kill()
+        audience.wait_frames(60)
+        os.kill(ready[0]["pid"], signal.SIGKILL)
+        audience.wait_frames(40)
+    audience.check()
