@@ -73,6 +73,15 @@ class RunningFleet:
                 raise TimeoutError(f"{count} replicas are not ready in {limit_s:g} s")
             time.sleep(0.2)
 
+    def wait_open(self, limit_s: float = START_S) -> None:
+        """Until all gateways have places to give. Raises TimeoutError."""
+        until_s = time.monotonic() + limit_s
+        for gateway in self.gateways:
+            while not _is_open(gateway):
+                if time.monotonic() > until_s:
+                    raise TimeoutError(f"{gateway} has no place in {limit_s:g} s")
+                time.sleep(0.2)
+
     def _ask(self, method: str, path: str) -> Any:
         request = urllib.request.Request(
             self.controller + path, method=method, headers=self.authorize()
@@ -92,6 +101,7 @@ def running_fleet(options: FleetOptions, authorize: Authorize) -> Iterator[Runni
         for _ in range(options.gateways):
             stack.enter_context(_gateway(fleet, options))
         fleet.wait_ready(options.least)
+        fleet.wait_open()
         yield fleet
 
 
@@ -160,6 +170,14 @@ def free_port() -> int:
     """A port that nobody has at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def _is_open(gateway: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{gateway}/ready", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def _answers(port: int) -> bool:
