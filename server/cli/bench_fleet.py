@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ...benchmarks.fleet.losses import Loss, LossOptions, measure
+from ...benchmarks.fleet.relay_cost import measure as relay_cost
 from ...benchmarks.fleet.running_fleet import KEY, FleetOptions
 from ...benchmarks.fleet.soak import FleetSoakOptions
 from ...benchmarks.fleet.soak import soak as run_soak
@@ -33,6 +34,10 @@ def fleet(
     soak: Annotated[
         float | None, typer.Option(min=0.5, help="In place of that: churn for so many minutes.")
     ] = None,
+    relay: Annotated[
+        float | None,
+        typer.Option(min=2, help="In place of that: what a gateway costs, over so many seconds."),
+    ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of the churn.")] = 1000,
     samples: Annotated[
         Path | None, typer.Option(help="A file for the samples of the churn, as they come.")
@@ -55,7 +60,11 @@ def fleet(
         model=model, nodes=nodes, least=replicas, most=replicas + 1, places=places, log=log
     )
     with own_server():
-        if soak is not None:
+        if relay is not None:
+            report = relay_cost(
+                options, viewers, relay, lambda: authorization(KEY, CONTROLLER), progress()
+            )
+        elif soak is not None:
             long = FleetSoakOptions(minutes=soak, sessions=sessions, fleet=options, samples=samples)
             report = run_soak(long, lambda: authorization(KEY, CONTROLLER), progress())
         else:
