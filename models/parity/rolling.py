@@ -42,7 +42,11 @@ def rolling_differences(
     check_shape(made, expected)
     chunks = recipe.chunks(noise.shape[1])
     differences = [difference(made[:, chunk], expected[:, chunk]) for chunk in chunks]
-    for name, kept in (("k", cache.layers[0].key), ("v", cache.layers[0].value)):
+    layer = cache.layers[0]
+    assert layer.raw_sink is not None
+    # as published: the sink before RoPE, the others behind it
+    key = torch.cat((layer.raw_sink, layer.key[:, :, layer.raw_sink.shape[2] :]), dim=2)
+    for name, kept in (("k", key), ("v", layer.value)):
         if f"out/kv0/{name}" in tensors:
             recorded = tensors[f"out/kv0/{name}"].transpose(1, 2)
             in_time = _in_time(cache, kept)
