@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ....kernels.gpu import Capability, meta_stands_for
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
-from ...student.config import AttentionKind, StudentConfig
+from ...student.config import AttentionKind, CacheConfig, StudentConfig
 from ...student.kv_cache import StudentCache
 from ..loading import empty_student
 from ..locate import ModelFiles
@@ -169,7 +169,7 @@ def plan_memory(
         decoder=_module_bytes(decodes),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
         cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
-        + len(caches) * _bytes(*caches[0].derived()),
+        + len(caches) * (_bytes(*caches[0].derived()) + _noted(caches[0].config, latents)),
         caches=len(caches),
         decoder_state=_bytes(*memory.values()),
         conditioning_state=kept,
@@ -181,6 +181,14 @@ def plan_memory(
         reserve=reserve,
         beside=gpu is not None,
     )
+
+
+def _noted(config: CacheConfig, latents: torch.Tensor) -> int:
+    """The latents of all chunks, such as `latents`, that a cache can hold frames of.
+
+    It notes them (`StudentCache.past`), so that it can be filled again.
+    """
+    return -(-config.capacity_frames // latents.shape[1]) * _bytes(latents)
 
 
 def quantized(

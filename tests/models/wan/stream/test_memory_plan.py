@@ -205,8 +205,10 @@ def test_full_size_plans_agree_with_published_sizes(name: str) -> None:
     shadow = 2 * preset.cache.sink_frames * frame if preset.cache.sink == "ema" else 0
     text = preset.stated(TextPrompt)
     assert text is not None
-    kept = capacity * 16 * 60 * 104 * 2 if text.switch == "recache" else 0
-    assert plan.cache == capacity * frame + shadow + kept
+    # the latents of what is held, noted with the cache; kept as well where prompts change them
+    latents = capacity * 16 * 60 * 104 * 2
+    kept = latents if text.switch == "recache" else 0
+    assert plan.cache == capacity * frame + shadow + latents + kept
     assert plan.student == 2 * 1_418_996_800
     assert plan.text == 2 * 512 * layers * width * 2
     assert plan.total(2) - plan.total(1) == plan.cache + plan.decoder_state + plan.text
