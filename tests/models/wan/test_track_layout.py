@@ -148,7 +148,7 @@ def test_a_bundle_is_found_and_what_it_lacks_is_named(tmp_path: Path) -> None:
 def test_the_full_size_plan_agrees_with_published_sizes() -> None:
     plan = plan_memory(PRESET)
     frame = 1560 * LAYERS * DIM * 2 * 2
-    assert plan.cache == 6 * frame
+    assert plan.cache == 6 * frame + 6 * 16 * 60 * 104 * 2, "and the latents that are noted"
     count = sum(parameter.numel() for parameter in empty_student(PRESET.student).parameters())
     assert plan.student == 2 * count
     # keys and values of 512 tokens of text and 257 of the image
