@@ -123,9 +123,14 @@ def end_chunk(
 
     Clean latents that a chunk to come needs are kept; then as `decode_chunk`.
     """
+    keep_returns(plan, latents, state)
+    return decode_chunk(model, plan, latents, state.decoder, shown=shown)
+
+
+def keep_returns(plan: ChunkPlan, latents: Tensor, state: StagedState) -> None:
+    """Keep clean latents that a chunk to come needs."""
     if plan.needed_by is not None:
         state.returns[plan.needed_by] = latents
-    return decode_chunk(model, plan, latents, state.decoder, shown=shown)
 
 
 def decode_chunk(

@@ -45,10 +45,12 @@ def measure_parts(model: StagedModel[Any]) -> Costs:
     edges = (0, *steps.cuts, len(steps.calls))
     calls_s: list[float] = []
     latents: list[Tensor | None] = [None] * len(_told(model))
-    prepare_s = decode_s = 0.0
+    prepare_s = 0.0
     for begin, end in pairwise(edges):
-        prepare_s, *own_s, decode_s = _parts_s(model, range(begin, end), latents)
+        last = end == edges[-1]
+        prepare_s, *own_s = _parts_s(model, range(begin, end), latents, decodes=last)
         calls_s += own_s
+    *calls_s, decode_s = calls_s
     return Costs(prepare_s, tuple(calls_s), decode_s)
 
 
@@ -64,13 +66,18 @@ def _told(model: StagedModel[Any]) -> list[Controls]:
 
 
 def _parts_s(
-    model: StagedModel[Any], calls: Sequence[int], latents: list[Tensor | None]
+    model: StagedModel[Any],
+    calls: Sequence[int],
+    latents: list[Tensor | None],
+    *,
+    decodes: bool,
 ) -> list[float]:
-    """Median seconds of `prepare`, these calls and `decode`, in a stream of their own.
+    """Median seconds of `prepare`, these calls and, if asked for, `decode`.
 
-    `latents` are those of each chunk behind the calls before, and then behind these.
+    In a stream of their own; `latents` are those of each chunk behind the calls before, and then
+    behind these.
     """
-    from ..staged_model import Row, end_chunk
+    from ..staged_model import Row, end_chunk, keep_returns
 
     state, rounds = model.start(first_request(model.info)), list[list[float]]()
     for index, controls in enumerate(_told(model)):
@@ -85,9 +92,12 @@ def _parts_s(
             marks.append(time.perf_counter())
         assert sample is not None, "at least one call"
         latents[index] = sample
-        end_chunk(model, plan, sample, state)
-        _wait_for_device()
-        marks.append(time.perf_counter())
+        if decodes:
+            end_chunk(model, plan, sample, state)
+            _wait_for_device()
+            marks.append(time.perf_counter())
+        else:
+            keep_returns(plan, sample, state)
         rounds.append([end - begin for begin, end in pairwise(marks)])
     return [statistics.median(each) for each in zip(*rounds[-_TIMED:], strict=True)]
 
