@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -53,6 +54,8 @@ _LARGE = 1024
 
 # On a CPU gathering more than this share of the blocks costs more than attention to all of them.
 _DENSE_FROM = 0.5
+
+_GELU = 2 * math.sqrt(2 / math.pi)
 
 
 @contextmanager
@@ -370,6 +373,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
         return fused(x, weight, eps)
     wide = x.float() if x.dtype != torch.float64 else x
+    if _is_batch(x):
+        square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
+        scale = square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+        return (wide * scale).to(x.dtype).mul_(weight)
     scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + eps)
     return (wide * scale).to(x.dtype) * weight
 
@@ -419,7 +426,27 @@ def linear_gelu(x: Tensor, linear: nn.Linear) -> Tensor:
         product = torch.ops.aten._addmm_activation.default
         made = product(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return made.unflatten(0, x.shape[:-1])
-    return F.gelu(linear(x), approximate="tanh")
+    made = linear(x)
+    return _gelu_by_sigmoid(made) if _is_batch(made) else F.gelu(made, approximate="tanh")
+
+
+def _is_batch(x: Tensor) -> bool:
+    """Whether `x` [B, N, d] is of several streams, made on a CPU.
+
+    Then forms of the same functions are used that take fewer passes over what no cache holds any
+    more; for one stream alone those stay that its bits are known by.
+    """
+    several = x.dim() == 3 and x.shape[0] > 1 and x.device.type == "cpu" and _forced is None
+    return several and x.dtype == torch.float32 and not torch.is_grad_enabled()
+
+
+def _gelu_by_sigmoid(x: Tensor) -> Tensor:
+    """The tanh form of GELU: (1 + tanh u) / 2 is sigmoid(2 u), which a CPU has 5 times as fast.
+
+    Within 5e-7 of torch's. Of 8 x 64 x 576 elements on one thread: 0.20 ms in place of 0.49 ms.
+    """
+    inner = torch.addcmul(x.new_tensor(_GELU), x, x, value=_GELU * 0.044715)
+    return inner.mul_(x).sigmoid_().mul_(x)
 
 
 def row_scaled_linear(

@@ -12,6 +12,8 @@ from .access import host_name, page_origin, usable_token
 from .protocol.limits import HELLO_TIMEOUT_S, MAX_KBPS, MIN_KBPS
 from .secret import Secret
 
+Turns = Literal["auto", "sliced", "staggered", "batched"]
+"""How streams of one model share it: chunk by chunk as they fall due, in turns, or in batches."""
 _NOT_NEGATIVE = (
     *("hello_timeout_s", "grace_s", "idle_timeout_s", "send_timeout_s", "drain_s"),
     *("max_waiting", "max_waiting_per_client", "max_wait_s"),
@@ -72,6 +74,7 @@ class ServerConfig:
     max_sessions: int | None = None
     max_kbps: int | None = None
     max_lead_chunks: float = 1.7
+    turns: Turns = "auto"
     hello_timeout_s: float = HELLO_TIMEOUT_S
     grace_s: float = 30.0
     idle_timeout_s: float = 60.0

@@ -63,6 +63,23 @@ class Metrics:
         )
         self.restarts = self._counter("engine_restarts", "Times that a lost stage was replaced")
         self.chunks = self._counter("chunks", "Chunks generated")
+        self.batch_rows = self._counter(
+            "batched_chunks",
+            "Chunks by how many were made together with them, themselves included",
+            "rows",
+        )
+        self.batch_s = Gauge(
+            "rollcast_batch_seconds",
+            "What a batch of so many chunks takes 95 times of 100",
+            ["model", "rows"],
+            registry=self.registry,
+        )
+        self.turn_wait_s = Histogram(
+            "rollcast_turn_wait_seconds",
+            "From when a chunk was due until it was handed to the model, alone or in a batch",
+            buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
         self.frames_sent = self._counter("frames_sent", "Video frames sent")
         self.frames_skipped = self._counter(
             "frames_skipped", "Video frames skipped before encoding because a viewer lagged"

@@ -77,6 +77,10 @@ class Span:
             low_s, below = high_s, count
         return float("nan")
 
+    def grown(self, name: str, **labels: str) -> float:
+        """How much a value has grown."""
+        return self.after.value(name, **labels) - self.before.value(name, **labels)
+
     def _step_buckets(self) -> list[tuple[float, float]]:
         """Upper edges and how many steps stayed below each."""
         counts: list[tuple[float, float]] = []

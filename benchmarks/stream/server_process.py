@@ -44,8 +44,9 @@ class ServerProcess:
         ladder: bool = False,
         options: Sequence[str] = (),
         start_timeout_s: float = START_TIMEOUT_S,
+        cores: Sequence[int] = (),
     ) -> None:
-        """`options` are further ones of `rollcast serve`.
+        """`options` are further ones of `rollcast serve`; it runs on `cores` alone, if any.
 
         Without `ladder` streams give nothing up on a busy machine, so that figures compare.
         """
@@ -59,6 +60,8 @@ class ServerProcess:
         command += ["--threads", str(threads)] if threads else []
         command += [] if ladder else ["--keep-quality"]
         command += options
+        if cores:
+            command = ["taskset", "-c", ",".join(map(str, cores)), *command]
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             command,

@@ -128,7 +128,7 @@ def processor_name() -> str:
 def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, SessionsRow]:
     with ServerProcess(plan.model, max_sessions=count + 1, threads=plan.threads) as server:
         server.wait_ready()
-        native = asyncio.run(_first_frame(server.url))
+        native = asyncio.run(first_frame(server.url))
         cold_s = time.monotonic() - server.started_s
         viewers, span = watch_server(server, count, plan.seconds)
         memory_mb = server.memory_mb()
@@ -146,17 +146,24 @@ def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, Ses
     )
 
 
-async def _first_frame(url: str) -> Native:
+async def first_frame(url: str) -> Native:
+    """Watch a server's first frame; the format of its model."""
     async with connect(url, wait=False) as stream:
         await anext(stream.frames())
         ready = stream.ready
         return Native(ready.width, ready.height, ready.fps, ready.chunk_frames)
 
 
-def watch_server(server: ServerProcess, count: int, seconds: float) -> tuple[list[dict], Span]:
-    """Viewers in a process of their own; the span is that in which all of them watch."""
-    with _viewers(server.url, count, seconds) as process:
+def watch_server(
+    server: ServerProcess, count: int, seconds: float, *, settle_s: float = 0.0
+) -> tuple[list[dict], Span]:
+    """Viewers in a process of their own; the span is that in which all of them watch.
+
+    It begins, and so does what is counted, `settle_s` after all of them have a picture.
+    """
+    with _viewers(server.url, count, seconds, settle_s) as process:
         _await_steady(process)
+        time.sleep(settle_s)
         before = server.metrics()
         lines = _last_lines(process)
     return json.loads(lines[-1]), Span(before, server.metrics())
@@ -191,7 +198,9 @@ def trends(samples: Sequence[tuple[float, float, Sample]], minutes: float) -> So
 
 
 @contextmanager
-def _viewers(url: str, count: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+def _viewers(
+    url: str, count: int, seconds: float, settle_s: float = 0.0
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [
             sys.executable,
@@ -201,6 +210,7 @@ def _viewers(url: str, count: int, seconds: float) -> Iterator[subprocess.Popen[
             url,
             str(count),
             str(seconds),
+            str(settle_s),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -2,7 +2,8 @@
 
 So that the load they make themselves stays small: they speak, steer and acknowledge like a
 player, and drop the pictures. `python -m rollcast.benchmarks.stream.viewers URL COUNT SECONDS`
-prints "steady" when every viewer has its first frame, and one line of JSON at the end.
+prints "steady" when every viewer has its first frame, and one line of JSON at the end. A fourth
+argument: so many seconds after that moment it begins to count.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Party:
 
     count: int
     seconds: float
+    settle_s: float = 0.0
     waiting: int = 0
     steady: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,9 +54,9 @@ class Party:
             self.steady.set()
 
 
-async def watch(url: str, count: int, seconds: float) -> list[Viewer]:
-    """Let `count` viewers watch for `seconds` after all of them have a picture."""
-    party = Party(count, seconds)
+async def watch(url: str, count: int, seconds: float, settle_s: float = 0.0) -> list[Viewer]:
+    """Let `count` viewers watch for `seconds`, from `settle_s` after all of them have a picture."""
+    party = Party(count, seconds, settle_s)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_view(url, party)) for _ in range(count)]
     return [task.result() for task in tasks]
@@ -75,7 +77,9 @@ async def _view(url: str, party: Party) -> Viewer:
         ]
         while not party.steady.is_set():
             await anext(frames)
-        begin_s = monotonic()
+        begin_s = monotonic() + party.settle_s
+        while monotonic() < begin_s:
+            await anext(frames)
         while (now_s := monotonic()) - begin_s < party.seconds:
             frame = await anext(frames)
             assert isinstance(frame, Frame)
@@ -115,9 +119,10 @@ async def _steer(
 
 
 def main() -> None:
-    """Run as a process: URL COUNT SECONDS."""
+    """Run as a process: URL COUNT SECONDS, and perhaps seconds that do not count."""
     url, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    viewers = asyncio.run(watch(url, count, seconds))
+    settle_s = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
+    viewers = asyncio.run(watch(url, count, seconds, settle_s))
     print(json.dumps([asdict(viewer) for viewer in viewers]), flush=True)
 
 

@@ -51,6 +51,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredBatch:
+    """A batch of `rows` chunks takes `seconds`, with all work before and behind the student."""
+
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Restarting:
     """The model's processes are started again, which takes about `estimate_s`.
 
@@ -91,4 +99,4 @@ class Saved:
     parts: Mapping[str, bytes]
 
 
-Event = Finished | Dropped | Lost | Restarting | Restarted | Saved
+Event = Finished | Dropped | Lost | MeasuredBatch | Restarting | Restarted | Saved

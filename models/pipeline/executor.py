@@ -75,6 +75,10 @@ class Executor(Protocol):
         """Admit one more chunk of an open stream, now or as soon as the pace allows."""
         ...
 
+    def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
+        """`submit` of a chunk of each of several streams, which may be made as one batch."""
+        ...
+
     def drop(self, stream: str) -> None:
         """Barge-in: show nothing of this stream's chunks that are under way.
 

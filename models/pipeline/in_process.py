@@ -88,6 +88,11 @@ class InProcess(ABC, Generic[M, S]):
             self.close(stream)
             self._events.append(Lost(stream, str(error)))
 
+    def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
+        """Admit a chunk of each of several streams."""
+        for stream, controls in chunks:
+            self.submit(stream, controls)
+
     def drop(self, stream: str) -> None:
         """Show nothing of what is under way; between calls nothing is."""
         return

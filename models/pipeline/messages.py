@@ -108,6 +108,12 @@ class Step(Message, frozen=True):
             raise ValueError(f"video {video.dtype} {video.shape}; expected uint8 [T, H, W, 3]")
 
 
+class Batch(Message, frozen=True):
+    """Admit a chunk of each of several streams, as one batch where that can be (to stage 0)."""
+
+    steps: tuple[Step, ...]
+
+
 class Close(Message, frozen=True):
     """Free a stream (to stage 0, which passes it on)."""
 
@@ -143,7 +149,7 @@ class Settled(Message, frozen=True):
     index: int
 
 
-ToStage = Setup | Assign | Open | Step | Close | Restore | Drop | Settled
+ToStage = Setup | Assign | Open | Step | Batch | Close | Restore | Drop | Settled
 
 
 class Ready(Message, frozen=True):
@@ -157,6 +163,8 @@ class Ready(Message, frozen=True):
     """See `small_snapshots.rebuild_chunks`."""
     cache_bytes: int = 0
     """Of a stream's caches; 0: they were told at an earlier start, or there are none."""
+    most_rows: int = 1
+    """Chunks of so many streams may be one batch."""
 
 
 class Assigned(Message, frozen=True):

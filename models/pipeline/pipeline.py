@@ -14,19 +14,31 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..contract import Chunk, Controls, ModelInfo, StreamRequest
-from ..warm_up import every_control, first_request
+from ..warm_up import every_control, first_request, usual_controls
 from ..yuv_frames import YuvFrames, planes_shape
 from .admission import Admission
 from .backoff import Backoff
-from .events import Dropped, Event, Finished, Lost, Restarted, Restarting, Saved, busy_by_stage
+from .batch_probe import BatchProbe
+from .events import (
+    Dropped,
+    Event,
+    Finished,
+    Lost,
+    MeasuredBatch,
+    Restarted,
+    Restarting,
+    Saved,
+    busy_by_stage,
+)
 from .executor import make_chunk, make_rest
 from .launchers import Launcher, LocalLauncher
 from .messages import (
     Assign,
     Assigned,
+    Batch,
     Close,
     Done,
     Drop,
@@ -67,6 +79,16 @@ _Phase = Literal["stopped", "pausing", "starting", "running", "lost"]
 """Pausing before a start; lost: told, and what is left of the stages is still to be ended."""
 
 
+class _Queued(NamedTuple):
+    """A chunk that waits to be admitted: with others of its `batch`, 0: alone."""
+
+    stream: str
+    index: int
+    controls: Controls
+    rows: int = 1
+    batch: int = 0
+
+
 class PipelineFailed(Exception):
     """The model cannot be made, or its processes did not come up the first time."""
 
@@ -92,6 +114,7 @@ class Pipeline:
         backoff: Backoff | None = None,
         snapshot_share: float = SNAPSHOT_SHARE,
         snapshot_chunks: int = SNAPSHOT_CHUNKS,
+        probe_after_s: float | None = None,
         tells_snapshots: bool = False,
         small_chunks: int = SMALL_CHUNKS,
         most_exact_bytes: int = MOST_EXACT_BYTES,
@@ -109,8 +132,7 @@ class Pipeline:
         self._rebuild_chunks = 0
         self._started = False
         self._interrupted = threading.Event()
-        self._stages = stages
-        self._fixed_plan = plan
+        self._stages, self._fixed_plan = stages, plan
         self._has_run = False
         self.start_s = 10.0
         """How long the stages took to start the last time; a guess before the first time."""
@@ -120,8 +142,9 @@ class Pipeline:
         self._plan_numbers = itertools.count(1)
         self._known: set[str] = set()
         """The streams that the stages have, by their keys."""
-        self._queue: deque[tuple[str, int, Controls, int]] = deque()
-        self._adopting: dict[str, tuple[set[int], list[tuple[str, int, Controls, int]]]] = {}
+        self._queue: deque[_Queued] = deque()
+        self._batches = itertools.count(1)
+        self._adopting: dict[str, tuple[set[int], list[_Queued]]] = {}
         """Streams that stages take over: which of them have not yet, and what then follows."""
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
@@ -134,6 +157,11 @@ class Pipeline:
         self._lost_s: float | None = None
         self._info: ModelInfo | None = None
         self._cuts: tuple[int, ...] = ()
+        self._probe_after_s = probe_after_s
+        self._probe: BatchProbe | None = None
+        self._probe_sent_s = self._used_s = time.monotonic()
+        self.most_rows = 1
+        """Chunks of so many streams may be one batch."""
         self.costs: Costs | None = None
         self.plan: StagePlan | None = plan
         self.admission = Admission(stages)
@@ -233,7 +261,7 @@ class Pipeline:
             return  # it is given to the stages with all others, once they are there
         self._known.add(key)
         start, replay = log.begin_again()
-        self._adopting[stream] = set(), [(stream, *each) for each in replay]
+        self._adopting[stream] = set(), [_Queued(stream, *each) for each in replay]
         if isinstance(start, Restore):
             for rank in range(self.plan.stages):
                 self._pool.send(rank, start)
@@ -249,7 +277,18 @@ class Pipeline:
         if log is None:
             return
         follows = self._adopting[stream][1] if stream in self._adopting else self._queue
-        follows.append((stream, log.add(controls), controls, 1))
+        follows.append(_Queued(stream, log.add(controls), controls))
+        self._pump()
+
+    def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
+        """Admit a chunk of each of several streams, as one batch if the model makes such."""
+        batch = next(self._batches)
+        for stream, controls in chunks:
+            if stream in self._adopting:
+                self.submit(stream, controls)
+            elif stream in self._logs:
+                index = self._logs[stream].add(controls)
+                self._queue.append(_Queued(stream, index, controls, batch=batch))
         self._pump()
 
     def drop(self, stream: str) -> None:
@@ -271,7 +310,7 @@ class Pipeline:
         if self._logs.pop(stream, None) is None:
             return
         self._adopting.pop(stream, None)
-        self._queue = deque(each for each in self._queue if each[0] != stream)
+        self._queue = deque(each for each in self._queue if each.stream != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
         self._tell()
 
@@ -283,7 +322,7 @@ class Pipeline:
         if not self._events:
             self._advance(timeout_s, others)
         events, self._events = self._events, []
-        return events
+        return self._probed(events) if self._probe_after_s is not None else events
 
     def finish(self) -> list[Event]:
         """Wait for the chunks under way, however often the stages are started again."""
@@ -293,6 +332,47 @@ class Pipeline:
         return done
 
     # Private.
+
+    def _probed(self, events: list[Event]) -> list[Event]:
+        """`events` without those of batches that are measured; measures where nobody is served."""
+        probe, now_s = self._probe, time.monotonic()
+        own = set(probe.streams) if probe is not None else set[str]()
+        told = [each for each in events if getattr(each, "stream", None) not in own]
+        others = self._logs.keys() - own
+        if others or not self.running:
+            self._used_s = now_s
+            self._end_probe()
+            return told
+        if probe is None and self._may_probe(now_s):
+            assert self.costs is not None, "it runs"
+            probe = self._probe = BatchProbe(self.info, self.costs.total_s, self.most_rows)
+        if probe is None or probe.over or self._under_way or self._queue:
+            return told
+        if self._logs:
+            taken = probe.took(now_s - self._probe_sent_s)
+            if taken is not None:
+                told.append(MeasuredBatch(probe.rows, taken))
+                self._end_probe()
+                probe.go_on(taken)
+                return told
+        else:
+            for stream in probe.streams:
+                self.open(stream, first_request(self.info))
+        usual = usual_controls(self.info)
+        self._probe_sent_s = time.monotonic()
+        self.submit_together([(stream, usual) for stream in probe.streams])
+        return told
+
+    def _may_probe(self, now_s: float) -> bool:
+        after_s = self._probe_after_s
+        return self.most_rows > 1 and after_s is not None and now_s - self._used_s >= after_s
+
+    def _end_probe(self) -> None:
+        """Free its streams; what was not timed to its end begins again."""
+        if self._probe is not None:
+            for stream in self._probe.streams:
+                self.close(stream)
+            self._probe.again()
 
     def _warm_up(self) -> None:
         """Every kind of control, through all stages."""
@@ -459,6 +539,7 @@ class Pipeline:
     def _ready(self, rank: int, message: Ready) -> None:
         if message.info is not None and message.costs is not None:
             self._info, self.costs, self._cuts = message.info, message.costs, message.cuts
+            self.most_rows = message.most_rows
             costs = message.costs
             self._rebuild_chunks = message.rebuild_chunks
             if message.cache_bytes:
@@ -479,7 +560,8 @@ class Pipeline:
         self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
         self._waiting_for = set(range(self._stages))
         # one more than can be under way: a chunk is read before another one is admitted
-        slots = 0 if self._pool.arena is None else self.depth + 1
+        most = max(self.depth, self.most_rows)
+        slots = 0 if self._pool.arena is None else most + 1
         if self._pool.arena is not None:
             info = self.info
             frames = max(info.chunk_frames, info.first_chunk_frames or 0)
@@ -516,7 +598,7 @@ class Pipeline:
         self._queue.clear()
         self._adopting.clear()
         self._under_way.clear()
-        replays: list[list[tuple[str, int, Controls, int]]] = []
+        replays: list[list[_Queued]] = []
         for stream, log in self._logs.items():
             start, replay = log.begin_again()
             if isinstance(start, Restore):
@@ -526,7 +608,7 @@ class Pipeline:
             else:
                 self._pool.send(0, start)
             self._hide_shown(log)
-            replays.append([(stream, *each) for each in replay])
+            replays.append([_Queued(stream, *each) for each in replay])
         self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
         rows = itertools.zip_longest(*replays)
@@ -551,13 +633,18 @@ class Pipeline:
             next_s = self.admission.next_s(now_s, len(self._under_way))
             if next_s is None or next_s > now_s:
                 return
-            stream, index, controls, rows = self._queue.popleft()
-            self._under_way[stream, index] = now_s
+            batch = [self._queue.popleft()]
+            while batch[0].batch and self._queue and self._queue[0].batch == batch[0].batch:
+                batch.append(self._queue.popleft())
+            self._under_way |= {(each.stream, each.index): now_s for each in batch}
             self.admission.admitted(now_s)
-            key = self._logs[stream].key
-            log = self._logs[stream]
-            snapshot, small = log.wants_snapshot(index), log.wants_small(index)
-            self._pool.send(0, Step(key, controls, snapshot, rows, small))
+            steps = tuple(map(self._step_of, batch))
+            self._pool.send(0, steps[0] if len(steps) == 1 else Batch(steps))
+
+    def _step_of(self, queued: _Queued) -> Step:
+        log, index = self._logs[queued.stream], queued.index
+        snapshot, small = log.wants_snapshot(index), log.wants_small(index)
+        return Step(log.key, queued.controls, snapshot, queued.rows, small)
 
     def _done(self, rank: int, name: str | None, message: Done) -> None:
         if self._phase == "starting":
@@ -573,7 +660,7 @@ class Pipeline:
             return
         log = self._logs[name]
         self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
-        if chunk is not None and message.spans:
+        if chunk is not None and message.spans and message.rows == 1:
             self.admission.observed(busy_by_stage(message.spans))
         before = log.settled
         is_new = log.deliver(message.index, message.rows)

@@ -107,6 +107,7 @@ def _stage(
         costs = setup.costs or measure_whole(model)
         ready = Ready(model.info, costs, rebuild_chunks=rebuild_chunks(model))
         return WholeStage(model, heartbeat, arena), ready
+    from ..batch_shape import MOST_ROWS, makes_batches
     from .stage import Stage
 
     stage = Stage(setup.rank, model, heartbeat, links, arena)
@@ -116,7 +117,8 @@ def _stage(
     if costs is None:
         costs, cache_bytes = measure_parts(model), measure_caches(model)
     cuts = model.chunk_steps.cuts
-    return stage, Ready(model.info, costs, cuts, rebuild_chunks(model), cache_bytes)
+    rows = MOST_ROWS if setup.world == 1 and makes_batches(model) else 1
+    return stage, Ready(model.info, costs, cuts, rebuild_chunks(model), cache_bytes, rows)
 
 
 def _inference_mode() -> AbstractContextManager[object]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
+from ..batch_shape import batch_shape, go_back, marks_of
 from ..small_snapshots import SavesSmall, rebuild_chunks, small_snapshot
 from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk, denoise_filled
 from ..state import DecoderState
@@ -17,7 +18,7 @@ from ..student.kv_cache import StudentCache
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .links import Links
-from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
+from .messages import Assign, Batch, Open, Refused, Restore, Step, WorkSpan
 from .package import Package
 from .part_file import Part, bytes_of, in_message, opened, pack_bytes
 from .snapshot_parts import (
@@ -137,6 +138,105 @@ class Stage(StageLoop):
             self._admit_waiting(kept)
 
     def _admit(self, kept: _Kept, message: Step) -> None:
+        package = self._prepared(kept, message)
+        if package is not None:
+            self._pass(package)
+
+    def _batch(self, message: Batch) -> None:
+        """Chunks of one shape are one batch; what else there is is made alone, and first."""
+        alike: dict[Hashable, list[Package]] = defaultdict(list)
+        for step in message.steps:
+            kept = self._streams.get(step.stream)
+            if kept is None:
+                continue
+            if kept.waiting or kept.next_index in kept.awaited:
+                self._step(step)
+                continue
+            package = self._prepared(kept, step)
+            if package is None:
+                continue
+            shape = batch_shape(_plan_of(package), list(kept.caches.values()))
+            if shape is None or self._own_calls != tuple(range(len(self._steps.calls))):
+                self._pass(package)
+            else:
+                alike[shape].append(package)
+        for packages in alike.values():
+            if len(packages) == 1:
+                self._pass(packages[0])
+            else:
+                self._pass_batch(packages)
+
+    def _pass_batch(self, packages: Sequence[Package]) -> None:
+        """All calls of these chunks as batches, each chunk decoded by itself.
+
+        If that fails, each is made alone: the one at fault is noticed, and no other one is lost.
+        """
+        # of many at once nobody is to blame
+        self._heartbeat.work_for()
+        rows = [(each, self._streams[each.stream]) for each in packages]
+        caches = [cache for _, kept in rows for cache in kept.caches.values()]
+        marks = marks_of(caches)
+        try:
+            made = self._call_batch(rows, range(self._steps.steps))
+        except Exception:
+            if marks is None:
+                raise
+            go_back(caches, marks)
+            for package in packages:
+                self._pass_alone(package)
+            return
+        rows = [(package, kept) for package, (_, kept) in zip(made, rows, strict=True)]
+        for package, kept in rows:
+            plan = _plan_of(package)
+            self._heartbeat.work_for(package.stream, plan.index)
+            self._keep_returns(package.stream, kept, plan, package.latents)
+            self._decode(package, plan, kept)
+        self._heartbeat.work_for()
+        self._call_batch(rows, range(self._steps.steps, len(self._steps.calls)))
+        for package, kept in rows:
+            plan = _plan_of(package)
+            if package.snapshot:
+                self._save_caches(package.stream, plan, kept)
+            if package.small:
+                self._save_pasts(package.stream, plan, kept)
+
+    def _pass_alone(self, package: Package) -> None:
+        """Of a batch that failed; what the model refuses of it is one stream's alone."""
+        try:
+            self._pass(package)
+        except ValueError as error:
+            self._heartbeat.send(Refused(package.stream, str(error)))
+
+    def _call_batch(
+        self, rows: Sequence[tuple[Package, _Kept]], calls: Iterable[int]
+    ) -> list[Package]:
+        """The packages behind these calls, each made once for all of them."""
+        packages = [replace(package, rows=len(rows)) for package, _ in rows]
+        for number in calls:
+            call = self._steps.calls[number]
+            begin_s = time.monotonic()
+            with self._heartbeat.busy():
+                made = self._model.denoise(
+                    [
+                        Row(_plan_of(package), number, package.latents, kept.caches[call.cache])
+                        for package, (_, kept) in zip(packages, rows, strict=True)
+                    ]
+                )
+            name = "clean pass" if call.clean_pass else f"step {number}"
+            span = WorkSpan(self._rank, name, begin_s, time.monotonic())
+            packages = [
+                replace(
+                    package,
+                    latents=latents,
+                    calls_done=package.calls_done + 1,
+                    spans=(*package.spans, span),
+                )
+                for package, latents in zip(packages, made, strict=True)
+            ]
+        return packages
+
+    def _prepared(self, kept: _Kept, message: Step) -> Package | None:
+        """A chunk's package before its first call; None: it was refused."""
         self._heartbeat.work_for(message.stream, kept.next_index)
         begin_s = time.monotonic()
         try:
@@ -145,7 +245,7 @@ class Stage(StageLoop):
                 plan.check(len(self._steps.calls))
         except ValueError as error:
             self._heartbeat.send(Refused(message.stream, str(error)))
-            return
+            return None
         kept.next_index = plan.index + 1
         if plan.needed_by is not None:
             kept.awaited.add(plan.needed_by)
@@ -164,15 +264,13 @@ class Stage(StageLoop):
                 small=True,
             )
         span = WorkSpan(self._rank, "prepare", begin_s, time.monotonic())
-        self._pass(
-            Package(
-                message.stream,
-                plan,
-                snapshot=message.snapshot,
-                small=message.small,
-                spans=(span,),
-                rows=message.rows,
-            )
+        return Package(
+            message.stream,
+            plan,
+            snapshot=message.snapshot,
+            small=message.small,
+            spans=(span,),
+            rows=message.rows,
         )
 
     def _pass(self, package: Package) -> None:
@@ -344,3 +442,8 @@ class Stage(StageLoop):
                 else load_cache(self._model.new_cache(), part)
             )
         self._streams[message.stream] = kept
+
+
+def _plan_of(package: Package) -> ChunkPlan:
+    assert package.plan is not None, "it is no end of a stream"
+    return package.plan

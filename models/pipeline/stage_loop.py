@@ -20,6 +20,7 @@ from .heartbeat import Heartbeat
 from .messages import (
     Assign,
     Assigned,
+    Batch,
     Close,
     Done,
     Drop,
@@ -114,6 +115,8 @@ class StageLoop(ABC):
         match message:
             case Step():
                 self._step(message)
+            case Batch():
+                self._batch(message)
             case Open():
                 self._heartbeat.work_for(message.stream)
                 try:
@@ -139,6 +142,11 @@ class StageLoop(ABC):
                 raise message
             case _:
                 raise AssertionError(message)
+
+    def _batch(self, message: Batch) -> None:
+        """Admit chunks of several streams; one after the other, if nothing better is known."""
+        for step in message.steps:
+            self._step(step)
 
     def _is_dropped(self, stream: str, index: int) -> bool:
         return index < self._dropped.get(stream, 0)

@@ -14,6 +14,7 @@ from ..sampling.batches import CallRow, call_rows
 from ..sampling.flow_schedule import FlowSchedule
 from ..sampling.renoise import Renoise
 from ..staged_model import ChunkPlan, Row, step_noise
+from ..student.cache_pool import CachePool
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.config import CacheConfig
@@ -46,12 +47,16 @@ class PocketDenoiser:
         self._looks = looks
         self._cache = cache
         self._timesteps = tuple(timesteps)
+        self._pool = CachePool()
         # pure functions of few values: streams that show and ask the same share them
         self._contexts: LRUCache[bytes, TextContext] = LRUCache(_KEPT)
         self._sinks: LRUCache[tuple[str, bytes], StudentCache] = LRUCache(_KEPT)
 
     def new_cache(self) -> StudentCache:
         """An empty cache of one denoising step."""
+        return self._pool.seat(self._lone_cache())
+
+    def _lone_cache(self) -> StudentCache:
         return self.student.new_cache(self._cache, height=LATENT_SIZE, width=LATENT_SIZE)
 
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
@@ -122,7 +127,7 @@ class PocketDenoiser:
         return self._see_reference(look.base, look.channels, words)
 
     def _see_reference(self, base: Tensor, channels: Tensor, words: Tensor) -> StudentCache:
-        cache = self.new_cache()
+        cache = self._lone_cache()
         conditions = Conditions(
             frames=torch.zeros(1, 1, FRAME_DIM),
             audio=torch.zeros(1, 1, GROUP, VISEMES),

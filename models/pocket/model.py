@@ -79,6 +79,9 @@ class PocketModel:
         self.rebuild_chunks = REBUILD_CHUNKS
         self.info = describe(manifest, pictures)
 
+    batches = True
+    """Chunks of several streams may be one batch, see `batch_shape`."""
+
     @torch.inference_mode()
     def start(self, request: StreamRequest) -> PocketState:
         """A new stream.

@@ -33,6 +33,7 @@ from .conditioning import (
 from .config import AttentionKind, CacheConfig, StudentConfig
 from .frame_packer import FramePacker
 from .kv_cache import KVCache, StudentCache
+from .pooled_attend import PooledAttend, pooled_calls
 from .rope import RopeTable
 from .speech_projector import SpeechProjector
 from .step_graphs import StepGraphs, StepInputs, Times
@@ -225,6 +226,10 @@ class CausalStudent(nn.Module):
         """
         for cache, call in zip(caches, inputs.calls, strict=True):
             cache.arrange(call)
+        pooled = pooled_calls(caches, inputs.calls)
+        if pooled is not None:
+            attends = [PooledAttend(pooled, k) for k in range(self.config.num_layers)]
+            return self._predict(inputs, attends, caches[0].token_order)
         attends = [
             cache_attend(list(zip(layers, inputs.calls, strict=True)))
             for layers in zip(*(cache.layers for cache in caches), strict=True)

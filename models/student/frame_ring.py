@@ -8,6 +8,7 @@ the live slots are always the first ones. Frame f < sink_frames has slot f.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,12 @@ class FrameRing:
         self.end = 0
         self.held: list[Held] = []
         self._pin: tuple[int, int] | None = None
+
+    def copy(self) -> FrameRing:
+        """Another ring that is where this one is."""
+        other = copy(self)
+        other.held = list(self.held)
+        return other
 
     @property
     def capacity(self) -> int:

@@ -31,6 +31,7 @@ from .token_sink import SinkPlaces, SinkTokens
 
 if TYPE_CHECKING:
     from ...kernels.block_sparse.block_pool import BlockMeans
+    from .cache_pool import Seat
 
 
 class KVCache:
@@ -72,6 +73,8 @@ class KVCache:
             shadow = config.sink == "ema" and config.precision == "shadow"
             self.sink_key = buffer(config.sink_frames, torch.float32) if shadow else None
             self.sink_value = buffer(config.sink_frames, torch.float32) if shadow else None
+        self.seat: Seat | None = None
+        """Where `key` and `value` are views of a pool of caches."""
         # Raw keys of the live slots turned to their places in time: made by the first call of a
         # chunk that one kernel stores, kept for the others.
         self._turned: Tensor | None = None
@@ -478,6 +481,10 @@ class StudentCache:
         call = self._positions.call(ring, start, frames, self._ring.end, held, offset=offset)
         return self._with_changes(call)
 
+    def take_apart(self) -> None:
+        """From here on the tensors of its layers need not be parts of one, and may be moved."""
+        self._whole = None
+
     def arrange(self, call: CachedCall) -> None:
         """What a call does to keys that are not its own, in all layers, before they use them."""
         if self._whole is not None:
@@ -591,6 +598,25 @@ class StudentCache:
             for name, tensor in layer.tensors().items()
         }
         return layers | {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+
+    def mark(self) -> dict[str, Any]:
+        """Where it is now, for `go_back`."""
+        names = ("position", "past", "takes_sink", "_refills", "_rope_offset", "_opens_shot")
+        kept = {name: getattr(self, name) for name in (*names, "_has_sink")}
+        return kept | {"_ring": self._ring.copy()}
+
+    def go_back(self, mark: Mapping[str, Any]) -> None:
+        """Be where it was at a `mark` of the same chunk; keys and values stay as they are.
+
+        Frames that were written since lie in slots that the same frames are given again. Not for an
+        EMA sink: what has left the ring is in it for good.
+        """
+        for name, value in mark.items():
+            setattr(self, name, value)
+        self._ring = self._ring.copy()
+        self._turned_for = None
+        for layer in self.layers:
+            layer.forget_means()
 
     def derived(self) -> tuple[Tensor, ...]:
         """What the layers keep beside that, see `KVCache.derived`."""

@@ -16,6 +16,7 @@ from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
 from .bench_busy import busy
+from .bench_capacity import capacity
 from .bench_fleet import fleet
 from .bench_gpu import gpu
 from .bench_output import counts, give, own_server, progress
@@ -38,6 +39,7 @@ bench.command()(ablation)
 bench.command()(attack)
 bench.command()(attention)
 bench.command()(busy)
+bench.command()(capacity)
 bench.command()(fleet)
 bench.command()(gpu)
 bench.command()(pipeline)

@@ -15,7 +15,7 @@ from ...models.pipeline.agent import keep_stage
 from ...models.pipeline.cluster import Cluster
 from ...models.registry import DEFAULT_MODEL
 from ..allocator import return_large_blocks
-from ..config import ServerConfig
+from ..config import ServerConfig, Turns
 from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
 from .failure import Failure, as_failure
@@ -67,6 +67,10 @@ def serve(
     max_sessions: Annotated[
         int | None, typer.Option(min=1, help="Streams at once; by default as many as fit.")
     ] = None,
+    turns: Annotated[
+        Turns,
+        typer.Option(help="How streams of a model share it; auto: staggered, batched if better."),
+    ] = "auto",
     max_kbps: Annotated[int | None, typer.Option(help="Highest video bitrate per stream.")] = None,
     max_per_client: Annotated[
         int | None,
@@ -181,6 +185,7 @@ def serve(
             stages=stages,
             token=None if token is None else Secret(token),
             max_sessions=max_sessions,
+            turns=turns,
             max_kbps=max_kbps,
             max_per_client=max_per_client,
             keep_quality=keep_quality,

@@ -1,4 +1,5 @@
-"""Decides what is generated next: the most urgent stream of each model that has room.
+"""Decides what is generated next: the most urgent stream of each model that has room, alone or in
+a batch with others.
 
 Earliest deadline first. Models have processes of their own, so each is driven by itself; what they
 share is the machine, which admission minds.
@@ -9,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from ...models.contract import Controls
+from ..metrics import Metrics
+from .batching import cohort
+from .candidate import Candidate
 from .hosted_model import HostedModel
 from .hosted_stream import HostedStream
-from .scheduler import Candidate, pick
+from .scheduler import ModelLoad
 from .stream_registry import StreamRegistry
 
 TICK_S = 0.1
@@ -24,11 +29,16 @@ class Driver:
     """Hands chunks of `streams` to the hosts of their models, each stream within `guard`."""
 
     def __init__(
-        self, models: Mapping[str, HostedModel], streams: StreamRegistry, guard: Guard
+        self,
+        models: Mapping[str, HostedModel],
+        streams: StreamRegistry,
+        guard: Guard,
+        metrics: Metrics,
     ) -> None:
         self._models = models
         self._streams = streams
         self._guard = guard
+        self._metrics = metrics
 
     def submit_due(self, now_s: float) -> float:
         """Submit what is due now and can be taken; when to look again."""
@@ -56,6 +66,7 @@ class Driver:
         if room_s > now_s:
             return room_s
         next_s, due, due_s = now_s + TICK_S, list[Candidate](), dict[str, float]()
+        coming_s: list[float] = []
         for stream in self._streams.of_model(model.name):
             with self._guard(stream):
                 at_s = stream.session.next_step_s(now_s)
@@ -65,28 +76,52 @@ class Driver:
                     due_s[stream.session_id] = at_s
                 elif at_s is not None:
                     next_s = min(next_s, at_s)
-        chosen = self._streams.get(pick(due) or "")
-        if chosen is None:
+                    coming_s.append(at_s)
+        load = model.load
+        if not due or load is None:
             return next_s
-        with self._guard(chosen):
-            self._take_turn(model, chosen, due_s[chosen.session_id])
-            controls = chosen.session.begin_step(now_s)
-            if chosen.journal is not None:
-                chosen.journal.begin(controls)
-            model.under_way.add(chosen.session_id)
-            model.host.submit(chosen.session_id, controls)
+        rows = load.rows(len(due) + len(coming_s))
+        chosen = cohort(due, min(due_s.values()), coming_s, rows, load.table, load.chunk_s)
+        if chosen.again_s is not None:
+            return min(next_s, chosen.again_s)
+        self._begin(model, load, {each: due_s[each] for each in chosen.sessions}, now_s)
         return now_s
 
+    def _begin(
+        self, model: HostedModel, load: ModelLoad, due_s: Mapping[str, float], now_s: float
+    ) -> None:
+        """Hand the model a chunk of each of these streams."""
+        chunks: list[tuple[str, Controls]] = []
+        for session_id, at_s in due_s.items():
+            stream = self._streams.get(session_id)
+            if stream is None:
+                continue
+            with self._guard(stream):
+                self._take_turn(model, load, stream, due_s)
+                self._metrics.turn_wait_s.observe(max(0.0, now_s - at_s))
+                controls = stream.session.begin_step(now_s)
+                if stream.journal is not None:
+                    stream.journal.begin(controls)
+                model.under_way.add(session_id)
+                chunks.append((session_id, controls))
+        if len(chunks) == 1:
+            model.host.submit(*chunks[0])
+        elif chunks:
+            model.host.submit_together(chunks)
+
     @staticmethod
-    def _take_turn(model: HostedModel, stream: HostedStream, due_s: float) -> None:
-        """It begins a chunk, and is moved towards a time at which no other one does."""
-        load = model.load
-        assert load is not None, "the model is ready"
+    def _take_turn(
+        model: HostedModel, load: ModelLoad, stream: HostedStream, due_s: Mapping[str, float]
+    ) -> None:
+        """It begins a chunk with those of `due_s`, and is moved towards a time of their own."""
+        if model.turns == "sliced":
+            return
         early_s = model.phases.begin(
             stream.session_id,
-            due_s,
+            due_s[stream.session_id],
             chunk_s=load.chunk_s,
-            step_s=load.step_s,
+            step_s=load.turn_s(len(due_s)) / len(due_s),
             slack_s=load.slack_s,
+            mates=due_s,
         )
         stream.session.begin_early(early_s)

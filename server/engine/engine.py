@@ -69,7 +69,7 @@ class Engine:
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         now_s, lead = time.time(), config.max_lead_chunks
-        self.hosted = {host.name: HostedModel(host, now_s, lead) for host in hosts}
+        self.hosted = {host.name: HostedModel(host, now_s, config.turns, lead) for host in hosts}
         self._keeper = StreamKeeper(self.hosted, metrics, self._freed)
         self.streams = self._keeper.streams
         self.places = Places(config, self.hosted, self._keeper)
@@ -77,7 +77,7 @@ class Engine:
         self.stalls = StallWatch(time.monotonic())
         self._opening = Opening(self._keeper, self.now_s, self.wake)
         self._events = ModelEvents(self._keeper, metrics, self.now_s)
-        self._driver = Driver(self.hosted, self.streams, self._keeper.guard)
+        self._driver = Driver(self.hosted, self.streams, self._keeper.guard, metrics)
         self._failed_turns = 0
         self._concerns: list[Callable[[], str]] = []
         self._wake = asyncio.Event()

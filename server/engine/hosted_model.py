@@ -8,8 +8,10 @@ from typing import Literal
 from ...models.contract import ModelInfo
 from ...models.pipeline.events import Cause
 from ...models.pipeline.recent import Recent
+from ..config import Turns
 from ..protocol.server_messages import EngineRestarting
 from ..session.quality import BEST, Quality
+from .batch_table import BatchTable, BatchTimes
 from .model_host import ModelHost
 from .phases import Phases
 from .quality_ladder import QualityLadder
@@ -35,6 +37,7 @@ class HostedModel:
 
     host: ModelHost
     since_s: float
+    turns: Turns = "auto"
     lead_chunks: float = 1.7
     """The largest lead of a stream behind a chunk, without what `phases` adds."""
     condition: Condition = "loading"
@@ -51,6 +54,8 @@ class HostedModel:
     phases: Phases = field(default_factory=Phases)
     ladder: QualityLadder | None = None
     """What its streams give up while the machine is busy; None while nothing is known of it."""
+    table: BatchTable = field(default_factory=BatchTable)
+    batch_times: BatchTimes = field(default_factory=BatchTimes)
 
     @property
     def name(self) -> str:
@@ -63,7 +68,16 @@ class HostedModel:
         if self.info is None or self.step_s is None:
             return None
         chunk_s = self.info.chunk_us / 1e6
-        return ModelLoad(self.name, self.step_s.value, chunk_s, (self.lead_chunks - 1) * chunk_s)
+        slack_s = (self.lead_chunks - 1) * chunk_s
+        batched = self.turns in ("auto", "batched")
+        return ModelLoad(
+            self.name,
+            self.step_s.value,
+            chunk_s,
+            slack_s,
+            self.table.seconds if batched else {},
+            always=self.turns == "batched",
+        )
 
     def admits_beside(self, streams: int) -> bool:
         """Whether one more stream would cost so many that run nothing; the first is let in."""

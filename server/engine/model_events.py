@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ...models.pipeline.events import Dropped, Finished, Lost, Restarted, Restarting, Saved
+from ...models.pipeline.events import (
+    Dropped,
+    Finished,
+    Lost,
+    MeasuredBatch,
+    Restarted,
+    Restarting,
+    Saved,
+)
 from ...models.pipeline.recent import Recent
 from ..logs import logger
 from ..metrics import Metrics
@@ -42,6 +50,8 @@ class ModelEvents:
                 self._lost(model, event)
             case Failed():
                 self._failed(model, event)
+            case MeasuredBatch():
+                self._measured(model, event)
             case Restarting():
                 self._restarting(model, event)
             case Restarted():
@@ -51,6 +61,7 @@ class ModelEvents:
         info = model.info = event.info
         model.step_s = Recent(event.step_s)
         model.ladder = QualityLadder(info)
+        model.table.forget()
         model.latency_s = event.latency_s
         model.become("ready", time.time())
         self._metrics.warm_step_s.labels(info.name).set(event.step_s)
@@ -65,18 +76,37 @@ class ModelEvents:
     def _finished(self, model: HostedModel, event: Finished) -> None:
         step_s = max(event.busy_s.values(), default=event.latency_s)
         model.under_way.done(event.stream)
-        if model.step_s is not None and event.busy_s:
+        if model.step_s is not None and event.busy_s and event.rows == 1:
             model.step_s.add(step_s)
         self._metrics.stage_s.labels("step").observe(step_s)
         self._metrics.latency_s.observe(event.latency_s)
         for span in event.spans:
             self._metrics.work_s.labels(span.name).observe(span.end_s - span.begin_s)
+        batch_s = model.batch_times.add(event)
+        if batch_s is not None:
+            self._batch_took(model, event.rows, batch_s)
+        self._metrics.batch_rows.labels(str(event.rows)).inc()
         self._metrics.chunks.inc()
         stream = self._keeper.streams.get(event.stream)
         if stream is None:
             return
         with self._keeper.guard(stream):
             self._deliver(model, stream, event, step_s)
+
+    def _measured(self, model: HostedModel, event: MeasuredBatch) -> None:
+        self._batch_took(model, event.rows, event.seconds)
+        self._log.info(
+            "batch measured",
+            model=model.name,
+            rows=event.rows,
+            batch_ms=round(event.seconds * 1e3, 2),
+            streams=0 if model.load is None else capacity(model.load),
+        )
+
+    def _batch_took(self, model: HostedModel, rows: int, seconds: float) -> None:
+        model.table.add(rows, seconds)
+        told = self._metrics.batch_s.labels(model.name, str(rows))
+        told.set(model.table.seconds[rows])
 
     def _deliver(
         self, model: HostedModel, stream: HostedStream, event: Finished, step_s: float

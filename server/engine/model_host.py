@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...models.contract import Controls, ModelInfo, StreamRequest
@@ -128,6 +128,10 @@ class ModelHost:
     def submit(self, stream: str, controls: Controls) -> None:
         """As `Executor.submit`."""
         self._call(lambda executor: executor.submit(stream, controls))
+
+    def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
+        """As `Executor.submit_together`."""
+        self._call(lambda executor: executor.submit_together(chunks))
 
     def drop(self, stream: str) -> None:
         """As `Executor.drop`."""

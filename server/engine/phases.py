@@ -9,6 +9,7 @@ evenly (DESYNC: Degesys, Rose, Patel and Nagpal, IPSN 2007).
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 MOST_MOVED = 0.1
@@ -38,34 +39,48 @@ class Phases:
         self._phases: dict[str, _Phase] = {}
 
     def begin(
-        self, stream: str, due_s: float, *, chunk_s: float, step_s: float, slack_s: float
+        self,
+        stream: str,
+        due_s: float,
+        *,
+        chunk_s: float,
+        step_s: float,
+        slack_s: float,
+        mates: Mapping[str, float] | None = None,
     ) -> float:
         """A stream begins a chunk that was due at `due_s`; its extra lead from now on, in seconds.
 
         A chunk lasts `chunk_s` and takes the machine `step_s`. A stream without extra lead runs
-        dry `slack_s` after its chunk was due.
+        dry `slack_s` after its chunk was due. `mates` are the streams of its batch, itself
+        included, and when each was due: they come to be due with the first of them, and as one
+        keep their distance from all others.
         """
+        together = mates or {stream: due_s}
         since_s = due_s - STALE_CHUNKS * chunk_s
         self._phases = {k: each for k, each in self._phases.items() if each.due_s > since_s}
         own = self._phases.setdefault(stream, _Phase(due_s))
         own.due_s = due_s
         most_s = MOST_MOVED * chunk_s
-        if len(self._phases) * step_s <= CROWDED_SHARE * slack_s:
+        if len(together) < 2 and len(self._phases) * step_s <= CROWDED_SHARE * slack_s:
             own.early_s = max(0.0, own.early_s - most_s)
             return own.early_s
-        later_s = PULL * self._to_the_middle(stream, own, chunk_s)
+        first_s = min(together.values())
+        away_s = self._to_the_middle(stream, first_s, together, chunk_s)
+        later_s = PULL * (away_s - (due_s - first_s))
         spare_s = min(each.early_s for each in self._phases.values())
         moved_s = min(max(-later_s, -most_s), most_s) - min(spare_s, EASE * chunk_s)
         own.early_s = min(max(0.0, own.early_s + moved_s), chunk_s)
         return own.early_s
 
-    def _to_the_middle(self, stream: str, own: _Phase, chunk_s: float) -> float:
+    def _to_the_middle(
+        self, stream: str, due_s: float, mates: Container[str], chunk_s: float
+    ) -> float:
         """How much later it would have to be due for equal distances; less than 0: earlier."""
         after_s = before_s = chunk_s
         for name, other in self._phases.items():
-            if name == stream:
+            if name in mates:
                 continue
-            distance_s = (other.due_s - own.due_s) % chunk_s
+            distance_s = (other.due_s - due_s) % chunk_s
             if distance_s == 0.0 and name < stream:
                 # both are due at the same moment: their names say who goes first
                 distance_s = chunk_s

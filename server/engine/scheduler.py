@@ -7,13 +7,16 @@ them together take no longer than a chunk lasts; streams of different models may
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from math import ceil
 
 from ..protocol.errors import Capacity
+from .batching import best_rows
+from .candidate import LONGER, Candidate
 
-LONGER = 1.1
-"""A chunk may take so many times as long as it does of late."""
 RETRY_S = 15.0
 
 
@@ -22,24 +25,38 @@ class AllTaken(Capacity):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A stream that may start a chunk now; its viewer runs dry at `deadline_s`."""
-
-    session_id: str
-    deadline_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class ModelLoad:
     """What a model asks of the machine per stream, as measured of late.
 
-    A stream runs dry `slack_s` after its next chunk may be begun.
+    A stream runs dry `slack_s` after its next chunk may be begun. A batch of k chunks takes
+    `table[k]`, for those k that were measured.
     """
 
     model: str
     step_s: float
     chunk_s: float
     slack_s: float
+    table: Mapping[int, float] = field(default_factory=dict[int, float], compare=False)
+    always: bool = False
+    """Whether batches are made wherever there are streams enough."""
+
+    def rows(self, streams: int) -> int:
+        """In batches of how many rows so many streams are made, see `best_rows`."""
+        if self.always:
+            return max((rows for rows in self.table if rows <= streams), default=1)
+        return best_rows(streams, self.step_s, self.table, self.chunk_s, self.slack_s)
+
+    def turn_s(self, streams: int) -> float:
+        """How long the machine is taken at once, by a chunk or a batch of them."""
+        rows = self.rows(streams)
+        return self.step_s if rows == 1 else self.table[rows]
+
+    def share_of(self, streams: int) -> float:
+        """The part of the machine's time that so many streams take, at worst."""
+        rows = self.rows(streams)
+        if rows == 1:
+            return streams * self.share
+        return LONGER * ceil(streams / rows) * self.table[rows] / self.chunk_s
 
     @property
     def share(self) -> float:
@@ -82,8 +99,10 @@ def in_time(loads: Iterable[ModelLoad]) -> bool:
     """
     streams = list(loads)
     by_model = {load.model: load for load in streams}
-    together_s = LONGER * sum(load.step_s for load in by_model.values())
-    in_turn = sum(load.share for load in streams) <= 1
+    counts = Counter(load.model for load in streams)
+    turns_s = [load.turn_s(counts[name]) for name, load in by_model.items()]
+    together_s = LONGER * sum(turns_s)
+    in_turn = sum(load.share_of(counts[name]) for name, load in by_model.items()) <= 1
     return in_turn and all(together_s <= load.slack_s for load in by_model.values())
 
 
@@ -99,5 +118,7 @@ def free_places(new: ModelLoad, running: Iterable[ModelLoad], *, max_sessions: i
         return max(0, max_sessions - len(loads))
     if not in_time([*loads, new]):
         return 0 if loads else 1
+    if new.table:
+        return next(more for more in count(1) if not in_time([*loads, *[new] * (more + 1)]))
     left = 1 - sum(load.share for load in loads)
     return max(1, int(left / max(new.share, 1e-4)))

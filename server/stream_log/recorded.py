@@ -115,12 +115,21 @@ class Recorded:
     def submit(self, stream: str, controls: Controls) -> None:
         """See `Executor`."""
         self._executor.submit(stream, controls)
+        self._note_step(stream, controls)
+
+    def _note_step(self, stream: str, controls: Controls) -> None:
         brought = controls.picture is not None or controls.image is not None
         pictures = self._logs.consents.of(stream).pictures
         if (brought or len(controls.video)) and not pictures:
             self._end(stream, _WITHHELD)
         else:
             self._write(stream, Step(controls))
+
+    def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
+        """See `Executor`."""
+        self._executor.submit_together(chunks)
+        for stream, controls in chunks:
+            self._note_step(stream, controls)
 
     def drop(self, stream: str) -> None:
         """See `Executor`."""

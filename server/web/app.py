@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, WebSocket
 
+from ...models.pipeline.batch_probe import IDLE_S
 from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.messages import ModelSpec
@@ -228,6 +229,7 @@ def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pip
     return Pipeline(
         spec,
         stages,
+        probe_after_s=IDLE_S,
         tells_snapshots=config.fleet_key is not None,
     )
 

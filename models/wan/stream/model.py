@@ -63,6 +63,11 @@ class WanModel:
         self.info = preset.info(size)
 
     @property
+    def batches(self) -> bool:
+        """Whether chunks of several streams may be one batch, see `batch_shape`."""
+        return self._calls.makes_batches
+
+    @property
     def student(self) -> CausalStudent:
         """The student that makes its latents."""
         return self._calls.student

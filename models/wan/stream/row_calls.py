@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...batch_shape import places_do_not_matter
 from ...chunk_steps import ChunkSteps
 from ...past_calls import PastCall
 from ...sampling.batches import CallRow, call_rows
@@ -19,6 +20,7 @@ from ...sampling.denoising import prefill
 from ...sampling.joint_window import JointWindow, step_window
 from ...sampling.recipe import Recipe
 from ...staged_model import ChunkPlan, Row, counter_noise
+from ...student.cache_pool import CachePool
 from ...student.causal_student import CausalStudent
 from ...student.kv_cache import StudentCache
 from ...student.step_graphs import why_without
@@ -80,6 +82,7 @@ class RowCalls:
         self.chunk_steps: ChunkSteps = self.recipe.chunk_steps()
         self._cache = preset.cache
         self._latent = (student.config.in_channels, *size)
+        self._pool = CachePool()
         self._contexts = Contexts(student, kept)
         self._writer = self.student if writer is None else writer
         self._writer_contexts = self._contexts if writer is None else Contexts(writer, kept)
@@ -100,7 +103,17 @@ class RowCalls:
                 cache.kept[_WINDOW] = self.weight.new_zeros(1, blocks, *self._latent)
         for each in self.conditioners:
             each.room(cache, self._shape(recipe.chunk_frames))
-        return cache
+        return self._pool.seat(cache) if self.makes_batches else cache
+
+    @property
+    def makes_batches(self) -> bool:
+        """Whether calls of several streams may be one: so far on a CPU, where that was tried.
+
+        A joint window is moved stream by stream.
+        """
+        on_cpu = self.weight.device.type == "cpu"
+        joint = self.recipe.sampler == "joint"
+        return on_cpu and not joint and places_do_not_matter(self.student.config)
 
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         """The latents of each row behind its call, with what its sampler remembers.

@@ -1,0 +1,1 @@
+"""How many streams a device serves: measured with the real server, and forecast."""

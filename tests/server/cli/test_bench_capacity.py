@@ -1,0 +1,25 @@
+"""`rollcast bench capacity`: what it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollcast.benchmarks.capacity.capacity import Trial
+from rollcast.server.cli.bench_capacity import _core, _trials
+from rollcast.server.cli.failure import Failure
+
+
+def test_trials_are_ways_and_numbers() -> None:
+    assert _trials("sliced:2, batched:4") == (Trial("sliced", 2), Trial("batched", 4))
+
+
+@pytest.mark.parametrize("text", ["2", "sliced:0", "sliced:x", "quick:2", ""])
+def test_other_trials_are_refused_by_name(text: str) -> None:
+    with pytest.raises(Failure, match="--trials"):
+        _trials(text)
+
+
+def test_a_core_has_to_be_there() -> None:
+    assert _core(None) is None
+    with pytest.raises(Failure, match="--core 100000"):
+        _core(100_000)
