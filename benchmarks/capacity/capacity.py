@@ -1,26 +1,24 @@
-"""How many streams the real server keeps in real time, one by one, in turns and in batches."""
+"""How many streams the real server keeps in real time, one by one, in turns and in batches.
+
+It knows the ways by the names that `rollcast serve --turns` has for them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from ...server.engine.scheduler import ModelLoad
 from ..rounding import rounded
 from ..stream.metrics_text import Sample
 from ..stream.processor_time import OtherLoad
 from ..stream.server_process import ServerProcess
 from ..stream.stream import Native, device_name, first_frame, watch_server
-from .estimates import EstimateRow, estimates
-from .turns import Turns, forecast
 
 IN_TIME = 0.995
 """Of the chunks of streams at real time, at least, were there before their viewer ran dry."""
 FULL_RATE = 0.98
 """Of the model's frame rate the slowest viewer gets, at least."""
-_LEAD_CHUNKS = 1.7
 _SETTLE_S = 6.0
 _PROBE_S = 40.0
 
@@ -29,7 +27,7 @@ _PROBE_S = 40.0
 class Trial:
     """So many streams at once, and how they share the model."""
 
-    turns: Turns
+    turns: str
     streams: int
 
 
@@ -42,7 +40,6 @@ class CapacityPlan:
     seconds: float
     threads: int | None = None
     core: int | None = None
-    with_estimates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class TrialRow:
     `waits_s` how long it waited for its turn; `batched` the share of chunks that were made in
     batches; `others` what else the machine did, in processors."""
 
-    turns: Turns
+    turns: str
     streams: int
     fps: float
     in_time: float
@@ -65,7 +62,7 @@ class TrialRow:
 
 @dataclass(frozen=True, slots=True)
 class CapacityReport:
-    """Measured, and by the table: `alone_s` is a chunk's time, `table` those of batches by rows."""
+    """`alone_s` is a chunk's time, `table` those of batches by rows."""
 
     device: str
     model: str
@@ -74,8 +71,6 @@ class CapacityReport:
     alone_s: float
     table: dict[str, float]
     measured: list[TrialRow]
-    forecast: dict[str, int]
-    estimates: list[EstimateRow]
 
     def to_json(self) -> dict[str, object]:
         """The report as plain values, figures to five digits."""
@@ -90,10 +85,6 @@ def measure_capacity(plan: CapacityPlan, say: Callable[[str], None]) -> Capacity
     for trial in plan.trials:
         say(f"{trial.streams} stream(s), {trial.turns}, for {plan.seconds:g} s")
         rows.append(_trial(plan, trial, native))
-    slack_s = (_LEAD_CHUNKS - 1) * native.chunk_s
-    load = ModelLoad(plan.model, alone_s, native.chunk_s, slack_s, table)
-    say("forecast")
-    ways: Sequence[Turns] = ("sliced", "staggered", "batched")
     return CapacityReport(
         device=device_name(),
         model=plan.model,
@@ -102,8 +93,6 @@ def measure_capacity(plan: CapacityPlan, say: Callable[[str], None]) -> Capacity
         alone_s=alone_s,
         table={str(size): seconds for size, seconds in table.items()},
         measured=rows,
-        forecast={turns: forecast(load, turns) for turns in ways},
-        estimates=estimates() if plan.with_estimates else [],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -11,8 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ...benchmarks.capacity.capacity import CapacityPlan, CapacityReport, Trial, measure_capacity
-from ...benchmarks.capacity.turns import Turns
 from ...models.registry import DEFAULT_MODEL
+from ..config import ServerConfig
+from ..engine.scheduler import ModelLoad
+from ..engine.turns_estimates import EstimateRow
+from ..engine.turns_estimates import estimates as estimated
+from ..engine.turns_simulator import Turns, forecast
 from .bench_output import give, own_server, progress
 from .failure import EXIT_USAGE, Failure
 from .options import Threads, check_model
@@ -39,11 +44,26 @@ def capacity(
 ) -> None:
     """Streams at real time: measured with the real server, and forecast by what chunks take."""
     check_model(model)
-    plan = CapacityPlan(model, _trials(trials), seconds, threads, _core(core), estimates)
+    plan = CapacityPlan(model, _trials(trials), seconds, threads, _core(core))
     with own_server():
         report = measure_capacity(plan, progress())
-    if not give(report.to_json(), as_json=as_json, out=out):
-        _show(report)
+    promised = _forecast(report)
+    rows = estimated() if estimates else []
+    whole = {
+        **report.to_json(),
+        "forecast": promised,
+        "estimates": [asdict(each) for each in rows],
+    }
+    if not give(whole, as_json=as_json, out=out):
+        _show(report, promised, rows)
+
+
+def _forecast(report: CapacityReport) -> dict[str, int]:
+    """Streams at real time on the same machine, were it idle, by the times of chunks."""
+    slack_s = (ServerConfig().max_lead_chunks - 1) * report.chunk_s
+    table = {int(rows): seconds for rows, seconds in report.table.items()}
+    load = ModelLoad(report.model, report.alone_s, report.chunk_s, slack_s, table)
+    return {turns: forecast(load, turns) for turns in get_args(Turns)}
 
 
 def _core(core: int | None) -> int | None:
@@ -77,7 +97,7 @@ def _trials(text: str) -> tuple[Trial, ...]:
     return tuple(found)
 
 
-def _show(report: CapacityReport) -> None:
+def _show(report: CapacityReport, promised: dict[str, int], estimates: list[EstimateRow]) -> None:
     console = Console(highlight=False, width=100)
     where = "" if report.cores is None else f", on {report.cores} core"
     told = ", ".join(f"{rows} in {1e3 * s:.0f} ms" for rows, s in report.table.items())
@@ -103,9 +123,9 @@ def _show(report: CapacityReport) -> None:
             "yes" if row.real_time else "no",
         )
     console.print(table)
-    ways = ", ".join(f"{turns} {streams}" for turns, streams in report.forecast.items())
+    ways = ", ".join(f"{turns} {streams}" for turns, streams in promised.items())
     console.print(f"forecast by these times, were the machine idle: {ways}")
-    for each in report.estimates:
+    for each in estimates:
         console.print(
             f"estimate, not measured: {each.model} on {each.device}: sliced {each.sliced}, "
             f"staggered {each.staggered}, batched {each.batched}",

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Literal
 
-from ...server.engine.batching import cohort
-from ...server.engine.candidate import Candidate
-from ...server.engine.phases import Phases
-from ...server.engine.scheduler import ModelLoad
+from .batching import cohort
+from .candidate import Candidate
+from .phases import Phases
+from .scheduler import ModelLoad
 
 Turns = Literal["sliced", "staggered", "batched"]
 LATE_SHARE = 0.001

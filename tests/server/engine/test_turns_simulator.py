@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollcast.benchmarks.capacity.turns import Turns, forecast, late_share
 from rollcast.server.engine.scheduler import ModelLoad
+from rollcast.server.engine.turns_simulator import Turns, forecast, late_share
 
 POCKET = ModelLoad("pocket", 0.067, 0.16, 0.112, {2: 0.118})
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...server.engine.scheduler import ModelLoad
-from .turns import forecast
+from .scheduler import ModelLoad
+from .turns_simulator import forecast
 
 _LEAD_CHUNKS = 1.7
 
