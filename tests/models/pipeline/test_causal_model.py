@@ -76,9 +76,9 @@ class Noted(TinyCausal):
         super().__init__()
         self.order: list[int | str] = []
 
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         self.order.append(rows[0].call)
-        return super().denoise(rows)
+        return super().denoise(rows, fill=fill)
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         self.order.append("decode")

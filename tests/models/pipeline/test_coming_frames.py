@@ -44,10 +44,10 @@ class Queued(TinyCausal):
         super().__init__()
         self.done, self.coming = done, list[Coming]()
 
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         clean = self.chunk_steps.calls[rows[0].call].clean_pass
         self.done.append("clean pass" if clean else "step")
-        return super().denoise(rows)
+        return super().denoise(rows, fill=fill)
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         frames = super().decode(plan, latents, state).frames

@@ -136,8 +136,8 @@ class TinyAvatar:
         return plan
 
     @torch.inference_mode()
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
-        return call_rows(self._student, [self._row(row) for row in rows])
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
+        return call_rows(self._student, [self._row(row) for row in rows], fill=fill)
 
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
         frames = latents.contiguous().numpy().view(np.uint8).reshape(4, 32, 32, 3).copy()

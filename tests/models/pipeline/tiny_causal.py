@@ -151,8 +151,8 @@ class TinyCausal:
         return plan
 
     @torch.inference_mode()
-    def denoise(self, rows: Sequence[Row]) -> list[Tensor]:
-        return call_rows(self.student, [self._row(row) for row in rows])
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
+        return call_rows(self.student, [self._row(row) for row in rows], fill=fill)
 
     @torch.inference_mode()
     def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
