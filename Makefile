@@ -34,7 +34,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools peers bench-voice clean
+.PHONY: help serve test test-py test-quick test-long test-peers test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools peers bench-voice clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -43,19 +43,23 @@ help:  ## list the targets
 serve: $(VENV)/.installed  ## start the server with the embedded model and open the page
 	$(BIN)/rollcast serve --model $(MODEL) $(ARGS)
 
-test: test-py test-js  ## run all tests but those of test-long (the browser tests need Chromium)
+test: test-py test-js  ## run all tests but those of the two below (the browser tests need Chromium)
 
 test-py: $(VENV)/.installed-dev
 	@.ci/need chromium || echo "The browser tests will be skipped." >&2
-	$(PYTEST) -m "not (long or alone)" $(ARGS)
+	$(PYTEST) -m "not (long or peers or alone)" $(ARGS)
 	@# The embedded model in real time has the machine to itself; 5: ARGS chose none of these.
-	$(BIN)/pytest -m "alone and not long" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "alone and not (long or peers)" $(ARGS) || [ $$? -eq 5 ]
 
 test-quick: $(VENV)/.installed-dev  ## run what takes a minute or two: no browser, no processes
-	$(PYTEST) -m "not (alone or browser or long or processes or slow)" $(ARGS)
+	$(PYTEST) -m "not (alone or browser or long or peers or processes or slow)" $(ARGS)
 
-test-long: gpu-compile-chosen train-tools peers  ## compile the chosen kernels, train in small, soak
-	$(BIN)/pytest -m long $(ARGS)
+test-long: gpu-compile-chosen train-tools  ## compile the chosen kernels, train in small, soak
+	$(BIN)/pytest -m "long and not peers" $(ARGS)
+
+test-peers: $(VENV)/.installed-dev peers  ## LiveKit, Pipecat, WebRTC and a Ray cluster as they are
+	@.ci/need chromium
+	$(BIN)/pytest -m peers $(ARGS)
 
 test-js:
 	@if .ci/need node; then node --test tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \

@@ -37,7 +37,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # Why a test is left out, the first that holds; "other" is for who chooses tests by hand.
-REASONS = ("training", "long", "alone", "browser", "processes", "slow", "gpu")
+REASONS = ("training", "long", "peers", "alone", "browser", "processes", "slow", "gpu")
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 

@@ -15,7 +15,7 @@ from .conftest import INSECURE_HOST
 from .studio import WAIT_S, band_colour, disc_at, mouth_rows, studio_at
 from .test_speech import mouth_over
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.peers
 OVER = "/?transport=webrtc"
 
 # Every 5 ms: whether the mouth is open on the canvas, and whether the element's sound is loud.

@@ -14,7 +14,7 @@ from ..client.peers import PYTHON, ROOT
 from ..server.running import running
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.peers,
     pytest.mark.skipif(not PYTHON.exists(), reason="make peers has not installed Pipecat"),
 ]
 

@@ -12,7 +12,7 @@ from ..server.running import running
 from .test_examples import load
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.peers,
     pytest.mark.skipif(
         shutil.which("pocketsphinx_continuous") is None or shutil.which("espeak-ng") is None,
         reason="pocketsphinx or espeak-ng is not installed (make peers)",

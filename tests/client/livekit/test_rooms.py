@@ -9,7 +9,7 @@ import pytest
 from ..peers import PYTHON, run_scene
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.peers,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not PYTHON.exists(), reason="make peers has not installed LiveKit Agents"),
 ]

@@ -10,7 +10,7 @@ from ...server.running import running, until
 from ..peers import PYTHON, last_line, run_pipeline
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.peers,
     pytest.mark.skipif(not PYTHON.exists(), reason="make peers has not installed Pipecat"),
 ]
 

@@ -19,7 +19,7 @@ from rollcast.server.fleet.controller_app import CONTROLLER
 from rollcast.server.fleet.directory import authorization
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.peers,
     pytest.mark.processes,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("default"),

@@ -23,7 +23,7 @@ from ..running import RunningServer, running, settled, until, viewing
 from ..world_pattern import WorldPattern
 from .watching_peer import BLOCK, RATE, Peer, Refused, peer, tone
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.peers
 SENTENCE = tone(1.2)
 
 
