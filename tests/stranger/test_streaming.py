@@ -500,7 +500,7 @@ async def test_stats_and_state_have_all_their_fields(url: str) -> None:
         stats, state = await client.type("stats"), await client.type("state")
     assert set(stats) == {
         *("type", "chunk", "fps", "lead_ms", "chunk_time_ms", "rtf", "kbps", "target_kbps"),
-        *("skipped_frames", "sessions", "queued_audio_ms"),
+        *("skipped_frames", "sessions", "queued_audio_ms", "quality"),
     }
     assert set(state) == {
         *("type", "received", "talking", "paused", "queued_audio_ms", "scene", "pts_us"),
