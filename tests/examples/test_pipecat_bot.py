@@ -65,6 +65,7 @@ async def _visit(address: str) -> None:
         await page.fill("#text", "one two three")
         await page.click("text=Say")
         await heard(page, greeting)
-        frames, _ = await page.evaluate(RECEIVED)
-        assert frames > 50
+        async with asyncio.timeout(60):
+            while (await page.evaluate(RECEIVED))[0] <= 50:
+                await asyncio.sleep(0.1)
         await browser.close()

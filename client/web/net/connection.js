@@ -12,7 +12,7 @@ import { explainLoss, explainWatchersLoss } from "./refusal.js";
 import { StreamSocket } from "./stream-socket.js";
 
 /**
- * @import { AudioCodec, Codec, ErrorMessage, ServerHello, ServerMessage, SessionReady, SessionWatching } from "./messages.js"
+ * @import { AudioCodec, Codec, ErrorMessage, ServerHello, ServerMessage, SessionCreate, SessionReady, SessionWatching } from "./messages.js"
  * @import { Packet } from "./protocol.js"
  * @import { ConnectionState } from "./connection-state.js"
  * @import { Obstacle } from "./handshake.js"
@@ -20,7 +20,7 @@ import { StreamSocket } from "./stream-socket.js";
  * @import { SessionStore } from "./storage.js"
  * @import { SocketEnv, SocketLike } from "./stream-socket.js"
  *
- * @typedef {{model?: string, scene?: string, prompt?: string, seed?: number, max_kbps?: number, image?: string}} SessionWish
+ * @typedef {Partial<Omit<SessionCreate, "type" | "event_id" | "ticket" | "audio_codec">>} SessionWish
  * @typedef {{take: AudioCodec[], send: AudioCodec}} SoundCodecs  what can be heard, best first, and how voice is sent
  * @typedef {Omit<SocketEnv, "openSocket"> & {openSocket: (token: string | null) => SocketLike, random: () => number,
  *   store: SessionStore, clientName: string, findObstacle: () => Promise<Obstacle | null>}} ConnectionEnv
@@ -40,10 +40,11 @@ export class Connection {
   /**
    * @param {ConnectionEnv} env
    * @param {ConnectionHandlers} handlers
-   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish,
-   *   watch?: string | null}} options  `watch`: the token of a share link, whose stream is watched and nothing else
+   * @param {{codecs: Codec[], sound?: SoundCodecs, token: string | null, wish?: SessionWish, insists?: boolean,
+   *   watch?: string | null}} options  `watch`: the token of a share link, whose stream is watched and nothing else;
+   *   `insists`: no other stream will do than the one that is wished for
    */
-  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {}, watch = null }) {
+  constructor(env, handlers, { codecs, sound = { take: ["pcm"], send: "pcm" }, token, wish = {}, insists = false, watch = null }) {
     this._env = env;
     this._handlers = handlers;
     this._codecs = codecs;
@@ -51,6 +52,7 @@ export class Connection {
     this._token = watch ?? token;
     this._watches = watch !== null;
     this.wish = wish; // of a new stream
+    this._insists = insists;
     /** How this stream's voice is sent, which lasts as long as it. @type {AudioCodec} */
     this.voiceCodec = "pcm";
     /** @type {StreamSocket | null} */
@@ -115,11 +117,7 @@ export class Connection {
     this._setState({ phase: "connecting", attempt: 0, ...NO_REASON });
   }
 
-  /**
-   * Offer other codecs from now on; the session goes on over a new socket.
-   *
-   * @param {Codec[]} codecs
-   */
+  /** Offer other codecs from now on; the session goes on over a new socket. @param {Codec[]} codecs */
   useCodecs(codecs) {
     this._codecs = codecs;
     this.open();
@@ -206,7 +204,7 @@ export class Connection {
   /** @param {ErrorMessage} error */
   _openingFailed(error) {
     const resuming = this._env.store.load() !== null;
-    const wishing = Object.keys(this.wish).length > 0;
+    const wishing = !this._insists && Object.keys(this.wish).length > 0;
     const next = this._watches ? "lost" : afterRefusal(error, { resuming, wishing });
     if (next === "lost") this._fatal = error;
     if (next === "ask") this._fail(IMAGE_WANTED, error.message, error.hint ?? null);
