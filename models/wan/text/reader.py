@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .encoders import ENCODERS, EncoderProcess
+from .encoders import ENCODERS, EncoderProcess, Encoders
 from .store import TextStore, default_folder, fingerprint
 
 IDLE_S = 600.0
@@ -41,11 +41,17 @@ class TextReader:
     """Prompts in, and a promise that the store has them; one is encoded at a time."""
 
     def __init__(
-        self, files: TextFiles, store: TextStore | None = None, *, idle_s: float = IDLE_S
+        self,
+        files: TextFiles,
+        store: TextStore | None = None,
+        *,
+        idle_s: float = IDLE_S,
+        encoders: Encoders = ENCODERS,
     ) -> None:
         self.files = files
         self.store = store or TextStore(default_folder(), files.fingerprint)
         self._idle_s = idle_s
+        self._encoders = encoders
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="text")
         self._lock = threading.Lock()
         self._process: EncoderProcess | None = None
@@ -121,7 +127,7 @@ class TextReader:
             self._stop(process)
             process = None
         if process is None:
-            process = self._process = ENCODERS.start(self._arguments())
+            process = self._process = self._encoders.start(self._arguments())
         line = process.ask(json.dumps(text))
         if not line:
             self._stop(process)
@@ -148,4 +154,4 @@ class TextReader:
 
     def _stop(self, process: EncoderProcess, *, idle: bool = False) -> None:
         self._process = None
-        ENCODERS.end(process, idle=idle)
+        self._encoders.end(process, idle=idle)

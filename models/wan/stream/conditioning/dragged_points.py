@@ -12,6 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....contract import Controls, StreamRequest
 from ....student.conditioning import Conditions
+from ....student.kv_cache import StudentCache
 from ....upload import uploaded
 from ...config_file import track_identities
 from ...presets.dragged_points import DraggedPoints
@@ -51,7 +52,8 @@ class PointsConditioner(Conditioner[PointsState]):
         self._latents = parts.preset.latents
         self._channels = parts.student.track_channels
         self._device, self._dtype = parts.device, parts.dtype
-        # of chunks that are under way: made by the first of a chunk's calls
+        # of chunks under way: made by the first of their calls, gone with the last on a
+        # cache, which notes the plan
         self._maps = WeakTensorKeyDictionary()
 
     def start(self, request: StreamRequest) -> PointsState:
@@ -89,6 +91,11 @@ class PointsConditioner(Conditioner[PointsState]):
             )
             made = self._maps[part.tensors["points"]] = self._map(points, visibility, ids)
         return CallInputs(conditions=Conditions(tracks=made))
+
+    def leave(self, part: PlanPart, cache: StudentCache, latents: Tensor) -> None:
+        """The map is not wanted any more, or by another cache's calls in a while."""
+        del cache, latents
+        self._maps.pop(part.tensors["points"], None)
 
     def rehearse(self, entry: Entry) -> Iterable[Tensor]:
         """A map of a few points: how many makes no difference to what it takes."""

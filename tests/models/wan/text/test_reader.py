@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import torch
 from rollcast.models.pipeline.nursery import can_fork
 from rollcast.models.wan.text.embedding_bytes import from_bytes
 from rollcast.models.wan.text.encoder import TextEncoder
+from rollcast.models.wan.text.encoders import Encoders
 from rollcast.models.wan.text.reader import TextFailed, TextFiles, TextReader
 from rollcast.models.wan.text.store import TextStore
 
@@ -94,33 +96,34 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_it_ends_when_nobody_asks_for_a_while(
-    reader: TextReader, files: TextFiles, tmp_path: Path
-) -> None:
+def test_it_ends_when_nobody_asks_for_a_while(files: TextFiles, tmp_path: Path) -> None:
     """Others stay; what they all were forked from ends with the last of them."""
-    idler = TextReader(files, TextStore(tmp_path, files.fingerprint), idle_s=0.5)
+    store, encoders = TextStore(tmp_path, files.fingerprint), Encoders()
+    with (
+        closing(TextReader(files, store, encoders=encoders)) as reader,
+        closing(TextReader(files, store, idle_s=0.5, encoders=encoders)) as idler,
+    ):
 
-    def comes_and_goes() -> None:
-        idler.warm()
-        until(lambda: idler.pid is not None)
-        pid = idler.pid
-        assert pid is not None
-        until(lambda: idler.pid is None and gone(pid))
-        with idler._lock:
-            pass  # what follows the end of its process is through
+        def comes_and_goes() -> None:
+            idler.warm()
+            until(lambda: idler.pid is not None)
+            pid = idler.pid
+            assert pid is not None
+            until(lambda: idler.pid is None and gone(pid))
+            with idler._lock:
+                pass  # what follows the end of its process is through
 
-    reader.read("a boat").result(WAIT_S)
-    other = reader.pid
-    assert other is not None
-    origin = parent(other)
-    comes_and_goes()
-    reader.read("a dune").result(WAIT_S)
-    assert reader.pid == other and not gone(origin)
-    reader.close()
-    comes_and_goes()
-    assert gone(origin) == can_fork()
-    idler.read("a street").result(WAIT_S)
-    idler.close()
+        reader.read("a boat").result(WAIT_S)
+        other = reader.pid
+        assert other is not None
+        origin = parent(other)
+        comes_and_goes()
+        reader.read("a dune").result(WAIT_S)
+        assert reader.pid == other and not gone(origin)
+        reader.close()
+        comes_and_goes()
+        assert gone(origin) == can_fork()
+        idler.read("a street").result(WAIT_S)
 
 
 def test_closing_does_not_wait_for_a_process_that_hangs(reader: TextReader) -> None:
