@@ -1,0 +1,1 @@
+"""A stochastic, branching, free-running video whose law is known exactly, and students of it."""
