@@ -194,6 +194,9 @@ class Stream(Viewing[SessionReady], Steering):
             last_seq=self._receiver.last_seq,
         )
         self.ready = await channel.start(request)
+        asking = asyncio.create_task(self._ask_what_is_over())
+        self._tasks.append(asking)
+        asking.add_done_callback(self._tasks.remove)
 
     def _fail_waiting(self, reason: ClientError) -> None:
         self._fail_answers(reason)

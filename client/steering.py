@@ -68,6 +68,8 @@ class Steering(ABC):
         self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._started: dict[str, asyncio.Future[Speech]] = {}
         self._spoken: dict[str, asyncio.Future[Speech]] = {}
+        self._fed: dict[str, int] = {}
+        """Samples of each utterance in `_spoken`, the last of them being that which is fed."""
         self._speech = feed
         self._frame_seqs = count()
 
@@ -199,6 +201,8 @@ class Steering(ABC):
         """Send speech at once, as from a microphone: int16 [n]. No answer is awaited."""
         for packet in self._speech.packets(samples):
             await self._send(packet)
+        if self._fed:
+            self._fed[next(reversed(self._fed))] += len(samples)
 
     async def say(
         self, samples: np.ndarray, *, ahead_s: float = 1.0, item_id: str | None = None
@@ -224,6 +228,7 @@ class Steering(ABC):
         answer = await self._control(AudioBegin(event_id=self._id(), item_id=item_id))
         loop = asyncio.get_running_loop()
         self._started[item_id], self._spoken[item_id] = loop.create_future(), loop.create_future()
+        self._fed[item_id] = 0
         return answer
 
     async def end_audio(self) -> Applied:
@@ -245,8 +250,8 @@ class Steering(ABC):
         Raises KeyError for one that was not begun or was asked for before.
         """
         over = await asyncio.shield(self._spoken[item_id])
-        self._spoken.pop(item_id, None)
-        self._started.pop(item_id, None)
+        for known in (self._spoken, self._started, self._fed):
+            known.pop(item_id, None)
         return over
 
     async def clear_audio(self) -> Applied:
@@ -360,6 +365,29 @@ class Steering(ABC):
         for each in waiting:
             if each is not None and not each.done():
                 each.set_result(speech)
+
+    async def _ask_what_is_over(self) -> None:
+        """Settle the utterances whose end was told to a connection that was lost."""
+        waiting = [name for name, over in self._spoken.items() if not over.done()]
+        while waiting:
+            try:
+                info = await self.query()
+            except ProtocolError:
+                continue  # no answer in time
+            except ClientError:
+                return  # lost again, or ended: the next connection asks
+            for name in set(waiting) - set(info.items):
+                samples = self._fed.get(name, 0)
+                self._hear_of(
+                    Speech(
+                        item_id=name,
+                        phase="ended",
+                        pts_us=self.position_us,
+                        samples=samples,
+                        played_ms=1e3 * samples / self._speech.rate,
+                    )
+                )
+            return
 
     def _fail_answers(self, reason: ClientError) -> None:
         for waiting in self._answers.values():

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from rollcast.client import Audio, Frame, Stream, connect
+from rollcast.client.messages import ServerMessage, Speech
 from rollcast.client.pacer import Pacer
 from rollcast.client.talker import Spoken, Talker, Utterance
+from rollcast.client.wire import Packet
 
 from ..server.running import running, until
 
@@ -95,3 +97,24 @@ def test_what_is_heard_is_less_than_what_was_shown_to_the_server() -> None:
     assert spoken.heard_ms(2e6) == spoken.heard_ms(3e6) == 500
     assert spoken.heard_ms(1.9e6) == 400
     assert spoken.heard_ms(0) == 0
+
+
+async def test_an_end_that_was_told_to_a_lost_connection_is_asked_for() -> None:
+    async with talking([]) as (stream, talker):
+        channel = stream._channel
+        receive, lost = channel.receive, []
+
+        async def receive_or_lose() -> ServerMessage | Packet:
+            message = await receive()
+            if isinstance(message, Speech) and message.phase == "ended":
+                lost.append(message)
+                await channel.close()
+                return await receive()
+            return message
+
+        channel.receive = receive_or_lose
+        spoken = await asyncio.wait_for(say(talker, tone(0.6)).over, 60)
+        assert lost and stream.reconnects == 1
+        assert (spoken.is_cut, spoken.played_ms) == (False, pytest.approx(600, abs=2))
+        # and the next one is told of as ever
+        assert (await asyncio.wait_for(say(talker, tone(0.3)).over, 60)).played_ms == 300
