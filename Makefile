@@ -54,10 +54,11 @@ test-py: $(VENV)/.installed-dev
 test-quick: $(VENV)/.installed-dev  ## run what takes a minute or two: no browser, no processes
 	$(PYTEST) -m "not (alone or browser or long or peers or processes or slow)" $(ARGS)
 
-test-long: gpu-compile-chosen train-tools  ## compile the chosen kernels, train in small, soak
-	$(BIN)/pytest -m "long and not peers" $(ARGS)
+test-long: gpu-compile-chosen train-tools peers client/web/node_modules/.installed  ## compile the chosen kernels, train in small, soak, meet real peers
+	@.ci/need chromium
+	$(BIN)/pytest -m "long or peers" $(ARGS)
 
-test-peers: $(VENV)/.installed-dev peers  ## LiveKit, Pipecat, WebRTC and a Ray cluster as they are
+test-peers: $(VENV)/.installed-dev peers client/web/node_modules/.installed  ## of these only LiveKit, Pipecat, WebRTC and a Ray cluster as they are
 	@.ci/need chromium
 	$(BIN)/pytest -m peers $(ARGS)
 

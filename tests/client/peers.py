@@ -37,10 +37,12 @@ def secluded(command: list[str]) -> list[str]:
     return command
 
 
-def run_scene(contract: str, rooms: int, plan: object, short: int = 0) -> dict[str, Any]:
+def run_scene(
+    contract: str, rooms: int, plan: object, short: int = 0, *, watch: bool = False
+) -> dict[str, Any]:
     """The report of `livekit/scene.py`, played without a network."""
     scene = [sys.executable, "-m", "tests.client.livekit.scene"]
-    arguments = [contract, str(PYTHON), str(rooms), json.dumps(plan), str(short)]
+    arguments = [contract, str(PYTHON), str(rooms), json.dumps(plan), str(short), str(int(watch))]
     return _report([*scene, *arguments])
 
 

@@ -1,16 +1,18 @@
-"""A LiveKit server for tests: signalling, data between participants, and a sink for what they send.
+"""A LiveKit server for tests: signalling, data and media between participants, and a sink.
 
 It speaks the SDKs' protocol version 0 (`GET /rtc`): a participant has one peer connection for what
-it publishes and one for what it hears. Data packets go to whom they are for; media is decoded here
-as it arrives, packet by packet and without a jitter buffer, so that its times are the network's.
+it publishes and one for what it hears. Data packets go to whom they are for; media goes, as it was
+encoded, to everybody who is no agent, and is decoded here as it arrives, packet by packet and
+without a jitter buffer, so that its times are the network's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +35,10 @@ from livekit.protocol import rtc as signals
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from tests.client.livekit.forwarding import Forwarded, send
+
 VERSION = "1.9.0"
+PAGE = "/page"
 
 
 @dataclass
@@ -48,11 +53,12 @@ class Seen:
 
 
 class Sink:
-    """Decodes the packets of one receiver, in the order of their arrival."""
+    """Decodes the packets of one receiver, in the order of their arrival, and passes them on."""
 
-    def __init__(self, seen: Seen, kind: str) -> None:
+    def __init__(self, seen: Seen, kind: str, pass_on: Callable[[bytes, int], None]) -> None:
         self._seen = seen
         self._kind = kind
+        self._pass_on = pass_on
         name = "h264" if kind == "video" else "libopus"
         self._codec: Any = av.CodecContext.create(name, "r")
         if kind == "audio":
@@ -68,6 +74,7 @@ class Sink:
             data, self._unit = self._unit, b""
         if not data:
             return
+        self._pass_on(data, packet.timestamp)
         try:
             frames = self._codec.decode(av.Packet(data))
         except FFmpegError:
@@ -110,8 +117,15 @@ class Participant:
             "_reliable": self.subscriber.createDataChannel("_reliable"),
             "_lossy": self.subscriber.createDataChannel("_lossy", maxRetransmits=0),
         }
-        self.tracks: dict[str, models.TrackInfo] = {}
         self._early: list[Any] = []
+        self._watches = not agent
+        self._offers = 1
+        self._offering = asyncio.Lock()
+        self._answered = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outlets: dict[str, list[Forwarded]] = {"audio": [], "video": []}
+        """By kind, where what this one sends goes."""
+        self._ssrc: int | None = None
 
     async def send(self, **message: Any) -> None:
         await self.socket.send(signals.SignalResponse(**message).SerializeToString())
@@ -131,9 +145,47 @@ class Participant:
             )
         )
         await self.room.tell(self)
+        await self._offer_media()
+        for other in self.room.others(self):
+            other.show_to(self)
+
+    async def _offer_media(self) -> None:
+        self._answered.clear()
         await self.subscriber.setLocalDescription(await self.subscriber.createOffer())
         sdp = self.subscriber.localDescription.sdp
-        await self.send(offer=signals.SessionDescription(type="offer", sdp=sdp, id=1))
+        await self.send(offer=signals.SessionDescription(type="offer", sdp=sdp, id=self._offers))
+        self._offers += 1
+
+    def show_to(self, viewer: Participant) -> None:
+        """All tracks of this one go to that one, unless it is an agent."""
+        if viewer._watches:
+            for track in self.info.tracks:
+                viewer.spawn(viewer.watch(self, track))
+
+    async def watch(self, owner: Participant, info: models.TrackInfo) -> None:
+        """Have a track of another one sent here."""
+        kind = "video" if info.type == models.VIDEO else "audio"
+        track = Forwarded(kind)
+        async with self._offering:
+            await self._answered.wait()
+            sender = send(self.subscriber, track, owner.info.sid, info.sid)
+            vars(sender)["_send_keyframe"] = lambda: owner.spawn(owner.ask_key())
+            await self._offer_media()
+            await self._answered.wait()
+        owner._outlets[kind].append(track)
+        await owner.ask_key()
+
+    async def ask_key(self) -> None:
+        """Ask whoever publishes for a key frame."""
+        if self.publisher is not None and self._ssrc is not None:
+            for receiver in self.publisher.getReceivers():
+                if receiver.track.kind == "video":
+                    await receiver._send_rtcp_pli(self._ssrc)
+
+    def spawn(self, run: Any) -> None:
+        task = asyncio.create_task(run)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def take(self, request: signals.SignalRequest) -> None:
         match request.WhichOneof("message"):
@@ -142,6 +194,7 @@ class Participant:
             case "answer":
                 answer = RTCSessionDescription(request.answer.sdp, "answer")
                 await self.subscriber.setRemoteDescription(answer)
+                self._answered.set()
             case "trickle":
                 await self._candidate(request.trickle)
             case "add_track":
@@ -158,6 +211,11 @@ class Participant:
     async def leave(self) -> None:
         self.info.state = models.ParticipantInfo.DISCONNECTED
         await self.room.tell(self)
+        for task in self._tasks:
+            task.cancel()
+        for outlets in self._outlets.values():
+            for track in outlets:
+                track.stop()
         for connection in (self.publisher, self.subscriber):
             if connection is not None:
                 await connection.close()
@@ -180,7 +238,13 @@ class Participant:
         """Hand every packet to a sink as it comes."""
         if hasattr(receiver, "sink"):
             return
-        sink = Sink(self.seen, kind)
+        outlets = self._outlets[kind]
+
+        def pass_on(data: bytes, timestamp: int) -> None:
+            for track in outlets:
+                track.put(data, timestamp)
+
+        sink = Sink(self.seen, kind, pass_on)
         vars(receiver)["sink"] = sink
         # aiortc takes a busy machine for a narrow link, and senders then leave frames out
         vars(receiver)["_RTCRtpReceiver__remote_bitrate_estimator"] = None
@@ -189,6 +253,8 @@ class Participant:
         async def watched(packet: Any, arrival_time_ms: int) -> None:
             await handle(packet, arrival_time_ms=arrival_time_ms)
             self.seen.kinds.add(kind)
+            if kind == "video":
+                self._ssrc = packet.ssrc
             sink.take(packet)
 
         receiver._handle_rtp_packet = watched
@@ -224,6 +290,9 @@ class Participant:
         self.info.tracks.append(track)
         await self.send(track_published=signals.TrackPublishedResponse(cid=wanted.cid, track=track))
         await self.room.tell(self)
+        for viewer in self.room.others(self):
+            if viewer._watches:
+                viewer.spawn(viewer.watch(self, track))
 
 
 class Room:
@@ -302,8 +371,15 @@ async def serving() -> AsyncIterator[RoomServer]:
 
 
 def _only_version_0(socket: ServerConnection, request: Request) -> Response | None:
+    """Answer what is no socket: an empty page, of whose address browsers may come, and checks."""
     path = urlsplit(request.path).path
-    return None if path == "/rtc" else socket.respond(404 if path != "/rtc/validate" else 200, "")
+    if path == "/rtc":
+        return None
+    response = socket.respond(200 if path in ("/rtc/validate", PAGE) else 404, "")
+    if path == PAGE:
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = "text/html"
+    return response
 
 
 def _claims(request: Request) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """A whole evening in one process tree: a server, rooms, the worker, and agents in them; a report.
 
-    python -m tests.client.livekit.scene CONTRACT AGENTS_PYTHON ROOMS PLAN SHORT
+    python -m tests.client.livekit.scene CONTRACT AGENTS_PYTHON ROOMS PLAN SHORT WATCH
 
 CONTRACT is `bithuman`, `liveavatar`, or `example` for examples/livekit_agent.py in a job.
 Every room has an agent of its own, all at once; after them SHORT avatars come to a room each and
-leave again, one after the other. The report is JSON on the last line.
+leave again, one after the other. With WATCH, which is 0 or 1, a browser is in the first room. The
+report is JSON on the last line.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import os
 import re
 import sys
+import time
+from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ import numpy as np
 
 from rollcast.models.test_pattern import read_barcode
 from tests.client.livekit.room_server import RoomServer, Seen, serving
+from tests.client.livekit.viewer import summary, watching
 from tests.server.running import RunningServer, running
 
 HERE = Path(__file__).parent
@@ -169,9 +173,9 @@ def _held(pid: int) -> dict[str, int]:
     return {"megabytes": kb // 1024, "threads": threads, "files": files}
 
 
-def _token(room: str) -> str:
+def _token(room: str, identity: str = "avatar", kind: str = "agent") -> str:
     """As LiveKit's access tokens look; the server of the tests trusts it."""
-    claims = {"sub": "avatar", "kind": "agent", "video": {"room": room, "roomJoin": True}}
+    claims = {"sub": identity, "kind": kind, "video": {"room": room, "roomJoin": True}}
     parts = ({"alg": "HS256", "typ": "JWT"}, claims, {})
     return ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
@@ -183,7 +187,9 @@ async def _echo(stream: asyncio.StreamReader) -> None:
         sys.stderr.write(line.decode())
 
 
-async def main(contract: str, python: str, count: str, plan: str, short: str) -> None:
+async def main(
+    contract: str, python: str, count: str, plan: str, short: str, watch_it: str
+) -> None:
     async with running(max_sessions=20) as server, serving() as rooms:
         process, url = await worker(server)
         assert process.stderr is not None
@@ -192,10 +198,17 @@ async def main(contract: str, python: str, count: str, plan: str, short: str) ->
             lateness = Lateness()
             watch = asyncio.create_task(lateness.watch())
             names = [f"room-{number}" for number in range(int(count))]
-            reports = await asyncio.gather(
-                *(agent(python, contract, rooms, url, name, plan) for name in names)
-            )
-            watch.cancel()
+            async with AsyncExitStack() as stack:
+                if int(watch_it):
+                    token = _token(names[0], "viewer", "standard")
+                    look = await stack.enter_async_context(watching(rooms.url, token))
+                reports = await asyncio.gather(
+                    *(agent(python, contract, rooms, url, name, plan) for name in names)
+                )
+                watch.cancel()
+                if int(watch_it):
+                    skew_s = time.time() - time.monotonic()
+                    reports[0]["viewer"] = summary(await look(), reports[0]["told"], TONES, skew_s)
             held = await come_and_go(rooms, url, process.pid, int(short)) if int(short) else []
             await _settle(server)
             left = len(server.engine.streams)

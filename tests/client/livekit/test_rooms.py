@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ..peers import PYTHON, run_scene
+from .viewer import SDK
 
 pytestmark = [
     pytest.mark.peers,
@@ -80,6 +81,21 @@ def test_an_agent_with_liveavatars_plugin_is_never_stuck() -> None:
     (room,) = report["rooms"]
     check_speech(room, PLAN, report["late_ms"])
     assert [was_cut for _, was_cut in finished(room)] == [cut is not None for *_, cut in PLAN]
+    assert report["streams_left"] == 0
+
+
+@pytest.mark.skipif(not SDK.exists(), reason="livekit-client is not installed (make types)")
+def test_a_browser_in_the_room_sees_and_hears_the_avatar() -> None:
+    report = run_scene("bithuman", 1, PLAN[:2], watch=True)
+    (room,) = report["rooms"]
+    viewer = room["viewer"]
+    assert (viewer["kinds"], viewer["errors"]) == (["audio", "video"], [])
+    assert viewer["heard"] == [300, 500]
+    # how many are drawn is the machine's business; that they are in order and go on is not
+    assert viewer["backwards"] == 0
+    assert viewer["span"] > 75
+    assert viewer["frames"] > 25
+    assert viewer["silent_ms"][0] < 2_000 < 1e3 * (PLAN[1][1] - PLAN[1][2])
     assert report["streams_left"] == 0
 
 
