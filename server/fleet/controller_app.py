@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -106,6 +107,11 @@ def create_controller_app(control: Control, key: str) -> FastAPI:
         """A gateway has lost a stream there."""
         control.ledger.suspect(name, control.now_s())
 
+    @app.post("/full/{name}", dependencies=leased, status_code=204)
+    async def full(name: str) -> None:
+        """It has refused a gateway's stream for want of room."""
+        control.ledger.full(name)
+
     @app.post("/report", dependencies=leased)
     async def report(report: Report) -> dict[str, Any]:
         """A gateway speaks; it is told which replicas and other gateways there are."""
@@ -116,6 +122,11 @@ def create_controller_app(control: Control, key: str) -> FastAPI:
         }
         return {"replicas": replicas, "gateways": others}
 
+    _add_operators(app, control, leased)
+    return app
+
+
+def _add_operators(app: FastAPI, control: Control, leased: Sequence[Any]) -> None:
     @app.get("/status", dependencies=leased)
     async def status() -> dict[str, Any]:
         """For `rollcast fleet status`."""
@@ -131,8 +142,6 @@ def create_controller_app(control: Control, key: str) -> FastAPI:
     async def upgrade() -> dict[str, int]:
         """For `rollcast fleet upgrade`."""
         return {"replicas": control.upgrade()}
-
-    return app
 
 
 def _given(place: Placement | None) -> Given:

@@ -58,6 +58,10 @@ class Directory(Protocol):
         """A stream was lost there."""
         ...
 
+    def full(self, replica: str) -> None:
+        """It has refused a stream for want of room."""
+        ...
+
 
 class HeldStream(Struct):
     """A stream that a replica says it has."""
@@ -157,7 +161,7 @@ class LocalDirectory:
 
     def settle(self, session: str) -> None:
         """See `Directory`."""
-        self.ledger.settle(session)
+        self.ledger.settle(session, self.now_s())
 
     def release(self, session: str) -> None:
         """See `Directory`."""
@@ -166,6 +170,10 @@ class LocalDirectory:
     def suspect(self, replica: str) -> None:
         """See `Directory`."""
         self.ledger.suspect(replica, self.now_s())
+
+    def full(self, replica: str) -> None:
+        """See `Directory`."""
+        self.ledger.full(replica)
 
     async def look(self, name: str) -> bool:
         """Ask a replica how it is; whether it answered."""
@@ -188,7 +196,11 @@ class LocalDirectory:
             return False
         now_s = self.now_s()
         stale = self.ledger.hear(
-            name, **heard(state), now_s=now_s, clock_ms=state.clock_ms - (asked_s + now_s) * 500
+            name,
+            **heard(state),
+            now_s=now_s,
+            asked_s=asked_s,
+            clock_ms=state.clock_ms - (asked_s + now_s) * 500,
         )
         for session in stale:
             await self._free(replica, session, replica.streams[session])

@@ -103,12 +103,21 @@ class FleetDirectory:
     def suspect(self, replica: str) -> None:
         """See `Directory`."""
         self.local.suspect(replica)
+        self._note(f"/suspect/{replica}")
+
+    def full(self, replica: str) -> None:
+        """See `Directory`."""
+        self.local.full(replica)
+        self._note(f"/full/{replica}")
+
+    def _note(self, path: str) -> None:
+        """Tell the controller, if it is there."""
 
         async def note() -> None:
             with suppress(NoAnswer):
-                await self._ask("POST", f"/suspect/{replica}", None)
+                await self._ask("POST", path, None)
 
-        task = asyncio.create_task(note(), name="suspect")
+        task = asyncio.create_task(note(), name="note")
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
 

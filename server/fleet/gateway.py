@@ -341,7 +341,7 @@ class Gateway:
     ) -> None:
         self._check_quota(caller.client)
         session = secrets.token_urlsafe(12)
-        failures = 0
+        failures, until_s = 0, asyncio.get_running_loop().time() + self._line.max_wait_s
         while True:
             place = await self._place(session, message, link, caller.client)
             try:
@@ -353,6 +353,13 @@ class Gateway:
                 self.directory.release(session)
                 failures += 1
                 if failures > 2:
+                    raise
+            except Refused as refused:
+                # somebody else was faster: another gateway, or a stream that was moved there
+                self.directory.release(session)
+                self.directory.full(place.replica)
+                late = asyncio.get_running_loop().time() >= until_s
+                if refused.code != Capacity.code or late:
                     raise
             except BaseException:
                 self.directory.release(session)

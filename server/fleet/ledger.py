@@ -1,7 +1,9 @@
 """Which replica has which stream, and which has room: pure, with the time passed in.
 
-A place is reserved when it is acquired, and free again if nothing came of it in time. A stream has
-an epoch, which grows whenever it is given to another replica: who comes with an older one is late.
+A place is reserved when it is acquired, and free again if nothing came of it in time. What a
+replica says of itself was so when it was asked: a stream that was opened there since is not in it,
+and counts. A stream has an epoch, which grows whenever it is given to another replica: who comes
+with an older one is late.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class Replica:
     free: int = 0
     chunk_s: float = 0.0
     heard_s: float = 0.0
+    asked_s: float = 0.0
+    """When it was asked for what it has said of itself."""
     suspect_until_s: float = 0.0
     pid: int = 0
     """Its process, on its machine."""
@@ -56,8 +60,14 @@ class Placement:
 class _Stream:
     replica: str
     epoch: int
-    reserved_until_s: float | None
-    """None: it is settled."""
+    until_s: float | None
+    """Until when its place is reserved; None: it is settled."""
+    since_s: float
+    """When it was reserved or settled: who was asked before that cannot have said it."""
+
+    def is_there(self, now_s: float) -> bool:
+        """Whether it has a place that its replica has not spoken of."""
+        return self.until_s is None or self.until_s > now_s
 
 
 class Ledger:
@@ -95,12 +105,13 @@ class Ledger:
         chunk_s: float,
         streams: Iterable[tuple[str, int, bool]],
         now_s: float,
+        asked_s: float | None = None,
         clock_ms: float = 0.0,
         pid: int = 0,
     ) -> list[str]:
         """A replica says how it is; returns those of its streams that were given to others since.
 
-        `streams` are session, epoch and whether a client is there.
+        `streams` are session, epoch and whether a client is there; it was asked at `asked_s`.
         """
         replica, said = self.replicas[name], list(streams)
         if replica.condition != "draining" or draining:
@@ -108,20 +119,23 @@ class Ledger:
         replica.models, replica.chunk_s = tuple(models), chunk_s
         replica.clock_ms, replica.pid = clock_ms, pid
         replica.places, replica.free, replica.heard_s = places, free, now_s
+        replica.asked_s = now_s if asked_s is None else asked_s
         replica.streams = {session: epoch for session, epoch, _ in said}
         replica.attached = sum(attached for _, _, attached in said)
         stale: list[str] = []
         for session, epoch in replica.streams.items():
             known = self._streams.get(session)
             if known is None or epoch > known.epoch:
-                self._streams[session] = _Stream(name, epoch, None)
+                self._streams[session] = _Stream(name, epoch, None, now_s)
             elif known.replica == name and epoch == known.epoch:
-                known.reserved_until_s = None
+                known.until_s = None
             elif epoch < known.epoch:
                 stale.append(session)
         for session, each in list(self._streams.items()):
-            over = each.reserved_until_s is None or each.reserved_until_s <= now_s
-            if each.replica == name and session not in replica.streams and over:
+            if each.replica != name or session in replica.streams:
+                continue
+            ended = each.until_s is None and each.since_s < replica.asked_s
+            if ended or not each.is_there(now_s):
                 del self._streams[session]
         return stale
 
@@ -134,7 +148,7 @@ class Ledger:
             return None
         known = self._streams.get(session)
         epoch = 0 if known is None else known.epoch + 1
-        self._streams[session] = _Stream(chosen.name, epoch, now_s + RESERVED_S)
+        self._streams[session] = _Stream(chosen.name, epoch, now_s + RESERVED_S, now_s)
         return Placement(session, chosen.name, chosen.url, epoch)
 
     def move(
@@ -157,13 +171,18 @@ class Ledger:
         chosen = self._choose(model, here, now_s)
         if chosen is None:
             return None
-        self._streams[session] = _Stream(chosen.name, epoch + 1, now_s + RESERVED_S)
+        self._streams[session] = _Stream(chosen.name, epoch + 1, now_s + RESERVED_S, now_s)
         return Placement(session, chosen.name, chosen.url, epoch + 1)
 
-    def settle(self, session: str) -> None:
+    def settle(self, session: str, now_s: float) -> None:
         """The stream is where its place was reserved."""
         if (known := self._streams.get(session)) is not None:
-            known.reserved_until_s = None
+            known.until_s, known.since_s = None, now_s
+
+    def full(self, name: str) -> None:
+        """A replica has refused a stream for want of room; it says when it has some again."""
+        if (replica := self.replicas.get(name)) is not None:
+            replica.free = 0
 
     def release(self, session: str) -> None:
         """The stream is over, or its place is not wanted."""
@@ -197,14 +216,11 @@ class Ledger:
 
     def free(self, replica: Replica, now_s: float) -> int:
         """Places that are neither taken nor reserved."""
-        reserved = sum(
-            each.replica == replica.name
-            and each.reserved_until_s is not None
-            and each.reserved_until_s > now_s
-            and session not in replica.streams
+        unsaid = sum(
+            each.replica == replica.name and each.is_there(now_s) and session not in replica.streams
             for session, each in self._streams.items()
         )
-        return max(0, replica.free - reserved)
+        return max(0, replica.free - unsaid)
 
     def total_free(self, now_s: float) -> int:
         """Free places of all that are usable."""
@@ -214,7 +230,7 @@ class Ledger:
     def forget(self, now_s: float) -> None:
         """Reservations of which nothing came, at replicas that say nothing."""
         for session, each in list(self._streams.items()):
-            if each.reserved_until_s is not None and each.reserved_until_s <= now_s:
+            if not each.is_there(now_s):
                 del self._streams[session]
 
     def _choose(self, model: str | None, besides: Collection[str], now_s: float) -> Replica | None:

@@ -165,10 +165,30 @@ async def test_who_finds_no_place_waits_for_one() -> None:
     async with neighbours(1, max_sessions=1) as fleet, viewing(fleet.gateway.ws) as first:
         await first.wait_frames(4)
         opening = asyncio.create_task(_opened(fleet.gateway.ws))
-        await until(lambda: fleet.gateway.gateway.waiting == 1)
+        await until(lambda: fleet.gateway.gateway.waiting == 1 or opening.done())
+        assert not opening.done(), opening.result()
         await first.say("session.close")
         queued = await opening
         assert (queued["type"], queued["position"]) == ("queued", 1)
+
+
+async def test_who_is_refused_by_a_replica_waits_for_a_place() -> None:
+    """Two gateways whose ledgers know nothing of each other's latest stream."""
+    async with neighbours(1, gateways=2, max_sessions=1) as fleet:
+        one, other = fleet.gateways
+        async with viewing(one.ws) as first:
+            replica = other.directory.ledger.replicas["replica-0"]
+            # as if it was not looked at since
+            other.directory._tasks["replica-0"].cancel()
+            replica.free, replica.streams = 1, {}
+            other.directory.ledger.release(first.ready["session_id"])
+            opening = asyncio.create_task(_opened(other.ws))
+            await until(lambda: other.gateway.waiting == 1 or opening.done())
+            assert not opening.done(), opening.result()
+            await first.say("session.close")
+            del other.directory._tasks["replica-0"]
+            other.directory.add("replica-0", fleet.replicas["replica-0"].http)
+            assert (await opening)["type"] == "queued"
 
 
 async def _opened(url: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def hear(
     streams: dict[str, int] | None = None,
     *,
     draining: bool = False,
+    asked_s: float | None = None,
 ) -> list[str]:
     ledger.add(name, f"http://{name}")
     said = [(session, epoch, True) for session, epoch in (streams or {}).items()]
@@ -31,6 +32,7 @@ def hear(
         chunk_s=0.16,
         streams=said,
         now_s=now_s,
+        asked_s=asked_s,
     )
 
 
@@ -50,6 +52,29 @@ def test_a_reserved_place_comes_back_when_nothing_comes_of_it() -> None:
     assert ledger.acquire("t", None, 1.0) is None
     hear(ledger, "a", 1, RESERVED_S)
     assert ledger.acquire("t", None, RESERVED_S + 0.1) is not None
+
+
+def test_a_stream_counts_until_its_replica_was_asked_again() -> None:
+    """What a replica says that was asked before the stream was opened knows nothing of it."""
+    ledger = Ledger()
+    hear(ledger, "a", 1, 0.0)
+    assert ledger.acquire("s", None, 0.1) is not None
+    ledger.settle("s", 0.2)
+    assert ledger.acquire("t", None, 0.3) is None, "it was settled, and is not said yet"
+    hear(ledger, "a", 1, 0.4, asked_s=0.15)
+    assert ledger.where("s") is not None
+    assert ledger.acquire("t", None, 0.5) is None, "the answer is older than the stream"
+    hear(ledger, "a", 1, 0.7, asked_s=0.6)
+    assert ledger.where("s") is None and ledger.acquire("t", None, 0.8) is not None
+
+
+def test_a_replica_that_refused_has_no_room_until_it_says_so() -> None:
+    ledger = Ledger()
+    hear(ledger, "a", 2, 0.0)
+    ledger.full("a")
+    assert ledger.acquire("s", None, 0.1) is None
+    hear(ledger, "a", 2, 0.5)
+    assert ledger.acquire("s", None, 0.6) is not None
 
 
 def test_a_move_goes_elsewhere_and_in_a_new_epoch() -> None:
