@@ -23,6 +23,8 @@ class Receiver:
         self._asked_key_s = float("-inf")
         self._last_audio_seq = -1
         self.last_seq = -1
+        self.repeated = 0
+        """Frames that came again, and were dropped."""
 
     def change_codec(self, codec: Codec) -> None:
         """The next packets are of another codec, beginning with a key frame."""
@@ -50,7 +52,10 @@ class Receiver:
         pixels = None
         if self._decoder is not None:
             pixels = await asyncio.to_thread(self._decoder.decode, packet)
-        if packet.seq <= self.last_seq or (pixels is None and self._decoder is not None):
+        if packet.seq <= self.last_seq:
+            self.repeated += 1
+            return None
+        if pixels is None and self._decoder is not None:
             return None
         self.last_seq = packet.seq
         return Frame(
@@ -65,6 +70,7 @@ class Receiver:
             bytes=len(packet.payload),
             pixels=pixels,
             data=packet.payload if self._keeps else b"",
+            generation=packet.generation,
         )
 
     def _audio(self, packet: Packet) -> Audio | None:

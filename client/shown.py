@@ -17,7 +17,8 @@ class Frame:
 
     `seq` counts generated frames; a gap means that the server skipped some to keep up.
     `arrived_s` is the client's monotonic clock when it came in, `bytes` its encoded size; in a
-    stream that was opened with `decode="encoded"`, `data` is its packet as it came.
+    stream that was opened with `decode="encoded"`, `data` is its packet as it came. `generation`
+    counts encoders: another one begins with each connection and where a fleet moves the stream.
     """
 
     seq: int
@@ -31,6 +32,7 @@ class Frame:
     bytes: int
     pixels: np.ndarray | None
     data: bytes = b""
+    generation: int = 0
 
     @property
     def image(self) -> np.ndarray:

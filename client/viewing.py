@@ -88,6 +88,11 @@ class Viewing(ABC, Generic[Ready]):
         """Frames that came and were not read in time."""
         return self._playhead.dropped
 
+    @property
+    def repeated_frames(self) -> int:
+        """Frames that a server sent again though they had come, as none should."""
+        return self._receiver.repeated
+
     def __aiter__(self) -> Self:
         return self
 

@@ -21,6 +21,10 @@ Loss = Literal["replica", "node", "hang", "drain"]
 LOOK_S = 6.0
 """For so long after a loss gaps count for it."""
 SETTLE_S = 3.0
+MOST_GAP_S: dict[Loss, float] = {"replica": 0.5, "node": 1.0, "hang": 2.5, "drain": 0.5}
+"""A viewer's longest pause that is asked for; of a model without weights, see `TEST_PATTERN_S`."""
+TEST_PATTERN_S = 0.1
+"""The same, where a replica of the test pattern is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,30 +69,50 @@ async def _measure(fleet: RunningFleet, options: LossOptions, say: Say) -> dict[
             say(f"{kind} {number + 1}: longest gap {gap_s * 1e3:.0f} ms")
     until.set()
     await asyncio.gather(*viewers)
-    return {
+    report = {
         "model": options.fleet.model,
         "viewers": options.viewers,
         "steady_gap_s": round(steady, 3),
         "gaps_s": {kind: _summary(each) for kind, each in gaps.items()},
+        "moves": sum(each.moves for each in seen),
         "lost": sum(each.lost for each in seen),
-        "missing": sum(each.missing for each in seen),
-        "skipped": sum(each.skipped for each in seen),
+        "left_out": sum(each.left_out for each in seen),
         "dropped": sum(each.dropped for each in seen),
         "repeated": sum(each.repeated for each in seen),
         "errors": [each.error for each in seen if each.error],
         "answers": sum(each.answers for each in seen),
         "unanswered": sum(each.unanswered for each in seen),
-        "frames": sum(len(each.shown) for each in seen),
+        "frames": sum(each.frames for each in seen),
     }
+    return {**report, "verdicts": verdicts(report)}
 
 
-def _summary(gaps: list[float]) -> dict[str, float]:
+def verdicts(report: dict[str, Any]) -> list[str]:
+    """What is asked for and whether it holds, a line each."""
+    found: list[str] = []
+    for kind, gaps in report["gaps_s"].items():
+        quick = kind == "replica" and report["model"] == "test-pattern"
+        most_s = TEST_PATTERN_S if quick else MOST_GAP_S[kind]
+        word = "holds" if gaps["longest"] <= most_s else "FAILS"
+        within = sum(each <= most_s for each in gaps["all"])
+        found.append(
+            f"{kind}: longest gap {gaps['longest']:.3f} s of {gaps['count']} <= {most_s:g} s: "
+            f"{word} ({within} within)"
+        )
+    for name in ("lost", "repeated", "unanswered"):
+        found.append(f"{name}: {report[name]}: {'FAILS' if report[name] else 'holds'}")
+    found.append(f"errors: {len(report['errors'])}: {'FAILS' if report['errors'] else 'holds'}")
+    return found
+
+
+def _summary(gaps: list[float]) -> dict[str, Any]:
     ordered = sorted(gaps)
     return {
         "count": len(ordered),
         "median": round(ordered[len(ordered) // 2], 3),
         "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
         "longest": round(ordered[-1], 3),
+        "all": [round(each, 3) for each in ordered],
     }
 
 

@@ -113,6 +113,8 @@ def _launch(address: str, options: FleetOptions) -> str:
         "trusted_proxies": ["127.0.0.1"],
         "max_waiting": 0,
         "webrtc": False,
+        # else a busy machine changes what is shown: half of the frames would be left out
+        "keep_quality": True,
         "log_level": "warning",
     }
     launch = {

@@ -44,8 +44,10 @@ class Counts:
     whole: int = 0
     """Without an error, a lost frame or a repeated one."""
     lost: int = 0
-    """Frames that nobody left out and that did not come."""
-    missing: int = 0
+    """Frames between the last one of a replica and the first of the one that went on."""
+    left_out: int = 0
+    dropped: int = 0
+    moves: int = 0
     repeated: int = 0
     errors: list[str] = field(default_factory=list)
     kills: int = 0
@@ -121,11 +123,13 @@ async def _session(fleet: RunningFleet, seconds: float, counts: Counts) -> None:
     seen, until = Seen(), asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, until.set)
     await view(fleet.gateways[counts.opened % len(fleet.gateways)], seen, until)
-    counts.missing += seen.missing
+    counts.left_out += seen.left_out
+    counts.dropped += seen.dropped
+    counts.moves += seen.moves
     counts.lost += seen.lost
     counts.repeated += seen.repeated
     counts.unanswered += seen.unanswered
-    counts.frames += len(seen.shown)
+    counts.frames += seen.frames
     counts.whole += not (seen.error or seen.lost or seen.repeated)
     if seen.error:
         counts.errors = [*counts.errors[-49:], seen.error[:200]]

@@ -21,39 +21,49 @@ RATE = 16_000
 
 @dataclass
 class Seen:
-    """What one viewer saw: `shown` are seq and the moment, on the monotonic clock."""
+    """What one viewer saw: `shown` are seq and the moment, on the monotonic clock.
+
+    Over one connection between gateway and replica no frame can get lost, so one that did not come
+    was left out by the replica, which says so in `stats`. A replica that goes on with a stream
+    begins another generation, and its first frame has to follow on the last one of the replica
+    before it: what lies between them was promised and is lost.
+    """
 
     shown: list[tuple[int, float]] = field(default_factory=list)
+    frames: int = 0
+    moves: int = 0
+    left_out: int = 0
+    lost: int = 0
+    repeated: int = 0
+    """Frames that came again."""
+    dropped: int = 0
+    """Frames that came and that this process was too slow to read."""
     answers: int = 0
     unanswered: int = 0
     error: str = ""
-    skipped: int = 0
-    """Frames that the server says it left out, since the machine or the way was too slow."""
-    dropped: int = 0
-    """Frames that came and were not shown, since they came too late."""
+    _last: tuple[int, int] | None = None
 
-    @property
-    def missing(self) -> int:
-        """Frames between those that were shown."""
-        return sum(
-            max(0, b - a - 1) for (a, _), (b, _) in zip(self.shown, self.shown[1:], strict=False)
-        )
-
-    @property
-    def lost(self) -> int:
-        """Frames that are missing and that nobody left out."""
-        return max(0, self.missing - self.skipped - self.dropped)
-
-    @property
-    def repeated(self) -> int:
-        """Frames that came again."""
-        return sum(b <= a for (a, _), (b, _) in pairwise(self.shown))
+    def show(self, seq: int, generation: int, at_s: float) -> None:
+        """A frame came; its numbers, and when."""
+        if self._last is not None:
+            before, its_generation = self._last
+            if generation == its_generation:
+                self.left_out += seq - before - 1
+            else:
+                self.moves += 1
+                self.lost += seq - before - 1
+        self._last = seq, generation
+        self.frames += 1
+        self.shown.append((seq, at_s))
 
     def longest_gap_s(self, from_s: float, to_s: float) -> float:
-        """The longest time for which one frame stood there, of those that ended in this time."""
-        times = [at_s for _, at_s in self.shown]
-        gaps = [b - a for a, b in pairwise(times) if from_s <= b and a <= to_s]
-        return max(gaps, default=float("inf"))
+        """The longest time for which one frame stood there, of those that were there in this time.
+
+        One that still stands there at `to_s` counts with the time until then.
+        """
+        times = [at_s for _, at_s in self.shown if at_s <= to_s]
+        gaps = [b - a for a, b in pairwise([*times, to_s]) if from_s <= b]
+        return max(gaps) if times else float("inf")
 
 
 async def view(
@@ -72,8 +82,7 @@ async def view(
                 if watching.done():
                     watching.result()
             finally:
-                seen.dropped = stream.dropped_frames
-                seen.skipped = 0 if stream.stats is None else stream.stats.skipped_frames
+                seen.dropped, seen.repeated = stream.dropped_frames, stream.repeated_frames
                 every: list[asyncio.Task[Any]] = [*tasks, watching, ended]
                 for task in every:
                     task.cancel()
@@ -85,7 +94,7 @@ async def view(
 async def _watch(stream: Stream, seen: Seen, keep: int | None) -> None:
     async for item in stream:
         if isinstance(item, Frame):
-            seen.shown.append((item.seq, time.monotonic()))
+            seen.show(item.seq, item.generation, time.monotonic())
             if keep is not None and len(seen.shown) > keep:
                 del seen.shown[: -keep // 2]
 
