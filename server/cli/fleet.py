@@ -71,6 +71,12 @@ def run(
         str, typer.Option(help="Address of the controller, for gateways only.")
     ] = "127.0.0.1",
     controller_port: Annotated[int, typer.Option(min=0, max=65_535)] = 0,
+    record: Annotated[
+        Path | None, typer.Option(help="A folder on each node for logs of all streams.")
+    ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="A folder on each node for films of all streams.")
+    ] = None,
     launch_only: Annotated[
         bool, typer.Option("--launch-only", help="Start the controller, no gateway, and end.")
     ] = False,
@@ -110,6 +116,8 @@ def run(
         "trusted_proxies": ["0.0.0.0/0", "::/0"],
         "max_waiting": 0,
         "webrtc": False,
+        "record_dir": None if record is None else str(record),
+        "recordings_dir": None if recordings is None else str(recordings),
     }
     bundle = {"GPU": float(devices), "CPU": cpus} if devices else {"CPU": cpus}
     controller = ControllerSettings(

@@ -12,12 +12,14 @@ from rich.console import Console
 
 from ...client.mp4 import Mp4Writer
 from ...models.contract import Chunk, ModelInfo
-from ...models.registry import load_model
+from ...models.pipeline.messages import ModelSpec
+from ...models.pipeline.pipeline import Pipeline
+from ...models.registry import MODEL_FACTORY, load_model, preload
 from ..media.scaler import Scaler
 from ..stream_log.bundle import write_bundle
 from ..stream_log.machine import differences, machine_of
-from ..stream_log.replay import Comparison, StreamLog, read_log
-from ..stream_log.replay import replay as make_again
+from ..stream_log.replay import Comparison, StreamLog, read_log, replay_behind
+from ..stream_log.replay import replay as replay_alone
 from .checkup import machine_report
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
 from .step_list import steps_or_count
@@ -72,16 +74,15 @@ def replay(
                     exit_code=EXIT_USAGE,
                 )
             arguments["steps"] = steps_or_count(steps)
-        model = load_model(**arguments)
         found = list(arguments.get("weights") or ())
         now = machine_of(known.header.model, found, arguments.get("threads"))
         compared = Comparison()
-        chunks = make_again(model, known, compared)
+        info, chunks = _made_again(known, arguments, compared)
     if out is None:
         with as_failure():
             deque(chunks, maxlen=0)
     else:
-        _write(out, model.info, chunks, scale, overwrite=overwrite, log=log)
+        _write(out, info, chunks, scale, overwrite=overwrite, log=log)
     why = differences(known.header.machine, now)
     if bundle is not None:
         with as_failure():
@@ -89,6 +90,27 @@ def replay(
             write_bundle(bundle, packed, compared, why, doctor=machine_report())
     if steps is None:
         _tell(known, compared, why, must_equal=verify)
+
+
+def _made_again(
+    log: StreamLog, arguments: dict[str, Any], compared: Comparison
+) -> tuple[ModelInfo, Iterator[Chunk]]:
+    """What the model makes, and its chunks."""
+    if log.gone_on is None:
+        model = load_model(**arguments)
+        return model.info, replay_alone(model, log, compared)
+    # what a server goes on from is saved by processes, and restored by them
+    name = arguments["name"]
+    executor = Pipeline(ModelSpec(MODEL_FACTORY, arguments, preload=preload(name)), 1)
+    executor.start()
+
+    def chunks() -> Iterator[Chunk]:
+        try:
+            yield from replay_behind(executor, log, compared)
+        finally:
+            executor.stop()
+
+    return executor.info, chunks()
 
 
 def _write(

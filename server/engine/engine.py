@@ -217,7 +217,15 @@ class Engine:
         )
         stream = self._hosted(model, Session(info, options, now_s), place.client)
         if self.config.fleet_key is not None:
-            stream.journal = JournalWriter(Origin(FORMAT, model.name, options))
+            stream.journal = JournalWriter(
+                Origin(
+                    FORMAT,
+                    model.name,
+                    options,
+                    record=message.record,
+                    record_pictures=message.record_pictures,
+                )
+            )
             stream.write(now_s)
         if model.host.logs is not None:
             stream.recorded = model.host.logs.consents.give(
@@ -289,6 +297,15 @@ class Engine:
             stream = self._hosted(model, session, adoption.client)
             stream.epoch, stream.audience.epoch = adoption.epoch, progress.share_epoch
             stream.journal = _journal_of(adoption)
+            stream.film = progress.film
+            if model.host.logs is not None:
+                stream.recorded = model.host.logs.consents.give(
+                    session_id,
+                    origin.options.resume_token,
+                    record=origin.record,
+                    pictures=origin.record_pictures,
+                    brought=progress.brought,
+                )
             past, rest = _past_of(adoption)
         finally:
             self.places.release(place)

@@ -9,6 +9,7 @@ from ..audience.audience import Audience
 from ..handover.writer import JournalWriter
 from ..metrics import Metrics
 from ..protocol.errors import StreamError
+from ..protocol.fields import MovieKind
 from ..session.quality import Quality
 from ..session.session import Session
 from ..stream_log.consents import Consent
@@ -42,6 +43,8 @@ class HostedStream:
         """Where its prompts wait to be read, if its model's have to be."""
         self.recorded = Consent(written=False)
         """What is written down of it."""
+        self.film: MovieKind | None = None
+        """As what its client lets it be filmed, if it does."""
         self.journal: JournalWriter | None = None
         """What a fleet's gateway is told of it."""
         self.epoch = 0
@@ -79,7 +82,7 @@ class HostedStream:
     def write(self, now_s: float) -> None:
         """Bring the journal up to now, if there is one."""
         if self.journal is not None and self.session.missing is None:
-            self.journal.write(self.session, self.audience.epoch, now_s)
+            self.journal.write(self.session, self.audience.epoch, now_s, film=self.film)
 
     def notify(self) -> None:
         """Tell the connection to look for output."""

@@ -33,7 +33,10 @@ GATEWAY = "gateway"
 """The name of all gateways in leases."""
 RETRY_S = 5.0
 _PASSED = ("authorization", "accept", "origin", "content-type")
-_KEPT = ("content-type", "cache-control", "retry-after", "www-authenticate")
+_KEPT = (
+    *("content-type", "content-disposition", "cache-control"),
+    *("retry-after", "www-authenticate"),
+)
 
 
 def create_gateway_app(gateway: Gateway) -> FastAPI:
@@ -149,9 +152,11 @@ def _add_replicas(app: FastAPI, gateway: Gateway) -> None:
             found += msgspec.json.decode(answer.body)
         return Response(msgspec.json.encode(found), media_type="application/json")
 
+    @app.get("/v1/sessions/{session_id}/clip")
+    @app.get("/v1/sessions/{session_id}/log")
     @app.delete("/v1/sessions/{session_id}")
-    async def end_session(session_id: str, request: Request) -> Response:
-        """End a stream at once, wherever it is."""
+    async def of_session(session_id: str, request: Request) -> Response:
+        """What a stream's own replica knows of it; or its end at once, wherever it is."""
         place = await gateway.where_now(session_id)
         replica = None if place is None else gateway.directory.replicas.get(place.replica)
         if replica is None:

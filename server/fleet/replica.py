@@ -6,6 +6,7 @@ Nothing of it is on the way of media but the server, which gateways talk to dire
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from ..allocator import return_large_blocks
@@ -17,6 +18,7 @@ from ..secret import Secret
 START_S = 120.0
 STOP_S = 15.0
 _SECRETS = ("token", "fleet_key")
+_FOLDERS = ("record_dir", "recordings_dir")
 
 
 class Replica:
@@ -30,6 +32,9 @@ class Replica:
         for name in _SECRETS:
             if plain.get(name) is not None:
                 plain[name] = Secret(plain[name])
+        for name in _FOLDERS:
+            if plain.get(name) is not None:
+                plain[name] = Path(plain[name]).expanduser()
         self._plain = plain
         self._server: Any = None
         self._task: asyncio.Task[None] | None = None

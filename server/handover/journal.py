@@ -126,6 +126,8 @@ class Journal:
             share_epoch=last.share_epoch,
             heard=last.heard,
             unacted=last.unacted,
+            brought=last.brought,
+            film=last.film,
         )
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ...models.contract import Controls
 from ...models.pipeline.control_link import decode_array, encode_array
+from ..protocol.fields import MovieKind
 from ..session.options import SessionOptions
 from ..session.record import SessionRecord
 
@@ -34,6 +35,9 @@ class Origin(Record, frozen=True):
     format: int
     model: str
     options: SessionOptions
+    record: bool = False
+    """Whether its client agreed to a log, and to its pictures in it."""
+    record_pictures: bool = False
 
 
 class Snapshot(Record, frozen=True):
@@ -61,6 +65,10 @@ class Progress(Record, frozen=True):
     share_epoch: int = 0
     heard: int = 0
     unacted: list[int] = []
+    brought: bool = False
+    """Whether pictures or video of the client are behind it."""
+    film: MovieKind | None = None
+    """As what its client lets it be filmed."""
 
 
 AnyRecord = Origin | Snapshot | Progress

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...models.contract import Controls
+from ..protocol.fields import MovieKind
 from ..session.session import Session
 from .journal import Journal
 from .records import AnyRecord, Origin, Progress, Snapshot, pack_record
@@ -27,7 +28,7 @@ class JournalWriter:
         self._begun: list[Controls] = []
         self._rows: dict[int, int] = {}
         self._audio_told = 0
-        self._attached = False
+        self._attached = self._brought = False
         self._unsent: deque[bytes] = deque()
         self._said = False
         self._wrote_s = 0.0
@@ -42,6 +43,7 @@ class JournalWriter:
         if isinstance(record, Progress):
             self._first = record.first + len(record.controls)
             self._audio_told = record.state.audio.end
+            self._brought = record.brought
 
     def attach(self) -> None:
         """Somebody is there who knows nothing yet."""
@@ -79,6 +81,8 @@ class JournalWriter:
     def begin(self, controls: Controls) -> None:
         """A step is begun with these."""
         self._begun.append(controls)
+        shown = controls.picture is not None or controls.image is not None
+        self._brought |= shown or len(controls.video) > 0
 
     def came(self, step: int, rows: int) -> None:
         """A step came back, out of a batch of so many rows."""
@@ -93,7 +97,14 @@ class JournalWriter:
         """Whether something was said that should be written down without waiting for a chunk."""
         return self._said and now_s - self._wrote_s >= EVERY_S
 
-    def write(self, session: Session, share_epoch: int, now_s: float) -> None:
+    def write(
+        self,
+        session: Session,
+        share_epoch: int,
+        now_s: float,
+        *,
+        film: MovieKind | None = None,
+    ) -> None:
         """Note where the session is; what it says from here on follows from that."""
         state = session.record(now_s)
         begin = max(self._audio_told, state.audio.begin)
@@ -109,6 +120,8 @@ class JournalWriter:
                 share_epoch=share_epoch,
                 heard=self.heard,
                 unacted=list(self.unacted.values()),
+                brought=self._brought,
+                film=film,
             )
         )
         self._first += len(self._begun)

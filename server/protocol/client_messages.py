@@ -17,6 +17,7 @@ from .fields import (
     Kbps,
     MediaTime,
     Message,
+    MovieKind,
     Name,
     PictureText,
     Rotation,
@@ -148,7 +149,7 @@ class SessionRecord(Request):
 
     type: Literal["session.record"] = "session.record"
     on: bool
-    format: Literal["mp4", "webm"] = "mp4"
+    format: MovieKind = "mp4"
 
 
 class SessionClose(Request):

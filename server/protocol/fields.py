@@ -27,6 +27,7 @@ def _without_fraction(value: object) -> object:
 
 WHOLE = BeforeValidator(_without_fraction)
 """In JSON 2.0 is an integer too, and some languages write it so."""
+MovieKind = Literal["mp4", "webm"]
 AudioCodec = Literal["pcm", "opus"]
 Codec = Literal["h264", "vp8", "jpeg"]
 EventId = Annotated[str, Field(min_length=1, max_length=MAX_EVENT_ID_CHARS)]

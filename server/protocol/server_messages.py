@@ -13,7 +13,7 @@ from ...models.contract import (
     TracksInput,
     VideoInput,
 )
-from .fields import AudioCodec, Codec, Message
+from .fields import AudioCodec, Codec, Message, MovieKind
 
 
 class SceneInfo(Message):
@@ -182,7 +182,7 @@ class SessionRecording(Message):
     type: Literal["session.recording"] = "session.recording"
     event_id: str | None = None
     on: bool
-    format: Literal["mp4", "webm"] | None = None
+    format: MovieKind | None = None
     seconds: float = 0.0
     why: str | None = None
 

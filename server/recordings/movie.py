@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import get_args
 
 import av
 from av.audio.stream import AudioStream
@@ -17,11 +17,10 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from ..protocol.fields import Codec
+from ..protocol.fields import Codec, MovieKind
 from ..protocol.limits import OPUS_RATE
 from .piece import Piece
 
-MovieKind = Literal["mp4", "webm"]
 KINDS: tuple[MovieKind, MovieKind] = get_args(MovieKind)
 CODECS: Mapping[MovieKind, Codec] = {"mp4": "h264", "webm": "vp8"}
 _TICKS = 90_000

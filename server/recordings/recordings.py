@@ -65,12 +65,15 @@ class Recordings:
         return self._folder is not None and self._config.recordings_asked
 
     def begin(self, stream: HostedStream) -> None:
-        """A stream was opened: keep its last seconds, and record it, as the operator decided."""
+        """A stream begins here: keep its last seconds, and film it, as the operator decided.
+
+        Of one that another server began the film goes on in a file here, as its client wished.
+        """
         if self._config.clip_s:
             self._streams[stream.session_id] = stream
             self._soon(stream, self._keep_clip(stream))
-        if self._folder is not None and not self.may_ask:
-            self._soon(stream, self._record(stream, None, None))
+        if self._folder is not None and (stream.film is not None or not self.may_ask):
+            self._soon(stream, self._record(stream, stream.film, None))
 
     def wish(self, stream: HostedStream, message: SessionRecord) -> None:
         """Begin or end a recording for its client. Raises NotSupported where that may not be."""
@@ -145,11 +148,12 @@ class Recordings:
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{stream.session_id}"
         file_s = self._config.recordings_minutes * 60
         tape.record(Recording(self._folder, name, tape.shape, file_s=file_s))
+        stream.film = tape.shape.kind
         self._tell(stream, tape, event_id)
         self._log.info("recording", session_id=stream.session_id, kind=tape.shape.kind)
 
     async def _stop(self, stream: HostedStream, event_id: str | None) -> None:
-        seconds = 0.0
+        seconds, stream.film = 0.0, None
         for (name, _), tape in list(self._tapes.items()):
             if name == stream.session_id and (recording := tape.recording) is not None:
                 await tape.stop()
@@ -200,6 +204,7 @@ class Recordings:
 
     def _failed(self, stream: HostedStream, kind: MovieKind, why: str) -> None:
         self._log.error("a recording ends", session_id=stream.session_id, reason=why)
+        stream.film = None
         tape = self._tapes.get((stream.session_id, kind))
         if tape is not None:
             self._release(stream, tape)

@@ -49,6 +49,8 @@ def write_bundle(
 def _bytes_of(header: Header, log: StreamLog) -> Iterable[bytes]:
     yield MAGIC
     yield encode_record(header)
+    if log.gone_on is not None:
+        yield encode_record(log.gone_on)
     for number, (step, then) in enumerate(log.steps):
         yield encode_record(step)
         if number in log.rebuilt:

@@ -19,6 +19,8 @@ class Consent:
 
     written: bool
     pictures: bool = False
+    brought: bool = False
+    """Whether pictures of the client are behind a stream that another server began."""
 
 
 class Consents:
@@ -33,11 +35,17 @@ class Consents:
         self._given: OrderedDict[str, tuple[Consent, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def give(self, stream: str, token: str, *, record: bool, pictures: bool) -> Consent:
-        """Note what a client says of its new stream, and by which token it is known again."""
-        written = self._all_streams or record
-        consent = Consent(written, pictures=record and pictures)
-        if written:
+    def give(
+        self, stream: str, token: str, *, record: bool, pictures: bool, brought: bool = False
+    ) -> Consent:
+        """Note what a client says of its stream, and by which token it is known again.
+
+        `brought`: its pictures are in all that follows.
+        """
+        pictures = record and pictures
+        written = (self._all_streams or record) and (pictures or not brought)
+        consent = Consent(written, pictures, brought)
+        if written or brought:
             with self._lock:
                 self._given[stream] = consent, _digest(token)
                 while len(self._given) > MOST_KEPT:

@@ -23,7 +23,7 @@ from ...models.yuv_frames import pixels_of
 from ..bounded_folder import BoundedFile
 from ..logs import logger
 from . import records
-from .records import AnyRecord, End, Header, Made, Step, encode_record
+from .records import AnyRecord, End, GoneOn, Header, Made, Step, encode_record
 from .stream_logs import StreamLogs
 
 _WITHHELD = "what follows depends on a picture, an image or video of the client"
@@ -97,8 +97,10 @@ class Recorded:
         self._executor.open(stream, request)
         consent = self._logs.consents.of(stream)
         brought = request.picture is not None or request.image is not None
-        if not consent.written or (brought and not consent.pictures):
-            return
+        if consent.written and (consent.pictures or not brought):
+            self._begin(stream, request)
+
+    def _begin(self, stream: str, request: StreamRequest) -> None:
         now = datetime.now()
         began = now.isoformat(timespec="seconds")
         header = Header(self._model, self._arguments, self._machine, request, began)
@@ -109,8 +111,17 @@ class Recorded:
         self._write(stream, header)
 
     def adopt(self, stream: str, past: Past) -> None:
-        """See `Executor`. Without its beginning nothing is written of a stream."""
+        """See `Executor`. Its log here begins behind the snapshot."""
         self._executor.adopt(stream, past)
+        consent, request = self._logs.consents.of(stream), past.request
+        brought = request.picture is not None or request.image is not None or consent.brought
+        if not consent.written or (brought and not consent.pictures):
+            return
+        self._begin(stream, request)
+        parts = dict(past.parts)
+        self._write(stream, GoneOn(past.behind, parts, past.shown_from, past.small, brought))
+        for controls in past.controls:
+            self._note_step(stream, controls)
 
     def submit(self, stream: str, controls: Controls) -> None:
         """See `Executor`."""

@@ -41,6 +41,20 @@ class Header(Record, frozen=True):
     began: str
 
 
+class GoneOn(Record, frozen=True):
+    """The second one where another server began the stream: what is behind it, as of `Past`.
+
+    The steps before `shown_from` were shown there, and nothing is told of them here. `brought`:
+    pictures of the client are behind it.
+    """
+
+    behind: int
+    parts: dict[str, bytes]
+    shown_from: int
+    small: bool = True
+    brought: bool = False
+
+
 class Step(Record, frozen=True):
     """The controls of the next chunk, as the model was given them."""
 
@@ -75,7 +89,7 @@ class End(Record, frozen=True):
     why: str
 
 
-AnyRecord = Header | Step | Made | Dropped | Rebuilt | End
+AnyRecord = Header | GoneOn | Step | Made | Dropped | Rebuilt | End
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=encode_array)
 _DECODER = msgspec.msgpack.Decoder(AnyRecord, dec_hook=decode_array)
 

@@ -12,9 +12,13 @@ from typing import IO, Any
 from msgspec import structs
 
 from ...models.contract import Chunk, Controls, Model
+from ...models.pipeline.events import Finished, Lost
+from ...models.pipeline.executor import Executor
+from ...models.pipeline.past import Past
 from .recorded import made
-from .records import Dropped, End, Header, Made, NoLog, Rebuilt, Step, read_records
+from .records import Dropped, End, GoneOn, Header, Made, NoLog, Rebuilt, Step, read_records
 
+_REPLAYED = "replayed"
 IN_BUNDLE = "stream.rclog"
 WITHHELD = "what follows depends on what the client has shown, which was left out"
 
@@ -29,6 +33,14 @@ class StreamLog:
     """Why it ends, if it says so."""
     rebuilt: tuple[int, ...] = ()
     """Before these steps were done, by their numbers, the model was lost and its caches rebuilt."""
+    gone_on: GoneOn | None = None
+    """Where another server had begun the stream."""
+
+    @property
+    def hidden(self) -> int:
+        """How many of the first steps were made to go on, and not shown."""
+        gone_on = self.gone_on
+        return 0 if gone_on is None else gone_on.shown_from - gone_on.behind - 1
 
     @property
     def has_pictures(self) -> bool:
@@ -40,13 +52,13 @@ class StreamLog:
     def without_pictures(self) -> StreamLog:
         """Up to the first chunk that depends on what a client has shown."""
         request = replace(self.header.request, picture=None, image=None)
-        if request != self.header.request:
+        if request != self.header.request or (self.gone_on is not None and self.gone_on.brought):
             return StreamLog(structs.replace(self.header, request=request), [], WITHHELD)
         first = next((k for k, (step, _) in enumerate(self.steps) if _brings(step)), None)
         if first is None:
             return self
         rebuilt = tuple(k for k in self.rebuilt if k < first)
-        return StreamLog(self.header, self.steps[:first], WITHHELD, rebuilt)
+        return StreamLog(self.header, self.steps[:first], WITHHELD, rebuilt, self.gone_on)
 
 
 @dataclass(slots=True)
@@ -59,6 +71,16 @@ class Comparison:
     different: list[int] = field(default_factory=list)
     what: str = ""
     """Of the first that differs: its frames, its sound, how many there are."""
+
+    def add(self, number: int, then: Made | None, chunk: Chunk, rows: int) -> None:
+        """A chunk that was made again as one of `rows`; `then` is what it was."""
+        if then is None:
+            self.unknown += 1
+        elif (now := made(chunk, rows)) == then:
+            self.same += 1
+        else:
+            self.what = self.what or _what(then, now)
+            self.different.append(number)
 
 
 def read_log(path: Path) -> StreamLog:
@@ -76,8 +98,10 @@ def read_log(path: Path) -> StreamLog:
 def replay(model: Model[Any], log: StreamLog, compared: Comparison) -> Iterator[Chunk]:
     """Make the chunks that were shown, and note in `compared` how they came out.
 
-    Raises ValueError for what the model refuses.
+    Raises ValueError for what the model refuses, and for a log that needs `replay_behind`.
     """
+    if log.gone_on is not None:
+        raise ValueError("the log begins behind a snapshot, which a model alone cannot go on from")
     state = model.start(log.header.request)
     number = 0
     for step, then in log.steps:
@@ -85,15 +109,48 @@ def replay(model: Model[Any], log: StreamLog, compared: Comparison) -> Iterator[
         chunk = _made_again(model, state, step.controls, rows)
         if isinstance(then, Dropped):
             continue
-        if then is None:
-            compared.unknown += 1
-        elif (now := made(chunk, rows)) == then:
-            compared.same += 1
-        else:
-            compared.what = compared.what or _what(then, now)
-            compared.different.append(number)
+        compared.add(number, then, chunk, rows)
         number += 1
         yield chunk
+
+
+def replay_behind(executor: Executor, log: StreamLog, compared: Comparison) -> Iterator[Chunk]:
+    """The same with an executor that was started, for a log that begins behind a snapshot.
+
+    Raises ValueError for what the model refuses.
+    """
+    gone_on = log.gone_on
+    assert gone_on is not None, "the log begins behind a snapshot"
+    first = gone_on.behind + 1
+    rows = {first + k: then.rows for k, (_, then) in enumerate(log.steps) if then is not None}
+    past = Past(
+        request=log.header.request,
+        parts=gone_on.parts,
+        behind=gone_on.behind,
+        controls=[step.controls for step, _ in log.steps],
+        shown_from=gone_on.shown_from,
+        rows=rows,
+        small=gone_on.small,
+    )
+    executor.adopt(_REPLAYED, past)
+    try:
+        for number, (_, then) in enumerate(log.steps[log.hidden :], gone_on.shown_from):
+            chunk = _next(executor)
+            if isinstance(then, Dropped):
+                continue
+            compared.add(number, then, chunk, 1 if then is None else then.rows)
+            yield chunk
+    finally:
+        executor.close(_REPLAYED)
+
+
+def _next(executor: Executor) -> Chunk:
+    while True:
+        for event in executor.poll(1.0):
+            if isinstance(event, Lost):
+                raise ValueError(event.reason)
+            if isinstance(event, Finished):
+                return event.chunk
 
 
 def _made_again(model: Model[Any], state: Any, controls: Controls, rows: int) -> Chunk:
@@ -119,10 +176,15 @@ def _read(file: IO[bytes]) -> StreamLog:
     steps: list[tuple[Step, Made | Dropped | None]] = []
     waiting: deque[int] = deque()
     rebuilt: list[int] = []
+    gone_on: GoneOn | None = None
+    hidden = 0
     for record in every:
         match record:
+            case GoneOn() if not steps:
+                gone_on, hidden = record, record.shown_from - record.behind - 1
             case Step():
-                waiting.append(len(steps))
+                if len(steps) >= hidden:
+                    waiting.append(len(steps))
                 steps.append((record, None))
             case Made() | Dropped() if waiting:
                 number = waiting.popleft()
@@ -130,10 +192,10 @@ def _read(file: IO[bytes]) -> StreamLog:
             case Rebuilt():
                 rebuilt.append(waiting[0] if waiting else len(steps))
             case End():
-                return StreamLog(header, steps, record.why, tuple(rebuilt))
+                return StreamLog(header, steps, record.why, tuple(rebuilt), gone_on)
             case _:
                 raise NoLog("the records of the log are not in an order that makes sense")
-    return StreamLog(header, steps, rebuilt=tuple(rebuilt))
+    return StreamLog(header, steps, rebuilt=tuple(rebuilt), gone_on=gone_on)
 
 
 def _brings(step: Step) -> bool:

@@ -118,7 +118,7 @@ def create_app(
     app.include_router(build_admin_router(engine, services.logins))
     app.include_router(build_webrtc_router(services, peers))
     if config.fleet_key is not None:
-        app.include_router(build_handover_router(engine, encoders))
+        app.include_router(build_handover_router(engine, encoders, services.recordings))
     if CLIENT_DIR.is_dir():
         app.mount("/client", PageFiles(directory=CLIENT_DIR), name="client")
 

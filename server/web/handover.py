@@ -17,6 +17,7 @@ from ..media.encoder import Encoders
 from ..protocol.errors import Capacity, StreamError, UnknownSession
 from ..protocol.hello import server_hello
 from ..protocol.messages import encode_message
+from ..recordings.recordings import Recordings
 from .security import bearer
 
 ADOPT_S = 60.0
@@ -47,7 +48,7 @@ class ReplicaState(BaseModel):
     streams: list[HeldStream]
 
 
-def build_handover_router(engine: Engine, encoders: Encoders) -> APIRouter:
+def build_handover_router(engine: Engine, encoders: Encoders, recordings: Recordings) -> APIRouter:
     """The routes of a replica; each request has a lease."""
     router = APIRouter(include_in_schema=False)
 
@@ -60,6 +61,8 @@ def build_handover_router(engine: Engine, encoders: Encoders) -> APIRouter:
             encoders.usable(engine.now_s()),
             None,
             max_viewers=engine.config.max_viewers,
+            clip_s=engine.config.clip_s,
+            may_record=recordings.may_ask,
         )
         return Response(encode_message(said), media_type="application/json")
 
@@ -94,6 +97,7 @@ def build_handover_router(engine: Engine, encoders: Encoders) -> APIRouter:
             adoption = unpack_adoption(await request.body())
             _check(lease, adoption.origin.options.session_id, adoption.epoch)
             stream = engine.adopt(adoption)
+            recordings.begin(stream)
             async with asyncio.timeout(ADOPT_S):
                 await stream.whole.wait()
         except (StreamError, ValueError, TimeoutError) as error:

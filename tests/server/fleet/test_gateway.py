@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from websockets.asyncio.client import connect
@@ -87,6 +89,33 @@ async def test_a_drained_replica_loses_no_frame() -> None:
         assert moves.failures == 0
         formats = [m["generation"] for m in viewer.messages if m["type"] == "video.format"]
         assert formats == sorted(set(formats)) and len(formats) == 4
+
+
+async def test_the_film_of_a_stream_goes_on_where_it_is_gone_on_with(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"recordings_dir": tmp_path, "recordings_asked": True, "clip_s": 5.0}
+    async with neighbours(2, **settings) as fleet, viewing(fleet.gateway.ws) as viewer:
+        assert viewer.hello["limits"]["may_record"]
+        await viewer.say("session.record", event_id="on", on=True, format="webm")
+        await viewer.wait_message(lambda m: m.get("event_id") == "on")
+        # files are named by the second
+        await viewer.wait_frames(30)
+        first = fleet.of(viewer.ready["session_id"])
+        fleet.kill(first)
+        await viewer.wait_message(
+            lambda m: m["type"] == "session.recording" and len(list(tmp_path.iterdir())) > 1
+        )
+        await viewer.wait_frames(len(viewer.video) + 40)
+        headers = {"authorization": f"Bearer {viewer.ready['resume_token']}"}
+        clip = f"{fleet.gateway.http}/v1/sessions/{viewer.ready['session_id']}/clip"
+        answer = await call("GET", clip, headers=headers)
+        assert answer.status == 200 and "attachment" in answer.headers["content-disposition"]
+        await viewer.say("session.record", event_id="off", on=False)
+        off = await viewer.wait_message(lambda m: m.get("event_id") == "off")
+        assert off["seconds"] > 1
+    _, film = sorted(tmp_path.iterdir())
+    with av.open(str(film), "r") as opened:
+        shown = [read_barcode(f.to_ndarray(format="rgb24")) for f in opened.decode(video=0)]
+    assert len(shown) >= 30 and shown == list(range(shown[0], shown[0] + len(shown)))
 
 
 async def test_a_client_that_lost_its_socket_resumes_after_its_replica_is_gone() -> None:

@@ -32,8 +32,9 @@ from rollcast.models.contract import (
     TrackEvent,
 )
 from rollcast.models.pipeline.batched import Batched
-from rollcast.models.pipeline.events import Restarted
+from rollcast.models.pipeline.events import Event, Restarted, Saved
 from rollcast.models.pipeline.executor import Executor, make_chunk, make_rest
+from rollcast.models.pipeline.past import Past
 from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.registry import load_model
@@ -44,8 +45,8 @@ from rollcast.server.stream_log.bundle import write_bundle
 from rollcast.server.stream_log.log_folder import LogFolder
 from rollcast.server.stream_log.machine import differences, machine_of
 from rollcast.server.stream_log.recorded import Recorded
-from rollcast.server.stream_log.records import MAGIC, Dropped, NoLog, encode_record
-from rollcast.server.stream_log.replay import Comparison, read_log, replay
+from rollcast.server.stream_log.records import MAGIC, Dropped, Made, NoLog, encode_record
+from rollcast.server.stream_log.replay import Comparison, read_log, replay, replay_behind
 from rollcast.server.stream_log.stream_logs import StreamLogs
 
 from ...models.pipeline.running import PATIENT, tiny
@@ -414,3 +415,49 @@ async def test_a_client_fetches_the_log_of_its_own_stream(tmp_path: Path) -> Non
             assert (await fetch(*mine))[0] == 404, "nothing is written of it"
     (tmp_path / "fetched").write_bytes(data)
     assert compare(tmp_path / "fetched", TestPattern()).same
+
+
+def events_of(executor: Recorded, told: list[Controls]) -> list[Event]:
+    events: list[Event] = []
+    for controls in told:
+        executor.submit("s", controls)
+        while executor.waiting:
+            events += executor.poll(0.02)
+    return events + executor.finish()
+
+
+@pytest.mark.processes
+def test_where_another_server_had_the_stream_a_log_begins_behind_its_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(sys.modules[TinyModel.__module__].__file__ or "").parent
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    told, begun = control_log(24), 17
+    pipeline = Pipeline(tiny(steps=2), 1, patience=PATIENT, tells_snapshots=True)
+    pipeline.start()
+    try:
+        one, other = (
+            recorded(tmp_path / key, TestPattern(), executor=lambda _: pipeline) for key in "ab"
+        )
+        one.open("s", StreamRequest(seed=1))
+        events = events_of(one, told[:begun])
+        one.close("s")
+        saved = [each for each in events if isinstance(each, Saved)][2]
+        rest = told[saved.index + 1 : begun]
+        other.adopt("s", Past(StreamRequest(seed=1), saved.parts, saved.index, rest, begun - 2))
+        events_of(other, told[begun:])
+        other.close("s")
+        before = compare(only(tmp_path / "a"), TinyModel(steps=2))
+        assert (before.same, before.different) == (begun, [])
+        log = read_log(only(tmp_path / "b"))
+        assert log.hidden == begun - 2 - saved.index - 1 > 0
+        behind = Comparison()
+        deque(replay_behind(pipeline, log, behind), maxlen=0)
+        assert (behind.same, behind.different, behind.unknown) == (len(told) - begun + 2, [], 0)
+        assert not log.without_pictures().why
+        log.steps[-1] = log.steps[-1][0], Made(4, 1, 2)
+        changed = Comparison()
+        deque(replay_behind(pipeline, log, changed), maxlen=0)
+        assert changed.different == [len(told) - 1], "what differs is named"
+    finally:
+        pipeline.stop()
