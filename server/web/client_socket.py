@@ -18,10 +18,11 @@ from ..engine.stall_watch import StallWatch
 from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import StreamError, Timeout
-from ..protocol.messages import answer, encode_message
+from ..protocol.messages import encode_message
 from ..protocol.packets import Kind, Packet
 from ..protocol.server_messages import ServerMessage
 from .inbox import Inbox
+from .stream_socket import refuse
 
 LEASE, FORWARDED_CLIENT = "x-forwarded-lease", "x-forwarded-client"
 """Headers of a gateway's handshake."""
@@ -137,10 +138,7 @@ class ClientSocket:
 
     async def refuse(self, error: StreamError) -> None:
         """Tell the client about an error; close the socket after a fatal one."""
-        self._metrics.errors.labels(error.code).inc()
-        await self.say(answer(error))
-        if error.fatal:
-            await self.close(error.close_code, error.code)
+        await refuse(self, error, self._metrics)
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close the socket, if the client has not."""

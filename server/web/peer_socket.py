@@ -28,7 +28,7 @@ from ..protocol.client_messages import (
 from ..protocol.errors import RateLimited, StreamError, Timeout
 from ..protocol.fields import Codec
 from ..protocol.limits import MAX_KBPS
-from ..protocol.messages import answer, encode_message
+from ..protocol.messages import encode_message
 from ..protocol.packets import Kind, Packet, parse_packet
 from ..protocol.server_messages import (
     Applied,
@@ -42,6 +42,7 @@ from ..session.arrivals import Arrival, LinkReport, LiveSound
 from ..webrtc.link_rate import LinkRate
 from ..webrtc.pacer import Pacer, Released
 from .inbox import Inbox
+from .stream_socket import refuse
 
 if TYPE_CHECKING:
     import av
@@ -225,10 +226,7 @@ class PeerSocket:
 
     async def refuse(self, error: StreamError) -> None:
         """See `StreamSocket`."""
-        self._metrics.errors.labels(error.code).inc()
-        await self.say(answer(error))
-        if error.fatal:
-            await self.close(error.close_code, error.code)
+        await refuse(self, error, self._metrics)
 
     async def close(self, code: int, reason: str = "") -> None:
         """See `StreamSocket`; what was said before is sent first."""

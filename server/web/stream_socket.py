@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..metrics import Metrics
 from ..protocol.client_messages import ClientMessage
 from ..protocol.errors import StreamError
+from ..protocol.messages import answer
 from ..protocol.packets import Packet
 from ..protocol.server_messages import ServerMessage
 from ..session.arrivals import Arrival
@@ -66,3 +68,11 @@ class StreamSocket(Protocol):
     async def close(self, code: int, reason: str = "") -> None:
         """Close the connection, if the client has not."""
         ...
+
+
+async def refuse(socket: StreamSocket, error: StreamError, metrics: Metrics) -> None:
+    """What `StreamSocket.refuse` does over any connection; the error is counted."""
+    metrics.errors.labels(error.code).inc()
+    await socket.say(answer(error))
+    if error.fatal:
+        await socket.close(error.close_code, error.code)
