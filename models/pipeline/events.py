@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..contract import Chunk
 from .messages import WorkSpan
+from .past import Past
 
 Cause = Literal["died", "hung", "failed"]
 
@@ -99,4 +100,15 @@ class Saved:
     parts: Mapping[str, bytes]
 
 
-Event = Finished | Dropped | Lost | MeasuredBatch | Restarting | Restarted | Saved
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The executor has let go of a stream, and can `adopt` it again from its `past`.
+
+    None: it cannot be saved here, and is open as before.
+    """
+
+    stream: str
+    past: Past | None
+
+
+Event = Finished | Dropped | Lost | MeasuredBatch | Restarting | Restarted | Saved | Parked

@@ -86,6 +86,10 @@ class Executor(Protocol):
         """
         ...
 
+    def park(self, stream: str) -> None:
+        """Save a stream of which no chunk is under way, and free it; told as `Parked`."""
+        ...
+
     def close(self, stream: str) -> None:
         """Free a stream; nothing is told of what was under way."""
         ...

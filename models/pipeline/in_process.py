@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
 from ..contract import Chunk, Controls, Model, ModelInfo, StreamRequest
-from .events import Dropped, Event, Finished, Lost
+from .events import Dropped, Event, Finished, Lost, Parked
 from .measure import measure_whole
 from .past import Past
 from .stage_plan import Costs
@@ -96,6 +96,10 @@ class InProcess(ABC, Generic[M, S]):
     def drop(self, stream: str) -> None:
         """Show nothing of what is under way; between calls nothing is."""
         return
+
+    def park(self, stream: str) -> None:
+        """It stays where it is: what is saved of streams is a pipeline's."""
+        self._events.append(Parked(stream, None))
 
     def close(self, stream: str) -> None:
         """Free a stream; what is under way of it is dropped."""

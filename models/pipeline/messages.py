@@ -132,6 +132,16 @@ class Restore(Message, frozen=True):
     small: bool = False
 
 
+class Save(Message, frozen=True):
+    """Each stage saves its part of a stream as it is now, behind chunk `index`: none is under way.
+
+    What it can be saved of comes as `SnapshotPart`, then `SavedStream`.
+    """
+
+    stream: str
+    index: int
+
+
 class Drop(Message, frozen=True):
     """Show no chunks of `stream` before `below` (to the decoder)."""
 
@@ -149,7 +159,7 @@ class Settled(Message, frozen=True):
     index: int
 
 
-ToStage = Setup | Assign | Open | Step | Batch | Close | Restore | Drop | Settled
+ToStage = Setup | Assign | Open | Step | Batch | Close | Restore | Save | Drop | Settled
 
 
 class Ready(Message, frozen=True):
@@ -173,6 +183,12 @@ class Assigned(Message, frozen=True):
 
 class RestoredStream(Message, frozen=True):
     """A stream was taken over."""
+
+    stream: str
+
+
+class SavedStream(Message, frozen=True):
+    """The parts of a stream that this stage could save were told."""
 
     stream: str
 
@@ -264,7 +280,16 @@ class Broken(Message, frozen=True):
 
 
 FromStage = (
-    Ready | Assigned | RestoredStream | Beat | Working | Done | SnapshotPart | Refused | Broken
+    Ready
+    | Assigned
+    | RestoredStream
+    | SavedStream
+    | Beat
+    | Working
+    | Done
+    | SnapshotPart
+    | Refused
+    | Broken
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..contract import Controls, StreamRequest
+from .part_file import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Past:
     """
 
     request: StreamRequest
-    parts: Mapping[str, bytes]
+    parts: Mapping[str, bytes | Part]
     behind: int
     controls: Sequence[Controls]
     shown_from: int

@@ -28,6 +28,7 @@ from .events import (
     Finished,
     Lost,
     MeasuredBatch,
+    Parked,
     Restarted,
     Restarting,
     Saved,
@@ -50,6 +51,8 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Save,
+    SavedStream,
     Settled,
     SnapshotPart,
     Step,
@@ -146,6 +149,8 @@ class Pipeline:
         self._batches = itertools.count(1)
         self._adopting: dict[str, tuple[set[int], list[_Queued]]] = {}
         """Streams that stages take over: which of them have not yet, and what then follows."""
+        self._parking: dict[str, set[int]] = {}
+        """Streams that stages save before they are let go of: which of them have not yet."""
         self._under_way: dict[tuple[str, int], float] = {}
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
@@ -305,11 +310,30 @@ class Pipeline:
             self._pool.send(self.plan.decoder, Drop(log.key, log.next_index))
         log.shown_from = log.next_index
 
+    def park(self, stream: str) -> None:
+        """Save a stream of which no chunk is under way, and free it; told as `Parked`.
+
+        Whole, if streams of the model are saved so; else it goes on from its latest snapshot.
+        """
+        log = self._logs.get(stream)
+        if log is None:
+            return
+        last = log.next_index - 1
+        assert log.delivered == last, "a chunk of it is under way"
+        saved = not self._exact or log.settled == last or last < 0
+        if saved or not self.running or self.plan is None or stream in self._adopting:
+            self._let_go_of(stream)
+            return
+        self._parking[stream] = set(range(self.plan.stages))
+        for rank in range(self.plan.stages):
+            self._pool.send(rank, Save(log.key, last))
+
     def close(self, stream: str) -> None:
         """Free a stream on all stages."""
         if self._logs.pop(stream, None) is None:
             return
         self._adopting.pop(stream, None)
+        self._parking.pop(stream, None)
         self._queue = deque(each for each in self._queue if each.stream != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
         self._tell()
@@ -428,8 +452,17 @@ class Pipeline:
         else:
             wait(list(others), min(timeout_s, pause_s))
 
+    def _let_go_of(self, stream: str) -> None:
+        """Close a stream and tell what it has behind it."""
+        past = self._logs[stream].past
+        self.close(stream)
+        self._events.append(Parked(stream, past))
+
     def _lose(self, loss: Loss) -> None:
         self._phase = "lost"
+        for stream in list(self._parking):
+            # as it was saved before
+            self._let_go_of(stream)
         self._lost_s = time.monotonic()
         self.restarts += 1
         self._blame(loss)
@@ -493,6 +526,10 @@ class Pipeline:
             case RestoredStream() if name in self._adopting:
                 self._adopting[name][0].discard(rank)
                 self._adopted(name)
+            case SavedStream() if name in self._parking:
+                self._parking[name].discard(rank)
+                if not self._parking[name]:
+                    self._let_go_of(name)
             case RestoredStream():
                 self._answered(f"{rank}/{message.stream}")
             case Done():

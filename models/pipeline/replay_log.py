@@ -14,7 +14,7 @@ from math import ceil
 
 from ..contract import Controls
 from .messages import Open, Restore
-from .part_file import Part, bytes_of, told
+from .part_file import Part, PartFile, bytes_of, told
 from .past import Past
 from .small_series import SmallSeries
 
@@ -86,8 +86,22 @@ class ReplayLog:
         self._rows = {index: rows for index, rows in past.rows.items() if index > past.behind}
         self.delivered, self.shown_from = past.shown_from - 1, past.shown_from
         if past.parts:
-            parts: dict[str, Part] = {k: memoryview(part) for k, part in past.parts.items()}
+            parts = {k: _part(part) for k, part in past.parts.items()}
             self._snapshot, self._is_small = (past.behind, parts), past.small
+
+    @property
+    def past(self) -> Past:
+        """What the stream has behind it; of what came out nothing should come out again."""
+        behind, parts = (-1, {}) if self._snapshot is None else self._snapshot
+        return Past(
+            request=self.opened.request,
+            parts=dict(parts),
+            behind=behind,
+            controls=[controls for _, controls in self._controls],
+            shown_from=self.delivered + 1,
+            rows=dict(self._rows),
+            small=self._is_small,
+        )
 
     def newly_saved(self) -> tuple[int, dict[str, bytes]] | None:
         """A small snapshot that is of use by now, and behind which chunk; each but once."""
@@ -215,6 +229,10 @@ class ReplayLog:
             self._rows.pop(index, None)
             self._held_bytes -= _bytes(done)
             self._asked_bytes = max(0, self._asked_bytes - _bytes(done))
+
+
+def _part(part: bytes | Part) -> Part:
+    return part if isinstance(part, PartFile) else memoryview(part)
 
 
 def _bytes(controls: Controls) -> int:

@@ -18,7 +18,7 @@ from ..student.kv_cache import StudentCache
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .links import Links
-from .messages import Assign, Batch, Open, Refused, Restore, Step, WorkSpan
+from .messages import Assign, Batch, Open, Refused, Restore, Save, Step, WorkSpan
 from .package import Package
 from .part_file import Part, bytes_of, in_message, opened, pack_bytes
 from .snapshot_parts import (
@@ -196,9 +196,9 @@ class Stage(StageLoop):
         for package, kept in rows:
             plan = _plan_of(package)
             if package.snapshot:
-                self._save_caches(package.stream, plan, kept)
+                self._save_caches(package.stream, plan.index, kept)
             if package.small:
-                self._save_pasts(package.stream, plan, kept)
+                self._save_pasts(package.stream, plan.index, kept)
 
     def _pass_alone(self, package: Package) -> None:
         """Of a batch that failed; what the model refuses of it is one stream's alone."""
@@ -250,16 +250,11 @@ class Stage(StageLoop):
         if plan.needed_by is not None:
             kept.awaited.add(plan.needed_by)
         if message.snapshot:
-            room = self._room(message.stream, plan.index, PREPARE)
-            self._save(
-                message.stream,
-                plan,
-                lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)},
-            )
+            self._save_state(message.stream, plan.index, kept)
         if message.small:
             self._save(
                 message.stream,
-                plan,
+                plan.index,
                 lambda: {PREPARE: pack_bytes(small_snapshot(self._model, kept.state), in_message)},
                 small=True,
             )
@@ -294,9 +289,9 @@ class Stage(StageLoop):
             done = self._denoise(package, plan, kept, clean_pass)
             kept.clean_pass = done.spans[len(package.spans) :]
         if mine and package.snapshot:
-            self._save_caches(package.stream, plan, kept)
+            self._save_caches(package.stream, plan.index, kept)
         if mine and package.small:
-            self._save_pasts(package.stream, plan, kept)
+            self._save_pasts(package.stream, plan.index, kept)
 
     def _hand_on(self, package: Package, plan: ChunkPlan, kept: _Kept) -> None:
         """To the next stage, the decoder, or out."""
@@ -354,37 +349,46 @@ class Stage(StageLoop):
         span = WorkSpan(self._rank, "decode", begin_s, time.monotonic())
         self._tell(package.stream, plan.index, chunk, (*package.spans, span), package.rows)
         if package.snapshot:
-            room = self._room(package.stream, plan.index, DECODER)
-            self._save(package.stream, plan, lambda: {DECODER: decoder_part(kept.decoder, room)})
+            self._save_decoder(package.stream, plan.index, kept)
         if package.small:
             self._save(
                 package.stream,
-                plan,
+                plan.index,
                 lambda: {DECODER: self._small_decoder(kept.decoder)},
                 small=True,
             )
 
-    def _save_caches(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
+    def _save_state(self, stream: str, index: int, kept: _Kept) -> None:
+        room = self._room(stream, index, PREPARE)
+        self._save(
+            stream, index, lambda: {PREPARE: pack_bytes(self._model.snapshot(kept.state), room)}
+        )
+
+    def _save_decoder(self, stream: str, index: int, kept: _Kept) -> None:
+        room = self._room(stream, index, DECODER)
+        self._save(stream, index, lambda: {DECODER: decoder_part(kept.decoder, room)})
+
+    def _save_caches(self, stream: str, index: int, kept: _Kept) -> None:
         def save() -> dict[str, Part]:
             parts: dict[str, Part] = {}
             for k, cache in kept.caches.items():
                 name = snapshot_of_cache(k)
-                parts[name] = cache_part(cache, self._room(stream, plan.index, name))
+                parts[name] = cache_part(cache, self._room(stream, index, name))
             if self._steps.steps - 1 in self._own_calls:
-                room = self._room(stream, plan.index, RETURNS)
+                room = self._room(stream, index, RETURNS)
                 parts[RETURNS] = returns_part(kept.returns, room)
             return parts
 
-        self._save(stream, plan, save)
+        self._save(stream, index, save)
 
-    def _save_pasts(self, stream: str, plan: ChunkPlan, kept: _Kept) -> None:
+    def _save_pasts(self, stream: str, index: int, kept: _Kept) -> None:
         def save() -> dict[str, Part]:
             parts = {snapshot_of_cache(k): self._small_cache(c) for k, c in kept.caches.items()}
             if self._steps.steps - 1 in self._own_calls:
                 parts[RETURNS] = returns_part(kept.returns, in_message)
             return parts
 
-        self._save(stream, plan, save, small=True)
+        self._save(stream, index, save, small=True)
 
     def _small_cache(self, cache: StudentCache) -> Part:
         if not isinstance(self._model, SavesSmall):
@@ -398,12 +402,25 @@ class Stage(StageLoop):
     def _save(
         self,
         stream: str,
-        plan: ChunkPlan,
+        index: int,
         save: Callable[[], Mapping[str, Part]],
         *,
         small: bool = False,
     ) -> None:
-        self._hand_over(stream, plan.index, save, parts_of(self._steps.caches), small=small)
+        self._hand_over(stream, index, save, parts_of(self._steps.caches), small=small)
+
+    def _save_now(self, message: Save) -> None:
+        assert self._plan is not None, "a plan comes first"
+        stream, index = message.stream, message.index
+        kept = self._streams.get(stream)
+        if kept is None:
+            return
+        if self._rank == 0:
+            self._save_state(stream, index, kept)
+        if self._own_calls:
+            self._save_caches(stream, index, kept)
+        if self._rank == self._plan.decoder:
+            self._save_decoder(stream, index, kept)
 
     def _close(self, stream: str) -> None:
         assert self._plan is not None, "a plan comes first"

@@ -29,6 +29,8 @@ from .messages import (
     Refused,
     Restore,
     RestoredStream,
+    Save,
+    SavedStream,
     Settled,
     SnapshotPart,
     Step,
@@ -129,6 +131,10 @@ class StageLoop(ABC):
                 self._heartbeat.work_for(message.stream)
                 self._restore(message)
                 self._heartbeat.send(RestoredStream(message.stream))
+            case Save():
+                self._heartbeat.work_for(message.stream)
+                self._save_now(message)
+                self._heartbeat.send(SavedStream(message.stream))
             case Assign():
                 self._dropped.clear()
                 self._leaving.clear()
@@ -265,6 +271,10 @@ class StageLoop(ABC):
     @abstractmethod
     def _close(self, stream: str) -> None:
         """Free a stream."""
+
+    @abstractmethod
+    def _save_now(self, message: Save) -> None:
+        """Hand over this stage's part of a stream as it is."""
 
     @abstractmethod
     def _restore(self, message: Restore) -> None:

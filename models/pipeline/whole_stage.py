@@ -9,7 +9,7 @@ from ..contract import Model
 from ..small_snapshots import small_snapshot
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
-from .messages import Assign, Open, Refused, Restore, Step, WorkSpan
+from .messages import Assign, Open, Refused, Restore, Save, Step, WorkSpan
 from .part_file import bytes_of, in_message, opened, pack_bytes
 from .stage_loop import StageLoop
 
@@ -48,10 +48,7 @@ class WholeStage(StageLoop):
         spans = (WorkSpan(0, "chunk", begin_s, time.monotonic()),)
         self._tell(stream, index, None if self._is_dropped(stream, index) else chunk, spans)
         if message.snapshot:
-            room = self._room(stream, index, STATE)
-            self._hand_over(
-                stream, index, lambda: {STATE: pack_bytes(self._model.snapshot(state), room)}, 1
-            )
+            self._save_whole(stream, index, state)
         if message.small:
             self._hand_over(
                 stream,
@@ -60,6 +57,17 @@ class WholeStage(StageLoop):
                 1,
                 small=True,
             )
+
+    def _save_whole(self, stream: str, index: int, state: Any) -> None:
+        room = self._room(stream, index, STATE)
+        self._hand_over(
+            stream, index, lambda: {STATE: pack_bytes(self._model.snapshot(state), room)}, 1
+        )
+
+    def _save_now(self, message: Save) -> None:
+        if message.stream in self._states:
+            state, _ = self._states[message.stream]
+            self._save_whole(message.stream, message.index, state)
 
     def _close(self, stream: str) -> None:
         self._states.pop(stream, None)

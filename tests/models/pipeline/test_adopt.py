@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from rollcast.models.contract import Controls, StreamRequest
-from rollcast.models.pipeline.events import Event, Finished, Lost, Saved
+from rollcast.models.pipeline.events import Event, Finished, Lost, Parked, Saved
 from rollcast.models.pipeline.executor import make_chunk, make_rest
 from rollcast.models.pipeline.past import Past
 from rollcast.models.pipeline.pipeline import Pipeline
@@ -75,6 +77,55 @@ def test_goes_on_where_another_one_was(first: int, second: int) -> None:
         told = [each for each in events if isinstance(each, Finished | Lost)]
         made = frames([each for each in told if each.stream == "s"])
     assert sorted(made) == list(range(BEGUN - 2, CHUNKS)), "what was shown does not come again"
+    for index, picture in made.items():
+        assert np.array_equal(picture, expected[index]), index
+
+
+def parked(pipeline: Pipeline) -> Past:
+    """What the stream has behind it, once it was let go of."""
+    pipeline.park("s")
+    told: list[Parked] = []
+    while not told:
+        told = [each for each in pipeline.poll(0.05) if isinstance(each, Parked)]
+    assert told[0].stream == "s" and told[0].past is not None
+    return told[0].past
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_is_parked_and_comes_back_where_it_was(stages: int) -> None:
+    """Bit for bit, saved behind its last chunk, and alone: another stream goes on meanwhile."""
+    log = control_log(CHUNKS)
+    expected = sequential(log, model=TinyModel(steps=2))
+    with started(stages) as pipeline:
+        pipeline.open("s", StreamRequest(seed=1))
+        pipeline.open("another", StreamRequest())
+        events, begin = [], 0
+        for end in (0, BEGUN, BEGUN + 1, CHUNKS):
+            events += [e for e in run(pipeline, log[begin:end]) if getattr(e, "stream", "") == "s"]
+            past, begin = parked(pipeline), end
+            assert not past.controls, "nothing has to be made again"
+            make_chunk(pipeline, "another", Controls())
+            make_rest(pipeline)
+            pipeline.adopt("s", past)
+        made = frames(events)
+    assert sorted(made) == list(range(CHUNKS))
+    for index, picture in made.items():
+        assert np.array_equal(picture, expected[index]), index
+
+
+def test_is_parked_as_it_was_saved_where_its_stages_are_lost() -> None:
+    log = control_log(CHUNKS)
+    expected = sequential(log, model=TinyModel(steps=2))
+    with started(1) as pipeline:
+        pipeline.open("s", StreamRequest(seed=1))
+        events = run(pipeline, log[:BEGUN])
+        os.kill(pipeline.pids[0], signal.SIGKILL)
+        past = parked(pipeline)
+        assert past.behind < BEGUN - 1 and len(past.controls) == BEGUN - 1 - past.behind
+        pipeline.adopt("s", past)
+        events += run(pipeline, log[BEGUN:])
+        made = frames([each for each in events if isinstance(each, Finished)])
+    assert sorted(made) == list(range(CHUNKS))
     for index, picture in made.items():
         assert np.array_equal(picture, expected[index]), index
 
