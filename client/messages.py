@@ -703,11 +703,23 @@ class StreamQuality(Incoming):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamParked(Incoming):
+    """The stream gave its place to others while it stood still, and goes on where it was.
+
+    Once it should, it is `position`th of those who wait for a place, and should have one in
+    `eta_s`; both are left out before that, and the second where nobody knows.
+    """
+
+    position: int | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Incoming):
     """Figures about the last second.
 
     `video_frames` of the client's video were given to the model so far, `video_dropped` were not;
-    both are left out where the model takes none.
+    both are left out where the model takes none. `parked` is left out while it has a place.
     """
 
     type: ClassVar[str] = "stats"
@@ -724,6 +736,7 @@ class Stats(Incoming):
     video_frames: int | None = None
     video_dropped: int | None = None
     quality: StreamQuality | None = None
+    parked: StreamParked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

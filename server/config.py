@@ -19,6 +19,7 @@ _NOT_NEGATIVE = (
     *("max_waiting", "max_waiting_per_client", "max_wait_s"),
     *("unwatched_s", "max_viewers", "max_viewers_per_address", "record_mb"),
     *("recordings_mb", "recordings_minutes", "clip_s"),
+    *("park_memory_mb", "park_disk_mb", "park_after_s"),
 )
 
 
@@ -47,6 +48,9 @@ class ServerConfig:
     bytes), with `record_asked` only of those whose client asks for it; films likewise to
     `recordings_dir`, in files of `recordings_minutes`. Of the last `clip_s` seconds of its stream a
     client may fetch a clip.
+    A stream that stands still for `park_after_s` gives its place to who waits: it is parked in
+    `park_memory_mb` megabytes of memory, or in `park_disk_mb` of files in `park_dir`; without
+    memory none is.
     `trusted_proxies` are addresses whose X-Forwarded-For is believed. With `webrtc`, and where its
     library is installed, streams go over WebRTC as well: to `webrtc_addresses` of this machine
     (none: that of `host`), by way of `ice_servers`, of which those of turn: want `ice_username` and
@@ -113,6 +117,10 @@ class ServerConfig:
     recordings_minutes: float = 60.0
     recordings_asked: bool = False
     clip_s: float = 0.0
+    park_memory_mb: int = 512
+    park_dir: Path | None = None
+    park_disk_mb: int = 10_000
+    park_after_s: float = 5.0
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -139,6 +147,11 @@ class ServerConfig:
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.park_dir is not None and not (self.park_memory_mb and self.park_disk_mb):
+            raise ValueError(
+                "park_dir needs park_disk_mb, and park_memory_mb for what streams showed last; got "
+                f"{self.park_disk_mb} and {self.park_memory_mb}"
+            )
         self._check_device()
         self._check_access()
         self._check_ice()

@@ -113,6 +113,22 @@ class Metrics:
             ["model"],
             registry=self.registry,
         )
+        self.parked = Gauge(
+            "rollcast_parked", "Streams that are parked", ["where"], registry=self.registry
+        )
+        self.parked_bytes = Gauge(
+            "rollcast_parked_bytes",
+            "What parked streams take of memory and disk",
+            ["where"],
+            registry=self.registry,
+        )
+        self.sessions_parked = self._counter("sessions_parked", "Times that streams were parked")
+        self.return_s = Histogram(
+            "rollcast_return_seconds",
+            "From when a parked stream was to go on until it had a place and its model had it",
+            buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 30, 60, 120, 300, 600),
+            registry=self.registry,
+        )
         self.waiting = self._gauge("waiting", "Clients that wait for a place")
         self.waited_s = Histogram(
             "rollcast_waited_seconds",

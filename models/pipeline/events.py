@@ -102,13 +102,10 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """The executor has let go of a stream, and can `adopt` it again from its `past`.
-
-    None: it cannot be saved here, and is open as before.
-    """
+    """The executor has let go of a stream, and can `adopt` it again from its `past`."""
 
     stream: str
-    past: Past | None
+    past: Past
 
 
 Event = Finished | Dropped | Lost | MeasuredBatch | Restarting | Restarted | Saved | Parked

@@ -60,6 +60,11 @@ class Executor(Protocol):
         """Chunks that were submitted and not admitted yet."""
         ...
 
+    @property
+    def parks(self) -> bool:
+        """Whether streams can be parked."""
+        ...
+
     def open(self, stream: str, request: StreamRequest) -> None:
         """Begin a stream; what the model's `start` refuses is told as `Lost`."""
         ...

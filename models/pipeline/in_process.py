@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
 from ..contract import Chunk, Controls, Model, ModelInfo, StreamRequest
-from .events import Dropped, Event, Finished, Lost, Parked
+from .events import Dropped, Event, Finished, Lost
 from .measure import measure_whole
 from .past import Past
 from .stage_plan import Costs
@@ -26,6 +26,7 @@ class InProcess(ABC, Generic[M, S]):
 
     depth = 1
     waiting = 0
+    parks = False
 
     def __init__(self, model: M) -> None:
         self._model = model
@@ -98,8 +99,8 @@ class InProcess(ABC, Generic[M, S]):
         return
 
     def park(self, stream: str) -> None:
-        """It stays where it is: what is saved of streams is a pipeline's."""
-        self._events.append(Parked(stream, None))
+        """Not called: what is saved of streams is a pipeline's."""
+        raise AssertionError("it does not park")
 
     def close(self, stream: str) -> None:
         """Free a stream; what is under way of it is dropped."""

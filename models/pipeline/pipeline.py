@@ -105,6 +105,8 @@ class Pipeline:
     `small_chunks`, are told as `Saved`.
     """
 
+    parks = True
+
     def __init__(
         self,
         model: ModelSpec,
@@ -131,12 +133,10 @@ class Pipeline:
         self._tells_snapshots = tells_snapshots
         self._small_chunks = small_chunks
         self._most_exact_bytes = most_exact_bytes
-        self._exact = True
-        self._rebuild_chunks = 0
-        self._started = False
+        self._exact, self._rebuild_chunks = True, 0
+        self._started, self._has_run = False, False
         self._interrupted = threading.Event()
         self._stages, self._fixed_plan = stages, plan
-        self._has_run = False
         self.start_s = 10.0
         """How long the stages took to start the last time; a guess before the first time."""
         self._pool = self._new_pool()

@@ -127,6 +127,19 @@ def serve(
     clip_seconds: Annotated[
         float, typer.Option(min=0, max=600, help="Kept of each stream, to be fetched as a clip.")
     ] = 0.0,
+    park_memory: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Megabytes for streams that stand still while others wait; 0: none."
+        ),
+    ] = 512,
+    park_dir: Annotated[
+        Path | None, typer.Option(help="A folder for those that do not fit in that memory.")
+    ] = None,
+    park_disk: Annotated[int, typer.Option(min=1, help="Megabytes in that folder.")] = 10_000,
+    park_after: Annotated[
+        float, typer.Option(min=0, help="Seconds for which such a stream keeps its place.")
+    ] = 5.0,
     self_signed: Annotated[
         bool, typer.Option("--self-signed", help="TLS with a certificate made here.")
     ] = False,
@@ -204,6 +217,10 @@ def serve(
             recordings_minutes=recordings_minutes,
             recordings_asked=recordings_asked,
             clip_s=clip_seconds,
+            park_memory_mb=park_memory,
+            park_dir=park_dir,
+            park_disk_mb=park_disk,
+            park_after_s=park_after,
             self_signed=self_signed,
             tls_cert=tls_cert,
             tls_key=tls_key,

@@ -48,6 +48,7 @@ from .hosted_stream import HostedStream
 from .model_events import ModelEvents
 from .model_host import HostEvent, ModelHost
 from .opening import Opening
+from .parking import Parking
 from .place_line import PlaceLine, Waiter
 from .places import Place, Places
 from .scheduler import RETRY_S
@@ -72,11 +73,21 @@ class Engine:
         self.hosted = {host.name: HostedModel(host, now_s, config.turns, lead) for host in hosts}
         self._keeper = StreamKeeper(self.hosted, metrics, self._freed)
         self.streams = self._keeper.streams
-        self.places = Places(config, self.hosted, self._keeper)
+        self.places = Places(config, self.hosted, self._keeper, self._park)
         self.line = PlaceLine(config, self.places, self.streams, metrics, self.now_s)
+        self.parking = Parking(
+            config,
+            self.hosted,
+            self._keeper,
+            self.places,
+            self.line,
+            metrics,
+            self.now_s,
+            self.wake,
+        )
         self.stalls = StallWatch(time.monotonic())
         self._opening = Opening(self._keeper, self.now_s, self.wake)
-        self._events = ModelEvents(self._keeper, metrics, self.now_s)
+        self._events = ModelEvents(self._keeper, metrics, self.now_s, self.parking.parked)
         self._driver = Driver(self.hosted, self.streams, self._keeper.guard, metrics)
         self._failed_turns = 0
         self._concerns: list[Callable[[], str]] = []
@@ -157,6 +168,7 @@ class Engine:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._opening.cancel()
+        self.parking.close()
         for stream in self.streams:
             self.close(stream.session_id)
         stops = (asyncio.to_thread(model.host.stop) for model in self.hosted.values())
@@ -431,6 +443,7 @@ class Engine:
             self._tick(now_s)
             self._mind_quality(now_s)
             self.line.serve()
+            self.parking.serve(now_s)
         except Exception:
             self._failed_turns += 1
             self._log.exception("the engine fails", times=self._failed_turns)
@@ -438,9 +451,13 @@ class Engine:
         self._failed_turns = 0
         return max(0.0, min(TICK_S, next_s - now_s))
 
+    def _park(self, now_s: float) -> bool:
+        return self.parking.make_room(now_s)
+
     def _freed(self, stream: HostedStream) -> None:
         """A stream has ended, and somebody may have waited for its place."""
-        self.line.held(stream.session.age_s(self.now_s()))
+        if not self.parking.forget(stream.session_id):
+            self.line.held(stream.session.age_s(self.now_s()))
         self.wake()
 
     def _excuse(self, stall_s: float, now_s: float) -> None:

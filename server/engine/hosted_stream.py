@@ -13,6 +13,7 @@ from ..protocol.fields import MovieKind
 from ..session.quality import Quality
 from ..session.session import Session
 from ..stream_log.consents import Consent
+from .parking_lot import Where
 from .prompt_desk import PromptDesk
 
 
@@ -54,6 +55,10 @@ class HostedStream:
         self.whole.set()
         self.gone = False
         """Whether another server has it now."""
+        self.parked: Where | None = None
+        """Where it lies without a place; None: it has its place."""
+        self.returns = False
+        """Whether its next chunk is the first one since it was parked."""
         self._counted_skips = 0
         self._counted_underruns = 0
         self._counted_cuts = self._counted_unseen = 0

@@ -10,10 +10,12 @@ from ...models.pipeline.events import (
     Finished,
     Lost,
     MeasuredBatch,
+    Parked,
     Restarted,
     Restarting,
     Saved,
 )
+from ...models.pipeline.past import Past
 from ...models.pipeline.recent import Recent
 from ..logs import logger
 from ..metrics import Metrics
@@ -29,8 +31,16 @@ from .stream_keeper import StreamKeeper
 class ModelEvents:
     """Takes the events of all models, one after the other, on the event loop."""
 
-    def __init__(self, keeper: StreamKeeper, metrics: Metrics, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        keeper: StreamKeeper,
+        metrics: Metrics,
+        now_s: Callable[[], float],
+        parked: Callable[[str, Past], None],
+    ) -> None:
+        """`parked` is told of streams that were let go of, with what they have behind them."""
         self._keeper = keeper
+        self._parked = parked
         self._metrics = metrics
         self._now_s = now_s
         self._log = logger("rollcast.engine")
@@ -46,6 +56,8 @@ class ModelEvents:
                 self._dropped(model, event)
             case Saved():
                 self._saved(event)
+            case Parked():
+                self._parked(event.stream, event.past)
             case Lost():
                 self._lost(model, event)
             case Failed():
@@ -117,9 +129,10 @@ class ModelEvents:
             return
         if session.chunks > 0:
             margin_s = now_s - session.deadline_s(now_s)
-            self._metrics.late_chunks.inc(margin_s >= 0)
-            if model.ladder is not None and not session.paused:
+            self._metrics.late_chunks.inc(margin_s >= 0 and not stream.returns)
+            if model.ladder is not None and not session.paused and not stream.returns:
                 model.ladder.made(margin_s, step_s, now_s)
+        stream.returns = False
         with self._metrics.time("deliver"):
             if stream.journal is not None:
                 stream.journal.came(session.steps, event.rows)
@@ -173,7 +186,10 @@ class ModelEvents:
         model.become("failed", time.time(), why, event.reason)
         model.under_way.clear()
         self._log.error(why, model=model.name, reason=event.reason, exception=event.detail)
-        self._keeper.fail_all(self._keeper.streams.of_model(model.name), lambda: EngineFailed(why))
+        # what is parked needs no model before it is to go on
+        streams = self._keeper.streams.of_model(model.name)
+        lost = [stream for stream in streams if stream.parked is None]
+        self._keeper.fail_all(lost, lambda: EngineFailed(why))
 
     def _restarting(self, model: HostedModel, event: Restarting) -> None:
         """Nothing is lost but time: what is under way will come."""

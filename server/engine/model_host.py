@@ -100,6 +100,11 @@ class ModelHost:
         return 1 if self._executor is None else self._executor.depth
 
     @property
+    def parks(self) -> bool:
+        """Whether streams can be parked."""
+        return self._executor is not None and self._executor.parks
+
+    @property
     def behind(self) -> bool:
         """Whether so many calls wait that no new stream should be opened."""
         return self._calls.qsize() > MAX_CALLS // 2
@@ -136,6 +141,10 @@ class ModelHost:
     def drop(self, stream: str) -> None:
         """As `Executor.drop`."""
         self._call(lambda executor: executor.drop(stream))
+
+    def park(self, stream: str) -> None:
+        """As `Executor.park`."""
+        self._call(lambda executor: executor.park(stream))
 
     def close(self, stream: str) -> None:
         """As `Executor.close`."""

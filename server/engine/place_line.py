@@ -75,11 +75,22 @@ class PlaceLine:
             return self._come_back(kept, model)
         self._places.check_quota(client, self._line.of_key(client))
         if not self._line.most:
+            if self._line.present():
+                raise AllTaken("a stream that was parked comes first", retry_after_s=RETRY_S)
             return self._places.hold(model, client, now_s)
         if not self._line.present():
             with contextlib.suppress(AllTaken):
                 return self._places.hold(model, client, now_s)
         return self._wait(self._line.join(secrets.token_urlsafe(12), client, now_s), model)
+
+    def come_again(self, model: HostedModel, client: str, ticket: Ticket | None) -> Place | Waiter:
+        """A place for an open stream that has none, or a turn: `ticket`, if that is still kept."""
+        now_s = self._now_s()
+        if not self._line.present():
+            with contextlib.suppress(Capacity):
+                return self._places.hold(model, client, now_s)
+        name = secrets.token_urlsafe(12)
+        return self._wait(self._line.come_again(name, client, now_s, ticket), model)
 
     def news(self, waiter: Waiter, event_id: str | None) -> Queued:
         """How it stands with one who waits."""

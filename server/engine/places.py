@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...models.contract import ModelInfo
@@ -14,6 +14,8 @@ from .hosted_stream import HostedStream
 from .scheduler import RETRY_S, AllTaken, ModelLoad, admit, capacity, free_places
 from .stream_keeper import StreamKeeper
 from .unwatched import longest_unwatched
+
+SOON_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,17 @@ class Places:
     """The places that these models have, as measured of late."""
 
     def __init__(
-        self, config: ServerConfig, hosted: Mapping[str, HostedModel], keeper: StreamKeeper
+        self,
+        config: ServerConfig,
+        hosted: Mapping[str, HostedModel],
+        keeper: StreamKeeper,
+        park: Callable[[float], bool],
     ) -> None:
+        """`park` is whether a stream that stands still is about to give up its place."""
         self._config = config
         self._hosted = hosted
         self._keeper = keeper
+        self._park = park
         self._reserved: list[Place] = []
         """Of streams that are being opened."""
         self._log = logger("rollcast.engine")
@@ -58,7 +66,8 @@ class Places:
     def hold(self, model: HostedModel, client: str, now_s: float) -> Place:
         """Hold a place of a model that is ready until it is released.
 
-        Where all places are taken, a stream that nobody watches loses its own. `client` is whose
+        Where all places are taken, a stream that stands still is parked, for who asks next, or one
+        that nobody watches loses its own. `client` is whose
         quota it counts for. Raises AllTaken if there is none, and Capacity for other reasons.
         """
         self._make_room(model, now_s)
@@ -91,7 +100,11 @@ class Places:
         try:
             self._admit(model.load, now_s)
         except AllTaken:
-            idle = longest_unwatched(self._keeper.streams, now_s, self._config.unwatched_s)
+            if self._park(now_s):
+                raise AllTaken(
+                    "all places are taken, and one is about to come free", retry_after_s=SOON_S
+                ) from None
+            idle = longest_unwatched(self._placed, now_s, self._config.unwatched_s)
             if idle is None:
                 raise
             self._give_up(idle)
@@ -107,10 +120,16 @@ class Places:
             # how many fit was said, not measured
             return model.ladder.takes_new
         reserved = sum(place.model is model for place in self._reserved)
-        return model.admits_beside(len(self._keeper.streams.of_model(model.name)) + reserved)
+        running = sum(stream.model == model.name for stream in self._placed)
+        return model.admits_beside(running + reserved)
+
+    @property
+    def _placed(self) -> list[HostedStream]:
+        """The streams that have a place: all but those that are parked."""
+        return [stream for stream in self._keeper.streams if stream.parked is None]
 
     def _admit(self, load: ModelLoad, now_s: float) -> None:
-        frees = [stream.session.expires_in_s(now_s) for stream in self._keeper.streams]
+        frees = [stream.session.expires_in_s(now_s) for stream in self._placed]
         admit(
             load,
             self._running_loads(),
@@ -121,7 +140,7 @@ class Places:
     def _running_loads(self) -> list[ModelLoad]:
         """What each stream asks of the machine, and each that is being opened."""
         loads = {name: model.load for name, model in self._hosted.items()}
-        names = [stream.model for stream in self._keeper.streams]
+        names = [stream.model for stream in self._placed]
         running = (loads[name] for name in names + [place.model.name for place in self._reserved])
         return [load for load in running if load is not None]
 

@@ -16,7 +16,7 @@ from typing import Literal
 from ...models.contract import Economy, ModelInfo
 from ..session.quality import Quality
 
-Rung = Literal["lead", "bitrate", "steps", "half_rate", "closed"]
+Rung = Literal["lead", "bitrate", "steps", "half_rate", "closed", "park"]
 
 CHANGE_S = 5.0
 """At most one change in so long."""
@@ -50,6 +50,7 @@ _WHY: dict[Rung, str] = {
     "steps": "pictures are made in fewer steps",
     "half_rate": "half as many frames are shown",
     "closed": "nobody else is let in",
+    "park": "streams that stand still give up their places",
 }
 
 
@@ -63,6 +64,7 @@ def rungs_of(info: ModelInfo) -> tuple[Rung, ...]:
     if len(rungs) == 2:
         # a rung of those above closes the door as well
         rungs.append("closed")
+    rungs.append("park")
     return tuple(rungs)
 
 
@@ -103,6 +105,11 @@ class QualityLadder:
     def takes_new(self) -> bool:
         """Whether further streams may begin: not while those that run have lost more than bits."""
         return set(self.rungs[: self.level]) <= _OPEN
+
+    @property
+    def parks(self) -> bool:
+        """Whether streams that stand still lose their places whoever waits for them."""
+        return "park" in self.rungs[: self.level]
 
     def admits(self, load: float) -> bool:
         """Whether one more may begin, with which they take this part of the machine's time.

@@ -23,13 +23,16 @@ RETRY_S = 15.0
 class Ticket:
     """A turn in the line; `name` is a secret of its client, `key` whose quota it counts for.
 
-    `lost_s` is when the client was lost; None: it waits over a connection. All times are seconds.
+    `lost_s` is when the client was lost; None: it waits over a connection. `returns`: it is that of
+    a stream that gave its place to others, which neither the length of the line nor the longest
+    time keeps out. All times are seconds.
     """
 
     name: str
     key: str
     joined_s: float
     lost_s: float | None = None
+    returns: bool = False
 
 
 class WaitingLine:
@@ -53,12 +56,13 @@ class WaitingLine:
         return len(self._tickets)
 
     def of_key(self, key: str) -> int:
-        """How many of one key wait."""
-        return sum(ticket.key == key for ticket in self._tickets)
+        """How many of one key wait, without those whose stream is open."""
+        return sum(ticket.key == key and not ticket.returns for ticket in self._tickets)
 
     def find(self, name: str | None, key: str) -> Ticket | None:
         """The turn that somebody has come back to, who has to be of the same key."""
-        return next((each for each in self._tickets if (each.name, each.key) == (name, key)), None)
+        known = (each for each in self._tickets if not each.returns)
+        return next((each for each in known if (each.name, each.key) == (name, key)), None)
 
     def join(self, name: str, key: str, now_s: float) -> Ticket:
         """Stand behind all others. Raises Capacity where too many wait already."""
@@ -74,6 +78,15 @@ class WaitingLine:
                 retry_after_s=RETRY_S,
             )
         ticket = Ticket(name, key, now_s)
+        self._tickets.append(ticket)
+        return ticket
+
+    def come_again(self, name: str, key: str, now_s: float, ticket: Ticket | None) -> Ticket:
+        """The turn of an open stream that wants a place again: `ticket`, if that is kept still."""
+        if ticket is not None and ticket in self._tickets:
+            ticket.lost_s = None
+            return ticket
+        ticket = Ticket(name, key, now_s, returns=True)
         self._tickets.append(ticket)
         return ticket
 
@@ -98,7 +111,8 @@ class WaitingLine:
     def overdue(self, now_s: float) -> list[Ticket]:
         """Take out who was lost for too long, and return those who have waited for too long."""
         self._drop_lost(now_s)
-        return [each for each in self._tickets if now_s - each.joined_s >= self.max_wait_s]
+        waiting = (each for each in self._tickets if not each.returns)
+        return [each for each in waiting if now_s - each.joined_s >= self.max_wait_s]
 
     def present(self) -> list[Ticket]:
         """Those who could take a place now, the first one first."""

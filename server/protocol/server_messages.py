@@ -337,11 +337,22 @@ class StreamQuality(Message):
     why: str | None = None
 
 
+class StreamParked(Message):
+    """The stream gave its place to others while it stood still, and goes on where it was.
+
+    Once it should, it is `position`th of those who wait for a place, and should have one in
+    `eta_s`; both are left out before that, and the second where nobody knows.
+    """
+
+    position: int | None = None
+    eta_s: float | None = None
+
+
 class Stats(Message):
     """Figures about the last second.
 
     `video_frames` of the client's video were given to the model so far, `video_dropped` were not;
-    both are left out where the model takes none.
+    both are left out where the model takes none. `parked` is left out while it has a place.
     """
 
     type: Literal["stats"] = "stats"
@@ -358,6 +369,7 @@ class Stats(Message):
     video_frames: int | None = None
     video_dropped: int | None = None
     quality: StreamQuality | None = None
+    parked: StreamParked | None = None
 
 
 class Pong(Message):

@@ -64,6 +64,11 @@ class AudioQueue:
         return len(self._samples) * 1000 // self._sample_rate
 
     @property
+    def byte_count(self) -> int:
+        """What it has."""
+        return self._samples.nbytes
+
+    @property
     def begin_index(self) -> int:
         """The number of the first sample that waits."""
         return self.end_index - len(self._samples)

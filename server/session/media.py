@@ -116,6 +116,11 @@ class ChunkRing:
         """Frames that are kept."""
         return self._chunks[-1].end_seq - self._chunks[0].first_seq if self._chunks else 0
 
+    @property
+    def byte_count(self) -> int:
+        """What they have."""
+        return sum(_bytes(chunk.frames) + chunk.audio.nbytes for chunk in self._chunks)
+
     def push(self, chunk: MediaChunk) -> None:
         """Keep a chunk; the oldest make room."""
         self._chunks.append(chunk)
@@ -156,6 +161,13 @@ class ChunkRing:
     def clear(self) -> None:
         """Free everything."""
         self._chunks.clear()
+
+
+def _bytes(frames: Pictures) -> int:
+    if isinstance(frames, np.ndarray):
+        return frames.nbytes
+    # three bytes for two pixels
+    return len(frames) * frames.height * frames.width * 3 // 2
 
 
 def mute(chunk: MediaChunk) -> MediaChunk:

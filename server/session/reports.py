@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..protocol.server_messages import State, Stats, StreamQuality
+from ..protocol.server_messages import State, Stats, StreamParked, StreamQuality
 from .quality import Quality
 from .rates import Rates
 
@@ -24,6 +24,7 @@ class Now:
     video_frames: int | None = None
     video_dropped: int | None = None
     quality: Quality
+    parked: StreamParked | None = None
 
 
 class Reports:
@@ -66,6 +67,7 @@ class Reports:
             video_frames=now.video_frames,
             video_dropped=now.video_dropped,
             quality=StreamQuality(level=now.quality.level, why=now.quality.why),
+            parked=now.parked,
         )
 
 

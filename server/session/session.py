@@ -7,6 +7,7 @@ that may have produced output the caller drains `next_output`.
 from __future__ import annotations
 
 import hmac
+import math
 from collections import deque
 from dataclasses import replace
 
@@ -54,6 +55,7 @@ from ..protocol.server_messages import (
     SessionInfo,
     Speech,
     State,
+    StreamParked,
 )
 from .arrivals import LinkReport, LiveSound
 from .audio_queue import AudioQueue
@@ -93,22 +95,23 @@ class Session:
         self._position_us: float | None = None
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
-        self._heard_s = self._detached_s = self._began_s = now_s
+        self._heard_s = self._detached_s = self._paused_s = self._began_s = now_s
         self.held = False
         """Whether no chunk may be begun, for what the stream starts with is not ready yet."""
+        self.parked: StreamParked | None = None
+        """How the stream stands while it has no place; None: it has one."""
         self._watched_s = now_s
         """When the viewer was last seen to watch or to speak."""
-        self._shown_us = 0.0
+        self._shown_us = self._seen_us = 0.0
+        """Where the viewer was last said to be; the furthest that it was thought to be, for an
+        estimate between acks may go back."""
         self._interrupted = 0
         """Steps under way that show speech which nobody should hear any more."""
         self._drop_wanted = False
         self._cut = self._cut_unsaid = False
         """Whether the next chunk does not continue the one before it; whether a frame was skipped
         that would have told of a discontinuity."""
-        self._seen_us = 0.0
-        """The furthest that the viewer was thought to be: an estimate between acks may go back."""
-        self._key_wanted = True
-        self._audio_seq = 0
+        self._key_wanted, self._audio_seq = True, 0
         self._controls = ControlQueue(
             info,
             has_picture=options.request.picture is not None,
@@ -453,6 +456,7 @@ class Session:
         self._pacing.load(record.frames, record.skipped_frames)
         self.paused = record.paused
         if self.paused:
+            self._paused_s = now_s
             self._pacing.pause(now_s)
         self._missing = deque(
             each for each in record.ring if each.first_seq + each.frames > after_seq + 1
@@ -610,6 +614,16 @@ class Session:
         """How long the viewer was not seen to watch or to speak."""
         return now_s - self._watched_s
 
+    def still_s(self, now_s: float) -> float:
+        """How long nothing was to be shown, paused or without a client; less than 0: it plays."""
+        paused_s = self._paused_s if self.paused else math.inf
+        return now_s - min(paused_s, math.inf if self.attached else self._detached_s)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept of the stream, most of it for a resume."""
+        return self._ring.byte_count + self._audio.byte_count
+
     def close(self) -> None:
         """Free everything that was kept."""
         self._ring.clear()
@@ -631,6 +645,7 @@ class Session:
         cut: Speech | None = None
         match control:
             case Pause():
+                self._paused_s = self._paused_s if self.paused else now_s
                 self.paused = True
                 self._pacing.pause(now_s)
             case Resume():
@@ -816,6 +831,7 @@ class Session:
             video_frames=self.video_in.taken if takes_video else None,
             video_dropped=self.video_in.dropped if takes_video else None,
             quality=self._quality,
+            parked=self.parked,
         )
 
 

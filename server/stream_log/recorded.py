@@ -17,6 +17,7 @@ import numpy as np
 from ...models.contract import Chunk, Controls, ModelInfo, StreamRequest
 from ...models.pipeline.events import Dropped, Event, Finished, Lost, Restarted
 from ...models.pipeline.executor import Executor
+from ...models.pipeline.part_file import Part, bytes_of
 from ...models.pipeline.past import Past
 from ...models.pipeline.stage_plan import Costs
 from ...models.yuv_frames import pixels_of
@@ -51,6 +52,8 @@ class Recorded:
         self._arguments = arguments
         self._machine = machine
         self._files: dict[str, BoundedFile] = {}
+        self._parked: set[str] = set()
+        """Streams that are or will be parked, whose logs go on when they do."""
         self._log = logger("rollcast.log")
 
     @property
@@ -77,6 +80,11 @@ class Recorded:
     def waiting(self) -> int:
         """See `Executor`."""
         return self._executor.waiting
+
+    @property
+    def parks(self) -> bool:
+        """See `Executor`."""
+        return self._executor.parks
 
     def start(self) -> None:
         """See `Executor`."""
@@ -111,14 +119,19 @@ class Recorded:
         self._write(stream, header)
 
     def adopt(self, stream: str, past: Past) -> None:
-        """See `Executor`. Its log here begins behind the snapshot."""
+        """See `Executor`. Its log here begins behind the snapshot, or goes on if it was parked."""
         self._executor.adopt(stream, past)
+        if stream in self._parked:
+            self._parked.discard(stream)
+            if past.parts and past.small:
+                self._write(stream, records.Rebuilt())
+            return
         consent, request = self._logs.consents.of(stream), past.request
         brought = request.picture is not None or request.image is not None or consent.brought
         if not consent.written or (brought and not consent.pictures):
             return
         self._begin(stream, request)
-        parts = dict(past.parts)
+        parts = {name: _bytes(part) for name, part in past.parts.items()}
         self._write(stream, GoneOn(past.behind, parts, past.shown_from, past.small, brought))
         for controls in past.controls:
             self._note_step(stream, controls)
@@ -146,8 +159,14 @@ class Recorded:
         """See `Executor`."""
         self._executor.drop(stream)
 
+    def park(self, stream: str) -> None:
+        """See `Executor`. Its log goes on where it does."""
+        self._parked.add(stream)
+        self._executor.park(stream)
+
     def close(self, stream: str) -> None:
         """See `Executor`."""
+        self._parked.discard(stream)
         self._executor.close(stream)
         self._end(stream)
 
@@ -197,6 +216,10 @@ class Recorded:
         with file, suppress(OSError):
             if why:
                 file.append(encode_record(End(why)))
+
+
+def _bytes(part: bytes | Part) -> bytes:
+    return part if isinstance(part, bytes) else bytes(bytes_of(part))
 
 
 def made(chunk: Chunk, rows: int = 1) -> Made:

@@ -14,6 +14,7 @@ from ..engine.engine import Engine
 from ..engine.health import Health
 from ..engine.hosted_model import Condition
 from ..engine.hosted_stream import HostedStream
+from ..engine.parking_lot import Where
 from ..protocol.hello import describe, server_version
 from ..protocol.server_messages import ModelDescription
 from ..recordings.recordings import NoClip, Recordings
@@ -36,12 +37,13 @@ class ModelHealth(BaseModel):
 
 
 class HealthReport(BaseModel):
-    """Whether the process works, and each of its models."""
+    """Whether the process works, each of its models, and how many streams are parked."""
 
     status: Literal["ok", "failed"]
     engine: Health
     why: str | None = None
     models: list[ModelHealth]
+    parked: int
     version: str
 
 
@@ -62,6 +64,7 @@ class SessionReport(BaseModel):
     scene: str | None
     attached: bool
     paused: bool
+    parked: Where | None
     chunks: int
     frames: int
     lead_ms: float
@@ -99,6 +102,7 @@ def build_router(engine: Engine, logins: FailedLogins, recordings: Recordings) -
                 )
                 for model in engine.hosted.values()
             ],
+            parked=len(engine.parking),
             version=server_version(),
         )
 
@@ -212,6 +216,7 @@ def _report(stream: HostedStream, now_s: float) -> SessionReport:
         scene=session.scene,
         attached=session.attached,
         paused=session.paused,
+        parked=stream.parked,
         chunks=session.chunks,
         frames=session.frames,
         lead_ms=round((session.deadline_s(now_s) - now_s) * 1e3, 1),

@@ -40,6 +40,10 @@ def test_a_bind_to_the_network_needs_a_token(host: str) -> None:
         ({"max_per_client": 0}, "max_per_client"),
         ({"max_duration_s": 0.0}, "max_duration_s"),
         ({"unwatched_s": -1.0}, "unwatched_s"),
+        ({"park_memory_mb": -1}, "park_memory_mb"),
+        ({"park_after_s": -1.0}, "park_after_s"),
+        ({"park_dir": Path("a"), "park_memory_mb": 0}, "park_dir needs park_disk_mb"),
+        ({"park_dir": Path("a"), "park_disk_mb": 0}, "park_dir needs park_disk_mb"),
         ({"trusted_proxies": ("10.0.0.1", "proxy.lan")}, "'proxy.lan'"),
     ],
 )

@@ -1,7 +1,7 @@
 /** What the page measures about the stream, as numbers; `ui/figures.js` shows them. */
 
 /**
- * @import { Stats, StreamQuality } from "../net/messages.js"
+ * @import { Stats, StreamParked, StreamQuality } from "../net/messages.js"
  *
  * @typedef {object} Reading
  * @property {number} fps               frames drawn per second
@@ -13,6 +13,7 @@
  * @property {number | null} realTime   that time over the media time it makes; below 1 keeps up
  * @property {number} skipped           frames the server left out because this page lagged
  * @property {StreamQuality | null} quality  what the server gives up for now
+ * @property {StreamParked | null} parked  how the stream stands while it has no place
  */
 
 const RATE_WINDOW_MS = 2_000;
@@ -104,6 +105,7 @@ export class Figures {
       realTime: this._stats?.rtf ?? null,
       skipped: this._stats?.skipped_frames ?? 0,
       quality: this._stats?.quality ?? null,
+      parked: this._stats?.parked ?? null,
     };
   }
 }

@@ -528,7 +528,13 @@ export interface StreamQuality {
   why?: string | null;
 }
 
-/** Figures about the last second. `video_frames` of the client's video were given to the model so far, `video_dropped` were not; both are left out where the model takes none. */
+/** The stream gave its place to others while it stood still, and goes on where it was. Once it should, it is `position`th of those who wait for a place, and should have one in `eta_s`; both are left out before that, and the second where nobody knows. */
+export interface StreamParked {
+  position?: number | null;
+  eta_s?: number | null;
+}
+
+/** Figures about the last second. `video_frames` of the client's video were given to the model so far, `video_dropped` were not; both are left out where the model takes none. `parked` is left out while it has a place. */
 export interface Stats {
   type: "stats";
   chunk: number;
@@ -544,6 +550,7 @@ export interface Stats {
   video_frames?: number | null;
   video_dropped?: number | null;
   quality?: StreamQuality | null;
+  parked?: StreamParked | null;
 }
 
 /** Answer to ping with the server's clock, the one of the packets' `server_ms`. */

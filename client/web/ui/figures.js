@@ -6,8 +6,8 @@ import { sentence } from "./status.js";
 
 /**
  * @import { Reading } from "../media/figures.js"
- * @import { StreamQuality } from "../net/messages.js"
- * @typedef {keyof Omit<Reading, "skipped" | "realTime" | "quality">} TileKey
+ * @import { StreamParked, StreamQuality } from "../net/messages.js"
+ * @typedef {keyof Omit<Reading, "skipped" | "realTime" | "quality" | "parked">} TileKey
  * @typedef {{title: string, unit: string, digits: number, about: string}} Tile
  */
 
@@ -24,6 +24,12 @@ const TILES = {
 /** @param {StreamQuality | null} quality */
 export function qualityInWords(quality) {
   return quality?.why ? sentence(quality.why) : "Full";
+}
+
+/** @param {StreamParked | null} parked */
+export function placeInWords(parked) {
+  if (!parked) return "Has one";
+  return parked.position ? `Number ${parked.position} in the line for one` : "Given to others while it stands still";
 }
 
 export class FiguresView {

@@ -5,7 +5,7 @@ import { OWN_PICTURE } from "../net/protocol.js";
 import { DockView } from "./dock.js";
 import { byId, setText } from "./dom.js";
 import { CameraView } from "./camera.js";
-import { FiguresView, qualityInWords } from "./figures.js";
+import { FiguresView, placeInWords, qualityInWords } from "./figures.js";
 import { layOut } from "./layout.js";
 import { Notices } from "./notices.js";
 import { OwnPictureView } from "./own-picture.js";
@@ -210,6 +210,7 @@ export class StreamView {
       Stalls: String(player.clock.stalls),
       "Model / media time": reading.realTime === null ? "–" : reading.realTime.toFixed(2),
       Quality: qualityInWords(reading.quality),
+      Place: placeInWords(reading.parked),
       "Round trip": best ? `${best.rttMs.toFixed(0)} ms` : "–",
       Codec: session ? `${session.codec} ${session.width}×${session.height}` : "–",
       Session: session?.session_id ?? "–",

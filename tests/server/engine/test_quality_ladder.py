@@ -53,9 +53,9 @@ def feed(
 @pytest.mark.parametrize(
     ("economy", "rungs"),
     [
-        (BOTH, ("lead", "bitrate", "steps", "half_rate")),
-        (Economy(steps=2), ("lead", "bitrate", "steps")),
-        (FULL, ("lead", "bitrate", "closed")),
+        (BOTH, ("lead", "bitrate", "steps", "half_rate", "park")),
+        (Economy(steps=2), ("lead", "bitrate", "steps", "park")),
+        (FULL, ("lead", "bitrate", "closed", "park")),
     ],
 )
 def test_a_model_gives_up_what_it_can(economy: Economy, rungs: tuple[str, ...]) -> None:
@@ -70,12 +70,14 @@ def test_each_level_says_what_it_takes_and_nobody_is_let_in_from_the_third() -> 
         assert (each.level, bool(each.why)) == (level, level > 0)
         more = each.more_lead_chunks, each.bitrate_share, each.economy
         seen.append((*more, ladder.takes_new))
+        assert ladder.parks == (level == len(ladder.rungs)), "the last thing of all"
     one = Economy(steps=1)
     assert seen == [
         (0.0, 1.0, FULL, True),
         (0.3, 1.0, FULL, True),
         (0.3, 0.6, FULL, True),
         (0.3, 0.6, one, False),
+        (0.3, 0.6, BOTH, False),
         (0.3, 0.6, BOTH, False),
     ]
 
@@ -98,7 +100,7 @@ def test_one_late_chunk_is_none_and_levels_are_apart() -> None:
     ladder.made(0.05, 0.1, 0.0)
     assert feed(ladder, 0.1, 20.0, -0.1) == []
     changes = feed(ladder, 20.0, 60.0, 0.05)
-    assert [level for _, level in changes] == [1, 2, 3, 4]
+    assert [level for _, level in changes] == [1, 2, 3, 4, 5]
     times = [at for at, _ in changes]
     assert all(b - a >= CHANGE_S - 0.01 for a, b in pairwise(times))
 
@@ -201,7 +203,7 @@ def settled(slowness: float, streams: int = 1, for_s: float = 150.0) -> Machine:
 def test_a_slow_machine_finds_the_rung_that_it_needs() -> None:
     # .8 of a chunk's time remain with one step, .6 with half of the frames as well
     found = {slow: settled(slow).ladder.level for slow in (0.5, 0.75, 1.0, 1.35, 3.0)}
-    assert found == {0.5: 0, 0.75: 1, 1.0: 3, 1.35: 4, 3.0: 4}
+    assert found == {0.5: 0, 0.75: 1, 1.0: 3, 1.35: 4, 3.0: 5}
 
 
 @settings(max_examples=12, deadline=None, phases=PHASES)

@@ -83,6 +83,25 @@ def test_nobody_waits_for_ever() -> None:
     assert waiting.overdue(60.0) == [ann]
 
 
+def test_an_open_stream_that_wants_its_place_again_is_never_kept_out() -> None:
+    waiting = line(most=1, most_per_key=1)
+    ann = waiting.join("ann", "address", 0.0)
+    back = waiting.come_again("secret", "address", 1.0, None)
+    assert (waiting.position(ann), waiting.position(back)) == (1, 2)
+    assert waiting.find("secret", "address") is None, "nobody opens another stream with it"
+    assert waiting.of_key("address") == 1
+    assert waiting.overdue(100.0) == [ann], "it waits as long as its client does"
+    waiting.leave(ann)
+    waiting.lose(back, 101.0)
+    bob = waiting.join("bob", "other", 102.0) if len(waiting) < waiting.most else None
+    assert bob is None and waiting.present() == []
+    assert waiting.come_again("another", "address", 110.0, back) is back, "its turn was kept"
+    waiting.lose(back, 111.0)
+    assert waiting.overdue(121.0) == []
+    again = waiting.come_again("another", "address", 122.0, back)
+    assert again is not back and waiting.present() == [again]
+
+
 def test_the_time_to_wait_is_that_of_the_places_of_late() -> None:
     waiting = line()
     assert waiting.eta_s(1, 2) is None, "nobody has left a place yet"

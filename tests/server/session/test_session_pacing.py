@@ -235,3 +235,23 @@ def test_an_ack_of_a_frame_that_was_never_made_is_refused_whole() -> None:
         bench.say(Ack(playhead_us=160_000, last_seq=4))
     assert caught.value.field == "last_seq"
     assert bench.session.position_us(bench.now_s) == 0
+
+
+def test_a_session_knows_for_how_long_nothing_was_to_be_shown() -> None:
+    bench = Bench()
+    bench.step()
+    session = bench.session
+    assert session.still_s(bench.now_s) < 0
+    bench.say(Pause(event_id="p"))
+    bench.now_s += 2.0
+    bench.say(Pause(event_id="q"))
+    assert session.still_s(bench.now_s) == 2.0, "paused again is paused still"
+    session.detach(bench.now_s)
+    bench.now_s += 1.0
+    assert session.still_s(bench.now_s) == 3.0
+    session.resume(0, audio=True, now_s=bench.now_s)
+    bench.say(Resume(event_id="r"))
+    assert session.still_s(bench.now_s) < 0
+    kept = session.kept_bytes
+    bench.step()
+    assert session.kept_bytes > kept > 0
