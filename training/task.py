@@ -14,6 +14,8 @@ from rollcast.models.pocket.evaluation.readers import MouthMeter
 from rollcast.models.sampling.flow_schedule import FlowSchedule
 
 from .autoencoder import Autoencoder, quality
+from .lip_reward import change, lip_reward
+from .loop import Losses
 from .losses import focus, picture_loss
 from .pocket_student import PocketStudent
 from .sequences import Batch, Normalisation, References, Sequences
@@ -21,11 +23,14 @@ from .visemes import correlation
 
 _AVATARS, _SCENES, _CHUNKS = 3, 2, 6
 _PIXEL_FRAMES = 10
+_PIXEL_WEIGHT = 0.5
 _MOUTH_CELLS, _EYE_CELLS = 3.0, 2.0
 
 
 class TrainingTask:
     """What a student is taught with: data, decoder, errors, and held-out measures."""
+
+    steps: Sequence[float] = STEPS
 
     def __init__(
         self,
@@ -66,6 +71,18 @@ class TrainingTask:
         avatar = self.references.is_avatar[batch.look[which]]
         weight = focus(real, self.train.clips.boxes[clip, time], avatar)
         return picture_loss(real, self.decode(made, batch.look, rows).float(), weight)
+
+    def errors(self, batch: Batch, made: Tensor, *, pixels: bool) -> Losses:
+        """Errors of samples that have a truth; with `pixels` also of what the decoder draws."""
+        latent = self.latent_error(batch, made)
+        if not pixels:
+            return {"latent": latent}
+        error = self.pixel_error(batch, made)
+        return {"latent": 0.5 * latent, "pixels": _PIXEL_WEIGHT * error}
+
+    def reward(self, batch: Batch, made: Tensor) -> Tensor:
+        """As `lip_reward`."""
+        return lip_reward(self, batch, made)
 
     def estimate(
         self, model: PocketStudent, batch: Batch, noisy: Tensor, timestep: float
@@ -159,9 +176,3 @@ class TrainingTask:
         worst = min(scores)
         mean = sum(scores) / len(scores)
         return {"lip": mean, "lip_worst": worst, "opening": sum(amplitude) / len(amplitude)}
-
-
-def change(packed: Tensor) -> Tensor:
-    """Mean absolute change [B] from frame to frame of latents [B, F, 112, 8, 8]."""
-    frames = unpack_latents(packed)
-    return (frames[:, 1:] - frames[:, :-1]).abs().mean((1, 2, 3, 4))

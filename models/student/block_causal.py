@@ -82,3 +82,43 @@ class BlockCausal:
             read = (*values[: reach.sinks], *values[reach.first : reach.end])
             out.append(attention(chunk, seen, torch.cat(read, dim=2)))
         return torch.cat(out, dim=2)
+
+    def attend_behind(
+        self, past: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        """The same, where a chunk's past is not its kin in this pass but `past`.
+
+        `past` are keys before RoPE and values of all chunks, [B, H, N, D] as those of the pass; a
+        chunk attends to its own of this pass and to all before it of `past`.
+        """
+        size = self._chunk_frames * self._tokens
+        queries = rotate(query, self._rotations).split(size, dim=2)
+        own_keys = rotate(key, self._rotations).split(size, dim=2)
+        own_values = value.split(size, dim=2)
+        keys = rotate(past[0], self._rotations).split(self._tokens, dim=2)
+        values = past[1].split(self._tokens, dim=2)
+        out: list[Tensor] = []
+        for index, (reach, chunk) in enumerate(zip(self._reaches, queries, strict=True)):
+            start = reach.end - self._chunk_frames
+            sinks = min(reach.sinks, start)
+            first = min(max(reach.first, sinks), start)
+            sink = keys[:sinks]
+            if reach.sink is not None:
+                sink = (rotate(past[0][:, :, : sinks * self._tokens], reach.sink),)
+            seen = torch.cat((*sink, *keys[first:start], own_keys[index]), dim=2)
+            read = (*values[:sinks], *values[first:start], own_values[index])
+            out.append(attention(chunk, seen, torch.cat(read, dim=2)))
+        return torch.cat(out, dim=2)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanPast:
+    """Clean chunks as later ones see them: keys before RoPE and values of each layer."""
+
+    plan: BlockCausal
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+    def detached(self) -> CleanPast:
+        """The same without a way back for gradients, as a stream's cache is."""
+        layers = tuple((key.detach(), value.detach()) for key, value in self.layers)
+        return CleanPast(self.plan, layers)

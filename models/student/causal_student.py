@@ -18,7 +18,7 @@ from ...kernels.block_sparse.gilbert import inverse_order
 from ..upload import uploaded
 from .adaptive_sink import AdaptiveKVCache
 from .audio_injector import AudioInjector
-from .block_causal import BlockCausal
+from .block_causal import BlockCausal, CleanPast
 from .blocks import QKVO, Attend, Block, FusedAttend, Head, Stream, float32_sinusoid, sinusoid
 from .cache_attend import cache_attend
 from .conditioning import (
@@ -251,22 +251,66 @@ class CausalStudent(nn.Module):
         Keys and values of the past are those of this very pass. Shapes as in `forward`, F a
         multiple of `chunk_frames`; `cache` gives window and sink.
         """
+        plan = self._offline_plan(latents, cache, chunk_frames)
+        attends = [plan.attend] * self.config.num_layers
+        return self._run(latents, timesteps, context, conditions, attends)
+
+    def clean_past(
+        self,
+        latents: Tensor,
+        context: TextContext,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        cache: CacheConfig,
+        chunk_frames: int,
+        timestep: float = 0.0,
+    ) -> CleanPast:
+        """What the clean passes over these chunks leave for later ones, in one differentiable pass.
+
+        As `forward_sequence`, all at `timestep`, the recipe's `context_timestep`.
+        """
+        plan = self._offline_plan(latents, cache, chunk_frames)
+        layers: list[tuple[Tensor, Tensor]] = []
+
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            layers.append((key, value))
+            return plan.attend(query, key, value)
+
+        times = torch.full(latents.shape[:2], timestep)
+        self._run(latents, times, context, conditions, [attend] * self.config.num_layers)
+        return CleanPast(plan, tuple(layers))
+
+    def forward_behind(
+        self,
+        past: CleanPast,
+        latents: Tensor,
+        timesteps: Tensor,
+        context: TextContext,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Tensor:
+        """One step of every chunk at once, each behind the clean chunks before it.
+
+        Equal to one `forward` per chunk on a cache that clean passes have written: the step of
+        teacher forcing, and that of Self Forcing through which gradients go. `latents` are as long
+        as what `past` is of. Returns the prediction [B, F, C, h, w].
+        """
+        attends = [partial(past.plan.attend_behind, layer) for layer in past.layers]
+        return self._run(latents, timesteps, context, conditions, attends)
+
+    def _offline_plan(self, latents: Tensor, cache: CacheConfig, chunk_frames: int) -> BlockCausal:
         if self.config.avatar is not None:
             raise ValueError("an avatar has no offline pass: its sink is not part of the sequence")
         if cache.refresh_below is not None:
             raise ValueError("an adaptive sink has no offline pass: it follows from the keys")
         rows, columns = self._grid(*latents.shape[-2:])
-        rope = self._rope_table(rows, columns)
-        plan = BlockCausal(
-            rope,
+        return BlockCausal(
+            self._rope_table(rows, columns),
             self.config.rope,
             cache,
             frames=latents.shape[1],
             chunk_frames=chunk_frames,
             trained_frames=self.config.trained_frames,
         )
-        attends = [plan.attend] * self.config.num_layers
-        return self._run(latents, timesteps, context, conditions, attends)
 
     def _run(
         self,

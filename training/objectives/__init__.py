@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .contract import Objective
 from .distribution_matching import DistributionMatching
 from .flow_matching import FlowMatching
@@ -9,7 +11,7 @@ from .regression import Regression
 from .reward import RewardedMatching
 from .self_rollout import SelfRollout
 
-OBJECTIVES: dict[str, type[Objective]] = {
+OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "regression": Regression,
     "flow-matching": FlowMatching,
     "self-rollout": SelfRollout,

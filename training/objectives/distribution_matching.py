@@ -13,39 +13,35 @@ import copy
 from itertools import pairwise
 
 import torch
-from torch import Tensor
-
-from rollcast.models.pocket.config import STEPS
+from torch import Tensor, nn
 
 from ..loop import Losses
-from ..pocket_student import PocketStudent
-from ..sequences import Batch
-from .contract import Objective
+from .contract import Batch, Objective, T
 
 _FAKE_STEPS, _FAKE_RATE = 2, 4e-4
 _TIMES = (50.0, 950.0)
 
 
-class DistributionMatching(Objective):
+class DistributionMatching(Objective[T]):
     """Both scores begin as the network that the student begins as: it must know all times.
 
     That is what `FlowMatching` leaves behind.
     """
 
-    def begin(self, student: PocketStudent) -> None:
+    def begin(self, student: nn.Module) -> None:
         self.real = copy.deepcopy(student).requires_grad_(False).eval()
         self.fake = copy.deepcopy(student).requires_grad_(True)
         self.optimizer = torch.optim.AdamW(self.fake.parameters(), _FAKE_RATE, betas=(0.0, 0.99))
 
-    def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
+    def losses(self, student: nn.Module, batch: Batch, *, pixels: bool = False) -> Losses:
         for _ in range(_FAKE_STEPS):
             self._learn_fake(student)
         made = self._rollout(student, batch)
         return {"matching": self._matching(made.float(), batch)}
 
-    def _rollout(self, student: PocketStudent, batch: Batch) -> Tensor:
+    def _rollout(self, student: nn.Module, batch: Batch) -> Tensor:
         """Samples after a random number of steps; the gradient goes through the last one."""
-        steps = STEPS[: 1 + int(torch.randint(len(STEPS), ()))]
+        steps = self.task.steps[: 1 + int(torch.randint(len(self.task.steps), ()))]
         x = torch.randn_like(batch.latents)
         for now, then in pairwise(steps):
             with torch.no_grad():
@@ -53,7 +49,7 @@ class DistributionMatching(Objective):
             x = self.task.renoise(sample, then)
         return self.task.estimate(student, batch, x, steps[-1])
 
-    def _learn_fake(self, student: PocketStudent) -> None:
+    def _learn_fake(self, student: nn.Module) -> None:
         batch = self.task.draw()
         with torch.no_grad():
             made = self._rollout(student, batch).float()

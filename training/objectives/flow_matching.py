@@ -7,18 +7,17 @@ A model taught so knows the score of the data at every time, which distribution 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from ..loop import Losses
-from ..pocket_student import PocketStudent
-from ..sequences import Batch
-from .contract import Objective
+from .contract import Batch, Objective, Task
 
 
-class FlowMatching(Objective):
+class FlowMatching(Objective[Task]):
     """Times are uniform over the whole schedule; the student's own errors are never seen."""
 
-    def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
+    def losses(self, student: nn.Module, batch: Batch, *, pixels: bool = False) -> Losses:
         timestep = 1000 * float(1 - torch.rand(()))
         noisy = self.task.renoise(batch.latents, timestep)
         made = self.task.estimate(student, batch, noisy, timestep)
-        return self.errors(batch, made, pixels=pixels)
+        return self.task.errors(batch, made, pixels=pixels)

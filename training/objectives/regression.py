@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
-from rollcast.models.pocket.config import STEPS
+import torch
+from torch import nn
 
 from ..loop import Losses
-from ..pocket_student import PocketStudent
-from ..sequences import Batch
-from .contract import Objective
+from .contract import Batch, Objective, Task
 
 
-class Regression(Objective):
+class Regression(Objective[Task]):
     """The student's single step is trained on what it sees in a stream."""
 
-    steps = STEPS[:1]
+    @property
+    def steps(self) -> Sequence[float]:
+        """The first alone."""
+        return self.task.steps[:1]
 
-    def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
+    def losses(self, student: nn.Module, batch: Batch, *, pixels: bool = False) -> Losses:
         noise = torch.randn_like(batch.latents)
-        made = self.task.estimate(student, batch, noise, STEPS[0])
-        return self.errors(batch, made, pixels=pixels)
+        made = self.task.estimate(student, batch, noise, self.task.steps[0])
+        return self.task.errors(batch, made, pixels=pixels)

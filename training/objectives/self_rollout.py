@@ -9,29 +9,26 @@ arXiv 2506.08009), so that it meets in training what it meets in a stream.
 from __future__ import annotations
 
 import torch
-
-from rollcast.models.pocket.config import STEPS
+from torch import nn
 
 from ..loop import Losses
-from ..pocket_student import PocketStudent
-from ..sequences import Batch
-from .contract import Objective
+from .contract import Batch, Objective, Task
 
 _OWN_ESTIMATE = 0.5
 
 
-class SelfRollout(Objective):
+class SelfRollout(Objective[Task]):
     """One random step of the sampler is trained at a time."""
 
-    def losses(self, student: PocketStudent, batch: Batch, *, pixels: bool) -> Losses:
+    def losses(self, student: nn.Module, batch: Batch, *, pixels: bool = False) -> Losses:
         task = self.task
-        noisy, timestep = torch.randn_like(batch.latents), STEPS[0]
+        noisy, timestep = torch.randn_like(batch.latents), task.steps[0]
         if torch.rand(()) < 0.5:
             sample = batch.latents
             if torch.rand(()) < _OWN_ESTIMATE:
                 with torch.no_grad():
                     sample = task.estimate(student, batch, noisy, timestep).float()
-            timestep = STEPS[1]
+            timestep = task.steps[1]
             noisy = task.renoise(sample, timestep)
         made = task.estimate(student, batch, noisy, timestep)
-        return self.errors(batch, made, pixels=pixels)
+        return task.errors(batch, made, pixels=pixels)

@@ -69,6 +69,46 @@ def test_stream_equals_one_offline_pass(
         torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["slot", "absolute", "bounded"])
+@pytest.mark.parametrize(("sinks", "window", "chunk"), SHAPES)
+def test_steps_behind_clean_chunks_equal_those_of_a_stream(
+    make_student: StudentMaker, family: str, sinks: int, window: int, chunk: int
+) -> None:
+    student = make_student(rope="absolute" if family == "bounded" else family)
+    config = CacheConfig(window_frames=window, sink_frames=sinks, bounded_sink=family == "bounded")
+    frames = 5 * chunk + window // chunk * chunk
+    clean, noisy, times = latents(frames), latents(frames), torch.rand(1, frames) * 1000
+    context = student.encode_text(torch.randn(1, 3, 10))
+    past = student.clean_past(clean, context, cache=config, chunk_frames=chunk, timestep=20.0)
+    whole = student.forward_behind(past, noisy, times, context)
+    cache = new_cache(student, config)
+    cache.poison()
+    for start in range(0, frames, chunk):
+        span = slice(start, start + chunk)
+        made = student(noisy[:, span], times[:, span], context, cache)
+        torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
+        student(clean[:, span], torch.full((1, chunk), 20.0), context, cache)
+        cache.advance(chunk)
+    # the past counts
+    other = student.clean_past(clean.flip(1), context, cache=config, chunk_frames=chunk)
+    assert not torch.allclose(student.forward_behind(other, noisy, times, context), whole)
+
+
+def test_gradients_go_through_the_past_unless_it_is_detached(make_student: StudentMaker) -> None:
+    student = make_student(rope="slot").requires_grad_(True)
+    config = CacheConfig(window_frames=2, sink_frames=1)
+    context = student.encode_text(torch.randn(1, 5, 10))
+    clean = latents(4).requires_grad_(True)
+    past = student.clean_past(clean, context, cache=config, chunk_frames=1)
+    times = torch.full((1, 1), 500.0)
+    for seen, reaches in ((past, True), (past.detached(), False)):
+        made = student.forward_behind(seen, latents(4), times, context)
+        (gradient,) = torch.autograd.grad(
+            made.square().mean(), clean, retain_graph=True, allow_unused=True
+        )
+        assert (gradient is not None and bool(gradient.any())) is reaches
+
+
 @pytest.mark.parametrize("family", ["slot", "absolute"])
 def test_the_future_changes_nothing(make_student: StudentMaker, family: RopeFamily) -> None:
     student = make_student(rope=family)

@@ -1,0 +1,142 @@
+"""The toy world's network: the student that the server runs, at toy size, and its prompts.
+
+One class is the bidirectional teacher (one chunk is the clip), the fake score, and the causal
+student (one chunk is a latent frame) with the caches, sinks and samplers of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.conditioning import TextContext
+from rollcast.models.student.config import CacheConfig, StudentConfig
+from rollcast.models.student.kv_cache import StudentCache
+
+from .law import MOODS, PALETTES
+from .picture import CHANNELS, SIZE
+from .world import Prompt
+
+CACHE = CacheConfig(window_frames=3, sink_frames=1)
+"""The clip's first chunk, and the last three, the one under way among them."""
+_WORD = 16
+
+
+def toy_config(width: int = 96, layers: int = 4) -> StudentConfig:
+    """A student of the toy world: nine tokens of 4x4 pixels a chunk, predicting the sample."""
+    return StudentConfig(
+        dim=width,
+        ffn_dim=3 * width,
+        num_heads=4,
+        num_layers=layers,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        text_dim=_WORD,
+        text_len=2,
+        freq_dim=64,
+        patch=(1, 4, 4),
+        rope="slot",
+        prediction="sample",
+    )
+
+
+class ToyNetwork(nn.Module):
+    """A `CausalStudent` and the words of its prompts."""
+
+    def __init__(self, width: int = 96, layers: int = 4, cache: CacheConfig = CACHE) -> None:
+        super().__init__()
+        self.student = CausalStudent(toy_config(width, layers))
+        self.mood = nn.Embedding(len(MOODS) + 1, _WORD)
+        self.palette = nn.Embedding(len(PALETTES) + 1, _WORD)
+        self.cache = cache
+
+    def context(self, prompt: Prompt) -> TextContext:
+        """What attention reads of prompts."""
+        words = [self.mood(prompt.mood), self.palette(prompt.palette)]
+        return self.student.encode_text(torch.stack(words, 1))
+
+    def forward(self, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
+        """The clean clips [B, F, 12, 12, 12] in `noisy`, all chunks at once, at `sigma` [B]."""
+        frames = noisy.shape[1]
+        return self.student.forward_sequence(
+            noisy,
+            _times(sigma, noisy),
+            self.context(prompt),
+            cache=CacheConfig(window_frames=frames),
+            chunk_frames=frames,
+        )
+
+    def behind(self, clean: Tensor, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
+        """One step of every chunk behind the `clean` chunks before it; `sigma` [B] or [B, F].
+
+        Gradients go to the past's keys as well, unless `clean_past` is detached by the caller.
+        """
+        context = self.context(prompt)
+        past = self.student.clean_past(clean, context, cache=self.cache, chunk_frames=1)
+        return self.student.forward_behind(past, noisy, _times(sigma, noisy), context)
+
+    def last_step(self, clean: Tensor, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
+        """As `behind`, the past as a stream's cache gives it: without a way for gradients."""
+        with torch.no_grad():
+            past = self.student.clean_past(
+                clean, self.context(prompt), cache=self.cache, chunk_frames=1
+            )
+        return self.student.forward_behind(
+            past.detached(), noisy, _times(sigma, noisy), self.context(prompt)
+        )
+
+    def masked(self, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
+        """All chunks in one pass behind a past as noisy as they are: a cache for each step."""
+        return self.student.forward_sequence(
+            noisy,
+            _times(sigma, noisy),
+            self.context(prompt),
+            cache=self.cache,
+            chunk_frames=1,
+        )
+
+    def stream(self, prompt: Prompt, cache: CacheConfig | None = None) -> Stream:
+        """A stream of as many rows as there are prompts."""
+        return Stream(self, prompt, cache or self.cache)
+
+
+class Stream:
+    """Rows of streams side by side, on the caches that the server has."""
+
+    def __init__(self, network: ToyNetwork, prompt: Prompt, cache: CacheConfig) -> None:
+        self._student = network.student
+        self._context = network.context(prompt)
+        self._rows = len(prompt)
+        self._cache: StudentCache = network.student.new_cache(
+            cache, height=SIZE, width=SIZE, batch=self._rows
+        )
+
+    def estimate(self, noisy: Tensor, sigma: float) -> Tensor:
+        """The clean chunk [B, 1, 12, 12, 12] in `noisy`, behind what is kept."""
+        times = torch.full((self._rows, 1), 1000 * sigma)
+        return self._student(noisy, times, self._context, self._cache)
+
+    def keep(self, clean: Tensor) -> None:
+        """The chunk is done: a clean pass leaves its keys and values to those behind it."""
+        self.estimate(clean, 0.0)
+        self._cache.advance(1)
+
+
+def _times(sigma: Tensor, noisy: Tensor) -> Tensor:
+    """Timesteps [B, F] of noise levels [B] or [B, F]."""
+    each = sigma if sigma.ndim == 2 else sigma[:, None]
+    return (1000 * each).expand(noisy.shape[:2])
+
+
+def averaged_into(mean: nn.Module, latest: nn.Module, keep: float) -> None:
+    """Move averaged weights by 1 - `keep` towards the latest ones."""
+    with torch.no_grad():
+        for old, new in _pairs(mean, latest):
+            old.lerp_(new, 1 - keep)
+
+
+def _pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(one.parameters(), other.parameters(), strict=True)
