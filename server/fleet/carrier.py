@@ -19,11 +19,10 @@ from .http_call import NoAnswer
 from .ledger import SILENT_S, Placement
 from .link import CLOSE_GONE, CLOSING_S, Link
 from .relay import Relay
-from .upstream import Refused, give, let_go, open_upstream, resume_text
+from .upstream import Refused, give_and_greet, let_go, open_on, resume_text
 
 RETRY_S = 0.1
 LET_GO_S = 1.0
-GIVE_S = 10.0
 TELL_AFTER_S = 0.3
 """A move that takes longer is told as `engine.restarting`."""
 CLOSE_MOVED, CLOSE_DRAINING = 4490, 4503
@@ -243,27 +242,29 @@ class Carrier:
                 await self._give(place)
                 return True
             except Refused as refused:
-                why = str(refused)
+                why, hangs = str(refused), False
             except OSError as error:
-                why = str(error)
+                # one that has answered, but not as we like it, is well
+                why, hangs = str(error), not isinstance(error, NoAnswer)
             besides.add(place.replica)
+            if hangs:
+                self._directory.suspect(place.replica)
             self._log.warning("a replica did not take it", session_id=self.session, reason=why)
         return False
 
     async def _give(self, place: Placement) -> None:
         relay = self.relay
         adoption = relay.adoption(place.epoch, client=self.caller.client)
-        await give(place, self._key, adoption, GIVE_S)
-        first = resume_text(self.session, relay.ready.resume_token, relay.last_seq)
-        upstream, text = await open_upstream(
+        upstream = await give_and_greet(
             place,
             self._key,
-            role="stream",
+            adoption,
             hello=self.caller.hello,
-            first=first,
             address=self.caller.address,
             client=self.caller.client,
         )
+        first = resume_text(self.session, relay.ready.resume_token, relay.last_seq)
+        text = await open_on(upstream, place, first)
         now_s = asyncio.get_running_loop().time()
         format_, again = relay.moved(text, epoch=place.epoch, replica=place.replica, now_s=now_s)
         self._directory.settle(self.session)

@@ -71,12 +71,18 @@ class FleetDirectory:
     async def move(
         self, session: str, epoch: int, model: str | None, besides: Collection[str]
     ) -> Placement | None:
-        """See `Directory`."""
+        """See `Directory`: as we know the replicas, for a viewer waits, or as the controller does.
+
+        Who gives the place does not matter, for the replica itself knows whether it has room, and
+        only this gateway moves the stream.
+        """
+        place = await self.local.move(session, epoch, model, besides)
+        if place is not None:
+            return place
         wish = {"session": session, "model": model, "epoch": epoch, "besides": list(besides)}
-        try:
+        with suppress(NoAnswer):
             return _place(session, await self._ask("POST", "/place", wish))
-        except NoAnswer:
-            return await self.local.move(session, epoch, model, besides)
+        return None
 
     async def where(self, session: str) -> Placement | None:
         """See `Directory`: as who looked at the replicas last knows, here or there."""

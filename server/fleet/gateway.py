@@ -58,7 +58,7 @@ from .http_call import NoAnswer, call
 from .ledger import Placement
 from .link import Closed, Link
 from .relay import Relay
-from .upstream import Refused, give, open_upstream
+from .upstream import Refused, give_and_greet, open_on, open_upstream
 from .watcher import Watcher
 
 LOOK_EVERY_S = 0.1
@@ -71,7 +71,6 @@ MOST_WAIT_S = 60.0
 TELL_EVERY_S = 5.0
 """At least; a client gives up who says nothing for longer than it has patience."""
 RETRY_S = 5.0
-GIVE_S = 10.0
 HELLO_S = 1.0
 
 
@@ -524,8 +523,15 @@ class Gateway:
             relay.resumed_by(message.last_seq)
             try:
                 adoption = relay.adoption(epoch, client=caller.client, alone=True)
-                await give(place, self._key, adoption, GIVE_S)
-                upstream, answered = await self._ask(place, caller, text)
+                upstream = await give_and_greet(
+                    place,
+                    self._key,
+                    adoption,
+                    hello=caller.hello,
+                    address=caller.address,
+                    client=caller.client,
+                )
+                answered = await open_on(upstream, place, text)
             except OSError:
                 besides.add(place.replica)
                 continue

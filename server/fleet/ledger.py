@@ -15,6 +15,9 @@ from typing import Literal
 RESERVED_S = 10.0
 SILENT_S = 3.0
 """After so long without a word a replica is given no new stream."""
+FRESH_S = 1.0
+"""A stream that is moved goes to a replica that was heard within this time, if there is one: where
+a machine hangs, so do the others on it."""
 SUSPECT_S = 5.0
 """So long a replica is given no stream that somebody has just lost one at."""
 
@@ -168,7 +171,7 @@ class Ledger:
         if known is not None and known.epoch > epoch:
             return None
         here = set(besides) | ({known.replica} if known is not None else set())
-        chosen = self._choose(model, here, now_s)
+        chosen = self._choose(model, here, now_s, fresh_s=FRESH_S)
         if chosen is None:
             return None
         self._streams[session] = _Stream(chosen.name, epoch + 1, now_s + RESERVED_S, now_s)
@@ -233,14 +236,16 @@ class Ledger:
             if not each.is_there(now_s):
                 del self._streams[session]
 
-    def _choose(self, model: str | None, besides: Collection[str], now_s: float) -> Replica | None:
-        """The one with the most room."""
+    def _choose(
+        self, model: str | None, besides: Collection[str], now_s: float, fresh_s: float = SILENT_S
+    ) -> Replica | None:
+        """The one with the most room, if there are such of those that were heard in `fresh_s`."""
         rooms = [
-            (self.free(each, now_s), each.name)
+            (now_s - each.heard_s < fresh_s, self.free(each, now_s), each.name)
             for each in self.replicas.values()
             if self.usable(each, now_s)
             and each.name not in besides
             and (model is None or not each.models or model in each.models)
         ]
-        free, name = max(rooms, default=(0, ""))
-        return self.replicas[name] if free > 0 else None
+        _, _, name = max((each for each in rooms if each[1] > 0), default=(False, 0, ""))
+        return self.replicas.get(name)

@@ -16,6 +16,9 @@ from .ledger import Placement
 from .link import Closed, Link, connect
 from .relay import head_of
 
+GREET_S = 1.5
+"""A replica answers a greeting in this time, or hangs."""
+GIVE_S = 10.0
 ANSWER_S = 5.0
 """A replica opens a stream in this time, or is given up."""
 MOST_BYTES = 1 << 30
@@ -46,6 +49,14 @@ async def open_upstream(
 
     Raises OSError when it is not there, Refused with what it said instead.
     """
+    link = await greet(place, key, role=role, hello=hello, address=address, client=client)
+    return link, await open_on(link, place, first)
+
+
+async def greet(
+    place: Placement, key: str, *, role: Role, hello: bytes, address: str, client: str
+) -> Link:
+    """A link to a replica that has answered `hello`. Raises OSError, Refused."""
     lease = Lease(place.session, role, place.replica, place.epoch, time.time() + LEASE_S)
     headers = {
         LEASE: lease.token(key),
@@ -55,16 +66,55 @@ async def open_upstream(
     url = place.url.replace("http", "ws", 1) + "/v1/stream"
     link = await connect(url, headers, MOST_BYTES)
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(GREET_S):
             link.say(hello)
             await _answer(link, "hello")
+            return link
+    except (TimeoutError, Closed) as error:
+        link.let_go()
+        raise OSError(f"{place.replica} does not answer: {error}") from error
+    except BaseException:
+        link.let_go()
+        raise
+
+
+async def open_on(link: Link, place: Placement, first: bytes) -> bytes:
+    """What a replica answers that was greeted. Raises OSError, Refused."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
             link.say(first)
-            return link, await _answer(link, "session.ready", "session.watching")
+            return await _answer(link, "session.ready", "session.watching")
     except (TimeoutError, Closed) as error:
         link.let_go()
         raise OSError(f"{place.replica} does not open a stream: {error}") from error
     except BaseException:
         link.let_go()
+        raise
+
+
+async def give_and_greet(
+    place: Placement, key: str, adoption: Adoption, *, hello: bytes, address: str, client: str
+) -> Link:
+    """Let a replica go on with a stream, and greet it meanwhile. Raises OSError, Refused.
+
+    One that hangs takes a stream as any other, and says nothing: it is given up with its greeting.
+    """
+    giving = asyncio.create_task(give(place, key, adoption, GIVE_S))
+    greeting = asyncio.create_task(
+        greet(place, key, role="stream", hello=hello, address=address, client=client)
+    )
+    try:
+        await asyncio.wait((giving, greeting), return_when=asyncio.FIRST_EXCEPTION)
+        if greeting.done():
+            greeting.result()
+        await giving
+        return await greeting
+    except BaseException:
+        giving.cancel()
+        greeting.cancel()
+        ended = await asyncio.gather(giving, greeting, return_exceptions=True)
+        if isinstance(ended[1], Link):
+            ended[1].let_go()
         raise
 
 

@@ -85,6 +85,48 @@ async def test_a_killed_replica_is_a_pause() -> None:
         assert math.isclose(spoken, np.count_nonzero(np.abs(SPEECH) > 100), rel_tol=0.02)
 
 
+async def test_a_replica_that_takes_connections_and_hangs_is_passed_over() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(12)
+        waiting: list[asyncio.StreamWriter] = []
+        hung = await asyncio.start_server(lambda _, w: waiting.append(w), "127.0.0.1", 0)
+        port = hung.sockets[0].getsockname()[1]
+        directory = fleet.gateway.directory
+        directory.ledger.add("hung", f"http://127.0.0.1:{port}")
+        directory.ledger.hear(
+            "hung",
+            ready=True,
+            draining=False,
+            models=("test-pattern",),
+            places=99,
+            free=99,
+            chunk_s=0.16,
+            streams=(),
+            now_s=directory.now_s() + 1,
+        )
+        fleet.kill(fleet.of(viewer.ready["session_id"]))
+        await viewer.wait_frames(len(viewer.video) + 30)
+        hung.close()
+        for writer in waiting:
+            writer.transport.abort()
+        assert waiting, "it was tried"
+        check_whole(viewer)
+        assert fleet.gateway.gateway.moves.failures == 1
+        assert directory.ledger.replicas["hung"].suspect_until_s > directory.now_s()
+
+
+async def test_a_half_open_socket_is_noticed_by_its_silence() -> None:
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(12)
+        carrier = fleet.gateway.gateway.carriers[viewer.ready["session_id"]]
+        link = carrier._upstream
+        assert link is not None and link._transport is not None
+        link._transport.underlying_transport.pause_reading()
+        await until(lambda: fleet.gateway.gateway.moves.failures == 1)
+        await viewer.wait_frames(len(viewer.video) + 30)
+        check_whole(viewer)
+
+
 async def test_a_drained_replica_loses_no_frame() -> None:
     async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
         await viewer.wait_frames(20)

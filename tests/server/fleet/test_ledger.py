@@ -101,6 +101,18 @@ def test_a_replica_that_was_away_is_told_which_streams_it_has_no_more() -> None:
     assert where is not None and where.replica == "b"
 
 
+def test_a_move_prefers_a_replica_that_was_just_heard() -> None:
+    """On a machine that hangs all are silent, and only one has been missed so far."""
+    ledger = Ledger()
+    hear(ledger, "a", 2, 0.0, {"s": 0})
+    hear(ledger, "b", 9, 0.0)
+    hear(ledger, "c", 1, 1.4)
+    moved = ledger.move("s", 0, None, 1.6)
+    assert moved is not None and moved.replica == "c"
+    again = ledger.move("s", 1, None, 1.7, besides={"c"})
+    assert again is not None and again.replica == "b", "rather than none"
+
+
 @pytest.mark.parametrize(
     ("now_s", "usable"), [(0.1, True), (SILENT_S + 0.1, False)], ids=["heard", "silent"]
 )
