@@ -6,7 +6,8 @@ import { sentence } from "./status.js";
 
 /**
  * @import { Reading } from "../media/figures.js"
- * @import { StreamParked, StreamQuality } from "../net/messages.js"
+ * @import { Playback } from "../media/playback.js"
+ * @import { SessionReady, SessionWatching, StreamParked, StreamQuality } from "../net/messages.js"
  * @typedef {keyof Omit<Reading, "skipped" | "realTime" | "quality" | "parked">} TileKey
  * @typedef {{title: string, unit: string, digits: number, about: string}} Tile
  */
@@ -22,14 +23,35 @@ const TILES = {
 };
 
 /** @param {StreamQuality | null} quality */
-export function qualityInWords(quality) {
+function qualityInWords(quality) {
   return quality?.why ? sentence(quality.why) : "Full";
 }
 
 /** @param {StreamParked | null} parked */
-export function placeInWords(parked) {
+function placeInWords(parked) {
   if (!parked) return "Has one";
   return parked.position ? `Number ${parked.position} in the line for one` : "Given to others while it stands still";
+}
+
+/**
+ * @param {SessionReady | SessionWatching | null} session
+ * @param {Playback} playback
+ * @param {Reading} reading
+ * @returns {Record<string, string>}
+ */
+export function factsInWords(session, { player, serverClock }, reading) {
+  const best = serverClock.best();
+  return {
+    Dropped: String(player.dropped),
+    Skipped: String(reading.skipped),
+    Stalls: String(player.clock.stalls),
+    "Model / media time": reading.realTime === null ? "–" : reading.realTime.toFixed(2),
+    Quality: qualityInWords(reading.quality),
+    Place: placeInWords(reading.parked),
+    "Round trip": best ? `${best.rttMs.toFixed(0)} ms` : "–",
+    Codec: session ? `${session.codec} ${session.width}×${session.height}` : "–",
+    Session: session?.session_id ?? "–",
+  };
 }
 
 export class FiguresView {

@@ -1,11 +1,11 @@
 /** Everything on the page that shows the stream or asks something of it, except the picture. */
 
 import { IMAGE_WANTED } from "../net/opening.js";
-import { OWN_PICTURE } from "../net/protocol.js";
 import { DockView } from "./dock.js";
 import { byId, setText } from "./dom.js";
 import { CameraView } from "./camera.js";
-import { FiguresView, placeInWords, qualityInWords } from "./figures.js";
+import { factsInWords, FiguresView } from "./figures.js";
+import { hintInWords } from "./hint.js";
 import { layOut } from "./layout.js";
 import { Notices } from "./notices.js";
 import { OwnPictureView } from "./own-picture.js";
@@ -196,25 +196,9 @@ export class StreamView {
     if (phase === "ended" && this.webcam.on) this.webcam.stop();
     if (nowMs - this._figuresMs < FIGURES_EVERY_MS) return;
     this._figuresMs = nowMs;
-    this.figures.render(this._app.playback.figures.read(nowMs), this._facts());
-  }
-
-  /** @returns {Record<string, string>} */
-  _facts() {
-    const { session, playback: { player, serverClock, figures } } = this._app;
-    const reading = figures.read(this._app.nowMs());
-    const best = serverClock.best();
-    return {
-      Dropped: String(player.dropped),
-      Skipped: String(reading.skipped),
-      Stalls: String(player.clock.stalls),
-      "Model / media time": reading.realTime === null ? "–" : reading.realTime.toFixed(2),
-      Quality: qualityInWords(reading.quality),
-      Place: placeInWords(reading.parked),
-      "Round trip": best ? `${best.rttMs.toFixed(0)} ms` : "–",
-      Codec: session ? `${session.codec} ${session.width}×${session.height}` : "–",
-      Session: session?.session_id ?? "–",
-    };
+    const { session, playback } = this._app;
+    const reading = playback.figures.read(nowMs);
+    this.figures.render(reading, factsInWords(session, playback, reading));
   }
 
   /** @returns {Inputs | null} what the model of this session takes */
@@ -246,13 +230,7 @@ export class StreamView {
   /** What this picture does, in a line. @param {string} sceneName */
   _showHint(sceneName) {
     if (this._app.watches) return;
-    const inputs = this._inputsShown;
-    const known = inputs?.scenes?.find((scene) => scene.name === sceneName)?.kind ?? "scene";
-    const kind = sceneName === OWN_PICTURE ? "avatar" : known;
-    const speak = kind === "avatar" && inputs?.speech ? "Press Talk and speak: the picture speaks along." : "";
-    const drag = kind === "avatar" ? "Drag to turn the head." : "Drag things to move them, double-click to pin them.";
-    const keys = inputs?.camera ? "W A S D move the camera, arrow keys turn it." : "";
-    setText(this._dragHint, [speak, inputs?.tracks ? drag : "", keys].filter(Boolean).join(" "));
+    setText(this._dragHint, hintInWords(this._inputsShown, sceneName));
   }
 
   /** This stream begins anew from the image, or one that waits for it begins. @param {string} image  base64 */
