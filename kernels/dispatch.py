@@ -483,6 +483,13 @@ def norm_silu(x: Tensor, weight: Tensor, out: Tensor) -> None:
     out.copy_(F.silu(normed, inplace=True))
 
 
+def sum_norm_silu(x: Tensor, branch: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    """As `sum_norm_silu.sum_norm_silu`, for a backend that is "triton"; `weight` [C, 1, 1, 1]."""
+    from .norm_silu.sum_norm_silu import sum_norm_silu as fused
+
+    return fused(x, branch, weight, out)
+
+
 def _unit_channels(x: Tensor) -> Tensor:
     """`F.normalize` over dimension 1, with never more than one tensor beside `x`.
 

@@ -36,6 +36,7 @@ from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from ...kernels.norm_rope_write.reference import norm_rope_write_ref
 from ...kernels.norm_silu.norm_silu import norm_silu
 from ...kernels.norm_silu.reference import norm_silu_ref
+from ...kernels.norm_silu.sum_norm_silu import sum_norm_silu
 from ...kernels.normed_attention.normed_attention import normed_attention
 from ...kernels.normed_attention.reference import normed_attention_ref
 from ...kernels.residual_norm.reference import (
@@ -112,6 +113,7 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
         checks[f"rotated keys, {kind}"] = partial(_rotate, dtype=dtype, heads=heads)
         checks[f"modulation, {kind}"] = partial(_modulation, dtype=dtype, width=1536)
         checks[f"norm and SiLU, {kind}"] = partial(_norm_silu, dtype=dtype, channels=96)
+        checks[f"sum, norm and SiLU, {kind}"] = partial(_sum_norm_silu, dtype=dtype, channels=96)
         checks[f"YUV420, {kind}"] = partial(_yuv420, dtype=dtype)
         checks[f"RMS norm, {kind}"] = partial(_rms_norm, dtype=dtype, width=1536)
         for gated in (False, True):
@@ -148,6 +150,9 @@ def kernel_checks(*, bfloat16: bool = True) -> dict[str, Check]:
     for channels in (192, 384, 1024):
         checks[f"norm and SiLU, {channels} channels"] = partial(
             _norm_silu, dtype=half, channels=channels
+        )
+        checks[f"sum, norm and SiLU, {channels} channels"] = partial(
+            _sum_norm_silu, dtype=half, channels=channels
         )
     for heads, dim, keys in ((12, 128, 512), (40, 128, 257), (4, 64, 512), (4, 96, 33)):
         checks[f"normed attention, {heads} heads of {dim}, {keys} keys"] = partial(
@@ -404,6 +409,23 @@ def _norm_silu(grid: Grid, *, dtype: torch.dtype, channels: int) -> Found:
     norm_silu(x, weight, room[:, :, 2:])
     kept = room[:, :, :2].isnan().all()
     error = relative(room[:, :, 2:], norm_silu_ref(x, weight))
+    return Found(error if kept else math.inf, LIMITS[dtype])
+
+
+def _sum_norm_silu(grid: Grid, *, dtype: torch.dtype, channels: int) -> Found:
+    """As `_norm_silu`, of a sum that takes the place of one of its parts."""
+    _fresh()
+    weight = (1 + 0.3 * torch.randn(channels, device=grid.device)).to(dtype)
+    shape = (1, channels, 3, grid.rows, grid.columns)
+    x, branch = (torch.randn(shape, device=grid.device).to(dtype) for _ in range(2))
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    branch = branch.contiguous(memory_format=torch.channels_last_3d)
+    wanted = x + branch
+    room = torch.full_like(x[:, :, :1].expand(-1, -1, 5, -1, -1), math.nan)
+    room = room.contiguous(memory_format=torch.channels_last_3d)
+    summed = sum_norm_silu(x, branch, weight, room[:, :, 2:])
+    kept = room[:, :, :2].isnan().all() and torch.equal(summed, wanted)
+    error = relative(room[:, :, 2:], norm_silu_ref(wanted, weight))
     return Found(error if kept else math.inf, LIMITS[dtype])
 
 

@@ -37,6 +37,7 @@ _READ_ONCE = {
     "normed_attention": ("Query", "Key", "Value", "Out"),
     "key_rotation": ("Key", "Out"),
     "norm_silu": ("X", "Out"),
+    "sum_norm_silu": ("X", "Branch", "Sum", "Out"),
     "yuv420": ("X", "Out"),
     # and what goes to the cache, which is given whole
     "norm_rope_write": ("Query", "Key", "Value", "Out", "Key", "Value"),

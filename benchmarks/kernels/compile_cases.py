@@ -14,6 +14,7 @@ from ...kernels.key_rotation.key_rotation import key_rotation_kernel
 from ...kernels.modulation.modulation import modulate_kernel
 from ...kernels.norm_rope_write.norm_rope_write import norm_rope_write_kernel
 from ...kernels.norm_silu.norm_silu import norm_silu_kernel
+from ...kernels.norm_silu.sum_norm_silu import sum_norm_silu_kernel
 from ...kernels.residual_norm.residual_norm import residual_norm_kernel
 from ...kernels.rms_norm.rms_norm import rms_norm_kernel
 from ...kernels.row_scale.reference import E4M3_MOST, SMALLEST
@@ -35,6 +36,7 @@ def compile_cases() -> tuple[CompileCase, ...]:
         _modulation(),
         _norm_rope_write(),
         _norm_silu(),
+        _sum_norm_silu(),
         _residual_norm(),
         _rms_norm(),
         _row_scale("row-scale-1536", 1536, warps=4, gelu=False),
@@ -134,6 +136,19 @@ def _norm_silu() -> CompileCase:
         strides=(f"{part}_{axis}" for part in ("x", "out") for axis in "btp"),
         scalars={"pixels": "i32"},
         constants={"CHANNELS": 96, "BLOCK_C": 128, "BLOCK_P": 32, "x_c": 1, "out_c": 1},
+    )
+
+
+def _sum_norm_silu() -> CompileCase:
+    """Likewise."""
+    ones = dict.fromkeys(("x_c", "branch_c", "out_c"), 1)
+    return _pass_over_tokens(
+        "sum-norm-silu-96",
+        sum_norm_silu_kernel,
+        pointers=dict.fromkeys(("X", "Branch", "Weight", "Sum", "Out"), "*bf16"),
+        strides=(f"{part}_{axis}" for part in ("x", "branch", "out") for axis in "btp"),
+        scalars={"pixels": "i32"},
+        constants={"CHANNELS": 96, "BLOCK_C": 128, "BLOCK_P": 32, **ones},
     )
 
 

@@ -18,6 +18,7 @@ from .vae_layers import (
     Memory,
     Norm,
     Residual,
+    Sum,
     UpLevel,
     Upsample,
     check_levels,
@@ -25,6 +26,7 @@ from .vae_layers import (
     name_parts,
     pixels,
     through,
+    whole,
 )
 from .weights import load_weights
 
@@ -129,7 +131,7 @@ class _Decoder(nn.Module):
         self.head = nn.Sequential(Norm(width, 3), nn.SiLU(), CausalConv(width, 3 * config.patch**2))
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        x = self.conv1.stream(x, memory)
+        made: Tensor | Sum = self.conv1.stream(x, memory)
         for part in (self.middle, self.upsamples, self.head):
-            x = through(part, x, memory)
-        return x
+            made = through(part, made, memory)
+        return whole(made)

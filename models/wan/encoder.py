@@ -20,12 +20,14 @@ from .vae_layers import (
     Memory,
     Norm,
     Residual,
+    Sum,
     check_frames,
     check_levels,
     middle,
     name_parts,
     patches,
     through,
+    whole,
 )
 from .weights import load_weights
 
@@ -126,7 +128,7 @@ class _Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        x = self.conv1.stream(x, memory)
+        made: Tensor | Sum = self.conv1.stream(x, memory)
         for part in (self.downsamples, self.middle, self.head):
-            x = through(part, x, memory)
-        return x
+            made = through(part, made, memory)
+        return whole(made)

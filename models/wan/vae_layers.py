@@ -8,17 +8,52 @@ over time looks back two frames; what it saw last is kept in the stream's own me
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.dispatch import attention, norm_silu
+from ...kernels.dispatch import attention, backend_for, norm_silu, sum_norm_silu
 from ...kernels.gpu import on_gpu
 
 _LOOK_BACK = 2
 Memory = dict[str, Tensor]
+
+
+class Sum:
+    """`x` + `branch` that nobody has added up yet: a norm that comes next does both in one pass.
+
+    The sum takes the place of `branch`.
+    """
+
+    def __init__(self, x: Tensor, branch: Tensor) -> None:
+        self._x: Tensor | None = x
+        self._branch = branch
+
+    def whole(self) -> Tensor:
+        """The sum."""
+        if self._x is not None:
+            self._branch.add_(self._x)
+            self._x = None
+        return self._branch
+
+    def normed(self, weight: Tensor, room: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `room` gives for the shape of the sum, its new frames being norm and SiLU of it."""
+        if self._x is None or backend_for(self._branch) != "triton":
+            seen = room(self.whole())
+            norm_silu(self._branch, weight, seen[:, :, _LOOK_BACK:])
+        else:
+            seen = room(self._branch)
+            new = seen[:, :, _LOOK_BACK:]
+            self._branch = sum_norm_silu(self._x, self._branch, weight, new)
+            self._x = None
+        return seen
+
+
+def whole(x: Tensor | Sum) -> Tensor:
+    """`x`, added up."""
+    return x.whole() if isinstance(x, Sum) else x
 
 
 class Streaming(nn.Module, ABC):
@@ -44,8 +79,10 @@ class CausalConv(nn.Conv3d, Streaming):
         seen[:, :, _LOOK_BACK:] = x
         return self._over(seen, memory)
 
-    def normed(self, norm: Norm, x: Tensor, memory: Memory) -> Tensor:
+    def normed(self, norm: Norm, x: Tensor | Sum, memory: Memory) -> Tensor:
         """As `stream`, of what `norm` and SiLU make of `x`."""
+        if isinstance(x, Sum):
+            return self._over(x.normed(norm.gamma, lambda like: self._room(like, memory)), memory)
         seen = self._room(x, memory)
         norm_silu(x, norm.gamma, seen[:, :, _LOOK_BACK:])
         return self._over(seen, memory)
@@ -59,7 +96,7 @@ class CausalConv(nn.Conv3d, Streaming):
 
     def _over(self, seen: Tensor, memory: Memory) -> Tensor:
         memory[self.name] = seen[:, :, -_LOOK_BACK:].clone()
-        return _as_by_cudnn(self(seen), self)
+        return _as_by_cudnn(self(seen), self.weight)
 
 
 class HalvingConv(nn.Conv3d, Streaming):
@@ -89,7 +126,7 @@ class Norm(nn.Module):
         return F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self.gamma
 
 
-class Residual(Streaming):
+class Residual(nn.Module):
     """Two convolutions, with a path around them."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -105,8 +142,14 @@ class Residual(Streaming):
         )
         self.shortcut = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
-    def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        return through(self.residual, x, memory).add_(self.shortcut(x))
+    def stream(self, x: Tensor | Sum, memory: Memory) -> Sum:
+        """What it makes of the stream's next frames `x`."""
+        made = whole(through(self.residual, x, memory))
+        past = self.shortcut(whole(x))
+        if isinstance(self.shortcut, nn.Conv3d):
+            # a weight of one pixel has no layout: it is that of what came
+            past = _as_by_cudnn(past, made)
+        return Sum(past, made)
 
 
 class FrameAttention(nn.Module):
@@ -139,7 +182,7 @@ class Upsample(Streaming):
             x = self._double_time(self.time_conv, x, memory)
         frames = x.transpose(1, 2).flatten(0, 1)
         larger = F.interpolate(frames, scale_factor=2.0, mode="nearest-exact")
-        made = _as_by_cudnn(self.resample(larger), self.resample[1])
+        made = _as_by_cudnn(self.resample(larger), self.resample[1].weight)
         return made.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
     @staticmethod
@@ -171,7 +214,11 @@ class Downsample(Streaming):
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
         frames = self.resample(x.transpose(1, 2).flatten(0, 1))
-        x = _as_by_cudnn(frames, self.resample[1]).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        x = (
+            _as_by_cudnn(frames, self.resample[1].weight)
+            .unflatten(0, (x.shape[0], -1))
+            .transpose(1, 2)
+        )
         return x if self.time_conv is None else self.time_conv.stream(x, memory)
 
 
@@ -197,7 +244,7 @@ class UpLevel(Streaming):
         started = f"{self.name}.started"
         at_start = started not in memory
         _start(memory, started, x)
-        made = through(self.upsamples, x, memory)
+        made = whole(through(self.upsamples, x, memory))
         if not self._upsamples:
             return made
         if at_start:
@@ -241,7 +288,7 @@ class DownLevel(Streaming):
         self._frames = 2 if downsample is not None and downsample.time_conv is not None else 1
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        return through(self.downsamples, x, memory) + self._mean(x)
+        return whole(through(self.downsamples, x, memory)) + self._mean(x)
 
     def _mean(self, x: Tensor) -> Tensor:
         # the stream's first frame is halved with zeros before it
@@ -256,29 +303,33 @@ def middle(dim: int) -> nn.Sequential:
     return nn.Sequential(Residual(dim, dim), FrameAttention(dim), Residual(dim, dim))
 
 
-def through(layers: nn.Sequential, x: Tensor, memory: Memory) -> Tensor:
+def through(layers: nn.Sequential, x: Tensor | Sum, memory: Memory) -> Tensor | Sum:
     """`x` through one layer after another, with the memory of those that have one.
 
-    A norm and the SiLU behind it are made with the convolution that follows.
+    A norm and the SiLU behind it are made with the convolution that follows, and so is the sum that
+    a residual ends with.
     """
     norm: Norm | None = None
     for layer in layers:
         if isinstance(layer, Norm):
             norm = layer
+        elif isinstance(layer, Residual):
+            x = layer.stream(x, memory)
         elif norm is None:
+            x = whole(x)
             x = layer.stream(x, memory) if isinstance(layer, Streaming) else layer(x)
         elif isinstance(layer, CausalConv):
             x, norm = layer.normed(norm, x, memory), None
     return x
 
 
-def _as_by_cudnn(made: Tensor, conv: nn.Module) -> Tensor:
-    """What `conv` made, on `meta` in the layout that a GPU gives it: that of the weights.
+def _as_by_cudnn(made: Tensor, like: object) -> Tensor:
+    """What a convolution made, on `meta` in the layout that a GPU gives it: that of `like`.
 
     There torch does not know of it.
     """
-    assert isinstance(conv.weight, Tensor)
-    if not (made.is_meta and on_gpu(made)) or _layout(conv.weight) == torch.contiguous_format:
+    assert isinstance(like, Tensor)
+    if not (made.is_meta and on_gpu(made)) or _layout(like) == torch.contiguous_format:
         return made
     batch, channels, *sides = made.shape
     return made.contiguous().view(batch, *sides, channels).movedim(-1, 1)
