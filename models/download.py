@@ -30,10 +30,9 @@ class Download:
         return self._copied is None or self._copied.query()
 
     def wait(self) -> np.ndarray:
-        """The bytes, when they are there."""
+        """The bytes, when they are there; for any thread, and for several."""
         if self._copied is not None:
             self._copied.synchronize()
-            self._copied = None
         return self._on_host.numpy()
 
 

@@ -63,6 +63,11 @@ class YuvFrames:
         """Whether `planes` would not wait."""
         return isinstance(self._planes, np.ndarray) or self._planes.ready
 
+    def wait(self) -> None:
+        """Return when they are there; for a thread beside the one that reads them."""
+        if not isinstance(planes := self._planes, np.ndarray):
+            planes.wait()
+
     @property
     def planes(self) -> np.ndarray:
         """All of them, uint8 [T, 3 H / 2, W]. Raises ValueError if they are not of this shape."""

@@ -175,6 +175,8 @@ class Ready(Message, frozen=True):
     """Of a stream's caches; 0: they were told at an earlier start, or there are none."""
     most_rows: int = 1
     """Chunks of so many streams may be one batch."""
+    runs_ahead: bool = False
+    """Whether chunks leave the model's thread before their frames are there."""
 
 
 class Assigned(Message, frozen=True):

@@ -152,13 +152,14 @@ class Pipeline:
         self._parking: dict[str, set[int]] = {}
         """Streams that stages save before they are let go of: which of them have not yet."""
         self._under_way: dict[tuple[str, int], float] = {}
+        # How many turns are under way, and how many chunks they have, for any thread.
+        self._turns, self._runs_ahead = (0, 0), False
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._phase: _Phase = "stopped"
         self._launched_s: float | None = None
         """When the stages that start now were launched."""
-        self._launch_at_s = 0.0
-        self._failed_starts = 0
+        self._launch_at_s, self._failed_starts = 0.0, 0
         self._lost_s: float | None = None
         self._info: ModelInfo | None = None
         self._cuts: tuple[int, ...] = ()
@@ -209,8 +210,11 @@ class Pipeline:
 
     @property
     def depth(self) -> int:
-        """A chunk on each stage, and one on its way in; a single stage has one at a time."""
-        return 1 if self._stages == 1 else self._stages + 1
+        """A chunk on each stage, and one on its way in; a single stage has one at a time.
+
+        On a GPU it has two: one whose frames are on their way, and the next one.
+        """
+        return self.admission.most_turns if self._stages == 1 else self._stages + 1
 
     @property
     def waiting(self) -> int:
@@ -219,7 +223,11 @@ class Pipeline:
 
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
-        return self.admission.next_s(now_s, under_way) if self.running else None
+        if not self.running:
+            return None
+        turns, chunks = self._turns
+        # what was handed over and is not admitted yet is a turn of its own, for all that is known
+        return self.admission.next_s(now_s, turns + max(0, under_way - chunks))
 
     @property
     def info(self) -> ModelInfo:
@@ -336,6 +344,7 @@ class Pipeline:
         self._parking.pop(stream, None)
         self._queue = deque(each for each in self._queue if each.stream != stream)
         self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
+        self._count_turns()
         self._tell()
 
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
@@ -412,7 +421,7 @@ class Pipeline:
     def _pause_s(self) -> float:
         """How long nothing can be admitted, at most."""
         now_s = time.monotonic()
-        next_s = self.admission.next_s(now_s, len(self._under_way))
+        next_s = self.admission.next_s(now_s, self._turns[0])
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
@@ -579,6 +588,7 @@ class Pipeline:
             self.most_rows = message.most_rows
             costs = message.costs
             self._rebuild_chunks = message.rebuild_chunks
+            self._runs_ahead = message.runs_ahead
             if message.cache_bytes:
                 self._exact = message.cache_bytes <= self._most_exact_bytes
             self._pool.longest_part_s = max(costs.prepare_s, costs.decode_s, *costs.step_s)
@@ -594,10 +604,12 @@ class Pipeline:
     def _send_plan(self, plan: StagePlan) -> None:
         assert self.costs is not None, "stage 0 measured them"
         self.plan = plan
-        self.admission = Admission(plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s)
+        self.admission = Admission(
+            plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s, ahead=self._runs_ahead
+        )
         self._waiting_for = set(range(self._stages))
         # one more than can be under way: a chunk is read before another one is admitted
-        most = max(self.depth, self.most_rows)
+        most = self.depth if self._stages > 1 else self.depth * self.most_rows
         slots = 0 if self._pool.arena is None else most + 1
         if self._pool.arena is not None:
             info = self.info
@@ -635,6 +647,7 @@ class Pipeline:
         self._queue.clear()
         self._adopting.clear()
         self._under_way.clear()
+        self._count_turns()
         replays: list[list[_Queued]] = []
         for stream, log in self._logs.items():
             start, replay = log.begin_again()
@@ -667,16 +680,23 @@ class Pipeline:
         """Admit what is queued, at the pace of the slowest stage."""
         while self.running and self._queue:
             now_s = time.monotonic()
-            next_s = self.admission.next_s(now_s, len(self._under_way))
+            next_s = self.admission.next_s(now_s, self._turns[0])
             if next_s is None or next_s > now_s:
                 return
             batch = [self._queue.popleft()]
             while batch[0].batch and self._queue and self._queue[0].batch == batch[0].batch:
                 batch.append(self._queue.popleft())
             self._under_way |= {(each.stream, each.index): now_s for each in batch}
-            self.admission.admitted(now_s)
+            self._count_turns()
+            self.admission.admitted(now_s, len(batch))
             steps = tuple(map(self._step_of, batch))
             self._pool.send(0, steps[0] if len(steps) == 1 else Batch(steps))
+
+    def _count_turns(self) -> None:
+        """Chunks that were admitted as one batch are one turn of a single stage."""
+        begun_s, chunks = set(self._under_way.values()), len(self._under_way)
+        self._turns = len(begun_s) if self._stages == 1 else chunks, chunks
+        self.admission.keep(begun_s)
 
     def _step_of(self, queued: _Queued) -> Step:
         log, index = self._logs[queued.stream], queued.index
@@ -695,6 +715,9 @@ class Pipeline:
         begin_s = self._under_way.pop((name, message.index), None) if name is not None else None
         if name is None or begin_s is None:
             return
+        if begin_s not in self._under_way.values():
+            self.admission.left(begin_s, time.monotonic())
+        self._count_turns()
         log = self._logs[name]
         self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
         if chunk is not None and message.spans and message.rows == 1:

@@ -105,7 +105,9 @@ def _stage(
         from .whole_stage import WholeStage
 
         costs = setup.costs or measure_whole(model)
-        ready = Ready(model.info, costs, rebuild_chunks=rebuild_chunks(model))
+        ready = Ready(
+            model.info, costs, rebuild_chunks=rebuild_chunks(model), runs_ahead=_runs_ahead(model)
+        )
         return WholeStage(model, heartbeat, arena), ready
     from ..batch_shape import MOST_ROWS, makes_batches
     from .stage import Stage
@@ -118,7 +120,14 @@ def _stage(
         costs, cache_bytes = measure_parts(model), measure_caches(model)
     cuts = model.chunk_steps.cuts
     rows = MOST_ROWS if setup.world == 1 and makes_batches(model) else 1
-    return stage, Ready(model.info, costs, cuts, rebuild_chunks(model), cache_bytes, rows)
+    return stage, Ready(
+        model.info, costs, cuts, rebuild_chunks(model), cache_bytes, rows, _runs_ahead(model)
+    )
+
+
+def _runs_ahead(model: object) -> bool:
+    """Whether a model's chunks come before their frames: it has `runs_ahead`, and true."""
+    return bool(getattr(model, "runs_ahead", False))
 
 
 def _inference_mode() -> AbstractContextManager[object]:

@@ -8,13 +8,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..contract import Chunk
 from ..yuv_frames import pixels_of
+from .arrivals import Arrivals, Arrived
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .messages import (
@@ -79,6 +79,9 @@ class StageLoop(ABC):
         """Of each part of a stream the latest that are shared, and behind which chunks."""
         self._settled: dict[str, int] = {}
         self._leaving: deque[_Leaving] = deque()
+        self._arrivals = Arrivals(self.receive)
+        self._came_s = float("-inf")
+        """When frames came last that a GPU had been at work on."""
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -99,19 +102,20 @@ class StageLoop(ABC):
             # all of it: whatever hangs, be it in opening or saving a stream, is noticed
             with self._heartbeat.busy():
                 self._do(message)
-            self._heartbeat.work_for()
 
     def _next(self) -> object:
         """The next message.
 
-        What there is to do is queued on a GPU before chunks are waited for that are on their way
-        from there, so that it never idles for want of work.
+        While frames are on their way from a GPU that is either more to be queued there, so that it
+        never idles for want of work, or that they have arrived. If neither comes the device hangs,
+        at work for the oldest of them.
         """
-        while self._leaving:
-            with suppress(queue.Empty):
-                return self._work.get_nowait()
-            self._let_go(wait=True)
-        return self._work.get()
+        if not self._leaving:
+            self._heartbeat.work_for()
+            return self._work.get()
+        self._heartbeat.work_for(self._leaving[0].stream, self._leaving[0].index)
+        with self._heartbeat.busy():
+            return self._work.get()
 
     def _do(self, message: object) -> None:
         match message:
@@ -125,6 +129,11 @@ class StageLoop(ABC):
                     self._open(message)
                 except ValueError as error:
                     self._heartbeat.send(Refused(message.stream, str(error)))
+            case Arrived(error=None):
+                self._let_go()
+            case Arrived():
+                assert message.error is not None
+                raise message.error
             case Close():
                 self._close(message.stream)
             case Restore():
@@ -170,7 +179,9 @@ class StageLoop(ABC):
         Frames that are still on their way from a GPU are told of when they are there: by `_let_go`,
         in their order.
         """
-        self._leaving.append(_Leaving(stream, index, chunk, spans, rows))
+        self._leaving.append(each := _Leaving(stream, index, chunk, spans, rows))
+        if not each.is_there and chunk is not None and not isinstance(chunk.pictures, np.ndarray):
+            self._arrivals.expect(chunk.pictures)
         self._let_go()
 
     def _let_go(self, *, wait: bool = False) -> None:
@@ -181,9 +192,8 @@ class StageLoop(ABC):
                 made = None if each.chunk is None else self._packed(each.chunk)
             spans = each.spans
             if each.came_late and spans:
-                # the device was at work until now
-                *before, last = spans
-                spans = (*before, WorkSpan(last.stage, last.name, last.begin_s, time.monotonic()))
+                spans = _of_device(spans, self._came_s, time.monotonic())
+                self._came_s = spans[-1].end_s
             self._heartbeat.send(Done(each.stream, each.index, made, spans, each.rows))
 
     def _packed(self, chunk: Chunk) -> MadeChunk:
@@ -279,3 +289,19 @@ class StageLoop(ABC):
     @abstractmethod
     def _restore(self, message: Restore) -> None:
         """Take over a stream."""
+
+
+def _of_device(spans: tuple[WorkSpan, ...], before_s: float, came_s: float) -> tuple[WorkSpan, ...]:
+    """What a stage's device did for a chunk, of when the host asked for it.
+
+    The device had no time for it `before_s`, when the frames of the chunk before came, and was at
+    work until `came_s`.
+    """
+    *others, last = spans
+    own = [
+        WorkSpan(each.stage, each.name, max(each.begin_s, before_s), max(each.end_s, before_s))
+        if each.stage == last.stage
+        else each
+        for each in others
+    ]
+    return (*own, WorkSpan(last.stage, last.name, max(last.begin_s, before_s), came_s))

@@ -68,6 +68,11 @@ class WanModel:
         return self._calls.makes_batches
 
     @property
+    def runs_ahead(self) -> bool:
+        """Whether `decode` returns before the frames are there, so that more can be asked for."""
+        return self._queues is not None and self._levels is yuv_levels
+
+    @property
     def student(self) -> CausalStudent:
         """The student that makes its latents."""
         return self._calls.student

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing import Pipe
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest
 from rollcast.models.pipeline.heartbeat import Heartbeat
-from rollcast.models.pipeline.messages import Assign, Close, Done, FromStage, Open, Step
+from rollcast.models.pipeline.messages import Assign, Done, FromStage, Open, Step
 from rollcast.models.pipeline.stage import Stage
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.staged_model import ChunkPlan, Row
@@ -25,15 +26,22 @@ ALONE = StagePlan((tuple(range(5)),), 0)
 
 
 class Coming:
-    """Planes that come when they are waited for, or when the test says so."""
+    """Planes that come when the test says so."""
 
     def __init__(self, planes: np.ndarray, done: list[str]) -> None:
-        self.ready = False
+        self.come = threading.Event()
+        self.error: Exception | None = None
         self._planes, self._done = planes, done
 
+    @property
+    def ready(self) -> bool:
+        return self.come.is_set()
+
     def wait(self) -> np.ndarray:
+        assert self.come.wait(60)
+        if self.error is not None:
+            raise self.error
         self._done.append("waited")
-        self.ready = True
         return self._planes
 
 
@@ -43,6 +51,7 @@ class Queued(TinyCausal):
     def __init__(self, done: list[str]) -> None:
         super().__init__()
         self.done, self.coming = done, list[Coming]()
+        self.at_once = False
 
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         clean = self.chunk_steps.calls[rows[0].call].clean_pass
@@ -53,8 +62,10 @@ class Queued(TinyCausal):
         frames = super().decode(plan, latents, state).frames
         self.done.append("decode")
         planes = np.zeros((len(frames), *planes_shape(INFO.height, INFO.width)), np.uint8)
-        self.coming.append(Coming(planes, self.done))
-        pictures = YuvFrames(self.coming[-1], len(frames), INFO.height, INFO.width)
+        self.coming.append(coming := Coming(planes, self.done))
+        if self.at_once:
+            coming.come.set()
+        pictures = YuvFrames(coming, len(frames), INFO.height, INFO.width)
         return Chunk(plan.index, pictures, np.zeros(0, np.int16))
 
 
@@ -95,12 +106,31 @@ def test_the_clean_pass_is_queued_before_frames_are_waited_for(
     working._do(Step("a.0", Controls(), False))
     assert model.done == ["step"] * 4 + ["decode", "clean pass"]
     assert not heart.told
-    # nothing else is there to do: now they are waited for
-    model.coming[0].wait = lambda: (working.receive(Close("b.0")), Coming.wait(model.coming[0]))[1]
-    assert working._next() == Close("b.0")
-    assert model.done[-1] == "waited" and [told.index for told in heart.told] == [0]
+    model.coming[0].come.set()
+    working._do(working._next())
+    assert [told.index for told in heart.told] == [0]
     decoded = heart.told[0].spans[-1]
     assert decoded.name == "decode" and decoded.end_s > heart.told[0].spans[-2].end_s
+
+
+def test_what_comes_is_done_while_frames_are_on_their_way(
+    stage: tuple[Stage, Queued], heart: Noted
+) -> None:
+    """A stage that waits, for frames alone, takes the next chunk at once and then tells of both."""
+    working, model = stage
+    working._do(Step("a.0", Controls(), False))
+    working.receive(Step("a.0", Controls(), False))
+    working._do(working._next())
+    assert model.done.count("clean pass") == 2 and "waited" not in model.done and not heart.told
+    for each in reversed(model.coming):
+        each.come.set()
+    while len(heart.told) < 2:
+        working._do(working._next())
+    first, second = (told.spans for told in heart.told)
+    assert [told.index for told in heart.told] == [0, 1]
+    # the device was at work on the second one from when it had made the first one
+    assert second[-1].begin_s >= first[-1].end_s
+    assert all(span.begin_s <= span.end_s for span in (*first, *second))
 
 
 def test_the_next_chunk_is_queued_first_and_none_overtakes(
@@ -108,18 +138,29 @@ def test_the_next_chunk_is_queued_first_and_none_overtakes(
 ) -> None:
     working, model = stage
     working._do(Step("a.0", Controls(), False))
-    working.receive(Step("a.0", Controls(), False))
-    working._do(working._next())
-    assert model.done.count("decode") == 2 and "waited" not in model.done
-    model.coming[1].ready = True
+    working._do(Step("a.0", Controls(), False))
+    model.coming[1].come.set()
     working._let_go()
     assert not heart.told
-    model.coming[0].ready = True
+    model.coming[0].come.set()
     working._let_go()
     assert [told.index for told in heart.told] == [0, 1]
 
 
+def test_who_waits_in_vain_says_for_whom(stage: tuple[Stage, Queued], heart: Noted) -> None:
+    """A device that fails at its work says so when it is waited for."""
+    working, model = stage
+    working._do(Step("a.0", Controls(), False))
+    model.coming[0].error = RuntimeError("device-side assert")
+    model.coming[0].come.set()
+    message = working._next()
+    assert (heart.working.stream, heart.working.index) == ("a.0", 0)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        working._do(message)
+
+
 def test_frames_go_before_a_snapshot(stage: tuple[Stage, Queued], heart: Noted) -> None:
     working, model = stage
+    model.at_once = True
     working._do(Step("a.0", Controls(), True))
     assert "waited" in model.done and [told.index for told in heart.told] == [0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -11,10 +14,14 @@ import torch
 
 from rollcast.models.contract import Chunk, Controls, StreamRequest
 from rollcast.models.device_queues import SideQueue
+from rollcast.models.pipeline.heartbeat import Heartbeat
+from rollcast.models.pipeline.messages import Assign, Done, FromStage, Open, Step
+from rollcast.models.pipeline.stage import Stage
+from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.yuv_frames import YuvFrames
 
-from ...queue_tape import MAIN, QueueTape
+from ...queue_tape import MAIN, QueueTape, TapeMark
 from ..conftest import SIZE, ModelOf
 
 pytestmark = pytest.mark.slow
@@ -88,3 +95,62 @@ def test_a_hand_over_that_is_left_out_is_found(
         streamed(beside(model, tape), tape)
     told = {"wait": "does not wait", "join": "does not wait", "keep": "not kept"}[missing]
     assert any(told in race for race in tape.races)
+
+
+class HeldMark(TapeMark):
+    """A copy that is not done before the test lets it."""
+
+    let = threading.Event()
+
+    def synchronize(self) -> None:
+        assert self.let.wait(60)
+        super().synchronize()
+
+
+class HeldTape(QueueTape):
+    def mark(self, queue: str) -> TapeMark:
+        self.marks.append(HeldMark(self, queue))
+        return self.marks[-1]
+
+
+class Kept(Heartbeat):
+    """A heart that keeps what it sends of chunks."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.told: list[Done] = []
+
+    def send(self, message: FromStage) -> None:
+        if isinstance(message, Done):
+            self.told.append(message)
+
+
+def test_a_stage_asks_for_the_next_chunk_before_frames_are_copied(model: WanModel) -> None:
+    """All that the second chunk asks of the device comes while the first one is on its way."""
+    ours, executor = Pipe()
+    heart, tape, log = Kept(ours), HeldTape(), [Controls(), Controls(prompt="a fish"), Controls()]
+    tape_model = beside(model, tape)
+    assert tape_model.runs_ahead
+    calls = len(tape_model.chunk_steps.calls)
+    stage = Stage(0, tape_model, heart, None)
+    HeldMark.let.clear()
+    with tape, torch.inference_mode():
+        stage._do(Assign(StagePlan((tuple(range(calls)),), 0), 1, 0))
+        stage._do(Open("a.0", StreamRequest(seed=1)))
+        asked: list[int] = []
+        for controls in log:
+            stage._do(Step("a.0", controls, False))
+            asked.append(tape.work[MAIN])
+            assert not heart.told and not any(mark.query() for mark in tape.marks)
+        assert asked[0] < asked[1] < asked[2] and len(tape.marks) == len(log)
+        HeldMark.let.set()
+        while len(heart.told) < len(log):
+            stage._do(stage._next())
+    assert not tape.races
+    plain = WanModel(model._preset, model._calls, model._decoder, SIZE, yuv=True)
+    state = plain.start(StreamRequest(seed=1))
+    for told, controls in zip(heart.told, log, strict=True):
+        assert told.chunk is not None and told.chunk.frames is not None
+        assert np.array_equal(told.chunk.frames, planes(plain.step(state, controls)))
+    ours.close()
+    executor.close()
