@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..quiet_imports import quiet_imports
 from ..wan.checkpoint import open_checkpoint
 from ..wan.names import Renamed
 from ..wan.weight_files import BadCheckpoint
@@ -130,7 +131,8 @@ def empty_speech_encoder(config: Wav2Vec2Config | None = None) -> SpeechEncoder:
     Raises ValueError for one that cannot be run on a live signal.
     """
     # here: other models must not wait for transformers
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
+    with quiet_imports():
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     with torch.device("meta"):
         model = Wav2Vec2Model(config or Wav2Vec2Config(**_PUBLISHED))
@@ -141,7 +143,8 @@ def empty_speech_encoder(config: Wav2Vec2Config | None = None) -> SpeechEncoder:
 
 def speech_config(weights: Path) -> Wav2Vec2Config:
     """The configuration beside a file of weights. Raises BadCheckpoint where there is none."""
-    from transformers import Wav2Vec2Config
+    with quiet_imports():
+        from transformers import Wav2Vec2Config
 
     file = weights.parent / "config.json"
     try:

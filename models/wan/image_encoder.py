@@ -16,12 +16,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from ..quiet_imports import quiet_imports
 from .checkpoint import open_checkpoint
 from .names import Renamed
 from .weight_files import BadCheckpoint
 from .weights import WeightsDoNotFit, fill
+
+with quiet_imports():
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
 PUBLISHED = CLIPVisionConfig(
     hidden_size=1280,

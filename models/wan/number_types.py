@@ -11,8 +11,6 @@ is folded in before.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, get_args
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.gpu import Capability
+from ..quiet_imports import quiet_imports
 from ..student.causal_student import CausalStudent
 from ..student.config import AttentionKind
 from ..student.row_scaled_linear import RowScaledLinear
@@ -189,18 +188,12 @@ def _is_linear(module: nn.Module, name: str) -> bool:
 
 
 def _torchao() -> Any:
-    # it takes seconds to import, and only who asks for it needs it; without a GPU it warns of
-    # kernels that nobody wants
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    # it takes seconds to import, and only who asks for it needs it
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_imports():
             import torchao.quantization
     except ImportError as error:
         raise QuantizationMissing(
             f"quantised weights need torchao, which cannot be imported ({error}): {INSTALL}"
         ) from error
-    finally:
-        logging.disable(before)
     return torchao.quantization

@@ -16,12 +16,15 @@ from typing import Any
 import ftfy
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
+from ...quiet_imports import quiet_imports
 from ..checkpoint import open_checkpoint
 from ..names import Renamed
 from ..weight_files import BadCheckpoint
 from ..weights import fill
+
+with quiet_imports():
+    from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 # Wan's names of the parts of a block, and transformers'.
