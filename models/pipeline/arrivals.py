@@ -16,6 +16,11 @@ class Arrived:
 
     error: Exception | None = None
 
+    def check(self) -> None:
+        """Raise what the device raised."""
+        if self.error is not None:
+            raise self.error
+
 
 class Arrivals:
     """A thread that tells `tell`, in their order, of all frames that it is given."""

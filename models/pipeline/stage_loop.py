@@ -129,11 +129,9 @@ class StageLoop(ABC):
                     self._open(message)
                 except ValueError as error:
                     self._heartbeat.send(Refused(message.stream, str(error)))
-            case Arrived(error=None):
-                self._let_go()
             case Arrived():
-                assert message.error is not None
-                raise message.error
+                message.check()
+                self._let_go()
             case Close():
                 self._close(message.stream)
             case Restore():
