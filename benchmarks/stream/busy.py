@@ -21,6 +21,8 @@ from .stream import device_name
 
 _WORK = "x = 1\nwhile True:\n    x = (x * 1103515245 + 12345) % 2147483648\n"
 STOP_S = 5.0
+FULL_RATE = 0.98
+"""Of the model's frame rate, at least, is real time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class BusyReport:
 
     device: str
     model: str
+    model_fps: int
     load: int
     seconds: float
     rows: list[BusyRow]
@@ -59,16 +62,18 @@ def measure_busy(
     model: str, load: int, seconds: float, threads: int | None, say: Callable[[str], None]
 ) -> BusyReport:
     """Run it with the ladder, then without; `say` is told what goes on. Raises ServerDied."""
-    rows: list[BusyRow] = []
+    rows, model_fps = list[BusyRow](), 0
     for ladder in (True, False):
         say(f"{'with' if ladder else 'without'} the ladder, {load} busy processes, {seconds:g} s")
         with ServerProcess(model, max_sessions=1, threads=threads, ladder=ladder) as server:
             server.wait_ready()
-            rows.append(asyncio.run(_watch(server.url, load, seconds, ladder=ladder)))
-    return BusyReport(device_name(), model, load, seconds, rows)
+            model_fps, row = asyncio.run(_watch(server.url, load, seconds, ladder=ladder))
+            rows.append(row)
+    return BusyReport(device_name(), model, model_fps, load, seconds, rows)
 
 
-async def _watch(url: str, load: int, seconds: float, *, ladder: bool) -> BusyRow:
+async def _watch(url: str, load: int, seconds: float, *, ladder: bool) -> tuple[int, BusyRow]:
+    """The model's frame rate, and what the viewer got."""
     frames, levels = [0] * int(seconds), [0] * int(seconds)
     async with connect(url, decode=False, wait=False) as stream:
         shown = stream.frames()
@@ -86,7 +91,7 @@ async def _watch(url: str, load: int, seconds: float, *, ladder: bool) -> BusyRo
             reading.cancel()
     tail = frames[-(len(frames) // 3) :]
     quality = stream.stats.quality if stream.stats else None
-    return BusyRow(
+    row = BusyRow(
         ladder=ladder,
         fps=sum(tail) / len(tail),
         media_share=share,
@@ -95,6 +100,7 @@ async def _watch(url: str, load: int, seconds: float, *, ladder: bool) -> BusyRo
         fps_by_second=frames,
         levels=levels,
     )
+    return stream.ready.fps, row
 
 
 async def _count(shown: AsyncIterator[Frame], frames: list[int], begin_s: float) -> None:

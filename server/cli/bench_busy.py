@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...benchmarks.stream.busy import BusyReport, measure_busy
+from ...benchmarks.stream.busy import FULL_RATE, BusyReport, measure_busy
 from ...models.registry import DEFAULT_MODEL
 from .bench_output import give, own_server, progress
 from .options import Threads, check_model
@@ -46,3 +46,9 @@ def _show(report: BusyReport) -> None:
     console = Console(highlight=False, width=100)
     console.print(f"{report.model} on {report.device}, {report.load} busy processes", markup=False)
     console.print(table)
+    for row in report.rows:
+        holds = row.fps >= FULL_RATE * report.model_fps
+        console.print(
+            f"{'with' if row.ladder else 'without'} the ladder: {row.fps:.1f} of "
+            f"{report.model_fps} frames a second: {'real time' if holds else 'not real time'}"
+        )

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...benchmarks.capacity.batched_steps import StepsReport, measure_steps
 from ...benchmarks.capacity.capacity import CapacityPlan, CapacityReport, Trial, measure_capacity
 from ...models.registry import DEFAULT_MODEL
 from ..config import ServerConfig
@@ -18,10 +19,11 @@ from ..engine.scheduler import ModelLoad
 from ..engine.turns_estimates import EstimateRow
 from ..engine.turns_estimates import estimates as estimated
 from ..engine.turns_simulator import Turns, forecast
-from .bench_output import give, own_server, progress
-from .failure import EXIT_USAGE, Failure
+from .bench_output import counts, give, own_server, progress
+from .failure import EXIT_USAGE, Failure, as_failure
 from .options import Threads, check_model
 
+_ROUNDS = 20
 _TRIALS = "staggered:1,sliced:2,staggered:2,staggered:3,batched:2"
 
 
@@ -36,6 +38,10 @@ def capacity(
         typer.Option(min=0, help="Keep the server and its processes on this one (Linux)."),
     ] = None,
     threads: Threads = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Instead: what batches of so many rows gain the denoising steps."),
+    ] = None,
     estimates: Annotated[
         bool, typer.Option("--estimates", help="Also of GPUs that nobody measured.")
     ] = False,
@@ -44,6 +50,13 @@ def capacity(
 ) -> None:
     """Streams at real time: measured with the real server, and forecast by what chunks take."""
     check_model(model)
+    if steps is not None:
+        rows = counts(steps, option="--steps", of="rows", example="2,8")
+        with as_failure():
+            gains = measure_steps(model, rows, _ROUNDS, threads or 1, progress())
+        if not give(gains.to_json(), as_json=as_json, out=out):
+            _show_steps(gains)
+        return
     plan = CapacityPlan(model, _trials(trials), seconds, threads, _core(core))
     with own_server():
         report = measure_capacity(plan, progress())
@@ -95,6 +108,16 @@ def _trials(text: str) -> tuple[Trial, ...]:
             )
         found.append(Trial(known[turns], int(streams)))
     return tuple(found)
+
+
+def _show_steps(report: StepsReport) -> None:
+    console = Console(highlight=False, width=100)
+    console.print(f"{report.model} on {report.device}, {report.threads} threads", markup=False)
+    for row in report.rows:
+        console.print(
+            f"steps of {row.rows} chunks: one by one {1e3 * row.one_by_one_s:.0f} ms, as a batch "
+            f"{1e3 * row.batched_s:.0f} ms: {row.gain:.2f} times as fast"
+        )
 
 
 def _show(report: CapacityReport, promised: dict[str, int], estimates: list[EstimateRow]) -> None:

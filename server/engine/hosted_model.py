@@ -14,7 +14,7 @@ from ..session.quality import BEST, Quality
 from .batch_table import BatchTable, BatchTimes
 from .model_host import ModelHost
 from .phases import Phases
-from .quality_ladder import QualityLadder
+from .quality_ladder import MOST_LOAD, QualityLadder
 from .scheduler import ModelLoad
 from .under_way import UnderWay
 
@@ -83,7 +83,15 @@ class HostedModel:
         """Whether one more stream would cost so many that run nothing; the first is let in."""
         if self.ladder is None or self.load is None or not streams:
             return True
-        return self.ladder.admits((streams + 1) * self.load.step_s / self.load.chunk_s)
+        return self.ladder.admits(self.load.of_late(streams + 1))
+
+    def places(self, most: int) -> int:
+        """How many of `most` streams fit so that none gives anything up for another."""
+        if self.load is None:
+            return most
+        while most > 1 and self.load.of_late(most) > MOST_LOAD:
+            most -= 1
+        return most
 
     @property
     def quality(self) -> Quality:

@@ -51,17 +51,33 @@ class Places:
         """How many streams fit in all."""
         if self._config.max_sessions is not None:
             return self._config.max_sessions
-        loads = (model.load for model in self._hosted.values())
-        return min((capacity(load) for load in loads if load is not None), default=0)
+        return min(
+            (
+                self._spared(model, capacity(model.load))
+                for model in self._hosted.values()
+                if model.load is not None
+            ),
+            default=0,
+        )
 
     @property
     def free(self) -> int:
         """How many more streams would be admitted now, of the model that takes the most."""
         open_ = (model for model in self._hosted.values() if self._lets_in(model))
-        usable = [model.load for model in open_ if model.condition == "ready"]
+        usable = [model for model in open_ if model.condition == "ready"]
         running, limit = self._running_loads(), self._config.max_sessions
-        free = (free_places(load, running, max_sessions=limit) for load in usable if load)
-        return max(free, default=0)
+        return max((self._free(model, running, limit) for model in usable), default=0)
+
+    def _free(self, model: HostedModel, running: list[ModelLoad], limit: int | None) -> int:
+        if model.load is None:
+            return 0
+        free = free_places(model.load, running, max_sessions=limit)
+        beside = self._beside(model)
+        return free if limit is not None else self._spared(model, beside + free) - beside
+
+    def _spared(self, model: HostedModel, streams: int) -> int:
+        """Of so many that are in time, those that cost each other nothing; one in any case."""
+        return streams if self._config.keep_quality else model.places(streams)
 
     def hold(self, model: HostedModel, client: str, now_s: float) -> Place:
         """Hold a place of a model that is ready until it is released.
@@ -119,9 +135,12 @@ class Places:
         if self._config.max_sessions is not None:
             # how many fit was said, not measured
             return model.ladder.takes_new
+        return model.admits_beside(self._beside(model))
+
+    def _beside(self, model: HostedModel) -> int:
+        """How many streams of a model there are, with those that are being opened."""
         reserved = sum(place.model is model for place in self._reserved)
-        running = sum(stream.model == model.name for stream in self._placed)
-        return model.admits_beside(running + reserved)
+        return reserved + sum(stream.model == model.name for stream in self._placed)
 
     @property
     def _placed(self) -> list[HostedStream]:

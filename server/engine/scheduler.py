@@ -58,6 +58,10 @@ class ModelLoad:
             return streams * self.share
         return LONGER * ceil(streams / rows) * self.table[rows] / self.chunk_s
 
+    def of_late(self, streams: int) -> float:
+        """The part of the machine's time that so many take, were chunks as long as of late."""
+        return self.share_of(streams) / LONGER
+
     @property
     def share(self) -> float:
         """The part of the machine's time that one stream takes, at worst."""

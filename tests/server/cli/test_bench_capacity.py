@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollcast.benchmarks.capacity.capacity import Trial
-from rollcast.server.cli.bench_capacity import _core, _trials
+from rollcast.server.cli.bench_capacity import _core, _trials, capacity
 from rollcast.server.cli.failure import Failure
 
 
@@ -17,6 +17,13 @@ def test_trials_are_ways_and_numbers() -> None:
 def test_other_trials_are_refused_by_name(text: str) -> None:
     with pytest.raises(Failure, match="--trials"):
         _trials(text)
+
+
+def test_steps_want_a_model_that_makes_batches_and_numbers_of_rows() -> None:
+    with pytest.raises(Failure, match="test-pattern makes no batches"):
+        capacity("test-pattern", steps="2")
+    with pytest.raises(Failure, match="--steps is a list of numbers of rows"):
+        capacity("pocket", steps="2,x")
 
 
 def test_a_core_has_to_be_there() -> None:
