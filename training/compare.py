@@ -1,98 +1,75 @@
-"""Objectives on equal budgets: `python -m training.compare`.
+"""Every objective in the toy world, on equal budgets: `python -m training.compare`.
 
-Every objective begins with the same student and gets the same processor time, in which also its
-own networks learn. What they reach on held-out clips, over time, goes to one CSV file. Distribution
-matching needs a network that knows the score at every time: it begins where flow matching ended.
+All begin with the same networks of a seed and get the same processor time (`--seconds`), in which
+also their own networks learn, or teach their student equally often (`--updates`). What is done is
+kept in `--out`, so a run that was ended goes on. The budgets of a seed add up to 105 minutes of two
+cores by default and to 11 with `--short`, before what is measured. Writes a table (CSV), plots,
+clips.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from .loop import LoopConfig, Losses, Trainer
-from .objectives import OBJECTIVES
-from .pocket_student import PocketStudent
-from .student import prepare
-from .task import TrainingTask
+from .toy_world.comparison import BASELINES, DEFAULT, SHORT, Comparison, Plan, sink_rows
+from .toy_world.methods import METHODS
+from .toy_world.table import summary, write_clips, write_plots, write_table
 
-_RATE = 4e-4
-_LOOKS = 3  # examinations on the way
-_CLIPS = 6  # of the held-out clips one in so many is looked at
-# what needs the scores of the data begins with the student that learnt them
-_BEGINS_WITH = {
-    "distribution-matching": "flow-matching",
-    "rewarded-matching": "flow-matching",
-}
-
-
-def learn(
-    task: TrainingTask, student: PocketStudent, name: str, seconds: float, out: Path, log: Path
-) -> None:
-    """Teach `student` by objective `name` for so much processor time, and write down its course."""
-    objective = OBJECTIVES[name](task)
-    objective.begin(student)
-    config = LoopConfig(1_000_000, _RATE, decay_from=0.999, weight_decay=0.01, average=0.98)
-    trainer = Trainer(student, config, out / name, seed=8)
-
-    def losses(model: nn.Module, step: int) -> Losses:
-        assert isinstance(model, PocketStudent)
-        return objective.losses(model, task.draw(), pixels=False)
-
-    used, next_look = 0.0, 0.0
-    while True:
-        if used >= next_look:
-            next_look += seconds / _LOOKS
-            with torch.no_grad():
-                report = task.evaluate(trainer.averaged, objective.steps, _CLIPS)
-            write(log, {"objective": name, "seconds": used, "steps": trainer.step} | report)
-            if used >= seconds:
-                break
-        started = time.process_time()
-        trainer.optimise(losses)
-        used += time.process_time() - started
-    torch.save(trainer.averaged.state_dict(), out / f"{name}.pt")
-
-
-def write(path: Path, row: dict[str, str | float]) -> None:
-    """Append a row; columns that a row lacks stay empty."""
-    columns = ["objective", "seconds", "steps", "latent_1", "latent_2", "psnr", "psnr_mouth",
-               "sharp", "sharp_mouth", "lip", "lip_worst", "opening", "motion"]  # fmt: skip
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        if is_new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+_NAMES = (*BASELINES, *METHODS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("var/data"))
-    parser.add_argument("--parts", type=Path, default=Path("var/train"))
-    parser.add_argument("--out", type=Path, default=Path("var/train/compare"))
-    parser.add_argument(
-        "--student", type=Path, help="where all begin; the trained student if unset"
-    )
-    parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("var/compare"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--methods", nargs="+", choices=_NAMES, default=list(_NAMES))
+    parser.add_argument("--short", action="store_true", help="a few minutes a seed, to look at")
+    parser.add_argument("--seconds", type=float, help="processor time of each method")
+    parser.add_argument("--updates", type=int, help="updates of each student, in place of time")
+    parser.add_argument("--real", choices=("oracle", "network"), default="oracle")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    task, student = prepare(args.data, args.parts)
-    start = args.student or args.parts / "student/student.pt"
-    common = torch.load(start, weights_only=True)["student"]
-    for name in args.objectives:
-        teacher = _BEGINS_WITH.get(name)
-        begin = torch.load(args.out / f"{teacher}.pt", weights_only=True) if teacher else common
-        student.load_state_dict(begin)
-        learn(task, student, name, args.seconds, args.out, args.out / "compare.csv")
+    plan = replace(SHORT if args.short else DEFAULT, real=args.real)
+    if args.seconds:
+        plan = replace(plan, seconds=args.seconds)
+    if args.updates:
+        plan = replace(plan, seconds=None, updates=args.updates)
+    for seed in args.seeds:
+        compare(args.out, seed, plan, args.methods, args.jobs)
+    report(args.out, args.seeds, plan)
+
+
+def compare(out: Path, seed: int, plan: Plan, names: Sequence[str], jobs: int) -> None:
+    """Teach and measure what is not yet; first what others begin with."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for group in (("scorer", "small-flow"), ("flow",), names):
+            list(pool.map(_run, [(out, seed, plan, name) for name in group]))
+
+
+def _run(told: tuple[Path, int, Plan, str]) -> None:
+    out, seed, plan, name = told
+    torch.set_num_threads(1)
+    Comparison(out, seed, plan).run(name)
+
+
+def report(out: Path, seeds: Sequence[int], plan: Plan) -> None:
+    """Table, plots and clips of what is there."""
+    runs = [Comparison(out, seed, plan) for seed in seeds]
+    rows = [row for run in runs for row in run.rows()]
+    write_table(out / "compare.csv", rows)
+    write_plots(out / "compare.png", summary(rows))
+    write_clips(out / "clips.png", runs[0].out)
+    sinks = [
+        row for run in runs for row in sink_rows(run.network("flow"), plan.long_clips, run.seed)
+    ]
+    write_table(out / "sinks.csv", sinks)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,10 @@ class Adversarial(DMD2):
         self._strength, self._penalty = strength, penalty
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
-        for _ in range(self._fake_updates):
-            self._learn(student)
         rollout = self._rollout(student, batch)
         made = self.task.last_step(student, batch, rollout)
+        for _ in range(self._fake_updates):
+            self._learn(batch, made.detach())
         matching = self.matching(made, batch, rollout)
         critic = self.persuasion(made, batch)
         return {"matching": matching, "critic": self._matched(made, matching, critic) * critic}

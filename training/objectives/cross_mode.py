@@ -36,10 +36,10 @@ class CrossMode(DMD2):
         self._consistency = consistency
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
-        for _ in range(self._fake_updates):
-            self._learn(student)
         rollout = self._rollout(student, batch)
         made = self.task.last_step(student, batch, rollout)
+        for _ in range(self._fake_updates):
+            self._learn(batch, made.detach())
         return {
             "matching": self.matching(made, batch, rollout),
             "consistency": self._consistency * self.apart(student, batch, made, rollout),

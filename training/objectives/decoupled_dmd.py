@@ -62,6 +62,7 @@ class DecoupledDMD(DMD2):
                     sigma = levels_between(len(made), _LOW, min(rollout.sigma, _HIGH))
                     noisy = noised(made, sigma)
                     told = score(teacher, batch, noisy, sigma)
+                    size = torch.maximum(size, size_of(made - told))
                 untold = score(teacher, batch, noisy, sigma, prompted=False)
                 direction = direction + (self.guidance - 1) * (told - untold)
         return move(made, direction, size)

@@ -2,10 +2,11 @@
 
 The student's sample y of a random step is made noisy again; y moves along R_w - F over the mean of
 |y - R_w| (equations 7 and 8 of DMD, arXiv 2311.18828). R is the real score, with guidance w, F the
-fake one, which learns `fake_updates` times as often (two time scales), at all levels. The inputs of
-later steps are the student's own (backward simulation, DMD2, arXiv 2405.14867, section 4.5), and so
-is each chunk's past (Self Forcing, arXiv 2506.08009, algorithm 1). A critic of noisy clips is an
-option (section 4.3 of DMD2).
+fake one, which learns `fake_updates` times as often (two time scales), at all levels, from the very
+clips that are then moved: a rollout costs more than a step. The inputs of later steps are the
+student's own (backward simulation, DMD2, arXiv 2405.14867, section 4.5), and so is each chunk's
+past (Self Forcing, arXiv 2506.08009, algorithm 1). A critic of noisy clips is an option (section
+4.3 of DMD2).
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ class DMD2(Distillation):
             )
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
-        for _ in range(self._fake_updates):
-            self._learn(student)
         rollout = self._rollout(student, batch)
         made = self.task.last_step(student, batch, rollout)
+        for _ in range(self._fake_updates):
+            self._learn(batch, made.detach())
         losses = {"matching": self.matching(made, batch, rollout)}
         if self.critic is not None:
             sigma = drawn_levels(len(made), self.shift)
@@ -78,14 +79,8 @@ class DMD2(Distillation):
         sigma = self.sigmas[step]
         return Rollout(noised(batch.latents, sigma), batch.latents, sigma)
 
-    def _learn(self, student: nn.Module) -> None:
-        """One step of the fake score, and of the critic, on clips that the student makes now."""
-        batch = self.task.draw() if self.needs_data else self.task.prompts()
-        made = self._rollout(student, batch).made
-        if not self._simulated:
-            rollout = self._rollout(student, batch)
-            with torch.no_grad():
-                made = self.task.last_step(student, batch, rollout)
+    def _learn(self, batch: Any, made: Tensor) -> None:
+        """One step of the fake score, and of the critic, on clips that the student made."""
         sigma = drawn_levels(len(made), self.shift)
         noise = torch.randn_like(made)
         noisy = noised(made, sigma, noise)

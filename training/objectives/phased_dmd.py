@@ -65,9 +65,9 @@ class PhasedDMD(Distillation):
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
         phase = random_step(len(self.ends))
-        for _ in range(self._fake_updates):
-            self._learn(student, phase)
         rollout = self._rollout(student, batch, phase)
+        for _ in range(self._fake_updates):
+            self._learn(batch, rollout, phase)
         made = self.task.last_step(student, batch, rollout)
         return {"matching": self.matching(made, batch, rollout, phase)}
 
@@ -75,9 +75,7 @@ class PhasedDMD(Distillation):
         step = self._steps[phase][random_step(len(self._steps[phase]))]
         return self.task.roll_out(student, batch, self.sigmas[: step + 1], deterministic=True)
 
-    def _learn(self, student: nn.Module, phase: int) -> None:
-        batch = self.task.prompts()
-        rollout = self._rollout(student, batch, phase)
+    def _learn(self, batch: Any, rollout: Rollout, phase: int) -> None:
         end = self.ends[phase]
         point = stepped(rollout.noisy, rollout.made, rollout.sigma, end, deterministic=True)
         sigma = levels_between(len(point), end + _MARGIN, _TOP)

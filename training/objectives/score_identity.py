@@ -51,18 +51,14 @@ class ScoreIdentity(Distillation):
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
         assert batch.latents is None, "score identity distillation is taught without data"
+        steps = 1 + random_step(len(self.sigmas))
+        rollout = self.task.roll_out(student, batch, self.sigmas[:steps])
         for _ in range(self._fake_updates):
-            self._learn(student)
-        rollout = self.task.roll_out(student, batch, self._chain())
+            self._learn(batch, rollout.made)
         made = self.task.last_step(student, batch, rollout)
         return {"matching": self.matching(made, batch)}
 
-    def _chain(self) -> tuple[float, ...]:
-        return self.sigmas[: 1 + random_step(len(self.sigmas))]
-
-    def _learn(self, student: nn.Module) -> None:
-        batch = self.task.prompts()
-        made = self.task.roll_out(student, batch, self._chain()).made
+    def _learn(self, batch: Any, made: Tensor) -> None:
         sigma = drawn_levels(len(made), self._shift)
         told = self._fake_guidance == 1 or (self._fake_guidance != 0 and bool(torch.rand(()) < 0.5))
         self.fake.learn(batch, noised(made, sigma), sigma, made, prompted=told)

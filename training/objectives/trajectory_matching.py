@@ -41,7 +41,7 @@ class TrajectoryMatching(Distillation):
         task: ScoredTask,
         *,
         guidance: float = 1.0,
-        fake_updates: int = 1,
+        fake_updates: int = 2,
         fake_rate: float = 1e-3,
         lengths: Sequence[int] = (),
         exact_target: bool = False,
@@ -56,11 +56,9 @@ class TrajectoryMatching(Distillation):
         self.fake = FakeScore(self.task, self._fake_rate)
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
-        for _ in range(self._fake_updates):
-            told = self.task.prompts()
-            rollout, end = self._rollout(student, told)
-            self._learn(told, rollout, end)
         rollout, end = self._rollout(student, batch)
+        for _ in range(self._fake_updates):
+            self._learn(batch, rollout, end)
         made = self.task.last_step(student, batch, rollout)
         return {"matching": self.matching(made, batch, rollout, end)}
 

@@ -54,7 +54,7 @@ def test_the_fake_score_of_a_perfect_phase_agrees_with_the_teacher(
     objective = PhasedDMD(task, fake_rate=0.06, biased=biased)
     objective.begin(student)
     for _ in range(60):
-        objective._learn(student, 0)
+        objective._learn(None, objective._rollout(student, None, 0), 0)
     found = float(objective.fakes[0].network.mean.detach())  # type: ignore[union-attr]
     # the point at .83 is five sixths noise: its mean is a quarter of the clip's
     assert (abs(found - 1.5) < 0.15) is not biased

@@ -27,6 +27,7 @@ def best(reference: Reference) -> Floor:
     return floor(reference, 192, seeds=(5, 6))
 
 
+@pytest.mark.long
 def test_the_truth_is_measured_as_true(best: Floor) -> None:
     assert list(best) == list(COLUMNS)
     mean = {name: value for name, (value, _) in best.items()}
@@ -41,6 +42,7 @@ def test_the_truth_is_measured_as_true(best: Floor) -> None:
     assert 0.7 < mean["mood_accuracy"] < 0.9 and 0.85 < mean["palette_accuracy"] < 0.95
 
 
+@pytest.mark.long
 def test_blank_clips_are_the_worst_of_all(truth: Clips, reference: Reference, best: Floor) -> None:
     report = measure(torch.zeros_like(truth.latents), truth.prompt, reference)
     assert report["clear"] == report["legal"] == report["shape_kept"] == 0
@@ -49,6 +51,7 @@ def test_blank_clips_are_the_worst_of_all(truth: Clips, reference: Reference, be
         assert report[name] > 3 * best[name][0]
 
 
+@pytest.mark.long
 def test_standing_still_is_seen(truth: Clips, best: Floor) -> None:
     still = truth.latents[:, :1, -3:].repeat(1, CHUNKS, 4, 1, 1)
     report = measure(still, truth.prompt)
@@ -56,7 +59,7 @@ def test_standing_still_is_seen(truth: Clips, best: Floor) -> None:
     assert report["copying"] > 0.9 > 5 * best["copying"][0]
 
 
-def test_collapse_of_looks_is_seen_though_every_clip_is_legal(truth: Clips, best: Floor) -> None:
+def test_collapse_of_looks_is_seen_though_every_clip_is_legal(truth: Clips) -> None:
     one = torch.zeros(len(truth.shape), dtype=torch.long)
     pictures = draw(
         truth.centre.flatten(0, 1),
@@ -69,7 +72,7 @@ def test_collapse_of_looks_is_seen_though_every_clip_is_legal(truth: Clips, best
     assert report["palette_accuracy"] == pytest.approx(0.5)
 
 
-def test_prompts_that_are_not_followed_are_seen(truth: Clips, best: Floor) -> None:
+def test_prompts_that_are_not_followed_are_seen(truth: Clips) -> None:
     order = torch.randperm(192, generator=torch.Generator().manual_seed(12))
     report = measure(truth.latents, truth.prompt.of(order))
     assert report["legal"] == 1 and report["wrong"] == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from training.__main__ import Run
-from training.compare import learn, write
-from training.compare_plot import PANELS, panels_of
+from training.compare_embedded import learn, write
+from training.plot_embedded import PANELS, panels_of
 from training.student import prepare
 
 

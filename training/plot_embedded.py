@@ -1,4 +1,4 @@
-"""Draw what `training.compare` found: `python -m training.compare_plot`."""
+"""Draw what `training.compare_embedded` found: `python -m training.plot_embedded`."""
 
 from __future__ import annotations
 

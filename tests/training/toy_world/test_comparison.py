@@ -1,0 +1,70 @@
+"""Every method learns in the toy world, and a comparison goes on where it was ended."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.compare import report
+from training.toy_world.comparison import BASES, Comparison, Plan, sink_rows
+from training.toy_world.methods import METHODS
+from training.toy_world.metrics import COLUMNS
+from training.toy_world.network import ToyNetwork
+from training.toy_world.oracle import Oracle
+from training.toy_world.task import ToyTask
+from training.toy_world.teaching import Budget, distil
+
+_TINY = Plan(base_seconds=0.2, seconds=None, updates=1, clips=6, long_clips=6, width=24, layers=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_changes_its_student_and_stays_finite(name: str) -> None:
+    torch.manual_seed(1)
+    method, networks = METHODS[name], [ToyNetwork(24, 1) for _ in range(3)]
+    with torch.no_grad():
+        for network in networks:
+            network.student.head.head.weight.normal_(std=0.02)
+    student = method.student(*networks).requires_grad_(True)
+    before = [parameter.detach().clone() for parameter in student.parameters()]
+    objective = method.objective(ToyTask(Oracle(), networks[1], rows=3, chunks=3))
+    distil(student, objective, Budget(updates=3), rate=1e-3)
+    after = list(student.parameters())
+    assert all(parameter.isfinite().all() for parameter in after)
+    assert any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_a_budget_ends_by_whichever_is_used_up_first() -> None:
+    budget = Budget(seconds=1000, updates=4)
+    budget.done = 2
+    assert budget.progress == 0.5
+    with pytest.raises(ValueError, match="seconds or updates"):
+        Budget()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
+    run = Comparison(tmp_path, 1, _TINY)
+    for name in (*BASES, "oracle", "regression", "phased", "small-by-mood", "mdt"):
+        run.run(name)
+    kept = tmp_path / "seed-1"
+    rows = json.loads((kept / "phased.json").read_text())
+    assert [row["times"] for row in rows] == [1, 10]
+    assert all(set(COLUMNS) <= set(row) and row["updates"] == 1 for row in rows)
+    # what is done is not done again
+    (kept / "phased.json").write_text("[]")
+    run.run("phased")
+    assert (kept / "phased.json").read_text() == "[]"
+    with pytest.raises(ValueError, match="another plan"):
+        Comparison(tmp_path, 1, Plan())
+    sinks = sink_rows(run.network("flow"), 6, 1)
+    assert [row["sink"] for row in sinks] == ["none", "static", "ema .9", "ema .99"]
+
+    report(tmp_path, [1], _TINY)
+    with (tmp_path / "compare.csv").open() as file:
+        named = {row["method"] for row in csv.DictReader(file)}
+    assert named == {"oracle", "scorer", "flow", "regression", "small-by-mood", "mdt"}
+    assert all((tmp_path / name).exists() for name in ("compare.png", "clips.png", "sinks.csv"))

@@ -1,0 +1,241 @@
+"""One seed of the comparison: networks that all begin with, then method after method.
+
+What is done is kept as a file, so a run that was ended goes on where it was: a network for each
+method, and a file of rows that it was measured as.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rollcast.models.student.config import CacheConfig
+
+from ..objectives.trajectory_matching import chain_of
+from .methods import METHODS, SMALL_WIDTH, Method
+from .metrics import Reference, measure
+from .network import ToyNetwork
+from .oracle import Oracle
+from .task import STEPS, ToyTask, clips_of, whole_clips
+from .teaching import Budget, Taught, distil, teach_flow, teach_regression
+from .world import CHUNKS, Prompt
+
+BASELINES = ("oracle", "scorer", "flow", "regression")
+BASES = ("scorer", "flow", "small-flow")
+"""Networks that others begin as."""
+SIGMAS = tuple(step / 1000 for step in STEPS)
+LONG = 10
+_WHOLE_STEPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is spent on what.
+
+    `base_seconds` of processor time go to each of `BASES`, to each method `seconds`, or `updates`
+    of its student where given. `clips` are measured, and `long_clips` of ten times the length.
+    `real` is the real score: the oracle, or the network.
+    """
+
+    base_seconds: float = 600.0
+    seconds: float | None = 360.0
+    updates: int | None = None
+    clips: int = 192
+    long_clips: int = 48
+    real: str = "oracle"
+    width: int = 96
+    layers: int = 4
+
+    def __post_init__(self) -> None:
+        if self.real not in ("oracle", "network"):
+            raise ValueError(f"real {self.real!r}; expected 'oracle' or 'network'")
+
+
+DEFAULT = Plan()
+SHORT = Plan(base_seconds=150, seconds=30, clips=96, long_clips=24)
+
+
+class Comparison:
+    """Folder `out` of one seed."""
+
+    def __init__(self, out: Path, seed: int, plan: Plan = DEFAULT) -> None:
+        self.out, self.seed, self.plan = out / f"seed-{seed}", seed, plan
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._keep_plan()
+        self._reference: Reference | None = None
+
+    def _keep_plan(self) -> None:
+        """One folder has rows of one plan. Raises ValueError for another."""
+        path = self.out / "plan.json"
+        if not path.exists():
+            path.write_text(json.dumps(asdict(self.plan), indent=1))
+        kept = Plan(**json.loads(path.read_text()))
+        if kept != self.plan:
+            raise ValueError(f"{self.out} is of another plan, {kept}; choose another folder")
+
+    def run(self, name: str) -> None:
+        """Teach and measure one of `BASES`, `BASELINES` or `METHODS`, unless that is done."""
+        if self._rows_of(name).exists():
+            return
+        taught = name in BASES and (self.out / f"{name}.pt").exists()
+        torch.manual_seed(1000 * self.seed + _number(name))
+        if name in BASES and not taught:
+            self._base(name)
+        if name != "small-flow":
+            self._write(name, self._measured(name))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All that was measured so far."""
+        names = [*BASELINES, *METHODS]
+        done = [self._rows_of(name) for name in names]
+        return [row for path in done if path.exists() for row in json.loads(path.read_text())]
+
+    def network(self, name: str) -> ToyNetwork:
+        """One of `BASES`, taught."""
+        small = name == "small-flow"
+        network = ToyNetwork(SMALL_WIDTH if small else self.plan.width, self.plan.layers)
+        network.load_state_dict(torch.load(self.out / f"{name}.pt", weights_only=True))
+        return network.requires_grad_(False)
+
+    def _base(self, name: str) -> None:
+        width = SMALL_WIDTH if name == "small-flow" else self.plan.width
+        network = ToyNetwork(width, self.plan.layers)
+        if name == "flow":
+            # whole clips first: it then knows the world, and both modes
+            network.load_state_dict(self.network("scorer").state_dict())
+        budget = Budget(seconds=self.plan.base_seconds)
+        rate = 1e-3 if name == "flow" else 2e-3
+        taught = teach_flow(network, budget, causal=name != "scorer", rate=rate)
+        self._save(name, taught)
+
+    def _save(self, name: str, taught: Taught) -> None:
+        part = self.out / f"{name}.part"
+        torch.save(taught.network.state_dict(), part)
+        os.replace(part, self.out / f"{name}.pt")
+
+    def _task(self) -> ToyTask:
+        scorer = self.network("scorer")
+        return ToyTask(Oracle() if self.plan.real == "oracle" else scorer, scorer)
+
+    def _measured(self, name: str) -> list[dict[str, Any]]:
+        if name == "oracle":
+            return [self._whole("oracle", Oracle(), _WHOLE_STEPS)]
+        if name == "scorer":
+            network = self.network("scorer")
+            rows = [self._whole("scorer", network, _WHOLE_STEPS)]
+            return [*rows, self._whole("scorer", network, _WHOLE_STEPS, guidance=2.0)]
+        if name == "flow":
+            return self._flow_rows()
+        if name == "regression":
+            student = self.network("flow").requires_grad_(True)
+            taught = teach_regression(student, self._budget())
+            return self._streamed("regression", taught, SIGMAS[:1], deterministic=False)
+        return self._method_rows(name, METHODS[name])
+
+    def _budget(self) -> Budget:
+        return Budget(self.plan.seconds, self.plan.updates)
+
+    def _flow_rows(self) -> list[dict[str, Any]]:
+        """Many even steps without fresh noise, and the few of the others with it."""
+        taught = Taught(self.network("flow"), 0, 0.0)
+        many = tuple(3 * k / (10 + 2 * k) for k in range(10, 0, -1))
+        rows = self._streamed("flow", taught, many, deterministic=True)
+        for count in (4, 2):
+            rows += self._streamed("flow", taught, chain_of(SIGMAS, count), deterministic=False)
+        return rows
+
+    def _method_rows(self, name: str, method: Method) -> list[dict[str, Any]]:
+        bases = (self.network(base) for base in BASES)
+        student = method.student(*bases).requires_grad_(True)
+        objective = method.objective(self._task())
+        taught = distil(student, objective, self._budget())
+        self._save(name, taught)
+        rows: list[dict[str, Any]] = []
+        for count in method.counts:
+            if method.form == "whole":
+                rows.append(self._whole(name, taught.network, count, taught))
+            else:
+                chain = chain_of(SIGMAS, count)
+                rows += self._streamed(name, taught, chain, deterministic=method.deterministic)
+        for row in rows:
+            row |= getattr(objective, "lag", {})
+        return rows
+
+    def _streamed(
+        self, name: str, taught: Taught, sigmas: Sequence[float], *, deterministic: bool
+    ) -> list[dict[str, Any]]:
+        """As long as clips of the training, and the end of clips ten times as long."""
+        rows = []
+        for times, count in ((1, self.plan.clips), (LONG, self.plan.long_clips)):
+            torch.manual_seed(self.seed)
+            prompt = Prompt.each(count)
+            chunks = times * CHUNKS
+            clips = clips_of(taught.network, prompt, sigmas, chunks, deterministic=deterministic)
+            rows.append(self._row(name, clips, prompt, len(sigmas), times, taught))
+        return rows
+
+    def _whole(
+        self, name: str, score: Any, steps: int, taught: Taught | None = None, guidance: float = 1.0
+    ) -> dict[str, Any]:
+        torch.manual_seed(self.seed)
+        prompt = Prompt.each(self.plan.clips)
+        clips = whole_clips(score, prompt, steps, guidance=guidance)
+        return self._row(name, clips, prompt, steps, 1, taught) | {"guidance": guidance}
+
+    def _row(
+        self,
+        name: str,
+        clips: Tensor,
+        prompt: Prompt,
+        steps: int,
+        times: int,
+        taught: Taught | None,
+    ) -> dict[str, Any]:
+        torch.save(clips[:8, -CHUNKS:].half(), self.out / f"{name}-{steps}-{times}x.clips.pt")
+        row: dict[str, Any] = {"method": name, "seed": self.seed, "steps": steps, "times": times}
+        if taught is not None:
+            row |= {"updates": taught.updates, "seconds": taught.seconds}
+        first = (times - 1) * CHUNKS
+        self._reference = self._reference or Reference()
+        return row | measure(clips, prompt, self._reference, first=first)
+
+    def _rows_of(self, name: str) -> Path:
+        return self.out / f"{name}.json"
+
+    def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
+        part = self._rows_of(name).with_suffix(".part")
+        part.write_text(json.dumps(rows, indent=1))
+        os.replace(part, self._rows_of(name))
+
+
+SINKS: dict[str, CacheConfig] = {
+    "none": CacheConfig(window_frames=4, sink="none"),
+    "static": CacheConfig(window_frames=3, sink_frames=1),
+    "ema .9": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.9),
+    "ema .99": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.99),
+}
+"""Caches of the same size that a student is sampled with, who was taught with the static sink."""
+
+
+def sink_rows(student: nn.Module, clips: int, seed: int) -> list[dict[str, Any]]:
+    """Drift and copying at ten times the length, for each of `SINKS`."""
+    rows = []
+    for name, cache in SINKS.items():
+        torch.manual_seed(seed)
+        prompt = Prompt.each(clips)
+        made = clips_of(student, prompt, SIGMAS, LONG * CHUNKS, cache=cache)
+        found = measure(made, prompt, first=(LONG - 1) * CHUNKS)
+        rows.append({"sink": name, "seed": seed} | found)
+    return rows
+
+
+def _number(name: str) -> int:
+    """A number of its own for each name, the same on every machine."""
+    return sum(k * letter for k, letter in enumerate(name.encode(), 1)) % 997

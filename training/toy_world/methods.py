@@ -1,0 +1,97 @@
+"""The methods of the comparison: what each teaches, to which student, and how that is sampled."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from ..objectives.adversarial import Adversarial
+from ..objectives.cross_mode import CrossMode
+from ..objectives.decoupled_dmd import DecoupledDMD
+from ..objectives.distillation import Distillation
+from ..objectives.dmd2 import DMD2
+from ..objectives.experts import ByPrompt, Experts
+from ..objectives.f_distill import WEIGHTS, FDistill
+from ..objectives.mean_velocity import MeanVelocity
+from ..objectives.phased_dmd import PhasedDMD
+from ..objectives.re_dmd import ReDMD
+from ..objectives.score_identity import ANTI, ZERO, ScoreIdentity
+from ..objectives.students_by_prompt import StudentsByPrompt
+from ..objectives.trajectory_matching import TrajectoryMatching
+from .law import MOODS
+from .network import ToyNetwork
+
+Form = Literal["causal", "phases", "whole", "small", "small by mood"]
+"""What a student is: one network that streams; an expert for each half of its steps; one that makes
+whole clips; a smaller one; as many of those as there are moods."""
+SMALL_WIDTH = 48
+_PHASES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`objective` makes it for a task; `counts` are numbers of steps that it is sampled with."""
+
+    objective: Callable[[Any], Distillation]
+    form: Form = "causal"
+    counts: Sequence[int] = (4,)
+    deterministic: bool = False
+
+    def student(self, flow: ToyNetwork, scorer: ToyNetwork, small: ToyNetwork) -> nn.Module:
+        """Where it begins: as the causal flow model, whole clips as the bidirectional one.
+
+        `small` is the causal flow model of the smaller size.
+        """
+        if self.form == "whole":
+            return copy.deepcopy(scorer)
+        if self.form == "small":
+            return copy.deepcopy(small)
+        if self.form == "small by mood":
+            return ByPrompt([copy.deepcopy(small) for _ in MOODS])
+        if self.form == "phases":
+            return Experts([copy.deepcopy(flow) for _ in range(_PHASES)], (PHASE_END, 0.0))
+        return copy.deepcopy(flow)
+
+
+PHASE_END = 0.85
+"""Between the second and the third of four published steps."""
+
+
+def _f_distill(name: str) -> Method:
+    return Method(lambda task: FDistill(task, name))
+
+
+METHODS: dict[str, Method] = {
+    "dmd2": Method(DMD2, counts=(4, 2, 1)),
+    "dmd2-one-time-scale": Method(lambda task: DMD2(task, fake_updates=1)),
+    "dmd2-real-inputs": Method(lambda task: DMD2(task, simulated=False)),
+    "dmd2-critic": Method(lambda task: DMD2(task, critic_weight=3e-3)),
+    "dmd2-guided": Method(lambda task: DMD2(task, guidance=2.0)),
+    "decoupled": Method(DecoupledDMD),
+    "decoupled-guidance-alone": Method(lambda task: DecoupledDMD(task, matches=False)),
+    "phased": Method(PhasedDMD, "phases", deterministic=True),
+    "phased-biased": Method(lambda task: PhasedDMD(task, biased=True), "phases", (4,), True),
+    "tdm": Method(TrajectoryMatching, counts=(4, 2, 1), deterministic=True),
+    "tdm-any-steps": Method(
+        lambda task: TrajectoryMatching(task, lengths=(1, 2, 4)), "causal", (4, 2, 1), True
+    ),
+    **{f"f-{name}": _f_distill(name) for name in WEIGHTS},
+    "sid": Method(ScoreIdentity),
+    "sid-guided": Method(lambda task: ScoreIdentity(task, guidance=2.0, fake_guidance=2.0)),
+    "sid-zero": Method(lambda task: ScoreIdentity(task, fake_guidance=ZERO)),
+    "sid-anti": Method(lambda task: ScoreIdentity(task, fake_guidance=ANTI)),
+    "small": Method(DMD2, "small"),
+    "small-by-mood": Method(lambda task: StudentsByPrompt(task, DMD2), "small by mood"),
+    "mdt": Method(MeanVelocity, "whole", (1, 2)),
+    "mdt-matching-alone": Method(lambda task: MeanVelocity(task, distils=False), "whole", (1, 2)),
+    "re-dmd": Method(ReDMD),
+    "re-dmd-published": Method(lambda task: ReDMD(task, normalised=False)),
+    "cross-mode": Method(CrossMode),
+    "adversarial-hinge": Method(Adversarial),
+    "adversarial-relativistic": Method(lambda task: Adversarial(task, "relativistic")),
+}
+"""Beside them stand the flow models themselves, and regression."""

@@ -1,0 +1,95 @@
+"""What a comparison leaves to look at: a table, plots, clips."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .metrics import Reference, floor
+from .picture import shown
+
+PANELS = {
+    "legal": "legal chunks",
+    "hue_spread": "spread of hue / true",
+    "shape_tv": "shapes: total variation",
+    "moves_tv": "moves: total variation",
+    "motion": "motion / true",
+    "mood_accuracy": "mood as told",
+    "fixed_cf": "characteristic functions",
+}
+
+Summary = dict[str, dict[str, tuple[float, float]]]
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """A CSV file with a column for whatever any row has."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> Summary:
+    """Mean and spread over seeds of each measure, by method, steps and length."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        guided = f" w {row['guidance']:g}" if row.get("guidance", 1.0) != 1 else ""
+        length = f", {row['times']}x" if row["times"] > 1 else ""
+        groups.setdefault(f"{row['method']}{guided}, {row['steps']}{length}", []).append(row)
+    return {
+        label: {
+            name: (
+                statistics.fmean(row[name] for row in group),
+                statistics.stdev(row[name] for row in group) if len(group) > 1 else 0.0,
+            )
+            for name in PANELS
+        }
+        for label, group in groups.items()
+    }
+
+
+def write_plots(path: Path, found: Summary) -> None:
+    """A panel for each of `PANELS`, a row for each method; the line is what the truth gets."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    best = floor(Reference(), 192)
+    labels = list(found)[::-1]
+    size = (2.2 * len(PANELS) + 2, 0.22 * len(labels) + 1.2)
+    figure, axes = pyplot.subplots(1, len(PANELS), figsize=size, sharey=True)
+    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
+        values = [found[label][name] for label in labels]
+        means, spreads = zip(*values, strict=True)
+        axis.errorbar(means, range(len(labels)), xerr=spreads, fmt="o", markersize=3)
+        axis.axvline(best[name][0], color="grey", linewidth=0.8)
+        axis.set_title(title, fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_yticks(range(len(labels)), labels)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def write_clips(path: Path, folder: Path) -> None:
+    """One clip of each method that left some in `folder`, picture after picture."""
+    from PIL import Image
+
+    files = sorted(folder.glob("*-1x.clips.pt"))
+    if not files:
+        return
+    strips = []
+    for file in files:
+        clip = shown(torch.load(file, weights_only=True)[:1].float())[0]
+        strips.append(torch.cat(list(clip), 2))
+    sheet = (torch.cat(strips, 1).permute(1, 2, 0) * 255).round().byte().numpy()
+    picture = Image.fromarray(sheet)
+    picture.resize((sheet.shape[1] * 4, sheet.shape[0] * 4), Image.Resampling.NEAREST).save(path)

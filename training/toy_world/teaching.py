@@ -1,0 +1,165 @@
+"""Teaching networks of the toy world within a budget of processor time or of updates."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..objectives.distillation import Distillation
+from ..objectives.levels import shifted
+from .law import NO_MOOD, NO_PALETTE
+from .network import ToyNetwork, averaged_into
+from .task import ROWS
+from .world import CHUNKS, Prompt, sample
+
+_NO_PROMPT = 0.12
+_LEAST_LEVEL = 0.3
+_SHIFT = 3.0
+
+
+@dataclass
+class Budget:
+    """How long a teaching may go on: `seconds` of this process's time, or `updates`, or both.
+
+    What the time is spent on beside the student's own steps counts as well.
+    """
+
+    seconds: float | None = None
+    updates: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is None and self.updates is None:
+            raise ValueError("a budget needs seconds or updates")
+        self.done = 0
+        self._begin = time.process_time()
+
+    @property
+    def used(self) -> float:
+        """Seconds of processor time so far."""
+        return time.process_time() - self._begin
+
+    @property
+    def progress(self) -> float:
+        """Share of it that is used up, 0 to 1 and more."""
+        shares = []
+        if self.seconds is not None:
+            shares.append(self.used / self.seconds)
+        if self.updates is not None:
+            shares.append(self.done / self.updates)
+        return max(shares)
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A network's averaged weights, and what they took."""
+
+    network: Any
+    updates: int
+    seconds: float
+
+
+def teach_flow(
+    network: ToyNetwork,
+    budget: Budget,
+    *,
+    causal: bool,
+    rate: float = 2e-3,
+    rows: int = ROWS,
+    average: float = 0.998,
+) -> Taught:
+    """Flow matching on the data: of whole clips, or `causal`, chunks behind clean ones.
+
+    Prompts are left out at times, so that guidance has something to go from.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
+
+    def loss() -> Tensor:
+        drawn = sample(Prompt.drawn(rows))
+        prompt = _with_gaps(drawn.prompt)
+        shape = (rows, CHUNKS) if causal else (rows,)
+        sigma = shifted(torch.rand(shape), _SHIFT).clamp(min=1e-3)
+        level = sigma.reshape(*shape, *[1] * (5 - len(shape)))
+        noisy = (1 - level) * drawn.latents + level * torch.randn_like(drawn.latents)
+        if causal:
+            made = network.behind(drawn.latents, noisy, sigma, prompt)
+        else:
+            made = network(noisy, sigma, prompt)
+        return ((made - drawn.latents) / level.clamp(min=_LEAST_LEVEL)).square().mean()
+
+    return _optimise(network, optimizer, loss, budget, rate, 0.5, average, warm=100)
+
+
+def teach_regression(network: ToyNetwork, budget: Budget, *, rate: float = 1e-3) -> Taught:
+    """One step from pure noise to the truth, behind the truth: chance is averaged away."""
+    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98))
+
+    def loss() -> Tensor:
+        drawn = sample(Prompt.drawn(ROWS))
+        noise, top = torch.randn_like(drawn.latents), torch.ones(ROWS)
+        made = network.behind(drawn.latents, noise, top, drawn.prompt)
+        return (made - drawn.latents).square().mean()
+
+    return _optimise(network, optimizer, loss, budget, rate, 0.5, 0.98, warm=20)
+
+
+def distil(
+    student: nn.Module,
+    objective: Distillation,
+    budget: Budget,
+    *,
+    rate: float = 2e-4,
+    average: float = 0.98,
+) -> Taught:
+    """Teach a student by an objective; the objective's own networks learn on the same budget."""
+    objective.begin(student)
+    task = objective.task
+    optimizer = torch.optim.AdamW(student.parameters(), rate, betas=(0.0, 0.99), weight_decay=0.0)
+
+    def loss() -> Tensor:
+        batch = task.draw() if objective.needs_data else task.prompts()
+        losses = objective.losses(student, batch)
+        return torch.stack(list(losses.values())).sum()
+
+    return _optimise(student, optimizer, loss, budget, rate, 0.7, average, warm=20)
+
+
+def _optimise(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Any,
+    budget: Budget,
+    rate: float,
+    decay_from: float,
+    average: float,
+    *,
+    warm: int,
+) -> Taught:
+    mean = copy.deepcopy(network).requires_grad_(False)
+    while budget.progress < 1:
+        left = (1 - budget.progress) / (1 - decay_from)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (budget.done + 1) / warm) * max(0.05, min(1.0, left))
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        budget.done += 1
+        averaged_into(mean, network, min(average, budget.done / (budget.done + 20)))
+    return Taught(mean, budget.done, budget.used)
+
+
+def _with_gaps(prompt: Prompt) -> Prompt:
+    """The prompts, some of which say less or nothing."""
+    count = len(prompt)
+    none = torch.rand(count) < _NO_PROMPT
+    gaps = [none | (torch.rand(count) < _NO_PROMPT / 2) for _ in range(2)]
+    return Prompt(
+        torch.where(gaps[0], NO_MOOD, prompt.mood),
+        torch.where(gaps[1], NO_PALETTE, prompt.palette),
+    )
