@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from ..handover.lease import LEASE_S, Lease, Role
+from ..handover.replica_state import ReplicaState
 from ..logs import logger
 from .http_call import NoAnswer, call
 from .ledger import Ledger, Placement, Replica
@@ -61,29 +61,6 @@ class Directory(Protocol):
     def full(self, replica: str) -> None:
         """It has refused a stream for want of room."""
         ...
-
-
-class HeldStream(Struct):
-    """A stream that a replica says it has."""
-
-    session: str
-    epoch: int
-    attached: bool
-
-
-class ReplicaState(Struct):
-    """What a replica says of itself; see `web.handover`."""
-
-    name: str
-    pid: int
-    ready: bool
-    draining: bool
-    models: list[str]
-    places: int
-    free: int
-    chunk_s: float
-    clock_ms: float
-    streams: list[HeldStream]
 
 
 _STATE = msgspec.json.Decoder(ReplicaState)

@@ -6,13 +6,14 @@ import asyncio
 import os
 import time
 
+import msgspec
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 
 from ..engine.engine import Engine
 from ..handover.lease import BadLease, Lease, Role, read_lease
 from ..handover.records import unpack_adoption
+from ..handover.replica_state import HeldStream, ReplicaState
 from ..media.encoder import Encoders
 from ..protocol.errors import Capacity, StreamError, UnknownSession
 from ..protocol.hello import server_hello
@@ -23,29 +24,6 @@ from .security import bearer
 ADOPT_S = 60.0
 """In which the chunks have to be made again that a client may not have seen."""
 MOST_BYTES = 1 << 31
-
-
-class HeldStream(BaseModel):
-    """A stream that a replica has."""
-
-    session: str
-    epoch: int
-    attached: bool
-
-
-class ReplicaState(BaseModel):
-    """How a replica is; `clock_ms` is what its clients know as `server_ms`."""
-
-    name: str
-    pid: int
-    ready: bool
-    draining: bool
-    models: list[str]
-    places: int
-    free: int
-    chunk_s: float
-    clock_ms: float
-    streams: list[HeldStream]
 
 
 def build_handover_router(engine: Engine, encoders: Encoders, recordings: Recordings) -> APIRouter:
@@ -67,11 +45,11 @@ def build_handover_router(engine: Engine, encoders: Encoders, recordings: Record
         return Response(encode_message(said), media_type="application/json")
 
     @router.get("/fleet/state")
-    async def state(request: Request) -> ReplicaState:
+    async def state(request: Request) -> Response:
         """How it is."""
         _lease(engine, request, "keeper")
         chunks_s = [info.chunk_us / 1e6 for info in engine.models.values()]
-        return ReplicaState(
+        said = ReplicaState(
             name=engine.config.name,
             pid=os.getpid(),
             ready=engine.health == "ready",
@@ -88,6 +66,7 @@ def build_handover_router(engine: Engine, encoders: Encoders, recordings: Record
                 for each in engine.streams
             ],
         )
+        return Response(msgspec.json.encode(said), media_type="application/json")
 
     @router.post("/fleet/adopt")
     async def adopt(request: Request) -> Response:
