@@ -33,6 +33,7 @@ class FleetOptions:
     least: int = 2
     most: int = 2
     places: int = 6
+    reserve: int = 1
     calm_s: float = 60.0
     gateways: int = 1
     threads: int = 1
@@ -46,6 +47,7 @@ class RunningFleet:
     cluster: Cluster
     controller: str
     authorize: Authorize
+    options: FleetOptions
     gateways: list[str] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -56,6 +58,32 @@ class RunningFleet:
     def drain(self, name: str) -> None:
         """Let a replica be emptied."""
         self._ask("POST", f"/drain/{name}")
+
+    def upgrade(self) -> None:
+        """Let all replicas be replaced."""
+        self._ask("POST", "/upgrade")
+
+    def start_gateway(self, port: int) -> subprocess.Popen[bytes]:
+        """One more process that listens there. Raises RuntimeError if it does not."""
+        command = [
+            *(sys.executable, "-P", "-m", "rollcast.server.cli", "fleet", "gateway"),
+            *("--controller", self.controller, "--key", KEY, "--port", str(port)),
+        ]
+        errors = _errors(self.options)
+        process = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True)
+        until_s = time.monotonic() + START_S
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > until_s:
+                end(process)
+                raise RuntimeError(f"the gateway does not listen ({process.poll()})")
+            time.sleep(0.1)
+        return process
+
+    def restart_gateway(self, number: int) -> None:
+        """End a gateway in order, and start another one in its place."""
+        end(self.processes[number])
+        port = int(self.gateways[number].rpartition(":")[2])
+        self.processes[number] = self.start_gateway(port)
 
     def ready(self) -> list[dict[str, Any]]:
         """The replicas that take streams, none while the controller is away."""
@@ -97,9 +125,12 @@ def running_fleet(options: FleetOptions, authorize: Authorize) -> Iterator[Runni
     with ExitStack() as stack:
         nodes = stack.enter_context(cluster(options.nodes, options.cpus_per_node, options.log))
         controller = _launch(nodes.address, options)
-        fleet = RunningFleet(nodes, controller, authorize)
+        fleet = RunningFleet(nodes, controller, authorize, options)
+        stack.callback(lambda: [end(process) for process in fleet.processes])
         for _ in range(options.gateways):
-            stack.enter_context(_gateway(fleet, options))
+            port = free_port()
+            fleet.processes.append(fleet.start_gateway(port))
+            fleet.gateways.append(f"http://127.0.0.1:{port}")
         fleet.wait_ready(options.least)
         fleet.wait_open()
         yield fleet
@@ -126,6 +157,7 @@ def _launch(address: str, options: FleetOptions) -> str:
             "least": options.least,
             "most": options.most,
             "calm_s": options.calm_s,
+            "reserve": options.reserve,
             "grace_s": 30.0,
         },
     }
@@ -141,31 +173,14 @@ def _launch(address: str, options: FleetOptions) -> str:
     return json.loads(done.stdout)["controller"]
 
 
-@contextmanager
-def _gateway(fleet: RunningFleet, options: FleetOptions) -> Iterator[None]:
-    port = free_port()
-    command = [
-        *(sys.executable, "-P", "-m", "rollcast.server.cli", "fleet", "gateway"),
-        *("--controller", fleet.controller, "--key", KEY, "--port", str(port)),
-    ]
-    errors = _errors(options)
-    process = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True)
-    fleet.processes.append(process)
-    fleet.gateways.append(f"http://127.0.0.1:{port}")
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, in order if it can be."""
+    process.terminate()
     try:
-        until_s = time.monotonic() + START_S
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > until_s:
-                raise RuntimeError(f"the gateway does not listen ({process.poll()})")
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:

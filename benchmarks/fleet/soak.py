@@ -162,7 +162,7 @@ def _sample(fleet: RunningFleet, at_s: float, counts: Counts) -> dict[str, Any]:
         sample["replica_mb"] = round(sum(map(_pss_mb, pids)) / max(1, len(pids)), 2)
         sample["replica_files"] = sum(map(_files, pids)) / max(1, len(pids))
         sample["streams"] = sum(each["streams"] for each in status["replicas"])
-        controller = _named("ray::Controller")
+        controller = named("ray::Controller")
         if controller is not None:
             sample["controller_mb"] = _pss_mb(controller)
             sample["controller_files"] = _files(controller)
@@ -170,7 +170,8 @@ def _sample(fleet: RunningFleet, at_s: float, counts: Counts) -> dict[str, Any]:
     return sample
 
 
-def _named(title: str) -> int | None:
+def named(title: str) -> int | None:
+    """The process that calls itself so, if there is one."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):

@@ -22,7 +22,8 @@ from ..protocol.limits import MAX_SOCKET_BYTES
 from ..web.addresses import network_of
 from ..web.connections import Connections
 from ..web.pace import AddressPaces, FramePace
-from .gateway import Gateway, Visitor
+from .gateway import Gateway
+from .handshakes import Visitor
 from .link import QUIET, Link
 
 PING_S = 20.0

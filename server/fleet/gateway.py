@@ -15,13 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from ..config import ServerConfig
-from ..engine.waiting_line import Ticket, WaitingLine
 from ..handover.journal import Journal
 from ..handover.records import pack_record, unpack_record
-from ..logs import logger
 from ..protocol.client_messages import (
-    ClientHello,
-    ClientMessage,
     SessionCreate,
     SessionResume,
     SessionWatch,
@@ -29,34 +25,21 @@ from ..protocol.client_messages import (
 from ..protocol.errors import (
     Capacity,
     InvalidField,
-    OutOfOrder,
-    ReadOnly,
     Replaced,
     StreamError,
-    Timeout,
     Unauthorized,
     UnknownSession,
-    UnsupportedCodec,
-    UnsupportedVersion,
     WrongResumeToken,
 )
-from ..protocol.limits import PROTOCOL_VERSION
-from ..protocol.messages import answer, correlated, encode_message
-from ..protocol.packets import Packet
-from ..protocol.server_messages import Queued
-from ..web.addresses import network_of
-from ..web.bounded_log import BoundedLog
-from ..web.client_tokens import WATCH, Claims
-from ..web.failed_logins import FailedLogins
-from ..web.handshake import choose_audio
-from ..web.inbox import Inbox
-from ..web.security import TokenExpired, check_origin
-from ..web.share_links import ShareLinks
+from ..protocol.messages import answer, encode_message
+from ..web.client_tokens import Claims
 from .carrier import Caller, Carrier, Moves
 from .directory import Directory, authorization
+from .handshakes import Handshakes, Visitor
 from .http_call import NoAnswer, call
 from .ledger import Placement
-from .link import Closed, Link
+from .link import Link
+from .lobby import ASK_EVERY_S, MOST_WAIT_S, Lobby
 from .relay import Relay
 from .upstream import Refused, give_and_greet, open_on, open_upstream
 from .watcher import Watcher
@@ -65,13 +48,6 @@ LOOK_EVERY_S = 0.1
 STALL_S = 0.4
 """A look that comes so late means that the gateway itself stood still."""
 PARKED_MOST = 4096
-ASK_EVERY_S = 0.25
-MOST_WAIT_S = 60.0
-"""How long who opens a stream waits for a place."""
-TELL_EVERY_S = 5.0
-"""At least; a client gives up who says nothing for longer than it has patience."""
-RETRY_S = 5.0
-HELLO_S = 1.0
 
 
 @dataclass(slots=True)
@@ -80,15 +56,6 @@ class Parked:
 
     relay: Relay
     until_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """A socket before it has a stream: where from, and by which names it came."""
-
-    address: str
-    origin: str | None
-    host: str | None
 
 
 class Gateway:
@@ -109,20 +76,11 @@ class Gateway:
         self.carriers: dict[str, Carrier] = {}
         self.parked: dict[str, Parked] = {}
         self.watchers: set[Watcher] = set()
-        self.waiting = 0
         self.draining = False
         self._key = config.fleet_key.reveal()
-        self._line = WaitingLine(
-            most=config.max_waiting,
-            most_per_key=config.max_waiting_per_client,
-            max_wait_s=most_wait_s,
-        )
-        self._log = BoundedLog("rollcast.access")
-        self._logins = FailedLogins(config, self._log)
-        self._links = ShareLinks(config)
+        self._lobby = Lobby(config, directory, most_wait_s)
+        self._handshakes = Handshakes(config, directory, self._key, self._open)
         self._clients: Counter[str] = Counter()
-        self._hello: dict[str, object] | None = None
-        self._hello_of = ""
         self._task: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -149,13 +107,20 @@ class Gateway:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
+    def waiting(self) -> int:
+        """How many clients wait for a place."""
+        return self._lobby.waiting
+
+    @property
     def ready(self) -> bool:
         """Whether there is a replica that takes streams."""
         return any(each.condition == "ready" for each in self.directory.replicas.values())
 
     def serve(self, link: Link, visitor: Visitor, opened: asyncio.Event) -> None:
         """Serve a socket that was accepted; `opened` is set when it has a stream."""
-        self.keep(asyncio.create_task(self._serve(link, visitor, opened), name="handshake"))
+        self.keep(
+            asyncio.create_task(self._handshakes.serve(link, visitor, opened), name="handshake")
+        )
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task until it is done; it ends with the gateway."""
@@ -175,174 +140,31 @@ class Gateway:
         records = [pack_record(each) for each in relay.journal.whole()]
         return msgspec.msgpack.encode((relay.replica, relay.epoch, records))
 
-    # A socket until it has a stream.
-
-    async def _serve(self, link: Link, visitor: Visitor, opened: asyncio.Event) -> None:
-        try:
-            await self._shake_hands(link, visitor)
-            opened.set()
-        except StreamError as error:
-            link.say(encode_message(answer(error)).encode())
-            link.close(error.close_code, error.code)
-        except (Closed, OSError) as error:
-            if not isinstance(error, Closed):
-                logger("rollcast.fleet").warning("no replica", reason=str(error))
-                link.close(1012, "no replica")
-        except Exception:
-            logger("rollcast.fleet").exception("a handshake failed")
-            link.close(1011)
-
-    async def _shake_hands(self, link: Link, visitor: Visitor) -> None:
-        check_origin(visitor.origin, visitor.host, self.config)
-        loop = asyncio.get_running_loop()
-        inbox, limit_s = Inbox(loop.time()), self.config.hello_timeout_s
-        try:
-            async with asyncio.timeout(limit_s) as limit:
-                hello, text = await self._next_hello(link, inbox)
-                caller, claims, expired = self._caller(hello, text, visitor)
-                inbox.greeted = True
-                await self._greet(link, hello)
-                while True:
-                    message, text = await self._next(link, inbox)
-                    if message is None:
-                        continue
-                    if expired is not None and not isinstance(message, SessionResume):
-                        raise expired
-                    limit.reschedule(None)
-                    if await self._open(link, message, text, caller, claims):
-                        return
-                    limit.reschedule(loop.time() + limit_s)
-        except TimeoutError as error:
-            raise Timeout(f"no stream was opened in {limit_s:g} s") from error
-
-    async def _next(self, link: Link, inbox: Inbox) -> tuple[ClientMessage | Packet | None, bytes]:
-        """The next message; None for a faulty one, which is answered."""
-        data, is_text = await link.receive()
-        now_s = asyncio.get_running_loop().time()
-        try:
-            if is_text:
-                return inbox.text(data.decode(), now_s), data
-            return inbox.binary(data, now_s), data
-        except UnicodeDecodeError:
-            link.close(1007)
-            raise Closed(1007, "") from None
-        except StreamError as error:
-            error = inbox.mistake(error, now_s)
-            if error.fatal:
-                raise error from None
-            link.say(encode_message(answer(error)).encode())
-            return None, data
-
-    async def _next_hello(self, link: Link, inbox: Inbox) -> tuple[ClientHello, bytes]:
-        while True:
-            message, text = await self._next(link, inbox)
-            if isinstance(message, ClientHello):
-                return message, text
-            if message is not None:
-                error = correlated(OutOfOrder("the first message must be hello"), message)
-                link.say(encode_message(answer(error)).encode())
-
-    def _caller(
-        self, hello: ClientHello, text: bytes, visitor: Visitor
-    ) -> tuple[Caller, Claims | None, TokenExpired | None]:
-        """Who it is, what its share link permits, and whether its token has expired."""
-        now_s = asyncio.get_running_loop().time()
-        client, expired, share = f"address {network_of(visitor.address)}", None, None
-        try:
-            if PROTOCOL_VERSION not in hello.versions:
-                raise UnsupportedVersion(f"this server speaks version {PROTOCOL_VERSION} only")
-            claims = self._logins.check(
-                hello.token, "stream", WATCH, host=visitor.address, over="websocket", now_s=now_s
-            )
-            share = self._links.of(hello.token, claims)
-            if claims is not None and claims.subject:
-                client = f"subject {claims.subject}"
-            choose_audio(hello)
-        except TokenExpired as error:
-            expired = error
-        except StreamError as error:
-            correlated(error, hello)
-            raise
-        return Caller(hello=text, address=visitor.address, client=client), share, expired
-
-    async def _greet(self, link: Link, hello: ClientHello) -> None:
-        known = await self._server_hello()
-        codecs = known.get("codecs")
-        if isinstance(codecs, list) and not any(name in codecs for name in hello.codecs):
-            error = UnsupportedCodec(
-                f"this server cannot encode {', '.join(hello.codecs)}, only {', '.join(codecs)}",
-                field="codecs",
-            )
-            raise correlated(error, hello)
-        said = known if hello.event_id is None else {**known, "event_id": hello.event_id}
-        link.say(msgspec.json.encode(said))
-
-    async def _server_hello(self) -> dict[str, object]:
-        """The hello of a replica, which is that of all."""
-        ready = [each for each in self.directory.replicas.values() if each.condition == "ready"]
-        if self._hello is not None and self._hello_of in {each.name for each in ready}:
-            return self._hello
-        for replica in sorted(ready, key=lambda each: -each.heard_s):
-            headers = authorization(self._key, replica.name)
-            with suppress(NoAnswer):
-                answered = await call(
-                    "GET", f"{replica.url}/fleet/hello", headers=headers, timeout_s=HELLO_S
-                )
-                if answered.status == 200:
-                    self._hello = msgspec.json.decode(answered.body)
-                    self._hello_of = replica.name
-                    break
-        if self._hello is None:
-            raise Capacity("no server of the fleet is ready", retry_after_s=2.0, fatal=True)
-        return self._hello
+    # Streams.
 
     async def _open(
         self,
         link: Link,
-        message: ClientMessage | Packet,
+        message: SessionCreate | SessionResume | SessionWatch,
         text: bytes,
         caller: Caller,
         share: Claims | None,
-    ) -> bool:
-        """Open what the client asks for; false: it was refused and may ask again."""
-        try:
-            if isinstance(message, SessionWatch):
-                await self._watch(link, text, caller, share)
-            elif share is not None:
-                raise ReadOnly(
-                    f"{type(message).__name__} is not for those who come by a share link",
-                    hint="Send session.watch to see the stream.",
-                )
-            elif isinstance(message, SessionCreate):
-                await self._create(link, message, text, caller)
-            elif isinstance(message, SessionResume):
-                await self._resume(link, message, text, caller)
-            else:
-                raise OutOfOrder("open a stream first")
-        except Refused as refused:
-            link.say(refused.text)
-            if refused.fatal:
-                link.close(_close_code(refused.code), refused.code)
-                raise Closed(0, refused.code) from None
-            return False
-        except StreamError as error:
-            correlated(error, message)
-            if error.fatal:
-                raise
-            link.say(encode_message(answer(error)).encode())
-            return False
-        return True
-
-    # Streams.
+    ) -> None:
+        if isinstance(message, SessionWatch):
+            await self._watch(link, text, caller, share)
+        elif isinstance(message, SessionCreate):
+            await self._create(link, message, text, caller)
+        else:
+            await self._resume(link, message, text, caller)
 
     async def _create(
         self, link: Link, message: SessionCreate, text: bytes, caller: Caller
     ) -> None:
         self._check_quota(caller.client)
         session = secrets.token_urlsafe(12)
-        failures, until_s = 0, asyncio.get_running_loop().time() + self._line.max_wait_s
+        failures, until_s = 0, asyncio.get_running_loop().time() + self._lobby.most_wait_s
         while True:
-            place = await self._place(session, message, link, caller.client)
+            place = await self._lobby.place(session, message, link, caller.client)
             try:
                 upstream, answered = await self._ask(place, caller, text)
                 break
@@ -365,64 +187,6 @@ class Gateway:
                 raise
         self.directory.settle(session)
         self._carry(link, upstream, answered, place, caller)
-
-    async def _place(
-        self, session: str, message: SessionCreate, link: Link, client: str
-    ) -> Placement:
-        """A place, now or when it is the client's turn."""
-        now_s = asyncio.get_running_loop().time()
-        ticket = self._line.find(message.ticket, client)
-        if ticket is None:
-            if not self._line.present() or not self._line.most:
-                place = await self.directory.acquire(session, message.model)
-                if place is not None:
-                    return place
-            if not self._line.most:
-                raise Capacity("all places of the fleet are taken", retry_after_s=RETRY_S)
-            ticket = self._line.join(secrets.token_urlsafe(12), client, now_s)
-        else:
-            self._line.come_back(ticket)
-        self.waiting += 1
-        try:
-            return await self._wait(session, message, link, ticket)
-        except Closed:
-            self._line.lose(ticket, asyncio.get_running_loop().time())
-            raise
-        except BaseException:
-            self._line.leave(ticket)
-            raise
-        finally:
-            self.waiting -= 1
-
-    async def _wait(
-        self, session: str, message: SessionCreate, link: Link, ticket: Ticket
-    ) -> Placement:
-        """Wait in the line, told how it stands."""
-        loop, told, tell_s = asyncio.get_running_loop(), 0, 0.0
-        while True:
-            now_s = loop.time()
-            if link.closed is not None:
-                raise link.closed
-            if ticket in self._line.overdue(now_s):
-                raise Capacity("no place came free in time", retry_after_s=RETRY_S)
-            if self._line.present()[:1] == [ticket]:
-                place = await self.directory.acquire(session, message.model)
-                if place is not None:
-                    self._line.leave(ticket)
-                    return place
-            position = self._line.position(ticket)
-            if position != told or now_s >= tell_s:
-                told, tell_s = position, now_s + TELL_EVERY_S
-                places = sum(each.places for each in self.directory.replicas.values())
-                eta_s = self._line.eta_s(position, places)
-                queued = Queued(
-                    event_id=message.event_id,
-                    position=position,
-                    eta_s=None if eta_s is None else round(eta_s, 1),
-                    ticket=ticket.name,
-                )
-                link.say(encode_message(queued).encode())
-            await asyncio.sleep(ASK_EVERY_S)
 
     async def _ask(self, place: Placement, caller: Caller, first: bytes) -> tuple[Link, bytes]:
         return await open_upstream(
@@ -573,7 +337,7 @@ class Gateway:
         carrier.start()
 
     def _over(self, carrier: Carrier, may_resume: bool) -> None:
-        self._line.held(asyncio.get_running_loop().time() - carrier.began_s)
+        self._lobby.held(asyncio.get_running_loop().time() - carrier.began_s)
         self._clients[carrier.caller.client] -= 1
         self._clients += Counter()
         if self.carriers.get(carrier.session) is carrier:
@@ -661,10 +425,3 @@ def _relay_of(body: bytes) -> Relay:
 
 def _replaced() -> bytes:
     return encode_message(answer(Replaced("the stream went on over another connection"))).encode()
-
-
-def _close_code(code: str) -> int:
-    for kind in StreamError.__subclasses__():
-        if kind.code == code:
-            return kind.close_code
-    return 4400

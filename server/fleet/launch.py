@@ -8,6 +8,7 @@ itself, stays until its input ends, and Ray with it.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from typing import Any
@@ -62,7 +63,11 @@ def _launch(launch: Launch) -> str:
         if launch.address.startswith("127."):
             options["_node_ip_address"] = "127.0.0.1"
     ray.init(**options)
-    actor = controller_actor(launch.controller)
+    settings = launch.controller
+    if not settings.port:
+        # the same one for the controller that Ray starts when this is lost
+        settings = msgspec.structs.replace(settings, port=_free_port(settings.host))
+    actor = controller_actor(settings)
     until_s = time.monotonic() + START_S
     while True:
         try:
@@ -71,6 +76,11 @@ def _launch(launch: Launch) -> str:
             if time.monotonic() > until_s:
                 raise
             time.sleep(0.2)
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
+        return listener.getsockname()[1]
 
 
 if __name__ == "__main__":

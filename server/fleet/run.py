@@ -18,9 +18,10 @@ from ..config import ServerConfig
 from ..logs import configure_logs, logger
 from ..web.tls import default_state_dir
 from .fleet_directory import FleetDirectory
-from .gateway import MOST_WAIT_S, Gateway
+from .gateway import Gateway
 from .gateway_app import build_gateway
 from .launch import LOCAL, Launch
+from .lobby import MOST_WAIT_S
 
 STATE_FILE = "fleet.json"
 LAUNCH_S = 180.0

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rollcast.benchmarks.fleet.running_fleet import KEY, FleetOptions, RunningFleet, running_fleet
+from rollcast.benchmarks.fleet.soak import named
 from rollcast.benchmarks.fleet.viewer import Seen, view
 from rollcast.server.fleet.controller_app import CONTROLLER
 from rollcast.server.fleet.directory import authorization
@@ -29,17 +30,17 @@ pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[RunningFleet]:
-    options = FleetOptions(nodes=2, least=2, most=3, places=6, gateways=2)
+    options = FleetOptions(nodes=2, least=2, most=3, places=6, gateways=2, calm_s=10.0, reserve=3)
     with running_fleet(options, lambda: authorization(KEY, CONTROLLER)) as running:
         yield running
 
 
 class Audience:
-    """Two viewers in a loop of their own, who speak and steer while something is lost."""
+    """Viewers in a loop of their own, who speak and steer while something is lost."""
 
-    def __init__(self, fleet: RunningFleet) -> None:
+    def __init__(self, fleet: RunningFleet, count: int = 2) -> None:
         self._fleet = fleet
-        self.seen = [Seen(), Seen()]
+        self.seen = [Seen() for _ in range(count)]
         self._loop = asyncio.new_event_loop()
         self._until: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run)
@@ -77,9 +78,9 @@ class Audience:
             time.sleep(0.1)
 
     def check(self) -> None:
-        """No error, and no frame came twice; what is missing was left out and told."""
+        """No error; between two replicas no frame is missing, and none came twice."""
         for seen in self.seen:
-            assert not seen.error and not seen.repeated and seen.answers
+            assert not seen.error and not seen.lost and not seen.repeated and seen.answers
 
 
 def busy(fleet: RunningFleet) -> dict[str, Any]:
@@ -139,6 +140,63 @@ def test_a_lost_node(fleet: RunningFleet, signum: signal.Signals) -> None:
                     continue
         fleet.wait_ready(2)
     audience.check()
+
+
+def test_a_controller_that_is_lost_is_started_again(fleet: RunningFleet) -> None:
+    """Meanwhile gateways move streams by themselves; the next one finds what there is."""
+    fleet.wait_ready(2)
+    with Audience(fleet) as audience:
+        lost = busy(fleet)
+        others = {each["name"] for each in fleet.ready()} - {lost["name"]}
+        controller = named("ray::Controller")
+        assert controller is not None
+        os.kill(controller, signal.SIGKILL)
+        os.kill(lost["pid"], signal.SIGKILL)
+        audience.wait_frames(40)
+        fleet.wait_ready(2)
+        found = {each["name"] for each in fleet.status()["replicas"]}
+        assert others <= found and lost["name"] not in found
+        audience.wait_frames(20)
+    audience.check()
+
+
+def test_a_gateway_that_ends_is_left_for_another_one(fleet: RunningFleet) -> None:
+    """Its clients resume, as after any lost connection, at the one that listens there next."""
+    fleet.wait_ready(2)
+    with Audience(fleet) as audience:
+        fleet.restart_gateway(0)
+        audience.wait_frames(40)
+    for seen in audience.seen:
+        assert not seen.error and not seen.repeated
+
+
+def test_an_upgrade_replaces_all_replicas(fleet: RunningFleet) -> None:
+    fleet.wait_ready(2)
+    before = {each["name"] for each in fleet.ready()}
+    with Audience(fleet) as audience:
+        fleet.upgrade()
+        until_s = time.monotonic() + 200
+        while before & {each["name"] for each in fleet.status()["replicas"]}:
+            assert time.monotonic() < until_s, fleet.status()
+            time.sleep(0.5)
+        fleet.wait_ready(2)
+        audience.wait_frames(20)
+    audience.check()
+    assert sum(seen.moves for seen in audience.seen)
+
+
+def test_a_crowd_is_served_by_another_replica_and_that_is_let_go_of(fleet: RunningFleet) -> None:
+    """Six places each: the eleventh takes the reserve. Afterwards it was calm for long enough."""
+    fleet.wait_ready(2)
+    with Audience(fleet, 12) as audience:
+        fleet.wait_ready(3)
+        audience.wait_frames(5)
+    for seen in audience.seen:
+        assert not seen.error and not seen.lost
+    until_s = time.monotonic() + 120
+    while len(fleet.status()["replicas"]) > 2:
+        assert time.monotonic() < until_s, fleet.status()
+        time.sleep(0.5)
 
 
 def test_without_the_head_what_runs_goes_on(fleet: RunningFleet) -> None:
