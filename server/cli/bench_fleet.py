@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -38,6 +39,10 @@ def fleet(
         float | None,
         typer.Option(min=2, help="In place of that: what a gateway costs, over so many seconds."),
     ] = None,
+    forecast: Annotated[
+        bool,
+        typer.Option("--forecast", help="In place of that: simulate fleets of 1 to 1,000 GPUs."),
+    ] = False,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of the churn.")] = 1000,
     samples: Annotated[
         Path | None, typer.Option(help="A file for the samples of the churn, as they come.")
@@ -50,7 +55,13 @@ def fleet(
     check_model(model)
     from ..fleet.controller_app import CONTROLLER
     from ..fleet.directory import authorization
+    from ..fleet.forecast import Assumed, table
 
+    if forecast:
+        rows = {"estimate": True, "assumed": asdict(Assumed()), "fleets": table(Assumed())}
+        if not give(rows, as_json=as_json, out=out):
+            Console(highlight=False).print(json.dumps(rows, indent=2), markup=False)
+        return
     kinds = tuple(lose or ("replica",))
     for kind in kinds:
         if kind not in _KINDS:
