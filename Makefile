@@ -16,6 +16,8 @@ TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 
 # Frameworks of voice agents, a gigabyte that only the tests with them need.
 PEERS := build/peers
+# What imports them is checked where they are.
+PEER_TYPES = mkdir -p typings && ln -sfn .. typings/rollcast && $(BIN)/pyright --project .ci/peers.pyright.json
 
 # What looks after the packages of images is no part of any of them.
 SUPPLY := build/supply
@@ -56,10 +58,12 @@ test-quick: $(VENV)/.installed-dev  ## run what takes a minute or two: no browse
 
 test-long: gpu-compile-chosen train-tools peers client/web/node_modules/.installed  ## compile the chosen kernels, train in small, soak, meet real peers
 	@.ci/need chromium
+	$(PEER_TYPES)
 	$(BIN)/pytest -m "long or peers" $(ARGS)
 
 test-peers: $(VENV)/.installed-dev peers client/web/node_modules/.installed  ## of these only LiveKit, Pipecat, WebRTC and a Ray cluster as they are
 	@.ci/need chromium
+	$(PEER_TYPES)
 	$(BIN)/pytest -m peers $(ARGS)
 
 test-js:
@@ -120,7 +124,7 @@ train-tools: $(VENV)/.installed-train
 
 # LiveKit Agents with the plugins that can send for our avatars, and Pipecat.
 peers: $(PEERS)/.installed
-	@.ci/need espeak-ng && .ci/need pocketsphinx
+	@.ci/need espeak-ng && .ci/need pocketsphinx && .ci/need coturn
 
 bench-voice: $(VENV)/.installed-dev peers  ## measure LiveKit and Pipecat against the server of test patterns
 	PYTHONSAFEPATH= $(BIN)/python -m tests.client.figures

@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("gpu", "webrtc")
 _WITH_TORCH = re.compile(r"torch|triton|xformers|cuda-|nvidia-")
 _NOTICE = "# Made by docker/lock.py (make lock); do not edit.\n"
 
@@ -42,13 +43,26 @@ def _resolved(uv: str) -> list[str]:
 
 
 def _wanted() -> list[str]:
-    """What the server, the client and the extra for GPUs need, and what builds them."""
+    """What the server, the client and the extras of images need, and what builds them."""
     server = tomllib.loads((ROOT / "pyproject.toml").read_text())
     client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())
     needs = [*server["project"]["dependencies"], *client["project"]["dependencies"]]
-    needs += server["project"]["optional-dependencies"]["gpu"]
+    for extra in EXTRAS:
+        needs += _extra(server["project"]["optional-dependencies"], extra)
     needs += server["build-system"]["requires"]
     return [need for need in needs if not need.startswith("rollcast")]
+
+
+def _extra(extras: dict[str, list[str]], name: str) -> list[str]:
+    """What an extra needs, and the extras of ours that it names."""
+    needs: list[str] = []
+    for need in extras[name]:
+        ours = re.fullmatch(r"rollcast\[([\w,-]+)\]", need)
+        if ours is None:
+            needs.append(need)
+        else:
+            needs += [each for inner in ours[1].split(",") for each in _extra(extras, inner)]
+    return needs
 
 
 if __name__ == "__main__":

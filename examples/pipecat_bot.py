@@ -91,6 +91,7 @@ class Bot:
         params = TransportParams(
             audio_out_enabled=True,
             audio_out_sample_rate=RATE,
+            audio_out_10ms_chunks=2,
             video_out_enabled=True,
             video_out_is_live=True,
             video_out_width=shape["width"],

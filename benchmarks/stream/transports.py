@@ -21,12 +21,13 @@ import numpy as np
 from ...client import Frame, Stream, connect
 from .processor_time import process_s
 from .server_process import ServerProcess
-from .webrtc_viewer import RATE, PeerViewer, peer_viewer
+from .webrtc_viewer import PeerViewer, peer_viewer
 
 Transport = Literal["websocket", "webrtc"]
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "webrtc")
 MODEL = "test-pattern"
 PROMPTS = ("a red wall", "a blue wall")
+RATE = 48_000
 LOUD = 2000
 SENTENCE_S = 2.0
 WAIT_S = 20.0
@@ -117,11 +118,11 @@ class _OverPeer:
         return await self._peer.control("prompt", text=text)
 
     async def speak(self, samples: np.ndarray) -> None:
-        self._peer.microphone.said = samples
+        self._peer.microphone.say(samples)
         try:
             await asyncio.sleep(len(samples) / RATE)
         finally:
-            self._peer.microphone.said = np.zeros(0, np.int16)
+            self._peer.microphone.hush()
 
     async def interrupt(self) -> None:
         await self._peer.control("audio.clear")

@@ -7,15 +7,11 @@ import json
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from fractions import Fraction
-from time import monotonic
 from typing import Any
 
 import av
 import numpy as np
 
-RATE = 48_000
-BLOCK = RATE // 50
 OPEN_S = 15.0
 # It is this machine's own, which no proxy can reach.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -29,11 +25,13 @@ class PeerViewer:
     ) -> None:
         from aiortc import RTCConfiguration, RTCPeerConnection
 
+        from .microphone_track import Microphone
+
         self.seen, self.heard = seen, heard
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.channel = self.pc.createDataChannel("rollcast")
         self.channel.on("message", self._told)
-        self.microphone = _microphone()
+        self.microphone = Microphone()
         self._open: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._events = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,30 +123,3 @@ def _on_loopback() -> None:
     import aioice.ice
 
     aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
-
-
-def _microphone() -> Any:
-    from aiortc import MediaStreamTrack
-
-    class Microphone(MediaStreamTrack):
-        """Silence in real time, and what is in `said`."""
-
-        kind = "audio"
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.said = np.zeros(0, np.int16)
-            self._block, self._begin_s = 0, 0.0
-
-        async def recv(self) -> av.AudioFrame:
-            self._begin_s = self._begin_s or monotonic()
-            await asyncio.sleep(max(0.0, self._begin_s + self._block / 50 - monotonic()))
-            piece, self.said = self.said[:BLOCK], self.said[BLOCK:]
-            samples = np.pad(piece, (0, BLOCK - len(piece)))
-            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-            frame.pts = self._block * BLOCK
-            self._block += 1
-            return frame
-
-    return Microphone()

@@ -1,6 +1,8 @@
-"""What voices cost in time, through LiveKit and Pipecat: `make bench-voice`, on a quiet machine.
+"""What voices cost by each way, in time and processor: `make bench-voice`, on a quiet machine.
 
-The model is the test pattern, which takes no time: what is measured is the way.
+The model is the test pattern, which takes no time: what is measured is the way. The processor time
+is the server's over the WebSocket and WHEP; LiveKit's worker and Pipecat's bot have theirs beside
+what the server has for a WebSocket.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 from statistics import median
 from typing import Any
 
+from rollcast.benchmarks.stream.transports import Transport, measure_transports
 from tests.client.peers import last_line, run_pipeline, run_scene
 from tests.server.running import running
 
@@ -19,9 +22,14 @@ PLAN: list[list[Any]] = [
 ]
 """Every tone once: by it a sentence is known. The first three are spoken into silence."""
 QUIET = 3
+TURNS, COST_S = 10, 15.0
+NAMES: dict[Transport, str] = {
+    "websocket": "WebSocket (the server)",
+    "webrtc": "WHEP (the server)",
+}
 
 
-def _row(name: str, report: dict[str, Any]) -> str:
+def _row(name: str, report: dict[str, Any], share: float) -> str:
     first = [each["sound_ms"] for each in report["sentences"] if each["sound_ms"] is not None]
     # of those that were spoken into silence
     skew = [each["skew_ms"] for each in report["sentences"][:QUIET]]
@@ -29,7 +37,8 @@ def _row(name: str, report: dict[str, Any]) -> str:
     silent = report["silent_ms"]
     return (
         f"| {name} | {median(first):.0f} / {max(first):.0f} | {median(silent):.0f} / "
-        f"{max(silent):.0f} | {median(skew):+.0f} / {max(skew, key=abs):+.0f} |"
+        f"{max(silent):.0f} | {median(skew):+.0f} / {max(skew, key=abs):+.0f} | "
+        f"{100 * share:.1f} |"
     )
 
 
@@ -46,14 +55,25 @@ async def _pipeline(rate: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print a table."""
-    print(f"load when it began: {os.getloadavg()[0]:.2f}")
-    print("| way | say -> first sound, ms | interrupt -> silence, ms | sound after mouth, ms |")
-    print("|---|---|---|---|")
+    print(f"load when it began: {os.getloadavg()[0]:.2f}; median / worst, or the median alone")
+    print(
+        "| way | say -> first sound, ms | interrupt -> silence, ms | sound after mouth, ms "
+        "| of a core, a viewer, % |"
+    )
+    print("|---|---|---|---|---|")
+    for row in measure_transports(TURNS, 1, COST_S, lambda text: None).rows:
+        share = 100 * row.server_core_share_a_viewer
+        name = NAMES[row.transport]
+        print(f"| {name} | {row.speech_ms:.0f} | {row.silence_ms:.0f} | | {share:.1f} |")
     for contract in ("bithuman", "liveavatar"):
-        (room,) = run_scene(contract, 1, PLAN)["rooms"]
-        print(_row(f"LiveKit, {contract}'s plugin", room), flush=True)
+        report = run_scene(contract, 1, PLAN)
+        (room,) = report["rooms"]
+        name = f"LiveKit, {contract}'s plugin (the worker)"
+        print(_row(name, room, report["worker_core_share"]), flush=True)
     for rate in (24_000, 16_000):
-        print(_row(f"Pipecat, {rate} Hz", asyncio.run(_pipeline(rate))), flush=True)
+        report = asyncio.run(_pipeline(rate))
+        name = f"Pipecat, {rate} Hz (the bot)"
+        print(_row(name, report, report["core_share"]), flush=True)
 
 
 if __name__ == "__main__":

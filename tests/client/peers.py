@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / "build" / "peers" / "bin" / "python"
 """What `make peers` installs."""
 
-LIMIT_S = 240
+LIMIT_S = 280
 _WAYS = (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"])
 _INTERFACES = (
     "ip link set lo up && ip link add veth0 type veth peer name veth1 && "
@@ -46,23 +46,38 @@ def run_scene(
     return _report([*scene, *arguments])
 
 
+def come_to_rooms(count: int) -> list[dict[str, int]]:
+    """What `livekit/come_and_go.py` holds after each fifth of so many visits."""
+    return _report([sys.executable, "-m", "tests.client.livekit.come_and_go", str(count)])
+
+
+def come_to_pipelines(url: str, count: int) -> list[dict[str, int]]:
+    """The same of `pipecat/come_and_go.py`."""
+    return _report(
+        [str(PYTHON), "-m", "tests.client.pipecat.come_and_go", url, str(count)], secludes=False
+    )
+
+
 def run_pipeline(url: str, rate: int, plan: list[list[Any]]) -> list[str]:
     """The command that plays `pipecat/pipeline.py`."""
     program = ROOT / "tests" / "client" / "pipecat" / "pipeline.py"
     return [str(PYTHON), "-P", str(program), url, str(rate), json.dumps(plan)]
 
 
-def last_line(output: bytes) -> dict[str, Any]:
+def last_line(output: bytes) -> Any:
     """The report that a program printed last."""
     return json.loads(output.splitlines()[-1])
 
 
-def _report(command: list[str]) -> dict[str, Any]:
+def _report(command: list[str], *, secludes: bool = True) -> Any:
+    """What it prints last."""
     # from the repository's root `tests` is a package, and nothing else that lies there may be one
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # or what threads have given back would look like what they keep
+    environment["MALLOC_ARENA_MAX"] = "1"
     environment.pop("PYTHONSAFEPATH", None)
     ended = subprocess.run(
-        secluded(command),
+        secluded(command) if secludes else command,
         cwd=ROOT / "build",
         env=environment,
         capture_output=True,

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import livekit.plugins.bithuman.avatar as bithuman
 import numpy as np
@@ -45,7 +46,7 @@ def avatar_of(contract: str, url: str) -> bithuman.AvatarSession | liveavatar.Av
     # the one thing that is not as in a job of LiveKit's: the plugin asks the job who it is
     bithuman.get_job_context = lambda *_, **__: SimpleNamespace(local_participant_identity="agent")
     face = os.environ.get("FACE")
-    whose = {"avatar_image": Image.open(face)} if face else {"avatar_id": "bars"}
+    whose: dict[str, Any] = {"avatar_image": Image.open(face)} if face else {"avatar_id": "bars"}
     return bithuman.AvatarSession(api_url=url, api_secret=secret, model="expression", **whose)
 
 

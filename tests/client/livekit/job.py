@@ -48,5 +48,6 @@ async def main(livekit_url: str, api_url: str, room: str, seconds: float) -> Non
 if __name__ == "__main__":
     os.environ["LIVEKIT_URL"] = sys.argv[2]
     os.environ["LIVEKIT_API_KEY"], os.environ["LIVEKIT_API_SECRET"] = "devkey", "secret" * 8
-    asyncio.run(main(*sys.argv[2:5], float(sys.argv[5])))
+    livekit_url, api_url, room, seconds = sys.argv[2:]
+    asyncio.run(main(livekit_url, api_url, room, float(seconds)))
     print("[]")

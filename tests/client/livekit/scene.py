@@ -25,7 +25,9 @@ from typing import Any
 import httpx
 import numpy as np
 
+from rollcast.benchmarks.stream.processor_time import process_s
 from rollcast.models.test_pattern import read_barcode
+from tests.client.lateness import Lateness
 from tests.client.livekit.room_server import RoomServer, Seen, serving
 from tests.client.livekit.viewer import summary, watching
 from tests.server.running import RunningServer, running
@@ -150,7 +152,7 @@ async def come_and_go(rooms: RoomServer, url: str, pid: int, count: int) -> list
         for number in range(count):
             config = {
                 "livekit_url": rooms.url,
-                "livekit_client_token": _token(f"short-{number}"),
+                "livekit_client_token": room_token(f"short-{number}"),
             }
             wanted = {"mode": "LITE", "avatar_id": "bars", "livekit_config": config}
             answer = await http.post("/token", json=wanted, headers={"X-API-KEY": SECRET})
@@ -173,7 +175,7 @@ def _held(pid: int) -> dict[str, int]:
     return {"megabytes": kb // 1024, "threads": threads, "files": files}
 
 
-def _token(room: str, identity: str = "avatar", kind: str = "agent") -> str:
+def room_token(room: str, identity: str = "avatar", kind: str = "agent") -> str:
     """As LiveKit's access tokens look; the server of the tests trusts it."""
     claims = {"sub": identity, "kind": kind, "video": {"room": room, "roomJoin": True}}
     parts = ({"alg": "HS256", "typ": "JWT"}, claims, {})
@@ -198,14 +200,16 @@ async def main(
             lateness = Lateness()
             watch = asyncio.create_task(lateness.watch())
             names = [f"room-{number}" for number in range(int(count))]
+            begin_s, used_s = time.monotonic(), process_s(process.pid)
             async with AsyncExitStack() as stack:
                 if int(watch_it):
-                    token = _token(names[0], "viewer", "standard")
+                    token = room_token(names[0], "viewer", "standard")
                     look = await stack.enter_async_context(watching(rooms.url, token))
                 reports = await asyncio.gather(
                     *(agent(python, contract, rooms, url, name, plan) for name in names)
                 )
                 watch.cancel()
+                share = (process_s(process.pid) - used_s) / (time.monotonic() - begin_s)
                 if int(watch_it):
                     skew_s = time.time() - time.monotonic()
                     reports[0]["viewer"] = summary(await look(), reports[0]["told"], TONES, skew_s)
@@ -220,24 +224,11 @@ async def main(
         "rooms": reports,
         "held": held,
         "streams_left": left,
+        "worker_core_share": share,
         "worker_ended": code,
         "late_ms": lateness.most_ms,
     }
     print(json.dumps(report))
-
-
-class Lateness:
-    """How much later than it should a process is woken: what a busy machine does to all of them."""
-
-    def __init__(self) -> None:
-        self.most_ms = 0.0
-
-    async def watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due_s = loop.time() + 0.01
-            await asyncio.sleep(0.01)
-            self.most_ms = max(self.most_ms, 1e3 * (loop.time() - due_s))
 
 
 async def _settle(server: RunningServer) -> None:

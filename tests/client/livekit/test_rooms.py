@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ..peers import PYTHON, run_scene
+from ..lateness import BUSY_MS
+from ..peers import PYTHON, come_to_rooms, run_scene
 from .viewer import SDK
 
 pytestmark = [
@@ -28,10 +29,6 @@ PLAN = [
 
 def finished(room: dict[str, Any]) -> list[tuple[float, bool]]:
     return [(each[2], each[3]) for each in room["told"] if each[1] == "finished"]
-
-
-BUSY_MS = 60
-"""Where processes are woken so late, each by itself, nothing can be said of media in time."""
 
 
 def check_speech(room: dict[str, Any], plan: list[list[Any]], late_ms: float) -> None:
@@ -116,3 +113,12 @@ def test_the_example_is_an_agent_as_workers_run_them() -> None:
     assert 1.0 <= room["loud_s"] <= 4.0  # its greeting
     assert room["frames"] > 50
     assert report["streams_left"] == 0
+
+
+def test_a_hundred_avatars_leave_nothing_behind() -> None:
+    early, *_, late = come_to_rooms(100)
+    for what in ("tasks", "files", "threads"):
+        assert late[what] <= early[what] + 2, (early, late)
+    assert late["objects"] <= early["objects"] + 1_000, (early, late)
+    # of each room LiveKit's SDK itself keeps a megabyte
+    assert late["megabytes"] <= early["megabytes"] + 100, (early, late)

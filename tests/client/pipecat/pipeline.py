@@ -190,6 +190,7 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
     params = TransportParams(
         audio_out_enabled=True,
         audio_out_sample_rate=rate,
+        audio_out_10ms_chunks=2,
         video_out_enabled=True,
         video_out_is_live=True,
         video_out_width=SIZE,
@@ -210,7 +211,7 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         started.set()
 
     told: list[list[Any]] = []
-    late_ms = 0.0
+    late_ms, share = 0.0, 0.0
 
     async def watch_clock() -> None:
         nonlocal late_ms
@@ -223,6 +224,7 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         await asyncio.wait_for(started.wait(), 60)
         await asyncio.sleep(1.5)
         clock = asyncio.create_task(watch_clock())
+        begin_s, used_s = time.monotonic(), time.process_time()
         for hz, seconds, cut in plan:
             told.append([time.monotonic(), "say", hz])
             await worker.queue_frame(TextFrame(text=f"{hz},{seconds}"))
@@ -242,11 +244,14 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         await asyncio.sleep(0.1)
         await worker.queue_frame(EndFrame())
         clock.cancel()
+        nonlocal share
+        share = (time.process_time() - used_s) / (time.monotonic() - begin_s)
 
     runner = WorkerRunner()
     await runner.add_workers(worker)
     await asyncio.gather(runner.run(), drive())
-    print(json.dumps({**report_of(device, watch, told), "late_ms": late_ms}))
+    report = report_of(device, watch, told)
+    print(json.dumps({**report, "late_ms": late_ms, "core_share": share}))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rollcast.benchmarks.stream.microphone_track import BLOCK, RATE
 from rollcast.server.engine.hosted_stream import HostedStream
 from rollcast.server.web.peer_socket import PeerSocket
 
 from ...browser.conftest import write_wav
 from ..running import RunningServer, running, settled, until, viewing
 from ..world_pattern import WorldPattern
-from .watching_peer import BLOCK, RATE, Peer, Refused, peer, tone
+from .watching_peer import Peer, Refused, peer, tone
 
 pytestmark = pytest.mark.peers
 SENTENCE = tone(1.2)
@@ -80,7 +81,8 @@ async def test_sound_and_picture_of_speech_come_together(server: RunningServer) 
         assert len(clocks) >= 2, "the pause has moved media time"
         codes = viewer.barcodes()
         gaps = codes[-1] - codes[0] + 1 - len(codes)
-        assert gaps == only(server).session.skipped_frames
+        # a busy machine may leave some out before the first one comes
+        assert gaps <= only(server).session.skipped_frames
 
 
 async def test_interruptions_are_silent_at_once_and_the_next_sentence_is_whole(

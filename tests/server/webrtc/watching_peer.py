@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -22,46 +21,13 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 
+from rollcast.benchmarks.stream.microphone_track import RATE, Microphone
 from rollcast.models.test_pattern import read_barcode
 from rollcast.server.webrtc.ice import reached_at
 
 from ..running import WAIT_S, RunningServer
 
-RATE = 48_000
-BLOCK = RATE // 50
 SDP = {"content-type": "application/sdp"}
-
-
-class Microphone(MediaStreamTrack):
-    """Silence in real time, and what `say` adds to it."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said = np.zeros(0, np.int16)
-        self._block = 0
-        self._begin_s: float | None = None
-
-    def say(self, samples: np.ndarray) -> None:
-        """Say this next, at 48 kHz."""
-        self._said = np.concatenate((self._said, samples))
-
-    def hush(self) -> None:
-        """Say no more of it."""
-        self._said = np.zeros(0, np.int16)
-
-    async def recv(self) -> av.AudioFrame:
-        now_s = asyncio.get_running_loop().time()
-        self._begin_s = self._begin_s or now_s
-        await asyncio.sleep(max(0.0, self._begin_s + self._block / 50 - now_s))
-        piece, self._said = self._said[:BLOCK], self._said[BLOCK:]
-        samples = np.pad(piece, (0, BLOCK - len(piece)))
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-        frame.pts = self._block * BLOCK
-        self._block += 1
-        return frame
 
 
 @dataclass
@@ -135,8 +101,13 @@ async def peer(
     token: str | None = None,
     query: str = "",
     path: str = "/v1/whep",
+    offered: Callable[[str], str] = str,
+    answered: Callable[[str], str] = str,
 ) -> AsyncIterator[Peer]:
-    """A peer whose offer was answered; closed at the end."""
+    """A peer whose offer was answered; closed at the end.
+
+    `offered` and `answered` change what each side is told of the other.
+    """
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     one = Peer(pc, Microphone())
     if controls:
@@ -160,14 +131,14 @@ async def peer(
     headers = SDP | ({} if token is None else {"authorization": f"Bearer {token}"})
     async with httpx.AsyncClient() as client:
         answer = await client.post(
-            f"{server.http}{path}{query}", content=pc.localDescription.sdp, headers=headers
+            f"{server.http}{path}{query}", content=offered(pc.localDescription.sdp), headers=headers
         )
     try:
         if answer.status_code != 201:
             raise Refused(answer)
         one.location, one.etag = answer.headers["location"], answer.headers["etag"]
         with reached_at(("127.0.0.1",)):
-            await pc.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+            await pc.setRemoteDescription(RTCSessionDescription(answered(answer.text), "answer"))
         yield one
     finally:
         await one.close()
