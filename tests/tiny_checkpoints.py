@@ -46,12 +46,16 @@ SIZES: dict[str, Any] = {
     "freq_dim": 16,
 }
 IMAGE_DIM = 20
-DECODER = WanDecoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+VAE_DIM = 2
+"""Channels of a VAE's largest planes: convolving these is most of what a chunk costs a CPU."""
+WEIGHED_VAE_DIM = 4
+"""Of one whose planes are, as in published ones, more than what is noted for each chunk."""
+DECODER = WanDecoderConfig(dim=VAE_DIM, multipliers=(1, 2, 2, 2), residual_blocks=1)
 WORDS = "a the red green blue paper boat fox dune pier sea fish snow street in on of to at".split()
 BASE = "wan_models/Wan2.1-T2V-1.3B"
-DECODER_22 = replace(WAN22_DECODER, dim=8, multipliers=(1, 2, 2, 2), residual_blocks=1)
-ENCODER = WanEncoderConfig(dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
-ENCODER_22 = replace(WAN22_ENCODER, dim=4, multipliers=(1, 2, 2, 2), residual_blocks=1)
+DECODER_22 = replace(WAN22_DECODER, dim=2 * VAE_DIM, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER = WanEncoderConfig(dim=VAE_DIM, multipliers=(1, 2, 2, 2), residual_blocks=1)
+ENCODER_22 = replace(WAN22_ENCODER, dim=VAE_DIM, multipliers=(1, 2, 2, 2), residual_blocks=1)
 RANK = 4
 SHARDS = 4
 S2V, LIVE_AVATAR = "Wan2.2-S2V-14B", "Live-Avatar"
@@ -84,17 +88,18 @@ def filled(module: Any, spread: float) -> Any:
     return module.eval().requires_grad_(False)
 
 
-def write_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
+def write_checkpoint(name: str, folder: Path, seed: int = 0, *, vae_dim: int = VAE_DIM) -> None:
     """All files of preset `name` as its repositories lay them out."""
     preset = preset_named(name)
     if preset.student.avatar is not None:
-        write_avatar(preset, folder, seed)
+        write_avatar(preset, folder, seed, vae_dim)
         return
     if preset.weights.path == "transformer":
-        write_diffusers(preset, folder)
+        write_diffusers(preset, folder, vae_dim)
         return
     write_student(preset, folder, seed)
-    write_base(preset, folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name)
+    base = folder / "wan_models" / PurePosixPath(preset.base.vae.repository).name
+    write_base(preset, base, vae_dim)
 
 
 def write_student(preset: Preset, folder: Path, seed: int = 0) -> None:
@@ -145,10 +150,10 @@ def write_adapter(preset: Preset, student: Mapping[str, Tensor], path: Path) -> 
         torch.save({"generator_lora": halves}, path)
 
 
-def write_avatar(preset: Preset, folder: Path, seed: int = 0) -> None:
+def write_avatar(preset: Preset, folder: Path, seed: int = 0, vae_dim: int = VAE_DIM) -> None:
     """Wan2.2-S2V's folder with its shards, voice and all else, and Live Avatar's beside it."""
     base = folder / S2V
-    write_base(preset, base)
+    write_base(preset, base, vae_dim)
     config = json.loads((base / "config.json").read_text())
     config |= {
         "_class_name": "WanModel_S2V",
@@ -218,11 +223,11 @@ def write_speech_encoder(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(model.config.to_dict(), default=str))
 
 
-def write_base(preset: Preset, folder: Path) -> None:
+def write_base(preset: Preset, folder: Path, vae_dim: int = VAE_DIM) -> None:
     """The other files of Wan 2.1: its configuration, VAE, text encoder and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_wan_config(tiny_config(preset), folder)
-    torch.save(tiny_vae(preset.latents), folder / preset.base.vae.path)
+    torch.save(tiny_vae(preset.latents, vae_dim), folder / preset.base.vae.path)
     torch.save(wan_encoder_weights(tiny_encoder()), folder / preset.base.text_encoder.path)
     write_tokenizer(folder / preset.base.tokenizer.path)
 
@@ -247,21 +252,23 @@ def write_wan_config(config: StudentConfig, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(published, indent=2))
 
 
-def tiny_decoder(latents: LatentSpace = WAN21) -> WanDecoder:
+def tiny_decoder(latents: LatentSpace = WAN21, dim: int = VAE_DIM) -> WanDecoder:
     """A random decoder of such latents."""
     torch.manual_seed(2)
-    return filled(WanDecoder(DECODER if latents == WAN21 else DECODER_22), 0.2)
+    config = DECODER if latents == WAN21 else DECODER_22
+    return filled(WanDecoder(replace(config, dim=config.dim * dim // VAE_DIM)), 0.2)
 
 
-def tiny_vae_encoder(latents: LatentSpace = WAN21) -> WanEncoder:
+def tiny_vae_encoder(latents: LatentSpace = WAN21, dim: int = VAE_DIM) -> WanEncoder:
     """A random encoder of such latents."""
     torch.manual_seed(4)
-    return filled(WanEncoder(ENCODER if latents == WAN21 else ENCODER_22), 0.2)
+    config = ENCODER if latents == WAN21 else ENCODER_22
+    return filled(WanEncoder(replace(config, dim=dim)), 0.2)
 
 
-def tiny_vae(latents: LatentSpace = WAN21) -> dict[str, Tensor]:
+def tiny_vae(latents: LatentSpace = WAN21, dim: int = VAE_DIM) -> dict[str, Tensor]:
     """A VAE's weights by Wan's names."""
-    return tiny_decoder(latents).state_dict() | tiny_vae_encoder(latents).state_dict()
+    return tiny_decoder(latents, dim).state_dict() | tiny_vae_encoder(latents, dim).state_dict()
 
 
 def tiny_encoder() -> UMT5EncoderModel:
@@ -393,7 +400,7 @@ def diffusers_vae_name(name: str) -> str:
     return f"decoder.up_blocks.{level}.{kind}.{inside(rest)}"
 
 
-def write_diffusers(preset: Preset, folder: Path) -> None:
+def write_diffusers(preset: Preset, folder: Path, vae_dim: int = VAE_DIM) -> None:
     """The student and its other files as diffusers lays them out."""
     config = tiny_config(preset)
     for part in ("transformer", "vae", "text_encoder", "tokenizer"):
@@ -419,7 +426,7 @@ def write_diffusers(preset: Preset, folder: Path) -> None:
     )
     published = diffusers_config(config)
     (folder / "transformer" / "config.json").write_text(json.dumps(published))
-    vae = {diffusers_vae_name(key): value for key, value in tiny_vae().items()}
+    vae = {diffusers_vae_name(key): value for key, value in tiny_vae(WAN21, vae_dim).items()}
     save_file(vae, folder / "vae" / "diffusion_pytorch_model.safetensors")
     tiny_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")

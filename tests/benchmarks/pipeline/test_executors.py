@@ -36,7 +36,7 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
 @pytest.mark.slow
 def test_a_short_comparison(tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
-    options = PipelineBenchOptions("pocket", (2,), chunks=20, rounds=1, trace=trace)
+    options = PipelineBenchOptions("pocket", (2,), chunks=8, rounds=1, trace=trace)
     report = measure(options, lambda _: None)
     found = json.loads(json.dumps(report.to_json()))
     assert found["latents_equal"] is True

@@ -237,7 +237,7 @@ def test_recordings_are_said_and_shown(reference: QualitySet, tmp_path: Path) ->
         assert sum(1 for _ in ImageSequence.Iterator(clip)) > 25
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_report_of_the_embedded_model(reference: QualitySet) -> None:
     one = [look.name for look in reference.looks if look.is_avatar][:1]
     small = QualitySet(
@@ -259,5 +259,8 @@ def test_report_of_the_embedded_model(reference: QualitySet) -> None:
     missed = len(report["details"]["prompt_expressions_missed"])
     assert missed == pytest.approx((1 - parts[1]) * (len(reference.expressions) - 1))
     assert "prompt_accuracy" not in report["details"]["notes"]
+
+
+def test_a_look_that_nobody_knows_is_told(reference: QualitySet) -> None:
     with pytest.raises(ValueError, match="unknown look"):
         measure(PocketModel(), reference, minutes=0, names=["nobody"])

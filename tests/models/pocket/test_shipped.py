@@ -65,7 +65,11 @@ def test_assets_stay_small_and_have_a_card() -> None:
         assert f"## {heading}" in card
 
 
-@pytest.mark.parametrize("scene", AVATARS)
+@pytest.mark.parametrize(
+    "scene",
+    # one network draws them all; what is one's own, its look, changes with the weights alone
+    [*AVATARS[:2], *(pytest.param(each, marks=pytest.mark.long) for each in AVATARS[2:])],
+)
 def test_every_mouth_moves_with_speech_and_rests_in_silence(
     shipped: PocketModel, scene: str
 ) -> None:
@@ -165,10 +169,12 @@ def test_every_preset_is_understood(shipped: PocketModel) -> None:
         assert not chunk.ignored_words, prompt
 
 
-def test_a_minute_of_stream_does_not_drift(shipped: PocketModel) -> None:
+@pytest.mark.parametrize("chunks", [30, pytest.param(120, marks=pytest.mark.long)])
+def test_a_stream_does_not_drift(shipped: PocketModel, chunks: int) -> None:
     state = shipped.start(StreamRequest(seed=3, scene="amara-sunset"))
-    colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(120)]
-    early, late = np.mean(colours[:40], 0), np.mean(colours[-40:], 0)
+    colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(chunks)]
+    third = chunks // 3
+    early, late = np.mean(colours[:third], 0), np.mean(colours[-third:], 0)
     assert np.abs(early - late).max() < 2
 
 

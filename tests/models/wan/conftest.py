@@ -16,7 +16,7 @@ from rollcast.models.wan.text.embedding_bytes import to_bytes
 from rollcast.models.wan.text.encoder import TextEncoder
 from rollcast.models.wan.text.preset_reader import text_reader
 
-from ...tiny_checkpoints import write_checkpoint
+from ...tiny_checkpoints import VAE_DIM, WEIGHED_VAE_DIM, write_checkpoint
 
 SIZE = (64, 32)
 """Width and height of the frames that a tiny model makes."""
@@ -44,14 +44,24 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory, _own_store: None) -> Fol
 
     Its prompts were read already: starting the encoder's process takes longer than most tests.
     """
-    written: dict[str, Path] = {}
+    return _written(tmp_path_factory, VAE_DIM)
+
+
+@pytest.fixture(scope="session")
+def weighed_folder_of(tmp_path_factory: pytest.TempPathFactory, _own_store: None) -> FolderOf:
+    """As `folder_of`, for tests that hold plans of memory against what lives."""
+    return _written(tmp_path_factory, WEIGHED_VAE_DIM)
+
+
+def _written(tmp_path_factory: pytest.TempPathFactory, vae_dim: int) -> FolderOf:
+    folders: dict[str, Path] = {}
 
     def folder(name: str) -> Path:
-        if name not in written:
-            written[name] = tmp_path_factory.mktemp(name)
-            write_checkpoint(name, written[name])
-            read_here(name, written[name])
-        return written[name]
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            write_checkpoint(name, folders[name], vae_dim=vae_dim)
+            read_here(name, folders[name])
+        return folders[name]
 
     return folder
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rollcast.models.registry import own_models
-from rollcast.models.wan.presets.catalogue import presets
+from rollcast.models.wan.presets.catalogue import preset_named, presets
+from rollcast.server.cli import models_table
 from rollcast.server.cli.app import main
 from rollcast.server.cli.failure import Failure
 from rollcast.server.cli.models_table import BEGIN, END, placed
@@ -15,7 +16,16 @@ from rollcast.server.cli.models_table import BEGIN, END, placed
 DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("name", ["self-forcing", "longlive-2"])
+def test_the_docs_have_the_row_of_a_preset(name: str) -> None:
+    """One of each latent space; of all of them: the test below."""
+    plans = models_table._Plans.of(preset_named(name))
+    lines = DOCUMENT.read_text().splitlines()
+    for row in (models_table._row(plans), models_table._memory_row(plans.bf16)):
+        assert f"| {' | '.join(row)} |" in lines
+
+
+@pytest.mark.long
 def test_the_docs_have_what_the_presets_say(tmp_path: Path) -> None:
     """If this fails: `rollcast models table --write docs/models.md`."""
     copy = tmp_path / "models.md"

@@ -84,9 +84,11 @@ def loaded(name: str, folder: Path, sessions: int, decoder: Path | None = None) 
 
 
 @pytest.mark.parametrize(("name", "sessions"), KINDS.items())
-def test_a_plan_is_what_lives_at_once(name: str, sessions: int, folder_of: FolderOf) -> None:
+def test_a_plan_is_what_lives_at_once(
+    name: str, sessions: int, weighed_folder_of: FolderOf
+) -> None:
     """Within 5%, of a model that is loaded and makes chunks for so many streams in turn."""
-    folder, chunks = folder_of(name), 3
+    folder, chunks = weighed_folder_of(name), 3
     image = picture.sample(64) if preset_named(name).stated(StartImage) else None
     live = LiveBytes()
     with live:
@@ -100,9 +102,11 @@ def test_a_plan_is_what_lives_at_once(name: str, sessions: int, folder_of: Folde
 
 
 @pytest.mark.parametrize("name", ["causal-forcing-framewise", "sgf-plus", "longlive-2"])
-def test_a_plan_holds_for_streams_that_start_from_images(name: str, folder_of: FolderOf) -> None:
+def test_a_plan_holds_for_streams_that_start_from_images(
+    name: str, weighed_folder_of: FolderOf
+) -> None:
     """Within 5%, of two streams, the encoder and another image among them."""
-    folder, live = folder_of(name), LiveBytes()
+    folder, live = weighed_folder_of(name), LiveBytes()
     with live:
         model = loaded(name, folder, 2)
         states = [model.start(StreamRequest(seed=k, image=sample(128, 96))) for k in range(2)]
@@ -117,13 +121,15 @@ def test_a_plan_holds_for_streams_that_start_from_images(name: str, folder_of: F
 
 
 @pytest.mark.parametrize("name", ["longlive", "longlive-2"])
-def test_a_plan_holds_for_a_tiny_decoder(name: str, folder_of: FolderOf, tmp_path: Path) -> None:
+def test_a_plan_holds_for_a_tiny_decoder(
+    name: str, weighed_folder_of: FolderOf, tmp_path: Path
+) -> None:
     """Within 5%, and far from that of the VAE's own."""
     latents, file = preset_named(name).latents, tmp_path / "taew.pth"
     patch = latents.pixels // 8
     config = TinyDecoderConfig(latents.channels, widths=(96, 64, 48, 48), patch=patch)
     torch.save(TinyDecoder(config).state_dict(), file)
-    folder, live = folder_of(name), LiveBytes()
+    folder, live = weighed_folder_of(name), LiveBytes()
     with live:
         model = loaded(name, folder, 2, file)
         states = [model.start(StreamRequest(seed=k)) for k in range(2)]
@@ -135,10 +141,10 @@ def test_a_plan_holds_for_a_tiny_decoder(name: str, folder_of: FolderOf, tmp_pat
     assert plan.decoder != own.decoder and plan.decoder_state != own.decoder_state
 
 
-def test_a_plan_holds_for_a_tiny_encoder(folder_of: FolderOf, tmp_path: Path) -> None:
+def test_a_plan_holds_for_a_tiny_encoder(weighed_folder_of: FolderOf, tmp_path: Path) -> None:
     """Within 5%, of a model that redraws video; one that looks at nothing refuses it."""
     name, file = "stream-diffusion-v2", tmp_path / "taew.pth"
-    preset, folder = preset_named(name), folder_of(name)
+    preset, folder = preset_named(name), weighed_folder_of(name)
     torch.save(TinyEncoder(TinyEncoderConfig(width=16)).state_dict(), file)
     live = LiveBytes()
     with live:
@@ -167,13 +173,13 @@ def test_a_plan_holds_for_a_tiny_encoder(folder_of: FolderOf, tmp_path: Path) ->
         load_model("longlive", encoder=str(file))
 
 
-def test_what_lives_at_once_is_what_the_allocator_gave(folder_of: FolderOf) -> None:
+def test_what_lives_at_once_is_what_the_allocator_gave(weighed_folder_of: FolderOf) -> None:
     """Within 5%, by torch's own record of its allocator, of all but the decoder.
 
     A CPU's convolutions unfold what they see, and its attention has a scratch for each thread:
     these are their own affair.
     """
-    folder, plan = folder_of("longlive"), planned("longlive", folder_of("longlive"))
+    folder, plan = weighed_folder_of("longlive"), planned("longlive", weighed_folder_of("longlive"))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         model = loaded("longlive", folder, 1)
         state = model.start(StreamRequest())

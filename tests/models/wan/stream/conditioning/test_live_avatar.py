@@ -339,7 +339,11 @@ def test_noise_levels_in_one_batch_are_the_same_stream(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("stages", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "stages",
+    # five part all that can be parted; two have parts together, and what they hand on is the same
+    [2, 5, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 3, 4))],
+)
 def test_stages_make_the_same_stream_bit_for_bit(
     stages: int, folder_of: FolderOf, wanted: list[Chunk]
 ) -> None:
@@ -383,9 +387,9 @@ def test_every_avatar_is_tested_here() -> None:
     assert avatars == [NAME, THREE]
 
 
-def test_a_plan_of_memory_is_what_lives_at_once(folder_of: FolderOf) -> None:
+def test_a_plan_of_memory_is_what_lives_at_once(weighed_folder_of: FolderOf) -> None:
     """Within 5%, loaded and making chunks for two streams in turn; four caches each."""
-    folder, size = folder_of(NAME), (128, 96)
+    folder, size = weighed_folder_of(NAME), (128, 96)
     live = LiveBytes()
     with live:
         model = load_model(NAME, threads=1, weights=[str(folder)], size=size, sessions=2)
@@ -410,9 +414,9 @@ def planned(folder: Path, size: tuple[int, int]) -> MemoryPlan:
     )
 
 
-def test_a_stage_needs_room_for_one_cache(folder_of: FolderOf) -> None:
+def test_a_stage_needs_room_for_one_cache(weighed_folder_of: FolderOf) -> None:
     """Within 5% of the plan for five: what the first does at its start, and one on a stream."""
-    folder, size = folder_of(NAME), (64, 64)
+    folder, size = weighed_folder_of(NAME), (64, 64)
     plan = planned(folder, size)
     live = LiveBytes()
     with live:

@@ -186,10 +186,12 @@ def test_stages_make_the_same_frames_bit_for_bit(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_encoding_takes_as_much_memory_as_is_rehearsed(name: str, folder_of: FolderOf) -> None:
+def test_encoding_takes_as_much_memory_as_is_rehearsed(
+    name: str, weighed_folder_of: FolderOf
+) -> None:
     """On `meta` for the plan, and really, but for the image as it was read."""
     preset = preset_named(name)
-    files = locate(preset, [str(folder_of(name))])
+    files = locate(preset, [str(weighed_folder_of(name))])
     student = student_config(preset, files.config)
     lived: list[int] = []
     for device in ("meta", "cpu"):
