@@ -289,9 +289,9 @@ def test_two_streams_in_a_batch_do_not_see_each_other(model_of: ModelOf) -> None
 
 
 @pytest.mark.parametrize("sessions", [1, 2])
-def test_a_plan_is_what_lives_at_once(sessions: int, folder_of: FolderOf) -> None:
+def test_a_plan_is_what_lives_at_once(sessions: int, weighed_folder_of: FolderOf) -> None:
     """Within 5%, while the encoder still remembers every stream's picture."""
-    folder, live = folder_of(NAME), LiveBytes()
+    folder, live = weighed_folder_of(NAME), LiveBytes()
     with live:
         model = loaded(NAME, folder, sessions)
         states = [started(model, k) for k in range(sessions)]
