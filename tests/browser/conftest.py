@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
+
+from .studio import WAIT_S
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSECURE_HOST = "lan.test"
@@ -66,6 +68,8 @@ def voice_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(voice_file: Path) -> AsyncIterator[Browser]:
     """A headless Chromium with a fake microphone."""
+    # as long as for all else: five seconds, which is usual, are little on a busy machine
+    expect.set_options(timeout=WAIT_S * 1e3)
     async with async_playwright() as playwright:
         instance = await playwright.chromium.launch(
             executable_path=chromium(),

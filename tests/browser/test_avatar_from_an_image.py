@@ -19,7 +19,7 @@ NAME, SIZE = "live-avatar", (64, 64)
 START_S = 240.0
 
 
-@pytest.mark.processes
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_it_says_what_the_microphone_hears(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

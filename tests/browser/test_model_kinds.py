@@ -91,7 +91,12 @@ def forward(frame: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("screens", [("phone", "sideways"), ("desktop",)], ids=lambda s: s[0])
-@pytest.mark.parametrize("size", SHAPES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    "size",
+    # the widest and the tallest
+    [*SHAPES[1:], pytest.param(SHAPES[0], marks=pytest.mark.long)],
+    ids=lambda size: f"{size[0]}x{size[1]}",
+)
 async def test_the_picture_has_the_models_shape_and_fits(
     browser: Browser, size: tuple[int, int], screens: Sequence[str]
 ) -> None:
@@ -195,7 +200,16 @@ async def test_words_have_the_room_and_their_examples_can_be_read_and_pressed(
 @pytest.mark.parametrize(
     "screens", [("phone", "sideways"), ("desktop", "tablet")], ids=lambda s: s[0]
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    # a camera has all that words and an image have
+    [
+        "camera",
+        "video",
+        pytest.param("words", marks=pytest.mark.long),
+        pytest.param("image", marks=pytest.mark.long),
+    ],
+)
 async def test_every_kind_fits_and_can_be_read(
     browser: Browser, kind: str, screens: Sequence[str]
 ) -> None:

@@ -15,7 +15,7 @@ from rollcast.benchmarks.attack.attacks import ATTACKS
 pytestmark = pytest.mark.processes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_attacks_take_turns_beside_one_viewer() -> None:
     said: list[str] = []
     report = soak(AttackSoakOptions("test-pattern", minutes=0.4, seconds=2.0), said.append)

@@ -225,8 +225,16 @@ print(kept, max(peak, own()) - before, largest)
 
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    # each file once, and a load that converts and one that does not
+    [
+        ("pt", "bfloat16"),
+        ("safetensors", "float32"),
+        pytest.param("pt", "float32", marks=pytest.mark.long),
+        pytest.param("safetensors", "bfloat16", marks=pytest.mark.long),
+    ],
+)
 def test_no_second_copy_is_ever_in_memory(
     suffix: str, dtype: str, make_student: StudentMaker, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_the_embedded_model_is_good(
     assert trial("pocket")[0] == 2, "what is there is not replaced unasked"
 
 
+@pytest.mark.long
 def test_tiny_files_of_a_published_model_are_tried(trial: Trial, tmp_path: Path) -> None:
     folder = tmp_path / "home" / "files"
     write_checkpoint("reward-forcing", folder)

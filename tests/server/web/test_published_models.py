@@ -73,7 +73,20 @@ SERVED = {
 """How many chunks later than it was obeyed a prompt is looked for: a joint window is slower."""
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize(
+    "name",
+    # a window that is written anew and one that is made jointly; by themselves all kinds are
+    # streamed in tests/models/wan
+    [
+        "longlive",
+        "rolling-forcing",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in SERVED
+            if name not in ("longlive", "rolling-forcing")
+        ),
+    ],
+)
 async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
@@ -114,7 +127,14 @@ def image(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", ["causal-forcing-framewise", "sgf-plus", "longlive-2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "longlive-2",
+        pytest.param("causal-forcing-framewise", marks=pytest.mark.long),
+        pytest.param("sgf-plus", marks=pytest.mark.long),
+    ],
+)
 async def test_an_image_starts_a_stream_and_another_one_starts_it_anew(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:

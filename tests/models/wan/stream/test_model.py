@@ -48,6 +48,8 @@ KINDS = (
     "longlive-2",
 )
 """One of each kind of cache, sampler, switch and first chunk."""
+STAGED = ("longlive", "rolling-forcing", "longlive-2")
+"""Those that hand on between processes what no other one does."""
 LOG = [Controls(prompt=PROMPTS[0] if k == 2 else CUT if k == 5 else None) for k in range(7)]
 """Two switches of the prompt, the second behind the first time that frames leave the window."""
 
@@ -297,7 +299,13 @@ def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("name", "stages"), [("self-forcing", 1), ("rolling-forcing", 1), *((k, 2) for k in KINDS[1:])]
+    ("name", "stages"),
+    [
+        ("rolling-forcing", 1),
+        *((name, 2) for name in STAGED),
+        pytest.param("self-forcing", 1, marks=pytest.mark.long),
+        *(pytest.param(k, 2, marks=pytest.mark.long) for k in KINDS[1:] if k not in STAGED),
+    ],
 )
 def test_stages_make_the_same_frames_bit_for_bit(
     name: str, stages: int, folder_of: FolderOf, model_of: ModelOf
@@ -311,7 +319,13 @@ def test_stages_make_the_same_frames_bit_for_bit(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["longlive", "sgf-plus", "rolling-forcing", "longlive-2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rolling-forcing",
+        *(pytest.param(k, marks=pytest.mark.long) for k in ("longlive", "sgf-plus", "longlive-2")),
+    ],
+)
 def test_a_process_that_is_killed_is_a_pause(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:

@@ -22,7 +22,7 @@ SIZE = (128, 64)
 
 
 @pytest.mark.skipif(not can_share(), reason="Linux has such files")
-@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("stages", [2, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_stage_is_a_pause_and_nothing_else(stages: int, folder_of: FolderOf) -> None:
     folder, request = folder_of("self-forcing"), StreamRequest(seed=4)
     model = load_model("self-forcing", weights=[str(folder)], size=SIZE, threads=1)
