@@ -20,7 +20,7 @@ from rollcast.models.pipeline.stage_pool import Patience
 
 from .tiny import TinyModel
 
-PATIENT = Patience(silent_s=30.0, late_s=30.0)
+PATIENT = Patience(silent_s=30.0, start_silent_s=240.0, late_s=30.0)
 """For tests that are not about silence: no stage is lost for want of a processor."""
 
 OFTEN = math.inf

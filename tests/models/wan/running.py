@@ -19,6 +19,7 @@ from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.executor import Executor
 from rollcast.models.pipeline.messages import ModelSpec
 from rollcast.models.pipeline.pipeline import Pipeline
+from rollcast.models.pipeline.stage_pool import Patience
 from rollcast.models.registry import MODEL_FACTORY, preload
 from rollcast.models.wan.stream.model import WanModel
 
@@ -27,6 +28,8 @@ from .conftest import SIZE
 REQUEST = StreamRequest(seed=1)
 SNAPSHOT_CHUNKS = 4
 """Between two snapshots of a stream that is saved and lost: the next ones are no different."""
+PATIENT = Patience(silent_s=30.0, start_silent_s=240.0, late_s=30.0)
+"""With a busy machine: what the stages import takes it half a minute."""
 
 
 def frames(chunks: Sequence[Chunk]) -> np.ndarray:
@@ -80,7 +83,8 @@ def staged(
     }  # fmt: skip
     if decoder is not None:
         arguments["decoder"] = str(decoder)
-    pipeline = Pipeline(ModelSpec(MODEL_FACTORY, arguments, preload=preload(name)), stages, **more)
+    spec = ModelSpec(MODEL_FACTORY, arguments, preload=preload(name))
+    pipeline = Pipeline(spec, stages, **{"patience": PATIENT, **more})
     try:
         pipeline.start()
         pipeline.open("a", request)
