@@ -17,6 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # it in a process of their own with this unset; `TRITON_INTERPRET=0 pytest` runs kernels on a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# Nothing of what is imported and collected is garbage: until all is there, none is looked for.
+gc.disable()
+
 TESTS = Path(__file__).resolve().parent
 
 # Files of a group run one after the other in one worker, all others wherever a worker is free, in
@@ -71,6 +74,7 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays: no pass of the garbage collector looks through it."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def group(nodeid: str) -> tuple[int, str]:
