@@ -23,9 +23,12 @@ class PocketStudent(nn.Module):
         self.words = TokenEmbedding(tokens, STUDENT.text_len, STUDENT.text_dim)
 
     def forward(
-        self, batch: Batch, references: References, noisy: Tensor, timestep: float
+        self, batch: Batch, references: References, noisy: Tensor, timestep: float | Tensor
     ) -> Tensor:
-        """Samples [B, F, 112, 8, 8] from `noisy` chunks, the reference picture before them."""
+        """Samples [B, F, 112, 8, 8] from `noisy` chunks, the reference picture before them.
+
+        `timestep` is that of all clips, or one for each [B].
+        """
         look = batch.look
         count, chunks = noisy.shape[:2]
         base = references.base[look]
@@ -36,8 +39,8 @@ class PocketStudent(nn.Module):
             channels=references.channels[look],
             base=torch.cat([base, references.moved_base(batch)], 1),
         )
-        times = torch.full((count, chunks + 1), timestep)
-        times[:, 0] = 0
+        times = torch.zeros(count, chunks + 1)
+        times[:, 1:] = torch.as_tensor(timestep).reshape(-1, 1)
         out = self.student.forward_sequence(
             torch.cat([base, noisy], 1),
             times,

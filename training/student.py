@@ -7,7 +7,9 @@ what it can be taught.
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,8 +20,9 @@ from .autoencoder import Autoencoder
 from .clips import Clips, load_index, load_looks
 from .latents import kept_latents
 from .loop import LoopConfig, Losses, Trainer
-from .objectives import OBJECTIVES
+from .objectives import DISTILLATIONS, OBJECTIVES, Objective
 from .pocket_student import PocketStudent, fit_draft
+from .scored_task import ScoredTrainingTask
 from .sequences import References, Sequences, measure
 from .speech import predicted_visemes
 from .task import TrainingTask
@@ -37,16 +40,25 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--objective", choices=OBJECTIVES, default="self-rollout")
+    names = [*OBJECTIVES, *DISTILLATIONS]
+    parser.add_argument("--objective", choices=names, default="self-rollout")
+    parser.add_argument(
+        "--teacher", type=Path, help="a student that flow matching has taught, for a real score"
+    )
     args = parser.parse_args()
+    if (args.teacher is not None) is not (args.objective in DISTILLATIONS):
+        parser.error("--teacher goes with an objective that distils a score, and only with it")
     torch.set_num_threads(args.threads)
     task, model = prepare(args.data, args.parts)
     trainer = Trainer(model, LoopConfig(args.steps, 1.5e-3, weight_decay=0.01), args.out, args.seed)
     if not trainer.resume():
-        share = fit_draft(model, task.train, task.references)
+        if args.teacher is not None:
+            model.load_state_dict(torch.load(args.teacher, weights_only=True)["student"])
+        else:
+            share = fit_draft(model, task.train, task.references)
+            print(f"linear draft explains {share:.0%} of the variance")  # noqa: T201
         trainer.averaged.load_state_dict(model.state_dict())
-        print(f"linear draft explains {share:.0%} of the variance")  # noqa: T201
-    objective = OBJECTIVES[args.objective](task)
+    objective = _objective(args.objective, task, model, args.teacher)
     objective.begin(model)
 
     def losses(student: nn.Module, step: int) -> Losses:
@@ -60,6 +72,16 @@ def main() -> None:
         {"student": trainer.averaged.state_dict(), "mean": norm.mean, "spread": norm.spread},
         args.out / "student.pt",
     )
+
+
+def _objective(
+    name: str, task: TrainingTask, model: PocketStudent, teacher: Path | None
+) -> Objective[Any]:
+    if teacher is None:
+        return OBJECTIVES[name](task)
+    real = copy.deepcopy(model)
+    real.load_state_dict(torch.load(teacher, weights_only=True)["student"])
+    return DISTILLATIONS[name](ScoredTrainingTask(task, real))
 
 
 def prepare(data: Path, parts: Path) -> tuple[TrainingTask, PocketStudent]:

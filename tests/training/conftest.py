@@ -2,16 +2,26 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+from rollcast.models.pocket.config import SHIFT, STUDENT
+from rollcast.models.sampling.flow_schedule import FlowSchedule
 from training.__main__ import SMOKE_STEPS, Run, train
 from training.data.assets import MissingAssetError, asset_folder
 from training.data.clips import Arrays
 from training.data.plan import PRESETS
 from training.data.render import render_dataset
+from training.pocket_student import PocketStudent
+from training.sequences import Batch
+from training.task import TrainingTask
+
+LATENTS = (2, 2, 112, 8, 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,3 +70,36 @@ def smoke_run(smoke_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> R
         patch.setenv("PYTHONSAFEPATH", "")
         train(run, "autoencoder", threads=1)
     return run
+
+
+@pytest.fixture(scope="module")
+def embedded() -> tuple[TrainingTask, PocketStudent, Batch]:
+    """The task without its data: one batch of noise, an untrained student."""
+    torch.manual_seed(0)
+    student = PocketStudent(12)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    count, chunks = LATENTS[:2]
+    references: Any = SimpleNamespace(
+        base=torch.randn(2, 1, *LATENTS[2:]),
+        channels=torch.randn(2, 1, STUDENT.extra_channels, 8, 8),
+        is_avatar=torch.tensor([True, False]),
+    )
+    references.moved_base = lambda batch: references.base[batch.look].expand(LATENTS)
+    look = torch.tensor([0, 1])
+    batch = Batch(
+        latents=torch.randn(LATENTS),
+        groups=torch.randn(count, chunks, 5, 29),
+        tracks=torch.randn(count, 4 * chunks, STUDENT.track_channels, 8, 8),
+        flow=torch.zeros(count, 4 * chunks, 2, 16, 16),
+        pan=torch.zeros(count, 4 * chunks, 2),
+        look=look,
+        words=torch.rand(count, 12),
+        clip=look,
+        start=0 * look,
+    )
+    task = TrainingTask.__new__(TrainingTask)
+    task.references, task.schedule, task.cells = references, FlowSchedule(SHIFT), torch.ones(8, 8)
+    task.draw = lambda: batch
+    return task, student, batch

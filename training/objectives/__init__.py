@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from .adversarial import Adversarial
 from .contract import Objective
+from .cross_mode import CrossMode
+from .decoupled_dmd import DecoupledDMD
+from .distillation import Distillation
 from .distribution_matching import DistributionMatching
+from .dmd2 import DMD2
+from .f_distill import FDistill
 from .flow_matching import FlowMatching
+from .re_dmd import ReDMD
 from .regression import Regression
 from .reward import RewardedMatching
 from .self_rollout import SelfRollout
+from .trajectory_matching import TrajectoryMatching
 
 OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "regression": Regression,
@@ -19,4 +27,15 @@ OBJECTIVES: dict[str, type[Objective[Any]]] = {
     "rewarded-matching": RewardedMatching,
 }
 
-__all__ = ["OBJECTIVES", "Objective"]
+DISTILLATIONS: dict[str, type[Distillation]] = {
+    "adversarial": Adversarial,
+    "cross-mode": CrossMode,
+    "decoupled-dmd": DecoupledDMD,
+    "dmd2": DMD2,
+    "f-distill": FDistill,
+    "re-dmd": ReDMD,
+    "trajectory-matching": TrajectoryMatching,
+}
+"""Those of one student that need a real score and work with any data."""
+
+__all__ = ["DISTILLATIONS", "OBJECTIVES", "Distillation", "Objective"]

@@ -7,54 +7,18 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from rollcast.models.pocket.config import SHIFT, STEPS, STUDENT
-from rollcast.models.sampling.flow_schedule import FlowSchedule
+from rollcast.models.pocket.config import STEPS
 from training.objectives import OBJECTIVES
 from training.pocket_student import PocketStudent
 from training.sequences import Batch
 from training.task import TrainingTask
 
-_SHAPE = (2, 2, 112, 8, 8)
-
-
-@pytest.fixture(scope="module")
-def embedded() -> tuple[TrainingTask, PocketStudent, Batch]:
-    """The task without its data: one batch of noise, an untrained student."""
-    torch.manual_seed(0)
-    student = PocketStudent(12)
-    with torch.no_grad():
-        for parameter in student.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    count, chunks = _SHAPE[:2]
-    references: Any = SimpleNamespace(
-        base=torch.randn(2, 1, *_SHAPE[2:]),
-        channels=torch.randn(2, 1, STUDENT.extra_channels, 8, 8),
-        is_avatar=torch.tensor([True, False]),
-    )
-    references.moved_base = lambda batch: references.base[batch.look].expand(_SHAPE)
-    look = torch.tensor([0, 1])
-    batch = Batch(
-        latents=torch.randn(_SHAPE),
-        groups=torch.randn(count, chunks, 5, 29),
-        tracks=torch.randn(count, 4 * chunks, STUDENT.track_channels, 8, 8),
-        flow=torch.zeros(count, 4 * chunks, 2, 16, 16),
-        pan=torch.zeros(count, 4 * chunks, 2),
-        look=look,
-        words=torch.rand(count, 12),
-        clip=look,
-        start=0 * look,
-    )
-    task = TrainingTask.__new__(TrainingTask)
-    task.references, task.schedule, task.cells = references, FlowSchedule(SHIFT), torch.ones(8, 8)
-    task.draw = lambda: batch
-    return task, student, batch
+Embedded = tuple[TrainingTask, PocketStudent, Batch]
 
 
 class _Before:
@@ -127,9 +91,7 @@ class _Before:
         pytest.param("distribution-matching", marks=pytest.mark.long),
     ],
 )
-def test_losses_are_what_they_were(
-    embedded: tuple[TrainingTask, PocketStudent, Batch], name: str
-) -> None:
+def test_losses_are_what_they_were(embedded: Embedded, name: str) -> None:
     task, student, batch = embedded
     for seed in (1, 3) if name == "self-rollout" else (1,):
         torch.manual_seed(seed)
