@@ -249,6 +249,7 @@ def test_critics_losses_have_their_known_values(normal: SimpleNamespace) -> None
     assert float(penalty.detach()) == pytest.approx(0.01 / 72, rel=0.05)
 
 
+@pytest.mark.long
 def test_each_student_learns_from_its_own_prompts(normal: SimpleNamespace) -> None:
     students = ByPrompt([normal.Student((1.0,)) for _ in range(2)])
     objective = StudentsByPrompt(normal.Task(), lambda task: DMD2(task, fake_rate=0.08))

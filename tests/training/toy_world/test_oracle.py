@@ -35,7 +35,7 @@ def test_it_is_the_weighted_mean_of_drawn_clips(oracle: Oracle, told: bool) -> N
     noise = torch.randn(truth.latents.shape, generator=generator)
     noisy = (1 - sigma) * truth.latents + sigma * noise
     prompt = truth.prompt if told else truth.prompt.emptied()
-    expected, worth = _drawn_mean(noisy, sigma, prompt, 6000)
+    expected, worth = _drawn_mean(noisy, sigma, prompt, 4000)
     made = oracle(noisy, torch.tensor([sigma]), prompt)[0]
     assert worth > 50
     # what is drawn strays by the spread of clips over the root of their worth

@@ -105,8 +105,8 @@ def test_motion_is_rewarded(task: ToyTask) -> None:
 
 def test_the_oracle_samples_legal_clips() -> None:
     torch.manual_seed(6)
-    prompt = Prompt.each(24)
-    clips = whole_clips(Oracle(), prompt, 16)
+    prompt = Prompt.each(12)
+    clips = whole_clips(Oracle(), prompt, 12)
     report = measure(clips, prompt)
     assert report["legal"] > 0.95 and report["palette_accuracy"] > 0.7
     assert chain_of(_SIGMAS, 2) == (_SIGMAS[0], _SIGMAS[2])

@@ -17,16 +17,16 @@ def test_a_seed_gives_the_same_clips_and_another_one_others() -> None:
 
 
 def test_what_happens_is_as_frequent_as_the_law_says() -> None:
-    clips = sample(Prompt.each(2400), 8, torch.Generator().manual_seed(3))
+    clips = sample(Prompt.each(1500), 8, torch.Generator().manual_seed(3))
     mood = clips.prompt.mood[:, None].expand(-1, 7)
     seen = torch.zeros(3, NODES, OUTCOMES, OUTCOMES)
     where = mood, clips.node[:, :-1], clips.outcome[:, :-1], clips.outcome[:, 1:]
     seen.index_put_(where, torch.ones(where[0].shape), accumulate=True)
     total = seen.sum(-1, keepdim=True)
-    often = total[..., 0] > 150
+    often = total[..., 0] > 100
     assert int(often.sum()) > 40
     apart = (seen / total.clamp(min=1) - TRANSITIONS).abs().sum(-1)[often] / 2
-    assert float(apart.max()) < 0.12 and float(apart.mean()) < 0.04
+    assert float(apart.max()) < 0.16 and float(apart.mean()) < 0.05
     assert float(seen[TRANSITIONS == 0].sum()) == 0
 
 
