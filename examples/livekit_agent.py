@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli
@@ -46,11 +47,12 @@ async def entrypoint(ctx: JobContext) -> None:
 
     # The avatar: a picture of a face, or `avatar_id` with the name of one of the server's.
     face = os.environ.get("ROLLCAST_FACE")
+    whose: dict[str, Any] = {"avatar_image": Image.open(face)} if face else {"avatar_id": ""}
     avatar = bithuman.AvatarSession(
         api_url=os.environ.get("ROLLCAST_LIVEKIT_URL", "http://127.0.0.1:8100/launch"),
         api_secret=os.environ.get("ROLLCAST_LIVEKIT_SECRET", "none"),
         model="expression",
-        **({"avatar_image": Image.open(face)} if face else {"avatar_id": ""}),
+        **whose,
     )
     await avatar.start(session, room=ctx.room)
 
