@@ -17,6 +17,7 @@ import msgspec
 from ..logs import configure_logs, logger
 from .controller_app import Report, create_controller_app
 from .directory import LocalDirectory
+from .fleet_line import FleetLine
 from .ledger import Ledger, Replica
 from .scaling import Bounds, Wish, spare, want
 
@@ -73,6 +74,8 @@ class Controller:
         self._bounds = Bounds(given.least, given.most, given.reserve, given.calm_s)
         self._directory: LocalDirectory | None = None
         self._held: dict[str, _Held] = {}
+        self.line = FleetLine()
+        """Who waits at which gateway."""
         self._gateways: dict[str, tuple[Report, float]] = {}
         self._calm_since_s: float | None = None
         self._url = ""
@@ -115,11 +118,10 @@ class Controller:
         """A gateway speaks; the addresses of the others."""
         now_s = self.now_s()
         self._gateways[report.url] = report, now_s
+        self.line.hear(report.url, report.waiting, now_s)
         for session in report.ended:
             self.ledger.release(session)
-        self._gateways = {
-            url: each for url, each in self._gateways.items() if now_s - each[1] < GATEWAY_S
-        }
+        self._forget_gateways(now_s)
         return [url for url in self._gateways if url != report.url]
 
     def status(self) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class Controller:
             "controller": self._url,
             "bounds": [self._bounds.least, self._bounds.most],
             "free": self.ledger.total_free(now_s),
-            "waiting": self._waiting,
+            "waiting": len(self.line),
             "gateways": {url: report.streams for url, (report, _) in self._gateways.items()},
             "replicas": [
                 {
@@ -163,11 +165,11 @@ class Controller:
 
     # Private.
 
-    @property
-    def _waiting(self) -> int:
-        now_s = self.now_s()
-        current = (r for r, heard_s in self._gateways.values() if now_s - heard_s < GATEWAY_S)
-        return sum(report.waiting for report in current)
+    def _forget_gateways(self, now_s: float) -> None:
+        for url, (_, heard_s) in list(self._gateways.items()):
+            if now_s - heard_s >= GATEWAY_S:
+                del self._gateways[url]
+                self.line.forget(url)
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -221,6 +223,7 @@ class Controller:
     async def _turn(self) -> None:
         now_s = self.now_s()
         self.ledger.forget(now_s)
+        self._forget_gateways(now_s)
         for name, held in list(self._held.items()):
             await self._look_at(name, held, now_s)
         self._replace_old()
@@ -241,7 +244,7 @@ class Controller:
         elif self._calm_since_s is None:
             self._calm_since_s = now_s
         calm_s = 0.0 if self._calm_since_s is None else now_s - self._calm_since_s
-        return want(counted, self._waiting, self._bounds, calm_s)
+        return want(counted, len(self.line), self._bounds, calm_s)
 
     def _is_leaving(self, name: str) -> bool:
         held = self._held.get(name)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ..handover.lease import BadLease, read_lease
 from ..web.security import bearer
+from .fleet_line import FleetLine
 from .ledger import Ledger, Placement
 
 CONTROLLER = "controller"
@@ -35,10 +36,10 @@ class Given(BaseModel):
 
 
 class Report(BaseModel):
-    """What a gateway says of itself: where it is, who waits at it, and which streams ended."""
+    """What a gateway says of itself: where it is, who waits there and for how long, what ended."""
 
     url: str
-    waiting: int = 0
+    waiting: dict[str, float] = {}
     streams: int = 0
     ended: list[str] = []
 
@@ -49,6 +50,11 @@ class Control(Protocol):
     @property
     def ledger(self) -> Ledger:
         """Replicas and streams."""
+        ...
+
+    @property
+    def line(self) -> FleetLine:
+        """Who waits at which gateway."""
         ...
 
     def now_s(self) -> float:
@@ -90,7 +96,11 @@ def create_controller_app(control: Control, key: str) -> FastAPI:
         """A place for a stream, or another one."""
         ledger, now_s = control.ledger, control.now_s()
         if wanted.epoch is None:
-            found = ledger.acquire(wanted.session, wanted.model, now_s, besides=wanted.besides)
+            found, line = None, control.line
+            if ledger.total_free(now_s) > line.ahead(wanted.session):
+                found = ledger.acquire(wanted.session, wanted.model, now_s, besides=wanted.besides)
+            if found is not None:
+                line.served(wanted.session)
         else:
             found = ledger.move(
                 wanted.session, wanted.epoch, wanted.model, now_s, besides=wanted.besides
@@ -120,7 +130,8 @@ def create_controller_app(control: Control, key: str) -> FastAPI:
             each.name: {"url": each.url, "condition": each.condition}
             for each in control.ledger.replicas.values()
         }
-        return {"replicas": replicas, "gateways": others}
+        positions = {session: control.line.ahead(session) + 1 for session in report.waiting}
+        return {"replicas": replicas, "gateways": others, "positions": positions}
 
     _add_operators(app, control, leased)
     return app

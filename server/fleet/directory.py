@@ -46,6 +46,10 @@ class Directory(Protocol):
         """Where the other gateways are, which may have kept a stream."""
         ...
 
+    def position(self, session: str) -> int | None:
+        """Where one who waits stands in the line of the whole fleet, if somebody knows."""
+        ...
+
     def settle(self, session: str) -> None:
         """The stream is where its place was given."""
         ...
@@ -135,6 +139,10 @@ class LocalDirectory:
     async def gateways(self) -> list[str]:
         """See `Directory`."""
         return self._gateways
+
+    def position(self, session: str) -> int | None:
+        """See `Directory`: nobody knows of other lines."""
+        return None
 
     def settle(self, session: str) -> None:
         """See `Directory`."""

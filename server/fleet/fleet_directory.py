@@ -30,8 +30,9 @@ class FleetDirectory:
 
     def __init__(self, key: str, controller: str, own_url: str) -> None:
         self.local = LocalDirectory(key)
-        self.counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        """How many clients wait here, and how many streams there are."""
+        self.counts: Callable[[], tuple[dict[str, float], int]] = lambda: ({}, 0)
+        """Who waits here and for how long, and how many streams there are."""
+        self._positions: dict[str, int] = {}
         self._key = key
         self._controller = controller
         self._own_url = own_url
@@ -96,6 +97,10 @@ class FleetDirectory:
     async def gateways(self) -> list[str]:
         """See `Directory`."""
         return self._others
+
+    def position(self, session: str) -> int | None:
+        """See `Directory`: as the controller said last, while it is there."""
+        return self._positions.get(session)
 
     def settle(self, session: str) -> None:
         """See `Directory`: the controller sees it at the replica."""
@@ -173,7 +178,9 @@ class FleetDirectory:
             told = await self._ask("POST", "/report", report)
         except NoAnswer:
             self._ended = [*ended, *self._ended][-4096:]
+            self._positions = {}
             raise
+        self._positions = told["positions"]
         self._others = told["gateways"]
         listed = told["replicas"]
         for name, each in listed.items():

@@ -109,7 +109,11 @@ class Gateway:
     @property
     def waiting(self) -> int:
         """How many clients wait for a place."""
-        return self._lobby.waiting
+        return len(self.waited_s())
+
+    def waited_s(self) -> dict[str, float]:
+        """Who waits for a place here, by session, and for how long so far."""
+        return self._lobby.waited_s()
 
     @property
     def ready(self) -> bool:

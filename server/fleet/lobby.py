@@ -27,7 +27,8 @@ class Lobby:
     """Who waits at one gateway."""
 
     def __init__(self, config: ServerConfig, directory: Directory, most_wait_s: float) -> None:
-        self.waiting = 0
+        self._waits: dict[str, Ticket] = {}
+        """Those who wait over a connection, by the session that they will have."""
         self._directory = directory
         self._line = WaitingLine(
             most=config.max_waiting,
@@ -39,6 +40,11 @@ class Lobby:
     def most_wait_s(self) -> float:
         """Nobody waits longer."""
         return self._line.max_wait_s
+
+    def waited_s(self) -> dict[str, float]:
+        """Who waits here, by session, and for how long so far."""
+        now_s = asyncio.get_running_loop().time()
+        return {session: now_s - ticket.joined_s for session, ticket in self._waits.items()}
 
     def held(self, seconds: float) -> None:
         """Somebody has left a place that was his for so long."""
@@ -60,7 +66,7 @@ class Lobby:
             ticket = self._line.join(secrets.token_urlsafe(12), client, now_s)
         else:
             self._line.come_back(ticket)
-        self.waiting += 1
+        self._waits[session] = ticket
         try:
             return await self._wait(session, message, link, ticket)
         except Closed:
@@ -70,7 +76,7 @@ class Lobby:
             self._line.leave(ticket)
             raise
         finally:
-            self.waiting -= 1
+            del self._waits[session]
 
     async def _wait(
         self, session: str, message: SessionCreate, link: Link, ticket: Ticket
@@ -88,7 +94,7 @@ class Lobby:
                 if place is not None:
                     self._line.leave(ticket)
                     return place
-            position = self._line.position(ticket)
+            position = self._directory.position(session) or self._line.position(ticket)
             if position != told or now_s >= tell_s:
                 told, tell_s = position, now_s + TELL_EVERY_S
                 places = sum(each.places for each in self._directory.replicas.values())

@@ -112,7 +112,7 @@ async def _run(
     url = own_url or f"{'https' if config.tls else 'http'}://{config.host}:{port}"
     directory = FleetDirectory(config.fleet_key.reveal(), controller, url)
     gateway = Gateway(config, directory, most_wait_s=most_wait_s)
-    directory.counts = lambda: (gateway.waiting, len(gateway.carriers))
+    directory.counts = lambda: (gateway.waited_s(), len(gateway.carriers))
     server = build_gateway(gateway)
     logger("rollcast").info("gateway", url=url, controller=controller)
     directory.start()
