@@ -34,6 +34,7 @@ class FleetOptions:
     most: int = 2
     places: int = 6
     reserve: int = 1
+    grace_s: float = 30.0
     calm_s: float = 60.0
     gateways: int = 1
     threads: int = 1
@@ -144,6 +145,7 @@ def _launch(address: str, options: FleetOptions) -> str:
         "trusted_proxies": ["127.0.0.1"],
         "max_waiting": 0,
         "webrtc": False,
+        "grace_s": options.grace_s,
         # else a busy machine changes what is shown: half of the frames would be left out
         "keep_quality": True,
         "log_level": "warning",
@@ -158,7 +160,7 @@ def _launch(address: str, options: FleetOptions) -> str:
             "most": options.most,
             "calm_s": options.calm_s,
             "reserve": options.reserve,
-            "grace_s": 30.0,
+            "grace_s": options.grace_s,
         },
     }
     done = subprocess.run(

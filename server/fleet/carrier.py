@@ -19,7 +19,7 @@ from .http_call import NoAnswer
 from .ledger import SILENT_S, Placement
 from .link import CLOSE_GONE, CLOSING_S, Link
 from .relay import Relay
-from .upstream import Refused, give_and_greet, let_go, open_on, resume_text
+from .upstream import GIVE_S, GREET_S, Refused, give_and_greet, let_go, open_on, resume_text
 
 RETRY_S = 0.1
 LET_GO_S = 1.0
@@ -227,7 +227,7 @@ class Carrier:
         """Give the stream to one replica after the other until one goes on with it."""
         loop, besides = asyncio.get_running_loop(), {self.relay.replica}
         until_s = began_s + self.relay.ready.grace_s
-        epoch = self.relay.epoch
+        epoch, patience_s = self.relay.epoch, GREET_S
         while loop.time() < until_s:
             place = await self._directory.move(self.session, epoch, self.model, besides)
             if place is None:
@@ -239,7 +239,7 @@ class Carrier:
                     continue
             epoch = place.epoch
             try:
-                await self._give(place)
+                await self._give(place, patience_s)
                 return True
             except Refused as refused:
                 why, hangs = str(refused), False
@@ -247,12 +247,14 @@ class Carrier:
                 # one that has answered, but not as we like it, is well
                 why, hangs = str(error), not isinstance(error, NoAnswer)
             besides.add(place.replica)
+            # where all machines are busy, another one would hang as well
+            patience_s = min(2 * patience_s, GIVE_S)
             if hangs:
                 self._directory.suspect(place.replica)
             self._log.warning("a replica did not take it", session_id=self.session, reason=why)
         return False
 
-    async def _give(self, place: Placement) -> None:
+    async def _give(self, place: Placement, patience_s: float) -> None:
         relay = self.relay
         adoption = relay.adoption(place.epoch, client=self.caller.client)
         upstream = await give_and_greet(
@@ -262,6 +264,7 @@ class Carrier:
             hello=self.caller.hello,
             address=self.caller.address,
             client=self.caller.client,
+            patience_s=patience_s,
         )
         first = resume_text(self.session, relay.ready.resume_token, relay.last_seq)
         text = await open_on(upstream, place, first)

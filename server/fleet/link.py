@@ -172,11 +172,13 @@ class Link(WSListener):
             self._take(b"".join(pieces), self._piece_type == WSMsgType.TEXT)
 
 
-async def connect(url: str, headers: dict[str, str], most_bytes: int) -> Link:
+async def connect(
+    url: str, headers: dict[str, str], most_bytes: int, timeout_s: float = CONNECT_S
+) -> Link:
     """A link to a replica. Raises OSError."""
     link = Link(most_bytes)
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(timeout_s):
             await ws_connect(
                 lambda: link,
                 url,

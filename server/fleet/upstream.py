@@ -16,8 +16,8 @@ from .ledger import Placement
 from .link import Closed, Link, connect
 from .relay import head_of
 
-GREET_S = 1.5
-"""A replica answers a greeting in this time, or hangs."""
+GREET_S = 1.0
+"""A replica answers a greeting in this time, or hangs, or its machine is very busy."""
 GIVE_S = 10.0
 ANSWER_S = 5.0
 """A replica opens a stream in this time, or is given up."""
@@ -54,9 +54,16 @@ async def open_upstream(
 
 
 async def greet(
-    place: Placement, key: str, *, role: Role, hello: bytes, address: str, client: str
+    place: Placement,
+    key: str,
+    *,
+    role: Role,
+    hello: bytes,
+    address: str,
+    client: str,
+    patience_s: float = ANSWER_S,
 ) -> Link:
-    """A link to a replica that has answered `hello`. Raises OSError, Refused."""
+    """A link to a replica that has answered `hello` in this time. Raises OSError, Refused."""
     lease = Lease(place.session, role, place.replica, place.epoch, time.time() + LEASE_S)
     headers = {
         LEASE: lease.token(key),
@@ -64,9 +71,9 @@ async def greet(
         "x-forwarded-for": address,
     }
     url = place.url.replace("http", "ws", 1) + "/v1/stream"
-    link = await connect(url, headers, MOST_BYTES)
+    link = await connect(url, headers, MOST_BYTES, patience_s)
     try:
-        async with asyncio.timeout(GREET_S):
+        async with asyncio.timeout(patience_s):
             link.say(hello)
             await _answer(link, "hello")
             return link
@@ -93,15 +100,31 @@ async def open_on(link: Link, place: Placement, first: bytes) -> bytes:
 
 
 async def give_and_greet(
-    place: Placement, key: str, adoption: Adoption, *, hello: bytes, address: str, client: str
+    place: Placement,
+    key: str,
+    adoption: Adoption,
+    *,
+    hello: bytes,
+    address: str,
+    client: str,
+    patience_s: float = GREET_S,
 ) -> Link:
     """Let a replica go on with a stream, and greet it meanwhile. Raises OSError, Refused.
 
-    One that hangs takes a stream as any other, and says nothing: it is given up with its greeting.
+    One that hangs takes connections as any other, and says nothing: it is given up when its
+    greeting takes longer than `patience_s`.
     """
     giving = asyncio.create_task(give(place, key, adoption, GIVE_S))
     greeting = asyncio.create_task(
-        greet(place, key, role="stream", hello=hello, address=address, client=client)
+        greet(
+            place,
+            key,
+            role="stream",
+            hello=hello,
+            address=address,
+            client=client,
+            patience_s=patience_s,
+        )
     )
     try:
         await asyncio.wait((giving, greeting), return_when=asyncio.FIRST_EXCEPTION)

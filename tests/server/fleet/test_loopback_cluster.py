@@ -30,7 +30,10 @@ pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[RunningFleet]:
-    options = FleetOptions(nodes=2, least=2, most=3, places=6, gateways=2, calm_s=10.0, reserve=3)
+    # so that no grace time is over on a busy machine before a process is started
+    options = FleetOptions(
+        grace_s=200.0, nodes=2, least=2, most=3, places=6, gateways=2, calm_s=10.0, reserve=3
+    )
     with running_fleet(options, lambda: authorization(KEY, CONTROLLER)) as running:
         yield running
 
