@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..student.speech_projector import HISTORY_FRAMES
+from ..upload import uploaded
 from .speech_encoder import HOP, SpeechEncoder, frames_in
 from .speech_frames import FEATURE_RATE, live_frames
 from .speech_level import BLOCK, SpeechLevel
@@ -157,7 +158,8 @@ class SpeechListener:
         unshown = np.concatenate((speech.unshown, fed))
         signal = np.concatenate((speech.tail, speech.signal, speech.level.normalised(fed)))
         new = self.encoder.convolve(torch.from_numpy(signal))
-        seen = torch.cat((speech.frames, new.float().cpu()))
+        # where the encoder computes, or the host would wait for all that was asked for there
+        seen = torch.cat((uploaded(speech.frames, new.device), new.float()))
         first = speech.shown // self._frame_samples
         spoken = self._encode(speech.first, seen, range(first, first + frames))
         heard = unshown[: frames * self._frame_samples]

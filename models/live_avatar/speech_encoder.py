@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..quiet_imports import quiet_imports
+from ..upload import uploaded
 from ..wan.checkpoint import open_checkpoint
 from ..wan.names import Renamed
 from ..wan.weight_files import BadCheckpoint
@@ -79,7 +80,8 @@ class SpeechEncoder:
     def convolve(self, samples: Tensor) -> Tensor:
         """Frames [N, C] of `samples` [S]: frame n sees samples 320 n to 320 n + 400."""
         weight = self._model.feature_projection.projection.weight
-        seen = self._model.feature_extractor(samples[None].to(weight)).transpose(1, 2)
+        heard = uploaded(samples[None], weight.device, weight.dtype)
+        seen = self._model.feature_extractor(heard).transpose(1, 2)
         return self._model.feature_projection(seen)[0][0]
 
     @torch.inference_mode()

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..upload import uploaded
+
 FEATURE_RATE = 50
 VIDEO_RATE = 30
 
@@ -56,5 +58,8 @@ def live_frames(features: Tensor, first: int, frames: Sequence[int], *, fps: int
             f"{min(below) + first} to {max(above) + first + 1}"
         )
     share = torch.tensor([float(place % 1) for place in places], dtype=features.dtype)
-    share = share.to(features.device)[None, :, None]
-    return torch.lerp(features[:, below], features[:, above], share).transpose(0, 1)
+    share = uploaded(share, features.device)[None, :, None]
+    low, high = (uploaded(torch.tensor(each), features.device) for each in (below, above))
+    return torch.lerp(
+        features.index_select(1, low), features.index_select(1, high), share
+    ).transpose(0, 1)

@@ -11,6 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import TextContext
+from ...upload import uploaded
 
 
 def contexts_kept(sessions: int) -> int:
@@ -38,8 +39,12 @@ class Contexts:
             self._contexts.move_to_end(key)
             return self._contexts[key]
         weight = self._student.patch_embedding.weight
-        seen = None if image is None else image[None].to(weight)
-        made = self._student.encode_text(text[None].to(weight), seen)
+        told, seen = (
+            None if each is None else uploaded(each[None], weight.device, weight.dtype)
+            for each in (text, image)
+        )
+        assert told is not None
+        made = self._student.encode_text(told, seen)
         self._contexts[key] = made
         while len(self._contexts) > self._kept:
             self._contexts.popitem(last=False)

@@ -231,7 +231,7 @@ class RowCalls:
             prefill(
                 self._writer,
                 cache,
-                inputs.given.to(self.weight),
+                self._there(inputs.given),
                 self._writer_contexts.of(inputs.text, inputs.image),
                 chunk_frames=self.recipe.chunk_frames,
                 first_frames=self.recipe.first_frames,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....contract import Controls, StreamRequest
 from ....live_avatar.inputs import encode_sink
+from ....upload import uploaded
 from ...presets.reference_image import ReferenceImage
 from .conditioner import (
     CallInputs,
@@ -90,16 +91,19 @@ class ReferenceConditioner(Conditioner[ReferenceState]):
             return PlanPart({"motion": state.motion}, needed_by=own)
         if place.chunk == own:
             assert returned is not None, "chunk 0 said that this one needs it"
-            return PlanPart({"own": returned[:, :1].float().cpu(), "motion": state.motion})
+            own_first = returned[:, :1].float().contiguous()
+            return PlanPart({"own": own_first, "motion": state.motion})
         return PlanPart()
 
     def arrive(self, part: PlanPart, entry: Entry) -> None:
         """Give the cache its sink, from this chunk on."""
         if part.tensors:
-            motion = part.tensors["motion"].to(self._weight)
-            own = part.tensors.get("own")
-            reference = motion[:, :1] if own is None else own.to(self._weight)
+            motion, own = self._here(part.tensors["motion"]), part.tensors.get("own")
+            reference = motion[:, :1] if own is None else self._here(own)
             entry.cache.set_sink(encode_sink(entry.student, reference, motion, entry.context))
+
+    def _here(self, latents: Tensor) -> Tensor:
+        return uploaded(latents, self._weight.device, self._weight.dtype)
 
     def inputs(self, part: PlanPart, place: ChunkPlace) -> CallInputs:
         """Nothing: it is in the cache."""

@@ -120,7 +120,8 @@ class SpeechConditioner(Conditioner[SpeechState]):
         left_out = self._left_out if place.chunk == 0 else 0
         heard = spoken.heard[left_out * len(spoken.heard) // frames :]
         return PlanPart(
-            {"tokens": tokens.cpu(), "heard": torch.from_numpy(heard.copy())},
+            # contiguous, for their way to other stages; without those they stay where they are
+            {"tokens": tokens.contiguous(), "heard": torch.from_numpy(heard.copy())},
             {"talking": spoken.talking},
         )
 

@@ -117,17 +117,19 @@ class VideoConditioner(Conditioner[VideoState]):
         del returned
         begins = place.chunk == 0
         count = self._latents.pictures(place.frames, first=begins)
-        frames = self._seen(spread(self._came(state), count))
+        came = spread(self._came(state), count)
         if begins:
             state.memory.clear()
             state.share, timestep = self._noise, self._timestep
         else:
-            before = self._seen(self._last(state)[None])
-            state.share = noise_share(torch.cat((before, frames)), state.share, self._noise)
+            # on the host, which would have to wait for a GPU to tell of motion
+            seen = _values(torch.cat((self._last(state)[None], came)))
+            state.share = noise_share(seen, state.share, self._noise)
             timestep = told_timestep(state.share)
         if state.came is not None:
             state.last, state.came = state.came[-1].clone(), None
         # Not scaled for the student, as published: its own latents are, these are mixed in raw.
+        frames = _values(uploaded(came, self._device))
         latents = self._encoder(frames.permute(0, 3, 1, 2)[None].to(self._dtype), state.memory)
         # contiguous, for its way to other stages; where there are none it stays on the device
         told = {"share": state.share, "timestep": timestep}
@@ -161,6 +163,7 @@ class VideoConditioner(Conditioner[VideoState]):
             return state.last
         return torch.full((self._height, self._width, 3), _GREY, dtype=torch.uint8)
 
-    def _seen(self, frames: Tensor) -> Tensor:
-        """uint8 frames [T, H, W, 3] as float32 of -1 to 1, on the device."""
-        return uploaded(frames, self._device).float().div_(127.5).sub_(1.0)
+
+def _values(frames: Tensor) -> Tensor:
+    """uint8 frames [T, H, W, 3] as float32 of -1 to 1."""
+    return frames.float().div_(127.5).sub_(1.0)
