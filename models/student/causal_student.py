@@ -441,7 +441,8 @@ class CausalStudent(nn.Module):
                 f"latents of {tuple(latents.shape[-2:])}; this student drafts {self.config.grid}"
             )
         shape = (self.config.out_channels, *latents.shape[-2:])
-        return self.draft(conditions.frames).unflatten(2, shape)
+        assert conditions.frames is not None, "they were checked"
+        return _row_by_row(self.draft, conditions.frames).unflatten(2, shape)
 
     def _embed_patches(
         self, latents: Tensor, draft: Tensor | None, conditions: Conditions
@@ -477,7 +478,7 @@ class CausalStudent(nn.Module):
         weight = self.patch_embedding.weight
         embedding = self.time_embedding(uploaded(waves, weight.device, weight.dtype))
         if self.frame_embedding is not None and conditions.frames is not None:
-            embedding = embedding + self.frame_embedding(conditions.frames)
+            embedding = embedding + _row_by_row(self.frame_embedding, conditions.frames)
         return embedding
 
     def _unpatch(self, patches: Tensor) -> Tensor:
@@ -525,6 +526,17 @@ def patch_tokens(stem: nn.Conv3d, frames: Tensor) -> Tensor:
         padding=(int(stem.padding[1]), int(stem.padding[2])),
     )
     return x.flatten(2).transpose(1, 2).reshape(frames.shape[0], -1, x.shape[1])
+
+
+def _row_by_row(layer: nn.Module, frames: Tensor) -> Tensor:
+    """`layer` of conditions of frames [B, F, n], on a CPU without gradients each row by itself.
+
+    Few rows of an odd number of inputs (145 in the embedded model) are summed there in an order
+    that depends on where in the batch a row is.
+    """
+    if len(frames) == 1 or frames.device.type != "cpu" or torch.is_grad_enabled():
+        return layer(frames)
+    return torch.cat([layer(row) for row in frames.split(1)])
 
 
 def _reordered(x: Tensor, order: Tensor) -> Tensor:

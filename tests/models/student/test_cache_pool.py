@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rollcast.models.student.cache_pool import CachePool
-from rollcast.models.student.causal_student import CausalStudent
+from rollcast.models.student.causal_student import CausalStudent, _row_by_row
 from rollcast.models.student.config import CacheConfig, RopeFamily, StudentConfig
 from rollcast.models.student.kv_cache import StudentCache
 
@@ -92,3 +92,15 @@ def test_one_write_one_rotation_and_one_product_are_those_of_each_row(
     # float32 sums of a few hundred products in another order
     assert worst < 1.5e-6
     assert not gap or not aside.layers[0].key.any()
+
+
+@torch.no_grad()
+def test_what_frames_are_told_is_summed_alike_wherever_its_row_is() -> None:
+    """Of 145 numbers a frame, in batches of any size; exactly as of one row alone."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    layer, frames = torch.nn.Linear(145, 192), torch.randn(8, 1, 145)
+    alone = [layer(frame) for frame in frames.split(1)]
+    for count in range(2, 9):
+        batch = _row_by_row(layer, frames[:count])
+        assert torch.equal(batch, torch.cat(alone[:count])), count
