@@ -16,6 +16,7 @@ from rollcast.server.cli.models_table import BEGIN, END, placed
 DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["self-forcing", "longlive-2"])
 def test_the_docs_have_the_row_of_a_preset(name: str) -> None:
     """One of each latent space; of all of them: the test below."""
