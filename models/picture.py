@@ -1,5 +1,8 @@
 """Pictures that people bring: read with suspicion, turned upright, cut to the size of a model.
 
+Where a model wants a face, the picture is cut so that its largest one lies as the model expects;
+one of exactly the model's size was placed by whoever brings it, and stays as it is.
+
 What comes out has nothing of the file that came in but its colours: no place, no date, no camera.
 """
 
@@ -10,6 +13,9 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
+from .contract import PictureGuide
+from .face.placement import Flaw
+from .face.portrait import portrait
 from .picture_pixels import opaque_srgb
 
 MAX_BYTES = 512 * 1024
@@ -17,6 +23,8 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SCANS = 100
 """Of a progressive JPEG; encoders write ten, and each is decoded as if it were a picture."""
+_CLOSER = 6
+"""A face may be so much smaller than its picture before it loses detail in decoding."""
 _SCAN = b"\xff\xda"
 _QUALITIES = (92, 80, 60, 40, 20)
 """Of what is handed on; the first that keeps it within `MAX_BYTES`."""
@@ -42,13 +50,25 @@ def fitted(data: bytes, width: int, height: int) -> bytes:
     Raises PictureRefused for anything but one still picture within the limits, and MemoryError
     where there is too little memory for it.
     """
-    image = Image.fromarray(fitted_pixels(data, width, height))
-    file = b""
-    for quality in _QUALITIES:
-        file = _jpeg(image, quality)
-        if len(file) <= MAX_BYTES:
-            break
-    return file
+    return _small_jpeg(Image.fromarray(fitted_pixels(data, width, height)))
+
+
+def placed(data: bytes, guide: PictureGuide) -> tuple[bytes, list[Flaw]]:
+    """A JPEG of `guide.size` pixels a side of a JPEG, PNG or WebP file, its face where `guide`
+    says, and what of it may be wrong.
+
+    Of a picture without a face it is the middle; one of this size already is only written anew.
+    Raises as `fitted`.
+    """
+    side = guide.size
+    _check(data)
+    whole = _decoded(data, (side, side), _CLOSER)
+    if whole.size == (side, side):
+        return _small_jpeg(whole), []
+    square, flaws = portrait(whole, guide)
+    if square is None:
+        square = ImageOps.fit(whole, (side, side), Image.Resampling.LANCZOS)
+    return _small_jpeg(square), flaws
 
 
 def fitted_pixels(data: bytes, width: int, height: int) -> np.ndarray:
@@ -57,16 +77,7 @@ def fitted_pixels(data: bytes, width: int, height: int) -> np.ndarray:
     Of a file that has this size already, as `fitted` gives it, exactly its pixels. Raises as
     `fitted`.
     """
-    if len(data) > MAX_BYTES:
-        raise PictureRefused(
-            f"the picture has {len(data)} bytes, at most {MAX_BYTES} are taken",
-            "Make it smaller, or save it as a JPEG.",
-        )
-    if data.startswith(b"\xff\xd8") and data.count(_SCAN) > MAX_SCANS:
-        raise PictureRefused(
-            f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
-            "Save it again as an ordinary JPEG.",
-        )
+    _check(data)
     whole = _decoded(data, (width, height))
     return np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.LANCZOS))
 
@@ -85,16 +96,41 @@ def sample(width: int, height: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def _check(data: bytes) -> None:
+    """Raises PictureRefused for a file that is too large, or that would take too long."""
+    if len(data) > MAX_BYTES:
+        raise PictureRefused(
+            f"the picture has {len(data)} bytes, at most {MAX_BYTES} are taken",
+            "Make it smaller, or save it as a JPEG.",
+        )
+    if data.startswith(b"\xff\xd8") and data.count(_SCAN) > MAX_SCANS:
+        raise PictureRefused(
+            f"the picture is a progressive JPEG of more than {MAX_SCANS} scans",
+            "Save it again as an ordinary JPEG.",
+        )
+
+
+def _small_jpeg(image: Image.Image) -> bytes:
+    """Of the first quality that keeps it within `MAX_BYTES`."""
+    file = b""
+    for quality in _QUALITIES:
+        file = _jpeg(image, quality)
+        if len(file) <= MAX_BYTES:
+            break
+    return file
+
+
 def _jpeg(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
-def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
+def _decoded(data: bytes, size: tuple[int, int], times: int = 2) -> Image.Image:
     """The picture in RGB, upright, checked by its header before any of it is decoded.
 
-    Of a JPEG much larger than `size`, which it will be cut to, only a fraction is decoded.
+    Of a JPEG more than `times` larger than `size`, which it will be cut to, only a fraction is
+    decoded.
     """
     # A decoder may say anything of bytes from anywhere; it is all the same to who sent them.
     try:
@@ -120,7 +156,7 @@ def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         raise PictureRefused("the picture is animated", "Send a single picture.")
     try:
-        image.draft(None, (2 * size[0], 2 * size[1]))
+        image.draft(None, (times * size[0], times * size[1]))
         return opaque_srgb(ImageOps.exif_transpose(image))
     except MemoryError:
         raise

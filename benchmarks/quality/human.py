@@ -49,7 +49,7 @@ def say_recordings(
 ) -> Iterator[Spoken]:
     """Recordings of two seconds or more in `folder`, twelve at most, each said by the next look."""
     info, said = watch.model.info, 0
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in _TYPES):
+    for path in recordings(folder):
         audio = decode(path)
         if len(audio) < 2 * watch.sample_rate:
             continue
@@ -89,6 +89,11 @@ def openness(audio: np.ndarray, fps: int, sample_rate: int = 16_000) -> Tensor:
     above = np.maximum(decibels - decibels.max() + _FLOOR_DB, 0)
     kernel = np.ones(_SMOOTH_FRAMES) / _SMOOTH_FRAMES
     return torch.from_numpy(np.convolve(above, kernel, "same")).float()
+
+
+def recordings(folder: Path) -> list[Path]:
+    """The audio files in a folder, by name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in _TYPES)
 
 
 def decode(path: Path) -> np.ndarray:

@@ -26,11 +26,19 @@ def quality(
         Path | None,
         typer.Option(help="Write a WebP of three looks saying --human."),
     ] = None,
+    outside: Annotated[
+        bool, typer.Option("--outside", help="Only this: Face Mesh judges lips that say --human.")
+    ] = False,
+    portrait: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="With --outside: one more face to judge."),
+    ] = None,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Measure the embedded model on held-out speech, drags and prompts."""
+    from ...benchmarks.quality.outside import measure_outside
     from ...benchmarks.quality.quality import measure
     from ...benchmarks.rounding import rounded
     from ...models.pocket.evaluation.evaluation_set import QualitySet
@@ -43,19 +51,37 @@ def quality(
             hint="Name a folder of them with --human.",
             exit_code=EXIT_USAGE,
         )
+    if outside and human is None:
+        raise Failure(
+            "--outside holds lips against a voice, and there is none",
+            hint="Name a folder of recordings with --human.",
+            exit_code=EXIT_USAGE,
+        )
+    if portrait and not outside:
+        raise Failure(
+            "--portrait is for --outside alone", hint="Add --outside.", exit_code=EXIT_USAGE
+        )
     names = [name for name in looks.split(",") if name]
     with as_failure():
         model = load_model(DEFAULT_MODEL, threads=threads)
         assert isinstance(model, StagedModel), "the embedded model can be taken apart"
-        report = measure(
-            model,
-            QualitySet.read(),
-            minutes=minutes,
-            names=names,
-            human=human,
-            clip=clip,
-            say=progress(),
-        )
+        reference = QualitySet.read()
+        if outside and human is not None:
+            rows = reference.rows(names) or range(len(reference.looks))
+            avatars = [
+                each.name for each in map(reference.looks.__getitem__, rows) if each.is_avatar
+            ]
+            report = measure_outside(model, avatars, human, portrait or (), progress())
+        else:
+            report = measure(
+                model,
+                reference,
+                minutes=minutes,
+                names=names,
+                human=human,
+                clip=clip,
+                say=progress(),
+            )
     found = {key: rounded(value, digits=4) for key, value in report.items()}
     if not give(found, as_json=as_json, out=out):
         _show(found)
@@ -66,3 +92,5 @@ def _show(report: dict[str, Any]) -> None:
     for name, value in report.items():
         if name != "details":
             console.print(f"{name:24} {value}", markup=False)
+    for name, row in report.get("details", {}).get("faces", {}).items():
+        console.print(f"  {name:22} {row}", markup=False)

@@ -51,6 +51,7 @@ from .options import (
     warn,
     warn_ignored,
 )
+from .place_face import place_face
 from .prompt_times import with_prompts
 from .step_list import parse_steps
 from .video_file import Overwrite, Video, video_file, write_picture
@@ -107,6 +108,8 @@ def render(
         )
         rate = engine.info.sample_rate or AUDIO_RATE
         speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)
+        if own is not None and picture is not None:
+            own = place_face(own, engine.info.inputs.picture, picture)
         taken = engine.info.inputs.names
         others = {"picture": own, "image": start, "camera": camera, "video": video_in}
         check_inputs(model, taken, speech, script, **others)

@@ -11,7 +11,8 @@ import binascii
 
 import msgspec
 
-from ...models.picture import PictureRefused, fitted
+from ...models.contract import PictureGuide
+from ...models.picture import PictureRefused, fitted, placed
 from .killable_process import run
 
 MOST_MEMORY_BYTES = 768 << 20
@@ -21,12 +22,14 @@ MOST_CPU_S = 4.0
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A picture in base64, the size in pixels that is wanted of it, and in what time."""
+    """A picture in base64, the size in pixels that is wanted of it, and in what time; of a face,
+    also where it is to lie."""
 
     picture: str
     width: int
     height: int
     most_cpu_s: float = MOST_CPU_S
+    guide: PictureGuide | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,9 +42,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def look_at(task: Task) -> Answer:
-    """What `fitted` makes of a picture."""
+    """What `placed` makes of a picture of a face, and `fitted` of any other."""
     try:
-        return Answer(jpeg=fitted(_decoded(task.picture), task.width, task.height))
+        data = _decoded(task.picture)
+        if task.guide is not None:
+            return Answer(jpeg=placed(data, task.guide)[0])
+        return Answer(jpeg=fitted(data, task.width, task.height))
     except PictureRefused as refused:
         return Answer(message=refused.message, hint=refused.hint)
     except MemoryError:

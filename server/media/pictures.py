@@ -77,11 +77,11 @@ class PictureReader:
                 retry_after_s=self._most_cpu_s,
                 event_id=event_id,
             )
-        width, height = _size(info, field)
+        task = _task(info, field, text, self._most_cpu_s)
         self._waiting += 1
         try:
             async with self._turn:
-                answer = await self._ask(Task(text, width, height, self._most_cpu_s))
+                answer = await self._ask(task)
         finally:
             self._waiting -= 1
         if answer.jpeg:
@@ -116,11 +116,11 @@ class PictureReader:
         return answer
 
 
-def _size(info: ModelInfo, field: PictureField) -> tuple[int, int]:
-    """Width and height of what the model is given."""
-    picture, image = info.inputs.picture, info.inputs.image
+def _task(info: ModelInfo, field: PictureField, text: str, most_cpu_s: float) -> Task:
+    """What is asked about a picture: what the model is to be given of it."""
+    guide, image = info.inputs.picture, info.inputs.image
     if field == "image":
         assert image is not None, "a model that takes images says how large"
-        return image.width, image.height
-    assert picture is not None, "a model that takes pictures says how they should be"
-    return picture.size, picture.size
+        return Task(text, image.width, image.height, most_cpu_s)
+    assert guide is not None, "a model that takes pictures says how they should be"
+    return Task(text, guide.size, guide.size, most_cpu_s, guide)

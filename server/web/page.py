@@ -7,10 +7,11 @@ from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...models.face.networks import FILE as FACE_NETWORKS
 from ..config import ServerConfig
 from .cross_origin import cross_origin_headers
 from .security import host_allowed
@@ -19,6 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 # Installed, the page lies beside the other packages; in a checkout with its own tests and tools.
 CLIENT_DIR = _ROOT / "page" if (_ROOT / "page").is_dir() else _ROOT / "client" / "web"
 SERVED_SUFFIXES = frozenset((".html", ".css", ".js", ".mjs", ".svg", ".png", ".ico", ".woff2"))
+_NETWORKS = "face/networks.safetensors"
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -37,7 +39,12 @@ class PageFiles(StaticFiles):
     """The files of the page; what belongs to its tools is not served."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file, always revalidated so that a new version of the server is a new page."""
+        """The file, always revalidated so that a new version of the server is a new page.
+
+        The networks that find faces are the server's own, which reads pictures with them too.
+        """
+        if path == _NETWORKS:
+            return FileResponse(FACE_NETWORKS, headers={"cache-control": "no-cache"})
         if Path(path).suffix not in SERVED_SUFFIXES or "node_modules" in Path(path).parts:
             raise HTTPException(404)
         response = await super().get_response(path, scope)

@@ -36,6 +36,10 @@ export function drawPlaced(canvas, picture, crop) {
   fill(context, 0, 0, side, side);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
+  context.save();
+  context.translate(side / 2, side / 2);
+  context.rotate(-crop.angle);
+  context.translate(-side / 2, -side / 2);
   const { x, y, width, height } = crop.place;
   for (const [fromX, pixelsX, toX, lengthX] of stretches(x * side, width * side, side)) {
     for (const [fromY, pixelsY, toY, lengthY] of stretches(y * side, height * side, side)) {
@@ -44,6 +48,7 @@ export function drawPlaced(canvas, picture, crop) {
   }
   fill(context, x * side, y * side, width * side, height * side);
   context.drawImage(picture, x * side, y * side, width * side, height * side);
+  context.restore();
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} width @param {number} height */

@@ -1,4 +1,4 @@
-/** Hands on a picture that is being placed: drag, pinch, wheel, arrows, plus and minus. */
+/** Hands on a picture that is being placed: drag, pinch, twist, wheel, arrows, plus, minus, brackets. */
 
 import { Crop } from "./crop.js";
 
@@ -7,11 +7,15 @@ import { Crop } from "./crop.js";
 const STEP = 0.01;
 const LARGE_STEP = 0.06;
 const ZOOM_STEP = 1.06;
+const TURN_STEP = Math.PI / 180;
 const WHEEL_ZOOM = 0.0015;
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 /** @type {Record<string, number>} */
 const ZOOMS = { "+": ZOOM_STEP, "=": ZOOM_STEP, "-": 1 / ZOOM_STEP, _: 1 / ZOOM_STEP };
+
+/** @type {Record<string, number>} */
+const TURNS = { "[": TURN_STEP, "]": -TURN_STEP };
 
 export class CropInput {
   /** @param {HTMLElement} target @param {() => Crop | null} crop @param {() => void} onChange */
@@ -65,6 +69,7 @@ export class CropInput {
     const zoom = ZOOMS[event.key];
     if (arrow) crop.move(arrow[0] * step, arrow[1] * step);
     else if (zoom) crop.zoomTo(crop.zoom * zoom);
+    else if (TURNS[event.key]) crop.turnTo(crop.angle + TURNS[event.key]);
     else return;
     event.preventDefault();
     this._onChange();

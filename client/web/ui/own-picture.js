@@ -1,5 +1,7 @@
 /** A picture of the viewer's own: chosen, dropped or pasted, placed in a dialog, handed on. */
 
+import { FaceSearch } from "../face/face-search.js";
+import { placed, WORDS } from "../face/placement.js";
 import { cutOut, drawGuide, drawPlaced } from "../input/crop-canvas.js";
 import { CropInput } from "../input/crop-input.js";
 import { Crop } from "../input/crop.js";
@@ -13,6 +15,9 @@ import { button, byId, setText } from "./dom.js";
  * @typedef {{onPicture: (base64: string) => boolean, onUnread: (why: string) => void}} OwnPictureActions
  */
 
+const PLACED = "Eyes and mouth are under the marks. Move, zoom or turn the picture where they are not.";
+const BY_HAND = "Move, zoom and turn the picture until eyes and mouth are under the marks.";
+
 export class OwnPictureView {
   /** @param {OwnPictureActions} actions */
   constructor(actions) {
@@ -23,6 +28,7 @@ export class OwnPictureView {
     this._canvas = byId("own-canvas", HTMLCanvasElement);
     this._empty = byId("own-empty", HTMLElement);
     this._zoom = byId("own-zoom", HTMLInputElement);
+    this._tilt = byId("own-tilt", HTMLInputElement);
     this._use = button("own-use");
     this._say = byId("own-say", HTMLElement);
     this._file = byId("own-file", HTMLInputElement);
@@ -34,9 +40,12 @@ export class OwnPictureView {
     this._crop = null;
     /** The square that was handed on last. @type {string | null} */
     this._offered = null;
+    this._faces = new FaceSearch();
+    /** Whether the picture that is placed was moved by hand: it stays there. */
+    this._byHand = false;
     /** The square that the stream has, as a data URL; null: none, or from before a reload. @type {string | null} */
     this.square = null;
-    new CropInput(this._window, () => this._crop, () => this._draw());
+    new CropInput(this._window, () => this._crop, () => this._moved());
     this._listen();
     listenToPage(() => this._guide !== null, (file) => void this._load(file));
   }
@@ -54,7 +63,11 @@ export class OwnPictureView {
     listenToChooser(this._file, (file) => void this._load(file));
     this._zoom.addEventListener("input", () => {
       this._crop?.zoomTo(2 ** Number(this._zoom.value));
-      this._draw();
+      this._moved();
+    });
+    this._tilt.addEventListener("input", () => {
+      this._crop?.turnTo((Number(this._tilt.value) * Math.PI) / -180);
+      this._moved();
     });
     this._use.addEventListener("click", () => this._handOn());
     this._dialog.addEventListener("close", () => this._forget());
@@ -79,9 +92,27 @@ export class OwnPictureView {
     this._picture?.close();
     this._picture = picture;
     this._crop = new Crop(picture.width, picture.height);
-    setText(this._say, "Move and zoom the picture until eyes and mouth are under the marks.");
+    this._byHand = false;
+    setText(this._say, "Looking for the face…");
     this._draw();
     this._window.focus();
+    await this._place(picture);
+  }
+
+  /** Put the face where the model expects it, unless a hand was faster. @param {ImageBitmap} picture */
+  async _place(picture) {
+    const found = await this._faces.look(picture);
+    const { _crop: crop, _guide: guide } = this;
+    if (this._picture !== picture || !crop || !guide) return;
+    if (found?.points && !this._byHand) crop.show(placed(found.points, guide));
+    const words = (found?.flaws ?? []).map((flaw) => WORDS[flaw]);
+    setText(this._say, words.join(" ") || (found ? PLACED : BY_HAND));
+    this._draw();
+  }
+
+  _moved() {
+    this._byHand = true;
+    this._draw();
   }
 
   _draw() {
@@ -89,10 +120,11 @@ export class OwnPictureView {
     const placing = picture !== null;
     this._empty.hidden = placing;
     this._canvas.hidden = !placing;
-    this._use.disabled = this._zoom.disabled = !placing;
+    this._use.disabled = this._zoom.disabled = this._tilt.disabled = !placing;
     button("own-other").hidden = !placing;
     if (!picture || !crop || !guide) return;
     this._zoom.value = String(Math.log2(crop.zoom));
+    this._tilt.value = String((crop.angle * -180) / Math.PI);
     drawPlaced(this._canvas, picture, crop);
     drawGuide(this._canvas, guide);
   }

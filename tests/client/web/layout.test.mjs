@@ -9,13 +9,14 @@ import { test } from "node:test";
 
 const FOLDER = new URL("../../../client/web/", import.meta.url);
 /** By folder; what lies beside them wires them. */
-const MAY_IMPORT = { net: [], media: ["net"], input: ["net"], ui: ["net", "media", "input"] };
+const MAY_IMPORT = { net: [], media: ["net"], face: ["net"], input: ["net", "face"], ui: ["net", "media", "input", "face"] };
 const FOLDERS = Object.keys(MAY_IMPORT);
 const MODULES = ["", ...FOLDERS.map((folder) => `${folder}/`)]
   .flatMap((folder) => readdirSync(new URL(folder, FOLDER)).map((name) => folder + name))
   .filter((name) => name.endsWith(".js"));
 const MAX_LINES = 270;
 const NO_DOM = [
+  "face/finder", "face/networks", "face/placement",
   "net/backoff", "net/connection", "net/opening", "net/protocol", "net/refusal", "net/server-clock", "net/stream-socket",
   "media/figures", "media/frame-queue", "media/media-clock", "media/player",
   "input/audio-file", "input/camera-keys", "input/controls", "input/resampler", "input/tracks", "input/voice", "ui/status",

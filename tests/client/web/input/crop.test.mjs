@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Crop, MAX_ZOOM, MIN_ZOOM } from "../../../../client/web/input/crop.js";
+import { Crop, MAX_ANGLE, MAX_ZOOM, MIN_ZOOM } from "../../../../client/web/input/crop.js";
 
 const near = (value, expected, what) => assert.ok(Math.abs(value - expected) < 1e-9, `${what}: ${value}, not ${expected}`);
 
@@ -69,4 +69,38 @@ test("two fingers on one point do not break it", () => {
   const crop = new Crop(100, 100);
   crop.follow([{ x: 0.5, y: 0.5 }, { x: 0.5, y: 0.5 }], [{ x: 0.4, y: 0.5 }, { x: 0.6, y: 0.5 }]);
   assert.equal(crop.zoom, 1);
+});
+
+/** Where a point of the picture, 0..1 of it, is seen in the window once the picture is turned. */
+const seen = (crop, u, v) => {
+  const { x, y } = at(crop, u, v);
+  const [c, s] = [Math.cos(-crop.angle), Math.sin(-crop.angle)];
+  return { x: 0.5 + c * (x - 0.5) - s * (y - 0.5), y: 0.5 + s * (x - 0.5) + c * (y - 0.5) };
+};
+
+test("a picture that is turned follows drags, zooms and turns about the point that is held", () => {
+  const crop = new Crop(400, 300);
+  crop.zoomTo(2);
+  crop.turnTo(0.4, { x: 0.7, y: 0.6 });
+  const before = seen(crop, 0.5, 0.6);
+  crop.move(0.05, -0.08);
+  near(seen(crop, 0.5, 0.6).x - before.x, 0.05, "across");
+  near(seen(crop, 0.5, 0.6).y - before.y, -0.08, "down");
+  const held = seen(crop, 0.55, 0.5);
+  crop.turnTo(-0.3, held);
+  crop.zoomTo(3, held);
+  near(seen(crop, 0.55, 0.5).x, held.x, "held, across");
+  near(seen(crop, 0.55, 0.5).y, held.y, "held, down");
+});
+
+test("two fingers turn it with them, as far as is permitted", () => {
+  const crop = new Crop(300, 300);
+  const fingers = (angle) => [-1, 1].map((way) => ({ x: 0.5 + way * 0.2 * Math.cos(angle), y: 0.5 + way * 0.2 * Math.sin(angle) }));
+  const held = seen(crop, 0.7, 0.5);
+  crop.follow(fingers(0), fingers(0.2));
+  near(crop.angle, -0.2, "angle");
+  near(seen(crop, 0.7, 0.5).x, 0.5 + (held.x - 0.5) * Math.cos(0.2), "a point, across");
+  near(seen(crop, 0.7, 0.5).y, 0.5 + (held.x - 0.5) * Math.sin(0.2), "a point, down");
+  for (let k = 0; k < 9; k += 1) crop.follow(fingers(0), fingers(0.2));
+  near(crop.angle, -MAX_ANGLE, "the most");
 });

@@ -1,0 +1,1 @@
+"""Faces in photographs: where they are, what may be wrong with them, how a model wants them."""
