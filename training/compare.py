@@ -66,9 +66,7 @@ def report(out: Path, seeds: Sequence[int], plan: Plan) -> None:
     write_table(out / "compare.csv", rows)
     write_plots(out / "compare.png", summary(rows))
     write_clips(out / "clips.png", runs[0].out)
-    sinks = [
-        row for run in runs for row in sink_rows(run.network("flow"), plan.long_clips, run.seed)
-    ]
+    sinks = [row for run in runs for row in sink_rows(run.network("flow"), plan, run.seed)]
     write_table(out / "sinks.csv", sinks)
 
 

@@ -31,7 +31,6 @@ BASELINES = ("oracle", "scorer", "flow", "regression")
 BASES = ("scorer", "flow", "small-flow")
 """Networks that others begin as."""
 SIGMAS = tuple(step / 1000 for step in STEPS)
-LONG = 10
 _WHOLE_STEPS = 24
 
 
@@ -40,7 +39,7 @@ class Plan:
     """How much is spent on what.
 
     `base_seconds` of processor time go to each of `BASES`, to each method `seconds`, or `updates`
-    of its student where given. `clips` are measured, and `long_clips` of ten times the length.
+    of its student where given. `clips` are measured, and `long_clips` of `times` the length, at their end.
     `real` is the real score: the oracle, or the network.
     """
 
@@ -49,6 +48,7 @@ class Plan:
     updates: int | None = None
     clips: int = 192
     long_clips: int = 48
+    times: int = 10
     real: str = "oracle"
     width: int = 96
     layers: int = 4
@@ -173,7 +173,7 @@ class Comparison:
     ) -> list[dict[str, Any]]:
         """As long as clips of the training, and the end of clips ten times as long."""
         rows = []
-        for times, count in ((1, self.plan.clips), (LONG, self.plan.long_clips)):
+        for times, count in ((1, self.plan.clips), (self.plan.times, self.plan.long_clips)):
             torch.manual_seed(self.seed)
             prompt = Prompt.each(count)
             chunks = times * CHUNKS
@@ -224,14 +224,14 @@ SINKS: dict[str, CacheConfig] = {
 """Caches of the same size that a student is sampled with, who was taught with the static sink."""
 
 
-def sink_rows(student: nn.Module, clips: int, seed: int) -> list[dict[str, Any]]:
-    """Drift and copying at ten times the length, for each of `SINKS`."""
+def sink_rows(student: nn.Module, plan: Plan, seed: int) -> list[dict[str, Any]]:
+    """Drift and copying at the end of long clips, for each of `SINKS`."""
     rows = []
     for name, cache in SINKS.items():
         torch.manual_seed(seed)
-        prompt = Prompt.each(clips)
-        made = clips_of(student, prompt, SIGMAS, LONG * CHUNKS, cache=cache)
-        found = measure(made, prompt, first=(LONG - 1) * CHUNKS)
+        prompt = Prompt.each(plan.long_clips)
+        made = clips_of(student, prompt, SIGMAS, plan.times * CHUNKS, cache=cache)
+        found = measure(made, prompt, first=(plan.times - 1) * CHUNKS)
         rows.append({"sink": name, "seed": seed} | found)
     return rows
 
