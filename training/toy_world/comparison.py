@@ -39,7 +39,7 @@ class Plan:
     """How much is spent on what.
 
     `base_seconds` of processor time go to each of `BASES`, to each method `seconds`, or `updates`
-    of its student where given. `clips` are measured, and `long_clips` of `times` the length, at their end.
+    of its student where given. `clips` are measured, and the end of `long_clips`, `times` as long.
     `real` is the real score: the oracle, or the network.
     """
 
@@ -171,7 +171,7 @@ class Comparison:
     def _streamed(
         self, name: str, taught: Taught, sigmas: Sequence[float], *, deterministic: bool
     ) -> list[dict[str, Any]]:
-        """As long as clips of the training, and the end of clips ten times as long."""
+        """As long as clips of the training, and the end of long ones."""
         rows = []
         for times, count in ((1, self.plan.clips), (self.plan.times, self.plan.long_clips)):
             torch.manual_seed(self.seed)
