@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,7 +162,7 @@ def _sample(fleet: RunningFleet, at_s: float, counts: Counts) -> dict[str, Any]:
         sample["replica_mb"] = round(sum(map(_pss_mb, pids)) / max(1, len(pids)), 2)
         sample["replica_files"] = sum(map(_files, pids)) / max(1, len(pids))
         sample["streams"] = sum(each["streams"] for each in status["replicas"])
-        controller = named("ray::Controller")
+        controller = named("ray::Controller", fleet.cluster.nodes[0].pids)
         if controller is not None:
             sample["controller_mb"] = _pss_mb(controller)
             sample["controller_files"] = _files(controller)
@@ -170,13 +170,12 @@ def _sample(fleet: RunningFleet, at_s: float, counts: Counts) -> dict[str, Any]:
     return sample
 
 
-def named(title: str) -> int | None:
-    """The process that calls itself so, if there is one."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if (entry / "cmdline").read_bytes().startswith(title.encode()):
-                    return int(entry.name)
+def named(title: str, pids: Iterable[int]) -> int | None:
+    """Of these processes the one that calls itself so, if there is one."""
+    for pid in pids:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title.encode()):
+                return pid
     return None
 
 

@@ -151,7 +151,7 @@ def test_a_controller_that_is_lost_is_started_again(fleet: RunningFleet) -> None
     with Audience(fleet) as audience:
         lost = busy(fleet)
         others = {each["name"] for each in fleet.ready()} - {lost["name"]}
-        controller = named("ray::Controller")
+        controller = named("ray::Controller", fleet.cluster.nodes[0].pids)
         assert controller is not None
         os.kill(controller, signal.SIGKILL)
         os.kill(lost["pid"], signal.SIGKILL)
