@@ -119,5 +119,6 @@ async def _speak(stream: Stream) -> None:
     while True:
         with suppress(ClientError):
             await stream.feed(tone)
-        next_s += SPEAK_EVERY_S
+        # what could not be said for want of a connection is not said all at once
+        next_s = max(next_s + SPEAK_EVERY_S, time.monotonic() - 10 * SPEAK_EVERY_S)
         await asyncio.sleep(max(0.0, next_s - time.monotonic()))
