@@ -26,20 +26,32 @@ from ...client import connect
 from ..rounding import rounded
 from .memory import slope_per_min
 from .metrics_text import Sample, Span
-from .server_process import ServerDied, ServerProcess
+from .server_process import START_TIMEOUT_S, ServerDied, ServerProcess
 
 SOAK_SAMPLES = 40
+PUBLISHED_START_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBenchOptions:
-    """What to measure."""
+    """What to measure; `options` are further ones of `rollcast serve`, about the model."""
 
     model: str
     sessions: tuple[int, ...]
     seconds: float
     soak_minutes: float | None = None
     threads: int | None = None
+    options: tuple[str, ...] = ()
+
+    def server(self, max_sessions: int) -> ServerProcess:
+        """Not started yet; weights of a published model may take minutes to be read."""
+        return ServerProcess(
+            self.model,
+            max_sessions=max_sessions,
+            threads=self.threads,
+            options=self.options,
+            start_timeout_s=PUBLISHED_START_S if self.options else START_TIMEOUT_S,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,7 @@ def processor_name() -> str:
 
 
 def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, SessionsRow]:
-    with ServerProcess(plan.model, max_sessions=count + 1, threads=plan.threads) as server:
+    with plan.server(count + 1) as server:
         server.wait_ready()
         native = asyncio.run(first_frame(server.url))
         cold_s = time.monotonic() - server.started_s
@@ -171,7 +183,7 @@ def watch_server(
 
 def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
     samples: list[tuple[float, float, Sample]] = []
-    with ServerProcess(plan.model, max_sessions=1, threads=plan.threads) as server:
+    with plan.server(1) as server:
         server.wait_ready()
         with _viewers(server.url, 1, minutes * 60) as process:
             _await_steady(process)

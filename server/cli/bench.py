@@ -12,6 +12,7 @@ from rich.table import Table
 from ...benchmarks.stream.audience import AudienceReport, measure_audience
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
+from ..config import ServerConfig
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
@@ -25,7 +26,10 @@ from .bench_published import published
 from .bench_quality import quality
 from .bench_transports import transports
 from .bench_types import types
-from .options import Threads, check_model
+from .failure import as_failure
+from .frame_size import parse_size
+from .options import Device, DType, Size, Threads, Weights, check_model
+from .room import check_room, model_options
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -58,13 +62,31 @@ def stream(
         float | None, typer.Option(min=0.2, help="Also one viewer for so many minutes.")
     ] = None,
     threads: Threads = None,
+    weights: Weights = None,
+    size: Size = None,
+    device: Device = None,
+    dtype: DType = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
-    """Start the real server and real viewers, and measure what the viewers get."""
+    """Start the real server and real viewers, and measure what the viewers get.
+
+    A published model is read from --weights, as by `rollcast serve`.
+    """
     check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
-    plan = StreamBenchOptions(model, numbers, seconds, soak, threads)
+    with as_failure():
+        config = ServerConfig(
+            models=(model,),
+            weights=tuple(weights or ()),
+            size=None if size is None else parse_size(size),
+            device=device,
+            dtype=dtype,
+            max_sessions=max(numbers) + 1,
+        )
+        check_room(config)
+    options = tuple(model_options(config))
+    plan = StreamBenchOptions(model, numbers, seconds, soak, threads, options)
     with own_server():
         report = measure(plan, progress())
     if not give(report.to_json(), as_json=as_json, out=out):

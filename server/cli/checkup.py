@@ -146,7 +146,7 @@ def _gpu(index: int) -> Finding:
     )
     if capability < (8, 0):
         return Finding(
-            "gpu", "note", found, "It has no bfloat16 of its own: published models need sm_80."
+            "gpu", "note", found, "It has no bfloat16 of its own, in which models are published."
         )
     if provider == "sdpa":
         return Finding("gpu", "note", found, "Install Triton: passes over tokens are far slower.")
@@ -159,14 +159,18 @@ def _gpu_outlook(index: int, dtype: str | None) -> Finding:
 
     about: Any = torch.cuda.get_device_properties(index)
     clock_khz = getattr(about, "clock_rate", None)
-    found = outlooks(
-        torch.cuda.mem_get_info(index)[0],
-        (about.major, about.minor),
-        clock_hz=None if clock_khz is None else 1e3 * clock_khz,
-        multiprocessors=about.multi_processor_count,
-        dtype=dtype,
-    )
-    return Finding(f"cuda:{index} by estimate", "ok", "; ".join(map(str, found)))
+    name = f"cuda:{index} by estimate"
+    try:
+        found = outlooks(
+            torch.cuda.mem_get_info(index)[0],
+            (about.major, about.minor),
+            clock_hz=None if clock_khz is None else 1e3 * clock_khz,
+            multiprocessors=about.multi_processor_count,
+            dtype=dtype,
+        )
+    except ValueError as error:
+        return Finding(name, "note", str(error))
+    return Finding(name, "ok", "; ".join(map(str, found)))
 
 
 def _encoders() -> Finding:

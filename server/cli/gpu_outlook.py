@@ -51,13 +51,17 @@ def outlooks(
     multiprocessors: int,
     dtype: str | None = None,
 ) -> list[Outlook]:
-    """One model of each size of student, the smallest first, in `free` bytes of such a GPU."""
+    """One model of each size of student, the smallest first, in `free` bytes of such a GPU.
+
+    Raises ValueError for numbers of a type that the GPU does not have.
+    """
     import torch
 
     from ...models.wan.number_types import NumberTypes
     from ...models.wan.stream.memory_plan import plan_memory
 
     types = NumberTypes.named(dtype, None, torch.device("cuda"))
+    types.check_device("cuda", capability)
     each_clock = _OPERATIONS.get(capability)
     rate = None
     if clock_hz is not None and each_clock is not None and types.dtype != torch.float32:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 pytest.importorskip("triton")
 
-from rollcast.benchmarks.kernels.chunk_operations import HOPPER, MetaStream
+from rollcast.benchmarks.kernels.chunk_operations import HALF, HOPPER, MetaStream
 from rollcast.benchmarks.kernels.operation_count import counted
 from rollcast.kernels.launch import Launch, watch_launches
 from rollcast.models.student.causal_student import CausalStudent
@@ -30,6 +30,7 @@ from rollcast.models.student.step_graphs import (
     taken_apart,
     why_without,
 )
+from rollcast.models.wan.number_types import NumberTypes, settle_all
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 
 from .tape import Tape
@@ -55,11 +56,17 @@ TIMES = (1000.0, 500.0, 500.0, 0.0)
 FRAMES = 2
 
 
-def student_of(shape: StudentConfig) -> CausalStudent:
+EIGHT_BITS = NumberTypes(torch.float32, "fp8-dynamic", "int8")
+"""Products of float8 values, and scores of int8 ones."""
+
+
+def student_of(shape: StudentConfig, types: NumberTypes | None = None) -> CausalStudent:
     torch.manual_seed(0)
     student = CausalStudent(shape).eval().requires_grad_(False)
     for parameter in student.parameters():
         nn.init.normal_(parameter, std=0.3)
+    if types is not None:
+        settle_all(student, types)
     student.pack()
     return student
 
@@ -87,10 +94,12 @@ class Stream:
         return made
 
 
-def both(kind: str) -> tuple[CausalStudent, CausalStudent, CacheConfig, StepGraphs]:
+def both(
+    kind: str, types: NumberTypes | None = None
+) -> tuple[CausalStudent, CausalStudent, CacheConfig, StepGraphs]:
     """The same student without and with graphs."""
     shape, cache = KINDS[kind]
-    plain, recorded = student_of(shape), student_of(shape)
+    plain, recorded = (student_of(shape, types) for _ in range(2))
     graphs = recorded.graphs = StepGraphs(Tape)
     return plain, recorded, cache, graphs
 
@@ -104,7 +113,24 @@ def assert_same(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_replays_are_the_calls_bit_for_bit(kind: str) -> None:
     """Through new prompts, a reset and a snapshot; nothing is captured twice."""
-    plain, recorded, config, graphs = both(kind)
+    assert_replays(*both(kind))
+
+
+@pytest.mark.parametrize("kind", ["EMA sink", "top aligned"])
+def test_replays_in_eight_bits_are_the_calls_bit_for_bit(kind: str) -> None:
+    """What quantises tokens and scores as they come is recorded with the rest."""
+    exact, *_ = both(kind)
+    plain, recorded, config, graphs = both(kind, EIGHT_BITS)
+    others = (Stream(exact, config), Stream(plain, config))
+    made = [stream.chunk(text(exact)) for stream in others]
+    assert not any(torch.equal(one, other) for one, other in zip(*made, strict=True))
+    assert_replays(plain, recorded, config, graphs)
+
+
+def assert_replays(
+    plain: CausalStudent, recorded: CausalStudent, config: CacheConfig, graphs: StepGraphs
+) -> None:
+    """Against `plain`, `recorded` makes a stream's chunks by `graphs`."""
     texts = [[text(student, seed) for seed in range(2)] for student in (plain, recorded)]
     one, other = Stream(plain, config), Stream(recorded, config)
     captured = 0
@@ -256,10 +282,10 @@ class Compared(StepGraphs):
         return made
 
 
-def steady(name: str, rounds: int) -> tuple[Compared, int]:
+def steady(name: str, rounds: int, types: NumberTypes = HALF) -> tuple[Compared, int]:
     """A preset's stream on `meta` for so many rounds of its window; new keys of the last one."""
     preset = preset_named(name)
-    stream = MetaStream(preset, layers=1)
+    stream = MetaStream(preset, layers=1, types=types)
     graphs = stream.student.graphs = Compared()
     chunk, window = preset.recipe.chunk_frames, preset.cache.window_frames
     filled = -(-preset.cache.capacity_frames // chunk)
@@ -312,6 +338,14 @@ def test_a_preset_says_why_it_has_no_graphs() -> None:
 
 def test_reward_forcing_has_four_graphs() -> None:
     assert steady("reward-forcing", 2)[0].new_keys == 4
+
+
+def test_eight_bits_make_no_further_graphs() -> None:
+    """Products of float8 values and int8 scores at once, as a GPU would launch them."""
+    graphs, new_later = steady("reward-forcing", 1, replace(EIGHT_BITS, dtype=torch.bfloat16))
+    assert graphs.compared and not new_later and graphs.new_keys == 4
+    told = "".join(line for lines in graphs.traces.values() for line in lines)
+    assert "int8_attention" in told and "_scaled_mm" in told
 
 
 def test_torch_compile_sees_no_break_and_no_time() -> None:

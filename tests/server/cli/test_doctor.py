@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
+import torch
 
 from rollcast.models.contract import Model
 from rollcast.models.test_pattern import TestPattern
 from rollcast.server.cli import checkup
 from rollcast.server.cli.app import main
-from rollcast.server.cli.checkup import Finding, Speed
+from rollcast.server.cli.checkup import Finding, Speed, look_at_machine
 from rollcast.server.cli.doctor import verdict
+from rollcast.server.cli.gpu_outlook import sizes_of_students
 
 
 def doctor(*options: str) -> int:
@@ -48,6 +53,90 @@ def test_missing_weights_are_a_finding_not_a_crash(
     shown = capsys.readouterr().out
     assert "pocket.safetensors is missing" in shown
     assert "Needs attention: model pocket." in shown
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What torch says of one."""
+
+    name: str
+    major: int
+    minor: int
+    multi_processor_count: int
+    clock_rate: int
+    gib: float
+
+
+L4 = Gpu("NVIDIA L4", 8, 9, 58, 2_040_000, 22)
+RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", 8, 9, 128, 2_520_000, 24)
+H100 = Gpu("NVIDIA H100 80GB HBM3", 9, 0, 132, 1_830_000, 79)
+T4 = Gpu("Tesla T4", 7, 5, 40, 1_590_000, 15)
+V100 = Gpu("Tesla V100-SXM2-16GB", 7, 0, 80, 1_530_000, 16)
+
+
+def put_in(gpus: Sequence[Gpu], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have torch say that these GPUs are here, with nothing in their memory."""
+
+    def memory(index: int) -> tuple[int, int]:
+        return (whole := int(gpus[index].gib * 2**30)), whole
+
+    answers = {
+        "is_available": lambda: True,
+        "device_count": lambda: len(gpus),
+        "mem_get_info": memory,
+        "get_device_capability": lambda index: (gpus[index].major, gpus[index].minor),
+        "get_device_name": lambda index: gpus[index].name,
+        "get_device_properties": lambda index: gpus[index],
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+
+
+def fps_of(finding: Finding, model: str) -> float:
+    (said,) = re.findall(rf"{model} \S+, .*?about (\d+) fps", finding.detail.split(";")[0])
+    return float(said)
+
+
+def test_of_each_gpu_it_says_what_fits_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in((L4, RTX_4090, H100), monkeypatch)
+    found = {finding.name: finding for finding in look_at_machine()}
+    small, card, large = (found[f"cuda:{index} by estimate"] for index in range(3))
+    first = sizes_of_students()[0].name
+    # as the products of a clock, multiprocessors and what each does in a clock
+    assert fps_of(small, first) < fps_of(card, first) < fps_of(large, first)
+    assert all(each.status == "ok" for each in (small, card, large))
+    # 14 billion parameters in bfloat16 are more than 24 GB, and less than 79
+    largest = sizes_of_students()[-1].name
+    assert f"{largest} needs " in small.detail and f"{largest} needs " in card.detail
+    assert f"{largest} needs " not in large.detail
+    (only,) = (each for each in look_at_machine("cuda:1") if each.name.startswith("cuda:"))
+    assert only.name == "cuda:1 by estimate" and only.detail == card.detail
+
+
+@pytest.mark.parametrize("gpu", [T4, V100])
+def test_an_old_gpu_is_told_which_numbers_it_has(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in((gpu,), monkeypatch)
+    found = {finding.name: finding for finding in look_at_machine()}
+    assert found["gpu"].status == "note" and gpu.name in found["gpu"].detail
+    outlook = found["cuda:0 by estimate"]
+    assert outlook.status == "note" and "--dtype fp16" in outlook.detail
+    half = {finding.name: finding for finding in look_at_machine(dtype="fp16")}
+    assert half["cuda:0 by estimate"].status == "ok"
+    assert "by memory" in half["cuda:0 by estimate"].detail
+
+
+@pytest.mark.parametrize("device", ["cuda:3", "mps"])
+def test_a_device_that_is_not_here_is_told(
+    device: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_in((L4,), monkeypatch)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--device", device])
+    assert end.value.code == 2
+    assert f"device '{device}': " in capsys.readouterr().err
 
 
 def test_verdict_counts_what_fits_in_real_time() -> None:

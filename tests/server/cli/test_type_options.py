@@ -50,6 +50,34 @@ def test_a_model_that_comes_with_its_types_takes_no_others(
     assert f"no use for {option[0].removeprefix('--')}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "--model", "longlive"),
+        ("render", "a.mp4", "--model", "longlive"),
+        ("try", "longlive"),
+        ("bench", "stream", "--model", "longlive"),
+        ("doctor",),
+        ("models", "plan", "longlive"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_knows_the_same_names(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*command, "--device", "gpu") == 2
+    assert "expected auto, cuda, cuda:N, cpu or mps" in capsys.readouterr().err
+    assert ended(*command, "--dtype", "half") == 2
+    assert "bf16" in capsys.readouterr().err
+
+
+def test_a_bench_takes_no_types_of_a_model_that_has_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ended("bench", "stream", "--model", "test-pattern", "--dtype", "bf16") == 2
+    assert "comes with its weights and size" in capsys.readouterr().err
+
+
 def test_other_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("models", "plan", "longlive", "--dtype", "half") == 2
     assert "bf16" in capsys.readouterr().err
