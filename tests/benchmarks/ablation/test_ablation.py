@@ -152,6 +152,7 @@ def test_people_are_told_apart(reference: QualitySet, judge: Judge) -> None:
     assert judge.distance(other, frames) > 0.9
 
 
+@pytest.mark.long
 def test_a_short_stream_is_measured(reference: QualitySet, judge: Judge) -> None:
     names = [look.name for look in reference.looks]
     spoken = watch(judge, VariantModel(SHIPPED), names.index(LOOKS[0]), 0.1)

@@ -17,6 +17,7 @@ from rollcast.server.cli.app import main
 pytestmark = pytest.mark.processes
 
 
+@pytest.mark.long
 def test_a_viewer_is_watched_beside_each_attack() -> None:
     said: list[str] = []
     plan = AttackBenchOptions("test-pattern", (NOTHING, "pings", "guesses"), seconds=2.0)

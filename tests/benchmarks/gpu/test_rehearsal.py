@@ -17,7 +17,7 @@ from rollcast.benchmarks.gpu.steps import STEPS
 pytestmark = pytest.mark.processes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_step_is_rehearsed(tmp_path: Path) -> None:
     """Caps are many times as long: nothing is timed here."""

@@ -33,7 +33,7 @@ def test_the_log_has_every_event_and_the_fingerprint_is_that_of_the_latents() ->
     assert words[0] == words[1] != words[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_short_comparison(tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
     options = PipelineBenchOptions("pocket", (2,), chunks=8, rounds=1, trace=trace)

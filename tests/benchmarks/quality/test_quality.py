@@ -218,7 +218,7 @@ def test_expressions_that_cannot_be_read_are_left_out(
         assert ("prompt_accuracy" in report["details"]["notes"]) == (read < 0.9)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recordings_are_said_and_shown(reference: QualitySet, tmp_path: Path) -> None:
     one, other = reference.rows(["mei-stripes", "ravi-stage"])
     for k, seconds in enumerate((2.2, 0.5, 2.4)):
