@@ -12,12 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_MARK = "ROLLCAST_LOOPBACK_CLUSTER"
 RECONNECT_S = 86_400
 """For so long nodes wait for a head that is gone; Ray's own minute would end all replicas."""
 
@@ -95,32 +97,47 @@ def cluster(nodes: int, cpus: int, log: Path | None = None) -> Iterator[Cluster]
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
     }
-    errors = open(log, "a") if log is not None else subprocess.DEVNULL  # noqa: SIM115
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "rollcast.benchmarks.fleet.loopback"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    here = Cluster(process)
-    try:
-        for number in range(nodes + 1):
-            here.add(cpus if number else 0)
-        yield here
-    finally:
-        every = [pid for node in here.nodes.values() for pid in node.pids]
-        every += descendants(process.pid)
-        assert process.stdin is not None, "a pipe"
-        process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        for pid in [process.pid, *every]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+    mark = uuid.uuid4().hex
+    with ExitStack() as stack:
+        errors = subprocess.DEVNULL if log is None else stack.enter_context(open(log, "a"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "rollcast.benchmarks.fleet.loopback"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**environment, _MARK: mark},
+                start_new_session=True,
+            )
+        )
+        here = Cluster(process)
+        try:
+            for number in range(nodes + 1):
+                here.add(cpus if number else 0)
+            yield here
+        finally:
+            # a process that names itself may have written over its environment
+            every = {pid for first in marked(mark) for pid in [first, *descendants(first)]}
+            assert process.stdin is not None, "a pipe"
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            for pid in every.union(marked(mark)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def marked(mark: str) -> list[int]:
+    """All processes of the cluster with this mark, also those whose parents were killed."""
+    wanted = f"{_MARK}={mark}".encode()
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
 
 
 def descendants(pid: int) -> list[int]:

@@ -66,23 +66,27 @@ def soak(options: FleetSoakOptions, authorize: Authorize, say: Say) -> dict[str,
 
 
 def report(samples: list[dict[str, Any]], counts: Counts) -> dict[str, Any]:
-    """The samples at their beginning and end, and what came of the sessions."""
+    """The samples at their beginning and end, and what came of the sessions.
+
+    A sample that was taken while the controller was away says nothing of replicas.
+    """
     late = [each for each in samples if each["at_s"] >= LATE_S] or samples
-    half = max(1, len(late) // 4)
-    keys = [key for key, value in late[0].items() if isinstance(value, int | float)]
-    growth = {
-        key: {
-            "first": _mean([each[key] for each in late[:half]]),
-            "last": _mean([each[key] for each in late[-half:]]),
-        }
-        for key in keys
-        if key != "at_s"
-    }
+    told: dict[str, list[float]] = {}
+    for sample in late:
+        for key, value in sample.items():
+            if key != "at_s" and isinstance(value, int | float):
+                told.setdefault(key, []).append(value)
+    growth = {key: _ends(values) for key, values in told.items()}
     return {"counts": asdict(counts), "growth": growth, "samples": len(samples)}
 
 
-def _mean(values: list[float]) -> float:
-    return round(sum(values) / len(values), 3)
+def _ends(values: list[float]) -> dict[str, float]:
+    """Means of the first and of the last quarter, and of how many."""
+    quarter = max(1, len(values) // 4)
+    parts = {"first": values[:quarter], "last": values[-quarter:]}
+    return {name: round(sum(part) / len(part), 3) for name, part in parts.items()} | {
+        "samples": len(values)
+    }
 
 
 async def _soak(
