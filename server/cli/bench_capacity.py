@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...benchmarks.capacity.batched_steps import StepsReport, measure_steps
 from ...benchmarks.capacity.capacity import CapacityPlan, CapacityReport, Trial, measure_capacity
 from ...models.registry import DEFAULT_MODEL
 from ..config import ServerConfig
@@ -22,6 +21,9 @@ from ..engine.turns_simulator import Turns, forecast
 from .bench_output import counts, give, own_server, progress
 from .failure import EXIT_USAGE, Failure, as_failure
 from .options import Threads, check_model
+
+if TYPE_CHECKING:
+    from ...benchmarks.capacity.batched_steps import StepsReport
 
 _ROUNDS = 20
 _TRIALS = "staggered:1,sliced:2,staggered:2,staggered:3,batched:2"
@@ -51,6 +53,9 @@ def capacity(
     """Streams at real time: measured with the real server, and forecast by what chunks take."""
     check_model(model)
     if steps is not None:
+        # here, for it needs torch, and the other commands do not wait for that
+        from ...benchmarks.capacity.batched_steps import measure_steps
+
         rows = counts(steps, option="--steps", of="rows", example="2,8")
         with as_failure():
             gains = measure_steps(model, rows, _ROUNDS, threads or 1, progress())

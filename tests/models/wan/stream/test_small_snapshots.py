@@ -41,6 +41,12 @@ DRAGGED = [
 ]
 
 
+@pytest.fixture(scope="session")
+def folder_of(weighed_folder_of: FolderOf) -> FolderOf:
+    """The levels are those of the larger VAE's pictures: a smaller one's have more contrast."""
+    return weighed_folder_of
+
+
 def held(state: WanState, cache: int) -> list[int]:
     """The frames in a cache, oldest first."""
     return [each.frame for each in state.caches[cache]._ring.held]
