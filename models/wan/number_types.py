@@ -31,7 +31,9 @@ DTYPES: dict[DTypeName, torch.dtype] = {
     "fp16": torch.float16,
     "fp32": torch.float32,
 }
-_FLOAT8_FROM, _INT8_FROM, _BFLOAT16_FROM = (8, 9), (8, 0), (8, 0)
+_FLOAT8_FROM, _INT8_FROM = (8, 9), (8, 0)
+_OLDEST_GPU = (8, 0)
+"""The first with bfloat16; for older ones no kernel of ours is compiled."""
 _QUANTISED = ("blocks.", "audio_injector.")
 """Parts of a student whose matrices are quantised."""
 _ROW_BYTES: dict[Quantization, int] = {"fp8": 4, "fp8-dynamic": 4, "int8": 5}
@@ -96,11 +98,11 @@ class NumberTypes:
 
         Elsewhere the same values can be computed, slowly: that is for measuring what they cost.
         """
-        if self.dtype == torch.bfloat16 and capability is not None and capability < _BFLOAT16_FROM:
-            need, have = (".".join(map(str, each)) for each in (_BFLOAT16_FROM, capability))
+        if capability is not None and capability < _OLDEST_GPU:
+            need, have = (".".join(map(str, each)) for each in (_OLDEST_GPU, capability))
             raise ValueError(
-                f"--dtype bf16 needs compute capability {need}, and this GPU has {have}; say "
-                "--dtype fp16, or fp32 where pictures of it come out black"
+                f"published models need a GPU of compute capability {need} or newer, and this one "
+                f"has {have}; say --device cpu"
             )
         if self.quantize == "fp8-dynamic":
             _check_gpu("--quantize fp8-dynamic", device, capability, _FLOAT8_FROM)

@@ -145,9 +145,7 @@ def _gpu(index: int) -> Finding:
         f"{provider}"
     )
     if capability < (8, 0):
-        return Finding(
-            "gpu", "note", found, "It has no bfloat16 of its own, in which models are published."
-        )
+        return Finding("gpu", "note", found, "It is too old for published models: they need sm_80.")
     if provider == "sdpa":
         return Finding("gpu", "note", found, "Install Triton: passes over tokens are far slower.")
     return Finding("gpu", "ok", found)

@@ -53,7 +53,7 @@ def outlooks(
 ) -> list[Outlook]:
     """One model of each size of student, the smallest first, in `free` bytes of such a GPU.
 
-    Raises ValueError for numbers of a type that the GPU does not have.
+    Raises ValueError for a GPU that is too old.
     """
     import torch
 

@@ -177,14 +177,12 @@ def test_who_cannot_compute_in_8_bits_is_told() -> None:
     NumberTypes(torch.float32, "fp8").check_device("cpu", None)
 
 
-def test_a_gpu_without_bfloat16_is_told_what_it_can_have() -> None:
-    plain = NumberTypes.named(None, None, torch.device("cuda"))
-    plain.check_device("cuda", (8, 0))
-    with pytest.raises(ValueError, match=r"bf16 needs compute capability 8.0.* has 7.5; say --d"):
-        plain.check_device("cuda", (7, 5))
-    for dtype in (torch.float16, torch.float32):
-        NumberTypes(dtype).check_device("cuda", (7, 0))
-    NumberTypes(torch.bfloat16).check_device("cpu", None)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_gpu_that_is_too_old_is_told(dtype: torch.dtype) -> None:
+    NumberTypes(dtype).check_device("cuda", (8, 0))
+    with pytest.raises(ValueError, match=r"need .* 8\.0 or newer, and this one has 7\.5; say --d"):
+        NumberTypes(dtype).check_device("cuda", (7, 5))
+    NumberTypes(dtype).check_device("cpu", None)
 
 
 def test_who_lacks_torchao_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,9 +147,15 @@ async def test_a_video_is_looked_at_while_it_plays(tmp_path: Path) -> None:
         options = ("--seconds", "2.5", "--video", str(tmp_path / "in.mp4"), "--prompt", PROMPTS[1])
         frames = await record(server.http, tmp_path / "a.mp4", *options)
     blue = np.array(prompt_colour(PROMPTS[1]))
-    for at, colour in ((12, (200, 40, 40)), (36, (40, 180, 60))):
-        seen = frames[at][40:60, 60:100].reshape(-1, 3).mean(0)
-        assert np.abs(seen - (blue + colour) / 2).max() < 30, at
+    seen = [frame[40:60, 60:100].reshape(-1, 3).mean(0) for frame in frames]
+
+    def showing(colour: tuple[int, int, int]) -> list[int]:
+        mixed = (blue + colour) / 2
+        return [k for k, mean in enumerate(seen) if np.abs(mean - mixed).max() < 30]
+
+    # when exactly a busy machine sends what it reads is open; the order is not
+    red, green = showing((200, 40, 40)), showing((40, 180, 60))
+    assert red and green and red[-1] < green[0] and green[-1] == len(frames) - 1
 
 
 async def test_what_the_model_lacks_is_said(
