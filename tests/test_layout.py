@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from rollcast.server.web.page import SERVED_SUFFIXES
 
@@ -47,16 +46,22 @@ def _resolve(path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def _imports(path: Path) -> set[str]:
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
     """Modules a file imports; those of this project without the `rollcast.` in front."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = _resolve(path, node)
             found |= {module} if module else {alias.name for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def _allowed(path: Path) -> set[str]:
@@ -69,27 +74,39 @@ def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", _all_sources(), ids=_name)
-def test_imports_point_inwards(path: Path) -> None:
-    ours = {module.split(".")[0] for module in _imports(path)} & set(PACKAGES)
-    assert ours <= _allowed(path)
+# One test for all files, of which there are hundreds: who breaks a rule is named.
 
 
-@pytest.mark.parametrize("path", _sources("training"), ids=_name)
-def test_training_imports_models_alone(path: Path) -> None:
-    ours = {m.split(".")[1] for m in _imports(path) if m.startswith("rollcast.")}
-    assert ours <= {"models"}
+def test_imports_point_inwards() -> None:
+    wrong = {}
+    for path in _all_sources():
+        ours = {module.split(".")[0] for module in _imports(path)} & set(PACKAGES)
+        if beyond := ours - _allowed(path):
+            wrong[_name(path)] = beyond
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", _all_sources(), ids=_name)
-def test_package_imports_itself_relatively(path: Path) -> None:
-    absolute = {m for m in _imports(path) if m.split(".")[0] in {"rollcast", "tests", "training"}}
-    assert not absolute
+def test_training_imports_models_alone() -> None:
+    wrong = {}
+    for path in _sources("training"):
+        ours = {m.split(".")[1] for m in _imports(path) if m.startswith("rollcast.")}
+        if beyond := ours - {"models"}:
+            wrong[_name(path)] = beyond
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", _all_sources(), ids=_name)
-def test_file_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), "a module starts with what it is for"
+def test_package_imports_itself_relatively() -> None:
+    roots = {"rollcast", "tests", "training"}
+    wrong = {}
+    for path in _all_sources():
+        if absolute := {module for module in _imports(path) if module.split(".")[0] in roots}:
+            wrong[_name(path)] = absolute
+    assert not wrong
+
+
+def test_files_say_what_they_are_for() -> None:
+    silent = [_name(path) for path in _all_sources() if not ast.get_docstring(_tree(path))]
+    assert not silent, "a module starts with what it is for"
 
 
 def _sans_io() -> list[Path]:
@@ -97,9 +114,12 @@ def _sans_io() -> list[Path]:
     return [each for root in roots for each in (root.rglob("*.py") if root.is_dir() else [root])]
 
 
-@pytest.mark.parametrize("path", _sans_io(), ids=_name)
-def test_core_does_no_io(path: Path) -> None:
-    assert not {m.split(".")[0] for m in _imports(path)} & NOT_SANS_IO
+def test_core_does_no_io() -> None:
+    wrong = {}
+    for path in _sans_io():
+        if used := {module.split(".")[0] for module in _imports(path)} & NOT_SANS_IO:
+            wrong[_name(path)] = used
+    assert not wrong
 
 
 def _setuptools(folder: Path) -> dict[str, Any]:
