@@ -49,6 +49,8 @@ test: test-py test-js  ## run all tests but those of the two below (the browser 
 
 test-py: $(VENV)/.installed-dev
 	@.ci/need chromium || echo "The browser tests will be skipped." >&2
+	@# The same browser without windows, where the system has it: its pages take less of a processor.
+	@[ -z "$$CI" ] || .ci/need headless-shell || true
 	$(PYTEST) -m "not (long or peers or alone)" $(ARGS)
 	@# The embedded model in real time has the machine to itself; 5: ARGS chose none of these.
 	$(BIN)/pytest -m "alone and not (long or peers)" $(ARGS) || [ $$? -eq 5 ]
