@@ -126,7 +126,7 @@ def test_presets_that_differ_in_weights_alone_are_walked_once() -> None:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_a_preset_launches_compiles(tmp_path: Path) -> None:
     """The cheapest of them, by the gate itself."""
