@@ -171,10 +171,11 @@ class Controller:
                 del self._gateways[url]
                 self.line.forget(url)
 
-    def _keep(self, work: Any) -> None:
+    def _keep(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _listen(self) -> None:
         import uvicorn
@@ -189,7 +190,7 @@ class Controller:
         self._url = f"http://{given.host}:{listener.getsockname()[1]}"
 
     async def _find(self) -> None:
-        """Those that a controller before this one has started."""
+        """Those that a controller before this one has started; a while for them to answer."""
         import ray
         import ray.util
 
@@ -201,10 +202,18 @@ class Controller:
             with suppress(Exception):
                 handle = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
                 self._held[name] = _Held(handle, self.now_s())
-                url = await asyncio.wait_for(handle.url.remote(), ASK_S)
-                self._know(name, url)
         if self._held:
             self._log.info("replicas found", names=sorted(self._held))
+            # they count, or others would be started in their place
+            self._starting |= set(self._held)
+            await asyncio.wait([self._keep(self._meet(name)) for name in self._held], timeout=ASK_S)
+
+    async def _meet(self, name: str) -> None:
+        """Learn where a replica listens that may not have begun; one that is gone is let go of."""
+        while (held := self._held.get(name)) is not None and not held.url:
+            with suppress(Exception):  # whether it is gone is for `_look_at`
+                self._know(name, await asyncio.wait_for(held.handle.start.remote(), START_S))
+            await asyncio.sleep(0.0 if held.url else LOOK_EVERY_S)
 
     def _know(self, name: str, url: str) -> None:
         assert self._directory is not None, "it was started"

@@ -98,15 +98,19 @@ def busy(fleet: RunningFleet) -> dict[str, Any]:
 
 def test_a_killed_replica(fleet: RunningFleet) -> None:
     with Audience(fleet) as audience:
-        before = fleet.cluster.count()
         os.kill(busy(fleet)["pid"], signal.SIGKILL)
         audience.wait_frames(40)
         fleet.wait_ready(2)
     audience.check()
     until_s = time.monotonic() + 60
-    while fleet.cluster.count() != before:
-        assert time.monotonic() < until_s, (before, fleet.cluster.count())
+    # nothing stays of it: a group for each replica, and one actor more, which is the controller
+    while fleet.cluster.count() != of_replicas(len(fleet.status()["replicas"])):
+        assert time.monotonic() < until_s, (fleet.status(), fleet.cluster.count())
         time.sleep(0.5)
+
+
+def of_replicas(count: int) -> dict[str, int]:
+    return {"actors": count + 1, "groups": count}
 
 
 def test_a_drained_replica_is_emptied_and_ended(fleet: RunningFleet) -> None:
