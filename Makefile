@@ -17,7 +17,10 @@ TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 # Frameworks of voice agents, a gigabyte that only the tests with them need.
 PEERS := build/peers
 # What imports them is checked where they are.
-PEER_TYPES = mkdir -p typings && ln -sfn .. typings/rollcast && $(BIN)/pyright --project .ci/peers.pyright.json
+PEER_TYPES = $(TYPINGS) && $(BIN)/pyright --project .ci/peers.pyright.json
+
+# Where pyright finds our folders as the package that they are installed as.
+TYPINGS := mkdir -p typings && ln -sfn .. typings/rollcast
 
 # What looks after the packages of images is no part of any of them.
 SUPPLY := build/supply
@@ -99,7 +102,7 @@ format: $(VENV)/.installed-dev  ## repair style and formatting
 	$(BIN)/ruff format .
 
 types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types, Python and JavaScript
-	@mkdir -p typings && ln -sfn .. typings/rollcast
+	@$(TYPINGS)
 	$(BIN)/pyright
 	client/web/node_modules/.bin/tsc --project client/web/jsconfig.json
 
