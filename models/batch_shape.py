@@ -7,7 +7,7 @@ from typing import Any
 
 from .staged_model import ChunkPlan
 from .student.config import StudentConfig
-from .student.kv_cache import StudentCache
+from .student.student_cache import StudentCache
 
 MOST_ROWS = 8
 """More rows than this gain next to nothing on any device known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import overload
 
-from .student.kv_cache import StudentCache
+from .student.student_cache import StudentCache
 
 
 class CachesOnDemand(Sequence[StudentCache]):

@@ -21,7 +21,7 @@ from .chunk_steps import ChunkSteps
 from .contract import Chunk, Controls, Model
 from .past_calls import PastCall, with_decoded
 from .state import DecoderState
-from .student.kv_cache import StudentCache
+from .student.student_cache import StudentCache
 
 
 @dataclass(frozen=True, slots=True)

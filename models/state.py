@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .past_calls import PastCall, pack_past, unpack_past
-from .student.kv_cache import StudentCache
+from .student.student_cache import StudentCache
 
 _FORMAT = 1
 

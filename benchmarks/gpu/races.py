@@ -18,7 +18,7 @@ import torch
 from ...models.pocket.config import CACHE, STEPS, STUDENT
 from ...models.sampling.batches import CallRow, call_rows
 from ...models.student.causal_student import CausalStudent
-from ...models.student.kv_cache import StudentCache
+from ...models.student.student_cache import StudentCache
 from .bench import Bench
 from .kernel_checks import Grid, kernel_checks, repeating
 from .random_students import pocket_conditions, random_student, random_text

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..sampling.chunk_maker import ChunkMaker, ChunkStream
 from ..sampling.recipe import Recipe
 from ..student.config import CacheConfig, StudentConfig
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from ..wan.number_types import NumberTypes
 from .published import (
     EXACT,

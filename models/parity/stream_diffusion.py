@@ -12,7 +12,7 @@ from ..sampling.recipe import Recipe
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import TextContext
 from ..student.config import CacheConfig, StudentConfig
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from ..wan.video_frames import noise_share, told_timestep
 from .published import (
     EXACT,

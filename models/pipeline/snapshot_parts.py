@@ -19,7 +19,7 @@ from torch import Tensor
 from ..past_calls import PastCall, pack_past, unpack_past
 from ..staged_model import StagedModel, show_again
 from ..state import DecoderState
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .part_bytes import pack_part, unpack_part
 from .part_file import Part, Room, bytes_of, in_message
 

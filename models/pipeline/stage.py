@@ -14,7 +14,7 @@ from ..batch_shape import batch_shape, go_back, marks_of
 from ..small_snapshots import SavesSmall, rebuild_chunks, small_snapshot
 from ..staged_model import ChunkPlan, Row, StagedModel, decode_chunk, denoise_filled
 from ..state import DecoderState
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .frame_arena import FrameArena
 from .heartbeat import Heartbeat
 from .links import Links

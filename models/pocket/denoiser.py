@@ -18,7 +18,7 @@ from ..student.cache_pool import CachePool
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.config import CacheConfig
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .audio import CHUNK_FRAMES
 from .autoencoder import LATENT_SIZE
 from .conditions import FRAME_DIM, GROUP, PACKED_CHANNELS, PACKED_TRACK_CHANNELS, VISEMES

@@ -17,7 +17,7 @@ from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ..state import DecoderState, SavedState, StreamState
 from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .audio import CHUNK_FRAMES, VisemeNet
 from .chunk_conditions import ChunkConditions
 from .conditioning_state import PocketConditioning

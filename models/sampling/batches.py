@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import Conditions, TextContext, stack_conditions
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .sampler import Sampler, SamplerMemory
 
 

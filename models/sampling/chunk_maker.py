@@ -12,7 +12,7 @@ from torch import Tensor
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import Conditions, TextContext
 from ..student.config import CacheConfig
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .denoising import Expert, prefill, sample_chunk
 from .joint_window import JointWindow, roll_window
 from .recipe import Recipe

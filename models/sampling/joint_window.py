@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..student.causal_student import NO_CONDITIONS, CausalStudent
 from ..student.conditioning import Conditions, TextContext
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .batches import CallRow, call_rows
 from .flow_schedule import FlowSchedule
 from .sampler import NoiseSource

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kv_cache import KVCache, StudentCache
+from .kv_cache import KVCache
+from .student_cache import StudentCache
 
 
 @dataclass(frozen=True, slots=True)

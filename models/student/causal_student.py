@@ -32,11 +32,12 @@ from .conditioning import (
 )
 from .config import AttentionKind, CacheConfig, StudentConfig
 from .frame_packer import FramePacker
-from .kv_cache import KVCache, StudentCache
+from .kv_cache import KVCache
 from .pooled_attend import PooledAttend, pooled_calls
 from .rope import RopeTable
 from .speech_projector import SpeechProjector
 from .step_graphs import StepGraphs, StepInputs, Times
+from .student_cache import StudentCache
 from .token_sink import SinkPlaces, places_of
 
 NO_CONDITIONS = Conditions()

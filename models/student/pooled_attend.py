@@ -14,8 +14,8 @@ from ...kernels.dispatch import attention
 from .blocks import QKVO
 from .cache_pool import CachePool, Seat
 from .call_positions import CachedCall
-from .kv_cache import StudentCache
 from .rope import rotate
+from .student_cache import StudentCache
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from torch import Tensor
 from .call_positions import CachedCall
 from .conditioning import Conditions, TextContext
 from .config import CacheConfig
-from .kv_cache import StudentCache
+from .student_cache import StudentCache
 
 # Of one stream. With chunks of one length there are as many as the ring has phases, times two.
 MOST_GRAPHS = 64

@@ -21,8 +21,9 @@ from rollcast.models.student import kv_cache
 from rollcast.models.student.blocks import QKVO
 from rollcast.models.student.cache_attend import cache_attend
 from rollcast.models.student.config import CacheConfig, RopeFamily
-from rollcast.models.student.kv_cache import KVCache, StudentCache
+from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable
+from rollcast.models.student.student_cache import StudentCache
 
 HEADS, DIM, ROWS, COLUMNS = 2, 16, 1, 3
 TOKENS = ROWS * COLUMNS

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import TextContext
 from rollcast.models.student.config import CacheConfig, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 from .law import MOODS, PALETTES
 from .picture import CHANNELS, SIZE

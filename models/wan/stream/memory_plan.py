@@ -20,7 +20,7 @@ from ....kernels.gpu import Capability, meta_stands_for
 from ...student.causal_student import CausalStudent
 from ...student.conditioning import Conditions, TextContext
 from ...student.config import AttentionKind, CacheConfig, StudentConfig
-from ...student.kv_cache import StudentCache
+from ...student.student_cache import StudentCache
 from ..loading import empty_student
 from ..locate import ModelFiles
 from ..number_types import NumberTypes, Quantization, settle_all

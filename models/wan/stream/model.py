@@ -21,7 +21,7 @@ from ...past_calls import PastCall
 from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, show_again
 from ...state import DecoderState, SavedState, StreamState
 from ...student.causal_student import CausalStudent
-from ...student.kv_cache import StudentCache
+from ...student.student_cache import StudentCache
 from ...upload import uploaded
 from ...yuv_frames import Pictures, YuvFrames
 from ..presets.preset import Preset

@@ -22,8 +22,8 @@ from ...sampling.recipe import Recipe
 from ...staged_model import ChunkPlan, Row, counter_noise
 from ...student.cache_pool import CachePool
 from ...student.causal_student import CausalStudent
-from ...student.kv_cache import StudentCache
 from ...student.step_graphs import why_without
+from ...student.student_cache import StudentCache
 from ...upload import uploaded
 from ..presets.preset import Preset
 from .conditioning.conditioner import CallInputs, ChunkPlace, Conditioner, Entry, PlanPart, merged

@@ -17,8 +17,8 @@ from rollcast.models.state import SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions, stack_contexts
 from rollcast.models.student.config import AvatarConfig, CacheConfig, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
 from rollcast.models.student.speech_projector import HISTORY_FRAMES
+from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.student.token_sink import SinkTokens, drawn_distance
 
 StudentMaker = Callable[..., CausalStudent]

@@ -30,7 +30,7 @@ from rollcast.models.sampling.batches import call_rows
 from rollcast.models.staged_model import ChunkPlan, Row, step_as_row
 from rollcast.models.student.cache_pool import CachePool
 from rollcast.models.student.causal_student import CausalStudent
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 from .tiny_causal import STUDENT, TinyCausal, _filled
 

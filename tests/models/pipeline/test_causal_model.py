@@ -20,7 +20,7 @@ from rollcast.models.sampling.denoising import denoise_chunk
 from rollcast.models.staged_model import ChunkPlan, Row, StagedModel
 from rollcast.models.state import DecoderState
 from rollcast.models.student.causal_student import NO_CONDITIONS
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 from .running import chunks_of
 from .tiny import control_log

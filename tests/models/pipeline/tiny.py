@@ -36,7 +36,7 @@ from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 STEPS = (1000.0, 750.0, 500.0, 250.0)
 SHAPE = (1, 1, 6, 4, 4)

@@ -36,7 +36,7 @@ from rollcast.models.staged_model import ChunkPlan, Row, draw_seed, run_chunk, s
 from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.wan.weights import load_weights, plain_names
 
 INFO = ModelInfo(

@@ -36,7 +36,7 @@ from rollcast.models.state import DecoderState, SavedState, StreamState
 from rollcast.models.student.causal_student import NO_CONDITIONS, CausalStudent
 from rollcast.models.student.conditioning import TextContext
 from rollcast.models.student.config import CacheConfig, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.wan.decoder import WanDecoder, WanDecoderConfig
 from rollcast.models.yuv_frames import YuvFrames
 

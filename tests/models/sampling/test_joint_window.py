@@ -15,8 +15,9 @@ from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.sampling.joint_window import JointWindow, roll_window
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import CacheConfig
-from rollcast.models.student.kv_cache import KVCache, StudentCache
+from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable, rotate
+from rollcast.models.student.student_cache import StudentCache
 
 StudentMaker = Callable[..., CausalStudent]
 HEADS, DIM, ROWS, COLUMNS = 2, 12, 1, 2

@@ -11,7 +11,7 @@ from torch import Tensor
 from rollcast.models.student.cache_pool import CachePool
 from rollcast.models.student.causal_student import CausalStudent, _row_by_row
 from rollcast.models.student.config import CacheConfig, RopeFamily, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 
 def student(rope: RopeFamily) -> CausalStudent:

@@ -14,7 +14,7 @@ from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig, RopeFamily
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 
 StudentMaker = Callable[..., CausalStudent]
 ConditionsMaker = Callable[[CausalStudent, int], Conditions]

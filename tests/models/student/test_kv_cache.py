@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rollcast.kernels.dense_attention.reference import attention_ref
 from rollcast.models.student.config import CacheConfig, RopeFamily, SinkPrecision
-from rollcast.models.student.kv_cache import KVCache, StudentCache
+from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable, rotate
+from rollcast.models.student.student_cache import StudentCache
 
 HEADS, DIM, ROWS, COLUMNS = 2, 12, 1, 2
 TOKENS = ROWS * COLUMNS

@@ -21,7 +21,6 @@ from rollcast.kernels.launch import Launch, watch_launches
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import TextContext
 from rollcast.models.student.config import CacheConfig, StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
 from rollcast.models.student.step_graphs import (
     MOST_GRAPHS,
     StepGraphs,
@@ -30,6 +29,7 @@ from rollcast.models.student.step_graphs import (
     taken_apart,
     why_without,
 )
+from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.wan.number_types import NumberTypes, settle_all
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 

@@ -43,7 +43,7 @@ from ....state import ConditioningState
 from ....student.causal_student import NO_CONDITIONS, CausalStudent
 from ....student.conditioning import Conditions, TextContext
 from ....student.config import StudentConfig
-from ....student.kv_cache import StudentCache
+from ....student.student_cache import StudentCache
 from ...locate import ModelFiles
 from ...presets.preset import Preset
 from ...text.reader import TextReader

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....contract import Controls, StreamRequest
 from ....student.conditioning import Conditions
-from ....student.kv_cache import StudentCache
+from ....student.student_cache import StudentCache
 from ....upload import uploaded
 from ...config_file import track_identities
 from ...presets.dragged_points import DraggedPoints

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....contract import Controls, StreamRequest
 from ....sampling.denoising import recache
-from ....student.kv_cache import StudentCache
+from ....student.student_cache import StudentCache
 from ...presets.text_prompt import TextPrompt
 from ...text.blend import toward
 from ...text.embedding_bytes import from_bytes

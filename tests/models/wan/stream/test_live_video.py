@@ -25,7 +25,7 @@ from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.staged_model import ChunkPlan, Row, counter_noise
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.config import StudentConfig
-from rollcast.models.student.kv_cache import StudentCache
+from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.wan.encoder import WanEncoder
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.live_video import LiveVideo
