@@ -93,11 +93,12 @@ def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
 @dataclass(frozen=True, slots=True)
 class Saved:
     """From this small snapshot, behind chunk `index`, and the controls since a stream can be gone
-    on with elsewhere: what is shown then looks the same."""
+    on with elsewhere: from chunk `shown_from` on what is shown then looks the same."""
 
     stream: str
     index: int
     parts: Mapping[str, bytes]
+    shown_from: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,9 @@ if TYPE_CHECKING:
 SMALL_CHUNKS = 4
 """Between two small snapshots for others: a second of most models is lost with a machine at most,
 and made again."""
+REBUILT_CHUNKS = 2
+"""The same, at most, where chunks rebuild the caches: such a snapshot is kilobytes, and each chunk
+more is one more that viewers wait for."""
 MOST_EXACT_BYTES = 4 << 30
 """A stream's caches up to this size are saved whole: three times as much memory of the host."""
 _POLL_S = 0.1
@@ -101,8 +104,9 @@ class Pipeline:
 
     `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
     saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s. If its caches have more than
-    `most_exact_bytes` it is only saved small. With `tells_snapshots` small snapshots, one every
-    `small_chunks`, are told as `Saved`.
+    `most_exact_bytes` it is only saved small. How long batches take is measured when the model was
+    not used for `probe_after_s`, 0: at the start, and no more; None: never. With `tells_snapshots`
+    small snapshots, one every `small_chunks`, are told as `Saved`.
     """
 
     parks = True
@@ -184,6 +188,8 @@ class Pipeline:
             if self._stages > 1:
                 # the stages behind the first one have not seen a chunk yet
                 self._warm_up()
+            if self._probe_after_s == 0:
+                self._measure_batches()
             self._started = True
         except BaseException:
             self.stop()
@@ -395,6 +401,13 @@ class Pipeline:
         self._probe_sent_s = time.monotonic()
         self.submit_together([(stream, usual) for stream in probe.streams])
         return told
+
+    def _measure_batches(self) -> None:
+        """All that are worth it, before anybody is served."""
+        told: list[Event] = []
+        while self.most_rows > 1 and not (self._probe is not None and self._probe.over):
+            told += self.poll(_POLL_S)
+        self._events = told
 
     def _may_probe(self, now_s: float) -> bool:
         after_s = self._probe_after_s
@@ -622,6 +635,8 @@ class Pipeline:
     def _log_of(self, opened: Open) -> ReplayLog:
         """Of a new stream, saved as this model's are."""
         told = self._small_chunks if self._tells_snapshots else 0
+        if self._rebuild_chunks:
+            told = min(told, REBUILT_CHUNKS)
         every = told or (0 if self._exact else self._snapshots[1])
         small = SmallSeries(every, self._rebuild_chunks)
         return ReplayLog(opened, *self._snapshots, exact=self._exact, small=small)

@@ -103,12 +103,15 @@ class ReplayLog:
             small=self._is_small,
         )
 
-    def newly_saved(self) -> tuple[int, dict[str, bytes]] | None:
-        """A small snapshot that is of use by now, and behind which chunk; each but once."""
+    def newly_saved(self) -> tuple[int, dict[str, bytes], int] | None:
+        """A small snapshot, behind which chunk it is, and the first chunk that may be shown of what
+        is made from it; each but once."""
         told, self._told = self._told, None
         if told is None:
             return None
-        return told[0], {name: bytes(bytes_of(part)) for name, part in told[1].items()}
+        index, parts = told
+        saved = {name: bytes(bytes_of(part)) for name, part in parts.items()}
+        return index, saved, self.small.shown_from(index)
 
     @property
     def key(self) -> str:
@@ -211,11 +214,10 @@ class ReplayLog:
 
         Not before its chunk was delivered: that one could not be made again.
         """
+        self._told = self.small.newest(self.delivered) or self._told
         ripe = self.small.ripe(self.delivered)
-        if ripe is not None:
-            self._told = ripe
-            if not self.exact:
-                self._go_from(*ripe, small=True)
+        if ripe is not None and not self.exact:
+            self._go_from(*ripe, small=True)
         complete = [k for k, each in self._coming.items() if each.whole and k <= self.delivered]
         if complete:
             newest = max(complete)

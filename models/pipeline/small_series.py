@@ -1,7 +1,8 @@
 """The small snapshots of a stream as its stages hand them over, until one is old enough to be used.
 
 From one of a model whose chunks rebuild its caches a stream goes on only so many chunks later:
-until those are made, an older one is the newest that is of use.
+until those are made, an older one is the newest that is of use. Who keeps several is told of each
+at once, and from which chunk on what follows from it may be shown.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class SmallSeries:
     _coming: dict[int, dict[str, Part]] = field(default_factory=dict)
     _whole: dict[int, dict[str, Part]] = field(default_factory=dict)
     """Both by the chunk behind which they are."""
+    _told: int = -1
+    """The newest that was told of."""
 
     def wants(self, index: int) -> bool:
         """Whether one should be taken behind this chunk."""
@@ -41,6 +44,18 @@ class SmallSeries:
         for left in sorted(self._coming)[:-_UNWHOLE]:
             del self._coming[left]
 
+    def shown_from(self, index: int) -> int:
+        """The first chunk that looks as it would have, made from the one behind chunk `index`."""
+        return index + 1 + self.rebuild_chunks
+
+    def newest(self, delivered: int) -> tuple[int, dict[str, Part]] | None:
+        """The newest behind a chunk that has come out; each but once."""
+        known = max((index for index in self._whole if index <= delivered), default=-1)
+        if known <= self._told:
+            return None
+        self._told = known
+        return known, self._whole[known]
+
     def ripe(self, delivered: int) -> tuple[int, dict[str, Part]] | None:
         """The newest that is old enough once chunk `delivered` has come out; each but once."""
         margin = self.rebuild_chunks + SHOWN_LATER if self.rebuild_chunks else 0
@@ -53,6 +68,6 @@ class SmallSeries:
         return newest, parts
 
     def clear(self) -> None:
-        """Those who made them are gone."""
+        """Those who made them are gone; what was told of was kept elsewhere."""
         self._coming.clear()
         self._whole.clear()

@@ -81,9 +81,9 @@ class Journal:
         if self.state is None:
             return
         oldest = self.state.ring[0].step if self.state.ring else self.state.steps
-        while len(self._snapshots) > 1 and self._snapshots[1].behind < oldest:
+        while len(self._snapshots) > 1 and _shows(self._snapshots[1], oldest):
             self._snapshots.popleft()
-        if self._snapshots and self._snapshots[0].behind < oldest:
+        if self._snapshots and _shows(self._snapshots[0], oldest):
             while self._first <= self._snapshots[0].behind and self._controls:
                 self._controls.popleft()
                 self._rows.pop(self._first, None)
@@ -100,7 +100,7 @@ class Journal:
         """What another server needs to go on behind frame `after_seq`."""
         assert self.origin is not None and self.state is not None, "it is usable"
         wanted = shown_from(self.state, after_seq)
-        before = [each for each in self._snapshots if each.behind < wanted]
+        before = [each for each in self._snapshots if _shows(each, wanted)]
         snapshot = before[-1] if before else None
         first = self._first if snapshot is None else snapshot.behind + 1
         return Adoption(
@@ -129,6 +129,11 @@ class Journal:
             brought=last.brought,
             film=last.film,
         )
+
+
+def _shows(snapshot: Snapshot, step: int) -> bool:
+    """Whether a step that is made from it may be shown."""
+    return max(snapshot.behind + 1, snapshot.shown_from) <= step
 
 
 def shown_from(state: SessionRecord, after_seq: int) -> int:

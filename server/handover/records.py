@@ -41,10 +41,14 @@ class Origin(Record, frozen=True):
 
 
 class Snapshot(Record, frozen=True):
-    """The stream behind step `behind`, in parts as an executor saved it."""
+    """The stream behind step `behind`, in parts as an executor saved it.
+
+    Of what is made from it, steps before `shown_from` should not be shown.
+    """
 
     behind: int
     parts: dict[str, bytes]
+    shown_from: int = 0
 
 
 class Progress(Record, frozen=True):

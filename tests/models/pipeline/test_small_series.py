@@ -28,6 +28,20 @@ def test_the_newest_old_enough_is_told_once(rebuild: int, from_chunk: int) -> No
     assert later is not None and later[0] == 7
 
 
+def test_each_is_told_of_at_once_with_what_may_be_shown_behind_it() -> None:
+    series = SmallSeries(2, 6)
+    series.take(1, PART, 1)
+    series.take(3, PART, 1)
+    assert series.newest(0) is None, "its chunk has not come out"
+    newest = series.newest(2)
+    assert newest is not None and newest[0] == 1 and series.shown_from(1) == 8
+    assert series.newest(2) is None
+    newest = series.newest(9)
+    assert newest is not None and newest[0] == 3
+    ripe = series.ripe(9)
+    assert ripe is not None and ripe[0] == 1, "to be gone on from it is too young"
+
+
 def test_parts_of_one_that_never_becomes_whole_do_not_pile_up() -> None:
     series = SmallSeries(1)
     for index in range(50):
@@ -54,6 +68,6 @@ def test_an_exact_log_only_tells_of_small_ones() -> None:
     for _ in range(6):
         log.deliver(log.add(Controls()))
     log.take_small(3, PART, 1)
-    assert log.newly_saved() == (3, {"prepare": b"x"}) and log.newly_saved() is None
+    assert log.newly_saved() == (3, {"prepare": b"x"}, 4) and log.newly_saved() is None
     start, replay = log.begin_again()
     assert isinstance(start, Open) and len(replay) == 6 and log.goes_on_exactly

@@ -67,6 +67,8 @@ class Server:
     kept: Journal = field(default_factory=Journal)
     output: list[Any] = field(default_factory=list)
     steps: int = 0
+    rebuild: int = 0
+    """Chunks that are not shown behind a snapshot."""
 
     @classmethod
     def new(cls, **more: Any) -> Server:
@@ -123,7 +125,8 @@ class Server:
         self.journal.begin(controls)
         chunk = MODEL.step(self.state, controls)
         if self.steps % SNAPSHOT_CHUNKS == SNAPSHOT_CHUNKS - 1:
-            self.journal.saved(self.steps, {"state": MODEL.snapshot(self.state)})
+            saved = {"state": MODEL.snapshot(self.state)}
+            self.journal.saved(self.steps, saved, self.steps + 1 + self.rebuild)
         self.steps += 1
         self.session.finish_step(chunk, 0.01, self.now_s)
         self.write()
@@ -320,6 +323,22 @@ def test_another_version_is_refused() -> None:
     strange = Adoption(other, None, adoption.progress, -1, 0, 0)
     with pytest.raises(ValueError, match="format"):
         unpack_adoption(pack_adoption(strange))
+
+
+@pytest.mark.parametrize("rebuild", [0, 3])
+def test_what_is_shown_has_so_many_chunks_behind_its_snapshot(rebuild: int) -> None:
+    """The newest from which that holds is chosen, and those that others need are kept."""
+    server = Server.new()
+    server.rebuild = rebuild
+    run(server, ["step"] * 40, count())
+    state = server.kept.state
+    assert state is not None and len(state.ring) > SNAPSHOT_CHUNKS
+    for place in state.ring:
+        adoption = server.kept.adoption(place.first_seq - 1, epoch=1)
+        assert adoption.snapshot is not None
+        made = place.step - 1 - adoption.snapshot.behind
+        assert rebuild <= made < rebuild + SNAPSHOT_CHUNKS
+        assert adoption.progress.first == adoption.snapshot.behind + 1
 
 
 def test_a_snapshot_needs_its_place() -> None:
