@@ -20,6 +20,7 @@ from ...kernels.dispatch import normal_noise
 from ...kernels.gpu import Capability
 from ...models.live_avatar.inputs import encode_sink
 from ...models.sampling.batches import CallRow, call_rows
+from ...models.sampling.joint_window import JointWindow, roll_window
 from ...models.student.causal_student import CausalStudent
 from ...models.student.conditioning import TextContext
 from ...models.wan.number_types import NumberTypes, settle_all
@@ -61,7 +62,15 @@ class MetaStream:
             self.student.new_cache(preset.cache, height=rows, width=columns)
             for _ in range(preset.recipe.chunk_steps().caches)
         ]
+        self._window = JointWindow()
         self._chunk = 0
+
+    @property
+    def calls(self) -> int:
+        """How many calls the next chunk takes."""
+        recipe = self.preset.recipe
+        made = [step for step in recipe.step_of_call(self._chunk) if step is not None]
+        return len(made) + (recipe.caching == "clean_pass")
 
     def context(self) -> TextContext:
         """What it attends to of a prompt."""
@@ -70,6 +79,10 @@ class MetaStream:
     def make_chunk(self, context: TextContext) -> None:
         """All calls of the next chunk, of one that takes as many as any."""
         recipe = self.preset.recipe
+        if recipe.sampler == "joint":
+            self._roll_window(context)
+            self._chunk += 1
+            return
         frames = recipe.chunk_frames
         latents = self._latents(frames)
         conditions = blank_conditions(self.student.config, frames, self._size, torch.bfloat16)
@@ -90,6 +103,25 @@ class MetaStream:
                 row = replace(row, sampler=sampler, step=step, memory=memory)
             (latents,) = call_rows(self.student, [row])
         self._chunk += 1
+
+    def _roll_window(self, context: TextContext) -> None:
+        """Until a block leaves it: the first one when the window has filled."""
+        recipe, config, left = self.preset.recipe, self.student.config, None
+        while left is None:
+            seen = recipe.chunk_frames * (len(self._window.levels) + 1)
+            left = roll_window(
+                self.student,
+                self.caches[0],
+                self._window,
+                self._latents(recipe.chunk_frames),
+                recipe.timesteps(),
+                context,
+                blank_conditions(config, seen, self._size, torch.bfloat16),
+                block_frames=recipe.chunk_frames,
+                schedule=recipe.schedule(),
+                renoise=drawn_like,
+                context_timestep=recipe.context_timestep,
+            )
 
     def _give_sinks(self, context: TextContext) -> None:
         """Of a student that refers to a picture: each cache has a sink of it."""
@@ -119,12 +151,13 @@ def chunk_row(
         context = stream.context()
         for _ in range(-(-preset.cache.capacity_frames // preset.recipe.chunk_frames) + 1):
             stream.make_chunk(context)
+    calls = stream.calls
     with counted(capability) as count:
         stream.make_chunk(context)
     return {
         "preset": preset.name,
         "layers": len(stream.student.blocks),
-        "calls": len(preset.recipe.chunk_steps().calls),
+        "calls": calls,
         "operations": count.operations,
         "operators": dict(count.operators.most_common()),
         "launches": dict(count.launches.most_common()),
@@ -149,8 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(presets())}")
     rows: list[dict[str, Any]] = []
     for preset in presets().values():
-        # A joint window makes its calls by itself.
-        if preset.recipe.sampler == "joint" or (only and preset.name not in only):
+        if only and preset.name not in only:
             continue
         rows.append(row := chunk_row(preset, HOPPER, layers=plan.layers, types=types))
         sys.stdout.write(

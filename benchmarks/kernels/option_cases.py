@@ -34,8 +34,6 @@ POLICIES = (
 
 def option_launches(preset: Preset, capability: Capability) -> list[Launch]:
     """All that streams of `preset` with each option launch, on a GPU of that capability."""
-    if preset.recipe.sampler == "joint":
-        return []
     found: list[Launch] = []
     for stream in _streams(preset, capability):
         with counted(capability) as count:

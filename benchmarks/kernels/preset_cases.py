@@ -47,11 +47,10 @@ def preset_launches(preset: Preset, capability: Capability) -> list[Launch]:
     few = config if config.avatar is not None else replace(config, num_layers=_LAYERS)
     with counted(capability) as count:
         plan_memory(preset, student=few, gpu=capability)
-        if preset.recipe.sampler != "joint":
-            stream = MetaStream(preset, layers=_LAYERS)
-            context = stream.context()
-            for _ in range(FIRST_CHUNKS):
-                stream.make_chunk(context)
+        stream = MetaStream(preset, layers=_LAYERS)
+        context = stream.context()
+        for _ in range(FIRST_CHUNKS):
+            stream.make_chunk(context)
     return count.seen
 
 

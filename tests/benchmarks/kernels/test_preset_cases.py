@@ -54,9 +54,12 @@ def test_every_preset_goes_through_dispatch(preset: Preset, capability: Capabili
     assert kernels <= known, "the gate has no budget for a kernel that is served"
 
 
-@pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
+ROUND = ["self-forcing", "reward-forcing", "longlive", "sgf-plus", "longlive-2"]
+
+
 @pytest.mark.parametrize(
-    "name", ["self-forcing", "reward-forcing", "longlive", "sgf-plus", "longlive-2"]
+    ("name", "capability"),
+    [(name, gpu) for name in ROUND for gpu in (AMPERE, HOPPER)] + [("rolling-forcing", HOPPER)],
 )
 def test_no_variant_is_new_after_the_warm_up(name: str, capability: Capability) -> None:
     """While the window fills, comes round and goes on: else Triton would compile in mid-stream."""

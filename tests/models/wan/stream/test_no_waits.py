@@ -12,25 +12,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 pytest.importorskip("triton")
 
+from rollcast.benchmarks.gpu.random_model import DrawnTexts
 from rollcast.benchmarks.kernels.chunk_operations import HOPPER, MetaStream
 from rollcast.benchmarks.kernels.operation_count import counted
 from rollcast.models.contract import CameraMotion, Controls, StreamRequest, TrackEvent
+from rollcast.models.sampling.flow_schedule import FlowSchedule
+from rollcast.models.staged_model import all_calls
 from rollcast.models.wan.loading import empty_student
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import Preset
 from rollcast.models.wan.stream.conditioning.conditioner import ChunkPlace, Parts
 from rollcast.models.wan.stream.conditioning.kinds import conditioners
 from rollcast.models.wan.stream.contexts import Contexts
+from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.stream.row_calls import RowCalls
+from rollcast.models.wan.tiny_decoder import TinyDecoderConfig
+from rollcast.models.wan.vae_files import empty_decoder
 
 # Those that differ in what is called, and in what is told.
-STREAMED = {
-    (each.student, each.cache): each
-    for each in presets().values()
-    if each.recipe.sampler != "joint"
-}
+STREAMED = {(each.student, each.cache): each for each in presets().values()}
 STEERED = {
     tuple(map(type, each.conditioning)): each
     for each in presets().values()
@@ -71,6 +75,50 @@ def test_no_call_of_any_preset_waits(preset: Preset) -> None:
         for _ in range(2):
             stream.make_chunk(context)
     assert count.operations and not count.uploads
+
+
+def joint_model() -> WanModel:
+    """One layer of a student with a joint window, as it is served."""
+    preset = preset_named("rolling-forcing")
+    preset = replace(preset, student=replace(preset.student, num_layers=1))
+    student = empty_student(preset.student).to(torch.bfloat16)
+    parts = Parts(
+        preset=preset,
+        student=student.config,
+        network=student,
+        size=preset.size,
+        device=torch.device("meta"),
+        dtype=torch.bfloat16,
+        reader=DrawnTexts(student.config),
+    )
+    latent = preset.latent_size(preset.size)
+    calls = RowCalls(preset, student, conditioners(parts), latent, kept=1)
+    return WanModel(preset, calls, empty_decoder(TinyDecoderConfig()), preset.size)
+
+
+def test_no_chunk_of_a_joint_window_waits() -> None:
+    """The first chunk fills it, the second moves it on behind the clean pass of the first."""
+    model = joint_model()
+    state = model.start(StreamRequest(prompt="a mill"))
+    with counted(HOPPER) as count, torch.inference_mode():
+        for _ in range(2):
+            all_calls(model, [(model.prepare(state, Controls()), state.caches)])
+    # five of the window and the clean pass, then one of each
+    assert count.launches["modulate"] == 6 + 2 and not count.uploads
+
+
+def test_a_window_that_waits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted regression."""
+    add_noise = FlowSchedule.add_noise
+
+    def asks(self: FlowSchedule, x: Tensor, noise: Tensor, timestep: float) -> Tensor:
+        return add_noise(self, x, noise, min(timestep, float(x.abs().max())))
+
+    monkeypatch.setattr(FlowSchedule, "add_noise", asks)
+    model = joint_model()
+    state = model.start(StreamRequest(prompt="a mill"))
+    with counted(HOPPER), torch.inference_mode(), pytest.raises(RuntimeError, match="item"):
+        all_calls(model, [(model.prepare(state, Controls()), state.caches)])
 
 
 @pytest.mark.parametrize("preset", STEERED.values(), ids=lambda preset: preset.name)
