@@ -67,7 +67,7 @@ class Journal:
             )
         self._controls.extend(record.controls)
         self._rows |= record.rows
-        audio = record.state.audio
+        audio = record.state.speech.audio
         if record.audio_from != self._audio_end or self.last is None:
             self._audio = self._audio[:0]
         self._audio = np.concatenate((self._audio, record.audio))
@@ -115,7 +115,7 @@ class Journal:
 
     def _progress(self, first: int) -> Progress:
         assert self.last is not None, "it is usable"
-        last, audio = self.last, self.last.state.audio
+        last, audio = self.last, self.last.state.speech.audio
         return Progress(
             first=first,
             controls=list(self._controls)[first - self._first :],

@@ -18,7 +18,7 @@ from ..protocol.fields import MovieKind
 from ..session.options import SessionOptions
 from ..session.record import SessionRecord
 
-FORMAT = 1
+FORMAT = 2
 """Of all that is below: versions of Rollcast in which it is the same understand each other."""
 KIND = 32
 """In the second byte of a binary message, where media packets have theirs."""

@@ -42,7 +42,7 @@ class JournalWriter:
         self._journal.take(record)
         if isinstance(record, Progress):
             self._first = record.first + len(record.controls)
-            self._audio_told = record.state.audio.end
+            self._audio_told = record.state.speech.audio.end
             self._brought = record.brought
 
     def attach(self) -> None:
@@ -107,7 +107,7 @@ class JournalWriter:
     ) -> None:
         """Note where the session is; what it says from here on follows from that."""
         state = session.record(now_s)
-        begin = max(self._audio_told, state.audio.begin)
+        begin = max(self._audio_told, state.speech.audio.begin)
         audio = session.audio_from(begin)
         self._add(
             Progress(
@@ -126,7 +126,7 @@ class JournalWriter:
         )
         self._first += len(self._begun)
         self._begun, self._rows = [], {}
-        self._audio_told = state.audio.end
+        self._audio_told = state.speech.audio.end
         self._said, self._wrote_s = False, now_s
 
     def _add(self, record: AnyRecord) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..protocol.fields import AudioCodec, Codec
-from .audio_queue import AudioRecord
+from .client_speech import SpeechRecord
 from .control_queue import ControlRecord
 from .media import PlaceRecord
-from .speech_budget import BudgetRecord
-from .utterances import UtterancesRecord
 from .video_limits import VideoLimits
 
 
@@ -42,8 +40,6 @@ class SessionRecord(Struct, frozen=True):
     audio_codec: AudioCodec | None
     video: VideoLimits
     controls: ControlRecord
-    audio: AudioRecord
-    budget: BudgetRecord
-    utterances: UtterancesRecord
+    speech: SpeechRecord
     ring: list[PlaceRecord]
     answers: list[str]

@@ -43,7 +43,7 @@ from ..protocol.errors import (
     WrongResumeToken,
 )
 from ..protocol.fields import AudioCodec, Codec
-from ..protocol.limits import MAX_QUEUED_AUDIO_MS, MIN_KBPS
+from ..protocol.limits import MIN_KBPS
 from ..protocol.messages import SERVER, answer, encode_message
 from ..protocol.packets import Packet
 from ..protocol.server_messages import (
@@ -58,7 +58,7 @@ from ..protocol.server_messages import (
     StreamParked,
 )
 from .arrivals import LinkReport, LiveSound
-from .audio_queue import AudioQueue
+from .client_speech import ClientSpeech
 from .control_queue import ControlQueue, check_supported
 from .media import AudioPiece, ChunkRing, MediaChunk, PlaceRecord, VideoFrame, mute
 from .options import SessionOptions
@@ -68,9 +68,6 @@ from .pending import ModelControl, OwnImage, OwnPicture
 from .quality import BEST, Quality
 from .record import SessionRecord
 from .reports import Now, Reports
-from .speech_budget import SpeechBudget
-from .uplink import Uplink
-from .utterances import Utterances
 from .video_queue import VideoQueue
 
 
@@ -121,18 +118,9 @@ class Session:
         self.encoder: str | None = None
         self.audio_codec: AudioCodec | None = None
         """As what the present connection is sent pictures and sound; None: no sound."""
-        self._uplink = Uplink(options.audio_codec, options.audio_rate)
-        self._utterances = Utterances(info, options.audio_rate)
         self._video = options.video
-        self._audio = AudioQueue(
-            audio_rate=options.audio_rate,
-            # without speech nothing is ever queued
-            sample_rate=info.sample_rate or options.audio_rate,
-            chunk_samples=info.chunk_samples,
-            max_queued_ms=MAX_QUEUED_AUDIO_MS,
-        )
+        self._speech = ClientSpeech(info, options.audio_codec, options.audio_rate)
         self.video_in = VideoQueue(info)
-        self._budget = SpeechBudget(info)
         self._pacing = Pacing(
             info,
             max_lead_chunks=options.max_lead_chunks,
@@ -194,18 +182,17 @@ class Session:
         """
         self._heard_s = now_s
         check_supported(self.info, "speech")
-        self._hear(self._uplink.samples(packet), now_s)
+        self._speech.take(packet, now_s)
+        self._heard_speech(now_s)
 
     def receive_sound(self, sound: LiveSound, now_s: float) -> None:
         """Queue what a microphone hears now. Raises AudioOverflow or NotSupported."""
         self._heard_s = now_s
         check_supported(self.info, "speech")
-        self._hear(self._uplink.resampled(sound), now_s)
+        self._speech.take_live(sound, now_s)
+        self._heard_speech(now_s)
 
-    def _hear(self, samples: np.ndarray, now_s: float) -> None:
-        """Queue samples at the client's rate."""
-        self._audio.push(samples, now_s)
-        self._utterances.sent(len(samples))
+    def _heard_speech(self, now_s: float) -> None:
         self._watched_s = now_s
         self._update_state(now_s)
 
@@ -263,10 +250,9 @@ class Session:
             except StreamError as error:
                 self.refuse(error)
         controls = self._controls.begin()
-        count = self._budget.begin(starts_anew=controls.starts_anew, clears=controls.clear_audio)
-        audio = self._audio.take(now_s, count)
-        self._budget.fed(len(audio))
-        self._utterances.fed(self._audio.begin_index - len(audio), len(audio))
+        audio = self._speech.feed(
+            now_s, starts_anew=controls.starts_anew, clears=controls.clear_audio
+        )
         video, economy = self.video_in.take(), self._quality.economy
         return replace(controls, audio=audio, video=video, economy=economy)
 
@@ -277,8 +263,7 @@ class Session:
         """
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        waited = self._budget.finish(len(chunk.pictures))
-        self._utterances.placed(self.info.samples(media.first_seq) + waited)
+        self._speech.placed(media.first_seq, len(chunk.pictures))
         if self._cut or _breaks(controls):
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
@@ -302,8 +287,7 @@ class Session:
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
         self._obeyed(self._controls.drop())
-        self._budget.drop()
-        self._utterances.dropped()
+        self._speech.dropped()
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
         self.steps += 1
@@ -364,7 +348,7 @@ class Session:
     @property
     def queued_audio_ms(self) -> int:
         """The client's audio that waits for the model."""
-        return self._audio.queued_ms
+        return self._speech.queued_ms
 
     @property
     def unsent_messages(self) -> int:
@@ -379,7 +363,7 @@ class Session:
     @property
     def underruns(self) -> int:
         """Utterances that ran dry before their end."""
-        return self._audio.underruns
+        return self._speech.underruns
 
     @property
     def target_kbps(self) -> int:
@@ -416,16 +400,14 @@ class Session:
             audio_codec=self.audio_codec,
             video=self._video,
             controls=self._controls.record(),
-            audio=self._audio.record(now_s),
-            budget=self._budget.record(),
-            utterances=self._utterances.record(),
+            speech=self._speech.record(now_s),
             ring=self._ring.record(),
             answers=[encode_message(each) for each in self._outbox.answers],
         )
 
     def audio_from(self, index: int) -> np.ndarray:
         """The client's samples that wait for the model, int16, from number `index` on."""
-        return self._audio.waiting(index)
+        return self._speech.waiting(index)
 
     def load(
         self,
@@ -449,9 +431,7 @@ class Session:
         self._audio_seq = record.audio_seq
         self.codec, self.audio_codec, self._video = record.codec, record.audio_codec, record.video
         self._controls.load(record.controls)
-        self._audio.load(record.audio, audio, now_s)
-        self._budget.load(record.budget)
-        self._utterances.load(record.utterances)
+        self._speech.load(record.speech, audio, now_s)
         self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
         self._pacing.load(record.frames, record.skipped_frames)
         self.paused = record.paused
@@ -622,12 +602,12 @@ class Session:
     @property
     def kept_bytes(self) -> int:
         """What is kept of the stream, most of it for a resume."""
-        return self._ring.byte_count + self._audio.byte_count
+        return self._ring.byte_count + self._speech.byte_count
 
     def close(self) -> None:
         """Free everything that was kept."""
         self._ring.clear()
-        self._audio.clear()
+        self._speech.close()
         self.video_in.clear()
         self._outbox.drop_connection()
 
@@ -653,13 +633,10 @@ class Session:
                 self._pacing.resume(now_s)
             case AudioBegin():
                 check_supported(self.info, "speech", control.event_id)
-                self._utterances.check_new(control.item_id, control.event_id)
-                self._end_utterance()
-                self._utterances.begin(control.item_id, self._audio.end_index)
+                self._speech.begin(control)
             case AudioEnd():
                 check_supported(self.info, "speech", control.event_id)
-                self._utterances.check_open(control.item_id, control.event_id)
-                self._end_utterance()
+                self._speech.end(control)
             case AudioClear():
                 check_supported(self.info, "speech", control.event_id)
                 position_us = self.position_us(now_s)
@@ -708,14 +685,9 @@ class Session:
         most = self._video.kbps(self.info, self.options.max_kbps)
         self._pacing.limit(max(MIN_KBPS, round(most * self._quality.bitrate_share)))
 
-    def _end_utterance(self) -> None:
-        self._audio.end()
-        self._utterances.end(self._audio.end_index)
-
     def _clear_speech(self, position_us: float) -> Speech | None:
         """Drop what waits and say so of each utterance; returns what is told of the first cut."""
-        self._audio.clear()
-        news, cut = self._utterances.clear(position_us, self._audio.end_index)
+        news, cut = self._speech.clear(position_us)
         for each in news:
             self.say(each)
         return cut
@@ -728,7 +700,7 @@ class Session:
     @property
     def _coming_us(self) -> float:
         """Where it should start, if those under way come out as long as expected."""
-        coming = self._budget.under_way_frames(besides=self.dropping)
+        coming = self._speech.under_way_frames(besides=self.dropping)
         return self.info.media_us(self.frames + coming)
 
     def _barge_in(self, position_us: float) -> None:
@@ -765,13 +737,13 @@ class Session:
         if not self.attached or self.failure:
             return
         self._seen_us = max(self._seen_us, self.position_us(now_s))
-        for each in self._utterances.told(self._seen_us):
+        for each in self._speech.told(self._seen_us):
             self.say(each)
         state = State(
-            received=self._audio.receiving(now_s),
+            received=self._speech.receiving(now_s),
             talking=self._ring.talking_at(self._seen_us),
             paused=self.paused,
-            queued_audio_ms=self._audio.queued_ms,
+            queued_audio_ms=self._speech.queued_ms,
             scene=self.scene,
             ignored_words=self._ignored_words or None,
             pts_us=self._seen_us,
@@ -808,7 +780,7 @@ class Session:
             next_seq=self.frames,
             pts_us=self.position_us(now_s),
             queued_audio_ms=self.queued_audio_ms,
-            items=self._utterances.item_ids,
+            items=self._speech.item_ids,
             waiting=self._controls.waiting,
             grace_s=self.options.grace_s,
         )
