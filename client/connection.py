@@ -73,7 +73,8 @@ async def connect(
 
     `picture` is one of a face, as `load_picture` reads it, to be the avatar; `image`, as
     `load_image` reads it, is what the stream starts from or refers to. `audio_rate` is that
-    of the speech you will send, 8000 to 48,000 samples per second, whatever the model hears.
+    of the speech you will send, 8000 to 48,000 samples per second, whatever the model hears; it
+    comes back as you sent it, beside the frames that speak it.
     `audio_codec="opus"` sends sound both ways at an eighth of the bits; it takes speech of 8000,
     12,000, 16,000, 24,000 or 48,000 samples per second and gives 48,000. `max_kbps`, `max_width`,
     `max_height` and `max_fps` bound the video; `Stream.video` changes them.

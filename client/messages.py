@@ -35,11 +35,12 @@ class SessionCreate(Outgoing):
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
-    `audio_rate`, in samples per second, are those of the audio that the client will send. No more
-    than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
-    `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the
-    client agrees that its stream is written down, where the server's operator permits it, and with
-    `record_pictures` also what it shows; `session.ready` says what is done.
+    `audio_rate`, in samples per second, are those of the audio that the client will send, which
+    comes back at that rate. No more than `lead_chunks` are made ahead of its playhead: less delay
+    for one beside the server. `ticket` is that of `queued`, of a client that was lost while it
+    waited. With `record` the client agrees that its stream is written down, where the server's
+    operator permits it, and with `record_pictures` also what it shows; `session.ready` says what is
+    done.
     """
 
     max_kbps: int | None = None
@@ -395,8 +396,8 @@ class Inputs(Incoming):
 class ModelDescription(Incoming):
     """What a client must know of a model before it opens a stream.
 
-    `chunk_frames` is the usual number; what counts is how many frames come. Without `sample_rate`
-    the model gives no sound.
+    `chunk_frames` is the usual number; what counts is how many frames come. `sample_rate` is that
+    at which it hears; without one it gives no sound.
     """
 
     name: str
@@ -462,9 +463,9 @@ class Queued(Incoming):
 class SessionReady(Incoming):
     """The stream is open or resumed; its next video packet is a key frame.
 
-    `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound; `recorded`: what is asked of it is written down, with
-    `recorded_pictures` also what its client shows.
+    `width` and `height` are those of the pictures that are sent, `sample_rate` that of the sound;
+    `audio_codec` is left out by a stream that sends none; `recorded`: what is asked of it is
+    written down, with `recorded_pictures` also what its client shows.
     """
 
     type: ClassVar[str] = "session.ready"

@@ -27,7 +27,12 @@ class SoundLine:
 
     def add(self, audio: Audio) -> None:
         """Take in what the server sent; order as on the wire."""
-        self._pieces.append((self._sample(audio.pts_us), audio.samples))
+        begin = self._sample(audio.pts_us)
+        if self._pieces:
+            last, samples = self._pieces[-1]
+            # the times of frames that do not last whole samples are rounded
+            begin = last + len(samples) if abs(last + len(samples) - begin) <= 1 else begin
+        self._pieces.append((begin, audio.samples))
 
     def mute(self, until_us: float | None) -> None:
         """Everything before this media time is silence; None: everything, until it is said anew."""

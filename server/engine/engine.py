@@ -299,6 +299,7 @@ class Engine:
             session.load(
                 progress.state,
                 progress.audio,
+                progress.original,
                 adoption.after_seq,
                 now_s,
                 None if adoption.alone else adoption.position_us,

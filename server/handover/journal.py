@@ -11,6 +11,7 @@ import numpy as np
 
 from ...models.contract import Controls
 from ..session.record import SessionRecord
+from ..session.sample_row import SampleRow
 from .records import Adoption, AnyRecord, Origin, Progress, Snapshot
 
 
@@ -30,6 +31,7 @@ class Journal:
         self._rows: dict[int, int] = {}
         self._audio = np.zeros(0, np.int16)
         self._audio_end = 0
+        self._original = SampleRow()
 
     @property
     def state(self) -> SessionRecord | None:
@@ -74,7 +76,15 @@ class Journal:
         self._audio_end = record.audio_from + len(record.audio)
         waiting = audio.end - audio.begin
         self._audio = self._audio[len(self._audio) - waiting :] if waiting else self._audio[:0]
+        self._take_original(record)
         self.last = record
+
+    def _take_original(self, record: Progress) -> None:
+        """What the client sent: as much of it as the session has."""
+        kept = record.state.speech.original
+        for first, samples in record.original:
+            self._original.add(samples, first)
+        self._original.keep([] if kept is None else kept.held)
 
     def _forget(self) -> None:
         """What no chunk that is kept needs: snapshots behind older ones, and controls before."""
@@ -123,6 +133,7 @@ class Journal:
             state=last.state,
             audio_from=audio.begin,
             audio=self._audio,
+            original=self._original.since(0),
             share_epoch=last.share_epoch,
             heard=last.heard,
             unacted=last.unacted,

@@ -56,8 +56,9 @@ class Progress(Record, frozen=True):
 
     `controls` are those of the steps from `first` on that were begun since the last record, `rows`
     those of steps that came out of a batch; `audio` what the client's queue holds from sample
-    `audio_from` on that was not told before. Of this connection `heard` messages were acted on but
-    for those in `unacted`.
+    `audio_from` on that was not told before, and `original` likewise what its client sent, where
+    that has another rate: stretches, each with the number of its first sample. Of this connection
+    `heard` messages were acted on but for those in `unacted`.
     """
 
     first: int
@@ -66,6 +67,7 @@ class Progress(Record, frozen=True):
     state: SessionRecord
     audio_from: int
     audio: np.ndarray
+    original: list[tuple[int, np.ndarray]]
     share_epoch: int = 0
     heard: int = 0
     unacted: list[int] = []

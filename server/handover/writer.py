@@ -9,6 +9,7 @@ import numpy as np
 
 from ...models.contract import Controls
 from ..protocol.fields import MovieKind
+from ..session.client_speech import SpeechRecord
 from ..session.session import Session
 from .journal import Journal
 from .records import AnyRecord, Origin, Progress, Snapshot, pack_record
@@ -27,7 +28,7 @@ class JournalWriter:
         self._first = first
         self._begun: list[Controls] = []
         self._rows: dict[int, int] = {}
-        self._audio_told = 0
+        self._audio_told = self._original_told = 0
         self._attached = self._brought = False
         self._unsent: deque[bytes] = deque()
         self._said = False
@@ -42,7 +43,7 @@ class JournalWriter:
         self._journal.take(record)
         if isinstance(record, Progress):
             self._first = record.first + len(record.controls)
-            self._audio_told = record.state.speech.audio.end
+            self._tell(record.state.speech)
             self._brought = record.brought
 
     def attach(self) -> None:
@@ -117,6 +118,7 @@ class JournalWriter:
                 state=state,
                 audio_from=begin,
                 audio=np.array(audio),
+                original=session.original_from(self._original_told),
                 share_epoch=share_epoch,
                 heard=self.heard,
                 unacted=list(self.unacted.values()),
@@ -126,8 +128,13 @@ class JournalWriter:
         )
         self._first += len(self._begun)
         self._begun, self._rows = [], {}
-        self._audio_told = state.speech.audio.end
+        self._tell(state.speech)
         self._said, self._wrote_s = False, now_s
+
+    def _tell(self, speech: SpeechRecord) -> None:
+        """All sound up to there is in the journal."""
+        self._audio_told = speech.audio.end
+        self._original_told = 0 if speech.original is None else speech.original.end
 
     def _add(self, record: AnyRecord) -> None:
         self._journal.take(record)

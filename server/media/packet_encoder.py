@@ -12,7 +12,6 @@ from ..logs import logger
 from ..metrics import Metrics
 from ..protocol.errors import EngineFailed
 from ..protocol.fields import AudioCodec, Codec
-from ..protocol.limits import AUDIO_RATE
 from ..protocol.packets import Flags, Kind, Packet, encode_packet
 from ..protocol.server_messages import VideoFormat
 from ..session.media import AudioPiece, VideoFrame
@@ -98,8 +97,7 @@ class PacketEncoder:
         self._frames = 0
         self._size = shown.size
         self._scaler = Scaler(*shown.size)
-        rate = shown.info.sample_rate or AUDIO_RATE  # what has no sound encodes none
-        self._sound = open_sound_encoder(shown.audio_codec or "pcm", rate)
+        self._sound = open_sound_encoder(shown.audio_codec or "pcm")
         self._log = logger("rollcast.encoder")
 
     @classmethod

@@ -53,25 +53,27 @@ class PcmEncoder:
 class OpusEncoder:
     """Opus packets of 20 ms, across the borders of pieces; what is over waits for the next one."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._rate = sample_rate if sample_rate in OPUS_RATES else OPUS_RATE
-        self._sample_rate = sample_rate
-        self._length = self._rate // PACKETS_PER_S
+    def __init__(self) -> None:
         self._cut = False
-        self._begin(0.0)
+        # begun by the first piece
+        self._sample_rate, self._length, self._end_us = 0, 1, 0.0
+        self._waiting = np.zeros(0, np.int16)
 
     def encode(self, piece: AudioPiece) -> list[CodedSound]:
         """See `SoundEncoder`."""
         coded: list[CodedSound] = []
-        if abs(piece.pts_us - self._end_us) > GAP_US:
+        if abs(piece.pts_us - self._end_us) > GAP_US or piece.rate != self._sample_rate:
             coded += self._rest()
-            self._begin(piece.pts_us)
+            self._begin(piece.pts_us, piece.rate)
         self._cut |= piece.discontinuity
         self._end_us = piece.pts_us + len(piece.samples) * 1e6 / self._sample_rate
         self._waiting = np.concatenate((self._waiting, self._resampler.push(piece.samples)))
         return coded + list(self._complete())
 
-    def _begin(self, pts_us: float) -> None:
+    def _begin(self, pts_us: float, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._rate = sample_rate if sample_rate in OPUS_RATES else OPUS_RATE
+        self._length = self._rate // PACKETS_PER_S
         context = CodecContext.create("libopus", "w")
         assert isinstance(context, AudioCodecContext), "libopus encodes sound"
         context.sample_rate, context.layout, context.format = self._rate, "mono", "s16"
@@ -101,6 +103,6 @@ class OpusEncoder:
             self._cut = False
 
 
-def open_sound_encoder(codec: AudioCodec, sample_rate: int) -> SoundEncoder:
-    """A new encoder for one connection, for sound of so many samples per second."""
-    return OpusEncoder(sample_rate) if codec == "opus" else PcmEncoder()
+def open_sound_encoder(codec: AudioCodec) -> SoundEncoder:
+    """A new encoder for one connection."""
+    return OpusEncoder() if codec == "opus" else PcmEncoder()

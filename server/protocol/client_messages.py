@@ -90,11 +90,12 @@ class SessionCreate(Request, VideoBounds):
 
     `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another;
     `image`, likewise, is what the stream starts from or refers to. `audio_codec` and
-    `audio_rate`, in samples per second, are those of the audio that the client will send. No more
-    than `lead_chunks` are made ahead of its playhead: less delay for one beside the server.
-    `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the
-    client agrees that its stream is written down, where the server's operator permits it, and with
-    `record_pictures` also what it shows; `session.ready` says what is done.
+    `audio_rate`, in samples per second, are those of the audio that the client will send, which
+    comes back at that rate. No more than `lead_chunks` are made ahead of its playhead: less delay
+    for one beside the server. `ticket` is that of `queued`, of a client that was lost while it
+    waited. With `record` the client agrees that its stream is written down, where the server's
+    operator permits it, and with `record_pictures` also what it shows; `session.ready` says what is
+    done.
     """
 
     type: Literal["session.create"] = "session.create"

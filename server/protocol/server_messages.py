@@ -45,8 +45,8 @@ class Inputs(Message):
 class ModelDescription(Message):
     """What a client must know of a model before it opens a stream.
 
-    `chunk_frames` is the usual number; what counts is how many frames come. Without `sample_rate`
-    the model gives no sound.
+    `chunk_frames` is the usual number; what counts is how many frames come. `sample_rate` is that
+    at which it hears; without one it gives no sound.
     """
 
     name: str
@@ -108,9 +108,9 @@ class Queued(Message):
 class SessionReady(Message):
     """The stream is open or resumed; its next video packet is a key frame.
 
-    `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a
-    stream that sends no sound; `recorded`: what is asked of it is written down, with
-    `recorded_pictures` also what its client shows.
+    `width` and `height` are those of the pictures that are sent, `sample_rate` that of the sound;
+    `audio_codec` is left out by a stream that sends none; `recorded`: what is asked of it is
+    written down, with `recorded_pictures` also what its client shows.
     """
 
     type: Literal["session.ready"] = "session.ready"

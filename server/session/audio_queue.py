@@ -73,6 +73,11 @@ class AudioQueue:
         """The number of the first sample that waits."""
         return self.end_index - len(self._samples)
 
+    @property
+    def in_utterance(self) -> bool:
+        """Whether what comes next goes on with what the resampler has, and holds the end of."""
+        return self._resampler.in_utterance
+
     def receiving(self, now_s: float) -> bool:
         """Whether audio waits or keeps arriving."""
         arriving = self._last_s is not None and now_s - self._last_s < ARRIVING_S

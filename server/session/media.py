@@ -27,18 +27,23 @@ class VideoFrame:
 
 @dataclass(frozen=True, slots=True)
 class AudioPiece:
-    """The sound of a chunk or of its end: int16 [n] at the model's sample rate."""
+    """The sound of a chunk or of its end: int16 [n] at `rate` samples per second."""
 
     pts_us: float
     chunk: int
     discontinuity: bool
     server_ms: float
     samples: np.ndarray
+    rate: int
 
 
 @dataclass(frozen=True, slots=True)
 class MediaChunk:
-    """A generated chunk with its place in the stream: `first_seq` frames came before it."""
+    """A generated chunk with its place in the stream: `first_seq` frames came before it.
+
+    `audio` is int16 at `sample_rate` samples per second, and as long as the frames last; None: the
+    model has no sound.
+    """
 
     index: int
     first_seq: int
@@ -48,6 +53,7 @@ class MediaChunk:
     server_ms: float
     frames: Pictures
     audio: np.ndarray
+    sample_rate: int | None
     step: int = 0
     """Of the executor's, which also counts chunks that were not shown."""
     muted: bool = False
@@ -67,14 +73,16 @@ class MediaChunk:
         skip = min(count, max(0, after_seq + 1 - self.first_seq))
         if skip == count:
             return
-        if audio and len(self.audio):
-            start = skip * len(self.audio) // count
+        if audio and self.sample_rate is not None and len(self.audio):
+            first = self.first_seq * self.sample_rate // self.fps
+            start = (self.first_seq + skip) * self.sample_rate // self.fps - first
             yield AudioPiece(
                 self.pts_us(self.first_seq + skip),
                 self.index,
                 self.discontinuity,
                 self.server_ms,
                 self.audio[start:],
+                self.sample_rate,
             )
         for number in range(skip, count):
             yield VideoFrame(
@@ -126,6 +134,11 @@ class ChunkRing:
         self._chunks.append(chunk)
         while self.frames - len(self._chunks[0].frames) >= self._min_frames:
             self._chunks.popleft()
+
+    @property
+    def first_seq(self) -> int | None:
+        """The oldest frame that is kept; None: none is."""
+        return self._chunks[0].first_seq if self._chunks else None
 
     def record(self) -> list[PlaceRecord]:
         """Which chunks are kept, oldest first."""

@@ -42,6 +42,11 @@ class Resampler:
         """So many samples become a whole number of them."""
         self._newest = np.zeros(0, np.int16)
 
+    @property
+    def in_utterance(self) -> bool:
+        """Whether the filter holds something back that `finish` would give."""
+        return self._filter is not None
+
     def converted(self, samples: int) -> int:
         """As how many samples so many come out, rounded to the nearest."""
         return (2 * samples * self._to_rate + self._from_rate) // (2 * self._from_rate)

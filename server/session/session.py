@@ -261,9 +261,9 @@ class Session:
 
         Returns it with its place in the stream, as it is sent.
         """
+        self._speech.placed(self.frames, len(chunk.pictures))
         media = self._place(chunk, now_s)
         controls, answers = self._controls.finish(chunk, media.index, media.pts_us(media.first_seq))
-        self._speech.placed(media.first_seq, len(chunk.pictures))
         if self._cut or _breaks(controls):
             media, self._cut = replace(media, discontinuity=True), False
         if self._interrupted:
@@ -275,6 +275,7 @@ class Session:
             self._ignored_words = list(chunk.ignored_words)
         self._obeyed(controls)
         self._ring.push(media)
+        self._forget()
         self._reports.rates.stepped(step_s, self.info.media_us(len(chunk.pictures)) / 1e6)
         self._pacing.generated(len(chunk.pictures), now_s)
         self.chunks += 1
@@ -287,7 +288,7 @@ class Session:
     def drop_step(self) -> None:
         """A step came to its end and is not shown; the next chunk takes its place."""
         self._obeyed(self._controls.drop())
-        self._speech.dropped()
+        self._speech.dropped(self.frames)
         self._interrupted = max(0, self._interrupted - 1)
         self._cut = True
         self.steps += 1
@@ -346,6 +347,11 @@ class Session:
         return self._controls.has_image
 
     @property
+    def sound_rate(self) -> int | None:
+        """Samples per second of the sound that is sent; None: the model has none."""
+        return self._speech.sound_rate
+
+    @property
     def queued_audio_ms(self) -> int:
         """The client's audio that waits for the model."""
         return self._speech.queued_ms
@@ -380,7 +386,10 @@ class Session:
     # From one server to another.
 
     def record(self, now_s: float) -> SessionRecord:
-        """What another session needs to go on from here, beside its options and `audio_from`."""
+        """What another session needs to go on from here, beside its options and what is heard.
+
+        That is given by `audio_from` and `original_from`.
+        """
         return SessionRecord(
             steps=self.steps,
             chunks=self.chunks,
@@ -409,15 +418,22 @@ class Session:
         """The client's samples that wait for the model, int16, from number `index` on."""
         return self._speech.waiting(index)
 
+    def original_from(self, index: int) -> list[tuple[int, np.ndarray]]:
+        """What its client sent and may be heard yet, at the client's rate, where the model's is
+        another: from sample `index` on, each stretch with the number of its first sample.
+        """
+        return self._speech.original_from(index)
+
     def load(
         self,
         record: SessionRecord,
         audio: np.ndarray,
+        original: list[tuple[int, np.ndarray]],
         after_seq: int,
         now_s: float,
         position_us: float | None = None,
     ) -> None:
-        """Go on where another session was; `audio` is what waits for the model.
+        """Go on where another session was; `audio` and `original` are what it gave `from` 0 on.
 
         The session has no client then, and is held until `refill` was given the chunks with a frame
         behind `after_seq`. `position_us` is where the viewer is, if it stays through all of this.
@@ -431,7 +447,7 @@ class Session:
         self._audio_seq = record.audio_seq
         self.codec, self.audio_codec, self._video = record.codec, record.audio_codec, record.video
         self._controls.load(record.controls)
-        self._speech.load(record.speech, audio, now_s)
+        self._speech.load(record.speech, audio, original, now_s)
         self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
         self._pacing.load(record.frames, record.skipped_frames)
         self.paused = record.paused
@@ -465,7 +481,8 @@ class Session:
             discontinuity=False,
             server_ms=place.server_ms,
             frames=chunk.pictures,
-            audio=chunk.audio,
+            audio=self._speech.heard(chunk, place.first_seq),
+            sample_rate=self.sound_rate,
             step=place.step,
         )
         media = mute(media) if place.muted else media
@@ -728,9 +745,15 @@ class Session:
             discontinuity=False,
             server_ms=now_s * 1e3,
             frames=chunk.pictures,
-            audio=chunk.audio,
+            audio=self._speech.heard(chunk, self.frames),
+            sample_rate=self.sound_rate,
             step=self.steps,
         )
+
+    def _forget(self) -> None:
+        """Keep the client's sound for as long as frames that it lies beside."""
+        first_seq = self._ring.first_seq
+        self._speech.forget(self.frames if first_seq is None else first_seq)
 
     def _update_state(self, now_s: float) -> None:
         """Report the state when anything but its figures changed."""

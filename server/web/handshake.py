@@ -169,7 +169,7 @@ def ready_message(opened: OpenedStream, codec_string: str) -> SessionReady:
         height=session.size[1],
         fps=info.fps,
         chunk_frames=info.chunk_frames,
-        sample_rate=info.sample_rate,
+        sample_rate=session.sound_rate,
         codec=session.codec,
         codec_string=codec_string,
         audio_codec=session.audio_codec,

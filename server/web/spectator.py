@@ -116,7 +116,7 @@ def _watching(opened: OpenedView, channel: Channel, codec_string: str) -> Sessio
         height=info.height,
         fps=info.fps,
         chunk_frames=info.chunk_frames,
-        sample_rate=info.sample_rate,
+        sample_rate=stream.session.sound_rate,
         codec=format_.codec,
         codec_string=codec_string,
         audio_codec=format_.audio_codec,

@@ -27,7 +27,7 @@ from ..protocol.errors import (
     TooLarge,
     Unauthorized,
 )
-from ..protocol.limits import PROTOCOL_VERSION
+from ..protocol.limits import OPUS_RATE, PROTOCOL_VERSION
 from .client_tokens import PUBLISH, WATCH, Claims
 from .peer_socket import Caller, PeerSocket
 from .peers import Entry, Peers
@@ -140,7 +140,7 @@ class _Desk:
             raise expired
         now_s = self._engine.now_s()
         codec = choose_codec(offer, self._services.encoders.usable(now_s))
-        opening = () if offer.has_channel else self._opening(request, given, claims)
+        opening = () if offer.has_channel else self._opening(request, offer, given, claims)
         address = self._peers.admit(_host(request), now_s)
         caller = Caller(
             _host(request), request.headers.get("origin"), request.headers.get("host"), given
@@ -271,7 +271,7 @@ class _Desk:
         return read_offer(await _body(request))
 
     def _opening(
-        self, request: Request, token: str | None, claims: Claims | None
+        self, request: Request, offer: Any, token: str | None, claims: Claims | None
     ) -> tuple[ClientMessage, ...]:
         """What a client with controls would say, for one without. Raises a StreamError."""
         hello = ClientHello(versions=[PROTOCOL_VERSION], codecs=["h264"], token=token)
@@ -280,6 +280,8 @@ class _Desk:
         if not self._engine.free_places():
             raise Capacity("all places are taken", retry_after_s=2.0)
         wish: dict[str, Any] = dict(request.query_params)
+        if offer.sends_sound:
+            wish.setdefault("audio_rate", OPUS_RATE)
         if wish.get("seed", "").isdecimal():
             wish["seed"] = int(wish["seed"])
         try:

@@ -271,7 +271,7 @@ async def test_a_model_that_only_runs_gives_frames_and_refuses_the_rest() -> Non
 async def test_speech_at_the_callers_rate_is_heard(server: RunningServer) -> None:
     tone = (9000 * np.sin(np.arange(12_000) * 0.2)).astype(np.int16)
     async with connect(server.http, audio_rate=24_000, pace="reader") as stream:
-        assert stream.audio_rate == 24_000
+        assert stream.audio_rate == stream.ready.sample_rate == 24_000
         saying = asyncio.create_task(stream.say(tone))
         sound: list[np.ndarray] = []
         async for media in stream:
@@ -281,7 +281,9 @@ async def test_speech_at_the_callers_rate_is_heard(server: RunningServer) -> Non
                 break
         await saying
     loud = np.flatnonzero(np.abs(np.concatenate(sound).astype(int)) > 2000)
-    assert loud[-1] - loud[0] == pytest.approx(8_000, abs=60)
+    assert loud[-1] - loud[0] == pytest.approx(12_000, abs=60)
+    heard = np.concatenate(sound)
+    assert np.array_equal(heard[heard != 0], tone[tone != 0])
 
 
 async def test_image_camera_and_video_are_shown() -> None:

@@ -21,23 +21,25 @@ from ..server.web.slow_proxy import slow_proxy
 async def test_who_watches_sees_and_hears_what_another_client_says() -> None:
     async with running(token="a secret of sixteen bytes") as server:
         page = f"{server.http}/#token=a%20secret%20of%20sixteen%20bytes"
-        async with connect(page) as director:
+        async with connect(page, audio_rate=24_000) as director:
             link = await director.share(60)
             assert link.startswith(f"{server.http}/#watch=rc1.")
             async with watch(link) as shown:
                 saying = asyncio.create_task(director.say(np.full(8_000, 9_000, np.int16)))
                 seen: list[Frame] = []
-                heard = 0
+                heard: set[int] = set()
                 async for media in shown:
                     if isinstance(media, Frame):
                         seen.append(media)
                     elif isinstance(media, Audio):
-                        heard = max(heard, int(np.abs(media.samples).max()))
-                    if len(seen) >= 12 and heard > 5_000:
+                        heard |= set(map(int, media.samples))
+                    if len(seen) >= 12 and 9_000 in heard:
                         break
                 await saying
                 assert [read_barcode(each.image) for each in seen] == [each.seq for each in seen]
                 assert (shown.viewers, shown.ready.model) == (1, "test-pattern")
+                # as it was sent, and no copy that went through a filter
+                assert shown.ready.sample_rate == 24_000 and heard <= {0, 9_000}
                 await until(lambda: director.viewers == 1)
                 await director.stop_sharing()
                 with pytest.raises(Refused) as refused:

@@ -18,7 +18,7 @@ export interface ClientHello {
   token?: string | null;
 }
 
-/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the client agrees that its stream is written down, where the server's operator permits it, and with `record_pictures` also what it shows; `session.ready` says what is done. */
+/** Open a new stream; what is left out is the server's choice. `picture`, base64 of a JPEG, PNG or WebP file, is shown unless `scene` asks for another; `image`, likewise, is what the stream starts from or refers to. `audio_codec` and `audio_rate`, in samples per second, are those of the audio that the client will send, which comes back at that rate. No more than `lead_chunks` are made ahead of its playhead: less delay for one beside the server. `ticket` is that of `queued`, of a client that was lost while it waited. With `record` the client agrees that its stream is written down, where the server's operator permits it, and with `record_pictures` also what it shows; `session.ready` says what is done. */
 export interface SessionCreate {
   max_kbps?: number | null;
   max_width?: number | null;
@@ -294,7 +294,7 @@ export interface Inputs {
   seed: boolean;
 }
 
-/** What a client must know of a model before it opens a stream. `chunk_frames` is the usual number; what counts is how many frames come. Without `sample_rate` the model gives no sound. */
+/** What a client must know of a model before it opens a stream. `chunk_frames` is the usual number; what counts is how many frames come. `sample_rate` is that at which it hears; without one it gives no sound. */
 export interface ModelDescription {
   name: string;
   title: string;
@@ -345,7 +345,7 @@ export interface Queued {
   ticket: string;
 }
 
-/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent; `audio_codec` is left out by a stream that sends no sound; `recorded`: what is asked of it is written down, with `recorded_pictures` also what its client shows. */
+/** The stream is open or resumed; its next video packet is a key frame. `width` and `height` are those of the pictures that are sent, `sample_rate` that of the sound; `audio_codec` is left out by a stream that sends none; `recorded`: what is asked of it is written down, with `recorded_pictures` also what its client shows. */
 export interface SessionReady {
   type: "session.ready";
   event_id?: string | null;

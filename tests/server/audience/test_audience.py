@@ -38,6 +38,7 @@ def chunk(index: int) -> MediaChunk:
         server_ms=0.0,
         frames=np.zeros((INFO.chunk_frames, 2, 2, 3), np.uint8),
         audio=np.zeros(INFO.chunk_samples, np.int16),
+        sample_rate=INFO.sample_rate,
     )
 
 

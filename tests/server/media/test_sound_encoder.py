@@ -24,7 +24,7 @@ def pieces(
 ) -> Iterator[AudioPiece]:
     for begin in range(0, len(samples), length):
         pts_us = first_us + begin * 1e6 / rate
-        yield AudioPiece(pts_us, begin // length, False, 0.0, samples[begin : begin + length])
+        yield AudioPiece(pts_us, begin // length, False, 0.0, samples[begin : begin + length], rate)
 
 
 def heard(coded: list[CodedSound]) -> tuple[np.ndarray, float]:
@@ -37,15 +37,15 @@ def heard(coded: list[CodedSound]) -> tuple[np.ndarray, float]:
 
 
 def test_pcm_is_little_endian_and_whole() -> None:
-    (coded,) = open_sound_encoder("pcm", 16_000).encode(
-        AudioPiece(5.0, 0, True, 0.0, np.array([1, -2], np.int16))
+    (coded,) = open_sound_encoder("pcm").encode(
+        AudioPiece(5.0, 0, True, 0.0, np.array([1, -2], np.int16), 16_000)
     )
     assert coded == CodedSound(5.0, True, b"\x01\x00\xfe\xff")
 
 
 @pytest.mark.parametrize(("rate", "length"), [(16_000, 2560), (24_000, 1000), (22_050, 3307)])
 def test_opus_is_heard_when_it_should_be(rate: int, length: int) -> None:
-    encoder = open_sound_encoder("opus", rate)
+    encoder = open_sound_encoder("opus")
     coded = [
         each for piece in pieces(tone(rate, 2, 0.5), rate, length) for each in encoder.encode(piece)
     ]
@@ -59,7 +59,7 @@ def test_opus_is_heard_when_it_should_be(rate: int, length: int) -> None:
 
 
 def test_opus_is_a_fraction_of_pcm() -> None:
-    encoder = OpusEncoder(16_000)
+    encoder = OpusEncoder()
     coded = [
         each for piece in pieces(tone(16_000, 4, 0), 16_000, 2560) for each in encoder.encode(piece)
     ]
@@ -68,16 +68,16 @@ def test_opus_is_a_fraction_of_pcm() -> None:
 
 
 def test_a_discontinuity_is_said_once_with_the_first_packet_that_has_it() -> None:
-    encoder = OpusEncoder(16_000)
+    encoder = OpusEncoder()
     silence = np.zeros(1000, np.int16)
-    coded = encoder.encode(AudioPiece(0, 0, False, 0, silence))
-    coded += encoder.encode(AudioPiece(62_500, 1, True, 0, silence))
+    coded = encoder.encode(AudioPiece(0, 0, False, 0, silence, 16_000))
+    coded += encoder.encode(AudioPiece(62_500, 1, True, 0, silence, 16_000))
     assert [each.discontinuity for each in coded] == [False] * 3 + [True] + [False] * 2
 
 
 def test_after_a_gap_the_time_is_that_of_the_new_piece() -> None:
-    encoder = OpusEncoder(16_000)
-    encoder.encode(AudioPiece(0, 0, False, 0, np.zeros(2700, np.int16)))
-    coded = encoder.encode(AudioPiece(1e6, 1, True, 0, np.zeros(2560, np.int16)))
+    encoder = OpusEncoder()
+    encoder.encode(AudioPiece(0, 0, False, 0, np.zeros(2700, np.int16), 16_000))
+    coded = encoder.encode(AudioPiece(1e6, 1, True, 0, np.zeros(2560, np.int16), 16_000))
     assert coded[0].pts_us == 160_000 - 6_500  # what was over, filled up with silence
     assert coded[1].pts_us == 1e6 - 6_500 and coded[1].discontinuity

@@ -36,14 +36,14 @@ def pieces(kind: MovieKind) -> tuple[Piece, ...]:
 def _coded(kind: MovieKind) -> Iterator[Piece]:
     width, height = SIZE
     encoder = Encoders().open(CODECS[kind], width, height, FPS, 500, now_s=0.0)
-    sound = open_sound_encoder("opus", 16_000)
+    sound = open_sound_encoder("opus")
     tone = (8000 * np.sin(np.arange(FRAMES * 640) * 2 * np.pi * 600 / 16_000)).astype(np.int16)
     tone[: BEEP * 640] = 0
     for number in range(FRAMES):
         at_us = BEGIN_US + number * 1e6 / FPS
         if number % 4 == 0:
             heard = tone[number * 640 : (number + 4) * 640]
-            for each in sound.encode(AudioPiece(at_us, 0, False, 0.0, heard)):
+            for each in sound.encode(AudioPiece(at_us, 0, False, 0.0, heard, 16_000)):
                 yield Piece(each.pts_us, False, False, each.payload)
         picture = np.full((height, width, 3), 235 * (number >= BEEP), np.uint8)
         payload, key = encoder.encode(picture, at_us, key=number % KEY_EVERY == 0)

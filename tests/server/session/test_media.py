@@ -20,6 +20,7 @@ def chunk(index: int, *, talking: bool = False) -> MediaChunk:
         server_ms=1.0,
         frames=np.zeros((4, 2, 2, 3), np.uint8),
         audio=np.arange(2560, dtype=np.int16),
+        sample_rate=16_000,
     )
 
 
