@@ -35,7 +35,10 @@ WIDTHS = (64, 96, 128)
 # pixels of a cell of the finest feature grid, and of the grid of masks and flow details
 _CELL, _DETAIL = 6, 2
 _SUB = _CELL // _DETAIL
-
+OWN_CELL = 3.0
+"""What the own cell's weight is lifted by in `convex_upsample`."""
+SHOWN = 0.982
+"""sigmoid(4): an untrained decoder shows what the flow to the reference says."""
 
 # a reference pixel is in front where it differs from the plate by more than this (-1..1 scale)
 _MATTE_FROM, _MATTE_TO = 0.03, 0.12
@@ -297,8 +300,7 @@ class WarpDecoder(nn.Module):
         fine = F.pixel_shuffle(self.details(x), _SUB)
         flow = flow + 2 * fine[:, 2:4]
         open_flow = torch.where(reference.pans, open_flow, open_flow + 2 * fine[:, 4:6])
-        # sigmoid(4) = 0.982: an untrained decoder shows what the flow to the reference says
-        keep = torch.sigmoid(_resize(4 - 4 * fine[:, :1], _DETAIL)) / 0.982
+        keep = torch.sigmoid(_resize(4 - 4 * fine[:, :1], _DETAIL)) / SHOWN
         choice = 4 * fine[:, 1:2] - 4
         use_open = torch.sigmoid(_resize(choice, _DETAIL))
         flows = _resize(flow, _DETAIL), _resize(open_flow, _DETAIL)
@@ -359,7 +361,7 @@ def convex_upsample(coarse: Tensor, logits: Tensor) -> Tensor:
     batch, _, rows, cols = coarse.shape
     weights = F.pixel_shuffle(logits, 2).view(batch, 9, rows, 4, cols, 4)
     own_cell = torch.zeros(9, device=logits.device, dtype=logits.dtype)
-    own_cell[4] = 3.0
+    own_cell[4] = OWN_CELL
     weights = (weights + own_cell[:, None, None, None, None]).softmax(1)
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate")
     around = F.unfold(padded, 3).view(batch, 2, 9, rows, 1, cols, 1)

@@ -36,6 +36,7 @@ from .autoencoder import (
     at_rest,
 )
 from .conditions import reference_base, reference_channels
+from .frame_decoder import FrameDecoder
 from .manifest import LookEntry, Manifest
 from .opening import Opening
 from .weights import filled, part
@@ -92,6 +93,7 @@ class LookEncoder:
     """The networks that see pictures, what opens mouths, and how latents are normalised."""
 
     decoder: WarpDecoder
+    frame_decoder: FrameDecoder
     encoder: FrameEncoder
     opening: Opening
     mean: Tensor
@@ -104,7 +106,9 @@ class LookEncoder:
         decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         encoder = filled(FrameEncoder(), weights, "encoder")
         opening = Opening.of(part(weights, "opening"))
-        return cls(decoder, encoder, opening, weights["latent.mean"], weights["latent.spread"])
+        frame_decoder = FrameDecoder(decoder, _convolution_type())
+        mean, spread = weights["latent.mean"], weights["latent.spread"]
+        return cls(decoder, frame_decoder, encoder, opening, mean, spread)
 
     def look(self, entry: LookEntry, pictures: LookPictures) -> Look:
         """A look of the manifest."""
@@ -132,12 +136,8 @@ class LookEncoder:
 
     def frames(self, latents: Tensor, look: Look) -> np.ndarray:
         """uint8 RGB frames [T, H, W, 3] of normalised latents [T, 28, 8, 8]."""
-        count = len(latents)
-        shown = look.features.expand(count)
-        raw = latents * self.spread + self.mean
-        frames = self.decoder(raw, shown, look.scale.expand(count)).frames
-        pixels = frames.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        raw = torch.addcmul(self.mean, latents, self.spread)
+        return self.frame_decoder(raw, look.features, look.scale).numpy()
 
     def _look(self, entry: LookEntry, pictures: Pictures) -> Look:
         features = self.decoder.encode_reference(pictures)
@@ -184,6 +184,18 @@ def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelI
             picture=GUIDE,
         ),
     )
+
+
+def _convolution_type() -> torch.dtype:
+    """What the decoder's convolutions are made in: bfloat16 where the processor multiplies it.
+
+    They take half of the time or less then. Of the shipped looks no level differs by more than 3
+    for it, and one in 20,000 by more than 1.
+    """
+    asked = getattr(torch.cpu, "get_capabilities", None)
+    able = asked() if asked is not None else {}
+    wide = able.get("avx512_bf16") or able.get("amx_bf16")
+    return torch.bfloat16 if wide else torch.float32
 
 
 def _signed(pixels: np.ndarray) -> Tensor:
