@@ -14,7 +14,7 @@ import numpy as np
 from tiny_causal import INFO, CausalState, TinyCausal
 from torch import Tensor
 
-from rollcast.models.contract import Chunk, Controls
+from rollcast.models.contract import Chunk, Controls, StreamRequest
 from rollcast.models.staged_model import ChunkPlan
 from rollcast.models.state import DecoderState
 from rollcast.models.yuv_frames import YuvFrames, pixels_of
@@ -48,6 +48,13 @@ class TinyLate(TinyCausal):
         self._late: list[Late] = []
         self._beside: dict[int, int] = {}
         threading.Thread(target=self._work, daemon=True).start()
+
+    def start(self, request: StreamRequest) -> CausalState:
+        # what the warm-up asked for is no chunk of this stream
+        for late in self._late:
+            late.wait()
+        self._late.clear()
+        return super().start(request)
 
     def prepare(self, state: CausalState, controls: Controls) -> ChunkPlan:
         plan = super().prepare(state, controls)
