@@ -11,23 +11,19 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..contract import Chunk, Controls, ModelInfo, StreamRequest
-from ..warm_up import every_control, first_request, usual_controls
-from ..yuv_frames import YuvFrames, planes_shape
+from ..contract import Controls, ModelInfo, StreamRequest
+from ..warm_up import every_control, first_request
 from .admission import Admission
 from .backoff import Backoff
-from .batch_probe import BatchProbe
 from .events import (
     Dropped,
     Event,
     Finished,
     Lost,
-    MeasuredBatch,
     Parked,
     Restarted,
     Restarting,
@@ -35,7 +31,9 @@ from .events import (
     busy_by_stage,
 )
 from .executor import make_chunk, make_rest
+from .idle_measure import IdleMeasure
 from .launchers import Launcher, LocalLauncher
+from .made_frames import unpacked
 from .messages import (
     Assign,
     Assigned,
@@ -44,7 +42,6 @@ from .messages import (
     Done,
     Drop,
     FromStage,
-    MadeChunk,
     ModelSpec,
     Open,
     Ready,
@@ -62,6 +59,7 @@ from .replay_log import SNAPSHOT_CHUNKS, SNAPSHOT_SHARE, ReplayLog
 from .small_series import SmallSeries
 from .stage_plan import Costs, StagePlan, check_plan, choose_plan
 from .stage_pool import Loss, Patience, StagePool
+from .turn_queue import Queued, TurnQueue
 
 if TYPE_CHECKING:
     from .secure_channel import Listener
@@ -83,16 +81,6 @@ _DEATHS = 3
 
 _Phase = Literal["stopped", "pausing", "starting", "running", "lost"]
 """Pausing before a start; lost: told, and what is left of the stages is still to be ended."""
-
-
-class _Queued(NamedTuple):
-    """A chunk that waits to be admitted: with others of its `batch`, 0: alone."""
-
-    stream: str
-    index: int
-    controls: Controls
-    rows: int = 1
-    batch: int = 0
 
 
 class PipelineFailed(Exception):
@@ -149,15 +137,13 @@ class Pipeline:
         self._plan_numbers = itertools.count(1)
         self._known: set[str] = set()
         """The streams that the stages have, by their keys."""
-        self._queue: deque[_Queued] = deque()
+        self._queue = TurnQueue(stages)
         self._batches = itertools.count(1)
-        self._adopting: dict[str, tuple[set[int], list[_Queued]]] = {}
+        self._adopting: dict[str, tuple[set[int], list[Queued]]] = {}
         """Streams that stages take over: which of them have not yet, and what then follows."""
         self._parking: dict[str, set[int]] = {}
         """Streams that stages save before they are let go of: which of them have not yet."""
-        self._under_way: dict[tuple[str, int], float] = {}
-        # How many turns are under way, and how many chunks they have, for any thread.
-        self._turns, self._runs_ahead = (0, 0), False
+        self._runs_ahead = False
         self._events: list[Event] = []
         self._waiting_for: set[int | str] = set()
         self._phase: _Phase = "stopped"
@@ -167,14 +153,11 @@ class Pipeline:
         self._lost_s: float | None = None
         self._info: ModelInfo | None = None
         self._cuts: tuple[int, ...] = ()
-        self._probe_after_s = probe_after_s
-        self._probe: BatchProbe | None = None
-        self._probe_sent_s = self._used_s = time.monotonic()
+        self._measure = None if probe_after_s is None else IdleMeasure(self, probe_after_s)
         self.most_rows = 1
         """Chunks of so many streams may be one batch."""
         self.costs: Costs | None = None
         self.plan: StagePlan | None = plan
-        self.admission = Admission(stages)
         self.restarts = 0
 
     # Life.
@@ -188,8 +171,8 @@ class Pipeline:
             if self._stages > 1:
                 # the stages behind the first one have not seen a chunk yet
                 self._warm_up()
-            if self._probe_after_s == 0:
-                self._measure_batches()
+            if self._measure is not None and self._measure.after_s == 0:
+                self._measure_batches(self._measure)
             self._started = True
         except BaseException:
             self.stop()
@@ -210,6 +193,11 @@ class Pipeline:
         return self._phase == "running"
 
     @property
+    def admission(self) -> Admission:
+        """The pace at which chunks are let in."""
+        return self._queue.admission
+
+    @property
     def period_s(self) -> float:
         """Seconds of the slowest stage's work on a chunk, lately."""
         return self.admission.period_s
@@ -227,13 +215,19 @@ class Pipeline:
         """Chunks that the pace does not let in yet."""
         return len(self._queue) + sum(len(then) for _, then in self._adopting.values())
 
+    @property
+    def streams(self) -> Collection[str]:
+        """The streams that are open."""
+        return self._logs.keys()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no chunk waits or is under way."""
+        return self._queue.is_empty
+
     def next_s(self, now_s: float, under_way: int) -> float | None:
         """When the pace lets one more chunk in; None while the stages are not there."""
-        if not self.running:
-            return None
-        turns, chunks = self._turns
-        # what was handed over and is not admitted yet is a turn of its own, for all that is known
-        return self.admission.next_s(now_s, turns + max(0, under_way - chunks))
+        return self._queue.next_s(now_s, under_way) if self.running else None
 
     @property
     def info(self) -> ModelInfo:
@@ -280,7 +274,7 @@ class Pipeline:
             return  # it is given to the stages with all others, once they are there
         self._known.add(key)
         start, replay = log.begin_again()
-        self._adopting[stream] = set(), [_Queued(stream, *each) for each in replay]
+        self._adopting[stream] = set(), [Queued(stream, *each) for each in replay]
         if isinstance(start, Restore):
             for rank in range(self.plan.stages):
                 self._pool.send(rank, start)
@@ -295,8 +289,11 @@ class Pipeline:
         log = self._logs.get(stream)
         if log is None:
             return
-        follows = self._adopting[stream][1] if stream in self._adopting else self._queue
-        follows.append(_Queued(stream, log.add(controls), controls))
+        chunk = Queued(stream, log.add(controls), controls)
+        if stream in self._adopting:
+            self._adopting[stream][1].append(chunk)
+        else:
+            self._queue.extend([chunk])
         self._pump()
 
     def submit_together(self, chunks: Sequence[tuple[str, Controls]]) -> None:
@@ -307,7 +304,7 @@ class Pipeline:
                 self.submit(stream, controls)
             elif stream in self._logs:
                 index = self._logs[stream].add(controls)
-                self._queue.append(_Queued(stream, index, controls, batch=batch))
+                self._queue.extend([Queued(stream, index, controls, batch=batch)])
         self._pump()
 
     def drop(self, stream: str) -> None:
@@ -348,9 +345,7 @@ class Pipeline:
             return
         self._adopting.pop(stream, None)
         self._parking.pop(stream, None)
-        self._queue = deque(each for each in self._queue if each.stream != stream)
-        self._under_way = {k: v for k, v in self._under_way.items() if k[0] != stream}
-        self._count_turns()
+        self._queue.forget(stream)
         self._tell()
 
     def poll(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Event]:
@@ -361,64 +356,23 @@ class Pipeline:
         if not self._events:
             self._advance(timeout_s, others)
         events, self._events = self._events, []
-        return self._probed(events) if self._probe_after_s is not None else events
+        return events if self._measure is None else self._measure.told(events)
 
     def finish(self) -> list[Event]:
         """Wait for the chunks under way, however often the stages are started again."""
         done, self._events = self._events, []
-        while self._under_way or self.waiting:
+        while self._queue.any_inside or self.waiting:
             done += self.poll(self._pause_s())
         return done
 
     # Private.
 
-    def _probed(self, events: list[Event]) -> list[Event]:
-        """`events` without those of batches that are measured; measures where nobody is served."""
-        probe, now_s = self._probe, time.monotonic()
-        own = set(probe.streams) if probe is not None else set[str]()
-        told = [each for each in events if getattr(each, "stream", None) not in own]
-        others = self._logs.keys() - own
-        if others or not self.running:
-            self._used_s = now_s
-            self._end_probe()
-            return told
-        if probe is None and self._may_probe(now_s):
-            assert self.costs is not None, "it runs"
-            probe = self._probe = BatchProbe(self.info, self.costs.total_s, self.most_rows)
-        if probe is None or probe.over or self._under_way or self._queue:
-            return told
-        if self._logs:
-            taken = probe.took(now_s - self._probe_sent_s)
-            if taken is not None:
-                told.append(MeasuredBatch(probe.rows, taken))
-                self._end_probe()
-                probe.go_on(taken)
-                return told
-        else:
-            for stream in probe.streams:
-                self.open(stream, first_request(self.info))
-        usual = usual_controls(self.info)
-        self._probe_sent_s = time.monotonic()
-        self.submit_together([(stream, usual) for stream in probe.streams])
-        return told
-
-    def _measure_batches(self) -> None:
+    def _measure_batches(self, measure: IdleMeasure) -> None:
         """All that are worth it, before anybody is served."""
         told: list[Event] = []
-        while self.most_rows > 1 and not (self._probe is not None and self._probe.over):
+        while self.most_rows > 1 and not measure.over:
             told += self.poll(_POLL_S)
         self._events = told
-
-    def _may_probe(self, now_s: float) -> bool:
-        after_s = self._probe_after_s
-        return self.most_rows > 1 and after_s is not None and now_s - self._used_s >= after_s
-
-    def _end_probe(self) -> None:
-        """Free its streams; what was not timed to its end begins again."""
-        if self._probe is not None:
-            for stream in self._probe.streams:
-                self.close(stream)
-            self._probe.again()
 
     def _warm_up(self) -> None:
         """Every kind of control, through all stages."""
@@ -434,7 +388,7 @@ class Pipeline:
     def _pause_s(self) -> float:
         """How long nothing can be admitted, at most."""
         now_s = time.monotonic()
-        next_s = self.admission.next_s(now_s, self._turns[0])
+        next_s = self._queue.next_s(now_s)
         return _POLL_S if next_s is None else min(_POLL_S, max(0.0, next_s - now_s))
 
     def _advance(self, timeout_s: float, others: Sequence[Any] = ()) -> None:
@@ -617,7 +571,7 @@ class Pipeline:
     def _send_plan(self, plan: StagePlan) -> None:
         assert self.costs is not None, "stage 0 measured them"
         self.plan = plan
-        self.admission = Admission(
+        self._queue.admission = Admission(
             plan.stages, plan.bottleneck_s(self.costs), self.costs.total_s, ahead=self._runs_ahead
         )
         self._waiting_for = set(range(self._stages))
@@ -661,9 +615,7 @@ class Pipeline:
         assert self.plan is not None, "the plan was assigned"
         self._queue.clear()
         self._adopting.clear()
-        self._under_way.clear()
-        self._count_turns()
-        replays: list[list[_Queued]] = []
+        replays: list[list[Queued]] = []
         for stream, log in self._logs.items():
             start, replay = log.begin_again()
             if isinstance(start, Restore):
@@ -673,7 +625,7 @@ class Pipeline:
             else:
                 self._pool.send(0, start)
             self._hide_shown(log)
-            replays.append([_Queued(stream, *each) for each in replay])
+            replays.append([Queued(stream, *each) for each in replay])
         self._known = {log.key for log in self._logs.values()}
         # in turns, so that no stream waits for all of another one's past
         rows = itertools.zip_longest(*replays)
@@ -693,27 +645,11 @@ class Pipeline:
 
     def _pump(self) -> None:
         """Admit what is queued, at the pace of the slowest stage."""
-        while self.running and self._queue:
-            now_s = time.monotonic()
-            next_s = self.admission.next_s(now_s, self._turns[0])
-            if next_s is None or next_s > now_s:
-                return
-            batch = [self._queue.popleft()]
-            while batch[0].batch and self._queue and self._queue[0].batch == batch[0].batch:
-                batch.append(self._queue.popleft())
-            self._under_way |= {(each.stream, each.index): now_s for each in batch}
-            self._count_turns()
-            self.admission.admitted(now_s, len(batch))
-            steps = tuple(map(self._step_of, batch))
+        while self.running and (turn := self._queue.take(time.monotonic())):
+            steps = tuple(map(self._step_of, turn))
             self._pool.send(0, steps[0] if len(steps) == 1 else Batch(steps))
 
-    def _count_turns(self) -> None:
-        """Chunks that were admitted as one batch are one turn of a single stage."""
-        begun_s, chunks = set(self._under_way.values()), len(self._under_way)
-        self._turns = len(begun_s) if self._stages == 1 else chunks, chunks
-        self.admission.keep(begun_s)
-
-    def _step_of(self, queued: _Queued) -> Step:
+    def _step_of(self, queued: Queued) -> Step:
         log, index = self._logs[queued.stream], queued.index
         snapshot, small = log.wants_snapshot(index), log.wants_small(index)
         return Step(log.key, queued.controls, snapshot, queued.rows, small)
@@ -723,16 +659,14 @@ class Pipeline:
             # of a stage that did not know the newer plan yet
             return
         try:
-            chunk = None if message.chunk is None else self._unpacked(message.chunk)
+            made = message.chunk
+            chunk = None if made is None else unpacked(made, self.info, self._pool.arena)
         except ValueError as error:
             self._pool.give_up(rank, Loss("failed", f"stage {rank} sent nonsense: {error}"))
             return
-        begin_s = self._under_way.pop((name, message.index), None) if name is not None else None
+        begin_s = None if name is None else self._queue.left(name, message.index, time.monotonic())
         if name is None or begin_s is None:
             return
-        if begin_s not in self._under_way.values():
-            self.admission.left(begin_s, time.monotonic())
-        self._count_turns()
         log = self._logs[name]
         self._pool.worked(max((span.end_s - span.begin_s for span in message.spans), default=0.0))
         if chunk is not None and message.spans and message.rows == 1:
@@ -748,24 +682,6 @@ class Pipeline:
             return
         latency_s = time.monotonic() - begin_s
         self._events.append(Finished(name, chunk, latency_s, message.spans, message.rows))
-
-    def _unpacked(self, made: MadeChunk) -> Chunk:
-        """The chunk with its frames, copied out of the arena if they are there.
-
-        Raises ValueError for frames that are not the model's, or not there.
-        """
-        height, width = self.info.height, self.info.width
-        is_rgb = made.shape[1:] == (height, width, 3)
-        if (not is_rgb and made.shape[1:] != planes_shape(height, width)) or made.shape[0] < 1:
-            raise ValueError(f"frames {made.shape}")
-        frames = made.frames
-        if made.slot is not None:
-            if self._pool.arena is None:
-                raise ValueError(f"slot {made.slot}, and there is no arena")
-            frames = self._pool.arena.read(made.slot, made.shape)
-        assert frames is not None, "MadeChunk has either"
-        pictures = frames if is_rgb else YuvFrames(frames, len(frames), height, width)
-        return Chunk(made.index, pictures, made.audio, made.talking, made.scene, made.ignored_words)
 
 
 def _told(loss: Loss) -> str:

@@ -74,7 +74,7 @@ def test_a_stage_that_is_lost_with_two_under_way_goes_on_with_both(
     for controls in causal_log(CHUNKS):
         pipeline.submit("a", controls)
     done, _ = collect(pipeline, 10)
-    while pipeline._turns[0] < 2:
+    while pipeline._queue.turns < 2:
         done += [each for each in pipeline.poll(0.01) if isinstance(each, Finished)]
     os.kill(pipeline.pids[0], signal.SIGKILL)
     more, rest = collect(pipeline, CHUNKS - len(done))
