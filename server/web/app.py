@@ -42,8 +42,9 @@ from .client_socket import ClientSocket
 from .connections import ConnectionLimits
 from .draining_server import DrainingServer, draining_server
 from .ending import ends_in_time
-from .failed_logins import FailedLogins
+from .failed_logins import GUESSES, FailedLogins
 from .handover import build_handover_router
+from .pace import Allowance
 from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .peers import PeerLimits, Peers
@@ -65,11 +66,13 @@ def create_app(
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
     peer_limits: PeerLimits | None = None,
+    guesses: Allowance = GUESSES,
 ) -> FastAPI:
     """The app that serves these hosts' models; they start and stop with the app.
 
     `on_ready` is called once the models are loaded and warm, in a thread of its own, since it may
-    block; `on_failed` with the reason if they cannot be loaded, on the event loop.
+    block; `on_failed` with the reason if they cannot be loaded, on the event loop. So many wrong
+    tokens of an address are looked at as `guesses` says.
     """
     engine = Engine(config, hosts, Metrics())
     log = BoundedLog("rollcast.access")
@@ -80,7 +83,7 @@ def create_app(
         encoders=encoders,
         workers=workers,
         pictures=PictureReader(),
-        logins=FailedLogins(config, log),
+        logins=FailedLogins(config, log, guesses),
         log=log,
         links=ShareLinks(config),
         broadcast=broadcast,
@@ -150,9 +153,10 @@ def build_server(
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
     limits: ConnectionLimits | None = None,
+    guesses: Allowance = GUESSES,
 ) -> DrainingServer:
     """A uvicorn server for `config` that has not been started; see `create_app` for the calls."""
-    app = create_app(config, hosts, on_ready=on_ready, on_failed=on_failed)
+    app = create_app(config, hosts, on_ready=on_ready, on_failed=on_failed, guesses=guesses)
     return draining_server(app, config, certificate_of(config), limits)
 
 

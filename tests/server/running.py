@@ -27,6 +27,8 @@ from rollcast.server.protocol.packets import Flags, Kind, Packet, encode_packet,
 from rollcast.server.secret import Secret
 from rollcast.server.web.app import DrainingServer, build_server
 from rollcast.server.web.connections import ConnectionLimits
+from rollcast.server.web.failed_logins import GUESSES
+from rollcast.server.web.pace import Allowance
 
 # Far from what anything takes on an idle machine, and less than the time for which a server keeps a
 # stream that was left: what is freed at once differs from what is freed then.
@@ -63,6 +65,7 @@ async def running(
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[str], None] | None = None,
     limits: ConnectionLimits | None = None,
+    guesses: Allowance = GUESSES,
     token: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
@@ -79,7 +82,9 @@ async def running(
         settings["token"] = Secret(token)
     config = ServerConfig(port=0, **settings)
     hosts = hosts or in_threads(load, config.models)
-    server = build_server(config, hosts, on_ready=on_ready, on_failed=on_failed, limits=limits)
+    server = build_server(
+        config, hosts, on_ready=on_ready, on_failed=on_failed, limits=limits, guesses=guesses
+    )
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]
