@@ -61,6 +61,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
     return Wheels(server, client)
 
 
+@pytest.mark.long
 def test_no_file_is_in_both(wheels: Wheels) -> None:
     server, client = (
         {name for name in zipfile.ZipFile(path).namelist() if ".dist-info/" not in name}
@@ -72,6 +73,7 @@ def test_no_file_is_in_both(wheels: Wheels) -> None:
     assert {"rollcast/page/index.html", "rollcast/server/web/page.py"} <= server
 
 
+@pytest.mark.long
 async def test_the_client_alone_watches_a_stream_without_torch(
     wheels: Wheels, tmp_path: Path
 ) -> None:

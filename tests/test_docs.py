@@ -46,6 +46,7 @@ def test_make_targets_exist(path: Path) -> None:
             assert target in targets, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_commands_and_options_exist(path: Path) -> None:
     for line in snippets(path):

@@ -190,6 +190,7 @@ async def test_a_model_that_fails_is_said_with_the_time_of_the_next_attempt(
         await expect(studio.page.locator("#curtain-detail")).to_contain_text("Next attempt in")
 
 
+@pytest.mark.long
 async def test_a_slow_link_bounds_the_delay_instead_of_the_picture_growing_old(
     browser: Browser,
 ) -> None:
@@ -288,7 +289,7 @@ async def hide(studio: Studio, hidden: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("failures", [2, pytest.param(1, marks=pytest.mark.long)])
 async def test_a_decoder_that_dies_is_replaced_then_the_codec(
     browser: Browser, failures: int
 ) -> None:

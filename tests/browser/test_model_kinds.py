@@ -390,6 +390,7 @@ async def test_the_buttons_work_by_keyboard_and_by_a_bare_click(browser: Browser
         assert await motion(studio) == STILL
 
 
+@pytest.mark.long
 async def test_a_reload_stops_a_camera_that_moved(browser: Browser) -> None:
     async with world(browser, CAMERA) as studio:
         await studio.until_playing()
@@ -405,7 +406,9 @@ async def test_a_reload_stops_a_camera_that_moved(browser: Browser) -> None:
 # An image to start from.
 
 
-@pytest.mark.parametrize("way", ["choose", "drop", "paste"])
+@pytest.mark.parametrize(
+    "way", ["choose", *(pytest.param(way, marks=pytest.mark.long) for way in ("drop", "paste"))]
+)
 async def test_an_image_is_chosen_dropped_or_pasted_and_the_stream_starts_from_it(
     browser: Browser, way: str
 ) -> None:
@@ -462,6 +465,7 @@ async def test_what_is_no_image_is_said(browser: Browser) -> None:
         await expect(studio.page.locator("#image-shown")).to_be_hidden()
 
 
+@pytest.mark.long
 async def test_a_photograph_of_a_phone_is_made_small_enough(browser: Browser) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     buffer = io.BytesIO()

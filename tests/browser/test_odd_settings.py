@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.async_api import Browser, Dialog, expect
 
 from ..client.test_address import listening, prefix_proxy
@@ -72,6 +73,7 @@ async def test_a_proxy_that_strips_upgrade_is_told_of(browser: Browser) -> None:
         await expect(studio.page.locator("#curtain-detail")).to_contain_text("Upgrade")
 
 
+@pytest.mark.long
 async def test_a_page_that_records_asks_before_it_is_left(browser: Browser) -> None:
     asked: list[str] = []
 

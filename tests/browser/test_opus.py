@@ -13,6 +13,7 @@ from .studio import mouth_rows, open_tab, studio_at
 from .test_speech import mouth_over, tone
 
 
+@pytest.mark.long
 async def test_the_microphone_moves_the_mouth_as_opus(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http + "/?audio=opus") as studio:
         snapshot = await studio.until_playing()

@@ -95,7 +95,7 @@ async def test_a_picture_is_chosen_shown_left_shown_again_and_there_after_a_relo
         await expect(page.locator("#own-choice")).to_be_hidden()
 
 
-@pytest.mark.parametrize("kind", ["drop", "paste"])
+@pytest.mark.parametrize("kind", ["drop", pytest.param("paste", marks=pytest.mark.long)])
 async def test_a_picture_is_dropped_or_pasted_anywhere(browser: Browser, kind: str) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -165,6 +165,7 @@ async def test_it_is_placed_by_mouse_wheel_and_keys(browser: Browser) -> None:
         await expect(page.locator("#own-canvas")).to_be_hidden()
 
 
+@pytest.mark.long
 async def test_two_fingers_zoom(browser: Browser) -> None:
     async with (
         running() as server,
@@ -193,6 +194,7 @@ async def test_two_fingers_zoom(browser: Browser) -> None:
         await studio.until(lambda s: s["stream"]["scene"] == "picture", "its scene")
 
 
+@pytest.mark.long
 async def test_a_wide_photograph_is_cut_as_it_was_placed(browser: Browser) -> None:
     wide = face(300, RED).resize((300, 300))
     canvas = face(300, BLUE).resize((900, 300))

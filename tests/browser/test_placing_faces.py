@@ -86,6 +86,7 @@ async def test_photographs_and_looks_place_themselves(browser: Browser, fixtures
         assert np.abs(await eyes_and_mouth(studio) - wanted).max() < NEAR
 
 
+@pytest.mark.long
 async def test_what_will_not_do_is_said_and_hands_are_faster(
     browser: Browser, fixtures: Path
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from ..server.running import running
 from .studio import studio_at
 
 
+@pytest.mark.long
 async def test_a_link_shows_the_stream_to_others_and_lets_them_do_nothing(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as own:
         await own.until_playing()

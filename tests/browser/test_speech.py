@@ -53,6 +53,7 @@ async def test_the_microphone_moves_the_mouth(browser: Browser) -> None:
         await studio.until(lambda s: not s["stream"]["talking"], "silence")
 
 
+@pytest.mark.long
 async def test_a_browser_that_will_not_mix_rates_is_resampled_for(browser: Browser) -> None:
     """Firefox refuses a microphone of another rate than the context's."""
     async with running() as server, studio_at(browser, server.http) as studio:

@@ -94,6 +94,7 @@ def run(
     return outputs, cache.tensors()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
@@ -145,6 +146,7 @@ def test_a_sink_close_by_keeps_the_fused_path(
     torch.testing.assert_close(made_cache, wanted_cache, atol=2e-6, rtol=1e-5, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sink", ["ema", "static"])
 def test_what_is_done_to_all_layers_at_once_is_done_to_each(
     device: torch.device, sink: Literal["ema", "static"]
@@ -193,6 +195,7 @@ def test_what_is_done_to_all_layers_at_once_is_done_to_each(
     assert turned == [by_layer + at_once, by_layer + 2 * at_once]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["triton", "sdpa"])
 def test_keys_are_turned_once_a_chunk(
     device: torch.device, backend: Backend, monkeypatch: pytest.MonkeyPatch

@@ -200,6 +200,7 @@ def test_backends_agree(device: torch.device, backend: Backend) -> None:
     torch.testing.assert_close(made, wanted, atol=5e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_student_imports_without_triton() -> None:
     """There is no Triton on macOS and Windows."""
     code = "import sys; sys.modules['triton'] = None; import rollcast.models.student.causal_student"

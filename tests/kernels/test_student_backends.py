@@ -24,6 +24,8 @@ from rollcast.kernels.norm_rope_write import norm_rope_write
 from rollcast.kernels.ring_attention import ring_attention
 from rollcast.models.parity.cases import run_case
 
+EMA, STATIC = "reward_forcing_alpha07_tiny", "self_forcing_window_sink_tiny"
+
 
 def shortened(folder: Path, golden: Path, name: str, chunks: int) -> Path:
     """The first `chunks` of a case; `chunks` at most what it has."""
@@ -40,9 +42,13 @@ def shortened(folder: Path, golden: Path, name: str, chunks: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    "backend", [pytest.param("triton", marks=pytest.mark.slow), "sdpa", "reference"]
+    ("name", "backend"),
+    [
+        *((name, backend) for name in (EMA, STATIC) for backend in ("sdpa", "reference")),
+        pytest.param(STATIC, "triton", marks=pytest.mark.slow),
+        pytest.param(EMA, "triton", marks=pytest.mark.long),
+    ],
 )
-@pytest.mark.parametrize("name", ["reward_forcing_alpha07_tiny", "self_forcing_window_sink_tiny"])
 def test_equals_the_published_implementation(
     fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, backend: Backend
 ) -> None:

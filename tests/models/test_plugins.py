@@ -50,6 +50,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
+@pytest.mark.slow
 def test_a_model_of_another_distribution_is_listed_and_loaded(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_what_it_says_of_files_is_told_as_it_is(install: Install) -> None:
         load_model("good", weights=["here"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "why"),
     [

@@ -60,6 +60,7 @@ def test_only_a_small_training_says_how_few_stills_it_takes(tmp_path: Path) -> N
         assert ("--stills" in command(run, "measures", 1)) == said
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONSAFEPATH", "")

@@ -98,6 +98,7 @@ def test_marks_are_the_same_words_sooner_and_later(reference: QualitySet) -> Non
     assert list(speech.marks(speech.first + speech.length, info)) == ["5"]
 
 
+@pytest.mark.long
 def test_the_shipped_variant_is_the_model(reference: QualitySet) -> None:
     look = reference.looks[0].name
     audio = reference.speech_of(0)[0].audio
@@ -107,6 +108,7 @@ def test_the_shipped_variant_is_the_model(reference: QualitySet) -> None:
     assert np.array_equal(np.stack(made), np.stack(shown))
 
 
+@pytest.mark.long
 def test_variants_differ_from_the_shipped_one_and_no_sooner_than_they_should() -> None:
     window = CACHE.window_frames
     shipped = latents(SHIPPED, LOOKS[0], window + 2)
@@ -129,6 +131,7 @@ def test_a_clean_pass_changes_only_what_comes_later() -> None:
     assert not torch.equal(chunks[0][1], chunks[1][1])
 
 
+@pytest.mark.long
 def test_without_a_sink_the_picture_leaves_and_an_ema_sink_moves() -> None:
     kept = {}
     for variant in (SHIPPED, NO_SINK, QUICK_EMA):
@@ -143,6 +146,7 @@ def test_without_a_sink_the_picture_leaves_and_an_ema_sink_moves() -> None:
     assert kept[NO_SINK][-1] and kept[QUICK_EMA][-1]
 
 
+@pytest.mark.long
 def test_people_are_told_apart(reference: QualitySet, judge: Judge) -> None:
     names = [look.name for look in reference.looks]
     own, other = (names.index(name) for name in LOOKS[:2])

@@ -12,6 +12,7 @@ from rollcast.benchmarks.kernels.chunk_budget import RATES, chunk_budget, main
 from rollcast.models.wan.presets.catalogue import preset_named
 
 
+@pytest.mark.slow
 def test_it_counts_the_products_of_the_roofline() -> None:
     """Of Wan 1.3B: 60.6 TFLOP of attention to nine frames, 58.5 of products, 2.2 for the text."""
     row = chunk_budget(preset_named("reward-forcing"))

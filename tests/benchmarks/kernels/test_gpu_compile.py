@@ -147,6 +147,7 @@ def test_the_committed_result_keeps_the_budgets(repository: Path) -> None:
     assert not longer_than_others(rows)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_kernel_is_held_to_its_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from rollcast.models.wan.presets.preset import Preset
 AMPERE = (8, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
 @pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
 def test_kernels_of_options_are_in_the_gate(name: str, capability: Capability) -> None:

@@ -34,6 +34,7 @@ from rollcast.models.wan.presets.preset import Preset
 HOPPER, AMPERE = (9, 0), (8, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
 @pytest.mark.parametrize("preset", different_presets(), ids=lambda preset: preset.name)
 def test_every_preset_goes_through_dispatch(preset: Preset, capability: Capability) -> None:
@@ -57,6 +58,7 @@ def test_every_preset_goes_through_dispatch(preset: Preset, capability: Capabili
 ROUND = ["self-forcing", "reward-forcing", "longlive", "sgf-plus", "longlive-2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "capability"),
     [(name, gpu) for name in ROUND for gpu in (AMPERE, HOPPER)] + [("rolling-forcing", HOPPER)],

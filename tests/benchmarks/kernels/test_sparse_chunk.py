@@ -16,6 +16,7 @@ from rollcast.models.wan.presets.catalogue import preset_named
 QUARTER = SparsePolicy("top_k", max_density=0.25, global_branch=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
 def test_a_thin_chunk_launches_two_more_a_layer_and_call(name: str) -> None:
     """And a few once a call: the order of tokens, and of the rotations."""

@@ -123,6 +123,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_same_chunks_are_measured_in_both(checkout: Path) -> None:
     threads, rounds = torch.get_num_threads(), list[str]()
     report = measure_beside(checkout, TINY, rounds.append)

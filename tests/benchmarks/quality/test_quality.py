@@ -111,6 +111,7 @@ def test_wrong_audio_is_nothing_for_lips_and_much_for_a_mouth_that_just_moves() 
     assert Speech().wrong_audio() is None
 
 
+@pytest.mark.slow
 def test_streams_side_by_side_are_the_streams_alone(reference: QualitySet) -> None:
     watch = Watch(PocketModel())
     names = [look.name for look in reference.looks][-2:]

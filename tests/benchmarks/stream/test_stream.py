@@ -71,6 +71,7 @@ def test_a_leak_and_a_slowdown_show() -> None:
     assert soak.chunk_time_last_over_first == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_is_reported() -> None:
     with (
         ServerProcess("no-such-model", max_sessions=1) as server,
@@ -79,6 +80,7 @@ def test_a_server_that_cannot_start_is_reported() -> None:
         server.wait_ready()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_benchmark_that_is_ended_leaves_no_process() -> None:
     command = [sys.executable, "-P", "-m", "rollcast.server.cli", "bench", "stream"]

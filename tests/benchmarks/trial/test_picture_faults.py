@@ -86,6 +86,7 @@ def test_flicker_is_told_of_every_frame_and_of_every_chunk(every: int) -> None:
     assert names(frames) == ["flicker"]
 
 
+@pytest.mark.slow
 def test_colours_and_places_that_flicker_are_told_at_the_same_brightness() -> None:
     turned = good()
     turned[::2] = turned[::2, ..., ::-1]

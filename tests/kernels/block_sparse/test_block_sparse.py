@@ -98,6 +98,7 @@ def problems() -> st.SearchStrategy[dict[str, object]]:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     inputs=problems(),

@@ -88,6 +88,7 @@ def check(query: Tensor, key: Tensor, value: Tensor, policy: SparsePolicy, room:
     torch.testing.assert_close(rest.bias, branch.bias, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adaptive", "top_k"])
 @pytest.mark.parametrize("dim", [64, 96, 128])
 def test_head_sizes(device: torch.device, dim: int, kind: str) -> None:
@@ -97,6 +98,7 @@ def test_head_sizes(device: torch.device, dim: int, kind: str) -> None:
     check(*inputs(device, queries=150, keys=1000, heads=(4, 2), dim=dim), policy, 1700)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     sizes=st.tuples(st.integers(1, 300), st.integers(1, 900)),

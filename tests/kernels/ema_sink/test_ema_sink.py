@@ -76,6 +76,7 @@ def test_the_first_chunk_fills_the_sink_and_its_shadow(device: torch.device, sha
     run_both(device, fold, writes, frames=3, tokens=4, shadow=shadow, dtype=torch.float32)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     sinks=st.integers(1, 3),

@@ -59,6 +59,7 @@ def test_head_sizes(device: torch.device, dim: int, dtype: torch.dtype, descript
     assert relative(made, int8_attention_ref(*made_of)) < LIMITS[dtype]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     sizes=st.tuples(st.integers(1, 90), st.integers(1, 200)),

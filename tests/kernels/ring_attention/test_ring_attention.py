@@ -124,6 +124,7 @@ def rings(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(ring=rings())
 def test_any_ring(device: torch.device, ring: dict[str, object]) -> None:

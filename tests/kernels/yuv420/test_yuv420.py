@@ -40,6 +40,7 @@ def by_swscale(levels: Tensor) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(
     height=st.integers(1, 11),

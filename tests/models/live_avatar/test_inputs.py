@@ -141,6 +141,7 @@ def write_case(
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("distance", "window", "swap"), [(4, 4, None), (21, 6, 1), (30, 2, 4), (17, 8, 7)]

@@ -36,6 +36,7 @@ def golden(fixtures: Path) -> Path:
     return fixtures / "golden"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_published_implementation(golden: Path, name: str) -> None:
     report = run_case(golden / f"{name}.json")
@@ -66,6 +67,7 @@ def changed_case(golden: Path, folder: Path, name: str, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "first_wrong"),
     [

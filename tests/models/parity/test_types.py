@@ -44,6 +44,7 @@ def test_a_recording_of_another_kind_runs_in_its_own_types_alone(
         run_case(fixtures / "golden" / f"{name}.json", NumberTypes(torch.bfloat16))
 
 
+@pytest.mark.slow
 def test_the_command_tells_errors_in_shares(
     fixtures: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def inference() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inference")
 def test_a_batch_is_what_its_rows_are_alone() -> None:
     """Streams of any age and in any place of their rings, with prompts and new starts between."""

@@ -103,7 +103,8 @@ class Machines:
             agent.wait()
 
 
-@pytest.mark.parametrize("stages", [2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stages", [2, 3])
 def test_a_stage_under_an_agent_is_as_good_as_one_here(
     monkeypatch: pytest.MonkeyPatch, stages: int
 ) -> None:

@@ -81,6 +81,7 @@ def test_fewer_steps_on_any_number_of_stages(steps: int) -> None:
             assert same(chunks_of(pipeline, log), frames), plan
 
 
+@pytest.mark.long
 def test_every_way_to_share_four_steps_out(five: Pipeline, expected: list[np.ndarray]) -> None:
     """Several steps on a stage, the decoder on any stage or alone."""
     log = control_log(12)

@@ -33,6 +33,7 @@ def frames(model: PocketModel, plan: list[Economy], state: Any = None) -> list[n
     return [model.step(state, controls).frames for controls in log(plan)]
 
 
+@pytest.mark.slow
 def test_one_step_is_the_first_of_two_and_frames_are_repeated(model: PocketModel) -> None:
     assert model.info.economy == BOTH
     full, one = frames(model, [FULL] * 3), frames(model, [ONE] * 3)
@@ -52,6 +53,7 @@ def whole(model: PocketModel) -> list[np.ndarray]:
     return frames(model, PLAN)
 
 
+@pytest.mark.slow
 def test_a_step_that_was_left_out_begins_anew_and_snapshots_know_it(
     model: PocketModel, whole: list[np.ndarray]
 ) -> None:
@@ -81,6 +83,7 @@ def test_executors_make_the_same_of_them(
     assert np.abs(np.array(made).astype(int) - np.array(whole)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_batch_may_have_some_that_leave_out_and_some_that_do_not(
     model: PocketModel, whole: list[np.ndarray]
 ) -> None:

@@ -53,6 +53,7 @@ def test_it_is_a_stepper_and_says_what_it_makes(model: PocketModel) -> None:
     assert info.chunk_us == 160_000
 
 
+@pytest.mark.slow
 def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
     first, second = model.start(StreamRequest(seed=5)), model.start(StreamRequest(seed=5))
     other = model.start(StreamRequest(seed=6))
@@ -64,6 +65,7 @@ def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
     assert differs
 
 
+@pytest.mark.slow
 def test_interleaved_streams_are_each_as_if_alone(model: PocketModel) -> None:
     alone = [model.step(state, c) for state in [model.start(StreamRequest(seed=1))] for c in LOG]
     reverse = [
@@ -95,6 +97,7 @@ def test_streams_that_show_the_same_share_its_words_and_its_sink(
     assert len(encoded) == len(model.denoiser._sinks) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 1, 3, 5])
 def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: int) -> None:
     state = model.start(StreamRequest(seed=9))
@@ -163,6 +166,7 @@ def test_a_sad_head_sinks(model: PocketModel) -> None:
     assert pitch[1] - pitch[0] == pytest.approx(NOD["sad"] / PITCH_SPREAD, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_who_drags_the_background_pans_the_camera(model: PocketModel) -> None:
     still, panned = (model.start(StreamRequest(seed=4, scene="hills")) for _ in range(2))
     drag = (TrackEvent(1, "down", 0.8, 0.8), TrackEvent(1, "move", 0.9, 0.8))
@@ -206,6 +210,7 @@ def test_what_is_refused_changes_nothing(model: PocketModel, refused: dict[str, 
     assert model.snapshot(state) == before
 
 
+@pytest.mark.slow
 def test_memory_of_a_stream_does_not_grow(model: PocketModel) -> None:
     state = model.start(StreamRequest(seed=0))
     model.step(state, Controls())

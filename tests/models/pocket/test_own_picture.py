@@ -172,6 +172,7 @@ def test_another_process_can_make_every_step_and_the_frames(
     assert model.info.inputs.picture is not None and model.info.inputs.picture.size == PICTURE_SIZE
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_stages_show_the_same_and_go_on_after_a_loss(model: PocketModel, folder: Path) -> None:
     executor = Sequential(model)

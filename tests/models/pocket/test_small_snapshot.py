@@ -27,6 +27,7 @@ def log() -> list[Controls]:
     ]
 
 
+@pytest.mark.slow
 def test_replayed_chunks_make_its_caches_again(model: PocketModel, log: list[Controls]) -> None:
     state = model.start(StreamRequest(seed=1))
     for controls in log[:SAVED]:

@@ -144,6 +144,7 @@ def configs(draw: st.DrawFn) -> CacheConfig:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     config=configs(),
@@ -215,6 +216,7 @@ def test_places_stay_bounded_and_the_past_keeps_its_distance() -> None:
             assert [place - window[0] for place in window] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_nothing_grows_in_a_long_stream(frames: int) -> None:
     cache = new_cache(PUBLISHED, torch.float32)
@@ -228,6 +230,7 @@ def test_nothing_grows_in_a_long_stream(frames: int) -> None:
     assert abs(float(cache.metadata()["rope_offset"])) > frames - 100
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(before=st.integers(1, 70), seed=st.integers(0, 2**16))
 def test_a_restored_stream_never_stopped(before: int, seed: int) -> None:

@@ -123,6 +123,7 @@ def caches(draw: st.DrawFn) -> tuple[CacheConfig, RopeFamily]:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     cache=caches(),

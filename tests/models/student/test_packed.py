@@ -62,6 +62,7 @@ def test_packing_changes_no_name_and_no_value(student: CausalStudent) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_packed_student_says_the_same_through_kernels(student: CausalStudent) -> None:
     wanted = stream(student, 5)
     with use_backend("triton"):
@@ -85,6 +86,7 @@ def test_other_layers_than_plain_ones_stay_as_they_are(student: CausalStudent) -
     torch.testing.assert_close(made, stream(student, 2), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_at_different_places_are_one_batch(student: CausalStudent) -> None:
     """One stream writes its sink, which takes several kernels; the other is long under way."""
     text = context(student)

@@ -74,7 +74,10 @@ def test_a_thin_window_is_close_and_the_same_every_time(rope: RopeFamily, kind: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rope", "sink"), [("absolute", "static"), ("slot", "ema")])
+@pytest.mark.parametrize(
+    ("rope", "sink"),
+    [pytest.param("absolute", "static", marks=pytest.mark.long), ("slot", "ema")],
+)
 @pytest.mark.parametrize("kind", ["top_k", "sliding_tiles"])
 def test_backends_choose_and_make_the_same(rope: RopeFamily, sink: SinkKind, kind: str) -> None:
     """Triton's kernels in its interpreter, and torch: few enough blocks that it does not rather

@@ -316,7 +316,15 @@ def different(names: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("name", different(RECORDED))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        # of one latent each, so that there are three times as many chunks
+        pytest.param(name, marks=pytest.mark.long) if name.endswith("framewise") else name
+        for name in different(RECORDED)
+    ],
+)
 def test_a_key_says_all_of_a_call(name: str) -> None:
     """Calls with one key are the same operations on the same memory with the same numbers.
 
@@ -348,6 +356,7 @@ def test_eight_bits_make_no_further_graphs() -> None:
     assert "int8_attention" in told and "_scaled_mm" in told
 
 
+@pytest.mark.slow
 def test_torch_compile_sees_no_break_and_no_time() -> None:
     """A call is one graph for it, and one graph serves every chunk of a phase of the ring."""
     shape, config = KINDS["EMA sink"]

@@ -94,6 +94,7 @@ def test_a_whole_vae_loads(decoder: WanDecoder) -> None:
         WanDecoderConfig(doubles_time=(True,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

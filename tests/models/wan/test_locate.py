@@ -202,6 +202,7 @@ def test_two_files_that_could_be_meant_are_not_guessed_at(
         locate(PRESET, [str(tmp_path), str(folder_of("reward-forcing") / BASE)])
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_say_which_preset_would(
     folder_of: FolderOf, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_a_quantised_model_streams_and_resumes_bit_for_bit(quantize: str, folder
     assert (model.step(state, switch).frames == model.step(again, switch).frames).all()
 
 
+@pytest.mark.slow
 def test_the_plan_knows_types() -> None:
     preset = preset_named("reward-forcing")
     bf16, int8 = plan_memory(preset), plan_memory(preset, quantize="int8")

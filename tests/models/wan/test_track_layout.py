@@ -128,6 +128,7 @@ def test_a_students_image_does_not_matter_to_who_sees_none(tmp_path: Path) -> No
     assert student_config(plain, file) == plain.student
 
 
+@pytest.mark.slow
 def test_a_bundle_is_found_and_what_it_lacks_is_named(tmp_path: Path) -> None:
     write_diffusers(PRESET, tmp_path)
     files = locate(PRESET, [str(tmp_path)])

@@ -229,8 +229,8 @@ print(kept, max(peak, own()) - before, largest)
     ("suffix", "dtype"),
     # each file once, and a load that converts and one that does not
     [
-        ("pt", "bfloat16"),
         ("safetensors", "float32"),
+        pytest.param("pt", "bfloat16", marks=pytest.mark.long),
         pytest.param("pt", "float32", marks=pytest.mark.long),
         pytest.param("safetensors", "bfloat16", marks=pytest.mark.long),
     ],

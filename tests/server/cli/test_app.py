@@ -69,6 +69,7 @@ def test_an_absent_server_is_named(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "rollcast serve" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_listing_commands_does_not_wait_for_torch() -> None:
     code = "import sys, rollcast.server.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -24,6 +24,7 @@ def test_operations_are_those_of_the_budget() -> None:
     assert decoder_operations(preset) == pytest.approx(40.7e12, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_an_h100_is_expected_to_do_what_it_was_measured_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

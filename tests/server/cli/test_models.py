@@ -45,6 +45,7 @@ def test_all_are_listed_with_licence_and_needs(capsys: pytest.CaptureFixture[str
     assert "self-forcing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_details_need_no_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert models("--json", "--load") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -69,6 +70,7 @@ def test_a_plan_says_what_fits_instead(capsys: pytest.CaptureFixture[str]) -> No
     assert report["message"] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_plan_is_that_of_the_largest_stage(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("plan", "live-avatar", "--device-memory", "64GB")
     assert models(*asked, "--stages", "5", "--json") == 0
@@ -150,6 +152,7 @@ def test_a_folder_is_told_by_what_it_holds(
     assert models("check", str(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_a_model_whose_files_are_there_and_do_not_fit_is_not_served(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_model_whose_files_are_there_and_do_not_fit_is_not_served(
     assert rest and "reward-forcing" in names.split(", ")
 
 
+@pytest.mark.slow
 def test_a_file_is_told_by_its_names_and_shapes(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +217,7 @@ def test_files_for_a_model_that_needs_none_are_refused(
         assert "test-pattern comes with its weights and size" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_serve_refuses_with_the_figures_of_the_plan(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

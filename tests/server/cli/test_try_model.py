@@ -145,7 +145,9 @@ def test_tiny_files_of_a_published_model_are_tried(trial: Trial, tmp_path: Path)
     assert str(tmp_path) not in json.dumps(report)
 
 
-@pytest.mark.parametrize("fault", ["nan", "frozen", "flicker"])
+@pytest.mark.parametrize(
+    "fault", ["flicker", *(pytest.param(k, marks=pytest.mark.long) for k in ("nan", "frozen"))]
+)
 def test_a_fault_of_the_picture_is_exit_code_1(
     fault: str, trial: Trial, faulty: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,7 +158,7 @@ def test_a_fault_of_the_picture_is_exit_code_1(
     assert f"FAULT {fault}: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("looks", ["image", "video"])
+@pytest.mark.parametrize("looks", ["video", pytest.param("image", marks=pytest.mark.long)])
 def test_what_a_model_needs_to_look_at_is_drawn(
     looks: str, trial: Trial, faulty: Callable[[str], None], tmp_path: Path
 ) -> None:

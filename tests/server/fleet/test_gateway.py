@@ -22,6 +22,8 @@ from rollcast.server.protocol.errors import UnknownSession
 from ..running import Viewer, resume_message, until, viewing
 from .neighbours import neighbours
 
+pytestmark = pytest.mark.slow
+
 SPEECH = (8000 * np.sin(np.arange(16_000) / 8)).astype(np.int16)
 
 

@@ -116,6 +116,7 @@ def test_a_log_is_private_and_replays_bit_for_bit(tmp_path: Path) -> None:
     assert read_log(path).header.request == StreamRequest(seed=5, prompt="a red wall")
 
 
+@pytest.mark.slow
 def test_the_embedded_model_replays_bit_for_bit_as_rows_of_its_batches(tmp_path: Path) -> None:
     model = load_model("pocket", threads=1)
     executor = recorded(tmp_path, model, name="pocket", executor=lambda each: Batched(each, 2))

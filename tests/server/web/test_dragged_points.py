@@ -60,6 +60,7 @@ def told(*events: tuple[int, str, float, float]) -> Controls:
     return Controls(tracks=tuple(TrackEvent(*event) for event in events))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 async def test_all_that_a_viewer_does_reaches_the_picture(tmp_path: Path) -> None:
     """What the client is shown is what the model makes of the same log, chunk by chunk."""
     write_checkpoint(NAME, tmp_path / "bundle")

@@ -57,6 +57,7 @@ class Shown:
         return max(self.frames, default=-1)
 
 
+@pytest.mark.long
 async def test_it_speaks_in_step_with_its_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

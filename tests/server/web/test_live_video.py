@@ -46,6 +46,7 @@ async def film(stream: Stream) -> None:
         await asyncio.sleep(1 / 16)
 
 
+@pytest.mark.long
 async def test_what_the_camera_sees_is_redrawn(tmp_path: Path) -> None:
     write_checkpoint(NAME, tmp_path / "bundle")
     folder = str(tmp_path / "bundle")

@@ -75,15 +75,13 @@ SERVED = {
 
 @pytest.mark.parametrize(
     "name",
-    # a window that is written anew and one that is made jointly; by themselves all kinds are
-    # streamed in tests/models/wan
+    # a window that is made jointly; by themselves all kinds are streamed in tests/models/wan
     [
-        "longlive",
         "rolling-forcing",
         *(
             pytest.param(name, marks=pytest.mark.long)
             for name in SERVED
-            if name not in ("longlive", "rolling-forcing")
+            if name != "rolling-forcing"
         ),
     ],
 )
@@ -131,8 +129,10 @@ def image(seed: int) -> bytes:
     "name",
     [
         "longlive-2",
-        pytest.param("causal-forcing-framewise", marks=pytest.mark.long),
-        pytest.param("sgf-plus", marks=pytest.mark.long),
+        *(
+            pytest.param(k, marks=pytest.mark.long)
+            for k in ("causal-forcing-framewise", "sgf-plus")
+        ),
     ],
 )
 async def test_an_image_starts_a_stream_and_another_one_starts_it_anew(

@@ -16,6 +16,8 @@ from rollcast.models.wan.presets.wan22 import TI2V_5B
 
 from ....tiny_checkpoints import expert_name
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {T2V_1_3B: 1_418_996_800, TI2V_5B: 4_999_787_712}
 
 

@@ -16,6 +16,8 @@ from rollcast.models.wan.number_types import quantised_layers
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 from rollcast.models.wan.presets.preset import Preset
 
+pytestmark = pytest.mark.slow
+
 Shapes = dict[str, tuple[int, ...]]
 PUBLISHED = {
     # Wan's own configurations: width, feed-forward width, heads, layers, and how many values

@@ -345,7 +345,7 @@ PLANS = {2: StagePlan(((0,), (1,)), 1), 3: StagePlan(((0,), (1,), ()), 2)}
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("stages", [2, 3])
+@pytest.mark.parametrize("stages", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
@@ -355,6 +355,7 @@ def test_stages_make_the_same_frames_bit_for_bit(
     assert np.array_equal(frames(made), frames(run(model_of(NAME), LOG)))
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, model_of: ModelOf) -> None:
     """Behind its first snapshot, of which every stage has a part."""

@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.timeout(600)]
 SIZE = (128, 64)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_share(), reason="Linux has such files")
-@pytest.mark.parametrize("stages", [2, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stages", [2, 1])
 def test_a_killed_stage_is_a_pause_and_nothing_else(stages: int, folder_of: FolderOf) -> None:
     folder, request = folder_of("self-forcing"), StreamRequest(seed=4)
     model = load_model("self-forcing", weights=[str(folder)], size=SIZE, threads=1)

@@ -302,7 +302,7 @@ def test_a_plan_is_what_lives_at_once(sessions: int, weighed_folder_of: FolderOf
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("stages", [2, pytest.param(1, marks=pytest.mark.long)])
 def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
@@ -313,6 +313,7 @@ def test_stages_make_the_same_frames_bit_for_bit(
     assert np.array_equal(frames(made), frames(run(model_of(NAME), LOG)))
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, model_of: ModelOf) -> None:
     """Behind its first snapshot, while a finger holds and the camera goes on."""

@@ -96,6 +96,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.long
 def test_it_ends_when_nobody_asks_for_a_while(files: TextFiles, tmp_path: Path) -> None:
     """Others stay; what they all were forked from ends with the last of them."""
     store, encoders = TextStore(tmp_path, files.fingerprint), Encoders()

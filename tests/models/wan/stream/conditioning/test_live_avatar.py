@@ -342,7 +342,7 @@ def test_noise_levels_in_one_batch_are_the_same_stream(
 @pytest.mark.parametrize(
     "stages",
     # five part all that can be parted; two have parts together, and what they hand on is the same
-    [2, 5, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 3, 4))],
+    [2, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 3, 4, 5))],
 )
 def test_stages_make_the_same_stream_bit_for_bit(
     stages: int, folder_of: FolderOf, wanted: list[Chunk]
@@ -353,6 +353,7 @@ def test_stages_make_the_same_stream_bit_for_bit(
     assert same(made, wanted)
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, avatar_of: AvatarOf) -> None:
     """Behind its first snapshot, of which every stage has a part."""
@@ -387,6 +388,7 @@ def test_every_avatar_is_tested_here() -> None:
     assert avatars == [NAME, THREE]
 
 
+@pytest.mark.long
 def test_a_plan_of_memory_is_what_lives_at_once(weighed_folder_of: FolderOf) -> None:
     """Within 5%, loaded and making chunks for two streams in turn; four caches each."""
     folder, size = weighed_folder_of(NAME), (128, 96)
@@ -414,6 +416,7 @@ def planned(folder: Path, size: tuple[int, int]) -> MemoryPlan:
     )
 
 
+@pytest.mark.long
 def test_a_stage_needs_room_for_one_cache(weighed_folder_of: FolderOf) -> None:
     """Within 5% of the plan for five: what the first does at its start, and one on a stream."""
     folder, size = weighed_folder_of(NAME), (64, 64)
