@@ -7,7 +7,6 @@ between machines a secure channel (`secure_channel`).
 
 from __future__ import annotations
 
-import math
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +19,7 @@ from .messages import FromStage, ToStage
 _MOST_BYTES = 1 << 32
 # frames and sound: all that crosses as arrays
 _KINDS = ("uint8", "int16")
+_DTYPES = {name: np.dtype(name) for name in _KINDS}
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -79,12 +79,17 @@ def decode_array(kind: type, value: Any) -> Any:
     """The array of such values. Raises ValueError for what is none."""
     if kind is not np.ndarray:
         raise NotImplementedError(kind)
+    # a gateway comes here for every chunk of every stream
     name, shape, data = value
-    if name not in _KINDS or not isinstance(data, bytes):
+    dtype = _DTYPES.get(name)
+    if dtype is None or not isinstance(data, bytes):
         raise ValueError(f"no array of {' or '.join(_KINDS)}")
-    if not all(isinstance(length, int) and length >= 0 for length in shape):
-        raise ValueError("no shape of an array")
-    dtype = np.dtype(name)
-    if math.prod(shape) * dtype.itemsize != len(data):
+    size = dtype.itemsize
+    for length in shape:
+        if type(length) is not int or length < 0:
+            raise ValueError("no shape of an array")
+        size *= length
+    if size != len(data):
         raise ValueError(f"{len(data)} bytes for an array {name} {tuple(shape)}")
-    return np.frombuffer(data, dtype).reshape(shape)
+    array = np.frombuffer(data, dtype)
+    return array if len(shape) == 1 else array.reshape(shape)

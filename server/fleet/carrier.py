@@ -83,7 +83,8 @@ class Carrier:
         self._let_go = asyncio.Event()
         """Set when the replica has said all that it knows of the stream."""
         self._ended = False
-        self.began_s = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self.began_s = self._loop.time()
         self._log = logger("rollcast.fleet")
 
     def start(self) -> None:
@@ -133,19 +134,21 @@ class Carrier:
 
     def _from_client(self, data: bytes, is_text: bool) -> None:
         if self.relay.from_client(data, is_text=is_text) and self._upstream is not None:
-            self._upstream.send(data, is_text=is_text)
+            self._upstream.send(data, is_text=is_text, more=self._client.more)
         elif is_text and _CLOSE in data[:64]:
             self.end(1000)
 
     def _from_replica(self, data: bytes, is_text: bool) -> None:
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._loop.time()
         try:
             down = self.relay.from_replica(data, is_text=is_text, now_s=now_s)
         except ValueError as error:
             self._log.error("a journal breaks off", session_id=self.session, reason=str(error))
             return
         if down.data is not None:
-            self._client.send(down.data, is_text=is_text)
+            upstream = self._upstream
+            more = upstream is not None and upstream.more
+            self._client.send(down.data, is_text=is_text, more=more)
         if down.move:
             self.move("draining", planned=True)
 

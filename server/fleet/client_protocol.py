@@ -49,8 +49,7 @@ class PacedLink(Link):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
         now_s = self._loop.time()
-        self._pace.spend(1, frame.payload_size, now_s)
-        wait_s = self._pace.wait_s(now_s)
+        wait_s = self._pace.read(frame.payload_size, now_s)
         if wait_s > 0 and self._timer is None and not transport.is_disconnected:
             transport.underlying_transport.pause_reading()
             self._timer = self._loop.call_later(wait_s, self._read_on, transport)

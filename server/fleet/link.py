@@ -19,6 +19,9 @@ _MOST_WAITING = 256
 _MOST_UNSENT = 16 << 20
 """Bytes that the peer does not take: it is given up."""
 CONNECT_S = 1.0
+_MOST_HELD = 1 << 14
+"""Bytes of one message that may wait for others which were read with it."""
+_TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 
 QUIET = logging.getLogger("rollcast.picows")
 """What picows says of each connection is nothing for an operator."""
@@ -51,6 +54,10 @@ class Link(WSListener):
         self._waiting: asyncio.Queue[tuple[bytes, bool] | None] = asyncio.Queue(_MOST_WAITING)
         self._receive: Receive | None = None
         self._lost: Lost | None = None
+        self._held: list[bytes] = []
+        """Frames that leave together."""
+        self.more = False
+        """Whether further messages of the peer were read together with the one at hand."""
         self.closed: Closed | None = None
 
     # For picows.
@@ -62,13 +69,14 @@ class Link(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
         kind = frame.msg_type
-        if kind == WSMsgType.BINARY or kind == WSMsgType.TEXT:
+        if kind in (_BINARY, _TEXT):
             if frame.fin:
-                self._take(frame.get_payload_as_bytes(), kind == WSMsgType.TEXT)
+                self.more = not frame.last_in_buffer
+                self._take(frame.get_payload_as_bytes(), kind == _TEXT)
             else:
                 self._pieces, self._piece_type = [frame.get_payload_as_bytes()], kind
                 self._size = frame.payload_size
-        elif kind == WSMsgType.CONTINUATION:
+        elif kind == _CONTINUATION:
             self._continue(frame)
         elif kind == WSMsgType.CLOSE:
             code = int(frame.get_close_code())  # pyright: ignore[reportArgumentType]
@@ -125,14 +133,18 @@ class Link(WSListener):
 
     def say(self, text: bytes) -> None:
         """Send a text."""
-        self._send(WSMsgType.TEXT, text)
+        self._send(_TEXT, text)
 
-    def send(self, data: bytes, *, is_text: bool) -> None:
-        """Send a message."""
-        self._send(WSMsgType.TEXT if is_text else WSMsgType.BINARY, data)
+    def send(self, data: bytes, *, is_text: bool, more: bool = False) -> None:
+        """Send a message; one behind which `more` come at once leaves with them."""
+        if (more or self._held) and len(data) <= _MOST_HELD:
+            self._hold(data, is_text)
+        else:
+            self._send(_TEXT if is_text else _BINARY, data)
 
     def close(self, code: int, reason: str = "") -> None:
         """Close it in order."""
+        self._let_leave()
         transport = self._transport
         if transport is not None and not transport.is_disconnected:
             transport.send_close(code, reason.encode()[:120])  # pyright: ignore[reportArgumentType]
@@ -147,10 +159,33 @@ class Link(WSListener):
     # Private.
 
     def _send(self, kind: WSMsgType, data: bytes) -> None:
+        if self._held:
+            self._let_leave()
         transport = self._transport
         if transport is None or transport.is_disconnected or transport.is_close_frame_sent:
             return
         transport.send(kind, data)
+        if transport.underlying_transport.get_write_buffer_size() > _MOST_UNSENT:
+            self.abort()
+
+    def _hold(self, data: bytes, is_text: bool) -> None:
+        """Let a message leave with others of this turn of the loop: a system call for all of
+        them."""
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._let_leave)
+        self._held += (_head(is_text, len(data), transport.is_client_side), data)
+
+    def _let_leave(self) -> None:
+        held, self._held = self._held, []
+        transport = self._transport
+        if not held or transport is None:
+            return
+        if transport.is_disconnected or transport.is_close_frame_sent:
+            return
+        transport.underlying_transport.write(b"".join(held))
         if transport.underlying_transport.get_write_buffer_size() > _MOST_UNSENT:
             self.abort()
 
@@ -170,6 +205,18 @@ class Link(WSListener):
         elif frame.fin:
             pieces, self._pieces = self._pieces, []
             self._take(b"".join(pieces), self._piece_type == WSMsgType.TEXT)
+
+
+def _head(is_text: bool, size: int, masked: bool) -> bytes:
+    """The head of a WebSocket frame with a whole message (RFC 6455, 5.2), of 65,535 bytes at most.
+
+    The mask of a client's message is zero, so that it stays as it is: masks keep what browsers run
+    from speaking to proxies in their language, and no proxy is between us and a replica.
+    """
+    kind, bit = 0x81 if is_text else 0x82, 0x80 if masked else 0
+    short = bytes((kind, bit | size)) if size < 126 else bytes((kind, bit | 126))
+    long = b"" if size < 126 else size.to_bytes(2, "big")
+    return short + long + (b"\0\0\0\0" if masked else b"")
 
 
 async def connect(

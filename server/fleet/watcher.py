@@ -108,7 +108,8 @@ class Watcher:
             # it may have gone elsewhere: the close says
             self._last_error = data
             return
-        self._client.send(data, is_text=is_text)
+        more = self._upstream is not None and self._upstream.more
+        self._client.send(data, is_text=is_text, more=more)
 
     _last_error: bytes | None = None
 

@@ -77,6 +77,15 @@ class TokenBucket:
         self._refill(now_s)
         self._tokens -= count
 
+    def owe(self, now_s: float, count: float) -> float:
+        """Take what has happened already; how long until nothing is owed, 0: nothing is now."""
+        tokens = self._tokens
+        if tokens < self._burst:
+            tokens = min(self._burst, tokens + (now_s - self._at_s) * self._rate_per_s)
+        self._at_s = now_s
+        self._tokens = tokens = tokens - count
+        return -tokens / self._rate_per_s if tokens < 0 else 0.0
+
     def credit(self, now_s: float, seconds: float) -> None:
         """Permit what those seconds would have, at once and beyond the burst."""
         self._refill(now_s)
