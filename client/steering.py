@@ -231,11 +231,14 @@ class Steering(ABC):
         self._fed[item_id] = 0
         return answer
 
-    async def end_audio(self) -> Applied:
-        """The utterance is complete: play what is queued without waiting for more."""
+    async def end_audio(self, item_id: str | None = None) -> Applied:
+        """The utterance is complete: play what is queued without waiting for more.
+
+        With an `item_id` that one and no other; Rejected says that it is not the one being fed.
+        """
         for packet in self._speech.rest():
             await self._send(packet)
-        return await self._control(AudioEnd(event_id=self._id()))
+        return await self._control(AudioEnd(event_id=self._id(), item_id=item_id))
 
     async def started(self, item_id: str) -> Speech:
         """Wait until an utterance is heard; one that is cleared before that is over, as it says.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .connection import Stream
-from .errors import ClientError
+from .errors import ClientError, Rejected
 from .resampler import Resampler
 
 AHEAD_S = 1.0
@@ -180,9 +180,24 @@ class Talker:
                 await self._stream.feed(block)
                 self._fed_until_us += len(block) * 1e6 / self._stream.audio_rate
             block = await utterance.take(self._block)
+        while not await self._end(utterance):
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _end(self, utterance: Utterance) -> bool:
+        """Tell the server that it is complete; False: who knows if it was heard, tell it again."""
         async with self._feeding:
-            if not utterance.is_cut:
-                await self._stream.end_audio()
+            if utterance.is_cut:
+                return True
+            try:
+                await self._stream.end_audio(utterance.item_id)
+            except Rejected:
+                return True  # it was heard the first time
+            except ClientError:
+                # a lost connection ends nothing: all of it was fed, and is being said
+                if self._stream.is_closed:
+                    raise
+                return False
+            return True
 
     @property
     def _block(self) -> int:

@@ -106,9 +106,10 @@ class ClientSpeech:
         """Drop what waits and was fed: what is told of each utterance, and of the first cut."""
         if self._original is not None:
             self._original.cut(self._queue.begin_index)
+        whole = not self._queue.in_utterance
         self._queue.clear()
         self._mark()
-        return self._utterances.clear(position_us, self._queue.end_index)
+        return self._utterances.clear(position_us, self._queue.end_index, whole=whole)
 
     # Steps.
 

@@ -168,11 +168,17 @@ class Utterances:
         self._forget()
         return news
 
-    def clear(self, position_us: float, index: int) -> tuple[list[Speech], Speech | None]:
+    def clear(
+        self, position_us: float, index: int, *, whole: bool
+    ) -> tuple[list[Speech], Speech | None]:
         """Nothing of what is not heard yet will be, up to sample `index`.
 
         What is told of each utterance, and the one that was the first to be cut, if any was.
+        `whole`: all that was sent is queued up to there. So the utterance that is being sent has
+        ended, and was not cut, if that was heard to its last sample.
         """
+        if whole and self._open is not None and self._open.sent:
+            self.end(index)
         news = self.told(position_us)
         cut = [
             self._speech(item, "cleared", position_us, self._played(item)) for item in self._items

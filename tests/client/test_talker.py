@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rollcast.client import Audio, Frame, Stream, connect
-from rollcast.client.messages import ServerMessage, Speech
+from rollcast.client.messages import AudioEnd, Outgoing, ServerMessage, Speech
 from rollcast.client.pacer import Pacer
 from rollcast.client.talker import Spoken, Talker, Utterance
 from rollcast.client.wire import Packet
@@ -97,6 +97,26 @@ def test_what_is_heard_is_less_than_what_was_shown_to_the_server() -> None:
     assert spoken.heard_ms(2e6) == spoken.heard_ms(3e6) == 500
     assert spoken.heard_ms(1.9e6) == 400
     assert spoken.heard_ms(0) == 0
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_what_was_fed_is_not_cut_when_the_connection_goes_at_its_end(arrives: bool) -> None:
+    async with talking([]) as (stream, talker):
+        channel = stream._channel
+        send = channel.send
+
+        async def send_and_lose(message: Outgoing | bytes) -> None:
+            if isinstance(message, AudioEnd):
+                if arrives:
+                    await send(message)
+                await channel.close()
+            await send(message)
+
+        channel.send = send_and_lose
+        spoken = await asyncio.wait_for(say(talker, tone(0.6)).over, 60)
+        assert stream.reconnects == 1
+        assert (spoken.is_cut, spoken.played_ms) == (False, pytest.approx(600, abs=2))
+        assert (await asyncio.wait_for(say(talker, tone(0.3)).over, 60)).played_ms == 300
 
 
 async def test_an_end_that_was_told_to_a_lost_connection_is_asked_for() -> None:

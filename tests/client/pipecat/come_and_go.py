@@ -14,37 +14,19 @@ from collections.abc import Iterator
 
 from loguru import logger
 from pipecat.frames.frames import EndFrame, TextFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from rollcast.client.pipecat import RollcastVideoService
 from tests.client.held import held
-from tests.client.pipecat.pipeline import FPS, SIZE, VOICE_RATE, Device, Voice
+from tests.client.pipecat.pipeline import VOICE_RATE, Device, Voice, output_at, speaking_at
 
 AT_ONCE, FIFTHS = 4, 5
 
 
 async def visit(url: str) -> None:
     """One pipeline from its start to its end."""
-    params = TransportParams(
-        audio_out_enabled=True,
-        audio_out_sample_rate=VOICE_RATE,
-        audio_out_10ms_chunks=2,
-        video_out_enabled=True,
-        video_out_is_live=True,
-        video_out_width=SIZE,
-        video_out_height=SIZE,
-        video_out_framerate=FPS,
-    )
-    device = Device(params)
-    worker = PipelineWorker(
-        Pipeline([Voice(), RollcastVideoService(url=url), device]),
-        params=PipelineParams(audio_out_sample_rate=VOICE_RATE),
-        cancel_on_idle_timeout=False,
-        enable_rtvi=False,
-    )
+    device = Device(output_at(VOICE_RATE))
+    worker = speaking_at(VOICE_RATE, [Voice(), RollcastVideoService(url=url), device])
     await worker.queue_frames([TextFrame(text="500,0.2"), EndFrame()])
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)

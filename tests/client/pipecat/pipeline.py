@@ -186,8 +186,9 @@ def nearest(times_s: list[float], wanted_s: float) -> float:
     return min(times_s, key=lambda each: abs(each - wanted_s), default=wanted_s)
 
 
-async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
-    params = TransportParams(
+def output_at(rate: int) -> TransportParams:
+    """What a device plays that takes sound at this rate."""
+    return TransportParams(
         audio_out_enabled=True,
         audio_out_sample_rate=rate,
         audio_out_10ms_chunks=2,
@@ -197,13 +198,21 @@ async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
         video_out_height=SIZE,
         video_out_framerate=FPS,
     )
-    device, watch, face = Device(params), Watch(), RollcastVideoService(url=url)
-    worker = PipelineWorker(
-        Pipeline([Voice(), watch, face, device]),
+
+
+def speaking_at(rate: int, processors: list[FrameProcessor]) -> PipelineWorker:
+    """The worker of a pipeline with a device of this rate at its end."""
+    return PipelineWorker(
+        Pipeline(processors),
         params=PipelineParams(audio_out_sample_rate=rate),
         cancel_on_idle_timeout=False,
         enable_rtvi=False,
     )
+
+
+async def main(url: str, rate: int, plan: list[list[Any]]) -> None:
+    device, watch = Device(output_at(rate)), Watch()
+    worker = speaking_at(rate, [Voice(), watch, RollcastVideoService(url=url), device])
     started = asyncio.Event()
 
     @worker.event_handler("on_pipeline_started")

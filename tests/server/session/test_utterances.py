@@ -215,6 +215,31 @@ def test_barge_in_says_how_much_of_which_utterance_was_heard(played_s: float) ->
     assert len(talk.told("a")) == (2 if heard_us else 1) and len(talk.told("b")) == 1
 
 
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+@pytest.mark.parametrize("anew", [AudioClear, Reset])
+def test_one_that_was_heard_whole_is_not_cut_though_its_end_was_never_said(
+    rate: int, anew: Callable[..., Any]
+) -> None:
+    talk = Talk(audio_rate=rate)
+    talk.say_item("a", rate // 2, end=False)
+    talk.play(2.5)
+    talk.say(anew(event_id="c"))
+    talk.play(0.3)
+    started, ended = talk.told("a")
+    assert (started.phase, ended.phase, ended.samples) == ("started", "ended", rate // 2)
+    answer = next(each for each in talk.messages(Applied) if each.event_id == "c")
+    assert answer.item_id is None
+
+
+def test_one_of_which_nothing_came_is_cleared() -> None:
+    talk = Talk()
+    talk.say(AudioBegin(event_id="b", item_id="a"))
+    talk.play(0.3)
+    talk.say(AudioClear(event_id="c"))
+    talk.drain()
+    assert [each.phase for each in talk.told("a")] == ["cleared"]
+
+
 def test_barge_in_between_utterances_names_none() -> None:
     talk = Talk()
     talk.say_item("a", 1_000)
