@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...models.device_queues import Queues
 from ...models.load_options import LoadOptions
 from ...models.student.causal_student import CausalStudent
 from ...models.student.config import StudentConfig
@@ -23,12 +24,13 @@ from ...models.wan.stream.conditioning.kinds import conditioners
 from ...models.wan.stream.contexts import contexts_kept
 from ...models.wan.stream.first_chunks import meet_every_length, settle_self_attention
 from ...models.wan.stream.model import WanModel
+from ...models.wan.stream.open_model import model_on
 from ...models.wan.stream.row_calls import RowCalls, records
 from ...models.wan.text.embedding_bytes import to_bytes
 from ...models.wan.text.reader import TextFiles, TextReader
 from ...models.wan.text.store import TextStore
 from ...models.wan.tiny_decoder import TinyDecoderConfig
-from ...models.wan.vae_files import Decoder, DecoderConfig, empty_decoder
+from ...models.wan.vae_files import VAE_DECODER, Decoder, DecoderConfig
 from ...models.wan.vae_layers import put_channels_last
 from ...models.wan.weights import fill
 
@@ -120,15 +122,24 @@ def random_decoder(
     config: DecoderConfig, device: torch.device, dtype: torch.dtype, *, channels_last: bool
 ) -> Decoder:
     """A decoder with drawn weights, with channels behind pixels as it is served on a GPU or not."""
-    empty = empty_decoder(config)
+    empty = VAE_DECODER.empty(config)
     decoder = fill(empty, Drawn(empty.state_dict(), device), device=device, dtype=dtype)
     if channels_last:
         put_channels_last(decoder)
     return decoder
 
 
-def random_model(measures: Measures, device: torch.device, *, warm: bool = True) -> WanModel:
-    """The model as `open_model` makes it of files; `warm`: behind its first chunks, too."""
+def random_model(
+    measures: Measures,
+    device: torch.device,
+    *,
+    warm: bool = True,
+    stand_in: Queues | None = None,
+) -> WanModel:
+    """The model as `open_model` makes it of files; `warm`: behind its first chunks, too.
+
+    On a CPU `stand_in` has the queues of a GPU.
+    """
     preset, dtype = preset_named(PRESET), measures.dtype
     config, size = measures.student(preset.student), measures.size(preset)
     latent = preset.latent_size(size)
@@ -148,7 +159,9 @@ def random_model(measures: Measures, device: torch.device, *, warm: bool = True)
     calls = RowCalls(preset, student, conditioners(parts), latent, kept=contexts_kept(2))
     on_gpu = device.type == "cuda"
     decoder = random_decoder(measures.decoder(), device, dtype, channels_last=on_gpu)
-    model = WanModel(preset, calls, decoder, size)
+    model = model_on(device, preset, calls, decoder, size)
+    if stand_in is not None:
+        model = WanModel(preset, calls, decoder, size, yuv=True, queues=stand_in)
     if device.type == "cuda" and warm:
         settle_self_attention(preset, config, latent, device, dtype)
         meet_every_length(model, preset)

@@ -16,7 +16,7 @@ from ...models.wan.presets.catalogue import preset_named
 from ...models.wan.presets.preset import Preset
 from ...models.wan.stream.model import decoded, yuv_levels
 from ...models.wan.tiny_decoder import TinyDecoderConfig
-from ...models.wan.vae_files import DecoderConfig, empty_decoder
+from ...models.wan.vae_files import VAE_DECODER, DecoderConfig
 from ...models.wan.vae_layers import put_channels_last
 from .chunk_operations import HOPPER
 from .operation_count import OperationCount, counted
@@ -34,7 +34,7 @@ def decoder_count(
     preset: Preset, config: DecoderConfig, capability: Capability = HOPPER
 ) -> tuple[OperationCount, int]:
     """The counts of a chunk behind a stream's first, in bfloat16, and the bytes for the host."""
-    decoder = empty_decoder(config).to(torch.bfloat16).requires_grad_(False)
+    decoder = VAE_DECODER.empty(config).to(torch.bfloat16).requires_grad_(False)
     put_channels_last(decoder)
     latents = torch.empty(
         1, preset.recipe.chunk_frames, config.latent_channels, *preset.latent_size(preset.size),

@@ -19,7 +19,7 @@ from .names import Rename, Renamed, generator_name, student_name, writer_name
 from .number_types import NumberTypes
 from .presets.catalogue import presets
 from .presets.preset import Preset
-from .vae_files import decoder_in
+from .vae_files import VAE_DECODER
 from .weight_files import BadCheckpoint
 from .weights import Misfit, fill
 
@@ -83,7 +83,7 @@ def misfits(preset: Preset, files: ModelFiles) -> list[str]:
     except BadCheckpoint as error:
         found.append(str(error))
     try:
-        decoder_in(files.vae, preset.latents)
+        VAE_DECODER.config_in(files.vae, preset.latents)
     except BadCheckpoint as error:
         found.append(str(error))
     return found

@@ -6,10 +6,10 @@ Which VAE it is, and of what size, follows from the names and shapes in the file
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,154 +38,103 @@ Encoder = WanEncoder | TinyEncoder
 """Both give a student's latents: `encode(frames, memory)`, and called the VAE's own."""
 EncoderConfig = WanEncoderConfig | TinyEncoderConfig
 
-_NO_ENCODER = "holds no encoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
-_NO_DECODER = "holds no decoder of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 Network = TypeVar("Network", bound=nn.Module)
-_DECODER = ("decoder.", "conv2.")
-_ENCODER = ("encoder.", "conv1.")
+Config = TypeVar("Config", bound=DecoderConfig | EncoderConfig)
 
 
-def load_decoder(
-    path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
-) -> Decoder:
-    """The decoder of a file, a VAE's or a tiny one, for a student with such `latents`.
+@dataclass(frozen=True, slots=True)
+class VaeHalf(Generic[Network, Config]):
+    """One half of a VAE, as it is found in files: `VAE_DECODER` or `VAE_ENCODER`.
 
-    Raises BadCheckpoint for a file that holds none, or one of other latents.
+    `prefixes` are those of its parameters in a whole VAE; the first one is that of a tiny one's,
+    too. `does` is what it does to latents. `shape_of` tells a VAE's from its weights, `tiny_shape`
+    that of a tiny one, which `is_tiny` knows; both raise KeyError for a name that they lack.
     """
-    weights = decoder_weights(path)
-    empty = empty_decoder(decoder_config(weights, path, latents))
-    return _filled(empty, weights, f"{path} {_NO_DECODER}", device=device, dtype=dtype)
+
+    name: str
+    does: str
+    prefixes: tuple[str, ...]
+    is_tiny: Callable[[Mapping[str, Tensor]], bool]
+    shape_of: Callable[[Mapping[str, Tensor]], Config]
+    tiny_shape: Callable[[Mapping[str, Tensor]], Config]
+    network: Callable[[Config], Network]
+    first: Config
+    """As published for Wan 2.1."""
+    second: Config
+    """As published for Wan 2.2."""
+
+    def load(
+        self, path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
+    ) -> Network:
+        """That of a file, a VAE's or a tiny one, for a student with such `latents`.
+
+        It is laid out as its device likes it. Raises BadCheckpoint for a file that holds none, or
+        one of other latents.
+        """
+        weights = self.weights(path)
+        empty = self.empty(self.config(weights, path, latents))
+        try:
+            filled = fill(empty, weights, device=device, dtype=dtype)
+        except WeightsDoNotFit as error:
+            raise BadCheckpoint(f"{path} {self._lacking}: {error}") from error
+        if device.type == "cuda":
+            put_channels_last(filled)
+        return filled
+
+    def weights(self, path: Path) -> Mapping[str, Tensor]:
+        """The weights of a file's half under our names."""
+        published = open_checkpoint(path)
+        if self.is_tiny(published):
+            own = self.prefixes[0]
+            return Renamed(published, lambda name: name if name.startswith(own) else None)
+        layout = VaeLayout.of(published)
+
+        def name(theirs: str) -> str | None:
+            ours = layout.name(theirs)
+            return ours if ours is not None and ours.startswith(self.prefixes) else None
+
+        return Renamed(published, name)
+
+    def config(self, weights: Mapping[str, Tensor], path: Path, latents: LatentSpace) -> Config:
+        """The shape of one with these weights, which are from `path`.
+
+        Raises BadCheckpoint if they are none, or one of other latents than a student's.
+        """
+        try:
+            config = (self.tiny_shape if self.is_tiny(weights) else self.shape_of)(weights)
+        except KeyError as error:
+            raise BadCheckpoint(f"{path} {self._lacking}: it lacks {error}") from error
+        found = (config.latent_channels, config.pixels, config.frames)
+        if found != (latents.channels, latents.pixels, latents.frames):
+            raise BadCheckpoint(
+                f"{path} {self.does} latents of {found[0]} channels, {found[1]} pixels a side and "
+                f"{found[2]} frames; those of {latents.vae} have {latents.channels}, "
+                f"{latents.pixels} and {latents.frames}"
+            )
+        return config
+
+    def config_in(self, path: Path, latents: LatentSpace) -> Config:
+        """The shape of the one in a file, for a student with such `latents`.
+
+        Raises BadCheckpoint as `load` does.
+        """
+        return self.config(self.weights(path), path, latents)
+
+    def empty(self, config: Config) -> Network:
+        """One on `meta`: all its names and shapes, and no memory."""
+        with torch.device("meta"):
+            return self.network(config).eval()
+
+    def published(self, latents: LatentSpace) -> Config:
+        """The shape of the VAE's that is published for a student's latents."""
+        return self.second if latents == WAN22 else self.first
+
+    @property
+    def _lacking(self) -> str:
+        return f"holds no {self.name} of Wan 2.1 or 2.2, nor a tiny one in TAEHV's format"
 
 
-def load_encoder(
-    path: Path, latents: LatentSpace, *, device: torch.device, dtype: torch.dtype
-) -> Encoder:
-    """The encoder of a file, a VAE's or a tiny one, for a student with such `latents`.
-
-    Raises BadCheckpoint for a file that holds none, or one of other latents.
-    """
-    weights = encoder_weights(path)
-    empty = empty_encoder(encoder_config(weights, path, latents))
-    return _filled(empty, weights, f"{path} {_NO_ENCODER}", device=device, dtype=dtype)
-
-
-def _filled(
-    empty: Network,
-    weights: Mapping[str, Tensor],
-    lacks: str,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Network:
-    """A network with its weights, laid out as its device likes them."""
-    try:
-        filled = fill(empty, weights, device=device, dtype=dtype)
-    except WeightsDoNotFit as error:
-        raise BadCheckpoint(f"{lacks}: {error}") from error
-    if device.type == "cuda":
-        put_channels_last(filled)
-    return filled
-
-
-def decoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a file's decoder under our names."""
-    published = open_checkpoint(path)
-    if is_tiny_decoder(published):
-        return Renamed(published, lambda name: name if name.startswith("decoder.") else None)
-    return _half(published, _DECODER)
-
-
-def encoder_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a file's encoder under our names."""
-    published = open_checkpoint(path)
-    if is_tiny_encoder(published):
-        return Renamed(published, lambda name: name if name.startswith("encoder.") else None)
-    return _half(published, _ENCODER)
-
-
-def decoder_config(
-    weights: Mapping[str, Tensor], path: Path, latents: LatentSpace
-) -> DecoderConfig:
-    """The shape of a decoder with these weights, which are from `path`.
-
-    Raises BadCheckpoint if they are none, or one of other latents than a student's.
-    """
-    try:
-        config = tiny_decoder_config(weights) if is_tiny_decoder(weights) else _own_config(weights)
-    except KeyError as error:
-        raise BadCheckpoint(f"{path} {_NO_DECODER}: it lacks {error}") from error
-    _check_latents(path, "decodes", config, latents)
-    return config
-
-
-def encoder_config(
-    weights: Mapping[str, Tensor], path: Path, latents: LatentSpace
-) -> EncoderConfig:
-    """The shape of an encoder with these weights, which are from `path`.
-
-    Raises BadCheckpoint if they are none, or one of other latents than a student's.
-    """
-    try:
-        config = tiny_encoder_config(weights) if is_tiny_encoder(weights) else _own_encoder(weights)
-    except KeyError as error:
-        raise BadCheckpoint(f"{path} {_NO_ENCODER}: it lacks {error}") from error
-    _check_latents(path, "encodes to", config, latents)
-    return config
-
-
-def _check_latents(
-    path: Path, does: str, config: DecoderConfig | EncoderConfig, latents: LatentSpace
-) -> None:
-    found = (config.latent_channels, config.pixels, config.frames)
-    if found != (latents.channels, latents.pixels, latents.frames):
-        raise BadCheckpoint(
-            f"{path} {does} latents of {found[0]} channels, {found[1]} pixels a side and "
-            f"{found[2]} frames; those of {latents.vae} have {latents.channels}, {latents.pixels} "
-            f"and {latents.frames}"
-        )
-
-
-def decoder_in(path: Path, latents: LatentSpace) -> DecoderConfig:
-    """The shape of the decoder in a file, for a student with such `latents`.
-
-    Raises BadCheckpoint as `load_decoder` does.
-    """
-    return decoder_config(decoder_weights(path), path, latents)
-
-
-def encoder_in(path: Path, latents: LatentSpace) -> EncoderConfig:
-    """The shape of the encoder in a file, for a student with such `latents`.
-
-    Raises BadCheckpoint as `load_encoder` does.
-    """
-    return encoder_config(encoder_weights(path), path, latents)
-
-
-def empty_decoder(config: DecoderConfig) -> Decoder:
-    """A decoder on `meta`: all its names and shapes, and no memory."""
-    with torch.device("meta"):
-        tiny = isinstance(config, TinyDecoderConfig)
-        return (TinyDecoder(config) if tiny else WanDecoder(config)).eval()
-
-
-def empty_encoder(config: EncoderConfig) -> Encoder:
-    """An encoder on `meta`: all its names and shapes, and no memory."""
-    with torch.device("meta"):
-        tiny = isinstance(config, TinyEncoderConfig)
-        return (TinyEncoder(config) if tiny else WanEncoder(config)).eval()
-
-
-def published_decoder(latents: LatentSpace) -> WanDecoderConfig:
-    """The VAE's decoder that is published for a student's latents."""
-    return WAN22_DECODER if latents == WAN22 else WanDecoderConfig()
-
-
-def published_encoder(latents: LatentSpace) -> WanEncoderConfig:
-    """The VAE's encoder that is published for a student's latents."""
-    return WAN22_ENCODER if latents == WAN22 else WanEncoderConfig()
-
-
-def _own_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
+def _decoder_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
     levels = _Levels.of(weights, "decoder.upsamples", "upsamples")
     out, dim = weights["decoder.head.2.weight"].shape[:2]
     return WanDecoderConfig(
@@ -199,7 +148,7 @@ def _own_config(weights: Mapping[str, Tensor]) -> WanDecoderConfig:
     )
 
 
-def _own_encoder(weights: Mapping[str, Tensor]) -> WanEncoderConfig:
+def _encoder_config(weights: Mapping[str, Tensor]) -> WanEncoderConfig:
     levels = _Levels.of(weights, "encoder.downsamples", "downsamples")
     dim, inputs = weights["encoder.conv1.weight"].shape[:2]
     return WanEncoderConfig(
@@ -243,11 +192,33 @@ class _Levels:
         return cls(tuple(widths), len(levels[0]), tuple(times), nested)
 
 
-def _half(published: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> Mapping[str, Tensor]:
-    layout = VaeLayout.of(published)
+def _decoder(config: DecoderConfig) -> Decoder:
+    return TinyDecoder(config) if isinstance(config, TinyDecoderConfig) else WanDecoder(config)
 
-    def name(theirs: str) -> str | None:
-        ours = layout.name(theirs)
-        return ours if ours is not None and ours.startswith(prefixes) else None
 
-    return Renamed(published, name)
+def _encoder(config: EncoderConfig) -> Encoder:
+    return TinyEncoder(config) if isinstance(config, TinyEncoderConfig) else WanEncoder(config)
+
+
+VAE_DECODER: VaeHalf[Decoder, DecoderConfig] = VaeHalf(
+    name="decoder",
+    does="decodes",
+    prefixes=("decoder.", "conv2."),
+    is_tiny=is_tiny_decoder,
+    shape_of=_decoder_config,
+    tiny_shape=tiny_decoder_config,
+    network=_decoder,
+    first=WanDecoderConfig(),
+    second=WAN22_DECODER,
+)
+VAE_ENCODER: VaeHalf[Encoder, EncoderConfig] = VaeHalf(
+    name="encoder",
+    does="encodes to",
+    prefixes=("encoder.", "conv1."),
+    is_tiny=is_tiny_encoder,
+    shape_of=_encoder_config,
+    tiny_shape=tiny_encoder_config,
+    network=_encoder,
+    first=WanEncoderConfig(),
+    second=WAN22_ENCODER,
+)

@@ -102,9 +102,9 @@ def decoder_operations(preset: Preset) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from ...models.wan.vae_files import empty_decoder, published_decoder
+    from ...models.wan.vae_files import VAE_DECODER
 
-    decoder = empty_decoder(published_decoder(preset.latents))
+    decoder = VAE_DECODER.empty(VAE_DECODER.published(preset.latents))
     rows, columns = preset.latent_size(preset.size)
     memory: dict[str, torch.Tensor] = {}
     shape = (1, preset.recipe.chunk_frames, preset.latents.channels, rows, columns)

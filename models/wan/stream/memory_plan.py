@@ -25,7 +25,7 @@ from ..loading import empty_student
 from ..locate import ModelFiles
 from ..number_types import NumberTypes, Quantization, settle_all
 from ..presets.preset import Preset
-from ..vae_files import Decoder, DecoderConfig, empty_decoder, published_decoder
+from ..vae_files import VAE_DECODER, Decoder, DecoderConfig
 from ..vae_layers import put_channels_last
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
@@ -137,7 +137,7 @@ def plan_memory(
         for each in students:
             settle_all(each, types)
     students[0].attention = attention
-    decodes = empty_decoder(decoder or published_decoder(preset.latents)).to(dtype)
+    decodes = VAE_DECODER.empty(decoder or VAE_DECODER.published(preset.latents)).to(dtype)
     if gpu is not None:
         put_channels_last(decodes)
     rows, columns = preset.latent_size(size)

@@ -14,9 +14,10 @@ from ..loading import load_preset_students
 from ..locate import locate
 from ..number_types import NumberTypes
 from ..presets.catalogue import preset_named
+from ..presets.preset import Preset
 from ..presets.speech import looking_ahead
 from ..text.preset_reader import text_reader
-from ..vae_files import load_decoder
+from ..vae_files import VAE_DECODER, Decoder
 from .conditioning.conditioner import Parts
 from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
@@ -47,13 +48,13 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
     types.check_device(device.type, torch.cuda.get_device_capability(device) if on_gpu else None)
     reader = text_reader(preset, files)
     students = load_preset_students(preset, files, device=device, types=types)
-    if device.type == "cuda":
+    if on_gpu:
         for each in (students.student, students.writer):
             if each is not None:
                 each.pack()
                 each.graphs = StepGraphs.on_cuda() if records(preset) else None
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
-    decoder = load_decoder(decodes, preset.latents, device=device, dtype=types.dtype)
+    decoder = VAE_DECODER.load(decodes, preset.latents, device=device, dtype=types.dtype)
     parts = Parts(
         preset=preset,
         student=students.student.config,
@@ -73,9 +74,23 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    on_cuda = device.type == "cuda"
-    model = WanModel(preset, calls, decoder, size, yuv=on_cuda, queues=queues_of(device))
-    if on_cuda:
+    model = model_on(device, preset, calls, decoder, size)
+    if on_gpu:
         settle_self_attention(preset, students.student.config, latent, device, types.dtype)
         meet_every_length(model, preset)
     return model
+
+
+def model_on(
+    device: torch.device,
+    preset: Preset,
+    calls: RowCalls,
+    decoder: Decoder,
+    size: tuple[int, int],
+) -> WanModel:
+    """A model of these parts, which are on `device`, as it is served there.
+
+    On a GPU frames are made as encoders take them, beside the calls that follow.
+    """
+    on_gpu = device.type == "cuda"
+    return WanModel(preset, calls, decoder, size, yuv=on_gpu, queues=queues_of(device))

@@ -16,7 +16,7 @@ from ..config_file import student_config
 from ..locate import FilesMissing, locate
 from ..number_types import NumberTypes
 from ..presets.preset import Preset
-from ..vae_files import decoder_in
+from ..vae_files import VAE_DECODER
 from .conditioning.kinds import check_encoder
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
@@ -83,11 +83,11 @@ def plan_on(
     files = student = decoder = None
     check_encoder(preset, encoder_file)
     if decoder_file is not None:
-        decoder = decoder_in(decoder_file, preset.latents)
+        decoder = VAE_DECODER.config_in(decoder_file, preset.latents)
     try:
         files = locate(preset, places)
         student = student_config(preset, files.config)
-        decoder = decoder or decoder_in(files.vae, preset.latents)
+        decoder = decoder or VAE_DECODER.config_in(files.vae, preset.latents)
     except FilesMissing:
         # what is not there yet can be planned for all the same
         if places:

@@ -19,7 +19,7 @@ from rollcast.models.wan.latent_scale import students_scale
 from rollcast.models.wan.presets.latent_space import WAN21 as WAN21_LATENTS
 from rollcast.models.wan.presets.latent_space import WAN22 as WAN22_LATENTS
 from rollcast.models.wan.tiny_decoder import TinyDecoderConfig
-from rollcast.models.wan.vae_files import DecoderConfig, empty_decoder, load_decoder
+from rollcast.models.wan.vae_files import VAE_DECODER, DecoderConfig
 from rollcast.models.wan.vae_layers import Norm, put_channels_last
 
 from .tiny_vaes import WAN21, WAN22, tiny_vae
@@ -107,7 +107,7 @@ def test_a_whole_vae_loads(decoder: WanDecoder) -> None:
 def test_as_a_gpu_has_it_frames_are_the_same(config: DecoderConfig) -> None:
     """Channels last, and the norm with its SiLU by our kernel; both add in other orders."""
     torch.manual_seed(0)
-    decoder = empty_decoder(config).to_empty(device="cpu").requires_grad_(False)
+    decoder = VAE_DECODER.empty(config).to_empty(device="cpu").requires_grad_(False)
     for parameter in decoder.parameters():
         fan = parameter[0].numel() if parameter.dim() > 1 else 1
         torch.nn.init.normal_(parameter, 1.0 if fan == 1 else 0.0, 0.1 if fan == 1 else fan**-0.5)
@@ -123,7 +123,7 @@ def test_as_a_gpu_has_it_frames_are_the_same(config: DecoderConfig) -> None:
 
 @pytest.mark.parametrize("config", [WanDecoderConfig(), WAN22_DECODER], ids=["2.1", "2.2"])
 def test_on_a_gpu_every_norm_reads_channels_in_a_row(config: WanDecoderConfig) -> None:
-    decoder = empty_decoder(config).to(torch.bfloat16).requires_grad_(False)
+    decoder = VAE_DECODER.empty(config).to(torch.bfloat16).requires_grad_(False)
     put_channels_last(decoder)
     given = torch.empty(1, 3, config.latent_channels, 4, 6, dtype=torch.bfloat16, device="meta")
     seen: list[Launch] = []
@@ -145,7 +145,7 @@ def test_frames_are_those_of_diffusers(
     vae.save_pretrained(tmp_path)
     channels = config.get("z_dim", 16)
     latents = LATENTS[channels]
-    decoder = load_decoder(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
+    decoder = VAE_DECODER.load(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
     given = torch.randn(1, 5, channels, 3, 4)
     wanted = vae.decode(given.transpose(1, 2), return_dict=False)[0].transpose(1, 2)
     memory: dict[str, Tensor] = {}

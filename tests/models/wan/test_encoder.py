@@ -13,7 +13,7 @@ from rollcast.models.wan.encoder import WanEncoder, WanEncoderConfig
 from rollcast.models.wan.latent_scale import students_scale
 from rollcast.models.wan.presets.latent_space import WAN21 as LATENTS_21
 from rollcast.models.wan.presets.latent_space import WAN22 as LATENTS_22
-from rollcast.models.wan.vae_files import load_encoder
+from rollcast.models.wan.vae_files import VAE_ENCODER
 
 from .tiny_vaes import WAN21, WAN22, tiny_vae
 
@@ -44,7 +44,7 @@ def test_latents_are_those_of_diffusers(
     vae = tiny_vae(config)
     vae.save_pretrained(tmp_path)
     latents = LATENTS_21 if config is WAN21 else LATENTS_22
-    encoder = load_encoder(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
+    encoder = VAE_ENCODER.load(tmp_path, latents, device=torch.device("cpu"), dtype=torch.float32)
     video = frames(17, 32)
     (distribution,) = vae.encode(video.transpose(1, 2), return_dict=False)
     wanted = distribution.mode().transpose(1, 2)

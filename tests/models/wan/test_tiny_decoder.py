@@ -16,7 +16,7 @@ from rollcast.models.wan.tiny_decoder import (
     is_tiny_decoder,
     tiny_decoder_config,
 )
-from rollcast.models.wan.vae_files import load_decoder
+from rollcast.models.wan.vae_files import VAE_DECODER
 from rollcast.models.wan.weight_files import BadCheckpoint
 
 CONFIG = TinyDecoderConfig(widths=(12, 8, 6, 5))
@@ -101,11 +101,11 @@ def test_a_published_file_loads(config: TinyDecoderConfig, tmp_path: Path) -> No
     file = tmp_path / "taew.pth"
     torch.save(weights, file)
     right, wrong = (WAN21, WAN22) if config is CONFIG else (WAN22, WAN21)
-    loaded = load_decoder(file, right, **CPU)
+    loaded = VAE_DECODER.load(file, right, **CPU)
     latents = torch.randn(1, 2, config.latent_channels, 2, 2)
     assert torch.equal(loaded(latents, {}), decoder(latents, {}))
     with pytest.raises(BadCheckpoint, match=f"those of {wrong.vae} have {wrong.channels}, "):
-        load_decoder(file, wrong, **CPU)
+        VAE_DECODER.load(file, wrong, **CPU)
 
 
 def test_at_full_size_it_has_as_many_values_as_published() -> None:
@@ -123,9 +123,9 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.pth"
     torch.save({"decoder.conv1.weight": torch.zeros(1)}, file)
     with pytest.raises(BadCheckpoint, match=r"other\.pth holds no decoder of Wan"):
-        load_decoder(file, WAN21, **CPU)
+        VAE_DECODER.load(file, WAN21, **CPU)
     weights = dict(tiny_decoder(CONFIG).state_dict())
     del weights["decoder.9.conv.2.bias"]
     torch.save(weights, file)
     with pytest.raises(BadCheckpoint, match=r"1 missing: decoder\.9\.conv\.2\.bias"):
-        load_decoder(file, WAN21, **CPU)
+        VAE_DECODER.load(file, WAN21, **CPU)

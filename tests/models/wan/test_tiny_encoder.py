@@ -18,7 +18,7 @@ from rollcast.models.wan.tiny_encoder import (
     is_tiny_encoder,
     tiny_encoder_config,
 )
-from rollcast.models.wan.vae_files import encoder_in, load_decoder, load_encoder
+from rollcast.models.wan.vae_files import VAE_DECODER, VAE_ENCODER
 from rollcast.models.wan.weight_files import BadCheckpoint
 
 CONFIG = TinyEncoderConfig(width=6)
@@ -113,15 +113,15 @@ def test_a_published_file_holds_both_halves(config: TinyEncoderConfig, tmp_path:
     right, wrong = (WAN21, WAN22) if config is CONFIG else (WAN22, WAN21)
     video = torch.rand(1, 5, 3, 32, 32)
     assert torch.equal(
-        load_encoder(file, right, **CPU).encode(video, {}), encoder.encode(video, {})
+        VAE_ENCODER.load(file, right, **CPU).encode(video, {}), encoder.encode(video, {})
     )
-    assert isinstance(load_decoder(file, right, **CPU), TinyDecoder)
+    assert isinstance(VAE_DECODER.load(file, right, **CPU), TinyDecoder)
     with pytest.raises(BadCheckpoint, match=f"encodes to latents .* those of {wrong.vae} have"):
-        encoder_in(file, wrong)
+        VAE_ENCODER.config_in(file, wrong)
     del weights["encoder.5.conv.2.bias"]
     torch.save(weights, file)
     with pytest.raises(BadCheckpoint, match=r"1 missing: encoder\.5\.conv\.2\.bias"):
-        load_encoder(file, right, **CPU)
+        VAE_ENCODER.load(file, right, **CPU)
 
 
 def test_at_full_size_every_shape_is_the_published_one() -> None:

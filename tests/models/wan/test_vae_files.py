@@ -15,16 +15,7 @@ from rollcast.models.wan.decoder import WAN22_DECODER, WanDecoder, WanDecoderCon
 from rollcast.models.wan.encoder import WAN22_ENCODER, WanEncoder, WanEncoderConfig
 from rollcast.models.wan.presets.latent_space import WAN21 as WAN21_LATENTS
 from rollcast.models.wan.presets.latent_space import WAN22 as WAN22_LATENTS
-from rollcast.models.wan.vae_files import (
-    decoder_config,
-    decoder_in,
-    encoder_config,
-    encoder_in,
-    load_decoder,
-    load_encoder,
-    published_decoder,
-    published_encoder,
-)
+from rollcast.models.wan.vae_files import VAE_DECODER, VAE_ENCODER
 from rollcast.models.wan.vae_names import VaeLayout
 from rollcast.models.wan.weight_files import BadCheckpoint
 
@@ -56,15 +47,17 @@ def test_wans_own_file_is_as_diffusers_folder(
     folder, file = tmp_path / "vae", tmp_path / f"Wan_VAE.{suffix}"
     tiny_vae(config).save_pretrained(folder)
     latents = LATENTS[config.get("z_dim", 16)]
-    halves = state(load_decoder(folder, latents, **CPU)) | state(
-        load_encoder(folder, latents, **CPU)
+    halves = state(VAE_DECODER.load(folder, latents, **CPU)) | state(
+        VAE_ENCODER.load(folder, latents, **CPU)
     )
     (torch.save if suffix == "pth" else save_file)(halves, file)
-    again = state(load_decoder(file, latents, **CPU)) | state(load_encoder(file, latents, **CPU))
+    again = state(VAE_DECODER.load(file, latents, **CPU)) | state(
+        VAE_ENCODER.load(file, latents, **CPU)
+    )
     assert again.keys() == halves.keys()
     assert all(torch.equal(tensor, halves[name]) for name, tensor in again.items())
-    assert decoder_in(file, latents) == decoder_in(folder, latents)
-    assert encoder_in(file, latents) == encoder_in(folder, latents)
+    assert VAE_DECODER.config_in(file, latents) == VAE_DECODER.config_in(folder, latents)
+    assert VAE_ENCODER.config_in(file, latents) == VAE_ENCODER.config_in(folder, latents)
 
 
 @pytest.mark.parametrize("which", FULL)
@@ -78,9 +71,9 @@ def test_at_full_size_every_name_and_shape_is_the_published_one(which: str) -> N
     assert named == {name: tensor.shape for name, tensor in ours.items()}
     assert sum(tensor.numel() for tensor in ours.values()) == values
     latents = LATENTS[decodes.latent_channels]
-    assert decoder_config(ours, Path("published"), latents) == decodes
-    assert encoder_config(ours, Path("published"), latents) == encodes
-    assert published_decoder(latents) == decodes and published_encoder(latents) == encodes
+    assert VAE_DECODER.config(ours, Path("published"), latents) == decodes
+    assert VAE_ENCODER.config(ours, Path("published"), latents) == encodes
+    assert VAE_DECODER.published(latents) == decodes and VAE_ENCODER.published(latents) == encodes
 
 
 @pytest.mark.parametrize(
@@ -129,13 +122,13 @@ def test_a_file_without_a_half_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "half.safetensors"
     save_file(state(WanDecoder(WanDecoderConfig(dim=2, residual_blocks=0))), file)
     with pytest.raises(BadCheckpoint, match=r"half.safetensors holds no encoder of Wan"):
-        load_encoder(file, WAN21_LATENTS, **CPU)
+        VAE_ENCODER.load(file, WAN21_LATENTS, **CPU)
     save_file({"encoder.conv1.weight": torch.zeros(1)}, file)
     with pytest.raises(BadCheckpoint, match=r"half.safetensors holds no decoder of Wan"):
-        load_decoder(file, WAN21_LATENTS, **CPU)
+        VAE_DECODER.load(file, WAN21_LATENTS, **CPU)
 
 
 def test_a_decoder_of_other_latents_is_refused(tmp_path: Path) -> None:
     tiny_vae(WAN22).save_pretrained(tmp_path)
     with pytest.raises(BadCheckpoint, match=r"of 48 channels, 16 .*Wan 2\.1 have 16, 8 and 4"):
-        load_decoder(tmp_path, WAN21_LATENTS, **CPU)
+        VAE_DECODER.load(tmp_path, WAN21_LATENTS, **CPU)

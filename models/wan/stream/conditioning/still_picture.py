@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ....picture import fitted_pixels
-from ...vae_files import Encoder, empty_encoder, encoder_in, load_encoder, published_encoder
+from ...vae_files import VAE_ENCODER, Encoder
 from .conditioner import Parts
 
 
@@ -61,6 +61,8 @@ def vae_encoder(parts: Parts) -> Encoder:
     file = vae if parts.encoder is None else parts.encoder
     if parts.device.type != "meta":
         assert file is not None, "weights have files"
-        return load_encoder(file, latents, device=parts.device, dtype=parts.dtype)
-    config = published_encoder(latents) if file is None else encoder_in(file, latents)
-    return empty_encoder(config).to(parts.dtype)
+        return VAE_ENCODER.load(file, latents, device=parts.device, dtype=parts.dtype)
+    config = (
+        VAE_ENCODER.published(latents) if file is None else VAE_ENCODER.config_in(file, latents)
+    )
+    return VAE_ENCODER.empty(config).to(parts.dtype)

@@ -30,7 +30,7 @@ from rollcast.models.wan.stream.memory_plan import (
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 from rollcast.models.wan.tiny_encoder import TinyEncoder, TinyEncoderConfig
-from rollcast.models.wan.vae_files import decoder_in
+from rollcast.models.wan.vae_files import VAE_DECODER
 from rollcast.models.warm_up import still_video
 
 from ..conftest import PROMPTS, FolderOf
@@ -62,7 +62,7 @@ def planned(name: str, folder: Path, decoder: Path | None = None) -> MemoryPlan:
     return plan_memory(
         preset,
         student=student_config(preset, files.config),
-        decoder=decoder_in(decoder or files.vae, preset.latents),
+        decoder=VAE_DECODER.config_in(decoder or files.vae, preset.latents),
         size=SIZE,
         dtype=torch.float32,
         reserve=0,
@@ -160,7 +160,7 @@ def test_a_plan_holds_for_a_tiny_encoder(weighed_folder_of: FolderOf, tmp_path: 
     files = locate(preset, [str(folder)])
     parts = {
         "student": student_config(preset, files.config),
-        "decoder": decoder_in(files.vae, preset.latents),
+        "decoder": VAE_DECODER.config_in(files.vae, preset.latents),
         "size": SIZE,
         "dtype": torch.float32,
         "reserve": 0,

@@ -31,7 +31,7 @@ from rollcast.models.wan.stream.contexts import Contexts
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.row_calls import RowCalls
 from rollcast.models.wan.tiny_decoder import TinyDecoderConfig
-from rollcast.models.wan.vae_files import empty_decoder
+from rollcast.models.wan.vae_files import VAE_DECODER
 
 # Those that differ in what is called, and in what is told.
 STREAMED = {(each.student, each.cache): each for each in presets().values()}
@@ -93,7 +93,7 @@ def joint_model() -> WanModel:
     )
     latent = preset.latent_size(preset.size)
     calls = RowCalls(preset, student, conditioners(parts), latent, kept=1)
-    return WanModel(preset, calls, empty_decoder(TinyDecoderConfig()), preset.size)
+    return WanModel(preset, calls, VAE_DECODER.empty(TinyDecoderConfig()), preset.size)
 
 
 def test_no_chunk_of_a_joint_window_waits() -> None:

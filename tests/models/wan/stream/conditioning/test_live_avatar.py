@@ -34,7 +34,7 @@ from rollcast.models.wan.stream.first_chunks import meet_every_length
 from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory
 from rollcast.models.wan.stream.model import WanModel
-from rollcast.models.wan.vae_files import decoder_in, load_encoder
+from rollcast.models.wan.vae_files import VAE_DECODER, VAE_ENCODER
 
 from ....live_avatar.tiny_speech import babble
 from ...conftest import PROMPTS, FolderOf
@@ -152,7 +152,7 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
     """The stream by the loop that the golden case holds, its inputs made here one by one."""
     preset, student = model._preset, model._calls.student
     files, device = locate(preset, [str(folder_of(preset.name))]), torch.device("cpu")
-    encoder = load_encoder(files.vae, WAN21, device=device, dtype=torch.float32)
+    encoder = VAE_ENCODER.load(files.vae, WAN21, device=device, dtype=torch.float32)
     voice = load_speech_encoder(files.more[ENCODER], device=device, dtype=torch.float32)
     stated = preset.stated(Speech)
     assert stated is not None
@@ -408,7 +408,7 @@ def planned(folder: Path, size: tuple[int, int]) -> MemoryPlan:
     return plan_memory(
         preset,
         student=student_config(preset, files.config),
-        decoder=decoder_in(files.vae, preset.latents),
+        decoder=VAE_DECODER.config_in(files.vae, preset.latents),
         size=size,
         dtype=torch.float32,
         reserve=0,
