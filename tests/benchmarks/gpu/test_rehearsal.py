@@ -37,6 +37,8 @@ def test_every_step_is_rehearsed(tmp_path: Path) -> None:
     results = {number: step["results"] for number, step in report["steps"].items()}
     assert results["1"]["ring attention, float16"]["error"] > 0
     assert results["1"]["goldens"] and results["2"]["eager"]["fps"] > 0
+    busy = results["2"]["eager"]["busy_share"]
+    assert busy["in flight"] > 0.99 > busy["alone"] > 0
     assert results["6"]["1 sessions"]["fps"][0] > 0
 
 
