@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,10 +23,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...kernels.launch import Launch
+from ...models.student.step_graphs import StepGraphs
 from ...models.wan.number_types import NumberTypes
 from ...models.wan.presets.catalogue import preset_named
 from ...models.wan.presets.preset import Preset
-from .chunk_operations import HOPPER, MetaStream
+from .chunk_operations import HALF, HOPPER, MetaStream
 from .decoder_operations import DECODERS, decoder_count
 from .operation_count import OperationCount, counted, name_of
 
@@ -93,39 +96,63 @@ class _Work(TorchDispatchMode):
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a part of a chunk asks for: operations by what they multiply, bytes, launches."""
+
+    flop: Counter[str]
+    bytes: float
+    operations: int
+
+    def __add__(self, other: Part) -> Part:
+        flop = Counter(
+            {kind: self.flop[kind] + other.flop[kind] for kind in self.flop | other.flop}
+        )
+        return Part(flop, self.bytes + other.bytes, self.operations + other.operations)
+
+    def times(self, factor: int) -> Part:
+        """So many of it; -1: what is to be taken off."""
+        flop = Counter({kind: factor * count for kind, count in self.flop.items()})
+        return Part(flop, factor * self.bytes, factor * self.operations)
+
+
 def chunk_budget(
-    preset: Preset, *, decoder: str | None = None, types: NumberTypes | None = None
+    preset: Preset, *, decoder: str | None = None, types: NumberTypes = HALF
 ) -> dict[str, Any]:
     """Milliseconds of the parts of a chunk by each of `RATES`; `decoder` is one of `DECODERS`."""
-    work, count = _student_work(preset, types)
-    moved = _moved(count)
-    operations = {"student": count.operations}
+    whole = student_part(preset, types)
+    operations = {"student": whole.operations}
     if decoder is not None:
-        convolving = _Work()
-        with convolving:
-            decodes, _ = decoder_count(preset, DECODERS[decoder][1])
-        # a stream's first chunk, which is three frames shorter, was counted with it
-        frames = preset.latents.frames * preset.recipe.chunk_frames
-        share = frames / (2 * frames - 3)
-        for kind, flop in convolving.flop.items():
-            work["convolutions" if kind == "products" else kind] += round(flop * share)
-        moved += _moved(decodes)
+        decodes = decoder_part(preset, decoder)
         operations["decoder"] = decodes.operations
+        whole += decodes
     rows: dict[str, Any] = {}
     for name, rates in RATES.items():
         plain = asdict(rates)
-        parts = {kind: flop / plain[kind] / 1e9 for kind, flop in work.items() if flop}
-        parts["passes"] = moved / rates.passes / 1e9
-        parts["gaps"] = sum(operations.values()) * rates.gap_us / 1e3
+        parts = {kind: flop / plain[kind] / 1e9 for kind, flop in whole.flop.items() if flop}
+        parts["passes"] = whole.bytes / rates.passes / 1e9
+        parts["gaps"] = whole.operations * rates.gap_us / 1e3
         rows[name] = {k: round(v, 1) for k, v in parts.items()} | {
             "sum": round(sum(parts.values()), 1)
         }
     return {"preset": preset.name, "decoder": decoder, "operations": operations, "ms": rows}
 
 
-def _student_work(preset: Preset, types: NumberTypes | None) -> tuple[Counter[str], OperationCount]:
-    """Of a chunk with a full window."""
-    stream = MetaStream(preset) if types is None else MetaStream(preset, types=types)
+@cache
+def student_part(preset: Preset, types: NumberTypes = HALF) -> Part:
+    """All calls of a chunk with a full window.
+
+    Layers are alike, so that one and two of them tell of all; an avatar's are not.
+    """
+    if preset.student.avatar is not None:
+        return layers_part(preset, types, None)
+    one, two = layers_part(preset, types, 1), layers_part(preset, types, 2)
+    return one + (two + one.times(-1)).times(preset.student.num_layers - 1)
+
+
+def layers_part(preset: Preset, types: NumberTypes, layers: int | None) -> Part:
+    """The same of a student with so many layers; None: with all."""
+    stream = MetaStream(preset, layers=layers, types=types)
     with counted(HOPPER):
         context = stream.context()
         for _ in range(-(-preset.cache.capacity_frames // preset.recipe.chunk_frames) + 1):
@@ -140,7 +167,45 @@ def _student_work(preset: Preset, types: NumberTypes | None) -> tuple[Counter[st
         if name_of(launch) == "int8_attention":
             values = launch.arguments["Value"]
             work.flop["attention"] += 4 * launch.arguments["Query"].numel() * values.shape[2]
-    return work.flop, count
+    return Part(work.flop, _moved(count), count.operations)
+
+
+@cache
+def decoder_part(preset: Preset, decoder: str) -> Part:
+    """Of a decoder of `DECODERS`, behind a stream's first chunk."""
+    work = _Work()
+    with work:
+        count, _ = decoder_count(preset, DECODERS[decoder][1])
+    # a stream's first chunk, which is three frames shorter, was counted with it
+    frames = preset.latents.frames * preset.recipe.chunk_frames
+    share = frames / (2 * frames - 3)
+    flop: Counter[str] = Counter()
+    for kind, counted_flop in work.flop.items():
+        flop["convolutions" if kind == "products" else kind] += round(counted_flop * share)
+    return Part(flop, _moved(count), count.operations)
+
+
+def graphs_of(preset: Preset) -> int:
+    """How many CUDA graphs a stream has recorded when its window has come round three times."""
+    stream = MetaStream(preset, layers=1)
+    graphs = stream.student.graphs = StepGraphs(_Recorded)
+    chunk, window = preset.recipe.chunk_frames, preset.cache.window_frames
+    full = -(-preset.cache.capacity_frames // chunk)
+    with counted(HOPPER):
+        context = stream.context()
+        for _ in range(full + 3 * math.lcm(window, chunk) // chunk):
+            stream.make_chunk(context)
+    return len(graphs)
+
+
+class _Recorded:
+    """A graph that is counted alone."""
+
+    def capture(self, work: Callable[[], None]) -> None:
+        work()
+
+    def replay(self) -> None:
+        pass
 
 
 def _moved(count: OperationCount) -> float:
@@ -159,11 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="reward-forcing,longlive", help="presets, by commas")
     parser.add_argument("--json", action="store_true", help="for programs")
     plan = parser.parse_args(arguments)
-    bf16 = NumberTypes(torch.bfloat16)
     fp8 = NumberTypes.named("bf16", "fp8-dynamic", torch.device("cuda"))
     for name in plan.only.split(","):
         for decoder in ("tiny, Wan 2.1", "Wan 2.1"):
-            for kind, types in (("bf16", bf16), ("fp8-dynamic", fp8)):
+            for kind, types in (("bf16", HALF), ("fp8-dynamic", fp8)):
                 row = chunk_budget(preset_named(name), decoder=decoder, types=types)
                 if plan.json:
                     sys.stdout.write(json.dumps(row | {"types": kind}) + "\n")
