@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .heap import return_unused
 from .heartbeat import die_with_parent
 
 Program = Callable[[Sequence[str]], None]
@@ -49,6 +50,7 @@ def serve(wishes: socket.socket, run: Program) -> None:
 def _bring_forth(
     wishes: socket.socket, answer: int, inherited: list[int], wish: dict[str, Any], run: Program
 ) -> None:
+    return_unused()
     # What was imported is not looked through, and so not copied, by any child's garbage collector.
     gc.freeze()
     # Nobody has its number before this process does.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from ..contract import Model
 from ..small_snapshots import rebuild_chunks
 from .frame_arena import FrameArena
+from .heap import return_unused
 from .heartbeat import Heartbeat
 from .launchers import Inheritance
 from .measure import measure_caches, measure_parts, measure_whole
@@ -40,6 +41,7 @@ def serve(heartbeat: Heartbeat, shared: Inheritance) -> None:
         model = make_model(setup.model)
         with _inference_mode():
             loop, ready = _stage(setup, model, links, heartbeat, arena)
+            return_unused()
             heartbeat.send(ready)
             heartbeat.listen(loop.receive)
             loop.run()
