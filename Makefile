@@ -131,8 +131,8 @@ train-tools: $(VENV)/.installed-train
 peers: $(PEERS)/.installed
 	@.ci/need espeak-ng && .ci/need pocketsphinx && .ci/need coturn
 
-bench-voice: $(VENV)/.installed-dev peers  ## measure LiveKit and Pipecat against the server of test patterns
-	PYTHONSAFEPATH= $(BIN)/python -m tests.client.figures
+bench-voice: $(VENV)/.installed-dev peers  ## measure WebSocket, WHEP, LiveKit and Pipecat side by side (ARGS="--write docs/voice.md")
+	PYTHONSAFEPATH= $(BIN)/python -m tests.client.figures $(ARGS)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) client/web/node_modules typings build client/build *.egg-info client/*.egg-info .pytest_cache .ruff_cache .hypothesis

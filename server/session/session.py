@@ -7,7 +7,6 @@ that may have produced output the caller drains `next_output`.
 from __future__ import annotations
 
 import hmac
-import math
 from collections import deque
 from dataclasses import replace
 
@@ -37,7 +36,6 @@ from ..protocol.client_messages import (
 from ..protocol.errors import (
     InvalidField,
     OutOfOrder,
-    SessionExpired,
     StreamError,
     Timeout,
     WrongResumeToken,
@@ -65,6 +63,7 @@ from .options import SessionOptions
 from .outbox import MAX_MESSAGES, Outbox, Output
 from .pacing import Pacing
 from .pending import ModelControl, OwnImage, OwnPicture
+from .presence import Presence
 from .quality import BEST, Quality
 from .record import SessionRecord
 from .reports import Now, Reports
@@ -82,7 +81,7 @@ class Session:
         self.seed = options.request.seed
         self._ignored_words: list[str] = []
         self.generation = 0
-        self.attached = True
+        self._presence = Presence(options, now_s)
         self.paused = False
         self.chunks = self.steps = 0
         """Chunks generated, the next one has this index; steps that came back, shown or not."""
@@ -92,13 +91,10 @@ class Session:
         self._position_us: float | None = None
         self.failure: StreamError | None = None
         """Set when the connection has to say so and close."""
-        self._heard_s = self._detached_s = self._paused_s = self._began_s = now_s
         self.held = False
         """Whether no chunk may be begun, for what the stream starts with is not ready yet."""
         self.parked: StreamParked | None = None
         """How the stream stands while it has no place; None: it has one."""
-        self._watched_s = now_s
-        """When the viewer was last seen to watch or to speak."""
         self._shown_us = self._seen_us = 0.0
         """Where the viewer was last said to be; the furthest that it was thought to be, for an
         estimate between acks may go back."""
@@ -136,13 +132,14 @@ class Session:
         self, message: ClientMessage | OwnPicture | OwnImage | LinkReport, now_s: float
     ) -> None:
         """Act on a message. Raises a StreamError, to be passed to `refuse`, for a faulty one."""
-        self._heard_s = now_s
+        self._presence.heard(now_s)
         match message:
             case Ack():
                 self._check_generated(message.last_seq)
                 self._pacing.ack(message, now_s)
                 if message.playhead_us > self._shown_us:
-                    self._shown_us, self._watched_s = message.playhead_us, now_s
+                    self._shown_us = message.playhead_us
+                    self._presence.watched(now_s)
             case KeyRequest():
                 self._key_wanted = True
                 self._pacing.lost()
@@ -180,26 +177,27 @@ class Session:
 
         Raises AudioOverflow, InvalidField, TooLarge or NotSupported.
         """
-        self._heard_s = now_s
+        self._presence.heard(now_s)
         check_supported(self.info, "speech")
         self._speech.take(packet, now_s)
         self._heard_speech(now_s)
 
     def receive_sound(self, sound: LiveSound, now_s: float) -> None:
         """Queue what a microphone hears now. Raises AudioOverflow or NotSupported."""
-        self._heard_s = now_s
+        self._presence.heard(now_s)
         check_supported(self.info, "speech")
         self._speech.take_live(sound, now_s)
         self._heard_speech(now_s)
 
     def _heard_speech(self, now_s: float) -> None:
-        self._watched_s = now_s
+        self._presence.watched(now_s)
         self._update_state(now_s)
 
     def receive_frame(self, frame: np.ndarray, now_s: float) -> None:
         """Queue a frame of the client's video, uint8 RGB [H, W, 3] as the model takes it."""
         self.video_in.push(frame)
-        self._heard_s = self._watched_s = now_s
+        self._presence.heard(now_s)
+        self._presence.watched(now_s)
 
     def refuse(self, error: StreamError) -> None:
         """Tell the client about its mistake; a fatal one ends the connection."""
@@ -327,6 +325,11 @@ class Session:
         return self.generation
 
     @property
+    def attached(self) -> bool:
+        """Whether a client is connected."""
+        return self._presence.attached
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures that are sent."""
         return self._video.size(self.info)
@@ -400,7 +403,7 @@ class Session:
             seed=self.seed,
             ignored_words=self._ignored_words,
             paused=self.paused,
-            lasted_s=now_s - self._began_s,
+            lasted_s=self.age_s(now_s),
             interrupted=self._interrupted,
             cut=self._cut,
             audio_seq=self._audio_seq,
@@ -442,7 +445,7 @@ class Session:
         self.steps, self.chunks, self.generation = record.steps, record.chunks, record.generation
         self.scene, self.prompt, self.seed = record.scene, record.prompt, record.seed
         self._ignored_words = record.ignored_words
-        self._began_s = now_s - record.lasted_s
+        self._presence.has_lasted(record.lasted_s, now_s)
         self._interrupted, self._cut = record.interrupted, record.cut
         self._audio_seq = record.audio_seq
         self.codec, self.audio_codec, self._video = record.codec, record.audio_codec, record.video
@@ -452,7 +455,7 @@ class Session:
         self._pacing.load(record.frames, record.skipped_frames)
         self.paused = record.paused
         if self.paused:
-            self._paused_s = now_s
+            self._presence.paused(now_s)
             self._pacing.pause(now_s)
         self._missing = deque(
             each for each in record.ring if each.first_seq + each.frames > after_seq + 1
@@ -462,7 +465,7 @@ class Session:
         self._seen_us = self._shown_us = begin_us if position_us is None else position_us
         for text in record.answers:
             self.say(SERVER.validate_json(text))
-        self.attached, self._detached_s = False, now_s
+        self._presence.left(now_s)
         self.held = bool(self._missing)
 
     @property
@@ -497,26 +500,16 @@ class Session:
             return
         if not self.paused:
             self._pacing.tick(now_s)
-        if now_s - self._heard_s > self.options.idle_timeout_s:
-            self.fail(Timeout(f"nothing was heard for {self.options.idle_timeout_s:g} s"))
-        limit_s = self.options.max_duration_s
-        if limit_s is not None and self.age_s(now_s) >= limit_s:
-            self.fail(
-                SessionExpired(
-                    f"a stream may last {limit_s:g} s on this server",
-                    hint="Open a new stream.",
-                    fatal=True,
-                )
-            )
+        verdict = self._presence.verdict(now_s)
+        if verdict is not None:
+            self.fail(verdict)
         self._update_state(now_s)
         if self._reports.due(now_s):
             self.say(self._reports.stats(self._now(now_s, sessions), now_s))
 
     def excuse(self, begin_s: float, end_s: float) -> None:
         """The server itself stood still meanwhile: nobody could be heard or come back."""
-        stall_s = end_s - begin_s
-        self._heard_s += stall_s if self._heard_s <= begin_s else 0.0
-        self._detached_s += stall_s if self._detached_s <= begin_s else 0.0
+        self._presence.excuse(begin_s, end_s)
 
     def say(self, message: ServerMessage) -> None:
         """Queue a message for the client, unless its last one is about to be sent."""
@@ -532,33 +525,28 @@ class Session:
 
     def detach(self, now_s: float) -> None:
         """The connection is gone: stop generating and wait for `resume`."""
-        self.attached = False
+        self._presence.left(now_s)
         if self.failure is not None and not self.failure.ends_stream:
             self.failure = None  # it ended a connection
-        self._detached_s = now_s
         self._outbox.drop_connection()
         self._controls.release_held()
         self.video_in.clear()
 
     def expired(self, now_s: float) -> bool:
         """Whether nobody came back in time."""
-        return not self.attached and now_s - self._detached_s >= self.options.grace_s
+        return self._presence.expired(now_s)
 
     def expires_in_s(self, now_s: float) -> float | None:
         """Seconds until the stream is given up; None while a client is connected."""
-        if self.attached:
-            return None
-        return max(0.0, self._detached_s + self.options.grace_s - now_s)
+        return self._presence.expires_in_s(now_s)
 
     def ends_in_s(self, now_s: float) -> float | None:
         """Seconds until the stream is over at the latest; None while nobody can say."""
-        limit_s, gone_s = self.options.max_duration_s, self.expires_in_s(now_s)
-        left_s = None if limit_s is None else max(0.0, limit_s - self.age_s(now_s))
-        return min((each for each in (left_s, gone_s) if each is not None), default=None)
+        return self._presence.ends_in_s(now_s)
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the stream was opened."""
-        return now_s - self._began_s
+        return self._presence.age_s(now_s)
 
     def check_resume(self, token: str, last_seq: int) -> None:
         """Raise a StreamError unless this client may go on with the stream."""
@@ -576,9 +564,9 @@ class Session:
         chunks = self._ring.after(last_seq)
         first = max(last_seq + 1, chunks[0].first_seq) if chunks else self.frames
         self.options = replace(self.options, audio=audio)
-        self.attached, self.failure = True, None
+        self.failure = None
         self.begin_generation()
-        self._heard_s = self._watched_s = now_s
+        self._presence.came(now_s)
         position_us, self._position_us = self._position_us, None
         self._shown_us = self.info.media_us(first) if position_us is None else position_us
         self._pacing.restart(first, position_us)
@@ -609,12 +597,11 @@ class Session:
 
     def unwatched_s(self, now_s: float) -> float:
         """How long the viewer was not seen to watch or to speak."""
-        return now_s - self._watched_s
+        return self._presence.unwatched_s(now_s)
 
     def still_s(self, now_s: float) -> float:
         """How long nothing was to be shown, paused or without a client; less than 0: it plays."""
-        paused_s = self._paused_s if self.paused else math.inf
-        return now_s - min(paused_s, math.inf if self.attached else self._detached_s)
+        return self._presence.still_s(now_s)
 
     @property
     def kept_bytes(self) -> int:
@@ -642,11 +629,12 @@ class Session:
         cut: Speech | None = None
         match control:
             case Pause():
-                self._paused_s = self._paused_s if self.paused else now_s
+                self._presence.paused(now_s)
                 self.paused = True
                 self._pacing.pause(now_s)
             case Resume():
                 self.paused = False
+                self._presence.resumed()
                 self._pacing.resume(now_s)
             case AudioBegin():
                 check_supported(self.info, "speech", control.event_id)

@@ -229,7 +229,7 @@ def test_goes_on_as_if_it_had_never_moved(
     second = next(numbers)
     for server in (one, other):
         server.output.clear()
-        server.session.attached = False  # without letting go of what is held
+        server.session._presence.left(server.now_s)  # without letting go of what is held
         server.session.resume(last_seq, audio=True, now_s=server.now_s)
         server.drain()
         run(server, after, count(second))
