@@ -15,7 +15,6 @@ from ..chunk_steps import ChunkSteps
 from ..contract import PICTURE, Chunk, Controls, Economy, StreamRequest
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ..state import DecoderState, SavedState, StreamState
-from ..student.causal_student import CausalStudent
 from ..student.config import CacheConfig
 from ..student.student_cache import StudentCache
 from .audio import CHUNK_FRAMES, VisemeNet
@@ -28,6 +27,7 @@ from .director import Director, PocketState
 from .looks import NAME, LookEncoder, LookPictures, describe, tensor_bytes
 from .manifest import LookEntry, Manifest
 from .prompt import TokenEmbedding
+from .stream_student import StreamStudent
 from .weights import filled
 
 ASSETS = Path(__file__).parent / "assets"
@@ -68,8 +68,10 @@ class PocketModel:
             [vocabulary.index[name] for name in EXPRESSIONS],
             self._look_encoder.spread,
         )
+        student = filled(StreamStudent(STUDENT), weights, "student")
+        student.make_ready()
         self.denoiser = PocketDenoiser(
-            filled(CausalStudent(STUDENT), weights, "student"),
+            student,
             filled(words, weights, "words"),
             self._looks,
             cache,

@@ -148,6 +148,11 @@ class SelfAttention(QKVO):
             part.bias = nn.Parameter(its_bias, requires_grad=part.bias.requires_grad)
         self._packed = weight, bias
 
+    @property
+    def packed(self) -> tuple[Tensor, ...] | None:
+        """What `pack` made: the weights, in float8 their scales, and the biases; None: nothing."""
+        return self._packed
+
     def forward(self, x: Tensor, attend: Attend | FusedAttend) -> Tensor:
         if not callable(attend):
             return self.merge(attend.attend_projected(self, *self._projected(x)))
