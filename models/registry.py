@@ -132,12 +132,12 @@ def _known() -> dict[str, str]:
 def _pocket(threads: int | None, steps: tuple[float, ...] | None) -> Model[Any]:
     from .contract import Controls
     from .cpu_threads import choose_threads
-    from .pocket.config import STEPS
+    from .pocket.config import SERVED_STEPS
     from .pocket.model import PocketModel
 
     if threads is not None:
         _use_threads(threads)
-    model = PocketModel(steps=steps or STEPS)
+    model = PocketModel(steps=steps or SERVED_STEPS)
     if threads is None:
         state = model.start(StreamRequest(seed=0))
         choose_threads(lambda: model.step(state, Controls()))

@@ -16,6 +16,10 @@ from .conditions import (
 # the reference picture is the sink; behind it four chunks and the one under way
 CACHE = CacheConfig(window_frames=5, sink_frames=1, sink="static")
 STEPS = (1000.0, 500.0)
+"""What the weights were trained with."""
+SERVED_STEPS = STEPS[:1]
+"""What streams take unless they are told otherwise: as good for half of the time
+(docs/embedded-model.md)."""
 SHIFT = 1.0
 
 STUDENT = StudentConfig(

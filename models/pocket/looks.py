@@ -161,8 +161,8 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return tensor.numpy().tobytes()
 
 
-def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelInfo:
-    """What clients are told of the model."""
+def describe(manifest: Manifest, pictures: Mapping[str, LookPictures], *, steps: int) -> ModelInfo:
+    """What clients are told of the model, which takes so many steps."""
     scenes = tuple(
         Scene(e.name, e.title, e.kind, _thumbnail(pictures[e.name].reference))
         for e in manifest.looks
@@ -174,8 +174,8 @@ def describe(manifest: Manifest, pictures: Mapping[str, LookPictures]) -> ModelI
         height=FRAME_SIZE,
         fps=FPS,
         chunk_frames=CHUNK_FRAMES,
-        # one step is as good as two for half the time (docs/embedded-model.md)
-        economy=Economy(steps=1, frame_every=2),
+        # one step is as good as more (docs/embedded-model.md)
+        economy=Economy(steps=1 if steps > 1 else None, frame_every=2),
         inputs=ModelInputs(
             scenes=scenes,
             prompt=PromptInput(manifest.presets),

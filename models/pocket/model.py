@@ -41,7 +41,7 @@ class PocketModel:
     """Weights and looks; every stream's state is a `StreamState`.
 
     `cache` and `steps` (timesteps of the denoising steps) are what the weights were trained with;
-    others are for comparisons.
+    the first steps alone will do, others are for comparisons.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class PocketModel:
         self.chunk_steps = ChunkSteps.cache_per_step(steps)
         self.decoder_is_causal = False
         self.rebuild_chunks = REBUILD_CHUNKS
-        self.info = describe(manifest, pictures)
+        self.info = describe(manifest, pictures, steps=len(steps))
 
     batches = True
     """Chunks of several streams may be one batch, see `batch_shape`."""
@@ -166,17 +166,21 @@ class PocketModel:
     def restore(self, data: bytes) -> PocketState:
         """The state of a snapshot of either kind. Raises ValueError if it is none of this model.
 
-        Of a small one the caches begin anew with the next chunk, as behind a cut.
+        Of a small one the caches begin anew with the next chunk, as behind a cut. With fewer steps
+        than it was made with, or more, the stream goes on as if these had been left out.
         """
         saved = SavedState.parse(data, NAME)
         scene = saved.plain["scene"]
         plain = saved.plain["conditioning"]
-        caches = self._new_caches()
-        for k, metadata in enumerate(saved.plain["caches"]):
+        conditioning = self._director.load(scene, saved.part("conditioning"), plain)
+        caches, known = self._new_caches(), saved.plain["caches"]
+        for k, metadata in enumerate(known[: len(caches)]):
             caches[k].load(saved.part(f"cache.{k}"), metadata)
+        if 0 < len(known) < len(caches) and conditioning.steps is None:
+            conditioning.steps = len(known)
         return StreamState(
             caches=caches,
-            conditioning=self._director.load(scene, saved.part("conditioning"), plain),
+            conditioning=conditioning,
             generator=saved.generator(),
             seed=saved.plain["seed"],
             scene=scene,

@@ -137,7 +137,7 @@ Attention = Annotated[
 ]
 Steps = Annotated[
     str | None,
-    typer.Option(help="Denoising steps of a published model instead of its own, like 1000,500."),
+    typer.Option(help="Denoising steps instead of the model's own: how many, or like 1000,500."),
 ]
 Decoder = Annotated[
     Path | None,

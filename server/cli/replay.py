@@ -22,7 +22,7 @@ from ..stream_log.replay import Comparison, StreamLog, read_log, replay_behind
 from ..stream_log.replay import replay as replay_alone
 from .checkup import machine_report
 from .failure import EXIT_FAILED, EXIT_USAGE, Failure, as_failure
-from .step_list import steps_or_count
+from .step_list import parse_steps
 from .video_file import Overwrite, video_file, write_picture
 
 
@@ -73,7 +73,7 @@ def replay(
                     hint="Add --out to see what they make of the stream.",
                     exit_code=EXIT_USAGE,
                 )
-            arguments["steps"] = steps_or_count(steps)
+            arguments["steps"] = parse_steps(steps)
         found = list(arguments.get("weights") or ())
         now = machine_of(known.header.model, found, arguments.get("threads"))
         compared = Comparison()

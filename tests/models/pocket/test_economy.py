@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rollcast.models.pipeline.diagonal import Diagonal
 from rollcast.models.pipeline.events import Finished
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pocket.audio import CHUNK_SAMPLES
+from rollcast.models.pocket.config import SERVED_STEPS
 from rollcast.models.pocket.model import PocketModel
 
 ONE = Economy(steps=1)
@@ -100,3 +102,31 @@ def test_a_batch_may_have_some_that_leave_out_and_some_that_do_not(
             made[event.stream].append(event.chunk.frames)
     for name, alone in {"a": whole, "b": frames(model, plans["b"])}.items():
         assert np.abs(np.array(alone).astype(int) - np.array(made[name])).max() <= 1, name
+
+
+def test_with_one_step_there_is_none_to_leave_out(model: PocketModel, folder: Path) -> None:
+    served = PocketModel(folder, steps=SERVED_STEPS)
+    assert served.info.economy == Economy(steps=None, frame_every=2)
+    assert len(served.start(REQUEST).caches) == 1
+    for mine, of_two in zip(frames(served, [ONE] * 3), frames(model, [ONE] * 3), strict=True):
+        assert np.array_equal(mine, of_two)
+
+
+def test_a_stream_goes_on_in_a_model_that_takes_another_number_of_steps(
+    model: PocketModel, folder: Path
+) -> None:
+    served = PocketModel(folder, steps=SERVED_STEPS)
+    one, two = served.start(REQUEST), model.start(REQUEST)
+    for controls in log([ONE] * 2):
+        served.step(one, controls)
+        model.step(two, controls)
+    # as if each had been told so all along
+    for mine, own, other, plan in (
+        (served, served.snapshot(one), model.snapshot(two), [FULL] * 2),
+        (model, model.snapshot(two), served.snapshot(one), [ONE, FULL]),
+    ):
+        kept, moved = mine.restore(own), mine.restore(other)
+        assert len(moved.caches) == mine.chunk_steps.steps
+        for controls in log(plan):
+            shown = mine.step(moved, controls).frames
+            assert np.array_equal(shown, mine.step(kept, controls).frames)

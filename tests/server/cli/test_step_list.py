@@ -11,6 +11,7 @@ from rollcast.server.cli.step_list import parse_steps
 def test_numbers_between_commas() -> None:
     assert parse_steps("1000,500") == (1000.0, 500.0)
     assert parse_steps(" 937.5 , 100") == (937.5, 100.0)
+    assert parse_steps("2") == (1000.0, 500.0) and parse_steps("1000") == (1000.0,)
     for wrong in ("", "1000,", "two", "1000 500"):
         with pytest.raises(ValueError, match=r"--steps .* like 1000,500"):
             parse_steps(wrong)
@@ -19,7 +20,7 @@ def test_numbers_between_commas() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--steps", "fast"), "expected numbers between commas"),
+        (("--steps", "fast"), "or numbers between commas"),
         (("--steps", "500,1000"), "--steps of self-forcing: got 500, 1000; expected falling"),
         (("--attention", "int8", "--device", "cpu"), "--attention int8 needs a CUDA device"),
         (("--quantize", "fp8-dynamic", "--device", "cpu"), "fp8-dynamic needs a CUDA device"),
