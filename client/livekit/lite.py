@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..errors import ClientError
 from ..talker import Utterance
@@ -85,10 +85,12 @@ class LiteEars:
         self._socket = socket
         await self._tell("session.state_updated", state="connected")
         try:
-            while True:
+            # it may be hung up while a message is obeyed
+            while socket.application_state is WebSocketState.CONNECTED:
                 await self._take(await socket.receive_text())
         except (WebSocketDisconnect, KeyError):
-            self._socket = None
+            pass
+        self._socket = None
 
     async def _take(self, text: str) -> None:
         try:

@@ -12,7 +12,13 @@ import pytest
 
 pytest.importorskip("livekit.rtc", exc_type=ImportError)
 
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
 from rollcast.client.errors import ProtocolError
+from rollcast.client.livekit.lite import LiteEars
 from rollcast.client.livekit.voice import Voice
 from rollcast.client.talker import Spoken, Talker, Utterance
 
@@ -177,3 +183,25 @@ async def test_a_server_that_does_not_answer_leaves_nobody_mute() -> None:
         with pytest.raises(ProtocolError):
             await voice.interrupt()
         assert speaker.mutes == 0
+
+
+def test_who_hangs_up_while_an_interruption_is_obeyed_is_gone() -> None:
+    """As when the agent leaves the room at the same time."""
+    ears = LiteEars()
+
+    class Interrupted(Voice):
+        def interrupt(self) -> Coroutine[Any, Any, None]:
+            return ears.close()
+
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+        ears.attach(Interrupted(Server(), Speaker(), ears))
+        await ears.listen(websocket)
+
+    app = Starlette(routes=[WebSocketRoute("/", socket)])
+    with TestClient(app) as http, http.websocket_connect("/") as client:
+        assert client.receive_json()["state"] == "connected"
+        client.send_json({"type": "agent.interrupt"})
+        with pytest.raises(WebSocketDisconnect):
+            client.receive_json()
+    assert not ears.is_listening
