@@ -17,6 +17,7 @@ from .wan.text.reader import TextReader
 _OWN = {
     "pocket": "talking avatars and movable scenes, ships with the project",
     "test-pattern": "a painted pattern without a network, for checks of a set-up",
+    "toy-world": "sprites on a grid that remember nothing but their past, to watch drift",
 }
 DEFAULT_MODEL = "pocket"
 MODEL_FACTORY = f"{__name__}:load_model"
@@ -98,6 +99,8 @@ def load_model(
         options.check_none_but(*(("steps",) if name == "pocket" else ()))
     except ValueError as error:
         raise ValueError(f"{name} comes with its weights and size: {error}") from error
+    if name == "toy-world":
+        return _toy_world(threads)
     return _pocket(threads, options.steps) if name == "pocket" else _test_pattern()
 
 
@@ -148,6 +151,13 @@ def _test_pattern() -> Model[Any]:
     from .test_pattern import TestPattern
 
     return TestPattern()
+
+
+def _toy_world(threads: int | None) -> Model[Any]:
+    from .toy_world.model import ToyWorldModel
+
+    _use_threads(threads or 1)
+    return ToyWorldModel()
 
 
 def _published(name: str, options: LoadOptions) -> Model[Any]:

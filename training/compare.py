@@ -2,9 +2,8 @@
 
 All begin with the same networks of a seed and get the same processor time (`--seconds`), in which
 also their own networks learn, or teach their student equally often (`--updates`). What is done is
-kept in `--out`, so a run that was ended goes on. The budgets of a seed add up to 105 minutes of two
-cores by default and to 11 with `--short`, before what is measured. Writes a table (CSV), plots,
-clips.
+kept in `--out`, so a run that was ended goes on. The budgets of a seed add up to 82 minutes of one
+core by default and to 23 with `--short`, before what is measured. Writes tables, plots, clips.
 """
 
 from __future__ import annotations
@@ -18,11 +17,21 @@ from pathlib import Path
 
 import torch
 
-from .toy_world.comparison import BASELINES, DEFAULT, SHORT, Comparison, Plan, sink_rows
+from .toy_world.comparison import (
+    ASIDE,
+    BASELINES,
+    BASES,
+    DEFAULT,
+    SHORT,
+    SINKS_OF,
+    Comparison,
+    Plan,
+    bases_of,
+)
 from .toy_world.methods import METHODS
-from .toy_world.table import summary, write_clips, write_plots, write_table
+from .toy_world.table import summary, write_clips, write_markdown, write_plots, write_table
 
-_NAMES = (*BASELINES, *METHODS)
+_NAMES = (*BASELINES, *METHODS, *ASIDE)
 
 
 def main() -> None:
@@ -48,14 +57,21 @@ def main() -> None:
 
 def compare(out: Path, seed: int, plan: Plan, names: Sequence[str], jobs: int) -> None:
     """Teach and measure what is not yet; first what others begin with."""
+    needed = {base for name in names for base in bases_of(name)}
+    if "sinks" in names and SINKS_OF not in names:
+        names = (SINKS_OF, *names)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for group in (("scorer", "small-flow"), ("flow",), names):
+        methods = [name for name in names if name not in (*BASES, *ASIDE)]
+        aside = [name for name in names if name in ASIDE]
+        bases = [[base] for base in BASES if base in needed]
+        for group in (*bases, methods, aside):
             list(pool.map(_run, [(out, seed, plan, name) for name in group]))
 
 
 def _run(told: tuple[Path, int, Plan, str]) -> None:
     out, seed, plan, name = told
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     Comparison(out, seed, plan).run(name)
 
 
@@ -64,10 +80,12 @@ def report(out: Path, seeds: Sequence[int], plan: Plan) -> None:
     runs = [Comparison(out, seed, plan) for seed in seeds]
     rows = [row for run in runs for row in run.rows()]
     write_table(out / "compare.csv", rows)
-    write_plots(out / "compare.png", summary(rows))
+    found = summary(rows)
+    write_markdown(out / "compare.md", found)
+    write_plots(out / "compare.png", found)
     write_clips(out / "clips.png", runs[0].out)
-    sinks = [row for run in runs for row in sink_rows(run.network("flow"), plan, run.seed)]
-    write_table(out / "sinks.csv", sinks)
+    for name in ASIDE:
+        write_table(out / f"{name}.csv", [row for run in runs for row in run.rows((name,))])
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def _instructions() -> list[str]:
 
 def _files(model: str, weights: Iterable[str]) -> list[Path]:
     """The files of a model's weights that are here; of the project's own, those in its folder."""
-    own = [str(_OWN_WEIGHTS / model / "assets" / f"{model}.safetensors")]
+    own = [str(_OWN_WEIGHTS / model.replace("-", "_") / "assets" / f"{model}.safetensors")]
     given = [Path(each) for each in (own if model in own_models() else weights)]
     inside = (sorted(each.rglob("*.safetensors")) if each.is_dir() else [each] for each in given)
     return [path for paths in inside for path in paths if path.is_file()]

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rollcast.models.student.config import CacheConfig
+from rollcast.models.toy_world.config import LAYERS, SINKS, WIDTH
 
 from ..objectives.trajectory_matching import chain_of
 from .methods import METHODS, SMALL_WIDTH, Method
 from .metrics import Reference, measure
 from .network import ToyNetwork
 from .oracle import Oracle
-from .task import STEPS, ToyTask, clips_of, whole_clips
+from .sites import WAYS, Federation, federated
+from .task import FLOW_SIGMAS, STEPS, ToyTask, clips_of, whole_clips
 from .teaching import Budget, Taught, distil, teach_flow, teach_regression
 from .world import CHUNKS, Prompt
 
@@ -39,19 +40,20 @@ class Plan:
     """How much is spent on what.
 
     `base_seconds` of processor time go to each of `BASES`, to each method `seconds`, or `updates`
-    of its student where given. `clips` are measured, and the end of `long_clips`, `times` as long.
-    `real` is the real score: the oracle, or the network.
+    of its student where given, to each way of `sites` `site_updates`. `clips` are measured, and the
+    end of `long_clips`, `times` as long. `real` is the real score: the oracle, or the network.
     """
 
-    base_seconds: float = 600.0
-    seconds: float | None = 360.0
+    base_seconds: float = 450.0
+    seconds: float | None = 120.0
     updates: int | None = None
     clips: int = 192
     long_clips: int = 48
     times: int = 10
+    site_updates: int = 240
     real: str = "oracle"
-    width: int = 96
-    layers: int = 4
+    width: int = WIDTH
+    layers: int = LAYERS
 
     def __post_init__(self) -> None:
         if self.real not in ("oracle", "network"):
@@ -59,7 +61,7 @@ class Plan:
 
 
 DEFAULT = Plan()
-SHORT = Plan(base_seconds=150, seconds=30, clips=96, long_clips=24)
+SHORT = Plan(base_seconds=150, seconds=30, clips=96, long_clips=24, site_updates=60)
 
 
 class Comparison:
@@ -81,7 +83,10 @@ class Comparison:
             raise ValueError(f"{self.out} is of another plan, {kept}; choose another folder")
 
     def run(self, name: str) -> None:
-        """Teach and measure one of `BASES`, `BASELINES` or `METHODS`, unless that is done."""
+        """Teach and measure what has this name, unless that is done.
+
+        It is one of `BASES`, `BASELINES`, `METHODS` or `ASIDE`.
+        """
         if self._rows_of(name).exists():
             return
         taught = name in BASES and (self.out / f"{name}.pt").exists()
@@ -91,14 +96,13 @@ class Comparison:
         if name != "small-flow":
             self._write(name, self._measured(name))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """All that was measured so far."""
-        names = [*BASELINES, *METHODS]
+    def rows(self, names: Sequence[str] = (*BASELINES, *METHODS)) -> list[dict[str, Any]]:
+        """All that was measured so far of these."""
         done = [self._rows_of(name) for name in names]
         return [row for path in done if path.exists() for row in json.loads(path.read_text())]
 
     def network(self, name: str) -> ToyNetwork:
-        """One of `BASES`, taught."""
+        """One of `BASES`, or the student of a method that is one causal network; taught."""
         small = name == "small-flow"
         network = ToyNetwork(SMALL_WIDTH if small else self.plan.width, self.plan.layers)
         network.load_state_dict(torch.load(self.out / f"{name}.pt", weights_only=True))
@@ -112,8 +116,11 @@ class Comparison:
             network.load_state_dict(self.network("scorer").state_dict())
         budget = Budget(seconds=self.plan.base_seconds)
         rate = 1e-3 if name == "flow" else 2e-3
-        taught = teach_flow(network, budget, causal=name != "scorer", rate=rate)
+        unfinished = self.out / f"{name}.unfinished"
+        causal = name != "scorer"
+        taught = teach_flow(network, budget, causal=causal, rate=rate, unfinished=unfinished)
         self._save(name, taught)
+        unfinished.unlink(missing_ok=True)
 
     def _save(self, name: str, taught: Taught) -> None:
         part = self.out / f"{name}.part"
@@ -133,6 +140,8 @@ class Comparison:
             return [*rows, self._whole("scorer", network, _WHOLE_STEPS, guidance=2.0)]
         if name == "flow":
             return self._flow_rows()
+        if name in ASIDE:
+            return self._sink_rows() if name == "sinks" else self._site_rows()
         if name == "regression":
             student = self.network("flow").requires_grad_(True)
             taught = teach_regression(student, self._budget())
@@ -145,15 +154,13 @@ class Comparison:
     def _flow_rows(self) -> list[dict[str, Any]]:
         """Many even steps without fresh noise, and the few of the others with it."""
         taught = Taught(self.network("flow"), 0, 0.0)
-        many = tuple(3 * k / (10 + 2 * k) for k in range(10, 0, -1))
-        rows = self._streamed("flow", taught, many, deterministic=True)
+        rows = self._streamed("flow", taught, FLOW_SIGMAS, deterministic=True)
         for count in (4, 2):
             rows += self._streamed("flow", taught, chain_of(SIGMAS, count), deterministic=False)
         return rows
 
     def _method_rows(self, name: str, method: Method) -> list[dict[str, Any]]:
-        bases = (self.network(base) for base in BASES)
-        student = method.student(*bases).requires_grad_(True)
+        student = method.student(self.network).requires_grad_(True)
         objective = method.objective(self._task())
         taught = distil(student, objective, self._budget())
         self._save(name, taught)
@@ -166,6 +173,23 @@ class Comparison:
                 rows += self._streamed(name, taught, chain, deterministic=method.deterministic)
         for row in rows:
             row |= getattr(objective, "lag", {})
+        return rows
+
+    def _site_rows(self) -> list[dict[str, Any]]:
+        updates = self.plan.site_updates
+        plan = Federation(updates=updates, clip_updates=updates)
+        return [federated(self.network("flow"), plan, way, self.seed) for way in WAYS]
+
+    def _sink_rows(self) -> list[dict[str, Any]]:
+        """Drift and copying at the end of long clips, for each of `SINKS`."""
+        rows = []
+        for name, cache in SINKS.items():
+            torch.manual_seed(self.seed)
+            prompt = Prompt.each(self.plan.long_clips)
+            chunks = self.plan.times * CHUNKS
+            made = clips_of(self.network(SINKS_OF), prompt, SIGMAS, chunks, cache=cache)
+            found = measure(made, prompt, first=chunks - CHUNKS)
+            rows.append({"sink": name, "seed": self.seed} | found)
         return rows
 
     def _streamed(
@@ -215,25 +239,17 @@ class Comparison:
         os.replace(part, self._rows_of(name))
 
 
-SINKS: dict[str, CacheConfig] = {
-    "none": CacheConfig(window_frames=4, sink="none"),
-    "static": CacheConfig(window_frames=3, sink_frames=1),
-    "ema .9": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.9),
-    "ema .99": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.99),
-}
-"""Caches of the same size that a student is sampled with, who was taught with the static sink."""
+SINKS_OF = "dmd2"
+"""The student that sinks are compared on."""
+ASIDE = ("sinks", "sites")
+"""What is compared beside methods, each in a table of its own."""
 
 
-def sink_rows(student: nn.Module, plan: Plan, seed: int) -> list[dict[str, Any]]:
-    """Drift and copying at the end of long clips, for each of `SINKS`."""
-    rows = []
-    for name, cache in SINKS.items():
-        torch.manual_seed(seed)
-        prompt = Prompt.each(plan.long_clips)
-        made = clips_of(student, prompt, SIGMAS, plan.times * CHUNKS, cache=cache)
-        found = measure(made, prompt, first=(plan.times - 1) * CHUNKS)
-        rows.append({"sink": name, "seed": seed} | found)
-    return rows
+def bases_of(name: str) -> tuple[str, ...]:
+    """Those of `BASES` that whatever `run` can do needs."""
+    method = METHODS.get(name)
+    small = method is not None and method.form in ("small", "small by mood")
+    return BASES if small else BASES[:2]
 
 
 def _number(name: str) -> int:

@@ -13,12 +13,12 @@ import math
 import torch
 from torch import Tensor
 
-MOODS = ("calm", "brisk", "dizzy")
-PALETTES = ("warm", "cold")
-SHAPES = ("disc", "ring", "plus")
-NO_MOOD, NO_PALETTE = len(MOODS), len(PALETTES)
-"""What a network is told instead when it has no prompt."""
+from rollcast.models.toy_world.config import MOODS as MOODS
+from rollcast.models.toy_world.config import NO_MOOD as NO_MOOD
+from rollcast.models.toy_world.config import NO_PALETTE as NO_PALETTE
+from rollcast.models.toy_world.config import PALETTES as PALETTES
 
+SHAPES = ("disc", "ring", "plus")
 GRID = 3
 NODES = GRID * GRID
 STAY = 0

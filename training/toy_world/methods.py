@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
+
+from rollcast.models.toy_world.config import SINKS
 
 from ..objectives.adversarial import Adversarial
 from ..objectives.cross_mode import CrossMode
@@ -15,7 +16,7 @@ from ..objectives.decoupled_dmd import DecoupledDMD
 from ..objectives.distillation import Distillation
 from ..objectives.dmd2 import DMD2
 from ..objectives.experts import ByPrompt, Experts
-from ..objectives.f_distill import WEIGHTS, FDistill
+from ..objectives.f_distill import FDistill
 from ..objectives.mean_velocity import MeanVelocity
 from ..objectives.phased_dmd import PhasedDMD
 from ..objectives.re_dmd import ReDMD
@@ -28,33 +29,39 @@ from .network import ToyNetwork
 Form = Literal["causal", "phases", "whole", "small", "small by mood"]
 """What a student is: one network that streams; an expert for each half of its steps; one that makes
 whole clips; a smaller one; as many of those as there are moods."""
-SMALL_WIDTH = 48
+SMALL_WIDTH = 32
 _PHASES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`objective` makes it for a task; `counts` are numbers of steps that it is sampled with."""
+    """`objective` makes it for a task; `counts` are numbers of steps that it is sampled with.
+
+    `sink` is that of `SINKS` which a causal student is taught and sampled with.
+    """
 
     objective: Callable[[Any], Distillation]
     form: Form = "causal"
     counts: Sequence[int] = (4,)
     deterministic: bool = False
+    sink: str = "static"
 
-    def student(self, flow: ToyNetwork, scorer: ToyNetwork, small: ToyNetwork) -> nn.Module:
+    def student(self, base: Callable[[str], ToyNetwork]) -> nn.Module:
         """Where it begins: as the causal flow model, whole clips as the bidirectional one.
 
-        `small` is the causal flow model of the smaller size.
+        `base` gives a new copy of a network by its name.
         """
         if self.form == "whole":
-            return copy.deepcopy(scorer)
+            return base("scorer")
         if self.form == "small":
-            return copy.deepcopy(small)
+            return base("small-flow")
         if self.form == "small by mood":
-            return ByPrompt([copy.deepcopy(small) for _ in MOODS])
+            return ByPrompt([base("small-flow") for _ in MOODS])
         if self.form == "phases":
-            return Experts([copy.deepcopy(flow) for _ in range(_PHASES)], (PHASE_END, 0.0))
-        return copy.deepcopy(flow)
+            return Experts([base("flow") for _ in range(_PHASES)], (PHASE_END, 0.0))
+        network = base("flow")
+        network.cache = SINKS[self.sink]
+        return network
 
 
 PHASE_END = 0.85
@@ -67,31 +74,36 @@ def _f_distill(name: str) -> Method:
 
 METHODS: dict[str, Method] = {
     "dmd2": Method(DMD2, counts=(4, 2, 1)),
-    "dmd2-one-time-scale": Method(lambda task: DMD2(task, fake_updates=1)),
-    "dmd2-real-inputs": Method(lambda task: DMD2(task, simulated=False)),
-    "dmd2-critic": Method(lambda task: DMD2(task, critic_weight=3e-3)),
+    "tdm": Method(TrajectoryMatching, counts=(4, 2, 1), deterministic=True),
+    "phased": Method(PhasedDMD, "phases", deterministic=True),
+    "f-js": _f_distill("js"),
+    "sid": Method(ScoreIdentity),
+    "f-kl": _f_distill("kl"),
+    "mdt": Method(MeanVelocity, "whole", (1, 2)),
+    "re-dmd": Method(ReDMD),
     "dmd2-guided": Method(lambda task: DMD2(task, guidance=2.0)),
     "decoupled": Method(DecoupledDMD),
-    "decoupled-guidance-alone": Method(lambda task: DecoupledDMD(task, matches=False)),
-    "phased": Method(PhasedDMD, "phases", deterministic=True),
-    "phased-biased": Method(lambda task: PhasedDMD(task, biased=True), "phases", (4,), True),
-    "tdm": Method(TrajectoryMatching, counts=(4, 2, 1), deterministic=True),
+    "dmd2-no-sink": Method(DMD2, sink="none"),
+    "dmd2-one-time-scale": Method(lambda task: DMD2(task, fake_updates=1)),
     "tdm-any-steps": Method(
         lambda task: TrajectoryMatching(task, lengths=(1, 2, 4)), "causal", (4, 2, 1), True
     ),
-    **{f"f-{name}": _f_distill(name) for name in WEIGHTS},
-    "sid": Method(ScoreIdentity),
-    "sid-guided": Method(lambda task: ScoreIdentity(task, guidance=2.0, fake_guidance=2.0)),
     "sid-zero": Method(lambda task: ScoreIdentity(task, fake_guidance=ZERO)),
     "sid-anti": Method(lambda task: ScoreIdentity(task, fake_guidance=ANTI)),
-    "small": Method(DMD2, "small"),
-    "small-by-mood": Method(lambda task: StudentsByPrompt(task, DMD2), "small by mood"),
-    "mdt": Method(MeanVelocity, "whole", (1, 2)),
-    "mdt-matching-alone": Method(lambda task: MeanVelocity(task, distils=False), "whole", (1, 2)),
-    "re-dmd": Method(ReDMD),
-    "re-dmd-published": Method(lambda task: ReDMD(task, normalised=False)),
+    "f-rkl": _f_distill("rkl"),
+    "phased-biased": Method(lambda task: PhasedDMD(task, biased=True), "phases", (4,), True),
+    "dmd2-real-inputs": Method(lambda task: DMD2(task, simulated=False)),
     "cross-mode": Method(CrossMode),
     "adversarial-hinge": Method(Adversarial),
     "adversarial-relativistic": Method(lambda task: Adversarial(task, "relativistic")),
+    "re-dmd-published": Method(lambda task: ReDMD(task, normalised=False)),
+    "mdt-matching-alone": Method(lambda task: MeanVelocity(task, distils=False), "whole", (1, 2)),
+    "decoupled-guidance-alone": Method(lambda task: DecoupledDMD(task, matches=False)),
+    "dmd2-critic": Method(lambda task: DMD2(task, critic_weight=3e-3)),
+    "sid-guided": Method(lambda task: ScoreIdentity(task, guidance=2.0, fake_guidance=2.0)),
+    "f-hellinger": _f_distill("hellinger"),
+    "f-jeffreys": _f_distill("jeffreys"),
+    "small": Method(DMD2, "small"),
+    "small-by-mood": Method(lambda task: StudentsByPrompt(task, DMD2), "small by mood"),
 }
 """Beside them stand the flow models themselves, and regression."""

@@ -11,52 +11,27 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import TextContext
-from rollcast.models.student.config import CacheConfig, StudentConfig
+from rollcast.models.student.config import CacheConfig
 from rollcast.models.student.student_cache import StudentCache
+from rollcast.models.toy_world.config import CACHE, LAYERS, SIZE, WIDTH
+from rollcast.models.toy_world.network import PromptedStudent
 
-from .law import MOODS, PALETTES
-from .picture import CHANNELS, SIZE
 from .world import Prompt
 
-CACHE = CacheConfig(window_frames=3, sink_frames=1)
-"""The clip's first chunk, and the last three, the one under way among them."""
-_WORD = 16
 
+class ToyNetwork(PromptedStudent):
+    """The network that is served, with the passes of a teaching."""
 
-def toy_config(width: int = 96, layers: int = 4) -> StudentConfig:
-    """A student of the toy world: nine tokens of 4x4 pixels a chunk, predicting the sample."""
-    return StudentConfig(
-        dim=width,
-        ffn_dim=3 * width,
-        num_heads=4,
-        num_layers=layers,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        text_dim=_WORD,
-        text_len=2,
-        freq_dim=64,
-        patch=(1, 4, 4),
-        rope="slot",
-        prediction="sample",
-    )
-
-
-class ToyNetwork(nn.Module):
-    """A `CausalStudent` and the words of its prompts."""
-
-    def __init__(self, width: int = 96, layers: int = 4, cache: CacheConfig = CACHE) -> None:
-        super().__init__()
-        self.student = CausalStudent(toy_config(width, layers))
-        self.mood = nn.Embedding(len(MOODS) + 1, _WORD)
-        self.palette = nn.Embedding(len(PALETTES) + 1, _WORD)
+    def __init__(
+        self, width: int = WIDTH, layers: int = LAYERS, cache: CacheConfig = CACHE
+    ) -> None:
+        super().__init__(width, layers)
         self.cache = cache
 
     def context(self, prompt: Prompt) -> TextContext:
         """What attention reads of prompts."""
-        words = [self.mood(prompt.mood), self.palette(prompt.palette)]
-        return self.student.encode_text(torch.stack(words, 1))
+        return self.told(prompt.mood, prompt.palette)
 
     def forward(self, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
         """The clean clips [B, F, 12, 12, 12] in `noisy`, all chunks at once, at `sigma` [B]."""

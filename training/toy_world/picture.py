@@ -11,16 +11,13 @@ import math
 import torch
 from torch import Tensor
 
+from rollcast.models.toy_world.config import BACKGROUND, FRAMES, SIZE
+from rollcast.models.toy_world.config import CHANNELS as CHANNELS
+
 from .law import GRID
 
-SIZE = 12
-"""Rows and columns of a picture."""
-FRAMES = 4
-"""Pictures of a chunk."""
-CHANNELS = 3 * FRAMES
 STEP = 4
 """Pixels from node to node."""
-BACKGROUND = -0.8
 _CORNER = (SIZE - STEP * (GRID - 1)) / 2
 _SHARPNESS = 4.0
 

@@ -18,6 +18,7 @@ PANELS = {
     "hue_spread": "spread of hue / true",
     "shape_tv": "shapes: total variation",
     "moves_tv": "moves: total variation",
+    "rarest": "rarest move / its odds",
     "motion": "motion / true",
     "mood_accuracy": "mood as told",
     "fixed_cf": "characteristic functions",
@@ -53,6 +54,20 @@ def summary(rows: Sequence[dict[str, Any]]) -> Summary:
         }
         for label, group in groups.items()
     }
+
+
+def write_markdown(path: Path, found: Summary) -> None:
+    """The same as a table for people: mean, and spread where there are several seeds."""
+    lines = [" | ".join(["", "who, steps, length", *PANELS, ""]).strip()]
+    lines.append("|" + "---|" * (len(PANELS) + 1))
+    for label, values in found.items():
+        cells = [_cell(*values[name]) for name in PANELS]
+        lines.append(" | ".join(["", label, *cells, ""]).strip())
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _cell(mean: float, spread: float) -> str:
+    return f"{mean:.2f} ± {spread:.2f}" if spread else f"{mean:.2f}"
 
 
 def write_plots(path: Path, found: Summary) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.config import CacheConfig
+from rollcast.models.toy_world.config import STEPS as STEPS
 
 from ..loop import Losses
 from ..objectives.distillation import Rollout
@@ -26,7 +26,8 @@ from .reading import read_moves, read_pictures
 from .world import CHUNKS, Prompt, sample
 
 ROWS = 32
-STEPS = FlowSchedule(5.0).warp((1000, 750, 500, 250))
+FLOW_SIGMAS = tuple(3 * k / (10 + 2 * k) for k in range(10, 0, -1))
+"""Ten even steps at shift 3, for a flow model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +18,12 @@ from ..objectives.levels import shifted
 from .law import NO_MOOD, NO_PALETTE
 from .network import ToyNetwork, averaged_into
 from .task import ROWS
-from .world import CHUNKS, Prompt, sample
+from .world import Prompt, sample
 
 _NO_PROMPT = 0.12
 _LEAST_LEVEL = 0.3
 _SHIFT = 3.0
+_KEPT_EVERY = 20.0
 
 
 @dataclass
@@ -37,6 +41,11 @@ class Budget:
             raise ValueError("a budget needs seconds or updates")
         self.done = 0
         self._begin = time.process_time()
+
+    def go_on(self, done: int, used: float) -> None:
+        """Count what an earlier process has done of it."""
+        self.done = done
+        self._begin = time.process_time() - used
 
     @property
     def used(self) -> float:
@@ -69,19 +78,22 @@ def teach_flow(
     *,
     causal: bool,
     rate: float = 2e-3,
-    rows: int = ROWS,
     average: float = 0.998,
+    draw: Callable[[], Any] | None = None,
+    unfinished: Path | None = None,
 ) -> Taught:
     """Flow matching on the data: of whole clips, or `causal`, chunks behind clean ones.
 
-    Prompts are left out at times, so that guidance has something to go from.
+    `draw` gives a batch (None: one of the world's own). Prompts are left out at times, so that
+    guidance has something to go from. The file `unfinished` is where it is kept now and then, and
+    from where it goes on.
     """
     optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
 
     def loss() -> Tensor:
-        drawn = sample(Prompt.drawn(rows))
+        drawn = sample(Prompt.drawn(ROWS)) if draw is None else draw()
         prompt = _with_gaps(drawn.prompt)
-        shape = (rows, CHUNKS) if causal else (rows,)
+        shape = drawn.latents.shape[:2] if causal else drawn.latents.shape[:1]
         sigma = shifted(torch.rand(shape), _SHIFT).clamp(min=1e-3)
         level = sigma.reshape(*shape, *[1] * (5 - len(shape)))
         noisy = (1 - level) * drawn.latents + level * torch.randn_like(drawn.latents)
@@ -91,7 +103,8 @@ def teach_flow(
             made = network(noisy, sigma, prompt)
         return ((made - drawn.latents) / level.clamp(min=_LEAST_LEVEL)).square().mean()
 
-    return _optimise(network, optimizer, loss, budget, rate, 0.5, average, warm=100)
+    state = None if unfinished is None else _Unfinished(unfinished)
+    return _optimise(network, optimizer, loss, budget, rate, 0.5, average, warm=100, state=state)
 
 
 def teach_regression(network: ToyNetwork, budget: Budget, *, rate: float = 1e-3) -> Taught:
@@ -128,6 +141,35 @@ def distil(
     return _optimise(student, optimizer, loss, budget, rate, 0.7, average, warm=20)
 
 
+class _Unfinished:
+    """A teaching under way, in a file that is written every `_KEPT_EVERY` seconds of its time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._kept = path, 0.0
+
+    def load(self, parts: dict[str, Any], budget: Budget) -> None:
+        """Go on from the file, if there is one."""
+        if not self._path.exists():
+            return
+        kept = torch.load(self._path, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        torch.set_rng_state(kept["random"])
+        self._kept = kept["used"]
+        budget.go_on(kept["done"], kept["used"])
+
+    def keep(self, parts: dict[str, Any], budget: Budget) -> None:
+        """Write the file, if that is due."""
+        if budget.used < self._kept + _KEPT_EVERY:
+            return
+        self._kept = budget.used
+        kept = {name: part.state_dict() for name, part in parts.items()}
+        new = self._path.with_suffix(".new")
+        about = {"random": torch.get_rng_state(), "done": budget.done, "used": budget.used}
+        torch.save(kept | about, new)
+        os.replace(new, self._path)
+
+
 def _optimise(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -138,8 +180,12 @@ def _optimise(
     average: float,
     *,
     warm: int,
+    state: _Unfinished | None = None,
 ) -> Taught:
     mean = copy.deepcopy(network).requires_grad_(False)
+    parts = {"network": network, "mean": mean, "optimizer": optimizer}
+    if state is not None:
+        state.load(parts, budget)
     while budget.progress < 1:
         left = (1 - budget.progress) / (1 - decay_from)
         for group in optimizer.param_groups:
@@ -151,6 +197,8 @@ def _optimise(
         optimizer.step()
         budget.done += 1
         averaged_into(mean, network, min(average, budget.done / (budget.done + 20)))
+        if state is not None:
+            state.keep(parts, budget)
     return Taught(mean, budget.done, budget.used)
 
 

@@ -32,7 +32,7 @@ def test_models_are_measured(
     assert doctor("--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"]
-    assert {"pocket", "test-pattern"} == {row["model"] for row in report["models"]}
+    assert {"pocket", "test-pattern", "toy-world"} == {row["model"] for row in report["models"]}
     for row in report["models"]:
         assert row["fps_expected"] > 25
         assert row["sessions"] >= 1

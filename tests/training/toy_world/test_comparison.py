@@ -1,5 +1,6 @@
 """Every method learns in the toy world, and a comparison goes on where it was ended."""
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from rollcast.models.toy_world.config import SINKS
 from training.compare import report
-from training.toy_world.comparison import BASES, Comparison, Plan, sink_rows
+from training.toy_world.comparison import BASES, Comparison, Plan
 from training.toy_world.methods import METHODS
 from training.toy_world.metrics import COLUMNS
 from training.toy_world.network import ToyNetwork
 from training.toy_world.oracle import Oracle
+from training.toy_world.sites import WAYS
 from training.toy_world.task import ToyTask
 from training.toy_world.teaching import Budget, distil
 
@@ -25,6 +28,7 @@ _TINY = Plan(
     times=2,
     width=24,
     layers=1,
+    site_updates=3,
 )
 
 
@@ -32,13 +36,12 @@ _TINY = Plan(
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_changes_its_student_and_stays_finite(name: str) -> None:
     torch.manual_seed(1)
-    method, networks = METHODS[name], [ToyNetwork(24, 1) for _ in range(3)]
+    method, base = METHODS[name], ToyNetwork(24, 1)
     with torch.no_grad():
-        for network in networks:
-            network.student.head.head.weight.normal_(std=0.02)
-    student = method.student(*networks).requires_grad_(True)
+        base.student.head.head.weight.normal_(std=0.02)
+    student = method.student(lambda _: copy.deepcopy(base)).requires_grad_(True)
     before = [parameter.detach().clone() for parameter in student.parameters()]
-    objective = method.objective(ToyTask(Oracle(), networks[1], rows=3, chunks=3))
+    objective = method.objective(ToyTask(Oracle(), base, rows=3, chunks=3))
     distil(student, objective, Budget(updates=3), rate=1e-3)
     after = list(student.parameters())
     assert all(parameter.isfinite().all() for parameter in after)
@@ -57,7 +60,7 @@ def test_a_budget_ends_by_whichever_is_used_up_first() -> None:
 @pytest.mark.timeout(900)
 def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
     run = Comparison(tmp_path, 1, _TINY)
-    for name in (*BASES, "regression", "phased", "small-by-mood"):
+    for name in (*BASES, "regression", "phased", "small-by-mood", "dmd2", "sinks", "sites"):
         run.run(name)
     kept = tmp_path / "seed-1"
     rows = json.loads((kept / "phased.json").read_text())
@@ -69,11 +72,14 @@ def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
     assert (kept / "phased.json").read_text() == "[]"
     with pytest.raises(ValueError, match="another plan"):
         Comparison(tmp_path, 1, Plan())
-    sinks = sink_rows(run.network("flow"), _TINY, 1)
-    assert [row["sink"] for row in sinks] == ["none", "static", "ema .9", "ema .99"]
+    assert [row["way"] for row in run.rows(("sites",))] == list(WAYS)
+    assert [row["sink"] for row in run.rows(("sinks",))] == list(SINKS)
 
     report(tmp_path, [1], _TINY)
     with (tmp_path / "compare.csv").open() as file:
         named = {row["method"] for row in csv.DictReader(file)}
-    assert named == {"scorer", "flow", "regression", "small-by-mood"}
-    assert all((tmp_path / name).exists() for name in ("compare.png", "clips.png", "sinks.csv"))
+    assert named == {"scorer", "flow", "regression", "small-by-mood", "dmd2"}
+    assert all(
+        (tmp_path / name).exists()
+        for name in ("compare.png", "clips.png", "sinks.csv", "sites.csv")
+    )
