@@ -29,7 +29,14 @@ from .toy_world.comparison import (
     bases_of,
 )
 from .toy_world.methods import METHODS
-from .toy_world.table import summary, write_clips, write_markdown, write_plots, write_table
+from .toy_world.table import (
+    summary,
+    tracking,
+    write_clips,
+    write_markdown,
+    write_plots,
+    write_table,
+)
 
 _NAMES = (*BASELINES, *METHODS, *ASIDE)
 
@@ -84,6 +91,7 @@ def report(out: Path, seeds: Sequence[int], plan: Plan) -> None:
     write_markdown(out / "compare.md", found)
     write_plots(out / "compare.png", found)
     write_clips(out / "clips.png", runs[0].out)
+    write_table(out / "tracking.csv", tracking(rows))
     for name in ASIDE:
         write_table(out / f"{name}.csv", [row for run in runs for row in run.rows((name,))])
 

@@ -24,6 +24,10 @@ PANELS = {
     "fixed_cf": "characteristic functions",
 }
 
+_BLIND = ("sliced", "fixed_cf", "learned_cf")
+_EXACT = ("moves_tv", "shape_tv")
+_FEWEST_TO_RANK = 3
+
 Summary = dict[str, dict[str, tuple[float, float]]]
 
 
@@ -68,6 +72,30 @@ def write_markdown(path: Path, found: Summary) -> None:
 
 def _cell(mean: float, spread: float) -> str:
     return f"{mean:.2f} ± {spread:.2f}" if spread else f"{mean:.2f}"
+
+
+def tracking(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How well distances that know nothing of the world rank students as the exact errors do.
+
+    Spearman's rank correlation, over all students, with the total variation of moves and of shapes
+    and their sum.
+    """
+    known = [row for row in rows if all(name in row for name in (*_BLIND, *_EXACT))]
+    if len(known) < _FEWEST_TO_RANK:
+        return []
+    exact = {name: [row[name] for row in known] for name in _EXACT}
+    exact["sum"] = [sum(row[name] for name in _EXACT) for row in known]
+    return [
+        {"distance": blind, "students": len(known)}
+        | {name: rank_correlation([row[blind] for row in known], e) for name, e in exact.items()}
+        for blind in _BLIND
+    ]
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's, -1 to 1; of equal values the first is held the smaller."""
+    ranks = [torch.tensor(values).argsort(stable=True).argsort().float() for values in (one, other)]
+    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 def write_plots(path: Path, found: Summary) -> None:

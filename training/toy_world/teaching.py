@@ -125,7 +125,7 @@ def distil(
     objective: Distillation,
     budget: Budget,
     *,
-    rate: float = 2e-4,
+    rate: float = 3e-4,
     average: float = 0.98,
 ) -> Taught:
     """Teach a student by an objective; the objective's own networks learn on the same budget."""
