@@ -68,8 +68,7 @@ def federated(flow: ToyNetwork, plan: Federation, way: Way, seed: int) -> dict[s
     found = measure(made, prompt)
     leak = {"membership": membership(student, joined(sites), joined(fresh))}
     if shared:
-        clips = joined(shared).latents
-        leak["nearness"] = nearness(clips, joined(sites).latents, joined(fresh).latents)
+        leak["nearness"] = nearness(*(_latents(joined(each)) for each in (shared, sites, fresh)))
     return {"way": way, "seed": seed} | found | leak
 
 
@@ -84,8 +83,12 @@ def joined(batches: Sequence[ToyBatch]) -> ToyBatch:
     """All of them in one."""
     prompts = [batch.prompt for batch in batches]
     mood, palette = (torch.cat([getattr(p, name) for p in prompts]) for name in ("mood", "palette"))
-    latents = [batch.latents for batch in batches if batch.latents is not None]
-    return ToyBatch(Prompt(mood, palette), torch.cat(latents))
+    return ToyBatch(Prompt(mood, palette), torch.cat([_latents(batch) for batch in batches]))
+
+
+def _latents(batch: ToyBatch) -> Tensor:
+    assert batch.latents is not None, "a site has clips"
+    return batch.latents
 
 
 def without_moods(flow: ToyNetwork) -> ToyNetwork:
@@ -107,16 +110,16 @@ def averaged(networks: Sequence[ToyNetwork]) -> ToyNetwork:
 
 def learned_clips(site: ToyBatch, count: int, updates: int) -> ToyBatch:
     """Clips learnt from nothing that have the mean features of a site's own, palette by palette."""
-    assert site.latents is not None
+    latents = _latents(site)
     palette = torch.arange(count) % 2
     prompt = Prompt(site.prompt.mood[:1].expand(count), palette)
-    clips = (0.1 * torch.randn(count, *site.latents.shape[1:])).requires_grad_(True)
+    clips = (0.1 * torch.randn(count, *latents.shape[1:])).requires_grad_(True)
     optimizer = torch.optim.Adam([clips], _CLIP_RATE)
     for _ in range(updates):
         see = ToyCritic().see.requires_grad_(False)
         loss = torch.zeros(())
         for kind in range(2):
-            of_site = _features(see, site.latents[site.prompt.palette == kind])
+            of_site = _features(see, latents[site.prompt.palette == kind])
             loss = loss + (_features(see, clips[palette == kind]) - of_site).square().sum()
         optimizer.zero_grad()
         loss.backward()
@@ -131,8 +134,7 @@ def _features(see: torch.nn.Module, latents: Tensor) -> Tensor:
 
 def _taught(network: ToyNetwork, batches: Sequence[ToyBatch], updates: int) -> ToyNetwork:
     pool = joined(batches)
-    assert pool.latents is not None
-    latents = pool.latents
+    latents = _latents(pool)
 
     def draw() -> ToyBatch:
         rows = torch.randint(len(latents), (_ROWS,))
@@ -169,8 +171,7 @@ def ranked(own: Tensor, other: Tensor) -> float:
 
 
 def _losses(student: ToyNetwork, batch: ToyBatch) -> Tensor:
-    assert batch.latents is not None
-    clean, generator = batch.latents, torch.Generator().manual_seed(11)
+    clean, generator = _latents(batch), torch.Generator().manual_seed(11)
     total = torch.zeros(len(clean))
     for level in _LEVELS:
         noise = torch.randn(clean.shape[1:], generator=generator).expand_as(clean)
