@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -195,14 +196,19 @@ class Comparison:
     def _streamed(
         self, name: str, taught: Taught, sigmas: Sequence[float], *, deterministic: bool
     ) -> list[dict[str, Any]]:
-        """As long as clips of the training, and the end of long ones."""
+        """As long as clips of the training, and the end of long ones.
+
+        `chunk_ms` is a chunk's processor time among so many at once.
+        """
         rows = []
         for times, count in ((1, self.plan.clips), (self.plan.times, self.plan.long_clips)):
             torch.manual_seed(self.seed)
             prompt = Prompt.each(count)
             chunks = times * CHUNKS
+            begin = time.process_time()
             clips = clips_of(taught.network, prompt, sigmas, chunks, deterministic=deterministic)
-            rows.append(self._row(name, clips, prompt, len(sigmas), times, taught))
+            cost = {"chunk_ms": 1000 * (time.process_time() - begin) / (count * chunks)}
+            rows.append(self._row(name, clips, prompt, len(sigmas), times, taught) | cost)
         return rows
 
     def _whole(
