@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simplejpeg
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -100,7 +101,9 @@ class ToyWorldModel:
             fps=FPS,
             chunk_frames=FRAMES,
             inputs=ModelInputs(
-                scenes=tuple(Scene(name, _TITLES[name], "scene") for name in SINKS),
+                scenes=tuple(
+                    Scene(name, _TITLES[name], "scene", self._thumbnail(name)) for name in SINKS
+                ),
                 prompt=PromptInput(_PROMPTS),
             ),
         )
@@ -183,6 +186,12 @@ class ToyWorldModel:
             state.generator.manual_seed(state.seed)
         if controls.prompt is not None:
             state.prompt, state.conditioning = controls.prompt, ToyPrompt.of(controls.prompt)
+
+    def _thumbnail(self, scene: str) -> bytes:
+        """The end of a stream's first chunk; each scene has a sprite of its own."""
+        request = StreamRequest(seed=1 + list(SINKS).index(scene), scene=scene)
+        frames = self.step(self.start(request), Controls()).frames
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(frames[-1]), quality=80)
 
     def _new_cache(self, scene: str) -> StudentCache:
         return self._network.student.new_cache(SINKS[scene], height=SIZE, width=SIZE)

@@ -38,6 +38,7 @@ def pixels(chunks: list[Chunk]) -> np.ndarray:
 
 def test_a_chunk_is_four_pictures_of_the_seed(model: ToyWorldModel) -> None:
     assert isinstance(model, Model)
+    assert all(scene.thumbnail for scene in model.info.scenes)
     one, same, other = (
         pixels(run(model, StreamRequest(seed=seed), Controls(), Controls())) for seed in (1, 1, 2)
     )
