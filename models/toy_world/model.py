@@ -21,7 +21,7 @@ from torch import Tensor
 from ..contract import Chunk, Controls, ModelInfo, ModelInputs, PromptInput, Scene, StreamRequest
 from ..sampling.denoising import denoise_chunk
 from ..state import SavedState, StreamState
-from ..student.kv_cache import StudentCache
+from ..student.student_cache import StudentCache
 from .config import (
     BACKGROUND,
     CHANNELS,
