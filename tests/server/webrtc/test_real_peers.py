@@ -138,7 +138,13 @@ async def test_players_without_controls_see_and_watch(server: RunningServer) -> 
         await player.until(lambda: len(player.pictures) > 5 and len(player.sounds) > 5)
         session = only(server).session
         assert (session.scene, session.seed, session.attached) == ("grid", 3, True)
+        assert session.sound_rate == 16_000
     await until(lambda: not server.engine.streams)  # nobody could resume it
+    async with peer(server, controls=False, speaks=True) as player:
+        player.microphone.say(SENTENCE)
+        await player.until(lambda: len(player.loud()) >= 58)
+        assert only(server).session.sound_rate == 48_000, "all that its microphone sends"
+    await until(lambda: not server.engine.streams)
     async with peer(server) as viewer:
         await viewer.open()
         shared = await viewer.control("session.share")
@@ -172,7 +178,8 @@ async def publishing(
     text = (repository / "docs" / "webrtc.md").read_text()
     (command,) = re.findall(r"^ +ffmpeg (.*?)^ +```", text, re.DOTALL | re.MULTILINE)
     words = command.replace("\\\n", " ").split()
-    write_wav(folder / "talk.wav", tone(6.0) / 32768, RATE)
+    # not the rate of Opus
+    write_wav(folder / "talk.wav", tone(6.0, RATE // 2) / 32768, RATE // 2)
     meant = {"TOKEN": token, "talk.wav": str(folder / "talk.wav")}
     url = f"{server.http}/v1/whip"
     words = [meant.get(each, url if each.endswith("/v1/whip") else each) for each in words]
