@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 
 from .output_file import OutputFile
 
+AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _TICKS = 90_000
 _LAYOUT = {
     # the header waits for the first fragment, which says when the sound begins
@@ -54,6 +55,7 @@ class Mp4Writer:
         self._size = (width // 2 * 2, height // 2 * 2)
         self._container = av.open(file, "w", format="mp4", container_options=_LAYOUT)
         self._video = self._add_video(fps)
+        self._sample_rate = sample_rate or 0
         self._audio = None if sample_rate is None else self._add_audio(sample_rate)
         self._reformatter = VideoReformatter()
         self._frame_us = 1e6 / fps
@@ -117,9 +119,10 @@ class Mp4Writer:
             return
         if self._audio is None:
             raise ValueError(f"{self._file.path} was opened without a sample_rate for its audio")
-        rate = self._audio.rate
+        rate = self._sample_rate
         hole = round(pts_us * rate / 1e6) - self._samples
-        if hole > 0:
+        # the times of frames that do not last whole samples are rounded
+        if hole > 1:
             samples = np.concatenate([np.zeros(hole, np.int16), samples])
         frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate, frame.pts = rate, self._samples
@@ -128,7 +131,9 @@ class Mp4Writer:
         self._container.mux(self._audio.encode(frame))
 
     def _add_audio(self, sample_rate: int) -> AudioStream:
-        stream: AudioStream = self._container.add_stream("aac", rate=sample_rate)
+        # what has another rate is resampled on its way into the encoder
+        rate = sample_rate if sample_rate in AAC_RATES else max(AAC_RATES)
+        stream: AudioStream = self._container.add_stream("aac", rate=rate)
         stream.layout = "mono"
         stream.bit_rate = 64_000
         return stream

@@ -33,6 +33,7 @@ from ...client.camera_move import camera_move
 from ...client.mp4 import Mp4Writer
 from ...client.track_file import TimedPrompt, TrackScript, load_script
 from ...client.video_frames import video_frames
+from ...client.wire import AUDIO_RATE
 from .failure import EXIT_USAGE, Failure, as_failure
 from .offline import check_inputs
 from .options import (
@@ -54,6 +55,8 @@ from .prompt_times import with_prompts
 from .video_file import Overwrite, Video, video_file
 
 STEP_MS = 40.0
+VOICE_RATE = 48_000
+"""Samples per second of the speech that is sent, and comes back so: no file sounds better."""
 
 
 def record(
@@ -108,7 +111,8 @@ def record(
         _record_shared(url, out, seconds, insecure=insecure, overwrite=overwrite)
         return
     with as_failure():
-        speech = load_speech(audio, tell=warn) if audio else np.zeros(0, np.int16)
+        rate = VOICE_RATE if audio else AUDIO_RATE
+        speech = load_speech(audio, rate=rate, tell=warn) if audio else np.zeros(0, np.int16)
         script = load_script(tracks) if tracks else TrackScript()
         script = with_prompts(script, prompt_at or ())
         own = load_picture(picture) if picture else None
@@ -128,6 +132,7 @@ def record(
                 seed=seed,
                 # frames that go in at their pace, and what comes out keeps it
                 pace="reader" if video_in is None else "clock",
+                audio_rate=rate,
                 tls=_any_certificate() if insecure else None,
                 on_queued=_tell_turn,
             ) as stream:

@@ -54,6 +54,24 @@ def test_mp4_audio_stands_where_it_was_put(tmp_path: Path) -> None:
     assert heard[round(0.45 * RATE) : round(0.75 * RATE)].max() > 6000
 
 
+@pytest.mark.parametrize("rate", [9_000, 22_050, 24_000, 48_000])
+def test_sound_of_any_rate_is_as_long_as_it_was(tmp_path: Path, rate: int) -> None:
+    """Also where frames do not last whole samples, and where AAC has no such rate."""
+    with (
+        OutputFile(tmp_path / "a.mp4") as file,
+        Mp4Writer(file, width=64, height=48, fps=16, sample_rate=rate) as writer,
+    ):
+        sound = tone(2.0, rate)
+        for number in range(32):
+            begin, end = number * rate // 16, (number + 1) * rate // 16
+            writer.write_frame(np.zeros((48, 64, 3), np.uint8), number * 62_500)
+            writer.write_audio(sound[begin:end], number * 62_500)
+    heard = load_speech(tmp_path / "a.mp4", rate=rate)
+    assert len(heard) == pytest.approx(len(sound), abs=rate * 0.05)
+    middle = slice(rate // 2, rate)
+    assert np.abs(heard[middle].astype(int)).max() == pytest.approx(np.abs(sound).max(), rel=0.1)
+
+
 def test_odd_sizes_lose_a_row_not_the_recording(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", 3, width=65, height=49)
     with av.open(str(tmp_path / "a.mp4")) as container:
