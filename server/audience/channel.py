@@ -104,7 +104,7 @@ class Channel:
         return self.generation
 
     def publish(self, piece: Piece, packets: Iterable[bytes], now_s: float) -> None:
-        """Give what was made of a piece to everybody."""
+        """Give what was made of a piece to everybody; it leaves with `let_go`."""
         is_video = isinstance(piece, VideoFrame)
         seq = piece.seq if isinstance(piece, VideoFrame) else -1
         end_us = piece.pts_us + 1e6 / self.info.fps
@@ -112,6 +112,12 @@ class Channel:
             coded = Coded(data, seq, end_us, is_video, is_video and is_key(data))
             for seat in self.seats:
                 seat.push(coded, now_s)
+
+    def let_go(self) -> None:
+        """Let everybody be sent what was published: packets that are made together cost a viewer
+        no more than one does."""
+        for seat in self.seats:
+            seat.let_go()
 
     def _leave_out(self) -> int:
         dropped = isinstance(self._pieces.popleft(), VideoFrame)

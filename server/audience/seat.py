@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..protocol.client_messages import Ack
@@ -72,7 +72,7 @@ class Seat:
         return self._waits and now_s >= self._key_s and self._has_caught_up()
 
     def push(self, coded: Coded, now_s: float) -> None:
-        """Give it a packet, unless it waits for another one."""
+        """Give it a packet, unless it waits for another one; it is sent once it is let go."""
         if self._waits:
             if not (coded.is_video and coded.is_key and self._has_caught_up()):
                 return
@@ -82,7 +82,6 @@ class Seat:
             self._cut()
             return
         self._media.append(coded)
-        self._notify()
 
     def say(self, message: ServerMessage) -> None:
         """Tell it something; what a viewer that reads nothing is told is lost."""
@@ -96,6 +95,23 @@ class Seat:
             self.ended = error.anew()
             self._media.clear()
             self._notify()
+
+    def let_go(self) -> None:
+        """What it was given can be sent, all of it."""
+        if self._media:
+            self._notify()
+
+    @property
+    def packets(self) -> list[Coded]:
+        """All that is to be sent, if that is packets alone."""
+        return list(self._media) if not self._messages and self.ended is None else []
+
+    def sent(self, packets: Sequence[Coded]) -> None:
+        """These first of them were sent."""
+        for coded in packets:
+            self._media.popleft()
+            if coded.is_video:
+                self._last = coded
 
     def pop(self) -> ServerMessage | Coded | None:
         """What to send next."""

@@ -37,6 +37,9 @@ class Tap:
         if self._begun:
             self._take(coded)
 
+    def let_go(self) -> None:
+        """It has taken all of it already."""
+
     def end(self, error: StreamError) -> None:
         """Nothing more comes."""
         del error

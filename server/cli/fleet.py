@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
 from importlib.util import find_spec
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,20 +33,89 @@ fleet = typer.Typer(
 Key = Annotated[
     str | None, typer.Option(envvar="ROLLCAST_FLEET_KEY", help="What all of the fleet know.")
 ]
-Host = Annotated[str, typer.Option(help="Address of the gateway; others need --token.")]
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port of the gateway.")]
-Token = Annotated[str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="What clients must know.")]
-SelfSigned = Annotated[
-    bool, typer.Option("--self-signed", help="TLS at the gateway, with a certificate made here.")
-]
-TlsCert = Annotated[Path | None, typer.Option(help="TLS certificate chain of the gateway (PEM).")]
-TlsKey = Annotated[Path | None, typer.Option(help="Its key (PEM).")]
-AllowHost = Annotated[list[str] | None, typer.Option(help="Further Host name of the gateway.")]
-AllowOrigin = Annotated[list[str] | None, typer.Option(help="Further Origin of pages.")]
-MaxWait = Annotated[float, typer.Option(min=0, help="Seconds that clients wait for a place.")]
+
+
+def _public_side(
+    *,
+    host: Annotated[str, typer.Option(help="Address of the gateway; others need --token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the gateway.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="ROLLCAST_TOKEN", help="What clients must know.")
+    ] = None,
+    self_signed: Annotated[
+        bool,
+        typer.Option("--self-signed", help="TLS at the gateway, with a certificate made here."),
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="TLS certificate chain of the gateway (PEM).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Further Host name of the gateway.")
+    ] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="Further Origin of pages.")] = None,
+    max_wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that clients wait for a place.")
+    ] = 60.0,
+) -> PublicSide:
+    """What clients see of a fleet, as it was asked for."""
+    settings: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "token": None if token is None else Secret(token),
+        "self_signed": self_signed,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "allowed_hosts": tuple(allow_host or ()),
+        "allowed_origins": tuple(allow_origin or ()),
+    }
+    return PublicSide(settings, token, max_wait)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSide:
+    """Settings of a gateway's `ServerConfig`, and how long its clients wait for a place."""
+
+    settings: dict[str, Any]
+    token: str | None
+    max_wait_s: float
+
+    def config(self, key: str) -> ServerConfig:
+        """With the key of the fleet."""
+        with as_failure():
+            # first as if it were a single server: what is open to the network needs a token
+            ServerConfig(**self.settings)
+            return ServerConfig(**self.settings, fleet_key=Secret(key))
+
+
+def _with_public_side(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose last parameter, `public`, is made of the options of `_public_side`."""
+    own = signature(command, eval_str=True)
+    shared = signature(_public_side, eval_str=True)
+    names = list(shared.parameters)
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        public = _public_side(**{name: given.pop(name) for name in names})
+        command(**given, public=public)
+
+    mine = [each for name, each in own.parameters.items() if name != "public"]
+    by_name = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in mine]
+    # typer reads both
+    with_options.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*by_name, *shared.parameters.values()]
+    )
+    with_options.__annotations__ = {
+        **{name: kind for name, kind in command.__annotations__.items() if name != "public"},
+        **{name: kind for name, kind in _public_side.__annotations__.items() if name in names},
+    }
+    return with_options
 
 
 @fleet.callback()
+@_with_public_side
 def run(
     context: typer.Context,
     replicas: Annotated[
@@ -80,16 +153,9 @@ def run(
     launch_only: Annotated[
         bool, typer.Option("--launch-only", help="Start the controller, no gateway, and end.")
     ] = False,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    token: Token = None,
     key: Key = None,
-    self_signed: SelfSigned = False,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    allow_host: AllowHost = None,
-    allow_origin: AllowOrigin = None,
-    max_wait: MaxWait = 60.0,
+    *,
+    public: PublicSide,
 ) -> None:
     """Start the controller and its replicas, and serve clients by a gateway here."""
     if context.invoked_subcommand is not None:
@@ -103,16 +169,14 @@ def run(
 
     least, most = _bounds(replicas)
     known_key = key or new_key()
-    public = _public(
-        known_key, host, port, token, self_signed, tls_cert, tls_key, allow_host, allow_origin
-    )
+    config = public.config(known_key)
     settings: dict[str, Any] = {
         "models": list(model or (DEFAULT_MODEL,)),
         "weights": list(weights or ()),
         "device": device,
         "threads": threads,
         "max_sessions": max_sessions,
-        "token": token,
+        "token": public.token,
         "trusted_proxies": ["0.0.0.0/0", "::/0"],
         "max_waiting": 0,
         "webrtc": False,
@@ -138,25 +202,19 @@ def run(
         if launch_only:
             Console(highlight=False, soft_wrap=True).print(f"controller {url}")
             return
-        _serve(public, url, max_wait)
+        _serve(config, url, public.max_wait_s)
 
 
 @fleet.command()
+@_with_public_side
 def gateway(
     controller: Annotated[str, typer.Option(help="Address of the controller.")],
     key: Key = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
     own_url: Annotated[
         str | None, typer.Option(help="Where other gateways reach this one, if not at --host.")
     ] = None,
-    token: Token = None,
-    self_signed: SelfSigned = False,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    allow_host: AllowHost = None,
-    allow_origin: AllowOrigin = None,
-    max_wait: MaxWait = 60.0,
+    *,
+    public: PublicSide,
 ) -> None:
     """Serve clients by one more gateway of a fleet that runs."""
     _check_installed()
@@ -166,10 +224,7 @@ def gateway(
             hint="Give --key, or set ROLLCAST_FLEET_KEY.",
             exit_code=EXIT_USAGE,
         )
-    public = _public(
-        key, host, port, token, self_signed, tls_cert, tls_key, allow_host, allow_origin
-    )
-    _serve(public, controller, max_wait, own_url)
+    _serve(public.config(key), controller, public.max_wait_s, own_url)
 
 
 Controller = Annotated[
@@ -234,33 +289,6 @@ def _bounds(text: str) -> tuple[int, int]:
     if not 1 <= least <= most:
         raise Failure(f"replicas must be 1 or more and grow, got {text!r}", exit_code=EXIT_USAGE)
     return least, most
-
-
-def _public(
-    key: str,
-    host: str,
-    port: int,
-    token: str | None,
-    self_signed: bool,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    allow_host: list[str] | None,
-    allow_origin: list[str] | None,
-) -> ServerConfig:
-    # first as if it were a single server: what is open to the network needs a token
-    settings: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "token": None if token is None else Secret(token),
-        "self_signed": self_signed,
-        "tls_cert": tls_cert,
-        "tls_key": tls_key,
-        "allowed_hosts": tuple(allow_host or ()),
-        "allowed_origins": tuple(allow_origin or ()),
-    }
-    with as_failure():
-        ServerConfig(**settings)
-        return ServerConfig(**settings, fleet_key=Secret(key))
 
 
 def _serve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from ..audience.audience import Audience
@@ -16,6 +17,9 @@ from ..protocol.server_messages import VideoFormat
 from .encoder import Encoders
 from .packet_encoder import PacketEncoder
 from .workers import Workers
+
+TOGETHER_S = 0.02
+"""Packets leave together of which the first is no older than this: those of a chunk, mostly."""
 
 
 class Broadcast:
@@ -85,11 +89,14 @@ class Broadcast:
 
     async def _run(self, channel: Channel, encoder: PacketEncoder) -> None:
         """Encode until nobody is left; what fails sends the channel's viewers away, not others."""
-        wake = asyncio.Event()
+        wake, held_s = asyncio.Event(), math.inf
         channel.wake = wake.set
         try:
             while channel.seats:
                 piece = channel.next_piece(self._now_s())
+                if piece is None or self._now_s() - held_s >= TOGETHER_S:
+                    channel.let_go()
+                    held_s = math.inf
                 if piece is None:
                     await wake.wait()
                     wake.clear()
@@ -97,6 +104,7 @@ class Broadcast:
                 packets = await encoder.encode(piece)
                 assert not isinstance(packets, VideoFormat), "a channel has one size and one codec"
                 channel.publish(piece, packets, self._now_s())
+                held_s = min(held_s, self._now_s())
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Wire(Protocol):
 
     def in_line(self) -> None:
         """It waits for a place, for as long as that takes."""
+        ...
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """Send packets if that needs no waiting; whether they were sent."""
         ...
 
     def abort(self) -> None:
@@ -131,8 +135,14 @@ class ClientSocket:
         async with self._limit():
             await self._socket.send_text(encode_message(message))
 
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """Send packets if that needs no waiting; whether they were sent."""
+        return self._wire.send_now(packets)
+
     async def send(self, data: bytes) -> None:
         """Send a packet."""
+        if self._wire.send_now((data,)):
+            return
         async with self._limit():
             await self._socket.send_bytes(data)
 

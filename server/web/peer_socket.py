@@ -216,6 +216,10 @@ class PeerSocket:
         if self.peer is not None:
             self.peer.say(encode_message(message))
 
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """See `StreamSocket`; never, for a pacer takes them."""
+        return False
+
     async def send(self, data: bytes) -> None:
         """See `StreamSocket`; the packet leaves when it is due."""
         if self._gone:

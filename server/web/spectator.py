@@ -27,6 +27,8 @@ class Spectator:
         self._services = services
         self._opened = opened
         self._output = asyncio.Event()
+        self._seat: Seat | None = None
+        """The seat, while nobody is sending what it has."""
 
     async def run(self) -> None:
         """Show the stream until the viewer leaves; raises StreamError for the reason to end it."""
@@ -35,7 +37,7 @@ class Spectator:
         audience = opened.stream.audience
         self._services.engine.check_viewers(address)
         channel, seat, codec_string = await broadcast.join(
-            audience, opened.format, address, self._output.set
+            audience, opened.format, address, self._came
         )
         try:
             await self._pump(seat, _watching(opened, channel, codec_string))
@@ -69,8 +71,26 @@ class Spectator:
             elif seat.ended is not None:
                 raise seat.ended.anew()
             else:
+                self._seat = seat
                 await self._output.wait()
+                self._seat = None
                 self._output.clear()
+
+    def _came(self) -> None:
+        """The seat has something: sent at once if it can be, for to wake a task costs as much."""
+        seat = self._seat
+        if seat is None or not self._sent_all(seat):
+            self._output.set()
+
+    def _sent_all(self, seat: Seat) -> bool:
+        """Send what the seat has without waiting; whether that was all, and nothing but packets."""
+        packets = seat.packets
+        if not packets or not self._socket.send_now([coded.data for coded in packets]):
+            return False
+        seat.sent(packets)
+        size = sum(len(coded.data) for coded in packets)
+        self._services.engine.metrics.bytes_sent.inc(size)
+        return True
 
     async def _read(self, seat: Seat) -> None:
         """Read until session.close; no more of one who leaves the answers unread."""

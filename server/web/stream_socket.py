@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..metrics import Metrics
@@ -55,6 +56,10 @@ class StreamSocket(Protocol):
 
     async def say(self, message: ServerMessage) -> None:
         """Send a message."""
+        ...
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """Send packets if that needs no waiting; whether they were sent."""
         ...
 
     async def send(self, data: bytes) -> None:

@@ -100,6 +100,28 @@ def test_all_share_one_encoding_and_newcomers_share_key_frames() -> None:
     assert all(part == whole[-len(part) :] and part[0].is_key for part in parts)
 
 
+def test_what_is_made_together_leaves_together() -> None:
+    """A viewer's connection is told once of it, and takes it, unless there is a word before."""
+    watched, told = audience(), list[int]()
+    channel = watched.channel(FORMAT)
+    seat = watched.join(channel, "a", lambda: told.append(len(seat.packets)), 0.0)
+    watched.show(chunk(0))
+    encode(channel, 0.0)
+    assert not told
+    channel.let_go()
+    assert told == [4], "four frames; their sound came before the first key frame"
+    seat.sent(seat.packets[:3])
+    assert [each.seq for each in seat.packets] == [3]
+    seat.say(Viewers(count=1))
+    assert not seat.packets and isinstance(seat.pop(), Viewers)
+    seat.sent(seat.packets)
+    channel.let_go()
+    assert len(told) == 2 and not seat.packets
+    # what it was sent is believed of it when it says so
+    shown(seat, Coded(b"", 3, 4e6 / INFO.fps, True, False))
+    assert seat.wants_key(0.0) is False
+
+
 def test_other_formats_are_encoded_for_themselves() -> None:
     watched = audience()
     join(watched)

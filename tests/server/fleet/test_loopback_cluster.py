@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,16 @@ def fleet() -> Iterator[RunningFleet]:
     )
     with running_fleet(options, lambda: authorization(KEY, CONTROLLER)) as running:
         yield running
+
+
+def wait(found: Callable[[], Any], limit_s: float, told: Callable[[], Any]) -> Any:
+    """The first that is found and is not empty; `told` says of a wait that was too long how it
+    is."""
+    until_s = time.monotonic() + limit_s
+    while not (what := found()):
+        assert time.monotonic() < until_s, told()
+        time.sleep(0.2)
+    return what
 
 
 class Audience:
@@ -74,11 +84,12 @@ class Audience:
     def wait_frames(self, more: int, limit_s: float = 120.0) -> None:
         """Until each has seen so many frames more."""
         wanted = [len(each.shown) + more for each in self.seen]
-        until_s = time.monotonic() + limit_s
-        while any(len(e.shown) < n for e, n in zip(self.seen, wanted, strict=True)):
-            assert time.monotonic() < until_s, [(len(e.shown), e.error) for e in self.seen]
+
+        def shown() -> bool:
             assert not any(each.error for each in self.seen), [e.error for e in self.seen]
-            time.sleep(0.1)
+            return all(len(e.shown) >= n for e, n in zip(self.seen, wanted, strict=True))
+
+        wait(shown, limit_s, lambda: [(len(e.shown), e.error) for e in self.seen])
 
     def check(self) -> None:
         """No error; between two replicas no frame is missing, and none came twice."""
@@ -87,13 +98,12 @@ class Audience:
 
 
 def busy(fleet: RunningFleet) -> dict[str, Any]:
-    until_s = time.monotonic() + 60
-    while True:
-        found = [each for each in fleet.ready() if each["streams"]]
-        if found:
-            return found[0]
-        assert time.monotonic() < until_s, fleet.status()
-        time.sleep(0.2)
+    found = wait(lambda: [e for e in fleet.ready() if e["streams"]], 60, fleet.status)
+    return found[0]
+
+
+def names(fleet: RunningFleet) -> set[str]:
+    return {each["name"] for each in fleet.status()["replicas"]}
 
 
 def test_a_killed_replica(fleet: RunningFleet) -> None:
@@ -102,11 +112,12 @@ def test_a_killed_replica(fleet: RunningFleet) -> None:
         audience.wait_frames(40)
         fleet.wait_ready(2)
     audience.check()
-    until_s = time.monotonic() + 60
     # nothing stays of it: a group for each replica, and one actor more, which is the controller
-    while fleet.cluster.count() != of_replicas(len(fleet.status()["replicas"])):
-        assert time.monotonic() < until_s, (fleet.status(), fleet.cluster.count())
-        time.sleep(0.5)
+    wait(
+        lambda: fleet.cluster.count() == of_replicas(len(names(fleet))),
+        60,
+        lambda: (fleet.status(), fleet.cluster.count()),
+    )
 
 
 def of_replicas(count: int) -> dict[str, int]:
@@ -119,10 +130,7 @@ def test_a_drained_replica_is_emptied_and_ended(fleet: RunningFleet) -> None:
         fleet.wait_ready(2)
         fleet.drain(name)
         audience.wait_frames(40)
-        until_s = time.monotonic() + 90
-        while name in [each["name"] for each in fleet.status()["replicas"]]:
-            assert time.monotonic() < until_s, fleet.status()
-            time.sleep(0.5)
+        wait(lambda: name not in names(fleet), 90, fleet.status)
         fleet.wait_ready(2)
     audience.check()
 
@@ -161,7 +169,7 @@ def test_a_controller_that_is_lost_is_started_again(fleet: RunningFleet) -> None
         os.kill(lost["pid"], signal.SIGKILL)
         audience.wait_frames(40)
         fleet.wait_ready(2)
-        found = {each["name"] for each in fleet.status()["replicas"]}
+        found = names(fleet)
         assert others <= found and lost["name"] not in found
         audience.wait_frames(20)
     audience.check()
@@ -182,10 +190,7 @@ def test_an_upgrade_replaces_all_replicas(fleet: RunningFleet) -> None:
     before = {each["name"] for each in fleet.ready()}
     with Audience(fleet) as audience:
         fleet.upgrade()
-        until_s = time.monotonic() + 200
-        while before & {each["name"] for each in fleet.status()["replicas"]}:
-            assert time.monotonic() < until_s, fleet.status()
-            time.sleep(0.5)
+        wait(lambda: not before & names(fleet), 200, fleet.status)
         fleet.wait_ready(2)
         audience.wait_frames(20)
     audience.check()
@@ -200,10 +205,7 @@ def test_a_crowd_is_served_by_another_replica_and_that_is_let_go_of(fleet: Runni
         audience.wait_frames(5)
     for seen in audience.seen:
         assert not seen.error and not seen.lost
-    until_s = time.monotonic() + 120
-    while len(fleet.status()["replicas"]) > 2:
-        assert time.monotonic() < until_s, fleet.status()
-        time.sleep(0.5)
+    wait(lambda: len(names(fleet)) <= 2, 120, fleet.status)
 
 
 def test_without_the_head_what_runs_goes_on(fleet: RunningFleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -42,6 +43,9 @@ class FakeWire:
     def stream_opened(self) -> None: ...
 
     def in_line(self) -> None: ...
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        return False
 
     def abort(self) -> None:
         self.aborted = True
