@@ -27,6 +27,7 @@ PANELS = {
 _BLIND = ("sliced", "fixed_cf", "learned_cf")
 _EXACT = ("moves_tv", "shape_tv")
 _FEWEST_TO_RANK = 3
+_SCALE, _MARGIN = 3, 170
 
 Summary = dict[str, dict[str, tuple[float, float]]]
 
@@ -42,7 +43,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> Summary:
-    """Mean and spread over seeds of each measure, by method, steps and length."""
+    """Mean and spread over `seeds` of each measure, by method, steps and length."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         guided = f" w {row['guidance']:g}" if row.get("guidance", 1.0) != 1 else ""
@@ -56,18 +57,30 @@ def summary(rows: Sequence[dict[str, Any]]) -> Summary:
             )
             for name in PANELS
         }
+        | {"seeds": (float(len(group)), 0.0)}
         for label, group in groups.items()
     }
 
 
 def write_markdown(path: Path, found: Summary) -> None:
-    """The same as a table for people: mean, and spread where there are several seeds."""
-    lines = [" | ".join(["", "who, steps, length", *PANELS, ""]).strip()]
-    lines.append("|" + "---|" * (len(PANELS) + 1))
+    """The same as a table for people: mean, and spread where there are several seeds.
+
+    A row is a student sampled as long as its training; the last column is legality in long clips.
+    """
+    names = ["who, steps", "seeds", *PANELS.values(), "legal, long"]
+    lines = [_line(names), "|" + "---|" * len(names)]
     for label, values in found.items():
+        if label.endswith("x"):
+            continue
         cells = [_cell(*values[name]) for name in PANELS]
-        lines.append(" | ".join(["", label, *cells, ""]).strip())
+        long = [more["legal"] for name, more in found.items() if name.startswith(f"{label}, ")]
+        last = _cell(*long[0]) if long else ""
+        lines.append(_line([label, f"{values['seeds'][0]:g}", *cells, last]))
     path.write_text("\n".join(lines) + "\n")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(mean: float, spread: float) -> str:
@@ -123,16 +136,26 @@ def write_plots(path: Path, found: Summary) -> None:
 
 
 def write_clips(path: Path, folder: Path) -> None:
-    """One clip of each method that left some in `folder`, picture after picture."""
-    from PIL import Image
+    """A clip of each student that left some in `folder`, picture after picture beside its name.
+
+    It is the second one, of a brisk mood.
+    """
+    from PIL import Image, ImageDraw
 
     files = sorted(folder.glob("*-1x.clips.pt"))
     if not files:
         return
     strips = []
     for file in files:
-        clip = shown(torch.load(file, weights_only=True)[:1].float())[0]
+        clip = shown(torch.load(file, weights_only=True)[1:2].float())[0]
         strips.append(torch.cat(list(clip), 2))
-    sheet = (torch.cat(strips, 1).permute(1, 2, 0) * 255).round().byte().numpy()
-    picture = Image.fromarray(sheet)
-    picture.resize((sheet.shape[1] * 4, sheet.shape[0] * 4), Image.Resampling.NEAREST).save(path)
+    row, width = (_SCALE * size for size in strips[0].shape[1:])
+    sheet = Image.new("RGB", (_MARGIN + width, row * len(files)))
+    names = ImageDraw.Draw(sheet)
+    for k, (file, strip) in enumerate(zip(files, strips, strict=True)):
+        pixels = (strip.permute(1, 2, 0) * 255).round().byte().numpy()
+        picture = Image.fromarray(pixels).resize((width, row), Image.Resampling.NEAREST)
+        sheet.paste(picture, (_MARGIN, k * row))
+        name = file.name.removesuffix("-1x.clips.pt")
+        names.text((6, k * row + row // 3), f"{name} steps".replace("-", " "), fill="white")
+    sheet.save(path)
