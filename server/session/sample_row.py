@@ -9,9 +9,7 @@ import numpy as np
 
 
 class SampleRow:
-    """Int16 samples, numbered from 0 in the order in which they came; of those between `keep`'s
-    bounds as many are held as were not cut.
-    """
+    """Int16 samples, numbered from 0 as they came; what is let go of leaves its numbers behind."""
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[int, np.ndarray]] = deque()
@@ -69,6 +67,8 @@ class SampleRow:
         """The samples of these numbers, int16 [end - first]; silence for what is not held."""
         found = np.zeros(end - first, np.int16)
         for begin, samples in self._pieces:
+            if begin >= end:
+                break
             here, stop = max(begin, first), min(begin + len(samples), end)
             if here < stop:
                 found[here - first : stop - first] = samples[here - begin : stop - begin]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def check_whole(viewer: Viewer) -> None:
     end = 0
     for number, packet in enumerate(viewer.audio):
         assert packet.seq == number
-        begin = round(packet.pts_us * 16_000 / 1e6)
+        begin = round(packet.pts_us * viewer.ready["sample_rate"] / 1e6)
         assert begin == end, (number, begin, end)
         end = begin + len(packet.payload) // 2
     assert not [m for m in viewer.messages if m["type"] in ("error", "rejected")]
@@ -69,9 +68,10 @@ async def test_a_stream_through_the_gateway() -> None:
 
 
 async def test_a_killed_replica_is_a_pause() -> None:
-    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+    # the sound that comes back is the client's own, and no copy at the model's rate
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws, audio_rate=24_000) as viewer:
         await viewer.speak(SPEECH)
-        await viewer.wait_frames(30)
+        await viewer.wait_frames(14)
         fleet.kill(fleet.of(viewer.ready["session_id"]))
         answers = [
             await viewer.control("prompt", text=f"a {name} wall") for name in ("red", "blue")
@@ -83,8 +83,7 @@ async def test_a_killed_replica_is_a_pause() -> None:
         said = [m["event_id"] for m in viewer.messages if m["type"] == "applied"]
         assert len(said) == len(set(said)), "each answer comes once"
         played = np.concatenate([np.frombuffer(p.payload, "<i2") for p in viewer.audio])
-        spoken = np.count_nonzero(np.abs(played) > 100)
-        assert math.isclose(spoken, np.count_nonzero(np.abs(SPEECH) > 100), rel_tol=0.02)
+        assert np.array_equal(played[played != 0], SPEECH[SPEECH != 0])
 
 
 async def test_a_replica_that_takes_connections_and_hangs_is_passed_over() -> None:
