@@ -75,8 +75,8 @@ class FrameDecoder:
         x = _plus(self._to_middle(self._at_coarse(x)), warp(shown.middle, coarse))
         x = self._to_fine(self._at_middle(x))
         flows = self._convex_upsample(torch.cat((coarse, open_coarse), 1), x)
-        near = flows[:, :, :2].mean((3, 4)).transpose(1, 2)
-        x = _plus(x, warp(shown.fine, near))
+        near = flows[:, :, :2].mean((3, 4))
+        x.add_(_gathered(reference.fine, near).view(x.shape))
         flows = _three_of_two(flows.mul_(_TO_GRID))
         x.add_(self._seen(reference, flows).view(x.shape))
         x = self._at_fine(x)
@@ -124,7 +124,6 @@ class FrameDecoder:
         frames = x.new_empty((len(x), FRAME_SIZE, FRAME_SIZE, 3), dtype=torch.uint8)
         plate, pans = _cells(reference.plate[0], _FULL), bool(reference.pans)
         weight, bias = self._colours
-        matrix = weight.expand(_CELLS, -1, -1)
         under = (bias + _LEVELS).expand(_CELLS, -1, _CELLS)
         if not pans:
             under = torch.add(under, plate.flatten(1, 2), alpha=_LEVELS)
@@ -132,7 +131,8 @@ class FrameDecoder:
             fine = _six_of_three(told)
             grid = fine[:, :4].add_(self._centres[_FULL]).flatten(2, 3)
             keep, use_open = fine[:, 4:].sigmoid_().flatten(2, 3).split(1, 1)
-            levels = torch.baddbmm(under, matrix, features.transpose(1, 2)).view(plate.shape)
+            own = (weight @ features.flatten(0, 1).T).view(-1, _CELLS, _CELLS).transpose(0, 1)
+            levels = (under + own).view(plate.shape)
             front = _sample(reference.front, grid[:, :2])
             opened = _sample(reference.opened, grid[:, 2:])
             if pans:
@@ -260,6 +260,26 @@ def _sample(picture: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(pictures, places, padding_mode="border", align_corners=False)
 
 
+def _gathered(features: Tensor, flow: Tensor) -> Tensor:
+    """`features` [1, C, 32, 32], warped by `flow` px [T, 32, 2, 32], as rows [T * 32 * 32, C].
+
+    What grid_sample gives, of which all channels of a place are read at once.
+    """
+    last = _CELLS - 1
+    line = torch.arange(_CELLS, dtype=flow.dtype)
+    across = (flow[:, :, 0].div(_FULL) + line).clamp_(0, last)
+    down = (flow[:, :, 1].div(_FULL) + line[:, None]).clamp_(0, last)
+    left, top = across.floor().clamp_(max=last - 1), down.floor().clamp_(max=last - 1)
+    right, below = across - left, down - top
+    first = (top * _CELLS + left).int().flatten()
+    rows = torch.stack((first, first + 1, first + _CELLS, first + _CELLS + 1), 1)
+    above = 1 - below
+    upper, lower = above * right, below * right
+    weights = torch.stack((above - upper, upper, below - lower, lower), 3).view(-1, 4)
+    table = features[0].flatten(1).T.contiguous()
+    return F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+
+
 def _over(front: Tensor, behind: Tensor) -> Tensor:
     """Colours of what stands before `behind`; `front` [R, 4, ...] is multiplied by its matte."""
     return (front[:, :3] + behind).addcmul_(front[:, 3:], behind, value=-1)
@@ -304,7 +324,7 @@ def _three_of_two(planes: Tensor) -> Tensor:
 
 def _six_of_three(planes: Tensor) -> Tensor:
     """Bilinear enlarging by 2 of planes [..., 32, C, 3, 3, 32]."""
-    for around, axis in ((_with_rows_around, -3), (_with_columns_around, -2)):
+    for around, axis in ((_with_columns_around, -2), (_with_rows_around, -3)):
         whole = around(planes)
         own = whole.narrow(axis, 1, _HALF)
         shape = list(own.shape)
