@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 
 from ...client import connect
+from ...models.processor import instructions, processor_name
 from ..rounding import rounded
 from .memory import slope_per_min
 from .metrics_text import Sample, Span
@@ -95,9 +94,10 @@ class SoakRow:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """All of it."""
+    """All of it; `instructions` are those the processor has of which chunk times depend."""
 
     device: str
+    instructions: tuple[str, ...]
     model: str
     native: Native
     sessions: list[SessionsRow]
@@ -121,20 +121,12 @@ def measure(plan: StreamBenchOptions, say: Callable[[str], None]) -> StreamRepor
         say(f"soak of {plan.soak_minutes:g} min")
         soak = _soak(plan, plan.soak_minutes)
     assert native is not None
-    return StreamReport(device_name(), plan.model, native, rows, soak)
+    return StreamReport(device_name(), instructions(), plan.model, native, rows, soak)
 
 
 def device_name() -> str:
     """The processor's name and how many of them there are."""
     return f"{processor_name()}, {os.cpu_count()} threads"
-
-
-def processor_name() -> str:
-    """As the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def _measure_sessions(plan: StreamBenchOptions, count: int) -> tuple[Native, SessionsRow]:

@@ -161,8 +161,8 @@ def try_model(
 
 def machine() -> dict[str, Any]:
     """What the figures of a report were measured on; no names of machines or people."""
-    from ...benchmarks.stream.stream import processor_name
     from ...benchmarks.trial.memory_watch import nvidia_smi
+    from ...models.processor import processor_name
     from .checkup import usable_cpus
 
     return {

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ...models.processor import instructions
 from ...models.registry import own_models
 from ..protocol.hello import server_version
 
 _PACKAGES = ("torch", "numpy", "triton")
-_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 _BLOCK = 1 << 20
 _OWN_WEIGHTS = Path(__file__).parents[2] / "models"
 
@@ -23,7 +23,7 @@ def machine_of(model: str, weights: Iterable[str], threads: int | None) -> dict[
         "rollcast": server_version(),
         "python": platform.python_version(),
         **{name: _version(name) for name in _PACKAGES},
-        "processor": f"{platform.machine()} {' '.join(_instructions())}".strip(),
+        "processor": f"{platform.machine()} {' '.join(instructions())}".strip(),
         "threads": "its own choice" if threads is None else str(threads),
         "weights": _digest(_files(model, weights)),
     }
@@ -45,14 +45,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _instructions() -> list[str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return []
-    words = set(cpuinfo.read_text().split())
-    return [name for name in _INSTRUCTIONS if name in words]
 
 
 def _files(model: str, weights: Iterable[str]) -> list[Path]:

@@ -31,7 +31,7 @@ def test_two_viewers_of_the_test_pattern(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     said: list[str] = []
     report = measure(StreamBenchOptions("test-pattern", (2,), 2.0), said.append).to_json()
-    assert set(report) == {"device", "model", "native", "sessions", "soak"}
+    assert set(report) == {"device", "instructions", "model", "native", "sessions", "soak"}
     assert report["native"] == {"width": 128, "height": 128, "fps": 25, "chunk_frames": 4}
     assert report["soak"] is None
     (row,) = json.loads(json.dumps(report))["sessions"]
