@@ -86,6 +86,12 @@ def _add_condition(app: FastAPI, gateway: Gateway) -> None:
         response.status_code = 200 if is_ready else 503
         return {"ready": is_ready, "sessions": len(gateway.carriers), "places": places}
 
+    @app.get("/v1/webrtc")
+    async def offered(response: Response) -> dict[str, bool]:
+        """Streams do not go over WebRTC through a gateway: clients take the WebSocket."""
+        response.headers["cache-control"] = "no-store"
+        return {"available": False}
+
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus metrics of this gateway; replicas have their own."""
