@@ -52,11 +52,9 @@ from .options import (
     warn_ignored,
 )
 from .prompt_times import with_prompts
-from .video_file import Overwrite, Video, video_file
+from .video_file import VOICE_RATE, Overwrite, Video, video_file
 
 STEP_MS = 40.0
-VOICE_RATE = 48_000
-"""Samples per second of the speech that is sent, and comes back so: no file sounds better."""
 
 
 def record(

@@ -54,7 +54,7 @@ from .options import (
 from .place_face import place_face
 from .prompt_times import with_prompts
 from .step_list import parse_steps
-from .video_file import Overwrite, Video, video_file, write_picture
+from .video_file import VOICE_RATE, Overwrite, Video, video_file, write_picture
 
 
 def render(
@@ -131,7 +131,8 @@ def render(
             ),
         )
         start_s = perf_counter()
-        made = _write(video, engine.info, chunks, frames)
+        heard = None if audio is None else _heard(load_speech(audio, rate=VOICE_RATE), engine.info)
+        made = _write(video, engine.info, chunks, frames, heard)
     took_s, lasts_s = perf_counter() - start_s, made / engine.info.fps
     Console(stderr=True, soft_wrap=True).print(
         f"{out}: {lasts_s:.1f} s of video in {took_s:.1f} s ({lasts_s / took_s:.1f} x real time)",
@@ -145,8 +146,18 @@ def _motion(camera: str) -> CameraMotion:
     return CameraMotion((right, down, forward), (pitch, yaw, roll))
 
 
-def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) -> int:
-    """Write the video, of about so many frames; returns how many it has."""
+def _heard(speech: np.ndarray, info: ModelInfo) -> np.ndarray:
+    """What is heard in the film from its begin on: nothing waits but the model's look-ahead."""
+    return np.concatenate((np.zeros(info.lookahead_ms * VOICE_RATE // 1000, np.int16), speech))
+
+
+def _write(
+    video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int, heard: np.ndarray | None
+) -> int:
+    """Write the video, of about so many frames; returns how many it has.
+
+    `heard` is its sound at `VOICE_RATE`; None: that which the model gives.
+    """
     seq = 0
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     with (
@@ -155,7 +166,7 @@ def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) 
             width=info.width,
             height=info.height,
             fps=info.fps,
-            sample_rate=info.sample_rate,
+            sample_rate=info.sample_rate if heard is None else VOICE_RATE,
         ) as writer,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
@@ -163,9 +174,12 @@ def _write(video: Video, info: ModelInfo, stream: Iterable[Chunk], frames: int) 
         task = progress.add_task(escape(video.file.path.name), total=frames)
         for chunk in stream:
             warn_ignored(chunk.ignored_words)
-            writer.write_audio(chunk.audio, info.media_us(seq))
+            sound, end = chunk.audio, seq + len(chunk.pictures)
+            if heard is not None:
+                sound = heard[seq * VOICE_RATE // info.fps : end * VOICE_RATE // info.fps]
+            writer.write_audio(sound, info.media_us(seq))
             for number, picture in enumerate(chunk.pictures, seq):
                 write_picture(writer, picture, info.media_us(number))
-            seq += len(chunk.pictures)
+            seq = end
             progress.update(task, completed=seq)
     return seq

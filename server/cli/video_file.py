@@ -16,6 +16,9 @@ from ...client.output_file import OutputFile
 from ...models.yuv_frames import Picture, YuvFrame
 from .failure import EXIT_INTERRUPTED, EXIT_USAGE, Failure, as_failure
 
+VOICE_RATE = 48_000
+"""Samples per second of the speech in a video, whatever the model hears: no file sounds better."""
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the video if it is there.")]
 
 

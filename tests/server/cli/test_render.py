@@ -25,11 +25,11 @@ def render(path: Path, *options: str) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def write_wav(path: Path, samples: np.ndarray) -> None:
+def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=16_000)
+        stream = container.add_stream("pcm_s16le", rate=rate)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = 16_000
+        frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -63,6 +63,17 @@ def test_speech_is_heard_whole_and_late_by_the_look_ahead(tmp_path: Path) -> Non
     loud = np.flatnonzero(np.abs(load_speech(tmp_path / "a.mp4").astype(int)) > 4000) / 16_000
     assert loud[0] == pytest.approx(0.16, abs=0.02)
     assert loud[-1] == pytest.approx(0.16 + 0.6, abs=0.02)
+
+
+def test_the_film_has_the_sound_of_the_file_and_not_the_models_copy(tmp_path: Path) -> None:
+    """A tone that is too high for a model which hears at 16 kHz, in a film of that model."""
+    tone = (9000 * np.sin(np.arange(48_000) * 2 * np.pi * 0.25)).astype(np.int16)
+    write_wav(tmp_path / "high.wav", tone, 48_000)
+    render(tmp_path / "a.mp4", "--audio", str(tmp_path / "high.wav"))
+    sound = np.abs(load_speech(tmp_path / "a.mp4", rate=48_000).astype(int))
+    loud = np.flatnonzero(sound > 4000) / 48_000
+    assert loud[0] == pytest.approx(0.16, abs=0.02)
+    assert loud[-1] == pytest.approx(1.16, abs=0.02)
 
 
 def test_prompts_and_tracks_of_the_script_come_in_time(tmp_path: Path) -> None:
