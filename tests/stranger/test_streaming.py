@@ -386,7 +386,8 @@ async def test_speech_comes_back_and_is_told_of(url: str, rate: int) -> None:
         ended = await client.message(lambda each: each.get("phase") == "ended")
         started = await client.message(lambda each: each.get("phase") == "started")
         await client.play(0.3)
-        heard = loud_us(client.sound())
+        assert client.ready["sample_rate"] == rate
+        heard = loud_us(client.sound(), rate)
         assert started["pts_us"] == pytest.approx(heard.min(), abs=2_000)
         assert ended["pts_us"] == pytest.approx(heard.max(), abs=2_000)
         assert (started["samples"], ended["samples"]) == (0, round(0.8 * rate))
@@ -394,6 +395,9 @@ async def test_speech_comes_back_and_is_told_of(url: str, rate: int) -> None:
         states = [each for each in client.messages if each["type"] == "state"]
         flips = [a["talking"] != b["talking"] for a, b in itertools.pairwise(states)]
         assert sum(flips) in (1, 2), "talking begins and ends once"
+        back = np.concatenate([np.frombuffer(each.payload, "<i2") for each in client.sound()])
+        said = np.frombuffer(tone(0.8, rate), "<i2")
+        assert np.array_equal(back[back != 0], said[said != 0]), "as it was sent"
 
 
 async def test_barge_in_says_what_was_heard(url: str) -> None:

@@ -114,9 +114,9 @@ async def test_speech_at_another_rate_is_heard_in_time() -> None:
         tone = (8000 * np.sin(np.arange(24_000) * 2 * np.pi * 400 / 24_000)).astype(np.int16)
         await viewer.speak(tone)
         await viewer.control("audio.end")
-        await viewer.wait(lambda: heard(viewer.audio) > 15_900 and not loud(viewer.audio[-1]))
-        # one second of the tone at the model's rate, to within the quiet samples of a sine
-        assert abs(heard(viewer.audio) - 16_000) < 50
+        await viewer.wait(lambda: heard(viewer.audio) > 23_900 and not loud(viewer.audio[-1]))
+        # one second of the tone at the client's rate, to within the quiet samples of a sine
+        assert abs(heard(viewer.audio) - 24_000) < 75
 
 
 def loud(packet: Packet) -> bool:
