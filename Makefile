@@ -14,6 +14,10 @@ PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 TRITONS ?= 3.6.0 3.9.0
 TRITON_FOLDERS := $(TRITONS:%=build/triton-%)
 
+# The oldest torch that pyproject.toml takes: what it has of what we call. Named in
+# .ci/torch.pyright.json, too.
+OLDEST_TORCH := build/torch-2.11.0
+
 # Frameworks of voice agents, a gigabyte that only the tests with them need.
 PEERS := build/peers
 # What imports them is checked where they are.
@@ -39,7 +43,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-py test-quick test-long test-peers test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types protocol lock sbom audit train train-tools peers bench-voice clean
+.PHONY: help serve test test-py test-quick test-long test-peers test-js bench gpu-check gpu-compile gpu-compile-chosen doctor style format types types-oldest protocol lock sbom audit train train-tools peers bench-voice clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' \
@@ -106,6 +110,11 @@ types: $(VENV)/.installed-dev client/web/node_modules/.installed  ## check types
 	$(BIN)/pyright
 	client/web/node_modules/.bin/tsc --project client/web/jsconfig.json
 
+types-oldest: $(VENV)/.installed-dev $(OLDEST_TORCH)/.installed  ## check what we call of torch against the oldest one
+	@$(TYPINGS)
+	$(BIN)/pyright --project .ci/torch.pyright.json
+	$(BIN)/python .ci/torch_operators.py $(OLDEST_TORCH)
+
 protocol: $(VENV)/.installed  ## write what is made from the messages: schemas, the clients' types
 	$(BIN)/python -m rollcast.server.protocol.generate
 
@@ -168,6 +177,16 @@ $(PEERS)/.installed: client/pyproject.toml | $(VENV)/bin/python
 
 build/triton-%/.installed: | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(@D) triton==$*
+	@touch $@
+
+# Of the wheel for macOS the files in Python alone, which are those of all others: it has a tenth of
+# the size of one with CUDA.
+build/torch-%/.installed: | $(VENV)/bin/python
+	@mkdir -p $(@D)
+	$(BIN)/pip download --quiet --no-deps --only-binary :all: --platform macosx_11_0_arm64 \
+		--python-version 3.11 --dest $(@D) torch==$*
+	$(BIN)/python -m zipfile -e $(@D)/torch-*.whl $(@D)
+	rm -r $(@D)/torch-*.whl $(@D)/torch/lib $(@D)/torch/bin
 	@touch $@
 
 # Its data alone: the code that comes with the head, and all that it depends on, stay out.

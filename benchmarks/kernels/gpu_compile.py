@@ -2,8 +2,9 @@
 to a budget.
 
 `python -m rollcast.benchmarks.kernels.gpu_compile` compiles with the installed Triton and with
-those in the folders that `--triton` names, two processes at a time, compares with
-`gpu_budgets.json` beside this file, and writes what it read. Nothing here is a timing.
+those in the folders that `--triton` names, as many processes at a time as there are cores, compares
+with `gpu_budgets.json` beside this file, and writes what it read. What Triton has in its cache from
+an earlier run is only read again. Nothing here is a timing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Row = dict[str, Any]
 Budgets = dict[str, dict[str, dict[str, int]]]
 # What a compiler may move without anyone's doing before it counts as a change for the worse.
 _ROOM = {"registers": 8, "spills": 0, "shared_bytes": 0, "loop_instructions": 12}
-_AT_ONCE = 2
+# With torch and a compiler in each, half a gigabyte.
+_AT_ONCE = min(os.cpu_count() or 1, 8)
 _OTHERS = ("flex-", "tutorial-")
 # Tuned against tuned, loops of the same tile differ by so much: FlexAttention with Triton 3.6 is 7%
 # shorter, with 3.7.1 on a par.
