@@ -32,9 +32,9 @@ from .weights import filled
 
 ASSETS = Path(__file__).parent / "assets"
 REBUILD_CHUNKS = 6
-"""Behind them a picture's root mean square difference is .1 of 255 levels, the largest one 8 where a
-head is dragged at random; behind 4 chunks .14 and 10, behind 10 chunks .09 and 6. A viewer whose server
-is lost waits for them."""
+"""Behind them pictures differ by .1 of 255 levels (root mean square), at most by 8 where a head is
+dragged at random; behind 4 chunks by .14 and 10, behind 10 chunks by .09 and 6. A viewer whose
+server is lost waits for them."""
 
 
 class PocketModel:
