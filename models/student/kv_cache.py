@@ -24,6 +24,7 @@ from ...kernels.dispatch import (
 from ...kernels.ring_plan import FrameWrite, SinkFold, Span
 from .call_positions import CachedCall
 from .config import CacheConfig
+from .ema_fold import fold_frames
 from .frame_ring import RingWrite
 from .rope import rotate
 
@@ -253,7 +254,8 @@ class KVCache:
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
         if call.fold is not None:
-            self._fold_into_sink(call.fold)
+            fold_frames(call.fold, self.key, self.sink_key, self.tokens_per_frame)
+            fold_frames(call.fold, self.value, self.sink_value, self.tokens_per_frame)
         if call.write is not None:
             head = key[:, :, : call.write_from]
             tail = rotate(key[:, :, call.write_from :], call.write)
@@ -302,22 +304,3 @@ class KVCache:
             shadow_key=self.sink_key,
             shadow_value=self.sink_value,
         )
-
-    def _fold_into_sink(self, fold: SinkFold) -> None:
-        """Average the frames about to be overwritten into the sink."""
-        for index in range(fold.frames):
-            place = (fold.place + index) % fold.sink_frames
-            slot = fold.sink_frames + (fold.gone + index) % fold.window_frames
-            self._fold_frame(place, slot, fold.alpha)
-
-    def _fold_frame(self, place: int, slot: int, alpha: float) -> None:
-        tokens = self.tokens_per_frame
-        sink = slice(place * tokens, (place + 1) * tokens)
-        gone = slice(slot * tokens, (slot + 1) * tokens)
-        for kept, shadow in ((self.key, self.sink_key), (self.value, self.sink_value)):
-            if shadow is None:
-                kept[:, :, sink] = alpha * kept[:, :, sink] + (1 - alpha) * kept[:, :, gone]
-            else:
-                mean = alpha * shadow[:, :, sink] + (1 - alpha) * kept[:, :, gone]
-                shadow[:, :, sink] = mean
-                kept[:, :, sink] = mean.to(kept.dtype)

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ...kernels.axis_rotations import AxisRotations
-from ...kernels.ring_plan import SinkFold, Span
+from ...kernels.ring_plan import Span
 from .call_positions import AdaptiveCall, CachedCall, CallPositions
 from .config import CacheConfig, RopeFamily
+from .ema_fold import fold_of
 from .frame_ring import FrameRing, RingWrite
 from .kv_cache import KVCache
 from .rope import RopeTable
@@ -192,7 +193,7 @@ class StudentCache:
 
     def _with_changes(self, call: CachedCall) -> CachedCall:
         """`call` with what it does to keys that are not its own."""
-        fold = _fold_of(self.config, call.ring) if self.config.sink == "ema" else None
+        fold = fold_of(self.config, call.ring) if self.config.sink == "ema" else None
         ring = replace(call.ring, evictions=())
         folds = fold is not None and fold.frames > 0
         before, now = self._turned_for, call.rotations if call.tables is not None else None
@@ -354,19 +355,3 @@ class StudentCache:
         self._ring.load(metadata)
         self._refills = self._ring.live < min(self.position, self.config.capacity_frames)
         self._has_sink = bool(metadata.get("sink", False))
-
-
-def _fold_of(config: CacheConfig, ring: RingWrite) -> SinkFold:
-    """What the frames about to be overwritten do to an EMA sink."""
-    sinks, count = config.sink_frames, len(ring.evictions)
-    published = config.ragged == "overwrite"
-    overwrite = published and count != sinks
-    first = ring.evictions[0] if ring.evictions else None
-    return SinkFold(
-        sinks,
-        config.window_frames,
-        frames=min(count, sinks) if overwrite else count,
-        gone=first.slot - sinks if first else 0,
-        place=first.frame % sinks if first and not published else 0,
-        alpha=0.0 if overwrite else config.alpha,
-    )
