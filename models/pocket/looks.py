@@ -161,10 +161,10 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return tensor.numpy().tobytes()
 
 
-def describe(manifest: Manifest, pictures: Mapping[str, LookPictures], *, steps: int) -> ModelInfo:
-    """What clients are told of the model, which takes so many steps."""
+def describe(manifest: Manifest, folder: Path, *, steps: int) -> ModelInfo:
+    """What clients are told of the model, which takes so many steps; its pictures in `folder`."""
     scenes = tuple(
-        Scene(e.name, e.title, e.kind, _thumbnail(pictures[e.name].reference))
+        Scene(e.name, e.title, e.kind, _thumbnail(Image.open(folder / e.reference).convert("RGB")))
         for e in manifest.looks
     )
     return ModelInfo(

@@ -24,7 +24,8 @@ from .conditions import EXPRESSIONS, unpack_latents
 from .config import CACHE, STEPS, STUDENT
 from .denoiser import PocketDenoiser
 from .director import Director, PocketState
-from .looks import NAME, LookEncoder, LookPictures, describe, tensor_bytes
+from .looks import NAME, LookEncoder, describe, tensor_bytes
+from .looks_on_demand import LooksOnDemand
 from .manifest import LookEntry, Manifest
 from .prompt import TokenEmbedding
 from .stream_student import StreamStudent
@@ -52,15 +53,11 @@ class PocketModel:
         steps: Sequence[float] = STEPS,
     ) -> None:
         folder = Path(folder)
-        manifest = Manifest.read(folder / "manifest.json")
+        self._manifest = manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
         self._look_encoder = LookEncoder.of(weights)
-        pictures = {e.name: LookPictures.read(folder, e) for e in manifest.looks}
-        with torch.inference_mode():
-            self._looks = {
-                e.name: self._look_encoder.look(e, pictures[e.name]) for e in manifest.looks
-            }
+        self._looks = LooksOnDemand(self._look_encoder, folder, manifest.looks)
         vocabulary = manifest.vocabulary()
         self._director = Director(manifest, vocabulary, self._looks, self._look_encoder)
         self._conditions = ChunkConditions(
@@ -80,7 +77,7 @@ class PocketModel:
         self.chunk_steps = ChunkSteps.cache_per_step(steps)
         self.decoder_is_causal = False
         self.rebuild_chunks = REBUILD_CHUNKS
-        self.info = describe(manifest, pictures, steps=len(steps))
+        self.info = describe(manifest, folder, steps=len(steps))
 
     batches = True
     """Chunks of several streams may be one batch, see `batch_shape`."""
@@ -204,4 +201,4 @@ class PocketModel:
     @property
     def looks(self) -> tuple[LookEntry, ...]:
         """What this model can show."""
-        return tuple(look.entry for look in self._looks.values())
+        return self._manifest.looks

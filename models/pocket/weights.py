@@ -17,6 +17,9 @@ def part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def filled(module: M, weights: Mapping[str, Tensor], name: str) -> M:
-    """`module` with its weights, frozen. Raises RuntimeError if they are not its own."""
-    module.load_state_dict(part(weights, name))
+    """`module` with its weights, frozen; they are its parameters then, not copied.
+
+    Raises RuntimeError if they are not its own.
+    """
+    module.load_state_dict(part(weights, name), assign=True)
     return module.eval().requires_grad_(False)
