@@ -36,6 +36,9 @@ AGAIN_S = 60.0
 """A rung that is needed again so soon after it was given back is kept for twice as long."""
 MORE_LEAD_CHUNKS = 0.3
 BITRATE_SHARE = 0.6
+SIZE_SHARE = 0.75
+LARGE_PIXELS = 640 * 360
+"""Of fewer pixels an encoder makes a picture in a millisecond, and gains nothing with less."""
 LATEST = 31
 """Chunks whose times tell what a rung gives."""
 ENOUGH = 8
@@ -85,6 +88,7 @@ class QualityLadder:
         self.rungs = rungs_of(info)
         self.level = 0
         self._can = info.economy
+        self._is_large = info.width * info.height >= LARGE_PIXELS
         self._chunk_s = info.chunk_us / 1e6
         self._made: deque[_Made] = deque()
         self._steps_s: deque[float] = deque(maxlen=LATEST)
@@ -124,9 +128,10 @@ class QualityLadder:
         taken = self.rungs[: self.level]
         return Quality(
             level=self.level,
-            why=f"the server is busy: {_WHY[taken[-1]]}" if taken else None,
+            why=f"the server is busy: {self._why(taken[-1])}" if taken else None,
             more_lead_chunks=MORE_LEAD_CHUNKS if "lead" in taken else 0.0,
             bitrate_share=BITRATE_SHARE if "bitrate" in taken else 1.0,
+            size_share=SIZE_SHARE if "bitrate" in taken and self._is_large else 1.0,
             economy=Economy(
                 steps=self._can.steps if "steps" in taken else None,
                 frame_every=self._can.frame_every if "half_rate" in taken else 1,
@@ -173,6 +178,10 @@ class QualityLadder:
         return busy_s / span_s
 
     # Private.
+
+    def _why(self, rung: Rung) -> str:
+        smaller = rung == "bitrate" and self._is_large
+        return "pictures are smaller" if smaller else _WHY[rung]
 
     def _is_tight(self, now_s: float) -> bool:
         seen = [each for each in self._made if each.at_s >= self._changed_s + SETTLE_S]

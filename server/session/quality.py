@@ -12,13 +12,15 @@ class Quality:
     """How a stream is made and sent; `level` counts from 0, everything, and `why` is for people.
 
     `more_lead_chunks` are made ahead beyond the usual lead, the bitrate is at most `bitrate_share`
-    of what it would be, and of each chunk is left out what `economy` says.
+    of what it would be, pictures are at most `size_share` as wide and high as the model's, and of
+    each chunk is left out what `economy` says.
     """
 
     level: int = 0
     why: str | None = None
     more_lead_chunks: float = 0.0
     bitrate_share: float = 1.0
+    size_share: float = 1.0
     economy: Economy = FULL
 
 

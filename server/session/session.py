@@ -332,7 +332,7 @@ class Session:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures that are sent."""
-        return self._video.size(self.info)
+        return self._video.size(self.info, self._quality.size_share)
 
     @property
     def frames(self) -> int:

@@ -24,10 +24,13 @@ class VideoLimits:
         named = {each.name: getattr(wish, each.name) for each in fields(self)}
         return replace(self, **{name: value for name, value in named.items() if value is not None})
 
-    def size(self, info: ModelInfo) -> tuple[int, int]:
-        """Width and height of the pictures that are sent: even, unless the model's own."""
+    def size(self, info: ModelInfo, most: float = 1.0) -> tuple[int, int]:
+        """Width and height of the pictures that are sent: even, unless the model's own.
+
+        They are at most `most` of the model's.
+        """
         wide, high = self.max_width or info.width, self.max_height or info.height
-        share = min(1.0, wide / info.width, high / info.height)
+        share = min(most, wide / info.width, high / info.height)
         if share == 1:
             return info.width, info.height
         return _even(info.width * share), _even(info.height * share)

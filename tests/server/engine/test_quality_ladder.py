@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -48,6 +48,20 @@ def feed(
             changes.append((round(now_s - begin_s, 1), ladder.level))
         now_s += 0.1
     return changes
+
+
+@pytest.mark.parametrize(("width", "height", "share"), [(64, 64, 1.0), (832, 480, 0.75)])
+def test_large_pictures_become_smaller_with_their_bits(
+    width: int, height: int, share: float
+) -> None:
+    ladder = QualityLadder(replace(info(), width=width, height=height))
+    shares: list[float] = []
+    for ladder.level in range(4):
+        shares.append(ladder.quality.size_share)
+    assert shares == [1.0, 1.0, share, share]
+    ladder.level = 2
+    why = ladder.quality.why
+    assert why is not None and ("smaller" in why) == (share < 1)
 
 
 @pytest.mark.parametrize(
