@@ -46,8 +46,8 @@ class TrajectoryMatching(Distillation):
         task: ScoredTask,
         *,
         guidance: float = 1.0,
-        fake_updates: int = 2,
-        fake_rate: float = 1e-3,
+        fake_updates: int = 3,
+        fake_rate: float = 2e-3,
         lengths: Sequence[int] = (),
         exact_target: bool = False,
     ) -> None:

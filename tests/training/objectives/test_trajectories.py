@@ -239,3 +239,24 @@ def test_mean_velocity_moves_clips_towards_the_data_without_a_fake_score(
     assert student.off.grad is not None and float(student.off.grad) < 0
     assert {model for model, _, _ in task.calls} == {task.teacher, student}
     assert isinstance(task.roll_out(student, None, (1.0,)), Rollout)
+
+
+def test_a_trajectorys_loss_moves_values_as_far_as_the_scores_are_apart(
+    normal: SimpleNamespace,
+) -> None:
+    """Where they agree, as on an empty background, next to nothing moves."""
+    task = normal.Task(_STEPS)
+    objective = TrajectoryMatching(task)
+    objective.begin(normal.Student(_SIGMAS))
+    apart = torch.tensor([1.0, 0.01, 0.01]).expand(normal.shape)
+
+    def score(model: object, batch: object, noisy: torch.Tensor, *_: object) -> torch.Tensor:
+        return apart if model is task.teacher else torch.zeros_like(noisy)
+
+    task.score = lambda *told, **_: score(*told)
+    made = torch.zeros(normal.shape, requires_grad=True)
+    rollout = Rollout(torch.randn(normal.shape), made.detach(), _SIGMAS[-1])
+    objective.matching(made, None, rollout, 0.0).backward()
+    assert made.grad is not None
+    far, near = made.grad[..., 0].abs().mean(), made.grad[..., 1].abs().mean()
+    assert float(far / near) == pytest.approx(100, rel=0.01)
