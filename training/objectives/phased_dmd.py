@@ -42,7 +42,7 @@ class PhasedDMD(Distillation):
         *,
         guidance: float = 1.0,
         fake_updates: int = 3,
-        fake_rate: float = 8e-4,
+        fake_rate: float = 2e-3,
         biased: bool = False,
     ) -> None:
         super().__init__(task)
