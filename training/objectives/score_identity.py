@@ -23,6 +23,7 @@ from .distillation import Distillation, ScoredTask, random_step, size_of
 from .fake_score import FakeScore, lag
 from .levels import drawn_levels, noised
 
+_MOST = 5.0
 ZERO, ANTI = 0.0, -1.0
 """Guidance of the fake score in zero-CFG and anti-CFG."""
 
@@ -65,6 +66,8 @@ class ScoreIdentity(Distillation):
 
     def matching(self, made: Tensor, batch: Any) -> Tensor:
         """The distance of scores at samples [B, F, C, h, w]; scalar."""
+        if made.requires_grad:
+            made.register_hook(tamed)
         sigma = drawn_levels(len(made), self._shift)
         noisy = noised(made, sigma)
         real = self.guided(batch, noisy, sigma, self.guidance)
@@ -82,3 +85,15 @@ class ScoreIdentity(Distillation):
             return self.fake(batch, noisy, sigma, prompted=w == 1)
         told, untold = (self.fake(batch, noisy, sigma, prompted=p) for p in (True, False))
         return untold + w * (told - untold)
+
+
+def tamed(gradient: Tensor) -> Tensor:
+    """A gradient of samples [B, ...] of which no clip counts for more than `_MOST` usual ones.
+
+    The slope of a score is huge, or no number, where a hair decides what a clip is of. Published
+    loops mask such clips (`nan_to_num`); one of them would otherwise be the whole step.
+    """
+    finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+    size = finite.flatten(1).norm(dim=1)
+    share = (_MOST * size.median() / size.clamp(min=1e-20)).clamp(max=1)
+    return finite * share.reshape(-1, *[1] * (finite.ndim - 1))

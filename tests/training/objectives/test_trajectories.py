@@ -10,7 +10,7 @@ from training.objectives.experts import Experts
 from training.objectives.levels import noised, raised
 from training.objectives.mean_velocity import MeanVelocity
 from training.objectives.phased_dmd import PhasedDMD, clean_target
-from training.objectives.score_identity import ANTI, ZERO, ScoreIdentity
+from training.objectives.score_identity import ANTI, ZERO, ScoreIdentity, tamed
 from training.objectives.trajectory_matching import TrajectoryMatching, chain_of, likeness
 
 _SIGMAS = (1.0, 0.9375, 0.8333, 0.625)
@@ -260,3 +260,13 @@ def test_a_trajectorys_loss_moves_values_as_far_as_the_scores_are_apart(
     assert made.grad is not None
     far, near = made.grad[..., 0].abs().mean(), made.grad[..., 1].abs().mean()
     assert float(far / near) == pytest.approx(100, rel=0.01)
+
+
+def test_a_clip_whose_slope_is_no_number_or_huge_is_not_the_whole_step() -> None:
+    gradient = torch.ones(5, 2, 3)
+    gradient[1, 0, 0] = torch.nan
+    gradient[2] *= 1000
+    kept = tamed(gradient)
+    assert kept.isfinite().all()
+    assert torch.equal(kept[[0, 3, 4]], gradient[[0, 3, 4]])
+    assert float(kept[2].norm() / kept[0].norm()) == pytest.approx(5)
