@@ -26,6 +26,9 @@ from ..tile.load_rows import load_rows
 from ..tile.online_softmax import dead_bias, online_softmax_end, online_softmax_step
 from ..tile.tile_sizes import few_keys_tile
 
+# So many heads at once spill two registers on sm_100, with Triton 3.7.1 and 3.9.0; twelve do not.
+_SPILLING = 6
+
 
 @triton.jit(do_not_specialize=["queries", "keys"])
 def normed_attention_kernel(
@@ -146,9 +149,9 @@ def heads_at_once(heads: int, blocks: int, places: int) -> int:
     """How many heads a program takes, so that the last of them is done first.
 
     Of those that are done at the same time the most: rows are then read least often for their
-    norms. `blocks` of queries are at work in `places` at a time.
+    norms. `blocks` of queries are at work in `places` at a time. Never `_SPILLING`.
     """
-    shares = [count for count in range(1, heads + 1) if heads % count == 0]
+    shares = [count for count in range(1, heads + 1) if heads % count == 0 and count != _SPILLING]
 
     def rounds(count: int) -> int:
         return count * -(-blocks * (heads // count) // places)
