@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,7 +94,9 @@ def tracking(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Spearman's rank correlation, over all students, with the total variation of moves and of shapes
     and their sum.
     """
-    known = [row for row in rows if all(name in row for name in (*_BLIND, *_EXACT))]
+    names = (*_BLIND, *_EXACT)
+    # a student that was lost has distances that are no numbers
+    known = [row for row in rows if all(math.isfinite(row.get(name, math.nan)) for name in names)]
     if len(known) < _FEWEST_TO_RANK:
         return []
     exact = {name: [row[name] for row in known] for name in _EXACT}

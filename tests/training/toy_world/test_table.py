@@ -16,7 +16,8 @@ def test_a_distance_tracks_what_it_orders_alike() -> None:
         {"sliced": k, "fixed_cf": -k, "learned_cf": k % 2, "moves_tv": k, "shape_tv": 0.1 * k}
         for k in range(6)
     ]
-    found = {row["distance"]: row for row in tracking([*rows, {"method": "without distances"}])}
+    lost = rows[0] | {"sliced": float("nan")}
+    found = {row["distance"]: row for row in tracking([*rows, {}, lost])}
     assert found["sliced"]["sum"] == pytest.approx(1)
     assert found["fixed_cf"]["moves_tv"] == pytest.approx(-1)
     assert found["sliced"]["students"] == len(rows)
