@@ -57,11 +57,24 @@ class Fleet:
 
     def kill(self, name: str) -> None:
         """Its connections break, and it takes no new ones: as if its process were gone."""
-        server = self.replicas.pop(name).server
+        server, loop = self.replicas.pop(name).server, asyncio.get_running_loop()
         for listener in server.servers:
-            listener.close()
-        for each in list(server.server_state.connections):
-            each.transport.abort()  # type: ignore[union-attr]
+            for sock in listener.sockets:
+                loop.remove_reader(sock)
+
+        def end() -> None:
+            for listener in server.servers:
+                listener.close()
+            break_off()
+
+        def break_off() -> None:
+            for each in list(server.server_state.connections):
+                each.transport.abort()  # type: ignore[union-attr]
+
+        break_off()
+        # What was just accepted gets its transport first: of a listener that is closed it would be
+        # left open, unseen by anybody.
+        loop.call_later(0.01, end)
 
 
 @asynccontextmanager
