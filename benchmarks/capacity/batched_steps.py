@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ...models.batch_shape import makes_batches
-from ...models.registry import load_model
+from ...models.contract import Model
 from ...models.staged_model import StagedModel, all_steps, clean_pass
 from ...models.warm_up import first_request, usual_controls
 from ..rounding import rounded
@@ -53,10 +53,10 @@ class StepsReport:
 
 
 def measure_steps(
-    name: str, rows: tuple[int, ...], rounds: int, threads: int, say: Callable[[str], None]
+    model: Model[Any], rows: tuple[int, ...], rounds: int, say: Callable[[str], None]
 ) -> StepsReport:
     """Raises ValueError for a model that makes no batches."""
-    model = load_model(name, threads=threads)
+    name = model.info.name
     if not isinstance(model, StagedModel) or not makes_batches(model):
         raise ValueError(f"model {name} makes no batches")
     measured: list[StepsRow] = []

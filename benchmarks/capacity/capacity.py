@@ -12,8 +12,14 @@ from dataclasses import asdict, dataclass
 from ..rounding import rounded
 from ..stream.metrics_text import Sample
 from ..stream.processor_time import OtherLoad
-from ..stream.server_process import ServerProcess
-from ..stream.stream import Native, device_name, first_frame, watch_server
+from ..stream.server_process import START_TIMEOUT_S, ServerProcess
+from ..stream.stream import (
+    PUBLISHED_START_S,
+    Native,
+    device_name,
+    first_frame,
+    watch_server,
+)
 
 IN_TIME = 0.995
 """Of the chunks of streams at real time, at least, were there before their viewer ran dry."""
@@ -33,13 +39,17 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What to measure; `core` pins the server, its model and its encoders to one processor."""
+    """What to measure; `core` pins the server, its model and its encoders to one processor.
+
+    `options` are further ones of `rollcast serve`, about the model.
+    """
 
     model: str
     trials: tuple[Trial, ...]
     seconds: float
     threads: int | None = None
     core: int | None = None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,8 @@ def _server(plan: CapacityPlan, streams: int, turns: str) -> ServerProcess:
         plan.model,
         max_sessions=streams + 1,
         threads=plan.threads,
-        options=("--turns", turns),
+        options=("--turns", turns, *plan.options),
+        start_timeout_s=PUBLISHED_START_S if plan.options else START_TIMEOUT_S,
         cores=() if plan.core is None else (plan.core,),
     )
 

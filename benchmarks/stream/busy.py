@@ -16,8 +16,8 @@ from time import monotonic
 
 from ...client import Frame, connect
 from ..rounding import rounded
-from .server_process import ServerProcess
-from .stream import device_name
+from .server_process import START_TIMEOUT_S, ServerProcess
+from .stream import PUBLISHED_START_S, device_name
 
 _WORK = "x = 1\nwhile True:\n    x = (x * 1103515245 + 12345) % 2147483648\n"
 STOP_S = 5.0
@@ -59,13 +59,28 @@ class BusyReport:
 
 
 def measure_busy(
-    model: str, load: int, seconds: float, threads: int | None, say: Callable[[str], None]
+    model: str,
+    load: int,
+    seconds: float,
+    threads: int | None,
+    say: Callable[[str], None],
+    options: tuple[str, ...] = (),
 ) -> BusyReport:
-    """Run it with the ladder, then without; `say` is told what goes on. Raises ServerDied."""
+    """Run it with the ladder, then without; `say` is told what goes on.
+
+    `options` are further ones of `rollcast serve`, about the model. Raises ServerDied.
+    """
     rows, model_fps = list[BusyRow](), 0
     for ladder in (True, False):
         say(f"{'with' if ladder else 'without'} the ladder, {load} busy processes, {seconds:g} s")
-        with ServerProcess(model, max_sessions=1, threads=threads, ladder=ladder) as server:
+        with ServerProcess(
+            model,
+            max_sessions=1,
+            threads=threads,
+            ladder=ladder,
+            options=options,
+            start_timeout_s=PUBLISHED_START_S if options else START_TIMEOUT_S,
+        ) as server:
             server.wait_ready()
             model_fps, row = asyncio.run(_watch(server.url, load, seconds, ladder=ladder))
             rows.append(row)

@@ -12,7 +12,6 @@ from rich.table import Table
 from ...benchmarks.stream.audience import AudienceReport, measure_audience
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
 from ...models.registry import DEFAULT_MODEL
-from ..config import ServerConfig
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention
@@ -20,16 +19,14 @@ from .bench_busy import busy
 from .bench_capacity import capacity
 from .bench_fleet import fleet
 from .bench_gpu import gpu
+from .bench_model import served_options
 from .bench_output import counts, give, own_server, progress
 from .bench_pipeline import pipeline
 from .bench_published import published
 from .bench_quality import quality
 from .bench_transports import transports
 from .bench_types import types
-from .failure import as_failure
-from .frame_size import parse_size
 from .options import Device, DType, Size, Threads, Weights, check_model
-from .room import check_room, model_options
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -75,17 +72,7 @@ def stream(
     """
     check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
-    with as_failure():
-        config = ServerConfig(
-            models=(model,),
-            weights=tuple(weights or ()),
-            size=None if size is None else parse_size(size),
-            device=device,
-            dtype=dtype,
-            max_sessions=max(numbers) + 1,
-        )
-        check_room(config)
-    options = tuple(model_options(config))
+    options = served_options(model, weights, size, device, dtype, sessions=max(numbers) + 1)
     plan = StreamBenchOptions(model, numbers, seconds, soak, threads, options)
     with own_server():
         report = measure(plan, progress())

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from ...benchmarks.stream.busy import FULL_RATE, BusyReport, measure_busy
 from ...models.registry import DEFAULT_MODEL
+from .bench_model import served_options
 from .bench_output import give, own_server, progress
-from .options import Threads, check_model
+from .options import Device, DType, Size, Threads, Weights
 
 
 def busy(
@@ -20,13 +21,17 @@ def busy(
     load: Annotated[int, typer.Option(min=0, help="Processes that only compute.")] = 5,
     seconds: Annotated[float, typer.Option(min=9, help="Measured time each way.")] = 60.0,
     threads: Threads = None,
+    weights: Weights = None,
+    size: Size = None,
+    device: Device = None,
+    dtype: DType = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
     """Keep this machine busy beside a stream: what its viewer gets, with the ladder and without."""
-    check_model(model)
+    options = served_options(model, weights, size, device, dtype, sessions=1)
     with own_server():
-        report = measure_busy(model, load, seconds, threads, progress())
+        report = measure_busy(model, load, seconds, threads, progress(), options)
     if not give(report.to_json(), as_json=as_json, out=out):
         _show(report)
 

@@ -18,9 +18,11 @@ from ..engine.scheduler import ModelLoad
 from ..engine.turns_estimates import EstimateRow
 from ..engine.turns_estimates import estimates as estimated
 from ..engine.turns_simulator import Turns, forecast
+from .bench_model import served_options
 from .bench_output import counts, give, own_server, progress
 from .failure import EXIT_USAGE, Failure, as_failure
-from .options import Threads, check_model
+from .frame_size import parse_size
+from .options import Device, DType, Size, Threads, Weights, check_model
 
 if TYPE_CHECKING:
     from ...benchmarks.capacity.batched_steps import StepsReport
@@ -40,6 +42,10 @@ def capacity(
         typer.Option(min=0, help="Keep the server and its processes on this one (Linux)."),
     ] = None,
     threads: Threads = None,
+    weights: Weights = None,
+    size: Size = None,
+    device: Device = None,
+    dtype: DType = None,
     steps: Annotated[
         str | None,
         typer.Option(help="Instead: what batches of so many rows gain the denoising steps."),
@@ -50,19 +56,35 @@ def capacity(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
 ) -> None:
-    """Streams at real time: measured with the real server, and forecast by what chunks take."""
+    """Streams at real time: measured with the real server, and forecast by what chunks take.
+
+    A published model is read from --weights, as by `rollcast serve`.
+    """
     check_model(model)
     if steps is not None:
         # here, for it needs torch, and the other commands do not wait for that
         from ...benchmarks.capacity.batched_steps import measure_steps
+        from ...models.registry import load_model
 
         rows = counts(steps, option="--steps", of="rows", example="2,8")
         with as_failure():
-            gains = measure_steps(model, rows, _ROUNDS, threads or 1, progress())
+            loaded = load_model(
+                model,
+                threads=threads or 1,
+                weights=weights or (),
+                size=None if size is None else parse_size(size),
+                sessions=2 * max(rows),
+                dtype=dtype,
+                device=device,
+            )
+            gains = measure_steps(loaded, rows, _ROUNDS, progress())
         if not give(gains.to_json(), as_json=as_json, out=out):
             _show_steps(gains)
         return
-    plan = CapacityPlan(model, _trials(trials), seconds, threads, _core(core))
+    chosen = _trials(trials)
+    most = max(trial.streams for trial in chosen)
+    options = served_options(model, weights, size, device, dtype, sessions=most + 1)
+    plan = CapacityPlan(model, chosen, seconds, threads, _core(core), options)
     with own_server():
         report = measure_capacity(plan, progress())
     promised = _forecast(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollcast.benchmarks.capacity.capacity import Trial
+from rollcast.server.cli.bench_busy import busy
 from rollcast.server.cli.bench_capacity import _core, _trials, capacity
 from rollcast.server.cli.failure import Failure
 
@@ -30,3 +31,14 @@ def test_a_core_has_to_be_there() -> None:
     assert _core(None) is None
     with pytest.raises(Failure, match="--core 100000"):
         _core(100_000)
+
+
+def test_what_comes_with_its_weights_is_given_none() -> None:
+    for bench in (capacity, busy):
+        with pytest.raises(Failure, match="pocket comes with its weights"):
+            bench("pocket", dtype="bfloat16")
+
+
+def test_a_published_model_is_served_as_it_was_told() -> None:
+    with pytest.raises(Failure, match="longlive"):
+        capacity("longlive", weights=["/nowhere"], size="64x32", device="cpu", trials="sliced:1")
