@@ -18,6 +18,7 @@ async def streams_become(server: Any, count: int) -> None:
     await until(lambda: len(server.engine.streams) == count)
 
 
+@pytest.mark.long
 async def test_a_closed_tab_frees_its_stream_after_the_grace_time(browser: Browser) -> None:
     async with running(grace_s=0.3) as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -30,6 +31,7 @@ async def test_a_closed_tab_frees_its_stream_after_the_grace_time(browser: Brows
         assert listed == []
 
 
+@pytest.mark.long
 async def test_the_end_button_frees_it_at_once_and_start_again_opens_another(
     browser: Browser,
 ) -> None:
@@ -88,6 +90,7 @@ async def test_the_next_tab_goes_on_with_the_stream_of_a_closed_one(browser: Bro
         assert (await next_tab.snapshot())["status"]["state"] == "live"
 
 
+@pytest.mark.long
 async def test_what_is_held_through_a_cut_is_held_after_it(browser: Browser) -> None:
     async with (
         running() as server,
@@ -105,6 +108,7 @@ async def test_what_is_held_through_a_cut_is_held_after_it(browser: Browser) -> 
         await studio.until_frame(lambda f: disc_at(f, 0.7, 0.6), "the disc still held")
 
 
+@pytest.mark.long
 async def test_a_second_tab_with_the_same_stream_takes_it_over(browser: Browser) -> None:
     async with (
         running() as server,
@@ -153,6 +157,7 @@ async def test_who_waits_for_a_place_is_told_keeps_the_turn_and_is_let_in(
         await second.until_playing()
 
 
+@pytest.mark.long
 async def test_a_token_is_asked_for_and_kept_out_of_the_address(browser: Browser) -> None:
     async with (
         running(token="open sesame") as server,
@@ -211,6 +216,7 @@ async def test_a_slow_link_bounds_the_delay_instead_of_the_picture_growing_old(
         assert [frame["number"] for frame in seen] == [frame["seq"] for frame in seen]
 
 
+@pytest.mark.long
 async def test_a_dead_link_is_noticed_and_a_living_one_taken_up(browser: Browser) -> None:
     async with (
         running() as server,
@@ -250,6 +256,7 @@ async def test_a_page_from_the_back_forward_cache_goes_on(browser: Browser) -> N
         assert after["session"]["session_id"] == before["session"]["session_id"]
 
 
+@pytest.mark.long
 async def test_a_page_that_comes_before_its_server_waits_for_it(browser: Browser) -> None:
     async with (
         running() as server,
@@ -289,7 +296,8 @@ async def hide(studio: Studio, hidden: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("failures", [2, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("failures", [1, 2])
 async def test_a_decoder_that_dies_is_replaced_then_the_codec(
     browser: Browser, failures: int
 ) -> None:

@@ -125,6 +125,7 @@ async def test_a_long_press_pins_where_there_is_no_double_click(browser: Browser
         await studio.until_frame(lambda f: disc_at(f, 0.4, 0.75), "the anchor")
 
 
+@pytest.mark.long
 async def test_the_keyboard_can_drag(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -161,6 +162,7 @@ async def test_a_prompt_changes_the_picture(browser: Browser) -> None:
         assert listed == ["a blue wall", "a green wall"]
 
 
+@pytest.mark.long
 async def test_a_slow_change_goes_through_the_colours_between(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -209,6 +211,7 @@ async def test_space_pauses_and_goes_on_with_the_next_frame(browser: Browser) ->
         assert (await studio.snapshot())["status"]["state"] == "live"
 
 
+@pytest.mark.long
 async def test_restart_begins_anew_from_the_seed(browser: Browser) -> None:
     async with running() as server, studio_at(browser, f"{server.http}/?seed=5") as studio:
         await studio.until_playing(30)
@@ -267,6 +270,7 @@ async def test_only_what_the_model_takes_is_offered(browser: Browser, seed: bool
         await expect(studio.page.locator("#notices")).to_have_text("")
 
 
+@pytest.mark.long
 async def test_chunks_of_several_lengths_are_shown_without_a_gap(browser: Browser) -> None:
     async with (
         running(lambda: [CausalPattern()]) as server,

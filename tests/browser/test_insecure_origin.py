@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.async_api import Browser, expect
 
 from ..server.running import running
@@ -36,6 +37,7 @@ async def test_video_falls_back_to_jpeg_and_says_why_there_is_no_microphone(
         assert all("Cross-Origin-Opener-Policy" in problem for problem in studio.problems)
 
 
+@pytest.mark.long
 async def test_an_audio_file_still_speaks_and_is_heard(browser: Browser, tmp_path: Path) -> None:
     async with (
         running(allowed_hosts=(INSECURE_HOST,)) as server,

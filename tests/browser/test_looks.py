@@ -140,6 +140,7 @@ async def test_text_is_readable_in_light_and_dark(browser: Browser) -> None:
         await readable("at the end")
 
 
+@pytest.mark.long
 async def test_the_theme_can_be_switched_and_is_remembered(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http, color_scheme="dark") as studio:
         await studio.until_playing()
@@ -194,6 +195,7 @@ async def test_letters_in_the_prompt_are_letters(browser: Browser) -> None:
         assert not snapshot["speech"]["talking"]
 
 
+@pytest.mark.long
 async def test_single_keys_can_be_switched_off(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -220,6 +222,7 @@ async def test_reduced_motion_is_respected(browser: Browser) -> None:
         await expect(studio.page.locator("#glow")).to_be_hidden()
 
 
+@pytest.mark.long
 async def test_the_figures_are_filled_in(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         session = (await studio.until_playing(30))["session"]

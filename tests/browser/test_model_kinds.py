@@ -176,6 +176,7 @@ async def test_only_what_the_model_has_is_there(browser: Browser, kind: str) -> 
         assert "Talk" not in said and "Pin a point" not in said
 
 
+@pytest.mark.long
 async def test_words_have_the_room_and_their_examples_can_be_read_and_pressed(
     browser: Browser,
 ) -> None:
@@ -239,6 +240,7 @@ async def motion(studio: Studio) -> list[float]:
 STILL = [0.0] * 6
 
 
+@pytest.mark.long
 async def test_keys_move_the_camera_while_they_are_held(browser: Browser) -> None:
     async with world(browser, CAMERA) as studio:
         page = studio.page
@@ -488,6 +490,7 @@ def fake_device(frame: np.ndarray) -> bool:
     return bool(seen[1] > 60 and seen[1] > seen[0] + 20)
 
 
+@pytest.mark.long
 async def test_what_the_camera_sees_is_redrawn_until_it_is_stopped(browser: Browser) -> None:
     async with world(browser, VIDEO) as studio:
         page = studio.page
@@ -506,6 +509,7 @@ async def test_what_the_camera_sees_is_redrawn_until_it_is_stopped(browser: Brow
         assert fake_device(await studio.frame()), "the last frame stands"
 
 
+@pytest.mark.long
 async def test_a_paused_stream_is_sent_nothing(browser: Browser) -> None:
     async with world(browser, VIDEO) as studio:
         await studio.until_playing()

@@ -43,6 +43,7 @@ async def test_what_is_spoken_is_heard_in_step_with_the_picture(
         assert snapshot["sound"]["failures"] == 0
 
 
+@pytest.mark.long
 async def test_after_a_reload_the_voice_is_still_what_the_stream_was_opened_with(
     browser: Browser,
 ) -> None:

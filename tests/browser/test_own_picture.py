@@ -130,6 +130,7 @@ async def test_what_is_no_picture_is_said_where_one_looks(browser: Browser) -> N
         await expect(studio.page.locator("#own-use")).to_be_disabled()
 
 
+@pytest.mark.long
 async def test_it_is_placed_by_mouse_wheel_and_keys(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         page = studio.page
@@ -209,6 +210,7 @@ async def test_a_wide_photograph_is_cut_as_it_was_placed(browser: Browser) -> No
         await studio.until_frame(lambda f: behind(f, RED), "the right third")
 
 
+@pytest.mark.long
 async def test_a_head_at_the_edge_can_be_placed_and_its_surroundings_go_on(
     browser: Browser,
 ) -> None:
@@ -223,6 +225,7 @@ async def test_a_head_at_the_edge_can_be_placed_and_its_surroundings_go_on(
         assert np.abs(await pixel(studio, 320, 620) - RED).max() > 40
 
 
+@pytest.mark.long
 async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:
     model = TestPattern()
     model.info = replace(model.info, inputs=replace(model.info.inputs, picture=None))
@@ -233,7 +236,13 @@ async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:
         assert not await studio.page.evaluate(BRING, ["paste", data, "image/jpeg"])
 
 
-@pytest.mark.parametrize("screens", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize(
+    "screens",
+    [
+        pytest.param(screens, id=name, marks=[] if name == "desktop" else [pytest.mark.long])
+        for name, screens in DEVICES.items()
+    ],
+)
 async def test_the_crop_tool_fits_and_can_be_read(browser: Browser, screens: Sequence[str]) -> None:
     options = SIZES[screens[0]]
     async with running() as server, studio_at(browser, server.http, **options) as studio:

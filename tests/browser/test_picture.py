@@ -10,7 +10,9 @@ from ..server.running import running
 from .studio import band_colour, studio_at
 
 
-@pytest.mark.parametrize("codec", ["h264", "vp8", "jpeg"])
+@pytest.mark.parametrize(
+    "codec", ["h264", *(pytest.param(k, marks=pytest.mark.long) for k in ("vp8", "jpeg"))]
+)
 async def test_frames_shown_are_the_frames_sent(browser: Browser, codec: str) -> None:
     async with (
         running() as server,
@@ -27,6 +29,7 @@ async def test_frames_shown_are_the_frames_sent(browser: Browser, codec: str) ->
         np.testing.assert_allclose(band_colour(await studio.frame()), expected, atol=tolerance)
 
 
+@pytest.mark.long
 async def test_frames_keep_their_order_and_their_time(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing(25)
@@ -42,6 +45,7 @@ async def test_frames_keep_their_order_and_their_time(browser: Browser) -> None:
         assert np.percentile(np.abs(late_ms - np.median(late_ms)), 90) < 60
 
 
+@pytest.mark.long
 async def test_the_delay_stays_within_the_permitted_lead(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing(60)

@@ -99,6 +99,7 @@ async def test_why_there_is_no_microphone_is_said(browser: Browser, error: str, 
         assert (await studio.snapshot())["status"]["state"] == "live"
 
 
+@pytest.mark.long
 async def test_an_audio_file_is_spoken_and_heard(browser: Browser, tmp_path: Path) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -113,6 +114,7 @@ async def test_an_audio_file_is_spoken_and_heard(browser: Browser, tmp_path: Pat
         assert (await studio.snapshot())["speech"]["file"] is None
 
 
+@pytest.mark.long
 async def test_sound_and_picture_share_one_clock(browser: Browser, tmp_path: Path) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()
@@ -162,6 +164,7 @@ async def test_a_file_that_is_no_audio_is_refused_in_words(
         assert (await studio.snapshot())["speech"]["file"] is None
 
 
+@pytest.mark.long
 async def test_a_recording_has_picture_and_sound(browser: Browser, tmp_path: Path) -> None:
     import av
 

@@ -45,8 +45,7 @@ def shortened(folder: Path, golden: Path, name: str, chunks: int) -> Path:
     ("name", "backend"),
     [
         *((name, backend) for name in (EMA, STATIC) for backend in ("sdpa", "reference")),
-        pytest.param(STATIC, "triton", marks=pytest.mark.slow),
-        pytest.param(EMA, "triton", marks=pytest.mark.long),
+        *(pytest.param(name, "triton", marks=pytest.mark.long) for name in (EMA, STATIC)),
     ],
 )
 def test_equals_the_published_implementation(

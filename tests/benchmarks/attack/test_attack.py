@@ -44,6 +44,7 @@ def test_an_attack_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]
     assert "no attack 'nuke'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_report_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "attack.json"
     with pytest.raises(SystemExit) as end:

@@ -42,6 +42,7 @@ def test_every_step_is_rehearsed(tmp_path: Path) -> None:
     assert results["6"]["1 sessions"]["fps"][0] > 0
 
 
+@pytest.mark.long
 def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "rollcast.server.cli", "bench", "gpu"]
     done = subprocess.run(

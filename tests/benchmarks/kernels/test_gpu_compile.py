@@ -164,6 +164,7 @@ def test_a_kernel_is_held_to_its_budget(tmp_path: Path, capsys: pytest.CaptureFi
     assert f"registers {made['registers']}, budget" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_branch_around_products_is_caught() -> None:

@@ -310,6 +310,7 @@ def test_pauses_grow_up_to_a_limit_however_long_it_lasts() -> None:
     assert backoff.pause_s(8) == backoff.pause_s(100_000) == 30.0
 
 
+@pytest.mark.long
 def test_streams_come_and_go_and_are_dropped_while_a_start_fails(tmp_path: Path) -> None:
     """All that is asked meanwhile is done once the stages are up, and in order."""
     broken = tmp_path / "broken"

@@ -120,6 +120,7 @@ def test_a_lost_stage_is_a_pause_and_nothing_else(
     assert not any(alive(pid) for pid in old), "no orphan is left"
 
 
+@pytest.mark.long
 def test_a_stage_that_comes_back_too_late_is_started_again(
     three: Pipeline, expected: dict[str, list[np.ndarray]]
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_stage_that_comes_back_too_late_is_started_again(
     assert not set(old) & set(three.pids)
 
 
+@pytest.mark.long
 def test_stages_that_are_lost_while_they_start_are_started_again(
     three: Pipeline, expected: dict[str, list[np.ndarray]]
 ) -> None:
@@ -180,6 +182,7 @@ def test_streams_that_end_or_begin_while_stages_are_started_again(
     assert same(run.done["a"], expected["a"]) and same(run.done["c"], expected["b"])
 
 
+@pytest.mark.long
 def test_streams_that_end_or_begin_while_the_others_are_loaded(
     three: Pipeline, expected: dict[str, list[np.ndarray]]
 ) -> None:

@@ -68,6 +68,7 @@ def test_four_steps_on_any_number_of_stages(
     assert {span.stage for span in done[0].spans} == set(range(stages))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_fewer_steps_on_any_number_of_stages(steps: int) -> None:
     log = control_log(30)

@@ -55,6 +55,7 @@ def model(model_of: ModelOf) -> WanModel:
     return model_of("longlive")
 
 
+@pytest.mark.long
 def test_frames_are_made_beside_what_follows_and_nothing_races(model: WanModel) -> None:
     tape = QueueTape()
     with tape:

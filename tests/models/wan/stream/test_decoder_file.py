@@ -96,7 +96,9 @@ def test_a_restored_stream_goes_on_bit_for_bit(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
+)
 def test_a_stage_of_its_own_decodes_the_same_bit_for_bit(
     name: str, folder_of: FolderOf, tmp_path: Path
 ) -> None:

@@ -365,6 +365,7 @@ def test_a_process_that_is_killed_is_a_pause(folder_of: FolderOf, model_of: Mode
     assert np.array_equal(frames(made), frames(run(model_of(NAME), log)))
 
 
+@pytest.mark.long
 def test_its_memory_does_not_grow(model_of: ModelOf) -> None:
     model = model_of(NAME)
     state = model.start(StreamRequest(seed=1))

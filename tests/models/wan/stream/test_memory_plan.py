@@ -101,6 +101,7 @@ def test_a_plan_is_what_lives_at_once(
     assert live.peak == pytest.approx(planned(name, folder).total(sessions), rel=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["causal-forcing-framewise", "sgf-plus", "longlive-2"])
 def test_a_plan_holds_for_streams_that_start_from_images(
     name: str, weighed_folder_of: FolderOf

@@ -297,6 +297,7 @@ def test_the_sink_becomes_the_streams_own_first_latent(avatar_of: AvatarOf) -> N
     assert equal == [True] * 4 + [False] * 2
 
 
+@pytest.mark.long
 def test_a_restored_stream_goes_on_bit_for_bit(avatar_of: AvatarOf) -> None:
     """While its own latent is still to come, with its voice half heard, behind another picture."""
     model, other = avatar_of(NAME), avatar_of(NAME)
@@ -323,6 +324,7 @@ def test_what_a_stream_keeps_does_not_grow(avatar_of: AvatarOf) -> None:
     assert max(sizes) - min(sizes[5:]) <= 400 * 16 * 4 + 100
 
 
+@pytest.mark.long
 def test_noise_levels_in_one_batch_are_the_same_stream(
     avatar_of: AvatarOf, wanted: list[Chunk]
 ) -> None:
