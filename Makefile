@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 MODEL  ?= pocket
 ARGS   ?=
 
-# Tests run in so many processes, one more than there are cores at least: some of them mostly wait.
+# Tests run in so many processes, two more than the cores of a small machine: some of them mostly wait.
 # Who may run beside whom is in tests/conftest.py.
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST  := $(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
 # Kernels are compiled with the Triton that comes with torch, and with the oldest and the newest.

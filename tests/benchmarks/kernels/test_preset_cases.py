@@ -35,7 +35,10 @@ HOPPER, AMPERE = (9, 0), (8, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize(
+    "capability",
+    [pytest.param(AMPERE, id="sm_80", marks=pytest.mark.long), pytest.param(HOPPER, id="sm_90")],
+)
 @pytest.mark.parametrize("preset", different_presets(), ids=lambda preset: preset.name)
 def test_every_preset_goes_through_dispatch(preset: Preset, capability: Capability) -> None:
     """Student, conditioning and VAE: only what a kernel is made for reaches it.

@@ -356,6 +356,7 @@ def test_eight_bits_make_no_further_graphs() -> None:
     assert "int8_attention" in told and "_scaled_mm" in told
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_torch_compile_sees_no_break_and_no_time() -> None:
     """A call is one graph for it, and one graph serves every chunk of a phase of the ring."""

@@ -223,6 +223,7 @@ print(kept, max(peak, own()) - before, largest)
 """
 
 
+@pytest.mark.long
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
@@ -230,9 +231,9 @@ print(kept, max(peak, own()) - before, largest)
     # each file once, and a load that converts and one that does not
     [
         ("safetensors", "float32"),
-        pytest.param("pt", "bfloat16", marks=pytest.mark.long),
-        pytest.param("pt", "float32", marks=pytest.mark.long),
-        pytest.param("safetensors", "bfloat16", marks=pytest.mark.long),
+        ("pt", "bfloat16"),
+        ("pt", "float32"),
+        ("safetensors", "bfloat16"),
     ],
 )
 def test_no_second_copy_is_ever_in_memory(

@@ -109,7 +109,7 @@ def test_the_embedded_model_is_good(
     assert 60 <= report["frames"] + report["skipped_frames"] <= 75
     assert report["ignored_words"] == ["xyzzy"]
     assert 0 < report["ttff_s"] < 5 < report["fps_delivered"] < report["fps"]
-    assert {"prepare", "step 0", "step 1", "decode"} == set(report["work"])
+    assert {"prepare", "step 0", "decode"} == set(report["work"])
     assert all(each["ms"] > 0 for each in report["work"].values())
     assert report["host_peak_bytes"] > 10**8 and report["plan"] is None
     assert report["machine"]["packages"]["torch"]

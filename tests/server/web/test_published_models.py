@@ -73,18 +73,8 @@ SERVED = {
 """How many chunks later than it was obeyed a prompt is looked for: a joint window is slower."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    # a window that is made jointly; by themselves all kinds are streamed in tests/models/wan
-    [
-        "rolling-forcing",
-        *(
-            pytest.param(name, marks=pytest.mark.long)
-            for name in SERVED
-            if name != "rolling-forcing"
-        ),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", SERVED)
 async def test_a_prompt_a_seed_and_a_switch_reach_the_picture(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:

@@ -319,14 +319,9 @@ def test_stages_make_the_same_frames_bit_for_bit(
     assert np.array_equal(frames(made), frames(run(model_of(name), LOG)))
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "name",
-    [
-        "rolling-forcing",
-        *(pytest.param(k, marks=pytest.mark.long) for k in ("longlive", "sgf-plus", "longlive-2")),
-    ],
-)
+@pytest.mark.parametrize("name", ["rolling-forcing", "longlive", "sgf-plus", "longlive-2"])
 def test_a_process_that_is_killed_is_a_pause(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:

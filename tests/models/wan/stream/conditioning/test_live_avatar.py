@@ -259,6 +259,7 @@ def test_a_new_seed_loses_nothing_of_a_voice(avatar_of: AvatarOf) -> None:
     assert not any(chunk.audio.any() for chunk in dropped[2:])
 
 
+@pytest.mark.long
 def test_prompt_seed_image_and_reset_are_obeyed(avatar_of: AvatarOf) -> None:
     model = avatar_of(NAME)
     plain = run(model, spoken(4))
