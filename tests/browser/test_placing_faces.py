@@ -91,7 +91,11 @@ async def test_what_will_not_do_is_said_and_hands_are_faster(
     browser: Browser, fixtures: Path
 ) -> None:
     photograph = Image.open(fixtures / "face" / "portrait.jpg")
-    async with running() as server, studio_at(browser, server.http) as studio:
+    # networks that are not there are a fault of the console, too
+    async with (
+        running() as server,
+        studio_at(browser, server.http, expected_problems=True) as studio,
+    ):
         await studio.until_playing()
         await studio.page.locator("#own-open").click()
         await placed(studio, beside(photograph.point(lambda level: level * 0.2)), "too dark")
