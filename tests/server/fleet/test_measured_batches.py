@@ -30,6 +30,7 @@ async def test_batches_are_measured_before_the_first_stream() -> None:
         assert isinstance(executor, Pipeline)
         measured = dict(model.table.seconds)
         # idle for longer than it takes a server that is no replica to begin
-        executor._used_s -= 3600.0
+        assert executor._measure is not None
+        executor._measure._used_s -= 3600.0
         await asyncio.sleep(0.2)
         assert not executor._logs and model.table.seconds == measured
