@@ -91,7 +91,7 @@ def soak(plan: AttackSoakOptions, say: Callable[[str], None]) -> AttackSoakRepor
                     CalmSample(
                         at_s,
                         name,
-                        server.memory_mb(),
+                        server.own_memory_mb(),
                         server.files(),
                         int(server.metrics().value("rollcast_tasks")),
                         server.processes(),

@@ -37,12 +37,16 @@ def family_mb(pid: int) -> float:
     What they share, such as the code of libraries, counts once. Where the kernel does not say how
     much that is (Linux does) it counts for each of them.
     """
-    total = 0.0
-    for member in family(pid):
-        # it may end meanwhile
-        with contextlib.suppress(OSError, subprocess.CalledProcessError, StopIteration):
-            total += _share_mb(member)
-    return total
+    return _family_sum(pid, ("Pss:",))
+
+
+def family_own_mb(pid: int) -> float:
+    """The same without the pages of files, such as libraries.
+
+    How much of those counts depends on who else has them in memory: when another process ends that
+    had torch, the share of those that stay grows.
+    """
+    return _family_sum(pid, ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def family_files(pid: int) -> int:
@@ -54,12 +58,21 @@ def family_files(pid: int) -> int:
     return total
 
 
-def _share_mb(pid: int) -> float:
+def _family_sum(pid: int, parts: tuple[str, ...]) -> float:
+    total = 0.0
+    for member in family(pid):
+        # it may end meanwhile
+        with contextlib.suppress(OSError, subprocess.CalledProcessError, StopIteration):
+            total += _share_mb(member, parts)
+    return total
+
+
+def _share_mb(pid: int, parts: tuple[str, ...]) -> float:
     rollup = Path(f"/proc/{pid}/smaps_rollup")
     if not rollup.exists():
         return rss_mb(pid)
-    line = next(x for x in rollup.read_text().splitlines() if x.startswith("Pss:"))
-    return int(line.split()[1]) * 1024 / 1e6
+    lines = [x for x in rollup.read_text().splitlines() if x.startswith(parts)]
+    return sum(int(line.split()[1]) for line in lines) * 1024 / 1e6
 
 
 def slope_per_min(at_s: Sequence[float], values: Sequence[float]) -> float:

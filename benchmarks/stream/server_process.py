@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from .memory import family, family_files, family_mb
+from .memory import family, family_files, family_mb, family_own_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
@@ -133,6 +133,10 @@ class ServerProcess:
     def memory_mb(self) -> float:
         """Memory of the server and its processes in megabytes (1e6 bytes)."""
         return family_mb(self._process.pid)
+
+    def own_memory_mb(self) -> float:
+        """The same without the pages of files, whose share other processes change."""
+        return family_own_mb(self._process.pid)
 
     def processes(self) -> int:
         """How many the server is made of."""

@@ -183,7 +183,8 @@ def _soak(plan: StreamBenchOptions, minutes: float) -> SoakRow:
             for number in range(SOAK_SAMPLES + 1):
                 due_s = start_s + number * minutes * 60 / SOAK_SAMPLES
                 time.sleep(max(0.0, due_s - time.monotonic()))
-                samples.append((time.monotonic() - start_s, server.memory_mb(), server.metrics()))
+                at_s, held_mb = time.monotonic() - start_s, server.own_memory_mb()
+                samples.append((at_s, held_mb, server.metrics()))
             _last_lines(process)
     return trends(samples, minutes)
 
