@@ -36,7 +36,7 @@ def test_a_core_has_to_be_there() -> None:
 def test_what_comes_with_its_weights_is_given_none() -> None:
     for bench in (capacity, busy):
         with pytest.raises(Failure, match="pocket comes with its weights"):
-            bench("pocket", dtype="bfloat16")
+            bench("pocket", dtype="bf16")
 
 
 def test_a_published_model_is_served_as_it_was_told() -> None:
