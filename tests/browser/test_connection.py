@@ -130,6 +130,7 @@ async def test_a_second_tab_with_the_same_stream_takes_it_over(browser: Browser)
         await second.until_state("refused")
 
 
+@pytest.mark.long
 async def test_who_waits_for_a_place_is_told_keeps_the_turn_and_is_let_in(
     browser: Browser,
 ) -> None:

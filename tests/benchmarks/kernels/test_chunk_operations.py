@@ -16,6 +16,8 @@ from rollcast.benchmarks.kernels.operation_count import counted
 from rollcast.models.student.config import CacheConfig
 from rollcast.models.wan.presets.catalogue import preset_named
 
+pytestmark = pytest.mark.slow
+
 HOPPER = (9, 0)
 CALLS = 5
 

@@ -22,6 +22,8 @@ from rollcast.kernels.gpu import Capability
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.preset import Preset
 
+pytestmark = pytest.mark.slow
+
 AMPERE = (8, 0)
 
 

@@ -256,6 +256,7 @@ def test_nan_in_dead_slots_reaches_nothing(make_student: StudentMaker, family: R
         assert torch.equal(clean.chunk(), poisoned.chunk())
 
 
+@pytest.mark.slow
 def test_slot_stream_is_the_same_at_chunk_a_million(make_student: StudentMaker) -> None:
     student = make_student(rope="slot")
     early, late = Stream(student, 6), Stream(student, 6)
@@ -270,6 +271,7 @@ def test_slot_stream_is_the_same_at_chunk_a_million(make_student: StudentMaker) 
         assert torch.equal(early.chunk(), late.chunk())
 
 
+@pytest.mark.slow
 def test_absolute_stream_is_the_same_at_chunk_a_million(make_student: StudentMaker) -> None:
     """Without a sink only distances count; both start on a window of zero keys."""
     student = make_student(rope="absolute")

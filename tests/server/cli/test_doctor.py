@@ -97,6 +97,7 @@ def fps_of(finding: Finding, model: str) -> float:
     return float(said)
 
 
+@pytest.mark.long
 def test_of_each_gpu_it_says_what_fits_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     put_in((L4, RTX_4090, H100), monkeypatch)
     found = {finding.name: finding for finding in look_at_machine()}
