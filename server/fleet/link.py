@@ -9,6 +9,7 @@ from collections.abc import Callable
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from ..protocol.limits import MAX_SOCKET_BYTES
+from ..web.frame_head import frame_head
 
 CLOSE_GONE, CLOSE_NOTHING = 1006, 1005
 CLOSING_S = 1.0
@@ -176,7 +177,8 @@ class Link(WSListener):
             return
         if not self._held:
             asyncio.get_running_loop().call_soon(self._let_leave)
-        self._held += (_head(is_text, len(data), transport.is_client_side), data)
+        head = frame_head(len(data), is_text=is_text, masked=transport.is_client_side)
+        self._held += (head, data)
 
     def _let_leave(self) -> None:
         held, self._held = self._held, []
@@ -205,18 +207,6 @@ class Link(WSListener):
         elif frame.fin:
             pieces, self._pieces = self._pieces, []
             self._take(b"".join(pieces), self._piece_type == WSMsgType.TEXT)
-
-
-def _head(is_text: bool, size: int, masked: bool) -> bytes:
-    """The head of a WebSocket frame with a whole message (RFC 6455, 5.2), of 65,535 bytes at most.
-
-    The mask of a client's message is zero, so that it stays as it is: masks keep what browsers run
-    from speaking to proxies in their language, and no proxy is between us and a replica.
-    """
-    kind, bit = 0x81 if is_text else 0x82, 0x80 if masked else 0
-    short = bytes((kind, bit | size)) if size < 126 else bytes((kind, bit | 126))
-    long = b"" if size < 126 else size.to_bytes(2, "big")
-    return short + long + (b"\0\0\0\0" if masked else b"")
 
 
 async def connect(

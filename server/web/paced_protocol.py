@@ -20,6 +20,7 @@ from websockets.protocol import State
 from .addresses import network_of
 from .connections import Connections
 from .draining_protocol import DrainingProtocol
+from .frame_head import frame_head
 from .pace import AddressPaces, FramePace
 
 PIECE_BYTES = 4096
@@ -28,15 +29,6 @@ MAX_FRAGMENTS = 4096
 """Of one message; the largest one in frames of 256 bytes."""
 WIRE = "rollcast.wire"
 """The name in an ASGI scope under which the application finds its connection."""
-
-
-def binary_head(size: int) -> bytes:
-    """The head of a server's WebSocket frame with a whole binary message (RFC 6455, 5.2)."""
-    if size < 126:
-        return bytes((0x82, size))
-    if size < 65_536:
-        return b"\x82\x7e" + size.to_bytes(2, "big")
-    return b"\x82\x7f" + size.to_bytes(8, "big")
 
 
 class PacedProtocol(DrainingProtocol):
@@ -73,9 +65,7 @@ class PacedProtocol(DrainingProtocol):
         ready = self.handshake_complete and self.writable.is_set() and self._tls is None
         if not ready or self.close_sent or self.disconnected or self.conn.state is not State.OPEN:
             return False
-        self.transport.write(
-            b"".join(b for each in packets for b in (binary_head(len(each)), each))
-        )
+        self.transport.write(b"".join(b for each in packets for b in (frame_head(len(each)), each)))
         return True
 
     def abort(self) -> None:

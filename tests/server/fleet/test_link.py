@@ -7,8 +7,8 @@ from typing import Any
 
 from picows import WSTransport, ws_create_server
 
-from rollcast.server.fleet import link as link_module
 from rollcast.server.fleet.link import Link, connect
+from rollcast.server.web.frame_head import frame_head
 
 from ..running import until
 
@@ -73,4 +73,4 @@ async def test_one_system_call_for_many() -> None:
     for number in range(5):
         ours.send(b"x" * 10, is_text=False, more=number < 4)
     await asyncio.sleep(0)
-    assert written == [(link_module._head(False, 10, False) + b"x" * 10) * 5]
+    assert written == [(frame_head(10) + b"x" * 10) * 5]
