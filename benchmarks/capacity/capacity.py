@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from ..rounding import rounded
 from ..stream.metrics_text import Sample
 from ..stream.processor_time import OtherLoad
-from ..stream.server_process import START_TIMEOUT_S, ServerProcess
+from ..stream.server_process import ServerProcess, start_timeout_s
 from ..stream.stream import (
-    PUBLISHED_START_S,
     Native,
     device_name,
     first_frame,
@@ -112,7 +111,7 @@ def _server(plan: CapacityPlan, streams: int, turns: str) -> ServerProcess:
         max_sessions=streams + 1,
         threads=plan.threads,
         options=("--turns", turns, *plan.options),
-        start_timeout_s=PUBLISHED_START_S if plan.options else START_TIMEOUT_S,
+        start_timeout_s=start_timeout_s(plan.options),
         cores=() if plan.core is None else (plan.core,),
     )
 

@@ -16,8 +16,8 @@ from time import monotonic
 
 from ...client import Frame, connect
 from ..rounding import rounded
-from .server_process import START_TIMEOUT_S, ServerProcess
-from .stream import PUBLISHED_START_S, device_name
+from .server_process import ServerProcess, start_timeout_s
+from .stream import device_name
 
 _WORK = "x = 1\nwhile True:\n    x = (x * 1103515245 + 12345) % 2147483648\n"
 STOP_S = 5.0
@@ -79,7 +79,7 @@ def measure_busy(
             threads=threads,
             ladder=ladder,
             options=options,
-            start_timeout_s=PUBLISHED_START_S if options else START_TIMEOUT_S,
+            start_timeout_s=start_timeout_s(options),
         ) as server:
             server.wait_ready()
             model_fps, row = asyncio.run(_watch(server.url, load, seconds, ladder=ladder))

@@ -19,9 +19,16 @@ from .memory import family, family_files, family_mb, family_own_mb
 from .metrics_text import Sample, parse
 
 START_TIMEOUT_S = 180.0
+_PUBLISHED_START_S = 900.0
 # It is this machine's own, which no proxy can reach.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 STOP_TIMEOUT_S = 15.0
+
+
+def start_timeout_s(options: Sequence[str]) -> float:
+    """How long a server may take to start whose model is told so much of: if anything, it is a
+    published one, whose weights may take minutes to be read."""
+    return _PUBLISHED_START_S if options else START_TIMEOUT_S
 
 
 class ServerDied(Exception):

@@ -25,10 +25,9 @@ from ...models.processor import instructions, processor_name
 from ..rounding import rounded
 from .memory import slope_per_min
 from .metrics_text import Sample, Span
-from .server_process import START_TIMEOUT_S, ServerDied, ServerProcess
+from .server_process import ServerDied, ServerProcess, start_timeout_s
 
 SOAK_SAMPLES = 40
-PUBLISHED_START_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,13 @@ class StreamBenchOptions:
     options: tuple[str, ...] = ()
 
     def server(self, max_sessions: int) -> ServerProcess:
-        """Not started yet; weights of a published model may take minutes to be read."""
+        """Not started yet."""
         return ServerProcess(
             self.model,
             max_sessions=max_sessions,
             threads=self.threads,
             options=self.options,
-            start_timeout_s=PUBLISHED_START_S if self.options else START_TIMEOUT_S,
+            start_timeout_s=start_timeout_s(self.options),
         )
 
 
