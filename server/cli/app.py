@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import FrameType
@@ -16,7 +15,7 @@ from rich.console import Console
 from .bench import bench
 from .catalogue import models
 from .doctor import doctor
-from .failure import Failure
+from .failure import EXIT_INTERRUPTED, Failure
 from .fleet import fleet
 from .livekit import livekit
 from .parity import parity
@@ -72,10 +71,25 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script; exits with 0, or with the code of what went wrong."""
+    """The console script; exits with 0, or with the code of what went wrong.
+
+    With `arguments` it is a call like any other: the caller's process keeps its signals.
+    """
+    if arguments is not None:
+        _run(arguments)
+        return
     # So that a command that is ended takes down what it started; `serve` replaces this by its own.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        _run(None)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        # All is said and kept: interrupting the end of the interpreter itself shows no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except Failure as failure:

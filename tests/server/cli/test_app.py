@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import pytest
@@ -81,3 +83,28 @@ def test_the_protocol_is_printed_as_json(
 ) -> None:
     assert run("protocol", "--format", form) == 0
     assert mark in json.loads(capsys.readouterr().out)
+
+
+ENDED = """
+import sys, threading, time
+import rollcast.server.cli.app as command_line
+
+threading.Thread(target=time.sleep, args=(600,)).start()
+command_line.app = lambda args: print("ended", flush=True) or sys.exit(130)
+command_line.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_who_interrupts_the_interpreters_own_end_sees_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", ENDED], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ended\n"
+        time.sleep(0.2)  # it waits for its thread by now, or still leaves what it called
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said == b""
+    assert process.returncode in (-signal.SIGINT, 130)
