@@ -94,6 +94,7 @@ def cluster(nodes: int, cpus: int, log: Path | None = None) -> Iterator[Cluster]
         "RAY_health_check_timeout_ms": "2000",
         "RAY_health_check_failure_threshold": "3",
         "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
     }

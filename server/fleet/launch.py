@@ -47,6 +47,9 @@ def _launch(launch: Launch) -> str:
     if launch.address == LOCAL or launch.address.startswith("127."):
         # before it is imported: else Ray turns 127.0.0.1 into the host's own address
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if launch.address == LOCAL:
+        # replicas are no batch jobs that make way for whatever else runs, as Ray has it
+        os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
     from ray.exceptions import ActorUnavailableError
 

@@ -50,6 +50,14 @@ def test_secrets_are_asked_for_and_ray_wants_a_token() -> None:
         assert ":?" in services[name]["environment"]["RAY_AUTH_TOKEN"]
 
 
+def test_replicas_do_not_stand_behind_other_programs() -> None:
+    for name in ("head", "node"):
+        assert compose()["services"][name]["environment"]["RAY_worker_niceness"] == "0"
+    for group in (kube()[0]["spec"]["headGroupSpec"], *kube()[0]["spec"]["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert {"name": "RAY_worker_niceness", "value": "0"} in container["env"]
+
+
 def test_versions_are_pinned() -> None:
     text = (ROOT / "docker" / "compose.fleet.yaml").read_text()
     assert re.findall(r"(ray|picows)==\d+\.\d+\.\d+", text) == ["ray", "picows"]

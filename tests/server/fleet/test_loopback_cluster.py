@@ -106,6 +106,12 @@ def names(fleet: RunningFleet) -> set[str]:
     return {each["name"] for each in fleet.status()["replicas"]}
 
 
+def test_replicas_do_not_stand_behind_other_programs(fleet: RunningFleet) -> None:
+    """Ray starts what it runs at a niceness of 15, unless it is told not to."""
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {os.getpriority(os.PRIO_PROCESS, each["pid"]) for each in fleet.ready()} == {mine}
+
+
 def test_a_killed_replica(fleet: RunningFleet) -> None:
     with Audience(fleet) as audience:
         os.kill(busy(fleet)["pid"], signal.SIGKILL)
