@@ -130,12 +130,16 @@ def fitting_presets(weights: Mapping[str, Tensor], config: Path | None) -> dict[
     }
     counts: dict[str, int] = {}
     failed: BadCheckpoint | None = None
+    students: dict[StudentConfig, CausalStudent] = {}
     for preset in presets().values():
         try:
-            empty = empty_student(student_config(preset, config))
+            sizes = student_config(preset, config)
         except BadCheckpoint as error:
             failed = error
             continue
+        if sizes not in students:
+            students[sizes] = empty_student(sizes)
+        empty = students[sizes]
         models = own[preset.recipe.clean_expert]
         counts[preset.name] = sum(Misfit.of(empty, each).count for each in models)
     if failed is not None and not counts:

@@ -341,12 +341,10 @@ def test_noise_levels_in_one_batch_are_the_same_stream(
     assert all(np.array_equal(a.audio, b.audio) for a, b in zip(done, wanted, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "stages",
-    # five part all that can be parted; two have parts together, and what they hand on is the same
-    [2, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 3, 4, 5))],
-)
+# five part all that can be parted; fewer have parts together, and what they hand on is the same
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 5])
 def test_stages_make_the_same_stream_bit_for_bit(
     stages: int, folder_of: FolderOf, wanted: list[Chunk]
 ) -> None:
