@@ -138,10 +138,12 @@ class ModelInputs:
 class Economy:
     """What a chunk leaves out, to be made sooner; the default: nothing.
 
-    It takes at most so many denoising `steps` (None: all of them), and only every
-    `frame_every`-th frame is made, which the others repeat.
+    A tiny decoder makes its frames, as soon as that has seen enough of the stream; it takes at most
+    so many denoising `steps` (None: all of them), and only every `frame_every`-th frame is made,
+    which the others repeat.
     """
 
+    tiny_decoder: bool = False
     steps: int | None = None
     frame_every: int = 1
 

@@ -12,10 +12,11 @@ class LoadOptions:
     `threads` is how many CPU threads it may compute with. `weights` are files, folders or
     `owner/name`, `size` the width and height of frames in pixels, `sessions` how many streams there
     should be room for. `decoder` and `encoder` are files whose decoder and encoder take the place
-    of the model's; `dtype` is bf16, fp16 or fp32, `quantize` fp8, fp8-dynamic or int8, `attention`
-    exact or int8, `steps` are denoising steps such as (1000, 500), `device` one of
-    `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model raises ValueError
-    for what it has no use for, and FileNotFoundError for files that are missing.
+    of the model's, `tiny_decoder` is that of one for chunks that ask for it (`Economy`); `dtype` is
+    bf16, fp16 or fp32, `quantize` fp8, fp8-dynamic or int8, `attention` exact or int8, `steps` are
+    denoising steps such as (1000, 500), `device` one of `devices.device_named`, `lookahead_ms` how
+    far ahead speech is heard. A model raises ValueError for what it has no use for, and
+    FileNotFoundError for files that are missing.
     """
 
     threads: int | None = None
@@ -23,6 +24,7 @@ class LoadOptions:
     weights: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     decoder: str | None = None
+    tiny_decoder: str | None = None
     encoder: str | None = None
     dtype: str | None = None
     quantize: str | None = None

@@ -57,6 +57,7 @@ def load_model(
     attention: str | None = None,
     steps: Sequence[float] | None = None,
     decoder: str | None = None,
+    tiny_decoder: str | None = None,
     encoder: str | None = None,
     device: str | None = None,
     lookahead_ms: int | None = None,
@@ -68,7 +69,8 @@ def load_model(
     frames of `size` (width, height) pixels and has room for so many streams at once. `dtype`,
     `quantize` and `attention` are those of `wan.number_types`, `steps` take the place of its own
     (`sampling.recipe.Recipe.with_steps`); `decoder` and `encoder` are files whose decoder and
-    encoder take the place of its VAE's, tiny ones say (`wan.vae_files`). `device` is one of
+    encoder take the place of its VAE's, tiny ones say (`wan.vae_files`), `tiny_decoder` is one that
+    is used beside the VAE's (`contract.Economy`). `device` is one of
     `devices.device_named`, `lookahead_ms` how far ahead speech is heard. A model of another
     distribution is told all of this.
 
@@ -83,6 +85,7 @@ def load_model(
         weights=tuple(weights),
         size=None if size is None else (size[0], size[1]),
         decoder=decoder,
+        tiny_decoder=tiny_decoder,
         encoder=encoder,
         dtype=dtype,
         quantize=quantize,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import picture
-from .contract import CameraMotion, Controls, ModelInfo, StreamRequest, TrackEvent
+from .contract import CameraMotion, Controls, Economy, ModelInfo, StreamRequest, TrackEvent
 
 _LEVEL = 1000
 _GREY = 128
@@ -47,6 +47,8 @@ def every_control(info: ModelInfo) -> Iterator[Controls]:
         yield Controls(clear_audio=True)
     if inputs.image is not None:
         yield Controls(image=picture.sample(inputs.image.width, inputs.image.height))
+    if info.economy.tiny_decoder:
+        yield Controls(reset=True, economy=Economy(tiny_decoder=True))
     yield Controls(reset=True)
 
 

@@ -31,7 +31,8 @@ class ServerConfig:
     are, `size` the width and height of their frames (None: their own), `dtype`, `quantize` and
     `attention` their types of numbers (None: what suits the machine, and no 8 bits), `steps` those
     of each chunk (None: their own), `decoder` and `encoder` files
-    whose decoder and encoder take the place of their VAE's, `lookahead_ms` how far ahead speech is
+    whose decoder and encoder take the place of their VAE's, `tiny_decoder` one that is used where
+    there is no time for that, `lookahead_ms` how far ahead speech is
     heard (None: as they say), `device` where they compute (None: on a
     GPU if there is one); `threads` the CPU threads of the model (None: its own choice);
     `stages` processes share the steps of one model (None: a thread runs it); `max_sessions` None
@@ -70,6 +71,7 @@ class ServerConfig:
     attention: str | None = None
     steps: tuple[float, ...] | None = None
     decoder: Path | None = None
+    tiny_decoder: Path | None = None
     encoder: Path | None = None
     lookahead_ms: int | None = None
     device: str | None = None

@@ -24,6 +24,7 @@ from .options import (
     Quantize,
     Stages,
     Steps,
+    TinyDecoder,
 )
 from .step_list import parse_steps
 
@@ -49,6 +50,7 @@ def plan(
     attention: Attention = None,
     steps: Steps = None,
     decoder: Decoder = None,
+    tiny_decoder: TinyDecoder = None,
     encoder: Encoder = None,
     lookahead: Lookahead = None,
     stages: Stages = None,
@@ -75,6 +77,7 @@ def plan(
             attention=attention,
             steps=None if steps is None else parse_steps(steps),
             decoder=decoder,
+            tiny_decoder=tiny_decoder,
             encoder=encoder,
             lookahead_ms=lookahead,
             stages=stages or 1,
@@ -99,6 +102,7 @@ def plan_report(
     attention: str | None = None,
     steps: Sequence[float] | None = None,
     decoder: Path | None = None,
+    tiny_decoder: Path | None = None,
     encoder: Path | None = None,
     lookahead_ms: int | None = None,
     device: str | None = None,
@@ -107,7 +111,8 @@ def plan_report(
     """The plan of a model as plain values; `memory` None: what is free here.
 
     Of several `stages` the total is that of the largest, and what is available is each one's.
-    `decoder` and `encoder` are files whose halves take the place of the VAE's. `fits` is None where
+    `decoder` and `encoder` are files whose halves take the place of the VAE's, `tiny_decoder` is
+    that of one to be used beside it. `fits` is None where
     nobody knows how much there is. Raises ValueError for an unknown name, for a size that it cannot
     have, for more stages than it can use, for a decoder of another model and for a device that is
     not here, FileNotFoundError for files that are not in `places`.
@@ -126,6 +131,7 @@ def plan_report(
         places,
         size,
         decoder,
+        tiny_decoder_file=tiny_decoder,
         encoder_file=encoder,
         dtype=dtype,
         quantize=quantize,

@@ -143,6 +143,12 @@ Decoder = Annotated[
     Path | None,
     typer.Option(help="A file whose decoder takes the place of the VAE's, such as taew2_1.pth."),
 ]
+TinyDecoder = Annotated[
+    Path | None,
+    typer.Option(
+        help="A tiny decoder, such as taew2_1.pth, that takes over while the machine is too slow."
+    ),
+]
 Encoder = Annotated[
     Path | None,
     typer.Option(help="A file whose encoder takes the place of the VAE's, such as taew2_1.pth."),

@@ -26,6 +26,7 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
         or config.size
         or types
         or config.decoder
+        or config.tiny_decoder
         or config.encoder
         or on_gpu
         or config.lookahead_ms
@@ -34,7 +35,7 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
         raise Failure(
             f"{', '.join(config.models)} comes with its weights and size, and its types of numbers",
             hint="Leave --weights, --size, --dtype, --quantize, --attention, --steps, --decoder, "
-            "--encoder, --lookahead and --device away, or name another --model.",
+            "--tiny-decoder, --encoder, --lookahead and --device away, or name another --model.",
             exit_code=EXIT_USAGE,
         )
     if config.quantize and not can_quantise(config.quantize):
@@ -80,6 +81,8 @@ def model_options(config: ServerConfig) -> list[str]:
         value = getattr(config, name)
         if value is not None:
             options += [f"--{name}", str(value)]
+    if config.tiny_decoder is not None:
+        options += ["--tiny-decoder", str(config.tiny_decoder)]
     if config.lookahead_ms is not None:
         options += ["--lookahead", str(config.lookahead_ms)]
     return options

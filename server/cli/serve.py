@@ -32,6 +32,7 @@ from .options import (
     Stages,
     Steps,
     Threads,
+    TinyDecoder,
     Weights,
     check_model,
 )
@@ -57,6 +58,7 @@ def serve(
     attention: Attention = None,
     steps: Steps = None,
     decoder: Decoder = None,
+    tiny_decoder: TinyDecoder = None,
     encoder: Encoder = None,
     lookahead: Lookahead = None,
     threads: Threads = None,
@@ -192,6 +194,7 @@ def serve(
             attention=attention,
             steps=None if steps is None else parse_steps(steps),
             decoder=decoder,
+            tiny_decoder=tiny_decoder,
             encoder=encoder,
             lookahead_ms=lookahead,
             threads=threads,

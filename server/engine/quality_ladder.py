@@ -16,7 +16,7 @@ from typing import Literal
 from ...models.contract import Economy, ModelInfo
 from ..session.quality import Quality
 
-Rung = Literal["lead", "bitrate", "steps", "half_rate", "closed", "park"]
+Rung = Literal["lead", "bitrate", "tiny_decoder", "steps", "half_rate", "closed", "park"]
 
 CHANGE_S = 5.0
 """At most one change in so long."""
@@ -45,11 +45,12 @@ ENOUGH = 8
 LEAST_GIVEN = 0.2
 """What a rung is taken to leave of a chunk's time at least: the load may have gone meanwhile."""
 
-_MADE_SOONER: frozenset[Rung] = frozenset(("steps", "half_rate"))
+_MADE_SOONER: frozenset[Rung] = frozenset(("tiny_decoder", "steps", "half_rate"))
 _OPEN: frozenset[Rung] = frozenset(("lead", "bitrate"))
 _WHY: dict[Rung, str] = {
     "lead": "more is made ahead",
     "bitrate": "pictures have fewer bits",
+    "tiny_decoder": "pictures are decoded by a smaller network",
     "steps": "pictures are made in fewer steps",
     "half_rate": "half as many frames are shown",
     "closed": "nobody else is let in",
@@ -60,6 +61,8 @@ _WHY: dict[Rung, str] = {
 def rungs_of(info: ModelInfo) -> tuple[Rung, ...]:
     """What can be given up with a model, the least first."""
     can, rungs = info.economy, list[Rung](["lead", "bitrate"])
+    if can.tiny_decoder:
+        rungs.append("tiny_decoder")
     if can.steps is not None:
         rungs.append("steps")
     if can.frame_every > 1:
@@ -133,6 +136,7 @@ class QualityLadder:
             bitrate_share=BITRATE_SHARE if "bitrate" in taken else 1.0,
             size_share=SIZE_SHARE if "bitrate" in taken and self._is_large else 1.0,
             economy=Economy(
+                tiny_decoder="tiny_decoder" in taken,
                 steps=self._can.steps if "steps" in taken else None,
                 frame_every=self._can.frame_every if "half_rate" in taken else 1,
             ),

@@ -74,7 +74,7 @@ def _without_paths(arguments: dict[str, Any]) -> dict[str, Any]:
     kept = {**arguments}
     if kept.get("weights"):
         kept["weights"] = [PurePath(each).name for each in kept["weights"]]
-    for name in ("decoder", "encoder"):
+    for name in ("decoder", "tiny_decoder", "encoder"):
         if kept.get(name):
             kept[name] = PurePath(kept[name]).name
     return kept

@@ -251,6 +251,7 @@ def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
         "device": config.device,
         "sessions": config.max_sessions or 1,
         "decoder": None if config.decoder is None else str(config.decoder),
+        "tiny_decoder": None if config.tiny_decoder is None else str(config.tiny_decoder),
         "encoder": None if config.encoder is None else str(config.encoder),
         "lookahead_ms": config.lookahead_ms,
     }

@@ -30,8 +30,9 @@ from ..vae_layers import put_channels_last
 from .conditioning.conditioner import Entry, Parts
 from .conditioning.kinds import conditioners
 from .contexts import contexts_kept
+from .decoders import decoded
 from .live_bytes import LiveBytes
-from .model import decoded, rgb_levels, yuv_levels
+from .model import rgb_levels, yuv_levels
 from .row_calls import RowCalls, records
 
 CUDA_RESERVE = 1_000_000_000
@@ -111,6 +112,7 @@ def plan_memory(
     *,
     student: StudentConfig | None = None,
     decoder: DecoderConfig | None = None,
+    tiny_decoder: DecoderConfig | None = None,
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
     quantize: Quantization | None = None,
@@ -122,7 +124,8 @@ def plan_memory(
 ) -> MemoryPlan:
     """The plan of a preset as published, or with other sizes; `files` have those of conditioning.
 
-    `encoder` is a file whose encoder takes the place of the VAE's.
+    `encoder` is a file whose encoder takes the place of the VAE's, `tiny_decoder` one that is kept
+    beside the decoder.
 
     On a GPU of that compute capability, or with torch's own operators (None). Raises ValueError for
     a `size` that the preset cannot have.
@@ -137,9 +140,12 @@ def plan_memory(
         for each in students:
             settle_all(each, types)
     students[0].attention = attention
-    decodes = VAE_DECODER.empty(decoder or VAE_DECODER.published(preset.latents)).to(dtype)
+    shapes = [decoder or VAE_DECODER.published(preset.latents)]
+    shapes += [] if tiny_decoder is None else [tiny_decoder]
+    decoders = [VAE_DECODER.empty(each).to(dtype) for each in shapes]
     if gpu is not None:
-        put_channels_last(decodes)
+        for each in decoders:
+            put_channels_last(each)
     rows, columns = preset.latent_size(size)
     parts = Parts(
         preset=preset,
@@ -160,22 +166,25 @@ def plan_memory(
         shape = (1, preset.recipe.chunk_frames, config.in_channels, rows, columns)
         latents = torch.zeros(shape, dtype=dtype, device=device)
         levels = rgb_levels if gpu is None else yuv_levels
-        decoding, memory = _decoding(decodes, latents, levels)
+        # while one takes over a stream is in the memory of both, and they work one behind the other
+        worked, memories = zip(
+            *(_decoding(each, latents, levels) for each in decoders), strict=True
+        )
     return MemoryPlan(
         name=preset.name,
         size=size,
         dtype=types.name,
         student=weights,
-        decoder=_module_bytes(decodes),
+        decoder=sum(map(_module_bytes, decoders)),
         conditioning=_bytes(*(weight for each in kinds for weight in each.weights())),
         cache=sum(_bytes(*cache.tensors().values()) for cache in caches)
         + len(caches) * (_bytes(*caches[0].derived()) + _noted(caches[0].config, latents)),
         caches=len(caches),
-        decoder_state=_bytes(*memory.values()),
+        decoder_state=sum(_bytes(*memory.values()) for memory in memories),
         conditioning_state=kept,
         text=_bytes(*(part for context in contexts for part in _keys_values(context))),
         denoising=denoising + types.largest_copy(students[0]),
-        decoding=decoding,
+        decoding=max(worked),
         # what a call needs, in a pool of their own, and a copy of the text that is attended to
         graphs=denoising + _bytes(*_keys_values(contexts[0])) if gpu and records(preset) else 0,
         reserve=reserve,

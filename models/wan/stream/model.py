@@ -5,7 +5,7 @@ The preset's recipe says which calls a chunk takes, its conditioners what the st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +22,12 @@ from ...staged_model import ChunkPlan, Row, draw_seed, run_chunk, show_again
 from ...state import DecoderState, SavedState, StreamState
 from ...student.causal_student import CausalStudent
 from ...student.student_cache import StudentCache
-from ...upload import uploaded
 from ...yuv_frames import Pictures, YuvFrames
 from ..presets.preset import Preset
 from ..vae_files import Decoder
 from .conditioning.conditioner import ChunkPlace, LeadIn, PlanPart
-from .plan_parts import parts_of, planned
+from .decoders import Decoders
+from .plan_parts import decoders_of, parts_of, planned
 from .row_calls import RowCalls
 from .stream_state import WanConditioning, WanState
 
@@ -36,8 +36,9 @@ class WanModel:
     """A preset with its weights; every stream's state is a `StreamState`.
 
     `size` is the width and height of the frames in pixels; with `yuv` they are made as encoders
-    take them. With `queues` they are made beside the calls of the student that follow. Latents are
-    in the type of the student, as published.
+    take them. Chunks may ask for `tiny` in the place of `decoder`. With `queues` frames are made
+    beside the calls of the student that follow. Latents are in the type of the student, as
+    published.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class WanModel:
         decoder: Decoder,
         size: tuple[int, int],
         *,
+        tiny: Decoder | None = None,
         yuv: bool = False,
         queues: Queues | None = None,
     ) -> None:
@@ -55,12 +57,15 @@ class WanModel:
         self._beside = SideQueue("decoder", queues)
         self._calls = calls
         self._decoder = decoder
+        self._decoders = Decoders(decoder, tiny)
         self._levels = yuv_levels if yuv else rgb_levels
         self._conditioners = {each.kind: each for each in calls.conditioners}
         self.chunk_steps = calls.chunk_steps
         self.decoder_is_causal = True
         self.rebuild_chunks = 0
-        self.info = preset.info(size)
+        info = preset.info(size)
+        economy = replace(info.economy, tiny_decoder=self._decoders.has_tiny)
+        self.info = replace(info, economy=economy)
 
     @property
     def batches(self) -> bool:
@@ -130,6 +135,7 @@ class WanModel:
             kind: each.plan(told.kinds[kind], place, returned)
             for kind, each in self._conditioners.items()
         }
+        tiny = self._decoders.has_tiny and controls.economy.tiny_decoder
         seed = draw_seed(state.generator)
         plan = planned(
             state.chunk_index,
@@ -138,6 +144,7 @@ class WanModel:
             place=place,
             parts=parts,
             steps=controls.economy.steps,
+            decoders=told.decoder.next("tiny" if tiny else "vae", frames, restart=state.restart),
         )
         told.chunks += 1
         told.frames += frames
@@ -160,36 +167,13 @@ class WanModel:
         leads = self._leads(parts) if plan.restart else []
         state.settle = self._beside.join
         with self._beside.work(latents, given, *(lead.latents for lead in leads)):
-            made = self._frames(latents if given is None else (given, latents), leads, state)
+            whole = (latents,) if given is None else (given, latents)
+            used = decoders_of(plan)
+            made = self._decoders.frames(used, whole, leads, state.memory, self._levels)
             chunk = Chunk(plan.index, self._pictures(made), np.zeros(0, np.int16))
         for kind, each in self._conditioners.items():
             chunk = replace(chunk, **each.shown(parts[kind]))
         return chunk
-
-    def _frames(
-        self, latents: Tensor | tuple[Tensor, ...], leads: Sequence[LeadIn], state: DecoderState
-    ) -> Tensor:
-        """What `self._levels` makes of the frames of `latents`, behind what leads to them."""
-        weight = next(self._decoder.parameters())
-        for name, tensor in state.memory.items():
-            # a snapshot is restored on the CPU
-            state.memory[name] = uploaded(tensor, weight.device)
-        for lead in leads:
-            for piece in lead.latents.split(self._decoder.at_once, dim=1):
-                here = uploaded(piece, weight.device, weight.dtype)
-                self._decoder.decode(here, state.memory)
-        pieces = [
-            levels
-            for each in (latents if isinstance(latents, tuple) else (latents,))
-            for levels in decoded(
-                self._decoder,
-                uploaded(each, weight.device, weight.dtype),
-                state.memory,
-                self._levels,
-            )
-        ]
-        whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        return whole[sum(lead.left_out for lead in leads) :]
 
     def _pictures(self, made: Tensor) -> Pictures:
         """What `self._levels` gave, on its way to the host."""
@@ -219,8 +203,15 @@ class WanModel:
 
     @torch.inference_mode()
     def restore(self, data: bytes) -> WanState:
-        """The state of a snapshot of either kind. Raises ValueError if it is none of this model."""
+        """The state of a snapshot of either kind.
+
+        Raises ValueError if it is none of this model, or of a stream that a tiny decoder shows
+        where there is none.
+        """
         saved = SavedState.parse(data, self._preset.name)
+        conditioning = WanConditioning.of(saved, self._calls.conditioners)
+        if conditioning.decoder.shown == "tiny" and not self._decoders.has_tiny:
+            raise ValueError("a tiny decoder shows this stream: load the model with --tiny-decoder")
         # a stage's part has no caches
         caches: Sequence[StudentCache] = self._new_caches()
         for k, metadata in enumerate(saved.plain["caches"]):
@@ -234,7 +225,7 @@ class WanModel:
             decoder = show_again(self, saved.past(self.chunk_steps.caches))
         return StreamState(
             caches=caches,
-            conditioning=WanConditioning.of(saved, self._calls.conditioners),
+            conditioning=conditioning,
             generator=saved.generator(),
             decoder=decoder,
             returns=saved.returns(),
@@ -259,21 +250,6 @@ class WanModel:
             raise ValueError(f"{name} takes {', '.join(sorted(known))}, no image")
         if request.image is None and inputs.image is not None and inputs.image.required:
             raise ValueError(f"{name} needs an image to start from; give one")
-
-
-def decoded(
-    decoder: Decoder,
-    latents: Tensor,
-    memory: dict[str, Tensor],
-    levels: Callable[[Tensor], Tensor],
-) -> Iterator[Tensor]:
-    """What `levels` makes of the next frames of latents [1, F, C, h, w], piece by piece.
-
-    As many latents at a time as suit the decoder, so that long chunks need no more memory than
-    short ones.
-    """
-    for piece in latents.split(decoder.at_once, dim=1):
-        yield levels(decoder.decode(piece, memory)[0])
 
 
 def rgb_levels(frames: Tensor) -> Tensor:

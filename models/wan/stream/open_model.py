@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from ..vae_files import VAE_DECODER, Decoder
 from .conditioning.conditioner import Parts
 from .conditioning.kinds import check_encoder, conditioners
 from .contexts import contexts_kept
+from .decoders import check_tiny
 from .first_chunks import meet_every_length, settle_self_attention
 from .model import WanModel
 from .row_calls import RowCalls, records
@@ -54,7 +56,11 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
                 each.pack()
                 each.graphs = StepGraphs.on_cuda() if records(preset) else None
     decodes = files.vae if options.decoder is None else Path(options.decoder).expanduser()
-    decoder = VAE_DECODER.load(decodes, preset.latents, device=device, dtype=types.dtype)
+    tiny_file = None if options.tiny_decoder is None else Path(options.tiny_decoder).expanduser()
+    if tiny_file is not None:
+        check_tiny(*(VAE_DECODER.config_in(e, preset.latents) for e in (tiny_file, decodes)))
+    load = partial(VAE_DECODER.load, latents=preset.latents, device=device, dtype=types.dtype)
+    decoder, tiny = load(decodes), None if tiny_file is None else load(tiny_file)
     parts = Parts(
         preset=preset,
         student=students.student.config,
@@ -74,7 +80,7 @@ def open_model(name: str, options: LoadOptions) -> WanModel:
         kept=contexts_kept(options.sessions),
         writer=students.writer,
     )
-    model = model_on(device, preset, calls, decoder, size)
+    model = model_on(device, preset, calls, decoder, size, tiny=tiny)
     if on_gpu:
         settle_self_attention(preset, students.student.config, latent, device, types.dtype)
         meet_every_length(model, preset)
@@ -87,10 +93,12 @@ def model_on(
     calls: RowCalls,
     decoder: Decoder,
     size: tuple[int, int],
+    tiny: Decoder | None = None,
 ) -> WanModel:
     """A model of these parts, which are on `device`, as it is served there.
 
     On a GPU frames are made as encoders take them, beside the calls that follow.
     """
     on_gpu = device.type == "cuda"
-    return WanModel(preset, calls, decoder, size, yuv=on_gpu, queues=queues_of(device))
+    queues = queues_of(device)
+    return WanModel(preset, calls, decoder, size, tiny=tiny, yuv=on_gpu, queues=queues)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...staged_model import ChunkPlan
 from .conditioning.conditioner import ChunkPlace, PlanPart
+from .decoders import DecoderName
 
 
 def planned(
@@ -20,8 +21,9 @@ def planned(
     place: ChunkPlace,
     parts: Mapping[str, PlanPart],
     steps: int | None = None,
+    decoders: Sequence[DecoderName] = ("vae",),
 ) -> ChunkPlan:
-    """The plan of chunk `index`, of at most so many `steps` (None: all).
+    """The plan of chunk `index`, of at most so many `steps` (None: all), seen by `decoders`.
 
     Raises ValueError where two kinds need its latents."""
     started = index - place.chunk
@@ -36,6 +38,7 @@ def planned(
             "place": asdict(place),
             "kinds": {k: dict(part.plain) for k, part in parts.items()},
             "steps": steps,
+            "decoders": list(decoders),
         },
         tensors={f"{k}.{name}": t for k, part in parts.items() for name, t in part.tensors.items()},
         needed_by=needed[0] if needed else None,
@@ -50,6 +53,11 @@ def place_of(plan: ChunkPlan) -> ChunkPlace:
 def steps_of(plan: ChunkPlan) -> int | None:
     """How many steps it takes at most; None: all."""
     return plan.plain["steps"]
+
+
+def decoders_of(plan: ChunkPlan) -> Sequence[DecoderName]:
+    """Which decoders see it; the frames are those of the first one."""
+    return plan.plain["decoders"]
 
 
 def parts_of(plan: ChunkPlan) -> dict[str, PlanPart]:

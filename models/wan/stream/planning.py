@@ -18,6 +18,7 @@ from ..number_types import NumberTypes
 from ..presets.preset import Preset
 from ..vae_files import VAE_DECODER
 from .conditioning.kinds import check_encoder
+from .decoders import check_tiny
 from .memory_plan import CUDA_RESERVE, MemoryPlan, plan_memory
 
 USUAL_GPU: Capability = (9, 0)
@@ -66,6 +67,7 @@ def plan_on(
     size: tuple[int, int] | None,
     decoder_file: Path | None = None,
     *,
+    tiny_decoder_file: Path | None = None,
     encoder_file: Path | None = None,
     dtype: str | None = None,
     quantize: str | None = None,
@@ -74,7 +76,8 @@ def plan_on(
     """The plan of a preset on a machine, in types as `NumberTypes.named` has them.
 
     Where its files are in `places` the sizes are theirs, else those that are published; so it is
-    with `decoder_file` and `encoder_file`, which take the place of the VAE's own. Raises ValueError
+    with `decoder_file` and `encoder_file`, which take the place of the VAE's own, and with
+    `tiny_decoder_file`, which is beside it. Raises ValueError
     for a size it cannot have, and for files that are none of its own.
     """
     device = torch.device(machine.device)
@@ -92,11 +95,16 @@ def plan_on(
         # what is not there yet can be planned for all the same
         if places:
             raise
+    tiny = None
+    if tiny_decoder_file is not None:
+        tiny = VAE_DECODER.config_in(tiny_decoder_file, preset.latents)
+        check_tiny(tiny, decoder or VAE_DECODER.published(preset.latents))
     reserve = CUDA_RESERVE if machine.device == "cuda" else 0
     return plan_memory(
         preset,
         student=student,
         decoder=decoder,
+        tiny_decoder=tiny,
         size=size,
         dtype=types.dtype,
         quantize=types.quantize,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from ...state import ConditioningState, SavedState, StreamState
 from .conditioning.conditioner import Conditioner
+from .decoders import DecoderTurn
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class WanConditioning:
     kinds: dict[str, ConditioningState]
     chunks: int = 0
     frames: int = 0
+    decoder: DecoderTurn = field(default_factory=DecoderTurn)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors to save, each kind's under its name."""
@@ -34,7 +36,12 @@ class WanConditioning:
     def metadata(self) -> dict[str, Any]:
         """The rest, JSON-able."""
         kinds = {kind: state.metadata() for kind, state in self.kinds.items()}
-        return {"kinds": kinds, "chunks": self.chunks, "frames": self.frames}
+        return {
+            "kinds": kinds,
+            "chunks": self.chunks,
+            "frames": self.frames,
+            "decoder": asdict(self.decoder),
+        }
 
     @classmethod
     def of(cls, saved: SavedState, conditioners: Sequence[Conditioner[Any]]) -> WanConditioning:
@@ -46,7 +53,8 @@ class WanConditioning:
             )
             for each in conditioners
         }
-        return cls(kinds, int(plain["chunks"]), int(plain["frames"]))
+        turn = DecoderTurn(**plain["decoder"])
+        return cls(kinds, int(plain["chunks"]), int(plain["frames"]), turn)
 
 
 WanState = StreamState[WanConditioning]

@@ -75,14 +75,15 @@ def staged(
     *,
     size: tuple[int, int] = SIZE,
     decoder: Path | None = None,
+    tiny_decoder: Path | None = None,
     **more: Any,
 ) -> Iterator[Pipeline]:
     """The model in processes, with stream "a" open; `more` goes to the pipeline."""
     arguments: dict[str, Any] = {
         "name": name, "weights": [str(folder)], "size": size, "threads": 1,
     }  # fmt: skip
-    if decoder is not None:
-        arguments["decoder"] = str(decoder)
+    files = {"decoder": decoder, "tiny_decoder": tiny_decoder}
+    arguments |= {name: str(file) for name, file in files.items() if file is not None}
     spec = ModelSpec(MODEL_FACTORY, arguments, preload=preload(name))
     pipeline = Pipeline(spec, stages, **{"patience": PATIENT, **more})
     try:
@@ -103,9 +104,10 @@ def through_a_kill(
     stages: int = 2,
     killed: int = 0,
     size: tuple[int, int] = SIZE,
+    **more: Any,
 ) -> list[Chunk]:
     """The stream's chunks, though a stage is killed before the last two."""
-    more = {"backoff": Backoff(first_s=0.1), "snapshot_chunks": SNAPSHOT_CHUNKS}
+    more |= {"backoff": Backoff(first_s=0.1), "snapshot_chunks": SNAPSHOT_CHUNKS}
     with staged(name, folder, stages, request, size=size, **more) as pipeline:
         made = submitted(pipeline, log[:-2])
         while pipeline._logs["a"].settled is None:

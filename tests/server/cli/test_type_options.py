@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rollcast.server.cli.app import main
+from rollcast.server.cli.room import model_options
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import _model_arguments
 
@@ -84,9 +87,13 @@ def test_other_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_process_of_the_model_is_told() -> None:
-    config = ServerConfig(models=("longlive",), dtype="bf16", quantize="int8", device="cuda:1")
+    types: dict[str, Any] = {"dtype": "bf16", "quantize": "int8", "device": "cuda:1"}
+    config = ServerConfig(models=("longlive",), tiny_decoder=Path("taew.pth"), **types)
     told = _model_arguments(config, "longlive")
-    assert (told["dtype"], told["quantize"], told["device"]) == ("bf16", "int8", "cuda:1")
+    for name, value in (types | {"tiny_decoder": "taew.pth"}).items():
+        assert told[name] == value
+        at = (planned := model_options(config)).index(f"--{name.replace('_', '-')}")
+        assert planned[at + 1] == value
 
 
 def test_a_device_that_is_not_here_is_refused(

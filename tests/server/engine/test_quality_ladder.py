@@ -69,6 +69,10 @@ def test_large_pictures_become_smaller_with_their_bits(
     [
         (BOTH, ("lead", "bitrate", "steps", "half_rate", "park")),
         (Economy(steps=2), ("lead", "bitrate", "steps", "park")),
+        (
+            Economy(tiny_decoder=True, steps=2),
+            ("lead", "bitrate", "tiny_decoder", "steps", "park"),
+        ),
         (FULL, ("lead", "bitrate", "closed", "park")),
     ],
 )

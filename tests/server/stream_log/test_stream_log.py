@@ -123,7 +123,7 @@ def test_the_embedded_model_replays_bit_for_bit_as_rows_of_its_batches(tmp_path:
     for key in "ab":
         executor.open(key, StreamRequest(seed=5, prompt="a red wall"))
     # told nothing: with speech and drags bits also depend on a row's place in its batch
-    busy = Economy(steps=1, frame_every=2)
+    busy = Economy(tiny_decoder=True, steps=1, frame_every=2)
     # the last ones alone
     for keys, economy in (("ab", FULL), ("ab", busy), ("ab", FULL), ("a", busy), ("a", FULL)):
         for key in keys:
@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_written_disturbs_no_stream(tmp_path: Path) -> N
 def test_a_bundle_has_no_paths_and_replays(tmp_path: Path) -> None:
     stream(recorded(tmp_path / "logs", TestPattern()))
     log = read_log(only(tmp_path / "logs"))
-    paths = {"decoder": "/home/me/d.pth", "encoder": "/home/me/e.pth"}
+    paths = {name: f"/home/me/{name}.pth" for name in ("decoder", "tiny_decoder", "encoder")}
     log.header.arguments.update(weights=["/home/me/w.safetensors"], **paths)
     write_bundle(tmp_path / "b.zip", log, Comparison(), ["threads: 1 then, 2 now"])
     with zipfile.ZipFile(tmp_path / "b.zip") as packed:

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from rollcast.models import picture
-from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.contract import Controls, Economy, StreamRequest
 from rollcast.models.picture import sample
 from rollcast.models.registry import load_model
 from rollcast.models.staged_model import Row
@@ -56,13 +56,16 @@ def full(name: str) -> MemoryPlan:
     return plan_memory(preset_named(name))
 
 
-def planned(name: str, folder: Path, decoder: Path | None = None) -> MemoryPlan:
+def planned(
+    name: str, folder: Path, decoder: Path | None = None, *, tiny: Path | None = None
+) -> MemoryPlan:
     preset = preset_named(name)
     files = locate(preset, [str(folder)])
     return plan_memory(
         preset,
         student=student_config(preset, files.config),
         decoder=VAE_DECODER.config_in(decoder or files.vae, preset.latents),
+        tiny_decoder=None if tiny is None else VAE_DECODER.config_in(tiny, preset.latents),
         size=SIZE,
         dtype=torch.float32,
         reserve=0,
@@ -70,7 +73,14 @@ def planned(name: str, folder: Path, decoder: Path | None = None) -> MemoryPlan:
     )
 
 
-def loaded(name: str, folder: Path, sessions: int, decoder: Path | None = None) -> WanModel:
+def loaded(
+    name: str,
+    folder: Path,
+    sessions: int,
+    decoder: Path | None = None,
+    *,
+    tiny: Path | None = None,
+) -> WanModel:
     model = load_model(
         name,
         threads=1,
@@ -78,6 +88,7 @@ def loaded(name: str, folder: Path, sessions: int, decoder: Path | None = None) 
         size=SIZE,
         sessions=sessions,
         decoder=None if decoder is None else str(decoder),
+        tiny_decoder=None if tiny is None else str(tiny),
     )
     assert isinstance(model, WanModel)
     return model
@@ -140,6 +151,26 @@ def test_a_plan_holds_for_a_tiny_decoder(
     plan, own = planned(name, folder, file), planned(name, folder)
     assert live.peak == pytest.approx(plan.total(2), rel=0.05)
     assert plan.decoder != own.decoder and plan.decoder_state != own.decoder_state
+
+
+def test_a_plan_counts_both_decoders_while_one_takes_over(
+    weighed_folder_of: FolderOf, tmp_path: Path
+) -> None:
+    """Within 5%, of a stream that both of them see."""
+    name, file = "self-forcing", tmp_path / "taew.pth"
+    torch.save(TinyDecoder(TinyDecoderConfig(widths=(96, 64, 48, 48))).state_dict(), file)
+    folder, live = weighed_folder_of(name), LiveBytes()
+    with live:
+        model = loaded(name, folder, 1, tiny=file)
+        state = model.start(StreamRequest())
+        for chunk in range(3):
+            model.step(state, Controls(economy=Economy(tiny_decoder=chunk > 0)))
+    plan, own = planned(name, folder, tiny=file), planned(name, folder)
+    assert live.peak == pytest.approx(plan.total(1), rel=0.05)
+    assert live.peak > 1.1 * own.total(1)
+    alone = planned(name, folder, file)
+    for part in ("decoder", "decoder_state"):
+        assert getattr(plan, part) == getattr(own, part) + getattr(alone, part)
 
 
 def test_a_plan_holds_for_a_tiny_encoder(weighed_folder_of: FolderOf, tmp_path: Path) -> None:
