@@ -35,6 +35,11 @@ def own_models() -> tuple[str, ...]:
     return tuple(_OWN)
 
 
+def takes_steps(name: str) -> bool:
+    """Whether a model that needs no files can be told its denoising steps."""
+    return name == "pocket"
+
+
 def foreign_models() -> dict[str, Plugin]:
     """The models that other distributions bring."""
     return plugins(_known())
@@ -99,7 +104,7 @@ def load_model(
     if name not in _OWN:
         return foreign_models()[name].load(options)
     try:
-        options.check_none_but(*(("steps",) if name == "pocket" else ()))
+        options.check_none_but(*(("steps",) if takes_steps(name) else ()))
     except ValueError as error:
         raise ValueError(f"{name} comes with its weights and size: {error}") from error
     if name == "toy-world":

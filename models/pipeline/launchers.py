@@ -161,6 +161,17 @@ class RemoteLauncher:
         return 0
 
 
+def prepare_stages(preload: Sequence[str], *, nursery: Nursery = NURSERY) -> None:
+    """Begin to import what stages on this machine need, in the process they are forked from.
+
+    That takes seconds of a processor, in which this process can do something else.
+    """
+    if preload and can_fork():
+        # who then asks for a stage is told
+        with contextlib.suppress(OSError):
+            nursery.prepare(_own(os.environ), preload)
+
+
 def start_stage(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:

@@ -88,7 +88,7 @@ def _readable(descriptor: int, timeout_s: float) -> bool:
 
 
 class Nursery:
-    """Starts its process with the first child that is asked for, and anew if that was lost.
+    """Starts its process with the first child, or what it imports, and anew if that was lost.
 
     Its children are processes of `program`, a module with a `run(arguments)`, and have the lower
     priority that `niceness` says.
@@ -126,6 +126,17 @@ class Nursery:
                 # It was lost: a second one that is lost at once is a reason to give up.
                 self._start(environment)
                 return self._ask(environment, wish)
+
+    def prepare(self, environment: Mapping[str, str], preload: Sequence[str]) -> None:
+        """Have the nursery import `preload`, before there is any child that needs it.
+
+        Raises OSError if there can be no nursery.
+        """
+        with self._lock:
+            if self._socket is None:
+                self._start(environment)
+            assert self._socket is not None
+            self._socket.send(json.dumps({"preload": list(preload)}).encode())
 
     def end(self) -> None:
         """End the process, and with it all of its children."""

@@ -30,8 +30,13 @@ _MOST_DESCRIPTORS = 64
 
 
 def serve(wishes: socket.socket, run: Program) -> None:
-    """Bring forth a child for every wish; return when nobody can have any more."""
+    """Bring forth a child for every wish; return when nobody can have any more.
+
+    A wish without descriptors is for what it imports alone.
+    """
     signal.signal(signal.SIGCHLD, _bury)
+    # nothing of what is imported goes, so nobody need look for what does
+    gc.disable()
     while True:
         data, descriptors, _, _ = socket.recv_fds(wishes, _WISH_BYTES, _MOST_DESCRIPTORS)
         if not data:
@@ -41,6 +46,8 @@ def serve(wishes: socket.socket, run: Program) -> None:
             # A child that cannot import it says so itself.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+        if not descriptors:
+            continue
         answer, *inherited = descriptors
         _bring_forth(wishes, answer, inherited, wish, run)
         for descriptor in descriptors:
@@ -71,6 +78,7 @@ def _become(
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+        gc.enable()
         die_with_parent()
         wishes.close()
         os.close(answer)

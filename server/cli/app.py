@@ -4,50 +4,45 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
 
-from .bench import bench
-from .catalogue import models
-from .doctor import doctor
+from .commands_on_demand import GroupOnDemand
 from .failure import EXIT_INTERRUPTED, Failure
-from .fleet import fleet
-from .livekit import livekit
-from .parity import parity
-from .protocol import protocol
-from .record import record
-from .render import render
-from .replay import replay
-from .serve import serve
-from .token import token
-from .try_model import try_model
+
+
+class _Commands(GroupOnDemand):
+    places: ClassVar[Mapping[str, str]] = {
+        "serve": "serve:serve",
+        "render": "render:render",
+        "record": "record:record",
+        "replay": "replay:replay",
+        "bench": "bench:bench",
+        "fleet": "fleet:fleet",
+        "doctor": "doctor:doctor",
+        "models": "catalogue:models",
+        "try": "try_model:try_model",
+        "parity": "parity:parity",
+        "protocol": "protocol:protocol",
+        "token": "token:token",
+        "livekit": "livekit:livekit",
+    }
+
 
 app = typer.Typer(
     name="rollcast",
+    cls=_Commands,
     help="Real-time streaming video: serve it, steer it, record it, measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(serve)
-app.command()(render)
-app.command()(record)
-app.command()(replay)
-app.add_typer(bench, name="bench")
-app.add_typer(fleet, name="fleet")
-app.command()(doctor)
-app.add_typer(models, name="models")
-app.command("try")(try_model)
-app.command()(parity)
-app.command()(protocol)
-app.command()(token)
-app.command()(livekit)
 
 
 def _say_version(wanted: bool) -> None:

@@ -26,7 +26,9 @@ from .models_plan import plan
 from .models_table import table
 from .options import warn
 
-models = typer.Typer(help="List models, plan their memory, look at their files.")
+models = typer.Typer(
+    help="List models, plan their memory, look at their files.", rich_markup_mode=None
+)
 models.command()(plan)
 models.command()(check)
 models.command()(table)

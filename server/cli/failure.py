@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...client.errors import ClientError, Refused
-from ...client.output_file import OutputError
-
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
@@ -32,24 +29,43 @@ def as_failure(url: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except Failure:
+        raise
     except FileNotFoundError as error:
         hint = getattr(error, "hint", "")
         raise Failure(str(error), hint=hint, exit_code=EXIT_USAGE) from error
-    except Refused as error:
-        wait = f" Try again in {error.retry_after_s:.0f} s." if error.retry_after_s else ""
-        raise Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED) from error
-    except ClientError as error:
-        raise Failure(str(error), exit_code=EXIT_UNREACHABLE) from error
-    except OutputError as error:
-        raise Failure(str(error)) from error
-    except OSError as error:  # before ValueError: a refused certificate is both
-        if not url:
-            raise Failure(error.strerror or str(error)) from error
-        raise Failure(
-            f"cannot reach {url}: {error}",
-            hint="Start a server with `rollcast serve`; for a self-signed certificate add "
-            "--insecure.",
-            exit_code=EXIT_UNREACHABLE,
-        ) from error
-    except ValueError as error:
-        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+    except Exception as error:
+        if (failure := _of_client(error)) is not None:
+            raise failure from error
+        if isinstance(error, OSError):  # before ValueError: a refused certificate is both
+            raise _of_system(error, url) from error
+        if isinstance(error, ValueError):
+            raise Failure(str(error), exit_code=EXIT_USAGE) from error
+        raise
+
+
+def _of_client(error: Exception) -> Failure | None:
+    # here, so that commands that need no client do not wait for it
+    from ...client.errors import ClientError, Refused
+    from ...client.output_file import OutputError
+
+    match error:
+        case Refused():
+            wait = f" Try again in {error.retry_after_s:.0f} s." if error.retry_after_s else ""
+            return Failure(f"the server refused: {error}{wait}", exit_code=EXIT_REFUSED)
+        case ClientError():
+            return Failure(str(error), exit_code=EXIT_UNREACHABLE)
+        case OutputError():
+            return Failure(str(error))
+        case _:
+            return None
+
+
+def _of_system(error: OSError, url: str) -> Failure:
+    if not url:
+        return Failure(error.strerror or str(error))
+    return Failure(
+        f"cannot reach {url}: {error}",
+        hint="Start a server with `rollcast serve`; for a self-signed certificate add --insecure.",
+        exit_code=EXIT_UNREACHABLE,
+    )

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ...client.camera_move import camera_move
 from ...models.devices import check_device_name
 from ...models.registry import model_names
 from ...models.student.config import AttentionKind
@@ -61,6 +60,9 @@ def _device(name: str | None) -> str | None:
 
 
 def _moving(camera: str | None) -> str | None:
+    # here, so that a server starts without the client
+    from ...client.camera_move import camera_move
+
     try:
         if camera is not None:
             camera_move(camera)

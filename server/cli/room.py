@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from ...models.registry import foreign_models, own_models
+from ...models.registry import foreign_models, own_models, takes_steps
 from ...models.wan.type_names import INSTALL, can_quantise
 from ..config import ServerConfig
 from .failure import EXIT_USAGE, Failure
@@ -20,11 +20,14 @@ def check_room(config: ServerConfig) -> dict[str, dict[str, Any]]:
     server's has no torch. Of models of other distributions nobody knows what they need.
     """
     on_gpu = config.device not in (None, "auto", "cpu")
-    types = config.dtype or config.quantize or config.attention or config.steps
+    steps = config.steps and not any(map(takes_steps, config.models))
     asked = (
         config.weights
         or config.size
-        or types
+        or config.dtype
+        or config.quantize
+        or config.attention
+        or steps
         or config.decoder
         or config.tiny_decoder
         or config.encoder

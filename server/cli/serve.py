@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...models.pipeline.agent import keep_stage
-from ...models.pipeline.cluster import Cluster
-from ...models.registry import DEFAULT_MODEL
+from ...models.pipeline.launchers import prepare_stages
+from ...models.registry import DEFAULT_MODEL, preload
 from ..allocator import return_large_blocks
 from ..config import ServerConfig, Turns
 from ..descriptors import raise_descriptor_limit
@@ -239,23 +238,34 @@ def serve(
             log_format=log_format,
             log_level=log_level,
         )
-        cluster = Cluster.of_environment(os.environ, stages) if stages else None
-        if cluster is not None and cluster.rank > 0:
-            keep_stage(cluster.address, cluster.key, cluster.rank)
+        if stages is not None and _is_stage_of_another(stages):
             return
         check_room(config)
         _run(config, open_browser=not no_open)
 
 
-def _run(config: ServerConfig, *, open_browser: bool) -> None:
-    # Here, so that the other commands do not wait for the web framework.
-    from ..web.app import serve as run
+def _is_stage_of_another(stages: int) -> bool:
+    """Whether torchrun made this process one of a pipeline's further stages; if so, it was one."""
+    from ...models.pipeline.agent import keep_stage
+    from ...models.pipeline.cluster import Cluster
 
+    cluster = Cluster.of_environment(os.environ, stages)
+    if cluster is None or cluster.rank == 0:
+        return False
+    keep_stage(cluster.address, cluster.key, cluster.rank)
+    return True
+
+
+def _run(config: ServerConfig, *, open_browser: bool) -> None:
     return_large_blocks()
     raise_descriptor_limit()
     failures: list[str] = []
     # Ctrl+C is how one stops it, so it is no failure.
     with listen(config) as listener, suppress(KeyboardInterrupt):
+        prepare_stages([module for name in config.models for module in preload(name)])
+        # Only now, so that torch is imported beside the web framework.
+        from ..web.app import serve as run
+
         run(
             config,
             listener,

@@ -18,7 +18,7 @@ from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.executor import Executor
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
-from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader
+from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader, takes_steps
 from ...models.wan.presets.text_prompt import EXAMPLES
 from ...models.wan.text.reader import TextReader
 from ..config import ServerConfig
@@ -239,7 +239,9 @@ def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pip
 def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:
     """What `load_model` is told of a model, beside its threads."""
     if name in own_models():
-        return {"name": name}
+        # those of a published model beside it are not its own
+        tells = takes_steps(name) and set(config.models) <= set(own_models())
+        return {"name": name} | ({"steps": config.steps} if config.steps and tells else {})
     return {
         "name": name,
         "weights": list(config.weights),

@@ -85,6 +85,21 @@ def test_what_is_preloaded_is_imported_once_for_all(
     assert (tmp_path / "count").read_text() == "x"
 
 
+def test_what_is_prepared_is_imported_before_there_is_a_child(
+    ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = tmp_path / "count"
+    (tmp_path / "counted.py").write_text(f"open({str(count)!r}, 'a').write('x')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ward.nursery.prepare(os.environ, ["counted", "absent"])
+    end_s = time.monotonic() + 60
+    while not count.exists():
+        assert time.monotonic() < end_s, "it was not imported"
+        time.sleep(0.01)
+    assert beats(ward.child("counted")[1])
+    assert count.read_text() == "x"
+
+
 def test_a_child_is_killed_at_once_and_leaves_nothing(ward: Ward) -> None:
     child, control = ward.child()
     assert beats(control)

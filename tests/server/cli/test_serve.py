@@ -31,6 +31,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
 
     monkeypatch.setattr("rollcast.server.web.app.serve", serve)
     monkeypatch.setattr(serve_command, "listen", listen)
+    monkeypatch.setattr(serve_command, "prepare_stages", lambda _: None)
     return configs
 
 
@@ -200,6 +201,7 @@ def test_a_taken_port_is_said_before_anything_starts(
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr("rollcast.server.web.app.serve", lambda *given, **_: started.append(given))
+    monkeypatch.setattr(serve_command, "prepare_stages", started.append)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -208,6 +210,17 @@ def test_a_taken_port_is_said_before_anything_starts(
     assert end.value.code == 1
     assert "Choose another --port" in capsys.readouterr().err
     assert started == []
+
+
+def test_what_stages_import_is_begun_before_the_server_is(
+    served: list[ServerConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[tuple[list[str], int]] = []
+    monkeypatch.setattr(
+        serve_command, "prepare_stages", lambda modules: prepared.append((modules, len(served)))
+    )
+    serve("--model", "test-pattern", "--model", "pocket")
+    assert prepared == [(["rollcast.models.pipeline.stage"], 0)]
 
 
 def test_stopping_it_by_hand_is_no_failure(

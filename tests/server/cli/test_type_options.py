@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from rollcast.server.cli.app import main
-from rollcast.server.cli.room import model_options
+from rollcast.server.cli.failure import Failure
+from rollcast.server.cli.room import check_room, model_options
 from rollcast.server.config import ServerConfig
 from rollcast.server.web.app import _model_arguments
 
@@ -94,6 +95,17 @@ def test_the_process_of_the_model_is_told() -> None:
         assert told[name] == value
         at = (planned := model_options(config)).index(f"--{name.replace('_', '-')}")
         assert planned[at + 1] == value
+
+
+def test_steps_are_told_to_the_embedded_model_unless_they_are_anothers() -> None:
+    alone = ServerConfig(models=("pocket", "test-pattern"), steps=(1000.0, 500.0))
+    check_room(alone)
+    assert _model_arguments(alone, "pocket") == {"name": "pocket", "steps": (1000.0, 500.0)}
+    assert _model_arguments(alone, "test-pattern") == {"name": "test-pattern"}
+    beside = ServerConfig(models=("pocket", "longlive"), steps=(1000.0, 500.0))
+    assert _model_arguments(beside, "pocket") == {"name": "pocket"}
+    with pytest.raises(Failure, match="comes with its weights"):
+        check_room(ServerConfig(models=("toy-world",), steps=(1000.0,)))
 
 
 def test_a_device_that_is_not_here_is_refused(
