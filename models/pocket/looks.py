@@ -35,6 +35,7 @@ from .autoencoder import (
     WarpDecoder,
     at_rest,
 )
+from .closing import with_closed_lips
 from .conditions import reference_base, reference_channels
 from .frame_decoder import FrameDecoder
 from .manifest import LookEntry, Manifest
@@ -122,9 +123,10 @@ class LookEncoder:
         return self.own(picture.small_square(data, PICTURE_SIZE))
 
     def own(self, square: bytes) -> OwnPicture:
-        """A picture as it is kept."""
-        image = _signed(picture.pixels(square))
-        pictures = Pictures.without_plate(image, self.opening.apply(image))
+        """A picture as it is kept; lips that show teeth are closed first."""
+        closed, lip_row = with_closed_lips(picture.pixels(square))
+        image = _signed(closed)
+        pictures = Pictures.without_plate(image, self.opening.apply(image, lip_row))
         return OwnPicture(square, self._look(_OWN, pictures))
 
     def own_once(self, square: bytes, state: DecoderState) -> OwnPicture:

@@ -20,6 +20,9 @@ from .autoencoder import FRAME_SIZE, PICTURE_SIZE, warp
 MOUTH = slice(230, 330), slice(140, 240)
 # where eyes and lips are looked for: rows around the rendered face's, and columns
 _SEARCH = 20
+# where a face was seen: Face Mesh has the lips so many rows lower than they look darkest, and their
+# line so near to that
+_BELOW, _BESIDE = 2, 5
 _EYES = (slice(128, 178), slice(208, 258))
 _LIPS = (slice(168, 216),)
 _THICK = 17
@@ -53,30 +56,40 @@ class Opening:
         eyes, lips = (int(row) for row in tensors["rows"])
         return cls(tensors["flow"], inside, eyes, lips)
 
-    def apply(self, reference: Tensor) -> Tensor:
-        """The open picture of `reference` -1..1 [1, 3, 384, 384]."""
+    def apply(self, reference: Tensor, lip: int | None = None) -> Tensor:
+        """The open picture of `reference` -1..1 [1, 3, 384, 384].
+
+        `lip` is about the row in which its lips meet: they are looked for beside it alone, and not
+        among the edges of a beard.
+        """
         eyes = eye_row(reference, around=self.eye_row) - self.eye_row
-        lips = lip_row(reference, around=self.lip_row) - self.lip_row
+        if lip is None:
+            row = lip_row(reference, around=self.lip_row)
+        else:
+            row = lip_row(reference, around=lip - _BELOW, within=_BESIDE)
+        lips = min(max(row - self.lip_row, -_SEARCH), _SEARCH)
         flow = F.interpolate(self.flow, (PICTURE_SIZE, PICTURE_SIZE), mode="bilinear")
         moved = warp(reference, _shifted(flow, eyes, lips))
         inside = torch.roll(self.inside, lips, 2)
         return inside[:, :3] + (1 - inside[:, 3:]) * moved
 
 
-def lip_row(picture: Tensor, *, around: int) -> int:
+def lip_row(picture: Tensor, *, around: int, within: int = _SEARCH) -> int:
     """The row in which closed lips meet: the darkest thin line near row `around`."""
-    first, dark = _darkness(picture, _LIPS, around)
+    first, dark = _darkness(picture, _LIPS, around, within)
     return first + int(dark.argmax())
 
 
 def eye_row(picture: Tensor, *, around: int) -> int:
     """The row of the eyes: the middle of what is dark near row `around`; glasses are even to it."""
-    first, dark = _darkness(picture, _EYES, around)
+    first, dark = _darkness(picture, _EYES, around, _SEARCH)
     weight = dark.clamp(min=0) + 1e-6
     return first + round(float((weight * torch.arange(len(weight))).sum() / weight.sum()))
 
 
-def _darkness(picture: Tensor, columns: tuple[slice, ...], around: int) -> tuple[int, Tensor]:
+def _darkness(
+    picture: Tensor, columns: tuple[slice, ...], around: int, within: int
+) -> tuple[int, Tensor]:
     """The first of the rows around `around`, and how much darker each is than those near it.
 
     Not how dark: lips are, and so are shadows.
@@ -84,8 +97,8 @@ def _darkness(picture: Tensor, columns: tuple[slice, ...], around: int) -> tuple
     grey = torch.cat([picture.mean((0, 1))[:, part] for part in columns], 1).mean(1)[None, None]
     near = F.avg_pool1d(grey, _THICK, 1, _THICK // 2, count_include_pad=False)
     line = F.avg_pool1d(grey, 3, 1, 1, count_include_pad=False)
-    first = around - _SEARCH
-    return first, (near - line)[0, 0, first : around + _SEARCH + 1]
+    first = around - within
+    return first, (near - line)[0, 0, first : around + within + 1]
 
 
 def _shifted(flow: Tensor, eyes: int, lips: int) -> Tensor:

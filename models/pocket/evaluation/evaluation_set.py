@@ -50,12 +50,17 @@ class SetLook:
 
 @dataclass(frozen=True, slots=True)
 class SetClip:
-    """Held-out speech: int16 samples, the rendered face's lip gap [T] in px, how far it read."""
+    """Held-out speech: int16 samples, the rendered face's lip gap [T] in px, how far it read.
+
+    Of its words training had none; `known_voice` is whether it had the voice.
+    """
 
     look: int
     audio: np.ndarray
     gap: Tensor
     spread: float
+    language: str = "en"
+    known_voice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,9 @@ class QualitySet:
             "size": self.size,
             "looks": [asdict(look) for look in self.looks],
             "expressions": self.expressions,
-            "clips": [(clip.look, clip.spread) for clip in self.clips],
+            "clips": [
+                (clip.look, clip.spread, clip.language, clip.known_voice) for clip in self.clips
+            ],
             "measures": self.measures,
         }
         write_weights(tensors, path, {"set": json.dumps(plain)})
@@ -101,8 +108,8 @@ class QualitySet:
             plain: dict[str, Any] = json.loads((file.metadata() or {})["set"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         clips = tuple(
-            SetClip(look, expand(audio.numpy()), gap.float(), spread)
-            for (look, spread), audio, gap in zip(
+            SetClip(look, expand(audio.numpy()), gap.float(), spread, *spoken)
+            for (look, spread, *spoken), audio, gap in zip(
                 plain["clips"], tensors["audio"], tensors["gap"], strict=True
             )
         )
@@ -136,8 +143,12 @@ class QualitySet:
         return [known.index(name) for name in names]
 
     def speech_of(self, look: int) -> list[SetClip]:
-        """The clips of one look."""
-        return [clip for clip in self.clips if clip.look == look]
+        """The English clips of one look."""
+        return [clip for clip in self.clips if clip.look == look and clip.language == "en"]
+
+    def foreign(self, looks: Sequence[int]) -> list[SetClip]:
+        """The clips of some looks that are in other languages."""
+        return [clip for clip in self.clips if clip.look in looks and clip.language != "en"]
 
 
 def _look(entry: dict[str, Any]) -> SetLook:

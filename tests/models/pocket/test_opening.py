@@ -52,3 +52,12 @@ def test_what_a_file_keeps_is_all_of_it() -> None:
     assert (again.eye_row, again.lip_row) == (186, 260)
     assert torch.equal(again.inside, opening.inside.half().float())
     assert kept["inside"].shape[-2:] == tuple(part.stop - part.start for part in MOUTH)
+
+
+def test_a_row_that_is_known_is_not_looked_for() -> None:
+    face = _face(186, 260)
+    beard = face.clone()
+    beard[..., 246:249, 130:254] = -0.9
+    found, told = _opening().apply(beard), _opening().apply(beard, 260)
+    rows = [(o[0, :, :, 192] < -0.85).all(0).nonzero()[:, 0] for o in (found, told)]
+    assert int(rows[1][-1]) == 284 and int(rows[0][-1]) < 284
