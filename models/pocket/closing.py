@@ -9,11 +9,15 @@ are, Face Mesh says. A picture with closed lips stays as it is, byte for byte.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from ..face.finder import Square, trace
-from ..face.networks import Floats
 from ..face.placement import EYES, LIPS
+
+Floats = npt.NDArray[np.floating[Any]]
 
 _OPEN = 0.07
 """Gap of the lips over the distance of the eyes from which on they are closed here; the rendered
