@@ -30,6 +30,8 @@ SCENE_EVERY = 4
 LOOKS_PER_BATCH = 4
 # how often a look must do without its plate, as what somebody brings must
 FLAT = 0.25
+# of the looks of a batch, how many ship: the others are more, and are none of those that are shown
+SHIPPING = 2
 CHOICE = 0.03
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
@@ -52,9 +54,12 @@ class Batches:
         self.pictures = pictures_of(looks)
         self.scales = torch.tensor([look.scale for look in looks])
         self.is_avatar = torch.tensor([look.is_avatar for look in looks])
+        self.brought = torch.tensor([look.brought for look in looks])
+        ships = torch.tensor([look.ships for look in looks])
         self.by_look = [(clips.look == k).nonzero()[:, 0] for k in range(len(looks))]
         present = torch.tensor([len(rows) > 0 for rows in self.by_look])
-        self.avatars = (self.is_avatar & present).nonzero()[:, 0]
+        self.shipping = (self.is_avatar & present & ships).nonzero()[:, 0]
+        self.others = (self.is_avatar & present & ~ships).nonzero()[:, 0]
         self.scenes = (~self.is_avatar & present).nonzero()[:, 0]
 
     def losses(self, model: nn.Module, step: int) -> Losses:
@@ -62,11 +67,14 @@ class Batches:
         assert isinstance(model, Autoencoder)
         clips = self.clips
         is_scene = len(self.scenes) > 0 and step % SCENE_EVERY == 0
-        looks = self.scenes if is_scene else self.avatars
-        looks = looks[torch.randperm(len(looks))[:LOOKS_PER_BATCH]]
+        if is_scene:
+            looks = _some(self.scenes, LOOKS_PER_BATCH)
+        else:
+            others = _some(self.others, LOOKS_PER_BATCH - SHIPPING)
+            looks = torch.cat([others, _some(self.shipping, LOOKS_PER_BATCH - len(others))])
         flat = torch.zeros(len(looks), dtype=torch.bool)
         if not is_scene:
-            flat = torch.rand(len(looks)) < FLAT
+            flat = (torch.rand(len(looks)) < FLAT) | self.brought[looks]
         pictures = self.pictures.select(looks + flat * len(self.scales))
         tint = Tint.random(flat)
         tinted = {"reference": tint(pictures.reference), "opened": tint(pictures.opened)}
@@ -166,6 +174,10 @@ def quality(
         "sharp_mouth": sum(ratios) / max(1, len(ratios)),
         "sharp_mouth_worst": min(ratios, default=float("nan")),
     }
+
+
+def _some(rows: Tensor, count: int) -> Tensor:
+    return rows[torch.randperm(len(rows))[:count]]
 
 
 def _window() -> Window:

@@ -43,6 +43,8 @@ class Look:
     plate: Tensor  # what is behind its person or things, as `reference`
     scale: float
     ships: bool
+    # its picture is a photograph, and nobody knows what is behind it
+    brought: bool
 
     @property
     def is_avatar(self) -> bool:
@@ -296,6 +298,7 @@ def load_looks(folder: Path, index: dict[str, Any]) -> list[Look]:
                 plate,
                 scale,
                 entry["ships"],
+                entry["brought"],
             )
         )
     return looks

@@ -102,7 +102,7 @@ def learn_moods(
     counts = {
         entry["name"]: args.stills if entry["ships"] else max(1, args.stills // _FEWER)
         for entry in index["looks"]
-        if entry["kind"] == "avatar"
+        if entry["kind"] == "avatar" and not entry["brought"]
     }
     folder = args.data / "stills"
     render_stills(folder, counts, args.threads)
@@ -261,14 +261,17 @@ def main() -> None:
         )
         for k, look in enumerate(looks)
     ]
+    foreign = load(args.data, "foreign", names, 1)
     clips = [
         SetClip(
             clip["look"],
             clip["audio"],
             torch.from_numpy(clip["lip_gap"]),
             float(mouth(to_signed(clip["frames"])).std()),
+            str(clip["language"]),
+            bool(clip["known_voice"]),
         )
-        for clip in said
+        for clip in said + foreign
     ]
     shown = tuple(index["expressions"])
     made = QualitySet(size, tuple(looks), shown, tuple(clips), mouth, faces, moods, {})

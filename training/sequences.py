@@ -54,6 +54,7 @@ class References:
         self.count = len(looks)
         self.scale = torch.tensor([look.scale for look in looks]).repeat(2)
         self.is_avatar = torch.tensor([look.is_avatar for look in looks]).repeat(2)
+        self.brought = torch.tensor([look.brought for look in looks]).repeat(2)
         with torch.no_grad():
             self.features = model.decoder.encode_reference(pictures)
             raw = at_rest(model.encoder, pictures.reference, self.features, self.scale)
@@ -184,9 +185,11 @@ class Sequences:
     ) -> Batch:
         """The sequences of these clips from these frames on; `drop` leaves out words.
 
-        The `flat` ones have no plate, and no words that describe them.
+        The `flat` ones and photographs have no plate, and no words that describe them.
         """
-        bare = torch.zeros(len(clip), dtype=torch.bool) if flat is None else flat
+        bare = self.references.brought[self.clips.look[clip]]
+        if flat is not None:
+            bare = bare | flat
         length = CHUNK_FRAMES * chunks
         rows = [slice(s, s + length) for s in start.tolist()]
         pairs = list(zip(clip.tolist(), rows, strict=True))

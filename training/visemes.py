@@ -21,6 +21,7 @@ from rollcast.models.pocket.audio import (
     log_mel,
 )
 
+from .data.languages import LANGUAGES
 from .loop import LoopConfig, Losses, Trainer
 
 BATCH = 24
@@ -41,6 +42,9 @@ class SpeechBatches:
         whole = [clip for clip in spoken if len(clip["visemes"]) == frames]
         self.audio = torch.from_numpy(np.stack([clip["audio"] for clip in whole])).float() / 32768
         self.visemes = torch.from_numpy(np.stack([clip["visemes"] for clip in whole])).float()
+        # of clips that are of speech alone in another language, which
+        self.languages = [_language(p) for p, clip in zip(paths, loaded, strict=True)
+                          if np.any(clip["audio"]) and len(clip["visemes"]) == frames]  # fmt: skip
         self.to_gap = to_gap
         self.gap = self.visemes @ to_gap
         self.spread = self.visemes.flatten(0, 1).std(0).clamp(min=0.03)
@@ -77,10 +81,21 @@ class SpeechBatches:
         quiet = self.gap < self.gap.min() + 0.05 * (self.gap.max() - self.gap.min())
         return {
             "visemes": float(np.mean(each)),
-            "gap": float(np.nanmean(per_clip)),
+            "gap": _mean_of(per_clip, self.languages, None),
+            **{f"gap_{code}": _mean_of(per_clip, self.languages, code) for code in LANGUAGES},
             "gap_amplitude": float(gaps.std() / self.gap.std()),
             "gap_when_closed": float(gaps[quiet].mean() / self.gap.std()),
         }
+
+
+def _language(path: Path) -> str | None:
+    """What a file of speech alone is said in, None for English and for faces."""
+    look = path.stem.split("_")[1]
+    return look.removeprefix("audio-") if look.startswith("audio-") else None
+
+
+def _mean_of(scores: list[float], languages: list[str | None], code: str | None) -> float:
+    return float(np.nanmean([s for s, of in zip(scores, languages, strict=True) if of == code]))
 
 
 def opening_weights(folder: Path) -> Tensor:

@@ -8,6 +8,7 @@ known. The voice may lead or follow by a frame.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ...models.pocket.evaluation.signals import agreement, to_levels, to_signed
 from ...models.pocket.evaluation.watch import Watch
 from ...models.staged_model import StagedModel
 from .human import decode, recordings
+from .strangers import MOUTHS, draw_strangers
 
 LAGS = (-1, 0, 1)
 """Frames by which the lips may be late."""
@@ -46,12 +48,15 @@ def measure_outside(
     looks: Sequence[str],
     folder: Path,
     portraits: Sequence[Path] = (),
+    strangers: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """By look, and by the name of each portrait: how well its lips follow the loudness of the
     recordings in `folder`, the lag at which they do, and the share of pauses with closed lips.
 
-    Raises ValueError if there are no recordings of two seconds, or if a face is lost.
+    So many rendered `strangers` bring two pictures each; their figures are apart, by what the
+    mouths of the pictures do. Raises ValueError if there are no recordings of two seconds, if a
+    face is lost, or if strangers cannot be rendered.
     """
     watch = Watch(model)
     audio = _speech(folder, watch.sample_rate)
@@ -61,17 +66,38 @@ def measure_outside(
     for look in looks:
         say(look)
         rows[look] = _judged(look, watch, StreamRequest(scene=look), audio)
-    for path in portraits:
+
+    def judged(path: Path) -> dict[str, Any]:
         say(path.stem)
         square, _ = placed(path.read_bytes(), guide)
-        rows[path.stem] = _judged(path.stem, watch, StreamRequest(picture=square), audio)
+        return _judged(path.stem, watch, StreamRequest(picture=square), audio)
+
+    rows |= {path.stem: judged(path) for path in portraits}
+    unknown: dict[str, Any] = {}
+    if strangers:
+        with tempfile.TemporaryDirectory() as drawn:
+            paths = draw_strangers(Path(drawn), strangers)
+            unknown = {path.stem: judged(path) for path in paths}
     scores = [row["agreement"] for row in rows.values()]
     closed = [row["closed_in_pauses"] for row in rows.values()]
     return {
         "agreement": float(np.mean(scores)),
         "agreement_worst": min(scores),
         "closed_in_pauses": None if None in closed else float(np.mean(closed)),
-        "details": {"faces": rows, "seconds": len(audio) / watch.sample_rate},
+        "strangers": {mouth: _of_mouth(mouth, unknown) for mouth in MOUTHS} if unknown else None,
+        "details": {"faces": rows | unknown, "seconds": len(audio) / watch.sample_rate},
+    }
+
+
+def _of_mouth(mouth: str, rows: dict[str, Any]) -> dict[str, float]:
+    """What strangers have in common whose pictures show such a mouth."""
+    chosen = [row for name, row in rows.items() if name.startswith(mouth)]
+    scores = [row["agreement"] for row in chosen]
+    closed = [row["closed_in_pauses"] or 0.0 for row in chosen]
+    return {
+        "agreement": float(np.mean(scores)),
+        "agreement_worst": min(scores),
+        "closed_in_pauses": float(np.mean(closed)),
     }
 
 

@@ -15,6 +15,7 @@ from ...models.staged_model import StagedModel
 from .clip import SHOWN, write_clip
 from .control import Prompts, measure_drags, measure_prompts
 from .human import Spoken, best_possible, say_recordings
+from .languages import measure_languages
 from .length import WINDOWS_S, Length, measure_length
 from .speech import measure_speech
 
@@ -52,11 +53,15 @@ def measure(
     say(f"speech: {len(avatars)} avatars")
     speech = measure_speech(watch, reference, avatars)
     say(f"{minutes:g} min of each avatar")
+    say("other languages")
+    languages = measure_languages(watch, reference, avatars)
     length = measure_length(watch, reference, avatars, minutes)
     say("drags and prompts")
     drags = measure_drags(watch, reference, looks)
     prompts = measure_prompts(watch, reference, looks)
     notes: dict[str, str] = {}
+    if not languages:
+        notes["lip_sync_by_language"] = "the evaluation set has no speech in other languages"
     spoken = None
     if human is None:
         notes["human_lip_sync"] = _NO_RECORDINGS
@@ -70,6 +75,10 @@ def measure(
     return {
         "lip_sync": _mean(sync.values()),
         "lip_sync_worst": min(sync.values(), default=None),
+        "lip_sync_by_language": {
+            language: min(voices.values()) for language, voices in languages.items()
+        }
+        or None,
         "lip_sync_wrong_audio": speech.wrong_audio(),
         "lip_lag_frames": speech.lag() if speech.pairs else None,
         "mouth_amplitude": _mean(amplitude.values()),
@@ -91,6 +100,7 @@ def measure(
             "minutes": minutes,
             "threads": torch.get_num_threads(),
             "lip_sync": sync,
+            "lip_sync_by_language_and_voice": languages,
             "mouth_amplitude": amplitude,
             "dynamics_ratio": lively,
             **_long(length),

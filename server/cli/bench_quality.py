@@ -33,6 +33,9 @@ def quality(
         list[Path] | None,
         typer.Option(exists=True, dir_okay=False, help="With --outside: one more face to judge."),
     ] = None,
+    strangers: Annotated[
+        int, typer.Option(min=0, help="With --outside: rendered people nobody has trained on.")
+    ] = 4,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON into this file, too.")] = None,
@@ -71,7 +74,9 @@ def quality(
             avatars = [
                 each.name for each in map(reference.looks.__getitem__, rows) if each.is_avatar
             ]
-            report = measure_outside(model, avatars, human, portrait or (), progress())
+            report = measure_outside(
+                model, avatars, human, portrait or (), strangers, say=progress()
+            )
         else:
             report = measure(
                 model,

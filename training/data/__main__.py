@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from training.data.assets import MissingAssetError
+from training.data.held_out import draw_portraits
 from training.data.plan import PRESETS
 from training.data.render import render_dataset
 from training.data.sheet import draw_sheet
@@ -44,6 +45,21 @@ def sheet(
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_sheet(PRESETS[preset]).save(out)
     Console().print(f"wrote {out}")
+
+
+@app.command()
+def portraits(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("var/portraits"),
+    count: Annotated[int, typer.Option(min=1, help="People, each with two pictures.")] = 4,
+) -> None:
+    """Draw people whom no training has seen, with closed lips and with a smile that shows teeth."""
+    console = Console()
+    try:
+        written = draw_portraits(out, count)
+    except MissingAssetError as error:
+        console.print(f"[red]Cannot render:[/red] {error}")
+        raise typer.Exit(1) from error
+    console.print(f"wrote {len(written)} pictures into {out}")
 
 
 if __name__ == "__main__":

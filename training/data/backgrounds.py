@@ -209,6 +209,33 @@ _RECIPES: dict[str, Callable[[np.random.Generator], Image.Image]] = {
 
 
 BACKGROUNDS = tuple(_RECIPES)
+PHOTOGRAPHED = "photographed-"
+"""Before a number: what is behind people in photographs, blurred or not, each number another."""
+
+
+def _photographed(rng: np.random.Generator) -> Image.Image:
+    """Patches of all sizes in a few colours, a wall, a window, a row of things, out of focus."""
+    base = np.clip(rng.uniform(30, 225) + rng.normal(0, 22, 3), 10, 240)
+    other = np.clip(base + rng.normal(0, 40) + rng.normal(0, 25, 3), 5, 250)
+    image = np.tile(base, (_WORK, _WORK, 1))
+    for cells in (2, 4, 9, 20, 60):
+        small = Image.fromarray((rng.random((cells, cells)) * 255).astype(np.uint8))
+        soft = np.asarray(small.resize((_WORK, _WORK), Image.Resampling.BICUBIC), np.float32) / 255
+        share = (soft[..., None] - 0.5) * rng.uniform(0.2, 1.6) * (2 / cells) ** 0.4
+        image = image + share * (other - base) + 14 * share
+    picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(picture, "RGBA")
+    for _ in range(int(rng.integers(0, 12))):
+        colour = tuple(
+            int(c) for c in np.clip(base + rng.normal(0, 55) + rng.normal(0, 30, 3), 0, 255)
+        )
+        x, y, w, h = *rng.uniform(-40, _WORK, 2), *rng.uniform(15, 260, 2)
+        shape = draw.ellipse if rng.random() < 0.4 else draw.rectangle
+        shape([x, y, x + w, y + h], fill=(*colour, int(rng.uniform(40, 220))))
+    blur = float(rng.choice([1.0, 4.0, 9.0, 16.0]))
+    picture = picture.filter(ImageFilter.GaussianBlur(blur))
+    x, y = rng.uniform(0, _WORK, 2)
+    return _glow(picture, float(x), float(y), 260, float(rng.uniform(-0.3, 0.4)))
 
 
 def paint_background(name: str, size: int, seed: int) -> Floats:
@@ -216,9 +243,11 @@ def paint_background(name: str, size: int, seed: int) -> Floats:
 
     Raises ValueError for a name without a recipe.
     """
-    if name not in _RECIPES:
+    if name.startswith(PHOTOGRAPHED):
+        recipe, seed = _photographed, int(name.removeprefix(PHOTOGRAPHED))
+    elif name in _RECIPES:
+        recipe = _RECIPES[name]
+    else:
         raise ValueError(f"unknown background {name!r}; expected one of {sorted(_RECIPES)}")
-    image = _RECIPES[name](np.random.default_rng(seed)).resize(
-        (size, size), Image.Resampling.LANCZOS
-    )
+    image = recipe(np.random.default_rng(seed)).resize((size, size), Image.Resampling.LANCZOS)
     return np.ascontiguousarray(np.asarray(image, np.float32) / 255)

@@ -19,6 +19,7 @@ from training.data.scenes import SCENES, Scene, wander
 from training.data.speech import SAMPLES_PER_FRAME, loudness, speech_clip
 from training.data.strangers import stranger
 from training.data.visemes import CHANNELS
+from training.data.visitors import NAME, visitor
 
 Arrays = dict[str, npt.NDArray[Any]]
 FRAME_KEYS = ("frames", "flow", "fine", "fine_ok", "tracks", "track_vis")
@@ -46,6 +47,8 @@ def person(look_name: str) -> Identity:
     """Who is shown by a look; ValueError when there is no such look."""
     if look_name.startswith("stranger-"):
         return stranger(int(look_name.removeprefix("stranger-")))
+    if look_name.startswith(NAME):
+        return visitor(int(look_name.removeprefix(NAME)))
     for who in IDENTITIES:
         if look_name in (who.name, *(look.name for look in who.outfits)):
             return who
@@ -77,7 +80,7 @@ def render_clip(job: Job) -> Arrays:
 
 
 def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
-    clip = speech_clip(rng, job.frames, job.split, espeak_share=0.55)
+    clip = speech_clip(rng, job.frames, job.split, espeak_share=0.55, language=job.language)
     return {
         "audio": clip.audio,
         "visemes": clip.visemes,
@@ -89,7 +92,8 @@ def _audio_clip(job: Job, rng: np.random.Generator) -> Arrays:
 def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     espeak_share = 0.3 if job.split == "train" else 0.0
     spoken = "train" if job.split == "train" else "test"
-    speech = speech_clip(rng, job.frames, spoken, espeak_share)
+    voices = "train" if knows_voice(job) else spoken
+    speech = speech_clip(rng, job.frames, spoken, espeak_share, job.language, voices)
     acting = behave(rng, loudness(speech.audio), expression_of(job))
     renderer = portrait(job.look)
     frames = [
@@ -106,6 +110,8 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
         "brow": acting.brow,
         "expression": np.array(acting.expression, np.int64),
         "level": acting.level,
+        "language": np.array(job.language),
+        "known_voice": np.array(knows_voice(job)),
         "lip_gap": np.array([f.lip_gap for f in frames], np.float32),
         "boxes": np.stack([f.boxes for f in frames]).astype(np.float32),
         "audio": speech.audio,
@@ -114,13 +120,23 @@ def _avatar_clip(job: Job, rng: np.random.Generator) -> Arrays:
     }
 
 
+def knows_voice(job: Job) -> bool:
+    """Whether training has heard the voice; of the words of a held-out clip it has heard none."""
+    return job.split == "train" or (job.split == "foreign" and job.number > 0)
+
+
 def expression_of(job: Job) -> int:
-    """Index into EXPRESSIONS: even training and `said` clips are neutral, the others take turns.
+    """Index into EXPRESSIONS: even training clips, `said` and `foreign` ones are neutral.
+
+    The others take turns, and so does every other visitor.
 
     Ten clips of a look show every expression once: a look tells nothing of an expression, or
     networks would read the one from the other. The looks of a person begin at different ones.
     """
-    if job.split == "said" or (job.split == "train" and job.number % 2 == 0):
+    if job.look.startswith(NAME):
+        number = int(job.look.removeprefix(NAME))
+        return 1 + number // 2 % (len(EXPRESSIONS) - 1) if number % 4 == 3 else 0
+    if job.split in ("said", "foreign") or (job.split == "train" and job.number % 2 == 0):
         return 0
     if job.look.startswith("stranger-"):
         return 1 + (int(job.look.removeprefix("stranger-")) + job.number) % (len(EXPRESSIONS) - 1)

@@ -39,6 +39,26 @@ class Outfit:
 
 
 @dataclass(frozen=True)
+class Photograph:
+    """A picture of a person that is no neutral one: it shows a face as people bring them."""
+
+    worn: dict[str, float]
+    """Face units of the picture alone, such as lips apart over teeth."""
+    tilt: tuple[float, float, float]
+    """Yaw, pitch and roll of the head in it, radians; motion starts from there."""
+    light_height: float
+    key: Colour
+    fill: float
+    """How light the side is that the key does not reach, 1 as in a studio."""
+    glare: float
+    glare_at: float
+    grain: float
+    """Spread of the noise, of 255 levels."""
+    quality: int
+    """Of its JPEG."""
+
+
+@dataclass(frozen=True)
 class Identity:
     """One person: macro shape mix, small shape changes and colours."""
 
@@ -60,6 +80,10 @@ class Identity:
     exposure: float = 1.0
     rest: dict[str, float] = field(default_factory=dict)
     """Face units that make this identity's neutral mouth close; always added."""
+    texture: float = 0.0
+    """How much the skin varies as photographed skin does: pores, spots and moles."""
+    photograph: "Photograph | None" = None
+    """How the reference picture was taken, of somebody who brings one."""
 
 
 def _macro(kind: str, gender: str, old: float = 0.0) -> dict[str, float]:

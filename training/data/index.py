@@ -6,16 +6,19 @@ from typing import Any
 
 from PIL import Image
 
+from training.brought import as_brought
 from training.data.behaviour import EXPRESSIONS
 from training.data.clips import portrait, scene
 from training.data.head import TRACK_NAMES
 from training.data.identities import IDENTITIES, Identity, Outfit
+from training.data.languages import LANGUAGES
 from training.data.plan import BASE_SEED, VERSION, Preset, plan
 from training.data.portrait import SIZE, Portrait
 from training.data.scenes import SCENES, SceneSpec
 from training.data.strangers import stranger
 from training.data.visemes import CHANNELS, FRAME_HZ
-from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FLITE
+from training.data.visitors import visitor
+from training.data.voices import TEST_ESPEAK, TEST_FLITE, TRAIN_ESPEAK, TRAIN_FLITE, voices_of
 
 
 def write_index(folder: Path, preset: Preset) -> None:
@@ -28,17 +31,20 @@ def write_index(folder: Path, preset: Preset) -> None:
         for look in who.outfits
         if look.name in preset.looks
     ] + [scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
-    for number in range(preset.strangers):
-        who = stranger(number)
+    others = [stranger(k) for k in range(preset.strangers)]
+    for who in others + [visitor(k) for k in range(preset.visitors)]:
         looks.append(_avatar_entry(who, who.outfits[0]))
     for entry in looks:
         name = entry["name"]
         renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
-        Image.fromarray(renderer.reference_image()).save(folder / entry["reference"])
         Image.fromarray(renderer.plate_image()).save(folder / entry["plate"])
-        if "open" in entry:
-            assert isinstance(renderer, Portrait)
-            Image.fromarray(renderer.open_image()).save(folder / entry["open"])
+        reference, opened = renderer.reference_image(), None
+        if isinstance(renderer, Portrait):
+            opened = renderer.open_image()
+            if renderer.who.photograph is not None:
+                reference, opened = as_brought(renderer.photograph())
+            Image.fromarray(opened).save(folder / entry["open"])
+        Image.fromarray(reference).save(folder / entry["reference"])
     (folder / "index.json").write_text(json.dumps(_index(preset, looks), indent=1) + "\n")
 
 
@@ -63,6 +69,11 @@ def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
         "voices": {
             "train": [f"flite:{v}" for v in TRAIN_FLITE] + [f"espeak:{v}" for v in TRAIN_ESPEAK],
             "test": [f"flite:{v}" for v in TEST_FLITE] + [f"espeak:{v}" for v in TEST_ESPEAK],
+            **{
+                f"{split}_{code}": [f"espeak:{v}" for v in voices_of(code, split)]
+                for code in LANGUAGES
+                for split in ("train", "test")
+            },
         },
         "units": {
             "pose": "radians; yaw to the right of the picture, pitch down, gaze seen from the head",
@@ -82,6 +93,7 @@ def _avatar_entry(who: Identity, look: Outfit) -> dict[str, Any]:
         "kind": "avatar",
         "identity": who.name,
         "ships": bool(details),
+        "brought": who.photograph is not None,
         "reference": f"reference/{look.name}.png",
         "open": f"open/{look.name}.png",
         "plate": f"plate/{look.name}.png",
@@ -111,6 +123,7 @@ def scene_entry(spec: SceneSpec) -> dict[str, Any]:
         "title": spec.title,
         "kind": "scene",
         "ships": True,
+        "brought": False,
         "reference": f"reference/{spec.name}.png",
         "plate": f"plate/{spec.name}.png",
         "attributes": list(dict.fromkeys(words)),

@@ -1,10 +1,13 @@
 """A talking head of one look: from weights and pose to pixels, flow and tracks."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from rollcast.models.pocket.looks import GUIDE
 from training.data.assets import Bools, Floats, HeadAssets, Ints
 from training.data.backgrounds import paint_background
 from training.data.flow_cells import average_cells
@@ -75,6 +78,12 @@ class Portrait:
         self.texture = paint_skin(who, self.mesh.eyes, self.mesh.mouth, seed=11)
         self.background = paint_background(look.background, SIZE * SUPERSAMPLE, seed=5)
         self.params = _params(self.mesh, who, look)
+        tilt = who.photograph.tilt if who.photograph else (0.0, 0.0, 0.0)
+        # the eyes of a photograph look at the camera
+        self.tilt = np.array([*tilt, -0.9 * tilt[0], -0.9 * tilt[1]], np.float32)
+        self.shift = np.zeros(3, np.float32)
+        if who.photograph:
+            self._place()
         self.reference = self._raster({}, np.zeros(5, np.float32))
         self.opened = self._raster(_OPEN, np.zeros(5, np.float32))
 
@@ -85,6 +94,37 @@ class Portrait:
     def open_image(self) -> npt.NDArray[np.uint8]:
         """As `reference_image`, with open mouth and closed eyes."""
         return to_bytes(self._colours(self.opened, np.zeros(5, np.float32)))
+
+    def photograph(self) -> npt.NDArray[np.uint8]:
+        """The picture that somebody brings, twice the size of a frame [384,384,3], as taken."""
+        taken = self.who.photograph
+        if taken is None:
+            return self.reference_image()
+        still = np.zeros(5, np.float32)
+        pixels = self._colours(self._raster(taken.worn, still), still) * 255
+        rng = np.random.default_rng(list(self.who.name.encode()))
+        noisy = Image.fromarray(to_bytes((pixels + rng.normal(0, taken.grain, pixels.shape)) / 255))
+        kept = io.BytesIO()
+        noisy.save(kept, "JPEG", quality=taken.quality)
+        return np.asarray(Image.open(kept).convert("RGB"))
+
+    def _place(self) -> None:
+        """Bring eyes and mouth to where a picture that is brought has them."""
+        points = np.stack([*self.mesh.eyes[::-1], self.mesh.mouth]).astype(np.float32)
+        turned = (points - _PIVOT) @ rotation(self.tilt).T + _PIVOT
+        wanted = np.array([*GUIDE.eyes, GUIDE.mouth]) - 0.5
+        wanted = wanted * np.array([1, -1])
+        for _ in range(2):
+            zoom = self.params.scale * self.params.camera_z / (self.params.camera_z - turned[:, 2])
+            seen = turned[:, :2] + self.shift[:2] - np.array([0, self.params.centre_y])
+            seen = seen * zoom[:, None]
+            around, goal = seen - seen.mean(0), wanted - wanted.mean(0)
+            self.params.set(
+                scale=self.params.scale * float((around * goal).sum() / (around**2).sum())
+            )
+            zoom = self.params.scale * self.params.camera_z / (self.params.camera_z - turned[:, 2])
+            aside = wanted / zoom[:, None] - turned[:, :2] + np.array([0, self.params.centre_y])
+            self.shift[:2] = aside.mean(0)
 
     def plate_image(self) -> npt.NDArray[np.uint8]:
         """What is behind the person, at twice the size of a frame [384,384,3]."""
@@ -142,11 +182,12 @@ class Portrait:
         return moved
 
     def _pose(self, positions: Floats, pose: Floats) -> Floats:
-        turned = (positions - _PIVOT) @ rotation(pose).T + _PIVOT
-        mixed = positions + self.mesh.turning[:, None] * (turned - positions)
+        turned = (positions - _PIVOT) @ rotation(pose + self.tilt).T + _PIVOT
+        mixed = positions + self.mesh.turning[:, None] * (turned - positions) + self.shift
         return np.ascontiguousarray(mixed, np.float32)
 
     def _colours(self, raster: _Raster, pose: Floats) -> Floats:
+        pose = pose + self.tilt
         gaze = np.array([np.sin(pose[3]), np.sin(pose[4]), 1.0])
         self.params.set(gaze=gaze / np.linalg.norm(gaze))
         normals = vertex_normals(raster.positions, self.mesh.faces)
@@ -165,7 +206,8 @@ class Portrait:
 
     def _boxes(self, pose: Floats) -> Floats:
         points = np.stack([self.mesh.mouth, *self.mesh.eyes]).astype(np.float32)
-        turned = np.ascontiguousarray((points - _PIVOT) @ rotation(pose).T + _PIVOT, np.float32)
+        turned = (points - _PIVOT) @ rotation(pose + self.tilt).T + _PIVOT + self.shift
+        turned = np.ascontiguousarray(turned, np.float32)
         return project(turned, SIZE, self.params)[:, :2].astype(np.float32)
 
     def _lip_gap(self, weights: dict[str, float]) -> float:
@@ -214,6 +256,14 @@ def _params(mesh: HeadMesh, who: Identity, look: Outfit) -> Shading:
         collar_front={0: 5.92, 1: 6.12, 2: 5.98, 3: 5.92}[look.cloth_kind],
         collar_back={0: 6.06, 1: 6.30, 2: 6.16, 3: 6.06}[look.cloth_kind],
     )  # fmt: skip
+    if who.photograph:
+        taken = who.photograph
+        light = np.array([np.sin(angle), taken.light_height, np.cos(angle)])
+        params.set(
+            light=light / np.linalg.norm(light), key=taken.key, glare=taken.glare,
+            fill=0.2 * taken.fill * np.ones(3), sky=np.array([0.27, 0.285, 0.31]) * taken.fill,
+            glare_at=taken.glare_at,
+        )  # fmt: skip
     return params
 
 

@@ -14,6 +14,7 @@ typedef struct {
   float iris[3], eye_centre[6], gaze[3];
   float lip[3], mouth[3], chin_y;
   float tex_y0, tex_height, exposure;
+  float glare, glare_at; /* what glasses reflect, and where across a lens */
 } Shading;
 
 static float clampf(float x, float a, float b) { return x < a ? a : (x > b ? b : x); }
@@ -145,6 +146,16 @@ static void eye_colour(const Shading *p, const float *o, float *al, float *occlu
   *occlusion = 1.0f - .42f * step3(.02f, .36f, d[1]) - .15f * step3(.75f, 1.2f, angle);
 }
 
+/* A lens is no surface here: what it reflects lies over the skin and the eye behind it. */
+static float glare_over(const Shading *p, const float *o) {
+  const float *c = p->eye_centre + (o[0] > 0 ? 0 : 3);
+  float x = (o[0] - c[0] * 1.06f) / .225f, y = (o[1] - c[1] + .03f) / .175f;
+  if (o[2] < .6f || x * x + y * y > 1) return 0;
+  float across = x * .8f + y * .6f - p->glare_at;
+  float band = expf(-across * across / .05f) + .6f * expf(-powf((across - .55f) / .12f, 2));
+  return p->glare * (.12f + .88f * fminf(band, 1)) * step3(1, .85f, x * x + y * y);
+}
+
 static void shade(const Shading *p, int part, const float *at, float *n, const float *tex, int tex_size,
                   float *out) {
   const float *o = at;
@@ -233,6 +244,10 @@ static void shade(const Shading *p, int part, const float *at, float *n, const f
     float lin = (a * lit * occ + shine * p->key[k] * .28f * occ + rim * p->rim[k] * (.10f + a) * occ) * p->exposure;
     lin = lin / (1 + .16f * lin * lin); /* soft shoulder keeps highlights from clipping */
     out[k] = sqrtf(clampf(lin, 0, 1));
+  }
+  if (p->glare > 0 && (part == SKIN || part == EYE || part == LASH)) {
+    static const float sheen[3] = {.92f, .96f, 1.f};
+    mix3(out, sheen, glare_over(p, o));
   }
 }
 

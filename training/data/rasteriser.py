@@ -49,6 +49,8 @@ class Shading(ctypes.Structure):
         ("tex_y0", ctypes.c_float),
         ("tex_height", ctypes.c_float),
         ("exposure", ctypes.c_float),
+        ("glare", ctypes.c_float),
+        ("glare_at", ctypes.c_float),
     ]
 
     def set(self, **values: Any) -> None:

@@ -30,12 +30,32 @@ def _noise(rng: np.random.Generator, cells: int) -> Floats:
     )
 
 
+def _photographed(who: Identity, seed: int) -> Floats:
+    """What skin has that paint has not, as a factor [SIZE,SIZE,3]: pores, freckles, moles."""
+    rng = np.random.default_rng([seed, *who.name.encode()])
+    red = np.array([0.3, 1.0, 0.9])
+    made = 1 + who.texture * (0.16 * _noise(rng, 300) + 0.12 * _noise(rng, 500))
+    made = made + who.texture * 0.14 * _noise(rng, 12) * red + 0.1 * who.texture * _noise(rng, 5)
+    # below the chin the lowest row is all that is seen
+    fade = np.clip((SIZE - 1 - np.arange(SIZE)) / 40, 0, 1)[:, None, None]
+    made = 1 + (made - 1) * fade
+    spots = Image.new("L", (SIZE, SIZE), 0)
+    draw = ImageDraw.Draw(spots)
+    for _ in range(int(rng.integers(0, 4)) + int(rng.random() < 0.3) * int(rng.integers(40, 140))):
+        x, y, r = *rng.uniform(0, SIZE, 2), rng.uniform(0.6, 2.2)
+        draw.ellipse([x - r, y - r, x + r, y + r], fill=int(rng.uniform(40, 150)))
+    dark = np.asarray(spots.filter(ImageFilter.GaussianBlur(0.7)), np.float32)[..., None] / 255
+    return (made * (1 - 0.6 * dark * np.array([0.6, 0.9, 1.0]))).astype(np.float32)
+
+
 def paint_skin(who: Identity, eyes: Floats, mouth: Floats, seed: int) -> Floats:
     """Skin colours 0..1 [SIZE,SIZE,3]; eyes [2,3] and mouth [3] are the identity's landmarks."""
     rng = np.random.default_rng(seed)
     image = np.tile(np.array(who.skin, np.float32), (SIZE, SIZE, 1))
     ex, ey = abs(float(eyes[0, 0])), float(eyes[:, 1].mean())
     image *= 1 + 0.05 * _noise(rng, 40) + 0.03 * _noise(rng, 130)
+    if who.texture:
+        image *= _photographed(who, seed)
     blush = np.array([0.02, 0.17, 0.15]) * who.blush
     for side in (-1, 1):
         image *= 1 - _blob(side * 0.46, ey - 0.34, 0.21, 0.17) * blush

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import fftconvolve, resample
 
+from training.data import languages, vocabulary
 from training.data.assets import Floats
-from training.data.visemes import FRAME_HZ, Phoneme, viseme_track
-from training.data.vocabulary import sentence
+from training.data.visemes import FRAME_HZ, SAMPLE_HZ, Phoneme, viseme_track
 from training.data.voices import (
     TEST_ESPEAK,
     TEST_FLITE,
@@ -16,9 +16,9 @@ from training.data.voices import (
     TRAIN_FLITE,
     Utterance,
     speak,
+    voices_of,
 )  # fmt: skip
 
-SAMPLE_HZ = 16_000
 SAMPLES_PER_FRAME = SAMPLE_HZ // FRAME_HZ
 
 
@@ -42,26 +42,49 @@ class SpeechClip:
 
 
 def speech_clip(
-    rng: np.random.Generator, frames: int, split: str, espeak_share: float = 0.35
+    rng: np.random.Generator,
+    frames: int,
+    split: str,
+    espeak_share: float = 0.35,
+    language: str = "en",
+    voices: str | None = None,
 ) -> SpeechClip:
     """Make frames * 640 samples of speech and silence with one voice.
 
     split: `train` or `test`; the two share neither voices nor words. espeak_share is the chance
-    of an espeak-ng voice instead of a flite one.
+    of an espeak-ng voice instead of a flite one, which speak English alone. `voices` is the split
+    that the voice is of, where it is not that of the words.
     """
-    engine = "espeak" if rng.random() < espeak_share else "flite"
-    voices = _VOICES[engine, split]
-    voice = voices[int(rng.integers(len(voices)))]
-    samples, phonemes, texts = _talk(rng, frames / FRAME_HZ, split, engine, voice)
+    engine = "espeak" if rng.random() < espeak_share or language != "en" else "flite"
+    of = voices or split
+    heard = _VOICES[engine, of] if language == "en" else voices_of(language, of)
+    voice = heard[int(rng.integers(len(heard)))]
+    said = _Said(split, language, engine, voice)
+    samples, phonemes, texts = _talk(rng, frames / FRAME_HZ, said)
     length = frames * SAMPLES_PER_FRAME
+    visemes = viseme_track(phonemes, frames, samples[:length])
     samples = _room(rng, samples[:length])
     audio = np.clip(np.round(samples * 32767), -32768, 32767).astype(np.int16)
-    visemes = viseme_track(phonemes, frames)
     return SpeechClip(audio, visemes, tuple(phonemes), (f"{engine}:{voice}",), tuple(texts))
 
 
+@dataclass(frozen=True)
+class _Said:
+    """Which words in which voice."""
+
+    split: str
+    language: str
+    engine: str
+    voice: str
+
+    def sentence(self, rng: np.random.Generator) -> str:
+        if self.language == "en":
+            return vocabulary.sentence(rng, self.split)
+        return languages.sentence(rng, self.language, self.split)
+
+
 def _talk(
-    rng: np.random.Generator, seconds: float, split: str, engine: str, voice: str
+    rng: np.random.Generator, seconds: float, said: _Said
 ) -> tuple[Floats, list[Phoneme], list[str]]:
     pitch, level, stretch = rng.uniform(0.85, 1.18), rng.uniform(0.18, 0.85), rng.uniform(0.85, 1.2)
     long_silence = rng.random() < 0.35
@@ -72,8 +95,8 @@ def _talk(
     if long_silence and rng.random() < 0.3:
         now_s, long_silence = _pause(pieces, phonemes, now_s, rng.uniform(1.2, 2.0)), False
     while now_s < seconds + 0.3:
-        texts.append(sentence(rng, split))
-        spoken = _shift(speak(engine, voice, texts[-1], stretch), pitch, level)
+        texts.append(said.sentence(rng))
+        spoken = _shift(speak(said.engine, said.voice, texts[-1], stretch), pitch, level)
         pieces.append(spoken.samples)
         phonemes += [Phoneme(p.name, now_s + p.end_s) for p in spoken.phonemes]
         now_s += len(spoken.samples) / SAMPLE_HZ

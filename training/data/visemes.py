@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from training.data.assets import Floats
 
@@ -15,10 +15,16 @@ CHANNELS: tuple[str, ...] = (
     "mouthUpperUpRight", "tongueOut",
 )  # fmt: skip
 FRAME_HZ = 25
+SAMPLE_HZ = 16_000
 _WORK_HZ = 200
 _LEAD_S = 0.03
 """Mouths move a little before the sound."""
 _OPENING = [0, 1, 2, 3, 6, 13, 14, 15]
+_COARTICULATION_S = 0.040
+"""Spread of a mouth shape into its neighbours: jaws are slower than sounds."""
+_EFFORT_GAIN, _EFFORT_JAW = (0.44, 1.05), 0.105
+"""How far mouths open in the quietest and the loudest syllables, and what the loudest add."""
+_EFFORT_DB, _EFFORT_FLOOR_DB, _EFFORT_FRAMES, _EFFORT_LEAD_S = 25.0, -55.0, 101, 0.04
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,11 @@ SHAPES: dict[str, Floats] = {
                     mouthUpperUp=0.24),
     "round": _shape(jawOpen=0.55, mouthFunnel=0.72),
     "kiss": _shape(mouthPucker=0.85, mouthFunnel=0.35, jawOpen=0.15),
+    "pout": _shape(mouthPucker=0.5, mouthFunnel=0.5, jawOpen=0.28),
 }  # fmt: skip
 
 _FLITE = {
-    "rest": "pau sil ssil h#", "closed": "p b m", "bite": "f v", "between": "th dh",
+    "rest": "pau sil ssil brth h#", "closed": "p b m", "bite": "f v", "between": "th dh",
     "tip": "t d n l", "back": "k g ng hh", "hush": "sh zh ch jh", "hiss": "s z", "curl": "r er",
     "wide": "aa ah ay aw", "half": "ae eh ax ey", "smile": "ih iy y", "round": "ao ow oy",
     "kiss": "uw uh w",
@@ -82,22 +89,57 @@ _ESPEAK = (
 )  # fmt: skip
 
 
+# What English lacks, longest prefix first: rounded front vowels, nasal ones, palatal consonants.
+_BEYOND_ENGLISH = (
+    ("tS;", "hiss"), ("ts", "hiss"), ("dz", "hiss"), ("dZ;", "hiss"), ("S;", "hiss"),
+    ("Z;", "hiss"), ("pF", "closed bite"), ("&U~", "half kiss"), ("&", "half"), ("EU", "half kiss"),
+    ("iU", "smile kiss"), ("oI", "round smile"), ("OY", "round pout"), ("UR", "kiss half"),
+    ("W", "pout"), ("Y", "pout"), ("y", "kiss"), ("C", "smile"), ("B", "closed"), ("Q", "back"),
+    ("J^", "smile"), ("l^", "smile"), ("n^", "tip"), ("R", "tip"), ("r", "tip"), (";", "smile"),
+    ("L", "tip"), ("J", "tip"), ("c", "tip"), ("q", "back"), ("X", "back"), ("#X1", "back"),
+)  # fmt: skip
+# What a mnemonic means in one language alone: tongue-tip and throat r, unrounded y.
+_OWN: dict[str, tuple[tuple[str, str], ...]] = {
+    "de": (("r", "back"), ("R", "back"), ("3", "half")),
+    "es": (),
+    "fr": (("r", "back"),),
+    "it": (),
+    "pt": (("y", "smile"),),
+    "pl": (("y", "smile"),),
+}
+
+
 def shapes_of(name: str) -> list[str]:
-    """Mouth shapes one sound goes through; flite names as they are, espeak names as `e:NAME`."""
-    if name.startswith("e:"):
-        for prefix, shapes in _ESPEAK:
-            if name[2:].startswith(prefix):
+    """Mouth shapes one sound goes through.
+
+    flite's names are as they are, espeak-ng's are `e:NAME` in English and `CODE:NAME` in another
+    language. Raises ValueError for a sound without a shape: a mouth must not rest because nobody
+    has told what it does.
+    """
+    language, colon, sound = name.partition(":")
+    if not colon:
+        if name not in _BY_NAME:
+            raise ValueError(f"flite's sound {name!r} has no mouth shape; add it to `_FLITE`")
+        return [_BY_NAME[name], _GLIDE[name]] if name in _GLIDE else [_BY_NAME[name]]
+    if language != "e" and language not in _OWN:
+        raise ValueError(f"no mouth shapes for sounds of {language!r}; add them to `_OWN`")
+    beyond = (_OWN.get(language, ()), _BEYOND_ENGLISH, _ESPEAK)
+    tables = (_ESPEAK, _BEYOND_ENGLISH) if language == "e" else beyond
+    for table in tables:
+        for prefix, shapes in table:
+            if sound.startswith(prefix):
                 return shapes.split()
-        return ["rest"]
-    first = _BY_NAME.get(name, "rest")
-    return [first, _GLIDE[name]] if name in _GLIDE else [first]
+    raise ValueError(f"the sound {sound!r} of {language!r} has no mouth shape; add it to a table")
 
 
-def viseme_track(phonemes: Sequence[Phoneme], frames: int) -> Floats:
-    """Weights [frames,16] of CHANNELS at the middle of each frame; p, b and m close the lips."""
+def viseme_track(phonemes: Sequence[Phoneme], frames: int, samples: Floats | None = None) -> Floats:
+    """Weights [frames,16] of CHANNELS at the middle of each frame; p, b and m close the lips.
+
+    With `samples` of the voice alone, -1..1 at 16 kHz, mouths open further where it is loud.
+    """
     steps = int(frames / FRAME_HZ * _WORK_HZ) + _WORK_HZ
     target = np.zeros((steps, len(CHANNELS)), np.float32)
-    closing = np.zeros(steps, np.float32)
+    closing, speaking = np.zeros(steps, np.float32), np.zeros(steps, np.float32)
     start_s = 0.0
     for sound in phonemes:
         first = int(max(0.0, start_s - _LEAD_S) * _WORK_HZ)
@@ -106,12 +148,33 @@ def viseme_track(phonemes: Sequence[Phoneme], frames: int) -> Floats:
         for k, shape in enumerate(shapes):
             a, b = (first + (last - first) * (k + j) // len(shapes) for j in (0, 1))
             target[a:b] = SHAPES[shape]
+        speaking[first:last] = shapes != ["rest"]
         if shapes == ["closed"]:
             spare = max(0, int(0.075 * _WORK_HZ) - (last - first)) // 2 + 1
             closing[max(0, first - spare) : last + spare] = 1
         start_s = sound.end_s
-    smooth = gaussian_filter1d(target, 0.030 * _WORK_HZ, axis=0)
+    smooth = gaussian_filter1d(target, _COARTICULATION_S * _WORK_HZ, axis=0)
+    if samples is not None:
+        effort = _effort(samples, frames, steps) * gaussian_filter1d(speaking, 0.03 * _WORK_HZ)
+        low, high = _EFFORT_GAIN
+        smooth[:, _OPENING] *= (low + (high - low) * effort)[:, None]
+        smooth[:, CHANNELS.index("jawOpen")] += _EFFORT_JAW * effort
     shut = np.clip(gaussian_filter1d(closing, 0.014 * _WORK_HZ) * 1.25, 0, 1)[:, None]
     smooth[:, _OPENING] *= 1 - shut
     at = ((np.arange(frames) + 0.5) / FRAME_HZ * _WORK_HZ).astype(int)
-    return np.where(smooth[at] < 0.004, 0, smooth[at]).astype(np.float32)
+    return np.where(smooth[at] < 0.004, 0, np.minimum(smooth[at], 1)).astype(np.float32)
+
+
+def _effort(samples: Floats, frames: int, steps: int) -> Floats:
+    """How loud the voice is among what is around it, 0..1 at `_WORK_HZ` [steps].
+
+    A loud syllable is said with a wider mouth, however loud the clip is.
+    """
+    length = SAMPLE_HZ // FRAME_HZ
+    power = np.square(samples[: frames * length].astype(np.float64))
+    power = np.pad(power, (0, frames * length - len(power))).reshape(frames, length).mean(1)
+    level = gaussian_filter1d(10 * np.log10(power + 1e-7), 1.0)
+    below = maximum_filter1d(level, _EFFORT_FRAMES) - level
+    share = np.clip(1 - below / _EFFORT_DB, 0, 1) * (level > _EFFORT_FLOOR_DB)
+    at_s = np.arange(steps) / _WORK_HZ + _EFFORT_LEAD_S
+    return np.interp(at_s, (np.arange(frames) + 0.5) / FRAME_HZ, share).astype(np.float32)

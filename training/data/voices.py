@@ -23,7 +23,15 @@ TRAIN_ESPEAK = ("en", "en-us", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-us+
                 "en-gb-x-gbclan+f2",
                 "en-us+klatt3", "en-gb-x-rp+f5", "en+m8", "en-us+f4")  # fmt: skip
 TEST_ESPEAK = ("en-gb-scotland+f1",)
+_TRAIN_VARIANTS = ("", "+f2", "+m3", "+f4", "+m1", "+m7", "+f5")
+_TEST_VARIANTS = ("+f1", "+m4")
 TIMEOUT_S = 30
+
+
+def voices_of(language: str, split: str) -> tuple[str, ...]:
+    """espeak-ng's voices of another language than English; `train` and `test` share none."""
+    variants = _TRAIN_VARIANTS if split == "train" else _TEST_VARIANTS
+    return tuple(language + variant for variant in variants)
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,12 @@ def _espeak(voice: str, text: str, stretch: float) -> Utterance:
     line, _, raw = done.stdout.partition(b"\n")
     header = json.loads(line)
     samples = np.frombuffer(raw, "<i2").astype(np.float32) / 32768
-    starts = [start / 1000 for _, start in header["events"]]
+    # espeak-ng also tells when it takes another language's rules for a word, as "(en)"
+    events = [(name, start) for name, start in header["events"] if not name.startswith("(")]
+    starts = [start / 1000 for _, start in events]
     ends = [*starts[1:], len(samples) / header["rate"]]
-    sounds = [Phoneme(f"e:{n}", e) for (n, _), e in zip(header["events"], ends, strict=True)]
+    language = voice.partition("+")[0]
+    prefix = "e" if language.startswith("en") else language
+    sounds = [Phoneme(f"{prefix}:{n}", e) for (n, _), e in zip(events, ends, strict=True)]
     first = [Phoneme("pau", starts[0])] if starts else []
     return Utterance(samples, header["rate"], tuple(first + sounds))

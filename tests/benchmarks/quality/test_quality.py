@@ -43,8 +43,8 @@ from rollcast.models.pocket.evaluation.watch import Watch
 from rollcast.models.pocket.model import PocketModel
 
 KEYS = (
-    "lip_sync lip_sync_worst lip_sync_wrong_audio lip_lag_frames mouth_amplitude "
-    "silence_close_ms_p95 sharpness mouth_sharpness identity_slope identity_margin "
+    "lip_sync lip_sync_worst lip_sync_by_language lip_sync_wrong_audio lip_lag_frames "
+    "mouth_amplitude silence_close_ms_p95 sharpness mouth_sharpness identity_slope identity_margin "
     "track_error_width track_start_chunks_p95 prompt_accuracy dynamics_ratio human_lip_sync "
     "rtf_p95 measures"
 ).split()
@@ -204,6 +204,7 @@ def test_expressions_that_cannot_be_read_are_left_out(
     made = {
         "Watch": watch,
         "measure_speech": Speech(),
+        "measure_languages": {},
         "measure_length": Length(),
         "measure_drags": Drags(),
         "measure_prompts": Prompts([1.0], [0.0]),

@@ -5,9 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
+from training.data.languages import words
 from training.data.speech import loudness, speech_clip
 from training.data.visemes import CHANNELS
-from training.data.voices import speak
+from training.data.voices import speak, voices_of
 
 needs_voices = pytest.mark.skipif(
     not (shutil.which("flite") and shutil.which("espeak-ng")), reason="needs flite and espeak-ng"
@@ -56,3 +57,17 @@ def test_a_voice_does_not_remember(engine: str, voice: str) -> None:
     again = speak(engine, voice, "a big map")
     assert np.array_equal(first.samples, again.samples) and first.phonemes == again.phonemes
     assert {"p", "e:p"} & {sound.name for sound in first.phonemes}
+
+
+@needs_voices
+@pytest.mark.parametrize("voices", ["train", "test"])
+def test_other_languages_are_spoken_with_words_and_voices_of_their_own(voices: str) -> None:
+    clip = speech_clip(np.random.default_rng(2), 50, "test", language="pl", voices=voices)
+    (voice,) = clip.voices
+    assert voice.removeprefix("espeak:") in voices_of("pl", voices)
+    assert voice.removeprefix("espeak:") not in voices_of(
+        "pl", {"train": "test"}.get(voices, "train")
+    )
+    assert set(" ".join(clip.texts).split()) <= {w for part in words("pl", "test") for w in part}
+    assert {p.name.partition(":")[0] for p in clip.phonemes} == {"pl", "pau"}
+    assert clip.visemes.max() > 0.3

