@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--parts", type=Path, default=Path("var/train"))
     parser.add_argument("--out", type=Path, default=Path("var/train/polish"))
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--student-share", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=6)
