@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .axis_rotations import AxisRotations
+from .block_sparse.block_sparse_masked import block_sparse_masked
 from .block_sparse.block_sparse_torch import block_sparse_torch
 from .block_sparse.choose_blocks import choose_blocks
 from .block_sparse.global_branch import GlobalBranch
@@ -235,11 +236,13 @@ def sparse_attention(
 
     `query` [B, H, N, D], `key` and `value` [B, Hkv, M, D]. With Triton, where the policy scores by
     means, one kernel scores and chooses; `means` are those of the keys, if they are kept. On a CPU,
-    where the policy chooses half of the blocks or more, to all of them: that is faster. Raises
-    ValueError as `choose_blocks`.
+    where the policy chooses half of the blocks or more, to all of them: that is faster. Where
+    gradients are wanted, and for small blocks, by a mask. Raises ValueError as `choose_blocks`.
     """
     backend = attention_backend(query)
     query, key, value = (_with_whole_rows(x) for x in (query, key, value))
+    if _learns(query, key, value) or (policy.small and backend != "reference"):
+        return _masked_sparse_attention(query, key, value, policy, scale, near)
     if backend == "triton" and policy.by_means:
         from .block_sparse.block_sparse import block_sparse
         from .block_sparse.select_blocks import select_blocks
@@ -261,6 +264,26 @@ def sparse_attention(
             query.dtype
         )
     return block_sparse_torch(query, key, value, blocks, rest=rest, scale=scale)[0]
+
+
+def _learns(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def _masked_sparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    policy: SparsePolicy,
+    scale: float | None,
+    near: Tensor | None,
+) -> Tensor:
+    with torch.no_grad():
+        blocks = choose_blocks(query, key, policy, scale=scale, near=near)
+    if query.device.type == "cpu" and float(blocks.density) >= _DENSE_FROM:
+        return _torch_attention(query, key, value, None, scale)
+    rest = GlobalBranch.of(key, value, blocks) if policy.global_branch else None
+    return block_sparse_masked(query, key, value, blocks, rest=rest, scale=scale)
 
 
 def pooled(key: Tensor, value: Tensor, policy: SparsePolicy) -> BlockMeans:

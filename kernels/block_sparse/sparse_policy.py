@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 SparseKind = Literal["adaptive", "top_k", "sliding_tiles"]
+_OF_KERNELS = ((128, 64), (128, 128), (64, 64))
+_SMALL = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +16,8 @@ class SparsePolicy:
     `min_density` and `max_density` of all blocks allow; "top_k" keeps `max_density` of them;
     "sliding_tiles" those within `reach` (frames, rows, columns) of the queries, and the sink.
 
-    Blocks are `query_block` x `key_block` tokens: 128 x 64, 128 x 128 or 64 x 64. Scores come from
-    block means, or from `samples` tokens of each block if that is not 0, drawn by `seed`.
+    Blocks are `query_block` x `key_block` tokens: 128 x 64, 128 x 128 or 64 x 64, which kernels
+    take, or `small` ones of at most 16 each, which torch alone takes. Scores come from block means, or from `samples` tokens of each block if that is not 0, drawn by `seed`.
     `global_branch` lets blocks that are left out count by their means.
     """
 
@@ -33,13 +35,19 @@ class SparsePolicy:
     @property
     def by_means(self) -> bool:
         """Whether blocks are scored by their means alone, which one kernel does."""
-        return self.kind != "sliding_tiles" and not self.samples
+        return self.kind != "sliding_tiles" and not self.samples and not self.small
+
+    @property
+    def small(self) -> bool:
+        """Whether blocks are too small for kernels, as those of toy students are."""
+        return max(self.query_block, self.key_block) <= _SMALL
 
     def __post_init__(self) -> None:
-        if (self.query_block, self.key_block) not in ((128, 64), (128, 128), (64, 64)):
+        sizes = self.query_block, self.key_block
+        if sizes not in _OF_KERNELS and not (min(sizes) >= 1 and self.small):
             raise ValueError(
-                f"blocks of {self.query_block} x {self.key_block}; "
-                "expected 128 x 64, 128 x 128 or 64 x 64"
+                f"blocks of {self.query_block} x {self.key_block}; expected 128 x 64, 128 x 128 or "
+                f"64 x 64, or at most {_SMALL} tokens each"
             )
         if not 0.0 < self.energy <= 1.0:
             raise ValueError(f"energy {self.energy}; expected more than 0 and at most 1")

@@ -254,7 +254,7 @@ class CausalStudent(nn.Module):
         """
         plan = self._offline_plan(latents, cache, chunk_frames)
         attends = [plan.attend] * self.config.num_layers
-        return self._run(latents, timesteps, context, conditions, attends)
+        return self._run(latents, timesteps, context, conditions, attends, plan.token_order)
 
     def clean_past(
         self,
@@ -278,7 +278,8 @@ class CausalStudent(nn.Module):
             return plan.attend(query, key, value)
 
         times = torch.full(latents.shape[:2], timestep)
-        self._run(latents, times, context, conditions, [attend] * self.config.num_layers)
+        attends = [attend] * self.config.num_layers
+        self._run(latents, times, context, conditions, attends, plan.token_order)
         return CleanPast(plan, tuple(layers))
 
     def forward_behind(
@@ -296,7 +297,8 @@ class CausalStudent(nn.Module):
         as what `past` is of. Returns the prediction [B, F, C, h, w].
         """
         attends = [partial(past.plan.attend_behind, layer) for layer in past.layers]
-        return self._run(latents, timesteps, context, conditions, attends)
+        order = past.plan.token_order
+        return self._run(latents, timesteps, context, conditions, attends, order)
 
     def _offline_plan(self, latents: Tensor, cache: CacheConfig, chunk_frames: int) -> BlockCausal:
         if self.config.avatar is not None:

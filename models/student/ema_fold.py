@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ...kernels.ring_plan import SinkFold
@@ -42,3 +43,16 @@ def fold_frames(fold: SinkFold, kept: Tensor, shadow: Tensor | None, frame_token
             mean = fold.alpha * shadow[:, :, sink] + (1 - fold.alpha) * kept[:, :, gone]
             shadow[:, :, sink] = mean
             kept[:, :, sink] = mean.to(kept.dtype)
+
+
+def shares_of(config: CacheConfig, gone: int) -> Tensor:
+    """How much of each of the first `gone` frames an EMA sink has in it, [sink_frames, gone].
+
+    Frames leave one by one behind the sink's own, each into the sink frame that it is in line for.
+    """
+    sinks, shares = config.sink_frames, torch.eye(config.sink_frames, gone)
+    for frame in range(sinks, gone):
+        own = shares[frame % sinks]
+        own *= config.alpha
+        own[frame] += 1 - config.alpha
+    return shares

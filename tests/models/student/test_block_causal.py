@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rollcast.kernels.dense_attention.reference import attention_ref
+from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.models.student.block_causal import BlockCausal
 from rollcast.models.student.config import CacheConfig
 from rollcast.models.student.rope import RopeTable, rotate
@@ -46,7 +47,13 @@ def test_equals_one_masked_attention(sinks: int, window: int, chunk: int, bounde
     [
         (CacheConfig(window_frames=3), 7, "whole chunks"),
         (CacheConfig(window_frames=1), 4, "fit the window"),
-        (CacheConfig(window_frames=3, sink_frames=1, sink="ema"), 4, "no parallel form"),
+        (
+            CacheConfig(window_frames=3, sink_frames=1, sink="ema", ragged="overwrite"),
+            4,
+            "every frame that leaves",
+        ),
+        (CacheConfig(window_frames=4, sparse=SparsePolicy("sliding_tiles")), 4, "by their means"),
+        (CacheConfig(window_frames=4, sparse=SparsePolicy()), 4, "blocks within frames"),
         (CacheConfig(window_frames=2, rolling=False), 4, "global cache"),
         (
             CacheConfig(window_frames=4, sink_frames=1, bounded_sink=True, reach_frames=3),

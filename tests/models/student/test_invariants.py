@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.models.sampling.denoising import denoise_chunk
 from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.causal_student import CausalStudent
@@ -91,6 +92,39 @@ def test_steps_behind_clean_chunks_equal_those_of_a_stream(
         cache.advance(chunk)
     # the past counts
     other = student.clean_past(clean.flip(1), context, cache=config, chunk_frames=chunk)
+    assert not torch.allclose(student.forward_behind(other, noisy, times, context), whole)
+
+
+@pytest.mark.parametrize("kind", ["ema", "sparse", "sparse ema"])
+@pytest.mark.parametrize(("sinks", "window", "chunk"), [(1, 3, 1), (2, 4, 2), (2, 3, 1)])
+def test_averaging_sinks_and_thin_windows_are_taught_as_they_are_served(
+    make_student: StudentMaker, kind: str, sinks: int, window: int, chunk: int
+) -> None:
+    """Raw keys: what a stream does to its cache chunk by chunk, for all chunks at once."""
+    student = make_student(rope="slot")
+    plain = CacheConfig(window_frames=window, sink_frames=sinks)
+    policy = SparsePolicy("top_k", query_block=2, key_block=2, max_density=0.4)
+    config = CacheConfig(
+        window_frames=window,
+        sink_frames=sinks,
+        sink="ema" if "ema" in kind else "static",
+        alpha=0.6,
+        sparse=policy if "sparse" in kind else None,
+    )
+    frames = 5 * chunk + window // chunk * chunk
+    clean, noisy, times = latents(frames), latents(frames), torch.rand(1, frames) * 1000
+    context = student.encode_text(torch.randn(1, 3, 10))
+    past = student.clean_past(clean, context, cache=config, chunk_frames=chunk)
+    whole = student.forward_behind(past, noisy, times, context)
+    cache = new_cache(student, config)
+    cache.poison()
+    for start in range(0, frames, chunk):
+        span = slice(start, start + chunk)
+        made = student(noisy[:, span], times[:, span], context, cache)
+        torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
+        student(clean[:, span], torch.zeros(1, chunk), context, cache)
+        cache.advance(chunk)
+    other = student.clean_past(clean, context, cache=plain, chunk_frames=chunk)
     assert not torch.allclose(student.forward_behind(other, noisy, times, context), whole)
 
 
