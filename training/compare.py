@@ -17,17 +17,8 @@ from pathlib import Path
 
 import torch
 
-from .toy_world.comparison import (
-    ASIDE,
-    BASELINES,
-    BASES,
-    DEFAULT,
-    SHORT,
-    SINKS_OF,
-    Comparison,
-    Plan,
-    bases_of,
-)
+from .toy_world.bases import BASELINES, BASES, bases_of
+from .toy_world.comparison import ASIDE, DEFAULT, SHORT, SINKS_OF, Comparison, Plan
 from .toy_world.methods import METHODS
 from .toy_world.table import (
     summary,
@@ -64,7 +55,7 @@ def main() -> None:
 
 def compare(out: Path, seed: int, plan: Plan, names: Sequence[str], jobs: int) -> None:
     """Teach and measure what is not yet; first what others begin with."""
-    needed = {base for name in names for base in bases_of(name)}
+    needed = {base for name in names for base in bases_of(name, plan.real)}
     if "sinks" in names and SINKS_OF not in names:
         names = (SINKS_OF, *names)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:

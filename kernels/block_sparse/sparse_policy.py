@@ -17,7 +17,8 @@ class SparsePolicy:
     "sliding_tiles" those within `reach` (frames, rows, columns) of the queries, and the sink.
 
     Blocks are `query_block` x `key_block` tokens: 128 x 64, 128 x 128 or 64 x 64, which kernels
-    take, or `small` ones of at most 16 each, which torch alone takes. Scores come from block means, or from `samples` tokens of each block if that is not 0, drawn by `seed`.
+    take, or `small` ones of at most 16 each, which torch alone takes. Scores come from block means,
+    or from `samples` tokens of each block if that is not 0, drawn by `seed`.
     `global_branch` lets blocks that are left out count by their means.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..sampling.flow_schedule import FlowSchedule
-from ..student.config import CacheConfig, StudentConfig
+from ..student.config import CacheConfig, RopeFamily, StudentConfig
 
 MOODS = ("calm", "brisk", "dizzy")
 PALETTES = ("warm", "cold")
@@ -34,8 +34,18 @@ SCHEDULE = FlowSchedule(5.0)
 STEPS = SCHEDULE.warp((1000, 750, 500, 250))
 
 
-def toy_config(width: int = WIDTH, layers: int = LAYERS) -> StudentConfig:
-    """A student of the toy world: nine tokens of 4x4 pixels a chunk, predicting the sample."""
+PATCH = (1, 4, 4)
+"""Nine tokens a chunk."""
+
+
+def toy_config(
+    width: int = WIDTH,
+    layers: int = LAYERS,
+    *,
+    patch: tuple[int, int, int] = PATCH,
+    rope: RopeFamily = "slot",
+) -> StudentConfig:
+    """A student of the toy world, predicting the sample."""
     return StudentConfig(
         dim=width,
         ffn_dim=3 * width,
@@ -46,7 +56,7 @@ def toy_config(width: int = WIDTH, layers: int = LAYERS) -> StudentConfig:
         text_dim=WORD,
         text_len=2,
         freq_dim=64,
-        patch=(1, 4, 4),
-        rope="slot",
+        patch=patch,
+        rope=rope,
         prediction="sample",
     )

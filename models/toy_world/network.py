@@ -7,18 +7,23 @@ from torch import Tensor, nn
 
 from ..student.causal_student import CausalStudent
 from ..student.conditioning import TextContext
-from .config import LAYERS, MOODS, PALETTES, WIDTH, WORD, toy_config
+from ..student.config import StudentConfig
+from .config import MOODS, PALETTES, WORD, toy_config
 
 
 class PromptedStudent(nn.Module):
-    """A `CausalStudent` and the words of its prompts."""
+    """A `CausalStudent` and the words of its prompts; without a `config` the one that ships."""
 
-    def __init__(self, width: int = WIDTH, layers: int = LAYERS) -> None:
+    def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
-        self.student = CausalStudent(toy_config(width, layers))
+        self.student = CausalStudent(config or toy_config())
         self.mood = nn.Embedding(len(MOODS) + 1, WORD)
         self.palette = nn.Embedding(len(PALETTES) + 1, WORD)
 
     def told(self, mood: Tensor, palette: Tensor) -> TextContext:
         """What attention reads of prompts, indices [n] of `MOODS` and `PALETTES`."""
-        return self.student.encode_text(torch.stack([self.mood(mood), self.palette(palette)], 1))
+        return self.student.encode_text(self.words(mood, palette))
+
+    def words(self, mood: Tensor, palette: Tensor) -> Tensor:
+        """The two words [n, 2, 16] of prompts."""
+        return torch.stack([self.mood(mood), self.palette(palette)], 1)

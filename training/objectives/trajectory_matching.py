@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..loop import Losses
-from .distillation import Distillation, Rollout, ScoredTask, random_step, size_of
+from .distillation import Distillation, Rollout, random_step, size_of
 from .fake_score import FakeScore, lag
 from .levels import levels_between, noise_in, raised, raising, stepped
 from .phased_dmd import clean_target
@@ -36,22 +36,26 @@ _LOW, _HIGH = 0.02, 0.98
 class TrajectoryMatching(Distillation):
     """`lengths` are the numbers of steps that it is taught to be sampled with, drawn evenly.
 
-    More than one is TDM-unify, but that no network is told the number.
+    With `told` both the student and its fake score are told the number, as the task does it
+    (`asked`): TDM-unify. The first step of one is a whole clip, that of four is hardly more than
+    the mean of all clips; a network that is not told has one answer for both.
     """
 
     deterministic = True
 
     def __init__(
         self,
-        task: ScoredTask,
+        task: Any,
         *,
         guidance: float = 1.0,
         fake_updates: int = 3,
         fake_rate: float = 2e-3,
         lengths: Sequence[int] = (),
         exact_target: bool = False,
+        told: bool = False,
     ) -> None:
         super().__init__(task)
+        self._asked = task.asked if told else None
         self.guidance, self._exact = guidance, exact_target
         self._fake_updates, self._fake_rate = fake_updates, fake_rate
         self._lengths = tuple(lengths) or (len(self.sigmas),)
@@ -61,15 +65,19 @@ class TrajectoryMatching(Distillation):
         self.fake = FakeScore(self.task, self._fake_rate)
 
     def losses(self, student: nn.Module, batch: Any, *, pixels: bool = False) -> Losses:
-        rollout, end = self._rollout(student, batch)
+        chain = chain_of(self.sigmas, self._lengths[random_step(len(self._lengths))])
+        if self._asked is not None:
+            batch = self._asked(batch, len(chain))
+        rollout, end = self._rollout(student, batch, chain)
         for _ in range(self._fake_updates):
             self._learn(batch, rollout, end)
         made = self.task.last_step(student, batch, rollout)
         return {"matching": self.matching(made, batch, rollout, end)}
 
-    def _rollout(self, student: nn.Module, batch: Any) -> tuple[Rollout, float]:
-        """A rollout up to a random step, and the level that the step leads to."""
-        chain = chain_of(self.sigmas, self._lengths[random_step(len(self._lengths))])
+    def _rollout(
+        self, student: nn.Module, batch: Any, chain: Sequence[float]
+    ) -> tuple[Rollout, float]:
+        """A rollout up to a random step of a chain, and the level that the step leads to."""
         step = random_step(len(chain))
         rollout = self.task.roll_out(student, batch, chain[: step + 1], deterministic=True)
         return rollout, (*chain, 0.0)[step + 1]

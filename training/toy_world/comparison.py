@@ -17,21 +17,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rollcast.models.student.config import CacheConfig
 from rollcast.models.toy_world.config import LAYERS, SINKS, WIDTH
 
 from ..objectives.trajectory_matching import chain_of
-from .methods import METHODS, SMALL_WIDTH, Method
+from .bases import BASELINES, BASES, shaped, teach_base
+from .methods import METHODS, Method
 from .metrics import Reference, measure
 from .network import ToyNetwork
 from .oracle import Oracle
+from .sinks import WINDOWS
 from .sites import WAYS, Federation, federated
 from .task import FLOW_SIGMAS, STEPS, ToyTask, clips_of, whole_clips
-from .teaching import Budget, Taught, distil, teach_flow, teach_regression
+from .teaching import Budget, Taught, distil, teach_regression
 from .world import CHUNKS, Prompt
 
-BASELINES = ("oracle", "scorer", "flow", "regression")
-BASES = ("scorer", "flow", "small-flow")
-"""Networks that others begin as."""
 SIGMAS = tuple(step / 1000 for step in STEPS)
 _WHOLE_STEPS = 24
 
@@ -103,23 +103,15 @@ class Comparison:
         return [row for path in done if path.exists() for row in json.loads(path.read_text())]
 
     def network(self, name: str) -> ToyNetwork:
-        """One of `BASES`, or the student of a method that is one causal network; taught."""
-        small = name == "small-flow"
-        network = ToyNetwork(SMALL_WIDTH if small else self.plan.width, self.plan.layers)
+        """One of `BASES`, or the student of a method that is one network; taught."""
+        network = shaped(name, self.plan.width, self.plan.layers)
         network.load_state_dict(torch.load(self.out / f"{name}.pt", weights_only=True))
         return network.requires_grad_(False)
 
     def _base(self, name: str) -> None:
-        width = SMALL_WIDTH if name == "small-flow" else self.plan.width
-        network = ToyNetwork(width, self.plan.layers)
-        if name == "flow":
-            # whole clips first: it then knows the world, and both modes
-            network.load_state_dict(self.network("scorer").state_dict())
-        budget = Budget(seconds=self.plan.base_seconds)
-        rate = 1e-3 if name == "flow" else 2e-3
+        network = shaped(name, self.plan.width, self.plan.layers)
         unfinished = self.out / f"{name}.unfinished"
-        causal = name != "scorer"
-        taught = teach_flow(network, budget, causal=causal, rate=rate, unfinished=unfinished)
+        taught = teach_base(name, network, self.plan.base_seconds, self.network, unfinished)
         self._save(name, taught)
         unfinished.unlink(missing_ok=True)
 
@@ -128,19 +120,22 @@ class Comparison:
         torch.save(taught.network.state_dict(), part)
         os.replace(part, self.out / f"{name}.pt")
 
-    def _task(self) -> ToyTask:
-        scorer = self.network("scorer")
-        return ToyTask(Oracle() if self.plan.real == "oracle" else scorer, scorer)
+    def _task(self, method: Method) -> ToyTask:
+        """Where a network is the real score, what is learnt of the student begins as it."""
+        if self.plan.real == "oracle":
+            return ToyTask(Oracle(), self.network("scorer"), tells_steps=method.told)
+        teacher = self.network("teacher")
+        return ToyTask(teacher, teacher, tells_steps=method.told)
 
     def _measured(self, name: str) -> list[dict[str, Any]]:
         if name == "oracle":
             return [self._whole("oracle", Oracle(), _WHOLE_STEPS)]
-        if name == "scorer":
-            network = self.network("scorer")
-            rows = [self._whole("scorer", network, _WHOLE_STEPS)]
-            return [*rows, self._whole("scorer", network, _WHOLE_STEPS, guidance=2.0)]
-        if name == "flow":
-            return self._flow_rows()
+        if name in ("scorer", "teacher"):
+            network = self.network(name)
+            rows = [self._whole(name, network, _WHOLE_STEPS)]
+            return [*rows, self._whole(name, network, _WHOLE_STEPS, guidance=2.0)]
+        if name in ("flow", "fine-flow"):
+            return self._flow_rows(name)
         if name in ASIDE:
             return self._sink_rows() if name == "sinks" else self._site_rows()
         if name == "regression":
@@ -152,26 +147,34 @@ class Comparison:
     def _budget(self) -> Budget:
         return Budget(self.plan.seconds, self.plan.updates)
 
-    def _flow_rows(self) -> list[dict[str, Any]]:
+    def _flow_rows(self, name: str) -> list[dict[str, Any]]:
         """Many even steps without fresh noise, and the few of the others with it."""
-        taught = Taught(self.network("flow"), 0, 0.0)
-        rows = self._streamed("flow", taught, FLOW_SIGMAS, deterministic=True)
+        taught = Taught(self.network(name), 0, 0.0)
+        rows = self._streamed(name, taught, FLOW_SIGMAS, deterministic=True)
         for count in (4, 2):
-            rows += self._streamed("flow", taught, chain_of(SIGMAS, count), deterministic=False)
+            rows += self._streamed(name, taught, chain_of(SIGMAS, count), deterministic=False)
         return rows
 
     def _method_rows(self, name: str, method: Method) -> list[dict[str, Any]]:
         student = method.student(self.network).requires_grad_(True)
-        objective = method.objective(self._task())
+        objective = method.objective(self._task(method))
         taught = distil(student, objective, self._budget())
         self._save(name, taught)
         rows: list[dict[str, Any]] = []
         for count in method.counts:
             if method.form == "whole":
                 rows.append(self._whole(name, taught.network, count, taught))
-            else:
-                chain = chain_of(SIGMAS, count)
-                rows += self._streamed(name, taught, chain, deterministic=method.deterministic)
+                continue
+            chain = chain_of(SIGMAS, count)
+            for window in method.windows or ("",):
+                made = self._streamed(
+                    name,
+                    taught,
+                    chain,
+                    deterministic=method.deterministic,
+                    cache=WINDOWS.get(window),
+                )
+                rows += [row | {"window": window} for row in made] if window else made
         for row in rows:
             row |= getattr(objective, "lag", {})
         return rows
@@ -194,9 +197,15 @@ class Comparison:
         return rows
 
     def _streamed(
-        self, name: str, taught: Taught, sigmas: Sequence[float], *, deterministic: bool
+        self,
+        name: str,
+        taught: Taught,
+        sigmas: Sequence[float],
+        *,
+        deterministic: bool,
+        cache: CacheConfig | None = None,
     ) -> list[dict[str, Any]]:
-        """As long as clips of the training, and the end of long ones.
+        """As long as clips of the training, and the end of long ones, with that cache.
 
         `chunk_ms` is a chunk's processor time among so many at once.
         """
@@ -206,7 +215,9 @@ class Comparison:
             prompt = Prompt.each(count)
             chunks = times * CHUNKS
             begin = time.process_time()
-            clips = clips_of(taught.network, prompt, sigmas, chunks, deterministic=deterministic)
+            clips = clips_of(
+                taught.network, prompt, sigmas, chunks, deterministic=deterministic, cache=cache
+            )
             cost = {"chunk_ms": 1000 * (time.process_time() - begin) / (count * chunks)}
             rows.append(self._row(name, clips, prompt, len(sigmas), times, taught) | cost)
         return rows
@@ -249,13 +260,6 @@ SINKS_OF = "dmd2"
 """The student that sinks are compared on."""
 ASIDE = ("sinks", "sites")
 """What is compared beside methods, each in a table of its own."""
-
-
-def bases_of(name: str) -> tuple[str, ...]:
-    """Those of `BASES` that whatever `run` can do needs."""
-    method = METHODS.get(name)
-    small = method is not None and method.form in ("small", "small by mood")
-    return BASES if small else BASES[:2]
 
 
 def _number(name: str) -> int:

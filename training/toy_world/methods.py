@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from rollcast.models.toy_world.config import SINKS
-
 from ..objectives.adversarial import Adversarial
 from ..objectives.cross_mode import CrossMode
 from ..objectives.decoupled_dmd import DecoupledDMD
@@ -25,10 +23,11 @@ from ..objectives.students_by_prompt import StudentsByPrompt
 from ..objectives.trajectory_matching import TrajectoryMatching
 from .law import MOODS
 from .network import ToyNetwork
+from .sinks import TAUGHT_SINKS, WINDOWS
 
-Form = Literal["causal", "phases", "whole", "small", "small by mood"]
+Form = Literal["causal", "phases", "whole", "small", "small by mood", "fine"]
 """What a student is: one network that streams; an expert for each half of its steps; one that makes
-whole clips; a smaller one; as many of those as there are moods."""
+whole clips; a smaller one; as many of those as there are moods; one of finer tokens."""
 SMALL_WIDTH = 32
 _PHASES = 2
 
@@ -37,7 +36,9 @@ _PHASES = 2
 class Method:
     """`objective` makes it for a task; `counts` are numbers of steps that it is sampled with.
 
-    `sink` is that of `SINKS` which a causal student is taught and sampled with.
+    `sink` is that of `TAUGHT_SINKS` which a causal student is taught and sampled with; a fine one
+    is taught with the first of `windows` and sampled with each. A student that `told` counts is
+    told the number of steps it is asked for.
     """
 
     objective: Callable[[Any], Distillation]
@@ -45,6 +46,8 @@ class Method:
     counts: Sequence[int] = (4,)
     deterministic: bool = False
     sink: str = "static"
+    windows: Sequence[str] = ()
+    told: bool = False
 
     def student(self, base: Callable[[str], ToyNetwork]) -> nn.Module:
         """Where it begins: as the causal flow model, whole clips as the bidirectional one.
@@ -59,8 +62,19 @@ class Method:
             return ByPrompt([base("small-flow") for _ in MOODS])
         if self.form == "phases":
             return Experts([base("flow") for _ in range(_PHASES)], (PHASE_END, 0.0))
-        network = base("flow")
-        network.cache = SINKS[self.sink]
+        network = base("fine-flow" if self.form == "fine" else "flow")
+        return self.arranged(network)
+
+    def arranged(self, network: ToyNetwork) -> ToyNetwork:
+        """A causal student's network with the cache it is taught and sampled with."""
+        if self.form == "fine":
+            network.cache = WINDOWS[self.windows[0]]
+        else:
+            sink = TAUGHT_SINKS[self.sink]
+            network.cache = sink.cache
+            network.turn_by(sink.rope)
+        if self.told:
+            network.tell_steps()
         return network
 
 
@@ -88,6 +102,20 @@ METHODS: dict[str, Method] = {
     "tdm-any-steps": Method(
         lambda task: TrajectoryMatching(task, lengths=(1, 2, 4)), "causal", (4, 2, 1), True
     ),
+    "tdm-told": Method(
+        lambda task: TrajectoryMatching(task, lengths=(1, 2, 3, 4), told=True),
+        "causal",
+        (4, 3, 2, 1),
+        True,
+        told=True,
+    ),
+    "blade": Method(TrajectoryMatching, "fine", deterministic=True, windows=("sparse",)),
+    "sparse-after": Method(
+        TrajectoryMatching, "fine", deterministic=True, windows=("dense", "sparse")
+    ),
+    "dmd2-ema-.9": Method(DMD2, sink="ema .9"),
+    "dmd2-ema-.99": Method(DMD2, sink="ema .99"),
+    "dmd2-sink-left-behind": Method(DMD2, sink="left behind"),
     "sid-zero": Method(lambda task: ScoreIdentity(task, fake_guidance=ZERO)),
     "sid-anti": Method(lambda task: ScoreIdentity(task, fake_guidance=ANTI)),
     "f-rkl": _f_distill("rkl"),
@@ -107,3 +135,10 @@ METHODS: dict[str, Method] = {
     "small-by-mood": Method(lambda task: StudentsByPrompt(task, DMD2), "small by mood"),
 }
 """Beside them stand the flow models themselves, and regression."""
+
+TAUGHT_WITH = {
+    method.sink: name
+    for name, method in reversed(METHODS.items())
+    if method.objective is DMD2 and method.form == "causal"
+}
+"""The student of each sink, by the same objective."""

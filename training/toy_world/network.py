@@ -7,31 +7,61 @@ student (one chunk is a latent frame) with the caches, sinks and samplers of a s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from rollcast.models.student.conditioning import TextContext
-from rollcast.models.student.config import CacheConfig
+from rollcast.models.student.config import CacheConfig, RopeFamily
 from rollcast.models.student.student_cache import StudentCache
-from rollcast.models.toy_world.config import CACHE, LAYERS, SIZE, WIDTH
+from rollcast.models.toy_world.config import (
+    CACHE,
+    LAYERS,
+    PATCH,
+    SIZE,
+    STEPS,
+    WIDTH,
+    WORD,
+    toy_config,
+)
 from rollcast.models.toy_world.network import PromptedStudent
 
 from .world import Prompt
 
 
 class ToyNetwork(PromptedStudent):
-    """The network that is served, with the passes of a teaching."""
+    """The network that is served, with the passes of a teaching; `cache` is its stream's."""
 
     def __init__(
-        self, width: int = WIDTH, layers: int = LAYERS, cache: CacheConfig = CACHE
+        self,
+        width: int = WIDTH,
+        layers: int = LAYERS,
+        cache: CacheConfig = CACHE,
+        *,
+        patch: tuple[int, int, int] = PATCH,
+        rope: RopeFamily = "slot",
     ) -> None:
-        super().__init__(width, layers)
+        super().__init__(toy_config(width, layers, patch=patch, rope=rope))
         self.cache = cache
+        self.steps: nn.Embedding | None = None
+        """What it is told of how many steps it is asked for; None: nothing."""
+
+    def turn_by(self, rope: RopeFamily) -> None:
+        """From here on keys are turned so; a network has no weights of RoPE."""
+        self.student.config = replace(self.student.config, rope=rope)
+
+    def tell_steps(self) -> None:
+        """From here on it is told the number of steps, of which it knows nothing yet."""
+        self.steps = nn.Embedding(len(STEPS) + 1, WORD)
+        nn.init.zeros_(self.steps.weight)
 
     def context(self, prompt: Prompt) -> TextContext:
-        """What attention reads of prompts."""
-        return self.told(prompt.mood, prompt.palette)
+        """What attention reads of prompts, and of the number of steps if that is told."""
+        words = self.words(prompt.mood, prompt.palette)
+        if self.steps is not None and prompt.steps is not None:
+            words = words + self.steps(prompt.steps)[:, None]
+        return self.student.encode_text(words)
 
     def forward(self, noisy: Tensor, sigma: Tensor, prompt: Prompt) -> Tensor:
         """The clean clips [B, F, 12, 12, 12] in `noisy`, all chunks at once, at `sigma` [B]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +42,8 @@ class ToyTask:
     """What objectives ask of the toy world.
 
     `teacher` is the real score: `oracle.Oracle`, or a bidirectional network. `scorer` is such a
-    network in any case, which scores that learn begin as. Prompts are of `moods` alone.
+    network in any case, which scores that learn begin as; with `tells_steps` they are told for how
+    many steps the student was asked. Prompts are of `moods` alone.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class ToyTask:
         chunks: int = CHUNKS,
         steps: Sequence[float] = STEPS,
         moods: Sequence[int] = tuple(range(len(MOODS))),
+        tells_steps: bool = False,
     ) -> None:
         self.teacher = teacher
         self.steps: Sequence[float] = tuple(steps)
         self._scorer = scorer
         self._rows, self._chunks, self._moods = rows, chunks, tuple(moods)
+        self._tells_steps = tells_steps
 
     def draw(self) -> ToyBatch:
         """Prompts with clips of the data."""
@@ -98,7 +101,14 @@ class ToyTask:
 
     def new_score(self) -> nn.Module:
         """A bidirectional network that knows the data's scores, to learn on."""
-        return copy.deepcopy(self._scorer).requires_grad_(True)
+        score = copy.deepcopy(self._scorer)
+        if self._tells_steps:
+            score.tell_steps()
+        return score.requires_grad_(True)
+
+    def asked(self, batch: ToyBatch, steps: int) -> ToyBatch:
+        """The batch as a student that is told its number of steps gets it."""
+        return replace(batch, prompt=batch.prompt.asked(steps))
 
     def new_critic(self) -> nn.Module:
         """A critic that knows nothing yet."""
@@ -174,7 +184,11 @@ def clips_of(
     deterministic: bool = False,
     cache: CacheConfig | None = None,
 ) -> Tensor:
-    """Clips [n, chunks, 12, 12, 12] of a student; of several, each makes those of its moods."""
+    """Clips [n, chunks, 12, 12, 12] of a student; of several, each makes those of its moods.
+
+    One that is told its number of steps is told that of `sigmas`.
+    """
+    prompt = prompt.asked(len(sigmas))
     if not isinstance(student, ByPrompt):
         rollout = stream(student, prompt, sigmas, chunks, deterministic=deterministic, cache=cache)
         return rollout.made

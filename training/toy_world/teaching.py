@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ _NO_PROMPT = 0.12
 _LEAST_LEVEL = 0.3
 _SHIFT = 3.0
 _KEPT_EVERY = 20.0
+_DECISIVE, _MOST = (0.65, 0.95), 0.6
+"""Levels at which noise leaves open where the sprite goes, but not where it is: a network taught at
+all alike is farthest from the exact score there. So many of them are drawn there."""
+_MUON_RATE = 0.02
 
 
 @dataclass
@@ -79,22 +83,28 @@ def teach_flow(
     causal: bool,
     rate: float = 2e-3,
     average: float = 0.998,
+    decisive: bool = False,
     draw: Callable[[], Any] | None = None,
     unfinished: Path | None = None,
 ) -> Taught:
     """Flow matching on the data: of whole clips, or `causal`, chunks behind clean ones.
 
     `draw` gives a batch (None: one of the world's own). Prompts are left out at times, so that
-    guidance has something to go from. The file `unfinished` is where it is kept now and then, and
-    from where it goes on.
+    guidance has something to go from. `decisive`: most levels are drawn from those where moves are
+    decided, and matrices of blocks learn by Muon. The file `unfinished` is where it is kept now and
+    then, and from where it goes on.
     """
-    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizers = _decisive(network, rate) if decisive else _adam(network.parameters(), rate)
 
     def loss() -> Tensor:
         drawn = sample(Prompt.drawn(ROWS)) if draw is None else draw()
         prompt = _with_gaps(drawn.prompt)
         shape = drawn.latents.shape[:2] if causal else drawn.latents.shape[:1]
         sigma = shifted(torch.rand(shape), _SHIFT).clamp(min=1e-3)
+        if decisive:
+            low, high = _DECISIVE
+            most = low + (high - low) * torch.rand(shape)
+            sigma = torch.where(torch.rand(shape) < _MOST, most, sigma)
         level = sigma.reshape(*shape, *[1] * (5 - len(shape)))
         noisy = (1 - level) * drawn.latents + level * torch.randn_like(drawn.latents)
         if causal:
@@ -104,12 +114,26 @@ def teach_flow(
         return ((made - drawn.latents) / level.clamp(min=_LEAST_LEVEL)).square().mean()
 
     state = None if unfinished is None else _Unfinished(unfinished)
-    return _optimise(network, optimizer, loss, budget, rate, 0.5, average, warm=100, state=state)
+    return _optimise(network, optimizers, loss, budget, 0.5, average, warm=100, state=state)
+
+
+def _adam(parameters: Iterable[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.AdamW(parameters, rate, betas=(0.9, 0.98), weight_decay=0.01)]
+
+
+def _decisive(network: ToyNetwork, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of blocks, AdamW for all else."""
+    matrices = {
+        name: p for name, p in network.named_parameters() if p.ndim == 2 and ".blocks." in name
+    }
+    others = [p for name, p in network.named_parameters() if name not in matrices]
+    muon = torch.optim.Muon(list(matrices.values()), _MUON_RATE, weight_decay=0.01)
+    return [muon, *_adam(others, rate)]
 
 
 def teach_regression(network: ToyNetwork, budget: Budget, *, rate: float = 1e-3) -> Taught:
     """One step from pure noise to the truth, behind the truth: chance is averaged away."""
-    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98))
+    optimizers = [torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98))]
 
     def loss() -> Tensor:
         drawn = sample(Prompt.drawn(ROWS))
@@ -117,7 +141,7 @@ def teach_regression(network: ToyNetwork, budget: Budget, *, rate: float = 1e-3)
         made = network.behind(drawn.latents, noise, top, drawn.prompt)
         return (made - drawn.latents).square().mean()
 
-    return _optimise(network, optimizer, loss, budget, rate, 0.5, 0.98, warm=20)
+    return _optimise(network, optimizers, loss, budget, 0.5, 0.98, warm=20)
 
 
 def distil(
@@ -131,14 +155,16 @@ def distil(
     """Teach a student by an objective; the objective's own networks learn on the same budget."""
     objective.begin(student)
     task = objective.task
-    optimizer = torch.optim.AdamW(student.parameters(), rate, betas=(0.0, 0.99), weight_decay=0.0)
+    optimizers = [
+        torch.optim.AdamW(student.parameters(), rate, betas=(0.0, 0.99), weight_decay=0.0)
+    ]
 
     def loss() -> Tensor:
         batch = task.draw() if objective.needs_data else task.prompts()
         losses = objective.losses(student, batch)
         return torch.stack(list(losses.values())).sum()
 
-    return _optimise(student, optimizer, loss, budget, rate, 0.7, average, warm=20)
+    return _optimise(student, optimizers, loss, budget, 0.7, average, warm=20)
 
 
 class _Unfinished:
@@ -172,10 +198,9 @@ class _Unfinished:
 
 def _optimise(
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     loss: Any,
     budget: Budget,
-    rate: float,
     decay_from: float,
     average: float,
     *,
@@ -183,18 +208,24 @@ def _optimise(
     state: _Unfinished | None = None,
 ) -> Taught:
     mean = copy.deepcopy(network).requires_grad_(False)
-    parts = {"network": network, "mean": mean, "optimizer": optimizer}
+    parts: dict[str, Any] = {"network": network, "mean": mean}
+    rates = []
+    for k, optimizer in enumerate(optimizers):
+        parts["optimizer" + (str(k) if k else "")] = optimizer
+        rates.append(float(optimizer.param_groups[0]["lr"]))
     if state is not None:
         state.load(parts, budget)
     while budget.progress < 1:
         left = (1 - budget.progress) / (1 - decay_from)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (budget.done + 1) / warm) * max(0.05, min(1.0, left))
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, (budget.done + 1) / warm) * max(0.05, min(1.0, left))
         value = loss()
-        optimizer.zero_grad()
+        network.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         budget.done += 1
         averaged_into(mean, network, min(average, budget.done / (budget.done + 20)))
         if state is not None:

@@ -33,10 +33,14 @@ ARC = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a clip is told [n]; `NO_MOOD` and `NO_PALETTE` stand for nothing."""
+    """What a clip is told [n]; `NO_MOOD` and `NO_PALETTE` stand for nothing.
+
+    `steps` [n] is how many a student is asked for, which is nothing of the world's.
+    """
 
     mood: Tensor
     palette: Tensor
+    steps: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.mood)
@@ -44,12 +48,19 @@ class Prompt:
     def emptied(self) -> Prompt:
         """As many prompts that say nothing."""
         return Prompt(
-            torch.full_like(self.mood, NO_MOOD), torch.full_like(self.palette, NO_PALETTE)
+            torch.full_like(self.mood, NO_MOOD),
+            torch.full_like(self.palette, NO_PALETTE),
+            self.steps,
         )
+
+    def asked(self, steps: int) -> Prompt:
+        """The same for a student that is asked for so many steps."""
+        return Prompt(self.mood, self.palette, torch.full_like(self.mood, steps))
 
     def of(self, rows: Tensor | slice) -> Prompt:
         """Some of them."""
-        return Prompt(self.mood[rows], self.palette[rows])
+        steps = None if self.steps is None else self.steps[rows]
+        return Prompt(self.mood[rows], self.palette[rows], steps)
 
     @classmethod
     def each(cls, count: int) -> Prompt:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rollcast.kernels.dense_attention.reference import attention_ref
 from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
+from rollcast.kernels.dense_attention.reference import attention_ref
 from rollcast.models.student.block_causal import BlockCausal
 from rollcast.models.student.config import CacheConfig
 from rollcast.models.student.rope import RopeTable, rotate

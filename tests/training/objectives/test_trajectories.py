@@ -135,7 +135,7 @@ def test_the_fake_score_learns_where_trajectories_lead(
     objective = TrajectoryMatching(task, fake_rate=0.05, exact_target=exact)
     objective.begin(student)
     for _ in range(80):
-        rollout, end = objective._rollout(student, None)
+        rollout, end = objective._rollout(student, None, objective.sigmas)
         objective._learn(None, rollout, end)
     assert float(objective.fake.network.mean.detach()) == pytest.approx(1.5, abs=0.2)  # type: ignore[arg-type]
 

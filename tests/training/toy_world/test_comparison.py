@@ -1,6 +1,5 @@
 """Every method learns in the toy world, and a comparison goes on where it was ended."""
 
-import copy
 import csv
 import json
 from pathlib import Path
@@ -10,7 +9,8 @@ import torch
 
 from rollcast.models.toy_world.config import SINKS
 from training.compare import report
-from training.toy_world.comparison import BASES, Comparison, Plan
+from training.toy_world.bases import BASES, bases_of, shaped
+from training.toy_world.comparison import Comparison, Plan
 from training.toy_world.methods import METHODS
 from training.toy_world.metrics import COLUMNS
 from training.toy_world.network import ToyNetwork
@@ -36,16 +36,31 @@ _TINY = Plan(
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_changes_its_student_and_stays_finite(name: str) -> None:
     torch.manual_seed(1)
-    method, base = METHODS[name], ToyNetwork(24, 1)
-    with torch.no_grad():
-        base.student.head.head.weight.normal_(std=0.02)
-    student = method.student(lambda _: copy.deepcopy(base)).requires_grad_(True)
+    method = METHODS[name]
+
+    def base(of: str) -> ToyNetwork:
+        network = shaped(of, 24, 1)
+        with torch.no_grad():
+            network.student.head.head.weight.normal_(std=0.02)
+        return network
+
+    student = method.student(base).requires_grad_(True)
     before = [parameter.detach().clone() for parameter in student.parameters()]
-    objective = method.objective(ToyTask(Oracle(), base, rows=3, chunks=3))
+    objective = method.objective(
+        ToyTask(Oracle(), base("scorer"), rows=3, chunks=3, tells_steps=method.told)
+    )
     distil(student, objective, Budget(updates=3), rate=1e-3)
     after = list(student.parameters())
     assert all(parameter.isfinite().all() for parameter in after)
     assert any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_what_a_method_begins_with_is_taught_first() -> None:
+    assert bases_of("dmd2") == ("scorer", "flow")
+    assert bases_of("dmd2", "network") == ("scorer", "teacher", "flow")
+    assert bases_of("blade") == ("scorer", "flow", "fine-flow")
+    assert bases_of("small-by-mood") == ("scorer", "flow", "small-flow")
+    assert set(bases_of("teacher")) <= set(BASES)
 
 
 def test_a_budget_ends_by_whichever_is_used_up_first() -> None:
