@@ -3,32 +3,32 @@
 All begin with the same networks of a seed and get the same processor time (`--seconds`), in which
 also their own networks learn, or teach their student equally often (`--updates`). What is done is
 kept in `--out`, so a run that was ended goes on. The budgets of a seed add up to 82 minutes of one
-core by default and to 23 with `--short`, before what is measured. Writes tables, plots, clips.
+core by default and to 23 with `--short`, before what is measured. Writes tables, plots, clips;
+with `--tables-only` of what a folder has, and teaches nothing. `--page` puts the tables into a page
+of the documentation that has marks for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from .toy_world.bases import BASELINES, BASES, bases_of
 from .toy_world.comparison import ASIDE, DEFAULT, SHORT, SINKS_OF, Comparison, Plan
 from .toy_world.methods import METHODS
-from .toy_world.table import (
-    summary,
-    tracking,
-    write_clips,
-    write_markdown,
-    write_plots,
-    write_table,
-)
+from .toy_world.metrics import Reference, floor
+from .toy_world.page import tables, write_page
+from .toy_world.table import summary, tracking, write_clips, write_plots, write_table
 
+_FLOOR_CLIPS = 192
 _NAMES = (*BASELINES, *METHODS, *ASIDE)
 
 
@@ -42,7 +42,12 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="updates of each student, in place of time")
     parser.add_argument("--real", choices=("oracle", "network"), default="oracle")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--tables-only", action="store_true", help="of what --out has")
+    parser.add_argument("--page", type=Path, help="a page of the documentation to put tables into")
     args = parser.parse_args()
+    if args.tables_only:
+        report(args.out, args.page)
+        return
     plan = replace(SHORT if args.short else DEFAULT, real=args.real)
     if args.seconds:
         plan = replace(plan, seconds=args.seconds)
@@ -50,7 +55,7 @@ def main() -> None:
         plan = replace(plan, seconds=None, updates=args.updates)
     for seed in args.seeds:
         compare(args.out, seed, plan, args.methods, args.jobs)
-    report(args.out, args.seeds, plan)
+    report(args.out, args.page)
 
 
 def compare(out: Path, seed: int, plan: Plan, names: Sequence[str], jobs: int) -> None:
@@ -73,18 +78,34 @@ def _run(told: tuple[Path, int, Plan, str]) -> None:
     Comparison(out, seed, plan).run(name)
 
 
-def report(out: Path, seeds: Sequence[int], plan: Plan) -> None:
-    """Table, plots and clips of what is there."""
-    runs = [Comparison(out, seed, plan) for seed in seeds]
-    rows = [row for run in runs for row in run.rows()]
+def report(out: Path, page: Path | None = None) -> None:
+    """Tables, plots and clips of all that `out` has, of whatever seeds; tables into a `page` too.
+
+    Raises ValueError where there is nothing.
+    """
+    folders = sorted(out.glob("seed-*"))
+    if not folders:
+        raise ValueError(f"{out} has no seed-1, seed-2, ...; is it the folder of a comparison?")
+    rows = rows_in(folders, (*BASELINES, *METHODS))
+    aside = {name: rows_in(folders, (name,)) for name in ASIDE}
     write_table(out / "compare.csv", rows)
-    found = summary(rows)
-    write_markdown(out / "compare.md", found)
-    write_plots(out / "compare.png", found)
-    write_clips(out / "clips.png", runs[0].out)
     write_table(out / "tracking.csv", tracking(rows))
-    for name in ASIDE:
-        write_table(out / f"{name}.csv", [row for run in runs for row in run.rows((name,))])
+    for name, own in aside.items():
+        write_table(out / f"{name}.csv", own)
+    found, best = summary(rows), floor(Reference(), _FLOOR_CLIPS)
+    made = tables(rows, found, aside["sinks"], aside["sites"], best)
+    for name, table in made.items():
+        (out / f"{name}.md").write_text(table)
+    if page is not None:
+        write_page(page, made)
+    write_plots(out / "compare.png", found, best)
+    write_clips(out / "clips.png", folders[0])
+
+
+def rows_in(folders: Sequence[Path], names: Sequence[str]) -> list[dict[str, Any]]:
+    """What was measured of these names in folders of seeds, seed by seed."""
+    files = [folder / f"{name}.json" for folder in folders for name in names]
+    return [row for file in files if file.exists() for row in json.loads(file.read_text())]
 
 
 if __name__ == "__main__":

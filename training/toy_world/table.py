@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .metrics import Reference, floor
 from .picture import shown
 
 PANELS = {
@@ -47,9 +46,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> Summary:
     """Mean and spread over `seeds` of each measure, by method, steps and length."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        guided = f" w {row['guidance']:g}" if row.get("guidance", 1.0) != 1 else ""
-        length = f", {row['times']}x" if row["times"] > 1 else ""
-        groups.setdefault(f"{row['method']}{guided}, {row['steps']}{length}", []).append(row)
+        groups.setdefault(label_of(row), []).append(row)
     return {
         label: {
             name: (
@@ -63,29 +60,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> Summary:
     }
 
 
-def write_markdown(path: Path, found: Summary) -> None:
-    """The same as a table for people: mean, and spread where there are several seeds.
-
-    A row is a student sampled as long as its training; the last column is legality in long clips.
-    """
-    names = ["who, steps", "seeds", *PANELS.values(), "legal, long"]
-    lines = [_line(names), "|" + "---|" * len(names)]
-    for label, values in found.items():
-        if label.endswith("x"):
-            continue
-        cells = [_cell(*values[name]) for name in PANELS]
-        long = [more["legal"] for name, more in found.items() if name.startswith(f"{label}, ")]
-        last = _cell(*long[0]) if long else ""
-        lines.append(_line([label, f"{values['seeds'][0]:g}", *cells, last]))
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(mean: float, spread: float) -> str:
-    return f"{mean:.2f} ± {spread:.2f}" if spread else f"{mean:.2f}"
+def label_of(row: Mapping[str, Any]) -> str:
+    """Whose row it is: method, guidance, window, steps, length."""
+    guided = f" w {row['guidance']:g}" if row.get("guidance", 1.0) != 1 else ""
+    window = f" {row['window']}" if row.get("window") else ""
+    length = f", {row['times']}x" if row["times"] > 1 else ""
+    return f"{row['method']}{guided}{window}, {row['steps']}{length}"
 
 
 def tracking(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,14 +94,13 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
-def write_plots(path: Path, found: Summary) -> None:
+def write_plots(path: Path, found: Summary, floor: Mapping[str, tuple[float, float]]) -> None:
     """A panel for each of `PANELS`, a row for each method; the line is what the truth gets."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    best = floor(Reference(), 192)
     labels = list(found)[::-1]
     size = (2.2 * len(PANELS) + 2, 0.22 * len(labels) + 1.2)
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=size, sharey=True)
@@ -129,7 +108,7 @@ def write_plots(path: Path, found: Summary) -> None:
         values = [found[label][name] for label in labels]
         means, spreads = zip(*values, strict=True)
         axis.errorbar(means, range(len(labels)), xerr=spreads, fmt="o", markersize=3)
-        axis.axvline(best[name][0], color="grey", linewidth=0.8)
+        axis.axvline(floor[name][0], color="grey", linewidth=0.8)
         axis.set_title(title, fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0].set_yticks(range(len(labels)), labels)

@@ -90,11 +90,11 @@ def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
     assert [row["way"] for row in run.rows(("sites",))] == list(WAYS)
     assert [row["sink"] for row in run.rows(("sinks",))] == list(SINKS)
 
-    report(tmp_path, [1], _TINY)
+    report(tmp_path)
     with (tmp_path / "compare.csv").open() as file:
         named = {row["method"] for row in csv.DictReader(file)}
     assert named == {"scorer", "flow", "regression", "small-by-mood", "dmd2"}
     assert all(
         (tmp_path / name).exists()
-        for name in ("compare.png", "clips.png", "sinks.csv", "sites.csv")
+        for name in ("compare.png", "clips.png", "sinks.csv", "sites.csv", "claims.md", "cost.md")
     )
