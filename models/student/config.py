@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...kernels.block_sparse.sparse_policy import SparsePolicy
+from ...kernels.block_sparse.sparse_policy import SparsePolicy as SparsePolicy
 
 RopeFamily = Literal["absolute", "slot", "top_aligned"]
 Prediction = Literal["velocity", "sample"]

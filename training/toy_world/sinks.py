@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
-from rollcast.models.student.config import CacheConfig, RopeFamily
+from rollcast.models.student.config import CacheConfig, RopeFamily, SparsePolicy
 from rollcast.models.toy_world.config import CACHE, SINKS
 
 
