@@ -13,12 +13,12 @@ from training.toy_world.page import sinks_table, tables, write_page
 from training.toy_world.sinks import TAUGHT_SINKS
 from training.toy_world.table import summary
 
-_FLOOR: dict[str, tuple[float, float]] = {name: (1.0, 0.0) for name in COLUMNS}
+_FLOOR: dict[str, tuple[float, float]] = dict.fromkeys(list(COLUMNS), (1.0, 0.0))
 _CLAIM = Claim("one is better", Side("one"), "more", "legal", Side("other"))
 
 
 def _rows(method: str, *legal: float, **more: Any) -> list[dict[str, Any]]:
-    every: dict[str, Any] = {name: 0.5 for name in COLUMNS}
+    every: dict[str, Any] = dict.fromkeys(list(COLUMNS), 0.5)
     about = {"method": method, "steps": 4, "times": 1} | more
     return [every | about | {"seed": k, "legal": value} for k, value in enumerate(legal)]
 
