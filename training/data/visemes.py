@@ -22,7 +22,7 @@ _LEAD_S = 0.03
 _OPENING = [0, 1, 2, 3, 6, 13, 14, 15]
 _COARTICULATION_S = 0.040
 """Spread of a mouth shape into its neighbours: jaws are slower than sounds."""
-_EFFORT_GAIN, _EFFORT_JAW = (0.44, 1.05), 0.105
+_EFFORT_GAIN, _EFFORT_JAW = (0.44, 1.0), 0.14
 """How far mouths open in the quietest and the loudest syllables, and what the loudest add."""
 _EFFORT_DB, _EFFORT_FLOOR_DB, _EFFORT_FRAMES, _EFFORT_LEAD_S = 25.0, -55.0, 101, 0.04
 
