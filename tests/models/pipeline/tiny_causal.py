@@ -90,11 +90,18 @@ CausalState = StreamState[CausalConditioning]
 class TinyCausal:
     """`kept` notes every chunk's latents and frames as they were before they became pixels.
 
-    It cannot be made while there is a file `broken`.
+    It cannot be made while there is a file `broken`. A call takes `call_s` longer, for however many
+    rows.
     """
 
     def __init__(
-        self, dtype: str = "float32", decode_s: float = 0.0, broken: str = "", yuv: bool = False
+        self,
+        dtype: str = "float32",
+        decode_s: float = 0.0,
+        broken: str = "",
+        yuv: bool = False,
+        batches: bool = False,
+        call_s: float = 0.0,
     ) -> None:
         if broken and Path(broken).exists():
             raise OSError("no weights today")
@@ -105,7 +112,8 @@ class TinyCausal:
         self.decoder_is_causal = True
         self.kept: list[tuple[Tensor, Tensor]] = []
         self._dtype: torch.dtype = getattr(torch, dtype)
-        self._decode_s = decode_s
+        self.batches = batches
+        self._decode_s, self._call_s = decode_s, call_s
         torch.manual_seed(0)
         self.student = _filled(CausalStudent(STUDENT), 0.15).to(self._dtype)
         self.decoder = _filled(WanDecoder(DECODER), 0.2).to(self._dtype)
@@ -152,6 +160,7 @@ class TinyCausal:
 
     @torch.inference_mode()
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
+        time.sleep(self._call_s)
         return call_rows(self.student, [self._row(row) for row in rows], fill=fill)
 
     @torch.inference_mode()

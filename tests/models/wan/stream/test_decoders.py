@@ -203,7 +203,7 @@ def test_a_model_without_one_is_as_it_was_and_takes_over_no_stream_of_one(
     assert len(model.step(model.restore(made.whole[3]), LOG[4]).frames) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_streams_of_one_batch_have_each_their_own(made: Made) -> None:
     other = StreamRequest(seed=2, prompt=PROMPTS[0])
     log, plain = LOG[:6], [Controls()] * 6
