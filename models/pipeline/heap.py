@@ -1,4 +1,7 @@
-"""What glibc's heap has kept of memory that nothing uses any more, given back to the system."""
+"""What glibc's heap keeps of memory that nothing uses any more, given back to the system.
+
+Elsewhere (macOS, musl) the heap is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,31 @@ import ctypes
 import gc
 import platform
 
+# glibc's malloc.h
+_MMAP_THRESHOLD = -3
+_RETURNED_BYTES = 1 << 20
+
+
+def return_large_blocks() -> bool:
+    """Return blocks of 1 MiB and more as they are freed; whether that was set. Once at a start.
+
+    Left alone, glibc raises that size to that of what was freed, and then keeps or returns the
+    megabytes of a stream's snapshot by accident: memory looks as if it grew.
+    """
+    libc = _glibc()
+    return libc is not None and libc.mallopt(_MMAP_THRESHOLD, _RETURNED_BYTES) == 1
+
 
 def return_unused() -> None:
     """Collect garbage and return the heap's free pages; a few milliseconds, once after a start.
 
     What a model needed while it was loaded, warmed up and measured is more than it needs for a
-    chunk. Elsewhere (macOS, musl) only garbage is collected.
+    chunk.
     """
     gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

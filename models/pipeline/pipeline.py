@@ -361,7 +361,7 @@ class Pipeline:
     def finish(self) -> list[Event]:
         """Wait for the chunks under way, however often the stages are started again."""
         done, self._events = self._events, []
-        while self._queue.any_inside or self.waiting:
+        while not self.is_idle or self.waiting:
             done += self.poll(self._pause_s())
         return done
 

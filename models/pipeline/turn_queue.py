@@ -104,11 +104,6 @@ class TurnQueue:
         """Whether nothing waits and nothing is inside."""
         return not self._queue and not self._under_way
 
-    @property
-    def any_inside(self) -> bool:
-        """Whether a chunk is under way."""
-        return bool(self._under_way)
-
     def _count(self) -> None:
         begun_s, chunks = set(self._under_way.values()), len(self._under_way)
         self._turns = len(begun_s) if self._stages == 1 else chunks, chunks

@@ -26,7 +26,7 @@ from .bench_published import published
 from .bench_quality import quality
 from .bench_transports import transports
 from .bench_types import types
-from .options import Device, DType, Size, Threads, Weights, check_model
+from .options import Device, DType, Size, Threads, Weights
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -70,7 +70,6 @@ def stream(
 
     A published model is read from --weights, as by `rollcast serve`.
     """
-    check_model(model)
     numbers = counts(sessions, option="--sessions", of="viewers", example="1,2,4")
     options = served_options(model, weights, size, device, dtype, sessions=max(numbers) + 1)
     plan = StreamBenchOptions(model, numbers, seconds, soak, threads, options)

@@ -60,8 +60,8 @@ def capacity(
 
     A published model is read from --weights, as by `rollcast serve`.
     """
-    check_model(model)
     if steps is not None:
+        check_model(model)
         # here, for it needs torch, and the other commands do not wait for that
         from ...benchmarks.capacity.batched_steps import measure_steps
         from ...models.registry import load_model

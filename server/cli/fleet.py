@@ -294,7 +294,7 @@ def _bounds(text: str) -> tuple[int, int]:
 def _serve(
     public: ServerConfig, controller: str, max_wait: float, own_url: str | None = None
 ) -> None:
-    from ..allocator import return_large_blocks
+    from ...models.pipeline.heap import return_large_blocks
     from ..descriptors import raise_descriptor_limit
     from ..fleet.run import run_gateway
     from .serve import listen

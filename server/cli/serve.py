@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from ...models.pipeline.heap import return_large_blocks
 from ...models.pipeline.launchers import prepare_stages
 from ...models.registry import DEFAULT_MODEL, preload
-from ..allocator import return_large_blocks
 from ..config import ServerConfig, Turns
 from ..descriptors import raise_descriptor_limit
 from ..secret import Secret

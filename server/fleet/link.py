@@ -162,12 +162,7 @@ class Link(WSListener):
     def _send(self, kind: WSMsgType, data: bytes) -> None:
         if self._held:
             self._let_leave()
-        transport = self._transport
-        if transport is None or transport.is_disconnected or transport.is_close_frame_sent:
-            return
-        transport.send(kind, data)
-        if transport.underlying_transport.get_write_buffer_size() > _MOST_UNSENT:
-            self.abort()
+        self._write(lambda transport: transport.send(kind, data))
 
     def _hold(self, data: bytes, is_text: bool) -> None:
         """Let a message leave with others of this turn of the loop: a system call for all of
@@ -182,12 +177,14 @@ class Link(WSListener):
 
     def _let_leave(self) -> None:
         held, self._held = self._held, []
+        if held:
+            self._write(lambda transport: transport.underlying_transport.write(b"".join(held)))
+
+    def _write(self, write: Callable[[WSTransport], None]) -> None:
         transport = self._transport
-        if not held or transport is None:
+        if transport is None or transport.is_disconnected or transport.is_close_frame_sent:
             return
-        if transport.is_disconnected or transport.is_close_frame_sent:
-            return
-        transport.underlying_transport.write(b"".join(held))
+        write(transport)
         if transport.underlying_transport.get_write_buffer_size() > _MOST_UNSENT:
             self.abort()
 

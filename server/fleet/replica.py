@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from ..allocator import return_large_blocks
+from ...models.pipeline.heap import return_large_blocks
 from ..config import ServerConfig
 from ..descriptors import raise_descriptor_limit
 from ..logs import configure_logs

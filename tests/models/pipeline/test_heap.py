@@ -1,4 +1,4 @@
-"""What was freed between what is used goes back to the system."""
+"""What was freed between what is used goes back to the system, and so do large blocks at once."""
 
 from __future__ import annotations
 
@@ -34,3 +34,36 @@ def test_free_pages_in_the_midst_are_returned() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=120
     )
     assert float(done.stdout) > 60
+
+
+BLOCK = 6 << 20
+
+SCRIPT = f"""
+import sys
+from rollcast.models.pipeline.heap import return_large_blocks
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+if sys.argv[1] == "set":
+    assert return_large_blocks()
+bytes({BLOCK})  # freed: from here on glibc by itself takes such blocks from its heap
+before = resident()
+large = [b"x" * {BLOCK} for _ in range(8)]
+small = [bytearray(100_000) for _ in range(8)]  # what lies above them in the heap keeps them there
+del large
+print(resident() - before)
+"""
+
+
+def _kept_bytes(how: str) -> int:
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", SCRIPT, how], capture_output=True, text=True, check=True
+    )
+    return int(run.stdout)
+
+
+def test_blocks_of_a_snapshots_size_go_back_to_the_system() -> None:
+    assert _kept_bytes("by itself") > 6 * BLOCK  # else the next line would show nothing
+    assert _kept_bytes("set") < 2 * BLOCK
