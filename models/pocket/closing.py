@@ -37,9 +37,9 @@ _OUTER = (
 _NOSE, _CHIN = 2, 152
 _MARGIN = 0.08
 """Of the gap, and of either lip: the edge of the teeth is not the lip's."""
-_FLATTENED, _BESIDE = 0.75, 0.5
+_FLATTENED, _BESIDE = 0.85, 0.5
 """How much less the mouth is bent than in its smile, and what moves beside it, of its width."""
-_TINT = (0.02, 0.11, 0.1)
+_TINT = (0.02, 0.14, 0.13)
 """What lips take of red, green and blue: a smile has stretched them pale."""
 _LINE, _DARK = 1.1, 0.25
 """Half width of the line between closed lips in pixels, and how much of the light it takes."""
