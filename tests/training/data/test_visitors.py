@@ -1,6 +1,16 @@
 """People with photographs: the same for the same number, with every kind of mouth."""
 
-from training.data.held_out import FIRST
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rollcast.models.face.finder import find
+from rollcast.models.face.placement import EYES, LIPS
+from rollcast.models.pocket.closing import with_closed_lips
+from rollcast.models.pocket.looks import GUIDE
+from training.data.held_out import FIRST, draw_portraits
 from training.data.plan import PRESETS
 from training.data.visitors import MOUTHS, visitor
 
@@ -28,3 +38,21 @@ def test_mouths_of_pictures() -> None:
 
 def test_those_who_are_held_out_are_in_no_training() -> None:
     assert max(preset.visitors for preset in PRESETS.values()) < FIRST
+
+
+@pytest.mark.usefixtures("render_tools")
+def test_a_smile_is_closed_and_lies_where_streams_want_it(tmp_path: Path) -> None:
+    (closed, smiling) = draw_portraits(tmp_path, 1)
+    gaps = []
+    for path in (closed, smiling):
+        taken = np.asarray(Image.open(path))
+        face = find(Image.fromarray(taken)).face
+        assert face is not None
+        at = face.points / 384
+        eyes = np.array([at[list(pair)].mean(0) for pair in EYES])
+        assert np.abs(eyes - np.array(GUIDE.eyes)).max() < 0.03
+        gaps.append(at[LIPS[1], 1] - at[LIPS[0], 1])
+        again = find(Image.fromarray(with_closed_lips(taken)[0])).face
+        assert again is not None
+        gaps.append((again.points[LIPS[1], 1] - again.points[LIPS[0], 1]) / 384)
+    assert gaps[2] > 0.02 and max(gaps[0], gaps[1], gaps[3]) < 0.5 * gaps[2]
