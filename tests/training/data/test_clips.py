@@ -134,7 +134,9 @@ def test_splits_have_their_own_voices_and_words(smoke_clips: dict[str, Arrays]) 
     for name, clip in smoke_clips.items():
         if "voice" in clip:
             split = "train" if name.startswith("train_") else "test"
-            voices[split] |= set(clip["voice"].tolist())
+            # a face that speaks another language does it in a voice that is known as well
+            known = split == "test" and bool(clip.get("known_voice", False))
+            voices["train" if known else split] |= set(clip["voice"].tolist())
             said[split] |= set(" ".join(clip["text"].tolist()).split())
     assert voices["train"] and voices["test"] and not voices["train"] & voices["test"]
     assert said["train"] and said["test"] and not said["train"] & said["test"]
