@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=_NAMES, default=list(_NAMES))
     parser.add_argument("--short", action="store_true", help="a few minutes a seed, to look at")
     parser.add_argument("--seconds", type=float, help="processor time of each method")
+    parser.add_argument("--base-seconds", type=float, help="of each network that others begin as")
     parser.add_argument("--updates", type=int, help="updates of each student, in place of time")
     parser.add_argument("--real", choices=("oracle", "network"), default="oracle")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
@@ -51,6 +52,8 @@ def main() -> None:
     plan = replace(SHORT if args.short else DEFAULT, real=args.real)
     if args.seconds:
         plan = replace(plan, seconds=args.seconds)
+    if args.base_seconds:
+        plan = replace(plan, base_seconds=args.base_seconds)
     if args.updates:
         plan = replace(plan, seconds=None, updates=args.updates)
     for seed in args.seeds:

@@ -11,8 +11,9 @@ from .sinks import FINE_CACHE, FINE_PATCH
 from .teaching import Budget, Taught, teach_flow
 
 BASES = ("scorer", "teacher", "flow", "small-flow", "fine-flow")
-"""A bidirectional network, which scores that learn begin as; one that is taught longer and better,
-to be a real score; causal flow models: one that begins as the first, smaller, of finer tokens."""
+"""A bidirectional network, which scores that learn begin as; one that is deeper and is taught
+longer, to be a real score; causal flow models: one that begins as the first, a smaller one, one of
+finer tokens."""
 BASELINES = ("oracle", "scorer", "teacher", "flow", "fine-flow", "regression")
 """What methods stand beside in tables."""
 _TIMES = {"teacher": 3, "fine-flow": 2}
@@ -40,6 +41,8 @@ def shaped(name: str, width: int, layers: int) -> ToyNetwork:
     form = "" if method is None else method.form
     if name == "small-flow" or form == "small":
         return ToyNetwork(SMALL_WIDTH, layers)
+    if name == "teacher":
+        return ToyNetwork(width, layers * 3 // 2)
     if name == "fine-flow" or form == "fine":
         network = ToyNetwork(width, layers, FINE_CACHE, patch=FINE_PATCH)
     else:

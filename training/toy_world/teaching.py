@@ -27,7 +27,7 @@ _KEPT_EVERY = 20.0
 _DECISIVE, _MOST = (0.65, 0.95), 0.6
 """Levels at which noise leaves open where the sprite goes, but not where it is: a network taught at
 all alike is farthest from the exact score there. So many of them are drawn there."""
-_MUON_RATE = 0.02
+_MUON_RATE = 0.05
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch
 
 from rollcast.models.toy_world.config import SINKS
 from training.compare import report
+from training.toy_world import teaching
 from training.toy_world.bases import BASES, bases_of, shaped
 from training.toy_world.comparison import Comparison, Plan
 from training.toy_world.methods import METHODS
@@ -18,6 +19,7 @@ from training.toy_world.oracle import Oracle
 from training.toy_world.sites import WAYS
 from training.toy_world.task import ToyTask
 from training.toy_world.teaching import Budget, distil
+from training.toy_world.world import Clips, Prompt, sample
 
 _TINY = Plan(
     base_seconds=0.2,
@@ -98,3 +100,39 @@ def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
         (tmp_path / name).exists()
         for name in ("compare.png", "clips.png", "sinks.csv", "sites.csv", "claims.md", "cost.md")
     )
+
+
+@pytest.mark.long
+def test_a_teacher_learns_by_two_optimizers_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in its third update, and gone on with: the same weights as in one go."""
+    monkeypatch.setattr(teaching, "_KEPT_EVERY", 0.0)
+
+    def taught(file: Path, ends_at: int = 99) -> ToyNetwork:
+        torch.manual_seed(5)
+        network, drawn = shaped("teacher", 24, 2), 0
+        # an untrained head is zero, and so would be all gradients behind it
+        torch.nn.init.normal_(network.student.head.head.weight, std=0.02)
+
+        def draw() -> Clips:
+            nonlocal drawn
+            drawn += 1
+            if drawn == ends_at:
+                raise InterruptedError
+            return sample(Prompt.drawn(2), 3)
+
+        budget = Budget(updates=4)
+        told = {"causal": False, "decisive": True, "draw": draw, "unfinished": file}
+        return teaching.teach_flow(network, budget, **told).network
+
+    whole = taught(tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        taught(tmp_path / "parts", ends_at=3)
+    parts = taught(tmp_path / "parts")
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other)
+    kept = torch.load(tmp_path / "whole", weights_only=True)
+    matrices = len(kept["optimizer"]["state"])
+    assert matrices and matrices + len(kept["optimizer1"]["state"]) == len(list(whole.parameters()))
+    assert len(whole.student.blocks) == 3
