@@ -1,6 +1,7 @@
 """index.json: what is in a data set, for the trainers and for prompts."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +26,34 @@ def write_index(folder: Path, preset: Preset) -> None:
     """Write reference pictures and index.json into a data set's folder."""
     for kind in ("reference", "open", "plate"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    looks = [
-        _avatar_entry(who, look)
-        for who in IDENTITIES
-        for look in who.outfits
-        if look.name in preset.looks
-    ] + [scene_entry(spec) for spec in SCENES if spec.name in preset.scenes]
+    people = [(who, look) for who in IDENTITIES for look in who.outfits]
+    shown = [(who, look) for who, look in people if look.name in preset.looks]
     others = [stranger(k) for k in range(preset.strangers)]
-    for who in others + [visitor(k) for k in range(preset.visitors)]:
-        looks.append(_avatar_entry(who, who.outfits[0]))
-    for entry in looks:
-        name = entry["name"]
-        renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
-        Image.fromarray(renderer.plate_image()).save(folder / entry["plate"])
-        reference, opened = renderer.reference_image(), None
-        if isinstance(renderer, Portrait):
-            opened = renderer.open_image()
-            if renderer.who.photograph is not None:
-                reference, opened = as_brought(renderer.photograph())
-            Image.fromarray(opened).save(folder / entry["open"])
-        Image.fromarray(reference).save(folder / entry["reference"])
+    others += [visitor(k) for k in range(preset.visitors)]
+    entries = [
+        *(partial(_avatar_entry, who, look) for who, look in shown),
+        *(partial(scene_entry, spec) for spec in SCENES if spec.name in preset.scenes),
+        *(partial(_avatar_entry, who, who.outfits[0]) for who in others),
+    ]
+    looks = []
+    for make in entries:
+        # drawn at once: few renderers are kept, and one takes a second to begin
+        looks.append(make())
+        _draw_pictures(folder, looks[-1])
     (folder / "index.json").write_text(json.dumps(_index(preset, looks), indent=1) + "\n")
+
+
+def _draw_pictures(folder: Path, entry: dict[str, Any]) -> None:
+    name = entry["name"]
+    renderer = portrait(name) if entry["kind"] == "avatar" else scene(name)
+    Image.fromarray(renderer.plate_image()).save(folder / entry["plate"])
+    reference = renderer.reference_image()
+    if isinstance(renderer, Portrait):
+        opened = renderer.open_image()
+        if renderer.who.photograph is not None:
+            reference, opened = as_brought(renderer.photograph())
+        Image.fromarray(opened).save(folder / entry["open"])
+    Image.fromarray(reference).save(folder / entry["reference"])
 
 
 def _index(preset: Preset, looks: list[dict[str, Any]]) -> dict[str, Any]:
