@@ -92,13 +92,15 @@ def busy_by_stage(spans: Iterable[WorkSpan]) -> dict[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """From this small snapshot, behind chunk `index`, and the controls since a stream can be gone
-    on with elsewhere: from chunk `shown_from` on what is shown then looks the same."""
+    """From this snapshot, behind chunk `index`, and the controls since a stream can be gone on with
+    elsewhere: from chunk `shown_from` on what is shown then is the same bit for bit, or looks the
+    same if it is a `small` one."""
 
     stream: str
     index: int
     parts: Mapping[str, bytes]
     shown_from: int
+    small: bool
 
 
 @dataclass(frozen=True, slots=True)

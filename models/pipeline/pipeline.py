@@ -72,6 +72,11 @@ REBUILT_CHUNKS = 2
 more is one more that viewers wait for."""
 MOST_EXACT_BYTES = 4 << 30
 """A stream's caches up to this size are saved whole: three times as much memory of the host."""
+MOST_TOLD_BYTES = 4 << 20
+"""Of a stream whose caches have this size at most others are told whole snapshots."""
+WHOLE_CHUNKS = 8
+"""Between two of them, at most: then fewer chunks are made again than would rebuild caches, and a
+gateway of a fleet reads no more than 3 MB a second of each stream."""
 _POLL_S = 0.1
 _WARM_UP = "warm-up"
 # So often the model may raise an exception at one chunk of a stream, which is then given up; and so
@@ -94,7 +99,8 @@ class Pipeline:
     saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s. If its caches have more than
     `most_exact_bytes` it is only saved small. How long batches take is measured when the model was
     not used for `probe_after_s`, 0: at the start, and no more; None: never. With `tells_snapshots`
-    small snapshots, one every `small_chunks`, are told as `Saved`.
+    small snapshots, one every `small_chunks`, are told as `Saved`, or whole ones of a stream whose
+    caches have `most_told_bytes` at most.
     """
 
     parks = True
@@ -115,6 +121,7 @@ class Pipeline:
         tells_snapshots: bool = False,
         small_chunks: int = SMALL_CHUNKS,
         most_exact_bytes: int = MOST_EXACT_BYTES,
+        most_told_bytes: int = MOST_TOLD_BYTES,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
@@ -124,7 +131,8 @@ class Pipeline:
         self._snapshots = snapshot_share, snapshot_chunks
         self._tells_snapshots = tells_snapshots
         self._small_chunks = small_chunks
-        self._most_exact_bytes = most_exact_bytes
+        self._most_exact_bytes, self._most_told_bytes = most_exact_bytes, most_told_bytes
+        self._tells_whole = False
         self._exact, self._rebuild_chunks = True, 0
         self._started, self._has_run = False, False
         self._interrupted = threading.Event()
@@ -529,6 +537,7 @@ class Pipeline:
             before = log.settled
             log.take_part(message.index, parts, message.count, took_chunks)
             self._tell_settled(log, before)
+            self._tell_saved(log)
 
     def _tell_settled(self, log: ReplayLog, before: int | None) -> None:
         """Let the stages write over what was shared for snapshots before the newest whole one."""
@@ -539,7 +548,7 @@ class Pipeline:
     def _tell_saved(self, log: ReplayLog) -> None:
         saved, name = log.newly_saved(), self._named(log.key)
         if saved is not None and name is not None and self._tells_snapshots:
-            self._events.append(Saved(name, *saved))
+            self._events.append(Saved(name, *saved, small=not log.tells_whole))
 
     def _adopted(self, stream: str) -> None:
         """Go on with a stream that was taken over, once all stages have it."""
@@ -558,6 +567,8 @@ class Pipeline:
             self._runs_ahead = message.runs_ahead
             if message.cache_bytes:
                 self._exact = message.cache_bytes <= self._most_exact_bytes
+                told_whole = min(self._most_exact_bytes, self._most_told_bytes)
+                self._tells_whole = message.cache_bytes <= told_whole
             self._pool.longest_part_s = max(costs.prepare_s, costs.decode_s, *costs.step_s)
         self._waiting_for.discard(rank)
         if not self._waiting_for and self.costs is not None:
@@ -588,12 +599,15 @@ class Pipeline:
 
     def _log_of(self, opened: Open) -> ReplayLog:
         """Of a new stream, saved as this model's are."""
-        told = self._small_chunks if self._tells_snapshots else 0
+        whole = self._tells_snapshots and self._tells_whole
+        told = self._small_chunks if self._tells_snapshots and not whole else 0
         if self._rebuild_chunks:
             told = min(told, REBUILT_CHUNKS)
         every = told or (0 if self._exact else self._snapshots[1])
         small = SmallSeries(every, self._rebuild_chunks)
-        return ReplayLog(opened, *self._snapshots, exact=self._exact, small=small)
+        share, chunks = self._snapshots
+        chunks = min(chunks, WHOLE_CHUNKS) if whole else chunks
+        return ReplayLog(opened, share, chunks, exact=self._exact, tells_whole=whole, small=small)
 
     def _hide_shown(self, log: ReplayLog) -> None:
         """What came out before is made again for the caches alone, mostly without the decoder."""

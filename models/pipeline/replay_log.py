@@ -50,6 +50,8 @@ class ReplayLog:
     """So many chunks lie between two snapshots at least."""
     exact: bool = True
     """Whether the stream goes on from whole snapshots; else from those of `small`."""
+    tells_whole: bool = False
+    """Which of them `newly_saved` is about."""
     small: SmallSeries = field(default_factory=SmallSeries)
     next_index: int = 0
     delivered: int = -1
@@ -68,7 +70,7 @@ class ReplayLog:
     _is_small: bool = False
     """Which kind that is of."""
     _told: tuple[int, dict[str, Part]] | None = None
-    """The newest small one, until somebody has asked for it."""
+    """The newest one that is told of, until somebody has asked for it."""
     _coming: dict[int, _Coming] = field(default_factory=dict)
     """By the chunk behind which they are."""
     _held_bytes: int = 0
@@ -104,14 +106,14 @@ class ReplayLog:
         )
 
     def newly_saved(self) -> tuple[int, dict[str, bytes], int] | None:
-        """A small snapshot, behind which chunk it is, and the first chunk that may be shown of what
-        is made from it; each but once."""
+        """A snapshot, behind which chunk it is, and the first chunk that may be shown of what is
+        made from it; each but once."""
         told, self._told = self._told, None
         if told is None:
             return None
         index, parts = told
         saved = {name: bytes(bytes_of(part)) for name, part in parts.items()}
-        return index, saved, self.small.shown_from(index)
+        return index, saved, index + 1 if self.tells_whole else self.small.shown_from(index)
 
     @property
     def key(self) -> str:
@@ -221,6 +223,8 @@ class ReplayLog:
         complete = [k for k, each in self._coming.items() if each.whole and k <= self.delivered]
         if complete:
             newest = max(complete)
+            if self.tells_whole:
+                self._told = newest, self._coming[newest].parts
             self._go_from(newest, self._coming[newest].parts, small=False)
             self._coming = {k: each for k, each in self._coming.items() if k > newest}
 

@@ -565,5 +565,6 @@ def _past_of(adoption: Adoption) -> tuple[Past, list[Controls]]:
         controls=progress.controls[:count],
         shown_from=shown_from(state, adoption.after_seq),
         rows=progress.rows,
+        small=snapshot is None or snapshot.small,
     )
     return past, progress.controls[count:]

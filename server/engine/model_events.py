@@ -154,7 +154,7 @@ class ModelEvents:
     def _saved(self, event: Saved) -> None:
         stream = self._keeper.streams.get(event.stream)
         if stream is not None and stream.journal is not None:
-            stream.journal.saved(event.index, event.parts, event.shown_from)
+            stream.journal.saved(event.index, event.parts, event.shown_from, small=event.small)
 
     def _dropped(self, model: HostedModel, event: Dropped) -> None:
         model.under_way.done(event.stream)

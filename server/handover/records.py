@@ -18,7 +18,7 @@ from ..protocol.fields import MovieKind
 from ..session.options import SessionOptions
 from ..session.record import SessionRecord
 
-FORMAT = 2
+FORMAT = 3
 """Of all that is below: versions of Rollcast in which it is the same understand each other."""
 KIND = 32
 """In the second byte of a binary message, where media packets have theirs."""
@@ -43,12 +43,14 @@ class Origin(Record, frozen=True):
 class Snapshot(Record, frozen=True):
     """The stream behind step `behind`, in parts as an executor saved it.
 
-    Of what is made from it, steps before `shown_from` should not be shown.
+    Of what is made from it, steps before `shown_from` should not be shown. Only from one that is
+    not `small` the stream goes on bit for bit.
     """
 
     behind: int
     parts: dict[str, bytes]
     shown_from: int = 0
+    small: bool = True
 
 
 class Progress(Record, frozen=True):

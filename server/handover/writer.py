@@ -90,9 +90,16 @@ class JournalWriter:
         if rows > 1:
             self._rows[step] = rows
 
-    def saved(self, behind: int, parts: Mapping[str, bytes], shown_from: int = 0) -> None:
+    def saved(
+        self,
+        behind: int,
+        parts: Mapping[str, bytes],
+        shown_from: int = 0,
+        *,
+        small: bool = True,
+    ) -> None:
         """The executor has a snapshot behind this step; see `Snapshot`."""
-        self._add(Snapshot(behind, dict(parts), shown_from))
+        self._add(Snapshot(behind, dict(parts), shown_from, small))
 
     def due(self, now_s: float) -> bool:
         """Whether something was said that should be written down without waiting for a chunk."""

@@ -66,9 +66,18 @@ def test_goes_on_where_another_one_was(first: int, second: int) -> None:
         one.open("s", StreamRequest(seed=1))
         events = run(one, log[:BEGUN])
     saved = [each for each in events if isinstance(each, Saved)]
-    assert [each.index for each in saved][:3] == [3, 7, 11]
+    assert [(each.index, each.shown_from, each.small) for each in saved][:3] == [
+        (3, 4, False), (7, 8, False), (11, 12, False)
+    ]  # fmt: skip
     behind = saved[2].index
-    past = Past(StreamRequest(seed=1), saved[2].parts, behind, log[behind + 1 : BEGUN], BEGUN - 2)
+    past = Past(
+        StreamRequest(seed=1),
+        saved[2].parts,
+        behind,
+        log[behind + 1 : BEGUN],
+        BEGUN - 2,
+        small=False,
+    )
     with started(second) as other:
         other.open("another", StreamRequest())
         make_chunk(other, "another", Controls())

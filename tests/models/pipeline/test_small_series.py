@@ -71,3 +71,15 @@ def test_an_exact_log_only_tells_of_small_ones() -> None:
     assert log.newly_saved() == (3, {"prepare": b"x"}, 4) and log.newly_saved() is None
     start, replay = log.begin_again()
     assert isinstance(start, Open) and len(replay) == 6 and log.goes_on_exactly
+
+
+def test_a_log_that_tells_of_whole_ones_tells_of_each_once_its_chunk_has_come_out() -> None:
+    log = ReplayLog(Open("a.0", StreamRequest()), snapshot_chunks=4, tells_whole=True)
+    for _ in range(4):
+        log.deliver(log.add(Controls()))
+    log.add(Controls())
+    assert not log.wants_small(3) and log.wants_snapshot(3)
+    log.take_part(4, PART, 1)
+    assert log.newly_saved() is None, "chunk 4 is under way"
+    log.deliver(4)
+    assert log.newly_saved() == (4, {"prepare": b"x"}, 5) and log.newly_saved() is None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.test_pattern import TestPattern
+from rollcast.server.engine.engine import _past_of
 from rollcast.server.handover.journal import Journal, shown_from
 from rollcast.server.handover.records import (
     FORMAT,
@@ -342,6 +343,19 @@ def test_what_is_shown_has_so_many_chunks_behind_its_snapshot(rebuild: int) -> N
         made = place.step - 1 - adoption.snapshot.behind
         assert rebuild <= made < rebuild + SNAPSHOT_CHUNKS
         assert adoption.progress.first == adoption.snapshot.behind + 1
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_who_takes_over_knows_whether_a_stream_goes_on_bit_for_bit(small: bool) -> None:
+    server = Server.new()
+    run(server, ["step"] * 3, count())
+    server.journal.saved(1, {"state": b"x"}, 2, small=small)
+    server.write()
+    adoption = unpack_adoption(pack_adoption(server.kept.adoption(-1, epoch=1)))
+    assert adoption.snapshot is None, "it starts again for who has seen nothing"
+    adoption = unpack_adoption(pack_adoption(server.kept.adoption(100, epoch=1)))
+    past, _ = _past_of(adoption)
+    assert (past.behind, past.small) == (1, small)
 
 
 def test_a_snapshot_needs_its_place() -> None:

@@ -49,7 +49,7 @@ from rollcast.server.stream_log.records import MAGIC, Dropped, Made, NoLog, enco
 from rollcast.server.stream_log.replay import Comparison, read_log, replay, replay_behind
 from rollcast.server.stream_log.stream_logs import StreamLogs
 
-from ...models.pipeline.running import PATIENT, tiny
+from ...models.pipeline.running import OFTEN, PATIENT, tiny
 from ...models.pipeline.tiny import TinyModel, control_log
 from ...pictures import RED, portrait
 from ..other_models import YuvPattern
@@ -434,7 +434,10 @@ def test_where_another_server_had_the_stream_a_log_begins_behind_its_snapshot(
     folder = Path(sys.modules[TinyModel.__module__].__file__ or "").parent
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     told, begun = control_log(24), 17
-    pipeline = Pipeline(tiny(steps=2), 1, patience=PATIENT, tells_snapshots=True)
+    pipeline = Pipeline(
+        tiny(steps=2), 1, patience=PATIENT, snapshot_share=OFTEN, snapshot_chunks=4,
+        tells_snapshots=True,
+    )  # fmt: skip
     pipeline.start()
     try:
         one, other = (
@@ -445,13 +448,16 @@ def test_where_another_server_had_the_stream_a_log_begins_behind_its_snapshot(
         one.close("s")
         saved = [each for each in events if isinstance(each, Saved)][2]
         rest = told[saved.index + 1 : begun]
-        other.adopt("s", Past(StreamRequest(seed=1), saved.parts, saved.index, rest, begun - 2))
+        request = StreamRequest(seed=1)
+        past = Past(request, saved.parts, saved.index, rest, begun - 2, small=saved.small)
+        other.adopt("s", past)
         events_of(other, told[begun:])
         other.close("s")
         before = compare(only(tmp_path / "a"), TinyModel(steps=2))
         assert (before.same, before.different) == (begun, [])
         log = read_log(only(tmp_path / "b"))
         assert log.hidden == begun - 2 - saved.index - 1 > 0
+        assert log.gone_on is not None and not log.gone_on.small
         behind = Comparison()
         deque(replay_behind(pipeline, log, behind), maxlen=0)
         assert (behind.same, behind.different, behind.unknown) == (len(told) - begun + 2, [], 0)
