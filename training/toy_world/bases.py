@@ -67,6 +67,6 @@ def teach_base(
         budget,
         causal=name not in ("scorer", "teacher"),
         rate=1e-3 if name == "flow" else 2e-3,
-        decisive=name == "teacher",
+        decisive=name in ("teacher", "fine-flow"),
         unfinished=unfinished,
     )
