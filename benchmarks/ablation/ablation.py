@@ -18,7 +18,7 @@ from ...models.pocket.model import ASSETS
 from ..rounding import rounded
 from ..stream.stream import device_name
 from .stream import VariantModel
-from .variants import SHIPPED, Job, plan
+from .variants import TAUGHT, Job, plan
 from .watch import CURVE, Judge, Watched, watch
 
 _DIGITS = 4
@@ -55,8 +55,8 @@ def measure(
         say(f"{job.variant.key}, {job.look}, {job.minutes:g} min")
         watched = watch(judge, VariantModel(job.variant), rows[job.look], job.minutes)
         save(kept, job, watched)
-        shipped = Job(SHIPPED, job.look, job.minutes)
-        _compare(watched, kept, shipped)
+        taught = Job(TAUGHT, job.look, job.minutes)
+        _compare(watched, kept, taught)
         report["streams"].append(_entry(job, watched.report))
         _write(out, report)
     return report
@@ -76,12 +76,12 @@ def save(folder: Path, job: Job, watched: Watched) -> None:
     np.savez_compressed(kept_file(folder, job.key), frames=watched.frames, **latents)
 
 
-def _compare(watched: Watched, folder: Path, shipped: Job) -> None:
-    """Add how far the latents are from the shipped variant's, where those were kept.
+def _compare(watched: Watched, folder: Path, taught: Job) -> None:
+    """Add how far the latents are from those of the variant that was taught, where these were kept.
 
     Noise, speech and motion of two streams are the same, so that only the variants differ.
     """
-    path = kept_file(folder, shipped.key)
+    path = kept_file(folder, taught.key)
     if not path.exists():
         return
     with np.load(path) as kept:
@@ -91,10 +91,10 @@ def _compare(watched: Watched, folder: Path, shipped: Job) -> None:
             squares = np.square(kept[f"latents.{name}"][: len(latents)] - latents)
             apart = np.sqrt(squares.mean((1, 2, 3)))
             if name == CURVE:
-                watched.report["curve"]["from_shipped"] = apart.tolist()
+                watched.report["curve"]["from_taught"] = apart.tolist()
             else:
                 whole = float(np.sqrt(np.square(apart).mean()))
-                watched.report["marks"][name]["from_shipped"] = whole
+                watched.report["marks"][name]["from_taught"] = whole
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...models.pocket.evaluation.chart import Bars, Line, Lines, draw
 from .figures import Figures, Report, sink_name, time_name
-from .variants import CLEAN, LONG, SHIPPED, STEPPED, WINDOWED, Variant
+from .variants import CLEAN, LONG, STEPPED, TAUGHT, WINDOWED, Variant
 
 # of the curve's points: speech is met in all its parts by so many
 _SMOOTHED = 25
@@ -29,7 +29,7 @@ def plot(report: Report, folder: Path) -> list[Path]:
         ),
         "ablation-windows.svg": _bars(
             figures,
-            {f"{v.window} chunks": v for v in WINDOWED if v.sink == SHIPPED.sink},
+            {f"{v.window} chunks": v for v in WINDOWED if v.sink == TAUGHT.sink},
             [figures.first],
             "window",
         ),
@@ -47,7 +47,7 @@ def _drift(figures: Figures) -> str:
     for key, title in (
         ("identity", "distance from oneself / to the next person"),
         ("dynamics", "motion / rendered motion"),
-        ("from_shipped", "latents, difference from shipped"),
+        ("from_taught", "latents, difference from taught"),
     ):
         lines = []
         for variant in LONG:

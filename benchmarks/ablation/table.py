@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .figures import Figures, Report, sink_name, time_name
-from .variants import BROAD, LONG, SHIPPED, WINDOWED, Variant
+from .variants import BROAD, LONG, SERVED, TAUGHT, WINDOWED, Variant
 
 BEGIN, END = "<!-- ablation:begin -->", "<!-- ablation:end -->"
 _COLUMNS = {
@@ -16,9 +16,9 @@ _COLUMNS = {
     "mouth_sharpness": "in the mouth",
     "lip_sync": "lip-sync",
     "mouth_amplitude": "opening",
-    "from_shipped": "from shipped",
+    "from_taught": "from taught",
 }
-_OVER_TIME = ("identity", "dynamics", "mouth_sharpness", "lip_sync", "latent_shift", "from_shipped")
+_OVER_TIME = ("identity", "dynamics", "mouth_sharpness", "lip_sync", "latent_shift", "from_taught")
 _MISSING = "–"
 # shown under the tables where the page has them in its folder `images`
 PICTURES = {
@@ -66,7 +66,7 @@ def tables(report: Report) -> str:
 
 
 def _over_time(figures: Figures) -> str:
-    marks = figures.marks(SHIPPED)
+    marks = figures.marks(TAUGHT)
     when = " / ".join(time_name(mark) for mark in marks)
     heads = {**_COLUMNS, "latent_shift": "latents moved"}
     rows = []
@@ -107,8 +107,8 @@ def _row(figures: Figures, variant: Variant, mark: str, looks: Sequence[str]) ->
 def _name(variant: Variant) -> str:
     if variant.clean_pass:
         return "static sink, one cache and a clean pass"
-    shipped = " (shipped)" if variant == SHIPPED else ""
-    return f"{sink_name(variant)}{shipped}"
+    marked = {TAUGHT: " (as taught)", SERVED: " (as served)"}.get(variant, "")
+    return f"{sink_name(variant)}{marked}"
 
 
 def _cell(value: float | None) -> str:

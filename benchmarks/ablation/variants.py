@@ -1,6 +1,6 @@
 """What `rollcast bench ablation` compares: variants of sampler and cache, and how long each runs.
 
-The weights are the same in all of them: those that ship, taught with `SHIPPED` alone.
+The weights are the same in all of them: those that ship, taught with `TAUGHT` alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...models.pocket.audio import CHUNK_FRAMES
-from ...models.pocket.config import CACHE, SHIFT, STEPS
+from ...models.pocket.config import CACHE, SERVED_STEPS, SHIFT, STEPS
 from ...models.pocket.looks import FPS
 from ...models.sampling.flow_schedule import FlowSchedule
 from ...models.student.config import CacheConfig, SinkKind
@@ -62,16 +62,19 @@ class Variant:
         return FlowSchedule(SHIFT).warp(even)
 
 
-SHIPPED = Variant()
+TAUGHT = Variant()
+"""What the weights were taught."""
+SERVED = Variant(steps=len(SERVED_STEPS))
+"""What streams take unless they are told otherwise."""
 NO_SINK = Variant("none")
 SLOW_EMA, QUICK_EMA = Variant("ema", SLOW), Variant("ema", QUICK)
 CLEAN = Variant(clean_pass=True)
-LONG = (SHIPPED, NO_SINK, SLOW_EMA, CLEAN)
+LONG = (TAUGHT, NO_SINK, SLOW_EMA, CLEAN)
 STEPPED = tuple(Variant(steps=count) for count in STEP_COUNTS)
 WINDOWED = tuple(
-    replace(sink, window=window) for sink in (NO_SINK, SHIPPED, QUICK_EMA) for window in WINDOWS
+    replace(sink, window=window) for sink in (NO_SINK, TAUGHT, QUICK_EMA) for window in WINDOWS
 )
-BROAD = (SHIPPED, NO_SINK, QUICK_EMA, CLEAN, *STEPPED)
+BROAD = (TAUGHT, NO_SINK, QUICK_EMA, CLEAN, *STEPPED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ...models.pocket.evaluation.evaluation_set import QualitySet
 from ...models.pocket.evaluation.signals import agreement, motion, sharpness, to_signed
 from .speech import Speech, speech_of
 from .stream import Made, VariantModel, VariantStream, median_ms
-from .variants import SHIPPED
+from .variants import TAUGHT
 
 # prime to the period of speech, so that every part of it is met
 _CURVE_EVERY = 13
@@ -31,7 +31,7 @@ class Judge:
 
     def __init__(self, reference: QualitySet) -> None:
         self.reference = reference
-        model = VariantModel(SHIPPED)
+        model = VariantModel(TAUGHT)
         stills = [_first_frame(model, look.name) for look in reference.looks]
         self._own = reference.faces.features(to_signed(np.concatenate(stills)))
 

@@ -24,7 +24,7 @@ from rollcast.benchmarks.ablation.variants import (
     LONG,
     NO_SINK,
     QUICK_EMA,
-    SHIPPED,
+    TAUGHT,
     Job,
     Variant,
     plan,
@@ -58,8 +58,8 @@ def latents(variant: Variant, look: str, count: int) -> list[torch.Tensor]:
     return [made.latents for made in stream.chunks(count)]
 
 
-def test_the_shipped_variant_is_what_the_weights_were_taught() -> None:
-    assert (SHIPPED.cache, SHIPPED.timesteps, SHIPPED.clean_pass) == (CACHE, STEPS, False)
+def test_the_taught_variant_is_what_the_weights_were_taught() -> None:
+    assert (TAUGHT.cache, TAUGHT.timesteps, TAUGHT.clean_pass) == (CACHE, STEPS, False)
 
 
 @pytest.mark.parametrize(
@@ -99,28 +99,28 @@ def test_marks_are_the_same_words_sooner_and_later(reference: QualitySet) -> Non
 
 
 @pytest.mark.long
-def test_the_shipped_variant_is_the_model(reference: QualitySet) -> None:
+def test_the_taught_variant_is_the_model(reference: QualitySet) -> None:
     look = reference.looks[0].name
     audio = reference.speech_of(0)[0].audio
-    stream = VariantStream(VariantModel(SHIPPED), look, audio)
+    stream = VariantStream(VariantModel(TAUGHT), look, audio)
     made = [stream.frames(chunk) for chunk in stream.chunks(8)]
     shown = [chunk.frames for chunk in Watch(PocketModel()).chunks(look, audio, 8)]
     assert np.array_equal(np.stack(made), np.stack(shown))
 
 
 @pytest.mark.long
-def test_variants_differ_from_the_shipped_one_and_no_sooner_than_they_should() -> None:
+def test_variants_differ_from_the_taught_one_and_no_sooner_than_they_should() -> None:
     window = CACHE.window_frames
-    shipped = latents(SHIPPED, LOOKS[0], window + 2)
+    taught = latents(TAUGHT, LOOKS[0], window + 2)
     # look-ahead takes one chunk before the first one here; the window holds the one under way
     for variant, equal in ((QUICK_EMA, window - 1), (Variant(steps=1), 0)):
         found = latents(variant, LOOKS[0], window + 2)
-        differs = [not torch.equal(a, b) for a, b in zip(found, shipped, strict=True)]
+        differs = [not torch.equal(a, b) for a, b in zip(found, taught, strict=True)]
         assert differs == [k >= equal for k in range(len(differs))], variant.key
 
 
 def test_a_clean_pass_changes_only_what_comes_later() -> None:
-    models = [VariantModel(variant) for variant in (SHIPPED, CLEAN)]
+    models = [VariantModel(variant) for variant in (TAUGHT, CLEAN)]
     states = [model.begin(0, LOOKS[0]) for model in models]
     assert [len(state.caches) for state in states] == [len(STEPS), 1]
     chunks = []
@@ -134,7 +134,7 @@ def test_a_clean_pass_changes_only_what_comes_later() -> None:
 @pytest.mark.long
 def test_without_a_sink_the_picture_leaves_and_an_ema_sink_moves() -> None:
     kept = {}
-    for variant in (SHIPPED, NO_SINK, QUICK_EMA):
+    for variant in (TAUGHT, NO_SINK, QUICK_EMA):
         model = VariantModel(variant)
         stream = VariantStream(model, LOOKS[0], np.zeros(0, np.int16))
         seen = []
@@ -142,7 +142,7 @@ def test_without_a_sink_the_picture_leaves_and_an_ema_sink_moves() -> None:
             cache = stream.state.caches[0].layers[0]
             seen.append(cache.value[:, :, : cache.tokens_per_frame].clone())
         kept[variant] = [not torch.equal(each, seen[0]) for each in seen]
-    assert not any(kept[SHIPPED])
+    assert not any(kept[TAUGHT])
     assert kept[NO_SINK][-1] and kept[QUICK_EMA][-1]
 
 
@@ -150,7 +150,7 @@ def test_without_a_sink_the_picture_leaves_and_an_ema_sink_moves() -> None:
 def test_people_are_told_apart(reference: QualitySet, judge: Judge) -> None:
     names = [look.name for look in reference.looks]
     own, other = (names.index(name) for name in LOOKS[:2])
-    stream = VariantStream(VariantModel(SHIPPED), LOOKS[0], np.zeros(0, np.int16))
+    stream = VariantStream(VariantModel(TAUGHT), LOOKS[0], np.zeros(0, np.int16))
     frames = stream.frames(next(stream.chunks(1)))
     assert judge.distance(own, frames) < 0.2
     assert judge.distance(other, frames) > 0.9
@@ -159,7 +159,7 @@ def test_people_are_told_apart(reference: QualitySet, judge: Judge) -> None:
 @pytest.mark.long
 def test_a_short_stream_is_measured(reference: QualitySet, judge: Judge) -> None:
     names = [look.name for look in reference.looks]
-    spoken = watch(judge, VariantModel(SHIPPED), names.index(LOOKS[0]), 0.1)
+    spoken = watch(judge, VariantModel(TAUGHT), names.index(LOOKS[0]), 0.1)
     report = json.loads(json.dumps(spoken.report))
     assert list(report["marks"]) == ["5"]
     figures = report["marks"]["5"]
@@ -168,7 +168,7 @@ def test_a_short_stream_is_measured(reference: QualitySet, judge: Judge) -> None
     assert (figures["latent_shift"], figures["latent_spread"]) == (0, 1)
     assert report["ms"]["student"] > 0 and len(report["curve"]["s"]) == 4
     assert spoken.frames.shape[1:] == (reference.size, reference.size, 3)
-    scene = watch(judge, VariantModel(SHIPPED), names.index("sea"), 0.1).report["marks"]["5"]
+    scene = watch(judge, VariantModel(TAUGHT), names.index("sea"), 0.1).report["marks"]["5"]
     assert scene["lip_sync"] is None and scene["mouth_sharpness"] is None
     assert scene["identity"] < 0.5
 
@@ -227,10 +227,10 @@ def test_a_stopped_run_goes_on(reference: QualitySet, tmp_path: Path, quick: lis
     assert report == json.loads((tmp_path / "ablation.json").read_text())
     quick.clear()
     assert measured(reference, tmp_path) == report and not quick
-    shipped, second, *_ = report["streams"]
-    assert shipped["marks"]["600"]["from_shipped"] == 0
-    assert second["marks"]["600"]["from_shipped"] == 1
-    assert second["curve"]["from_shipped"] == [1] * len(second["curve"]["s"])
+    taught, second, *_ = report["streams"]
+    assert taught["marks"]["600"]["from_taught"] == 0
+    assert second["marks"]["600"]["from_taught"] == 1
+    assert second["curve"]["from_taught"] == [1] * len(second["curve"]["s"])
     with pytest.raises(ValueError, match="minutes 10, not 5"):
         measured(reference, tmp_path, minutes=5)
     with pytest.raises(ValueError, match="unknown look 'nobody'"):
@@ -261,7 +261,7 @@ def test_tables_stand_between_the_markers(report: dict[str, Any], tmp_path: Path
     assert text.startswith(f"before\n\n{BEGIN}\n") and text.endswith(f"{END}\n\nafter\n")
     assert "old" not in text and "(images/ablation-drift.svg)" in text
     assert "(images/ablation-steps.svg)" not in text, "there is no such picture"
-    assert "| static sink (shipped) | .51 / .51 / .51 |" in text
+    assert "| static sink (as taught) | .51 / .51 / .51 |" in text
     assert "| no sink | 2 chunks |" in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.count("|") in (8, 11)
@@ -290,7 +290,7 @@ def test_plots_show_every_variant(report: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_a_clip_shows_streams_side_by_side(report: dict[str, Any], tmp_path: Path) -> None:
-    keys = [Job(variant, LOOKS[0], 10).key for variant in (NO_SINK, SHIPPED)]
+    keys = [Job(variant, LOOKS[0], 10).key for variant in (NO_SINK, TAUGHT)]
     path = tmp_path / "clip.webp"
     size = write_clip(report, tmp_path / "kept", keys, ["no sink", "static"], path)
     with Image.open(path) as clip:
