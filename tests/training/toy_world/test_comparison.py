@@ -95,7 +95,8 @@ def test_a_comparison_is_kept_method_by_method(tmp_path: Path) -> None:
     report(tmp_path)
     with (tmp_path / "compare.csv").open() as file:
         named = {row["method"] for row in csv.DictReader(file)}
-    assert named == {"scorer", "flow", "regression", "small-by-mood", "dmd2"}
+    bases = {"scorer", "teacher", "flow", "fine-flow"}
+    assert named == bases | {"regression", "small-by-mood", "dmd2"}
     assert all(
         (tmp_path / name).exists()
         for name in ("compare.png", "clips.png", "sinks.csv", "sites.csv", "claims.md", "cost.md")
