@@ -12,25 +12,31 @@ import numpy as np
 import pytest
 import torch
 
-from rollcast.models.contract import Chunk, Controls, StreamRequest
+from rollcast.models.contract import FULL, Chunk, Controls, Economy, StreamRequest
 from rollcast.models.device_queues import SideQueue
 from rollcast.models.pipeline.heartbeat import Heartbeat
 from rollcast.models.pipeline.messages import Assign, Done, FromStage, Open, Step
 from rollcast.models.pipeline.stage import Stage
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.wan.stream.model import WanModel
+from rollcast.models.wan.tiny_decoder import TinyDecoder
 from rollcast.models.yuv_frames import YuvFrames
 
 from ...queue_tape import MAIN, QueueTape, TapeMark
 from ..conftest import SIZE, ModelOf
+from ..test_tiny_decoder import CONFIG, tiny_decoder
 
 pytestmark = pytest.mark.slow
 
 CHUNKS = 4
 
 
-def beside(model: WanModel, tape: QueueTape) -> WanModel:
-    return WanModel(model._preset, model._calls, model._decoder, SIZE, yuv=True, queues=tape)
+TINY = Economy(tiny_decoder=True)
+
+
+def beside(model: WanModel, tape: QueueTape | None, tiny: TinyDecoder | None = None) -> WanModel:
+    parts = model._preset, model._calls, model._decoder
+    return WanModel(*parts, SIZE, tiny=tiny, yuv=True, queues=tape)
 
 
 def planes(chunk: Chunk) -> np.ndarray:
@@ -38,10 +44,11 @@ def planes(chunk: Chunk) -> np.ndarray:
     return chunk.pictures.planes
 
 
-def streamed(model: WanModel, tape: QueueTape | None) -> list[Chunk]:
+def streamed(model: WanModel, tape: QueueTape | None, economy: Economy = FULL) -> list[Chunk]:
     state, made = model.start(StreamRequest(seed=1)), list[Chunk]()
     for k in range(CHUNKS):
-        made.append(model.step(state, Controls(prompt="a fish" if k == 2 else None)))
+        asked = FULL if k == 0 else economy
+        made.append(model.step(state, Controls(prompt="a fish" if k == 2 else None, economy=asked)))
     if tape is not None:
         tape.host_waits = True
         saved = model.snapshot(state)
@@ -69,6 +76,18 @@ def test_frames_are_made_beside_what_follows_and_nothing_races(model: WanModel) 
     for one, other in zip(made, streamed(plain, None), strict=True):
         assert np.array_equal(planes(one), planes(other))
     assert all(mark.query() for mark in tape.marks)
+
+
+@pytest.mark.long
+def test_nothing_races_where_a_tiny_decoder_takes_over(model: WanModel) -> None:
+    tape, tiny = QueueTape(), tiny_decoder(CONFIG)
+    with tape:
+        made = streamed(beside(model, tape, tiny), tape, TINY)
+    assert not tape.races and set(tape.work) == {MAIN, "decoder", "copies"}
+    plain = streamed(beside(model, None, tiny), None, TINY)
+    for one, other in zip(made, plain, strict=True):
+        assert np.array_equal(planes(one), planes(other))
+    assert not np.array_equal(planes(made[-1]), planes(streamed(beside(model, None), None)[-1]))
 
 
 @pytest.mark.parametrize("missing", ["wait", "keep", "join"])
