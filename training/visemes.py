@@ -27,8 +27,9 @@ from .loop import LoopConfig, Losses, Trainer
 BATCH = 24
 # opening matters more to the eye than the shape of a half-closed mouth
 _GAP_WEIGHT = 1.0
-# of the mel bands: spread of their stretch, of their shift, and the most that are masked
-_STRETCH, _SHIFT, _MASKED = 0.05, 1.5, 10
+# of the mel bands: spread of their stretch, of their shift, the most that are masked, and the most
+# noise: voices of people are rougher than those of synthesisers
+_STRETCH, _SHIFT, _MASKED, _ROUGH = 0.07, 2.0, 10, 0.15
 
 
 class SpeechBatches:
@@ -144,7 +145,8 @@ def another_voice(mel: Tensor) -> Tensor:
     first = torch.randint(bands, (batch, 1))
     wide = torch.randint(_MASKED + 1, (batch, 1))
     gone = (line >= first) & (line < first + wide)
-    return torch.where(gone[:, None], moved.mean((1, 2), keepdim=True), moved)
+    heard = torch.where(gone[:, None], moved.mean((1, 2), keepdim=True), moved)
+    return heard + _ROUGH * torch.rand(batch, 1, 1) * torch.randn_like(heard)
 
 
 def calibrate(model: VisemeNet, batches: SpeechBatches) -> None:

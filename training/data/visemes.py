@@ -20,11 +20,13 @@ _WORK_HZ = 200
 _LEAD_S = 0.03
 """Mouths move a little before the sound."""
 _OPENING = [0, 1, 2, 3, 6, 13, 14, 15]
-_COARTICULATION_S = 0.040
+_COARTICULATION_S = 0.045
 """Spread of a mouth shape into its neighbours: jaws are slower than sounds."""
-_EFFORT_GAIN, _EFFORT_JAW = (0.44, 1.0), 0.14
+_EFFORT_GAIN, _EFFORT_JAW = (0.44, 1.0), 0.2
 """How far mouths open in the quietest and the loudest syllables, and what the loudest add."""
-_EFFORT_DB, _EFFORT_FLOOR_DB, _EFFORT_FRAMES, _EFFORT_LEAD_S = 25.0, -55.0, 101, 0.04
+_EFFORT_DB, _EFFORT_FLOOR_DB, _EFFORT_LEAD_S = 25.0, -55.0, 0.04
+_EFFORT_FRAMES = (8, 4)
+"""Before and after a frame, what it is compared with: all that the viseme network hears of it."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,11 @@ def _effort(samples: Floats, frames: int, steps: int) -> Floats:
     power = np.square(samples[: frames * length].astype(np.float64))
     power = np.pad(power, (0, frames * length - len(power))).reshape(frames, length).mean(1)
     level = gaussian_filter1d(10 * np.log10(power + 1e-7), 1.0)
-    below = maximum_filter1d(level, _EFFORT_FRAMES) - level
+    before, after = _EFFORT_FRAMES
+    span = before + after + 1
+    # the window's middle is ahead of its frame by half of what it has more of behind
+    loudest = maximum_filter1d(level, span, origin=(before - after) // 2)
+    below = loudest - level
     share = np.clip(1 - below / _EFFORT_DB, 0, 1) * (level > _EFFORT_FLOOR_DB)
     at_s = np.arange(steps) / _WORK_HZ + _EFFORT_LEAD_S
     return np.interp(at_s, (np.arange(frames) + 0.5) / FRAME_HZ, share).astype(np.float32)

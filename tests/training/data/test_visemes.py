@@ -80,6 +80,7 @@ def test_loud_syllables_open_further_and_closed_lips_stay_closed() -> None:
     jaw = viseme_track(said, 50, voice)[:, JAW]
     plain = viseme_track(said, 50)[:, JAW]
     assert jaw[10:17].mean() > plain[10:17].mean() * 1.02
-    assert jaw[27:34].mean() < plain[27:34].mean() * 0.95
+    assert jaw[24:28].mean() < plain[24:28].mean() * 0.95
     assert jaw[20:22].min() < 0.1 and jaw[42:].max() < 0.02
-    assert np.allclose(viseme_track(said, 50, 0.2 * voice)[:, JAW], jaw, atol=0.08)
+    soft = viseme_track(said, 50, 0.2 * voice)[:, JAW]
+    assert np.allclose(soft[6:20], jaw[6:20], atol=0.05), "a soft clip opens as far"
