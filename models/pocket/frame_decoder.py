@@ -324,14 +324,29 @@ def _three_of_two(planes: Tensor) -> Tensor:
 
 def _six_of_three(planes: Tensor) -> Tensor:
     """Bilinear enlarging by 2 of planes [..., 32, C, 3, 3, 32]."""
-    for around, axis in ((_with_columns_around, -2), (_with_rows_around, -3)):
-        whole = around(planes)
-        own = whole.narrow(axis, 1, _HALF)
-        shape = list(own.shape)
-        shape.insert(len(shape) + axis + 1, 2)
-        made = own.new_empty(shape)
-        for place, side in enumerate((0, 2)):
-            beside = whole.narrow(axis, side, _HALF)
-            torch.lerp(own, beside, 1 / 4, out=made.select(axis, place))
-        planes = made.flatten(axis - 1, axis)
-    return planes
+    return _doubled(_doubled(planes, -2, -1), -3, -5)
+
+
+def _doubled(planes: Tensor, axis: int, cells: int) -> Tensor:
+    """The same along `axis`, rows or columns in a cell; its neighbours stand along `cells`.
+
+    Without a copy of the neighbours: those in the cell are views of it, those beyond it of others.
+    """
+    last, end = planes.shape[axis] - 1, planes.shape[cells] - 1
+    shape = list(planes.shape)
+    shape.insert(len(shape) + axis + 1, 2)
+    made = planes.new_empty(shape)
+    before, behind = made.unbind(axis)
+    lower, upper = planes.narrow(axis, 0, last), planes.narrow(axis, 1, last)
+    torch.lerp(upper, lower, 1 / 4, out=before.narrow(axis, 1, last))
+    torch.lerp(lower, upper, 1 / 4, out=behind.narrow(axis, 0, last))
+    # of the values at a cell's edges, whose neighbours are in other cells or nowhere
+    cells += cells < axis
+    first, final = planes.select(axis, 0), planes.select(axis, last)
+    before, behind = before.select(axis, 0), behind.select(axis, last)
+    upper, lower = first.narrow(cells, 1, end), final.narrow(cells, 0, end)
+    torch.lerp(upper, lower, 1 / 4, out=before.narrow(cells, 1, end))
+    torch.lerp(lower, upper, 1 / 4, out=behind.narrow(cells, 0, end))
+    before.select(cells, 0).copy_(first.select(cells, 0))
+    behind.select(cells, end).copy_(final.select(cells, end))
+    return made.flatten(axis - 1, axis)
