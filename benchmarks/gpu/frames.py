@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ...kernels.dispatch import yuv420
 from ...models.download import downloaded
-from ...models.wan.stream.model import decoded, rgb_levels, yuv_levels
+from ...models.wan.stream.decoders import decoded
+from ...models.wan.stream.model import rgb_levels, yuv_levels
 from .bench import Bench
 from .compiles import wall_ms
 from .random_model import Measures, random_decoder

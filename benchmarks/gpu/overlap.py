@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ...models.contract import Controls
 from ...models.staged_model import all_calls
-from ...models.wan.stream.model import decoded, yuv_levels
+from ...models.wan.stream.decoders import decoded
+from ...models.wan.stream.model import yuv_levels
 from ...models.warm_up import first_request
 from .bench import Bench
 from .compiles import wall_ms

@@ -14,7 +14,8 @@ from ...kernels.gpu import Capability
 from ...models.wan.decoder import WAN22_DECODER, WanDecoderConfig
 from ...models.wan.presets.catalogue import preset_named
 from ...models.wan.presets.preset import Preset
-from ...models.wan.stream.model import decoded, yuv_levels
+from ...models.wan.stream.decoders import decoded
+from ...models.wan.stream.model import yuv_levels
 from ...models.wan.tiny_decoder import TinyDecoderConfig
 from ...models.wan.vae_files import VAE_DECODER, DecoderConfig
 from ...models.wan.vae_layers import put_channels_last

@@ -136,7 +136,7 @@ class Nursery:
             if self._socket is None:
                 self._start(environment)
             assert self._socket is not None
-            self._socket.send(json.dumps({"preload": list(preload)}).encode())
+            socket.send_fds(self._socket, [json.dumps({"preload": list(preload)}).encode()], [])
 
     def end(self) -> None:
         """End the process, and with it all of its children."""

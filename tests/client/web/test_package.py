@@ -78,7 +78,8 @@ async def test_the_example_speaks_and_interrupts_itself(program: Path) -> None:
     report = json.loads(output)
     assert report["model"] == "test-pattern"
     assert report["frames"] >= 25
-    assert 800 < report["heardMs"] < 8_000
+    # it has a second of loud samples, of which so much lies ahead of what is shown
+    assert 500 < report["heardMs"] < 8_000
     started, cleared = report["told"]
     assert (started["phase"], cleared["phase"]) == ("started", "cleared")
     assert cleared["played_ms"] == report["heardMs"]
