@@ -26,6 +26,7 @@ from rollcast.models.test_pattern import TestPattern, prompt_colour
 
 from ..server.running import running
 from ..server.world_pattern import HEIGHT, PROMPTS, WIDTH, WorldPattern
+from ..variants import some_of
 from .studio import Studio, studio_at
 from .test_looks import SIZES, probe, schemes, sizes
 from .test_own_picture import BRING
@@ -93,8 +94,8 @@ def forward(frame: np.ndarray) -> int:
 @pytest.mark.parametrize("screens", [("phone", "sideways"), ("desktop",)], ids=lambda s: s[0])
 @pytest.mark.parametrize(
     "size",
-    # the widest and the tallest
-    [*SHAPES[1:], pytest.param(SHAPES[0], marks=pytest.mark.long)],
+    # the widest
+    some_of(SHAPES, (1280, 704)),
     ids=lambda size: f"{size[0]}x{size[1]}",
 )
 async def test_the_picture_has_the_models_shape_and_fits(
@@ -204,12 +205,7 @@ async def test_words_have_the_room_and_their_examples_can_be_read_and_pressed(
 @pytest.mark.parametrize(
     "kind",
     # a camera has all that words and an image have
-    [
-        "camera",
-        "video",
-        pytest.param("words", marks=pytest.mark.long),
-        pytest.param("image", marks=pytest.mark.long),
-    ],
+    some_of(["camera", "video", "words", "image"], "camera"),
 )
 async def test_every_kind_fits_and_can_be_read(
     browser: Browser, kind: str, screens: Sequence[str]

@@ -28,7 +28,10 @@ AMPERE = (8, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [AMPERE, HOPPER], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize(
+    "capability",
+    [pytest.param(AMPERE, id="sm_80", marks=pytest.mark.long), pytest.param(HOPPER, id="sm_90")],
+)
 @pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
 def test_kernels_of_options_are_in_the_gate(name: str, capability: Capability) -> None:
     launches = option_launches(preset_named(name), capability)

@@ -64,7 +64,10 @@ ROUND = ["self-forcing", "reward-forcing", "longlive", "sgf-plus", "longlive-2"]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "capability"),
-    [(name, gpu) for name in ROUND for gpu in (AMPERE, HOPPER)] + [("rolling-forcing", HOPPER)],
+    [
+        *((name, HOPPER) for name in (*ROUND, "rolling-forcing")),
+        *(pytest.param(name, AMPERE, marks=pytest.mark.long) for name in ROUND),
+    ],
 )
 def test_no_variant_is_new_after_the_warm_up(name: str, capability: Capability) -> None:
     """While the window fills, comes round and goes on: else Triton would compile in mid-stream."""

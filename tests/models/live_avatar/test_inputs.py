@@ -20,6 +20,7 @@ from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.conditioning import Conditions
 from rollcast.models.student.config import CacheConfig
 
+from ...variants import some_of
 from .published_avatar import AVATAR, CHUNK, SIDE, Published
 
 StudentMaker = Callable[..., CausalStudent]
@@ -142,7 +143,7 @@ def write_case(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps", some_of([1, 2, 3, 4], 1, 3))
 @pytest.mark.parametrize(
     ("distance", "window", "swap"), [(4, 4, None), (21, 6, 1), (30, 2, 4), (17, 8, 7)]
 )

@@ -172,10 +172,10 @@ def test_dropped_chunks_are_decoded_and_not_shown(
 @pytest.mark.parametrize(
     ("rank", "before"),
     [
-        pytest.param(0, 0, id="the student, before any chunk"),
+        pytest.param(0, 0, id="the student, before any chunk", marks=pytest.mark.long),
         pytest.param(1, 5, id="the decoder, before a snapshot"),
         pytest.param(0, 17, id="the student, behind a snapshot"),
-        pytest.param(1, 19, id="the decoder, behind a snapshot"),
+        pytest.param(1, 19, id="the decoder, behind a snapshot", marks=pytest.mark.long),
     ],
 )
 def test_a_killed_stage_is_a_pause_and_nothing_else(

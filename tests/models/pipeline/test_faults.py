@@ -89,10 +89,14 @@ def strike(pipeline: Pipeline, rank: int, number: int) -> None:
 @pytest.mark.parametrize(
     ("rank", "number", "before"),
     [
-        pytest.param(0, signal.SIGKILL, 0, id="the first one, before any chunk"),
+        pytest.param(
+            *(0, signal.SIGKILL, 0), id="the first one, before any chunk", marks=pytest.mark.long
+        ),
         pytest.param(1, signal.SIGSTOP, 9, id="the middle one, before a snapshot"),
         pytest.param(2, signal.SIGKILL, 16, id="the decoder, right behind a snapshot"),
-        pytest.param(1, signal.SIGKILL, 40, id="while nothing is under way"),
+        pytest.param(
+            *(1, signal.SIGKILL, 40), id="while nothing is under way", marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_lost_stage_is_a_pause_and_nothing_else(

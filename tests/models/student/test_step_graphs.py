@@ -33,6 +33,7 @@ from rollcast.models.student.student_cache import StudentCache
 from rollcast.models.wan.number_types import NumberTypes, settle_all
 from rollcast.models.wan.presets.catalogue import preset_named, presets
 
+from ...variants import some_of
 from .tape import Tape
 
 SHAPE = StudentConfig(
@@ -319,11 +320,7 @@ def different(names: Sequence[str]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        # of one latent each, so that there are three times as many chunks
-        pytest.param(name, marks=pytest.mark.long) if name.endswith("framewise") else name
-        for name in different(RECORDED)
-    ],
+    some_of(different(RECORDED), "live-avatar", "longlive-2", "reward-forcing"),
 )
 def test_a_key_says_all_of_a_call(name: str) -> None:
     """Calls with one key are the same operations on the same memory with the same numbers.

@@ -33,6 +33,7 @@ from rollcast.models.wan.tiny_encoder import TinyEncoder, TinyEncoderConfig
 from rollcast.models.wan.vae_files import VAE_DECODER
 from rollcast.models.warm_up import still_video
 
+from ....variants import some_of
 from ..conftest import PROMPTS, FolderOf
 
 pytestmark = pytest.mark.slow
@@ -48,6 +49,8 @@ KINDS = {
     "longlive-2": 2,
 }
 """How many streams each makes."""
+COSTLY = ("longlive", "causal-forcing-2-step", "longlive-2")
+"""Those for the long lane."""
 
 
 @cache
@@ -94,7 +97,13 @@ def loaded(
     return model
 
 
-@pytest.mark.parametrize(("name", "sessions"), KINDS.items())
+@pytest.mark.parametrize(
+    ("name", "sessions"),
+    [
+        pytest.param(*each, marks=pytest.mark.long) if each[0] in COSTLY else each
+        for each in KINDS.items()
+    ],
+)
 def test_a_plan_is_what_lives_at_once(
     name: str, sessions: int, weighed_folder_of: FolderOf
 ) -> None:
@@ -132,7 +141,7 @@ def test_a_plan_holds_for_streams_that_start_from_images(
     assert live.peak == pytest.approx(plan.total(2), rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["longlive", "longlive-2"])
+@pytest.mark.parametrize("name", some_of(["longlive", "longlive-2"], "longlive"))
 def test_a_plan_holds_for_a_tiny_decoder(
     name: str, weighed_folder_of: FolderOf, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.yuv_frames import YuvFrames
 
+from ....variants import some_of
 from ..conftest import CUT, PROMPTS, SIZE, FolderOf, ModelOf
 from ..running import REQUEST, SNAPSHOT_CHUNKS, beside, frames, staged, submitted, through_a_kill
 
@@ -201,7 +202,7 @@ def test_a_model_of_two_steps_takes_four_for_its_first_chunk(
     assert calls == [*first, *other, *first]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some_of(KINDS, "self-forcing", "rolling-forcing", "longlive-2"))
 def test_prompt_seed_and_reset_are_obeyed(name: str, model_of: ModelOf) -> None:
     model = model_of(name)
     plain = frames(run(model, [Controls()] * 4))
@@ -255,7 +256,9 @@ def test_only_a_model_that_recaches_writes_its_past_anew(
     assert counts["reward-forcing"] == 0
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", some_of(KINDS, "reward-forcing", "sgf-plus", "rolling-forcing", "longlive-2")
+)
 def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> None:
     """Whether the next chunk is the second one, switches the prompt, or follows a switch."""
     model, other = model_of(name), model_of(name)
@@ -279,7 +282,7 @@ def test_a_snapshot_of_another_model_is_refused(model_of: ModelOf) -> None:
         model_of("self-forcing").restore(data)
 
 
-@pytest.mark.parametrize("name", KINDS[2:])
+@pytest.mark.parametrize("name", some_of(KINDS[2:], "longlive", "longlive-2"))
 def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: ModelOf) -> None:
     """Their bits depend on how many rows there are, not on what the other one shows."""
     alone = frames(run(model_of(name), LOG)).astype(int)
@@ -301,10 +304,9 @@ def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("rolling-forcing", 1),
         (STAGED[0], 2),
         *(pytest.param(name, 2, marks=pytest.mark.long) for name in STAGED[1:]),
-        pytest.param("self-forcing", 1, marks=pytest.mark.long),
+        *(pytest.param(k, 1, marks=pytest.mark.long) for k in ("self-forcing", "rolling-forcing")),
         *(pytest.param(k, 2, marks=pytest.mark.long) for k in KINDS[1:] if k not in STAGED),
     ],
 )

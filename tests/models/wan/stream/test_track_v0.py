@@ -30,6 +30,7 @@ from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.stream_state import WanState
 from rollcast.models.wan.track_map import first_maps, nearest_cell_track_map
 
+from ....variants import some_of
 from ..conftest import PROMPTS, SIZE, FolderOf, ModelOf
 from ..running import SNAPSHOT_CHUNKS, beside, frames, staged, submitted, through_a_kill
 from .test_memory_plan import loaded, planned
@@ -288,7 +289,7 @@ def test_two_streams_in_a_batch_do_not_see_each_other(model_of: ModelOf) -> None
     assert np.abs(still - alone).max() <= 1
 
 
-@pytest.mark.parametrize("sessions", [1, 2])
+@pytest.mark.parametrize("sessions", some_of([1, 2], 1))
 def test_a_plan_is_what_lives_at_once(sessions: int, weighed_folder_of: FolderOf) -> None:
     """Within 5%, while the encoder still remembers every stream's picture."""
     folder, live = weighed_folder_of(NAME), LiveBytes()

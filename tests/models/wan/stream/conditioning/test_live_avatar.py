@@ -36,6 +36,7 @@ from rollcast.models.wan.stream.memory_plan import MemoryPlan, plan_memory
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.vae_files import VAE_DECODER, VAE_ENCODER
 
+from .....variants import some_of
 from ....live_avatar.tiny_speech import babble
 from ...conftest import PROMPTS, FolderOf
 from ...running import SNAPSHOT_CHUNKS, frames, staged, submitted, through_a_kill
@@ -189,7 +190,7 @@ def published_frames(folder_of: FolderOf, model: WanModel, log: Sequence[Control
     return np.concatenate(shown)
 
 
-@pytest.mark.parametrize("name", [NAME, THREE])
+@pytest.mark.parametrize("name", some_of([NAME, THREE], NAME))
 def test_a_stream_is_the_published_loop(
     name: str, avatar_of: AvatarOf, folder_of: FolderOf
 ) -> None:

@@ -27,6 +27,7 @@ from rollcast.models.wan.stream.live_bytes import LiveBytes
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.stream.plan_parts import place_of
 
+from .....variants import some_of
 from ...conftest import PROMPTS, SIZE, FolderOf, ModelOf
 from ...running import frames, staged, submitted
 
@@ -141,7 +142,7 @@ def test_only_families_whose_way_is_published_take_one() -> None:
     assert stated("sgf-plus").latents == preset_named("sgf-plus").recipe.chunk_frames == 3
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some_of(KINDS, "longlive-2"))
 def test_another_image_starts_anew_and_a_reset_keeps_it(name: str, model_of: ModelOf) -> None:
     model = model_of(name)
     first, second = file(1), file(2, "JPEG")
@@ -154,7 +155,7 @@ def test_another_image_starts_anew_and_a_reset_keeps_it(name: str, model_of: Mod
     assert np.array_equal(frames(late[1:]), frames(made[:2]))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some_of(KINDS, "longlive-2"))
 def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> None:
     """Before its first chunk, behind it, and where it will start anew from its image."""
     model, other = model_of(name), model_of(name)
