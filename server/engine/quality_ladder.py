@@ -27,6 +27,8 @@ LATE_S = 5.0
 MARGIN_CHUNKS = -0.1
 """So long before its viewer runs dry a chunk should be there, but for one in twenty."""
 LATE_SHARE = 0.01
+HALF_RATE_SHARE = 0.2
+"""Every second frame is left out only where so many chunks are late: less of that is seen less."""
 MOST_LOAD = 0.85
 """With more of it newcomers would cost those that run their bits, and then their frames."""
 CALM_LOAD = 0.75
@@ -173,7 +175,9 @@ class QualityLadder:
             return None
         if calm:
             return self._give_back(now_s)
-        return self._take(now_s) if self.level < len(self.rungs) else None
+        if self.level == len(self.rungs) or not self._is_worth(self.rungs[self.level]):
+            return None
+        return self._take(now_s)
 
     def load(self, now_s: float) -> float:
         """The part of the machine's time that the latest chunks took."""
@@ -187,9 +191,18 @@ class QualityLadder:
         smaller = rung == "bitrate" and self._is_large
         return "pictures are smaller" if smaller else _WHY[rung]
 
-    def _is_tight(self, now_s: float) -> bool:
+    def _seen(self) -> tuple[list[_Made], int]:
+        """What was made since the level has settled, and how much of it was late."""
         seen = [each for each in self._made if each.at_s >= self._changed_s + SETTLE_S]
-        late = sum(each.margin_s >= 0 for each in seen)
+        return seen, sum(each.margin_s >= 0 for each in seen)
+
+    def _is_worth(self, rung: Rung) -> bool:
+        """Whether viewers miss more without a rung than with it."""
+        seen, late = self._seen()
+        return rung != "half_rate" or late >= HALF_RATE_SHARE * len(seen)
+
+    def _is_tight(self, now_s: float) -> bool:
+        seen, late = self._seen()
         latest = sorted(each.margin_s for each in seen if each.at_s > now_s - TIGHT_S)
         if not latest or _p95(latest) <= MARGIN_CHUNKS * self._chunk_s:
             self._tight_since_s = None

@@ -123,6 +123,17 @@ def test_one_late_chunk_is_none_and_levels_are_apart() -> None:
     assert all(b - a >= CHANGE_S - 0.01 for a, b in pairwise(times))
 
 
+@pytest.mark.parametrize(("every", "level"), [(16, 3), (3, 5)])
+def test_a_few_late_chunks_are_less_than_half_of_the_frames(every: int, level: int) -> None:
+    """One chunk of so many is late."""
+    ladder, highest = QualityLadder(info()), 0
+    for k in range(375):
+        ladder.made(0.01 if k % every == 0 else -0.1, 0.1, k * CHUNK_S)
+        ladder.look(k * CHUNK_S)
+        highest = max(highest, ladder.level)
+    assert highest == level
+
+
 def test_what_was_late_while_the_server_stood_still_does_not_count() -> None:
     ladder = QualityLadder(info())
     for k in range(5):
