@@ -137,6 +137,7 @@ def test_a_dash_is_what_is_piped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert np.array_equal(speech, load_speech(INPUTS / "joined.mp3"))
 
 
+@pytest.mark.slow
 def test_a_long_file_takes_the_memory_of_its_samples(tmp_path: Path) -> None:
     seconds = 600
     with wave.open(str(tmp_path / "long.wav"), "wb") as file:

@@ -111,6 +111,7 @@ def test_triton_keeps_the_same_cache(
     torch.testing.assert_close(made_cache, wanted_cache, atol=1e-6, rtol=1e-6, equal_nan=True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(

@@ -135,6 +135,7 @@ def test_the_same_chunks_are_measured_in_both(checkout: Path) -> None:
     assert not {"wan", "utils", "pipeline"} & sys.modules.keys()
 
 
+@pytest.mark.slow
 def test_the_command_shows_it(
     checkout: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

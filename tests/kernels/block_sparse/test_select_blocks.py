@@ -100,6 +100,7 @@ def test_head_sizes(device: torch.device, dim: int, kind: str) -> None:
     check(*inputs(device, queries=150, keys=1000, heads=(4, 2), dim=dim), policy, 1700)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(

@@ -27,6 +27,7 @@ def test_the_first_words_are_the_published_ones() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     key=st.integers(0, 2**63 - 1),

@@ -21,6 +21,7 @@ from ..rotations import rotations
 LIMITS = {torch.float32: 2e-6, torch.float16: 5e-4}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     sinks=st.integers(0, 2),

@@ -21,6 +21,7 @@ from rollcast.kernels.ring_plan import FrameWrite, Span
 from ..rotations import rotations
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     heads=st.integers(1, 3),

@@ -27,6 +27,7 @@ def drawn(
     return query, weight, key, value
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(
     queries=st.integers(1, 70),

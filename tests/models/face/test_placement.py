@@ -71,6 +71,7 @@ def test_server_and_page_use_the_same_words() -> None:
     assert VECTORS["words"] == WORDS
 
 
+@pytest.mark.slow
 def test_a_photograph_is_found_and_laid_as_the_looks_lie() -> None:
     tilted = photograph().rotate(25, Image.Resampling.BICUBIC, expand=True)
     wide = Image.new("RGB", (900, 600), (90, 120, 90))

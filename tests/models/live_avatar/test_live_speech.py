@@ -91,6 +91,7 @@ def test_a_view_of_everything_is_the_whole_file() -> None:
     assert differences(1000, 1000, range(0, 12, 4)) < 1e-5
 
 
+@pytest.mark.slow
 def test_more_of_the_voice_is_nearer_to_the_whole_file() -> None:
     """Look-ahead and context both help; how much they do depends on the weights."""
     ahead = [differences(400, n, range(6, 12)) for n in (10, 40, 80, 160)]
@@ -179,6 +180,7 @@ def test_a_restored_stream_goes_on_bit_for_bit() -> None:
         assert torch.equal(spoken.history, made[chunk].history)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=30), st.integers(0, 3))
 def test_packets_of_any_size_say_the_same(sizes: list[int], seed: int) -> None:

@@ -146,6 +146,7 @@ def test_prompt_chooses_the_look_and_tells_what_it_ignored(model: PocketModel) -
     assert chunk.ignored_words == ("from", "zanzibar")
 
 
+@pytest.mark.slow
 def test_an_expression_changes_the_picture_and_eases_in(model: PocketModel) -> None:
     plain, told = model.start(StreamRequest(seed=1)), model.start(StreamRequest(seed=1))
     model.step(plain, Controls())

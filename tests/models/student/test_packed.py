@@ -62,6 +62,7 @@ def test_packing_changes_no_name_and_no_value(student: CausalStudent) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_packed_student_says_the_same_through_kernels(student: CausalStudent) -> None:
     wanted = stream(student, 5)
@@ -74,6 +75,7 @@ def test_a_packed_student_says_the_same_through_kernels(student: CausalStudent) 
     torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_layers_than_plain_ones_stay_as_they_are(student: CausalStudent) -> None:
     class Other(nn.Linear):
         pass

@@ -27,6 +27,7 @@ def places(held: int, sinks: int, last_frame: int, trained: int) -> list[int]:
     return [*range(sinks), *range(top - (held - sinks) + 1, top + 1)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     sinks=st.integers(0, 3),

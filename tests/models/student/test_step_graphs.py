@@ -117,6 +117,7 @@ def test_replays_are_the_calls_bit_for_bit(kind: str) -> None:
     assert_replays(*both(kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["EMA sink", "top aligned"])
 def test_replays_in_eight_bits_are_the_calls_bit_for_bit(kind: str) -> None:
     """What quantises tokens and scores as they come is recorded with the rest."""
@@ -156,6 +157,7 @@ def assert_replays(
     assert all(torch.equal(kept[name], each) for name, each in one.cache.tensors().items())
 
 
+@pytest.mark.slow
 def test_streams_share_buffers_and_batches_come_as_they_are() -> None:
     """Two streams in turn, a batch of both, and a stream of another size."""
     plain, recorded, config, graphs = both("EMA sink")
@@ -341,6 +343,7 @@ def test_a_preset_says_why_it_has_no_graphs() -> None:
     assert set(left_out) == {"stream-diffusion-v2", "stream-diffusion-v2-14b", "rolling-forcing"}
 
 
+@pytest.mark.slow
 def test_reward_forcing_has_four_graphs() -> None:
     assert steady("reward-forcing", 2)[0].new_keys == 4
 

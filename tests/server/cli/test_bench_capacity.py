@@ -39,6 +39,7 @@ def test_what_comes_with_its_weights_is_given_none() -> None:
             bench("pocket", dtype="bf16")
 
 
+@pytest.mark.slow
 def test_a_published_model_is_served_as_it_was_told() -> None:
     with pytest.raises(Failure, match="no such file or folder: /nowhere"):
         capacity("longlive", weights=["/nowhere"], size="64x32", device="cpu", trials="sliced:1")

@@ -99,6 +99,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return install
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_the_embedded_model_is_good(
     trial: Trial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -172,6 +173,7 @@ def test_what_a_model_needs_to_look_at_is_drawn(
     assert (code, report["faults"]) == (0, [])
 
 
+@pytest.mark.long
 def test_a_model_that_ends_is_exit_code_4_and_reported(
     trial: Trial, faulty: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

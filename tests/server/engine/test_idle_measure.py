@@ -50,6 +50,7 @@ class Noted(Pipeline):
         super().open(stream, request)
 
 
+@pytest.mark.long
 @pytest.mark.processes
 async def test_batches_are_measured_while_nobody_is_there_and_never_beside_a_stream(
     monkeypatch: pytest.MonkeyPatch,

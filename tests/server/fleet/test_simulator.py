@@ -73,6 +73,7 @@ def test_replicas_come_with_the_crowd_and_go_with_it() -> None:
     assert quiet.replicas < 2.5
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_larger_fleet_keeps_fewer_waiting() -> None:
     one, ten = table(Assumed(lasts_s=60.0), (1, 10))

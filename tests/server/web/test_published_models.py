@@ -115,16 +115,8 @@ def image(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "longlive-2",
-        *(
-            pytest.param(k, marks=pytest.mark.long)
-            for k in ("causal-forcing-framewise", "sgf-plus")
-        ),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["longlive-2", "causal-forcing-framewise", "sgf-plus"])
 async def test_an_image_starts_a_stream_and_another_one_starts_it_anew(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:

@@ -344,8 +344,9 @@ def test_sequential_is_the_models_own_step(model_of: ModelOf) -> None:
 PLANS = {2: StagePlan(((0,), (1,)), 1), 3: StagePlan(((0,), (1,), ()), 2)}
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize("stages", [2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stages", [2, 3])
 def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:

@@ -172,11 +172,9 @@ def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> 
         assert np.array_equal(frames(rest), frames(undisturbed[cut:]))
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "name",
-    [KINDS[1], *(pytest.param(name, marks=pytest.mark.long) for name in (KINDS[0], KINDS[2]))],
-)
+@pytest.mark.parametrize("name", KINDS)
 def test_stages_make_the_same_frames_bit_for_bit(
     name: str, folder_of: FolderOf, model_of: ModelOf
 ) -> None:
