@@ -133,10 +133,8 @@ class Nursery:
         Raises OSError if there can be no nursery.
         """
         with self._lock:
-            if self._socket is None:
-                self._start(environment)
-            assert self._socket is not None
-            socket.send_fds(self._socket, [json.dumps({"preload": list(preload)}).encode()], [])
+            wish = json.dumps({"preload": list(preload)}).encode()
+            socket.send_fds(self._wishes(environment), [wish], [])
 
     def end(self) -> None:
         """End the process, and with it all of its children."""
@@ -144,9 +142,7 @@ class Nursery:
             self._end()
 
     def _ask(self, environment: Mapping[str, str], wish: Mapping[str, list[Any]]) -> Child:
-        if self._socket is None:
-            self._start(environment)
-            assert self._socket is not None
+        wishes = self._wishes(environment)
         changes = {
             "set": {k: v for k, v in environment.items() if self._environment.get(k) != v},
             "unset": [name for name in self._environment if name not in environment],
@@ -154,13 +150,20 @@ class Nursery:
         message = json.dumps({**wish, **changes}).encode()
         answer, theirs = socket.socketpair()
         try:
-            socket.send_fds(self._socket, [message], [theirs.fileno(), *wish["descriptors"]])
+            socket.send_fds(wishes, [message], [theirs.fileno(), *wish["descriptors"]])
         except OSError:
             answer.close()
             raise
         finally:
             theirs.close()
         return Child(self, answer)
+
+    def _wishes(self, environment: Mapping[str, str]) -> socket.socket:
+        """Where the process hears what is wished; it is started if it is not there."""
+        if self._socket is None:
+            self._start(environment)
+        assert self._socket is not None
+        return self._socket
 
     def _start(self, environment: Mapping[str, str]) -> None:
         self._end()

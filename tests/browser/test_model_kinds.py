@@ -404,9 +404,7 @@ async def test_a_reload_stops_a_camera_that_moved(browser: Browser) -> None:
 # An image to start from.
 
 
-@pytest.mark.parametrize(
-    "way", ["choose", *(pytest.param(way, marks=pytest.mark.long) for way in ("drop", "paste"))]
-)
+@pytest.mark.parametrize("way", some_of(["choose", "drop", "paste"], "choose"))
 async def test_an_image_is_chosen_dropped_or_pasted_and_the_stream_starts_from_it(
     browser: Browser, way: str
 ) -> None:

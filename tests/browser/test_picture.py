@@ -7,12 +7,11 @@ from playwright.async_api import Browser
 from rollcast.models.test_pattern import prompt_colour
 
 from ..server.running import running
+from ..variants import some_of
 from .studio import band_colour, studio_at
 
 
-@pytest.mark.parametrize(
-    "codec", ["h264", *(pytest.param(k, marks=pytest.mark.long) for k in ("vp8", "jpeg"))]
-)
+@pytest.mark.parametrize("codec", some_of(["h264", "vp8", "jpeg"], "h264"))
 async def test_frames_shown_are_the_frames_sent(browser: Browser, codec: str) -> None:
     async with (
         running() as server,

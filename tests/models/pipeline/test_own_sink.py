@@ -27,6 +27,7 @@ from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.pipeline.snapshot_parts import load_returns
 from rollcast.models.pipeline.stage_plan import StagePlan, choose_plan
 
+from ...variants import some_of
 from .running import OFTEN, PATIENT, Shared, chunks_of, saved
 from .tiny import control_log
 from .tiny_avatar import TinyAvatar
@@ -97,9 +98,7 @@ def test_the_recorded_blocks_come_out_until_the_sink_changes(model: TinyAvatar) 
 
 
 # one has all parts, five part all that can be; what is between hands on as these do
-@pytest.mark.parametrize(
-    "stages_wanted", [5, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 2, 3, 4))]
-)
+@pytest.mark.parametrize("stages_wanted", some_of([5, 1, 2, 3, 4], 5))
 def test_the_pipeline_is_equal_bit_for_bit(
     stages: Pipeline, expected: list[np.ndarray], stages_wanted: int
 ) -> None:

@@ -13,7 +13,7 @@ from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.models.sampling.denoising import denoise_chunk
 from rollcast.models.sampling.flow_schedule import FlowSchedule
 from rollcast.models.student.causal_student import CausalStudent
-from rollcast.models.student.conditioning import Conditions
+from rollcast.models.student.conditioning import Conditions, TextContext
 from rollcast.models.student.config import CacheConfig, RopeFamily
 from rollcast.models.student.student_cache import StudentCache
 
@@ -70,6 +70,30 @@ def test_stream_equals_one_offline_pass(
         torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
 
 
+def check_stream_behind(
+    student: CausalStudent,
+    config: CacheConfig,
+    told: tuple[Tensor, Tensor, Tensor],
+    context: TextContext,
+    whole: Tensor,
+    chunk: int,
+    timestep: float = 0.0,
+) -> None:
+    """A stream of `told` clean and noisy latents and times makes `whole`, chunk by chunk.
+
+    Its clean chunks are written at `timestep`.
+    """
+    clean, noisy, times = told
+    cache = new_cache(student, config)
+    cache.poison()
+    for start in range(0, clean.shape[1], chunk):
+        span = slice(start, start + chunk)
+        made = student(noisy[:, span], times[:, span], context, cache)
+        torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
+        student(clean[:, span], torch.full((1, chunk), timestep), context, cache)
+        cache.advance(chunk)
+
+
 @pytest.mark.parametrize("family", ["slot", "absolute", "bounded"])
 @pytest.mark.parametrize(("sinks", "window", "chunk"), SHAPES)
 def test_steps_behind_clean_chunks_equal_those_of_a_stream(
@@ -82,14 +106,7 @@ def test_steps_behind_clean_chunks_equal_those_of_a_stream(
     context = student.encode_text(torch.randn(1, 3, 10))
     past = student.clean_past(clean, context, cache=config, chunk_frames=chunk, timestep=20.0)
     whole = student.forward_behind(past, noisy, times, context)
-    cache = new_cache(student, config)
-    cache.poison()
-    for start in range(0, frames, chunk):
-        span = slice(start, start + chunk)
-        made = student(noisy[:, span], times[:, span], context, cache)
-        torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
-        student(clean[:, span], torch.full((1, chunk), 20.0), context, cache)
-        cache.advance(chunk)
+    check_stream_behind(student, config, (clean, noisy, times), context, whole, chunk, timestep=20)
     # the past counts
     other = student.clean_past(clean.flip(1), context, cache=config, chunk_frames=chunk)
     assert not torch.allclose(student.forward_behind(other, noisy, times, context), whole)
@@ -116,14 +133,7 @@ def test_averaging_sinks_and_thin_windows_are_taught_as_they_are_served(
     context = student.encode_text(torch.randn(1, 3, 10))
     past = student.clean_past(clean, context, cache=config, chunk_frames=chunk)
     whole = student.forward_behind(past, noisy, times, context)
-    cache = new_cache(student, config)
-    cache.poison()
-    for start in range(0, frames, chunk):
-        span = slice(start, start + chunk)
-        made = student(noisy[:, span], times[:, span], context, cache)
-        torch.testing.assert_close(made, whole[:, span], atol=ATOL, rtol=1e-5)
-        student(clean[:, span], torch.zeros(1, chunk), context, cache)
-        cache.advance(chunk)
+    check_stream_behind(student, config, (clean, noisy, times), context, whole, chunk)
     other = student.clean_past(clean, context, cache=plain, chunk_frames=chunk)
     assert not torch.allclose(student.forward_behind(other, noisy, times, context), whole)
 

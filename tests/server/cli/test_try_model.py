@@ -16,6 +16,7 @@ from rollcast.benchmarks.trial.stand_in import drawn
 from rollcast.server.cli.app import main
 
 from ...tiny_checkpoints import write_checkpoint
+from ...variants import some_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
@@ -146,9 +147,7 @@ def test_tiny_files_of_a_published_model_are_tried(trial: Trial, tmp_path: Path)
     assert str(tmp_path) not in json.dumps(report)
 
 
-@pytest.mark.parametrize(
-    "fault", ["flicker", *(pytest.param(k, marks=pytest.mark.long) for k in ("nan", "frozen"))]
-)
+@pytest.mark.parametrize("fault", some_of(["flicker", "nan", "frozen"], "flicker"))
 def test_a_fault_of_the_picture_is_exit_code_1(
     fault: str, trial: Trial, faulty: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

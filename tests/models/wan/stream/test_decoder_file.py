@@ -17,6 +17,7 @@ from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.stream.model import WanModel
 from rollcast.models.wan.tiny_decoder import TinyDecoder, TinyDecoderConfig
 
+from ....variants import some_of
 from ..conftest import PROMPTS, SIZE, FolderOf
 from ..running import frames, staged
 
@@ -96,9 +97,7 @@ def test_a_restored_stream_goes_on_bit_for_bit(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
-)
+@pytest.mark.parametrize("name", some_of(NAMES, NAMES[0]))
 def test_a_stage_of_its_own_decodes_the_same_bit_for_bit(
     name: str, folder_of: FolderOf, tmp_path: Path
 ) -> None:

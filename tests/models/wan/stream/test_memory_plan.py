@@ -49,8 +49,6 @@ KINDS = {
     "longlive-2": 2,
 }
 """How many streams each makes."""
-COSTLY = ("longlive", "causal-forcing-2-step", "longlive-2")
-"""Those for the long lane."""
 
 
 @cache
@@ -98,17 +96,11 @@ def loaded(
 
 
 @pytest.mark.parametrize(
-    ("name", "sessions"),
-    [
-        pytest.param(*each, marks=pytest.mark.long) if each[0] in COSTLY else each
-        for each in KINDS.items()
-    ],
+    "name", some_of(KINDS, "self-forcing", "reward-forcing", "sgf-plus", "rolling-forcing")
 )
-def test_a_plan_is_what_lives_at_once(
-    name: str, sessions: int, weighed_folder_of: FolderOf
-) -> None:
-    """Within 5%, of a model that is loaded and makes chunks for so many streams in turn."""
-    folder, chunks = weighed_folder_of(name), 3
+def test_a_plan_is_what_lives_at_once(name: str, weighed_folder_of: FolderOf) -> None:
+    """Within 5%, of a model that is loaded and makes chunks for its streams in turn."""
+    folder, sessions, chunks = weighed_folder_of(name), KINDS[name], 3
     image = picture.sample(64) if preset_named(name).stated(StartImage) else None
     live = LiveBytes()
     with live:
