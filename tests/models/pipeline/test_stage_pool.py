@@ -87,13 +87,13 @@ def test_a_stage_that_falls_silent_is_lost_but_not_while_nobody_listens(one: One
     assert Patience().start_silent_s > 10
     one.hear(Ready())
     time.sleep(2 * PATIENCE.silent_s)
+    begin_s = time.monotonic()
     one.pool.receive(0.0)
     assert one.pool.lost() is None, "we were the ones who did not listen"
-    begin_s = time.monotonic()
     loss = one.listen(60)
     assert loss is not None and loss.cause == "hung"
     assert "stage 0 has been silent" in loss.detail
-    assert time.monotonic() - begin_s >= PATIENCE.silent_s - 0.1
+    assert time.monotonic() - begin_s >= PATIENCE.silent_s
     assert one.hear(Beat(0.0)) is loss, "once told, it stays lost"
 
 
@@ -104,8 +104,8 @@ def test_a_start_may_take_longer_than_the_last_one_but_not_for_ever() -> None:
 
 
 def test_a_heart_that_beats_saves_no_start_that_never_ends() -> None:
-    one = One(Beside(), Patience(start_s=0.4))
     begin_s = time.monotonic()
+    one = One(Beside(), Patience(start_s=0.4))
     while (loss := one.hear(Beat(0.0))) is None:
         time.sleep(0.02)
     assert loss.cause == "hung" and "is not ready" in loss.detail
