@@ -16,6 +16,7 @@ sampling between their pixels does not blur.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -62,6 +63,11 @@ class Pictures(NamedTuple):
         """Pictures of looks of which nobody knows what is behind them."""
         flat = torch.ones(len(reference), dtype=torch.bool, device=reference.device)
         return cls(reference, opened, reference, flat, ~flat)
+
+    def behind(self) -> Tensor:
+        """What lies behind persons and things [B, 3, 384, 384]; colours alone if it is unknown."""
+        flat = self.flat[:, None, None, None]
+        return torch.where(flat, blurred(self.reference), self.plate)
 
     def select(self, index: Tensor | slice) -> Pictures:
         """The pictures of some batch rows."""
@@ -158,6 +164,15 @@ def warp(source: Tensor, flow: Tensor, window: Window = WHOLE_FRAME) -> Tensor:
 
 def _resize(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def _resize_to(x: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+
+
+def plate_of_size(plate: Tensor, size: int) -> Tensor:
+    """A plate [B, 3, 384, 384] in frames of `size` pixels, sampled as fronts are."""
+    return _resize_to(plate, (size, size))
 
 
 def fold_motion(flow: Tensor, scale: Tensor) -> Tensor:
@@ -265,7 +280,7 @@ class WarpDecoder(nn.Module):
         image = pictures.reference
         opened = pictures.opened
         flat = pictures.flat[:, None, None, None]
-        plate = torch.where(flat, blurred(image), pictures.plate)
+        plate = pictures.behind()
         small = F.avg_pool2d(torch.cat([image, opened], 1), 2)
         fine = self.see_pictures(small)
         middle = self.ref_middle(fine)
@@ -281,8 +296,13 @@ class WarpDecoder(nn.Module):
         reference: ReferenceFeatures,
         scale: Tensor,
         window: Window = WHOLE_FRAME,
+        plate: Tensor | None = None,
     ) -> Decoded:
-        """Decode [B, 28, h, w] into frames [B, 3, 24h, 24w]; `scale` px per motion unit [B]."""
+        """Decode [B, 28, h, w] into frames [B, 3, 24h, 24w]; `scale` px per motion unit [B].
+
+        Or whole frames of the size of `plate` [B, 3, s, s], which is what lies behind (`behind`) at
+        that size: pictures are sampled as densely then, and of the rest the same is shown larger.
+        """
         coarse, open_coarse = unfold_motion(latents, scale, reference.pans)
         x = self.enter(latents) + warp(reference.coarse, F.avg_pool2d(coarse, 2), window)
         x = self.to_middle(self.at_coarse(x)) + warp(reference.middle, coarse, window)
@@ -291,22 +311,26 @@ class WarpDecoder(nn.Module):
         flow = convex_upsample(coarse, weights[0])
         open_flow = convex_upsample(open_coarse, weights[1])
         x = x + warp(reference.fine, F.avg_pool2d(flow, 2), window)
-        plate = _cut(reference.plate, window)
-        behind = F.avg_pool2d(plate, _DETAIL)
+        plate_seen = F.avg_pool2d(_cut(reference.plate, window), _DETAIL)
         flow, open_flow = _resize(flow, 1.5), _resize(open_flow, 1.5)
-        shown = _layers(reference, behind, flow, open_flow, window)[:2]
+        shown = _layers(reference, plate_seen, flow, open_flow, window)[:2]
         seen = [F.pixel_unshuffle(layer, _SUB) for layer in shown]
         x = self.at_fine(x + self.see_warped(torch.cat(seen, 1)))
         fine = F.pixel_shuffle(self.details(x), _SUB)
         flow = flow + 2 * fine[:, 2:4]
         open_flow = torch.where(reference.pans, open_flow, open_flow + 2 * fine[:, 4:6])
-        keep = torch.sigmoid(_resize(4 - 4 * fine[:, :1], _DETAIL)) / SHOWN
+        if plate is None:
+            plate = _cut(reference.plate, window)
+        size = plate.shape[-2:]
+        keep = torch.sigmoid(_resize_to(4 - 4 * fine[:, :1], size)) / SHOWN
         choice = 4 * fine[:, 1:2] - 4
-        use_open = torch.sigmoid(_resize(choice, _DETAIL))
-        flows = _resize(flow, _DETAIL), _resize(open_flow, _DETAIL)
+        use_open = torch.sigmoid(_resize_to(choice, size))
+        flows = _resize_to(flow, size), _resize_to(open_flow, size)
         closed, opened, behind = _layers(reference, plate, *flows, window)
         layered = closed + (opened - closed) * use_open
         colour = F.pixel_shuffle(self.colours(x), _CELL)
+        if colour.shape[-2:] != size:
+            colour = _resize_to(colour, size)
         frames = behind + (layered - behind) * keep + colour
         return Decoded(frames, flow, open_flow, choice)
 

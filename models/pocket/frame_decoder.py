@@ -10,10 +10,15 @@ planes, for what is sampled next then lies near what was sampled before: such te
 Both pictures are mixed before they are laid over the plate: their colours are multiplied by their
 mattes already. What is as fine as pixels is made frame by frame, so that it stays in a core's own
 cache, and blocks of memory stay small enough for the allocator to keep.
+
+Frames may be larger than those that it was trained for. Most of what they show is sampled from
+pictures of 384 x 384 pixels, and that as densely as it has pixels; what the features say, where
+pixels come from and by what colours they differ, is enlarged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -42,10 +47,20 @@ _LEVELS = 127.5
 
 
 class FrameDecoder:
-    """`decoder` for streams; convolutions are made in `dtype`, the rest in float32 or better."""
+    """`decoder` for streams; convolutions are made in `dtype`, the rest in float32 or better.
 
-    def __init__(self, decoder: WarpDecoder, dtype: torch.dtype = torch.float32) -> None:
+    Frames are of `size` x `size` pixels, a multiple of 32.
+    """
+
+    def __init__(
+        self,
+        decoder: WarpDecoder,
+        dtype: torch.dtype = torch.float32,
+        *,
+        size: int = FRAME_SIZE,
+    ) -> None:
         self._dtype = dtype
+        self._pixels_of_cell = full = size // _CELLS
         self._wide = wide = torch.promote_types(dtype, torch.float32)
         self._enter = _Convolution(decoder.enter, dtype)
         self._at_coarse = _Residuals([decoder.at_coarse], dtype)
@@ -59,13 +74,20 @@ class FrameDecoder:
         self._see = seen[0].T.to(wide), seen[1].to(wide)
         self._colours = colours[0].to(wide) * _LEVELS, (colours[1].to(wide) * _LEVELS)[:, None]
         # of both flows
-        self._centres = {n: _centres(n, wide).repeat(1, 2, 1, 1, 1) for n in (_HALF, _FULL)}
+        self._centres = {n: _centres(n, wide).repeat(1, 2, 1, 1, 1) for n in (_HALF, full)}
 
     @torch.no_grad()
-    def __call__(self, latents: Tensor, reference: ReferenceFeatures, scale: Tensor) -> Tensor:
-        """uint8 RGB frames [T, 192, 192, 3] of latents [T, 28, 8, 8], all of one look.
+    def __call__(
+        self,
+        latents: Tensor,
+        reference: ReferenceFeatures,
+        scale: Tensor,
+        plate: Tensor | None = None,
+    ) -> Tensor:
+        """uint8 RGB frames [T, size, size, 3] of latents [T, 28, 8, 8], all of one look.
 
-        `reference` and `scale` are the look's, of batch 1.
+        `reference` and `scale` are the look's, of batch 1, and so is `plate` [1, 3, size, size],
+        what lies behind; None where frames have the size of that of `reference`.
         """
         count = len(latents)
         shown = reference.expand(count)
@@ -84,7 +106,8 @@ class FrameDecoder:
         planes[:, :, :4] += flows
         if reference.pans:
             planes[:, :, 2:4] = flows[:, :, 2:]
-        return self._pixels(x.to(self._wide), planes, reference)
+        behind = reference.plate if plate is None else plate
+        return self._pixels(x.to(self._wide), planes, reference, behind[0])
 
     def _planes(self, maps: Tensor) -> Tensor:
         """[T, 32, C, 32] of maps [T, 32, 32, C]."""
@@ -119,20 +142,27 @@ class FrameDecoder:
         weight, bias = self._see
         return torch.baddbmm(bias, layers, weight.expand(len(layers), -1, -1))
 
-    def _pixels(self, x: Tensor, planes: Tensor, reference: ReferenceFeatures) -> Tensor:
+    def _pixels(
+        self, x: Tensor, planes: Tensor, reference: ReferenceFeatures, plate: Tensor
+    ) -> Tensor:
         """Frames of features `x` [T, 32, 32, C] and of what `_details` tells, as planes."""
-        frames = x.new_empty((len(x), FRAME_SIZE, FRAME_SIZE, 3), dtype=torch.uint8)
-        plate, pans = _cells(reference.plate[0], _FULL), bool(reference.pans)
+        full = self._pixels_of_cell
+        frames = x.new_empty((len(x), *plate.shape[1:], 3), dtype=torch.uint8)
+        plate, pans = _cells(plate, full), bool(reference.pans)
         weight, bias = self._colours
         under = (bias + _LEVELS).expand(_CELLS, -1, _CELLS)
-        if not pans:
+        larger = full != _FULL
+        if not (pans or larger):
             under = torch.add(under, plate.flatten(1, 2), alpha=_LEVELS)
         for features, told, frame in zip(x, planes, frames, strict=True):
-            fine = _six_of_three(told)
-            grid = fine[:, :4].add_(self._centres[_FULL]).flatten(2, 3)
+            fine = _enlarged(told, full) if larger else _six_of_three(told)
+            grid = fine[:, :4].add_(self._centres[full]).flatten(2, 3)
             keep, use_open = fine[:, 4:].sigmoid_().flatten(2, 3).split(1, 1)
             own = (weight @ features.flatten(0, 1).T).view(-1, _CELLS, _CELLS).transpose(0, 1)
-            levels = (under + own).view(plate.shape)
+            levels = (under + own).view(_CELLS, 3, _FULL, _FULL, _CELLS)
+            levels = (_enlarged(levels, full) if larger else levels).view(plate.shape)
+            if larger and not pans:
+                levels.add_(plate, alpha=_LEVELS)
             front = _sample(reference.front, grid[:, :2])
             opened = _sample(reference.opened, grid[:, 2:])
             if pans:
@@ -145,7 +175,7 @@ class FrameDecoder:
             colours = front[:, :3].addcmul_(front[:, 3:], behind, value=-1)
             levels.addcmul_(colours, keep, value=_LEVELS / SHOWN)
             shown = levels.round_().clamp_(0, 255).to(torch.uint8)
-            shown = shown.view(_CELLS, 3, _FULL, _FULL, _CELLS).permute(0, 2, 4, 3, 1)
+            shown = shown.view(_CELLS, 3, full, full, _CELLS).permute(0, 2, 4, 3, 1)
             frame.view(shown.shape).copy_(shown)
         return frames
 
@@ -319,6 +349,23 @@ def _three_of_two(planes: Tensor) -> Tensor:
             torch.lerp(second, behind, 1 / 6),
         )
         planes = torch.stack(parts, axis)
+    return planes
+
+
+def _enlarged(planes: Tensor, n: int) -> Tensor:
+    """Bilinear enlarging of planes [..., 32, C, m, m, 32] to n x n a cell."""
+    for around, axis in ((_with_rows_around, -3), (_with_columns_around, -2)):
+        m = planes.shape[axis]
+        shape = list(planes.shape)
+        shape[axis] = n
+        known = around(planes)
+        planes = planes.new_empty(shape)
+        for place, made in enumerate(planes.unbind(axis)):
+            # where it stands among those of the cell, of which the first neighbour is number -1
+            at = (place + 0.5) * m / n - 0.5
+            low = math.floor(at)
+            first, second = known.select(axis, low + 1), known.select(axis, low + 2)
+            torch.lerp(first, second, at - low, out=made)
     return planes
 
 

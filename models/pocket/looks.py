@@ -34,6 +34,7 @@ from .autoencoder import (
     ReferenceFeatures,
     WarpDecoder,
     at_rest,
+    plate_of_size,
 )
 from .closing import with_closed_lips
 from .conditions import reference_base, reference_channels
@@ -68,10 +69,14 @@ class LookPictures:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A manifest entry with what the networks see of its picture."""
+    """A manifest entry with what the networks see of its picture.
+
+    `plate` is what lies behind, in frames of the model's size.
+    """
 
     entry: LookEntry
     features: ReferenceFeatures
+    plate: Tensor
     scale: Tensor
     base: Tensor
     channels: Tensor
@@ -99,17 +104,18 @@ class LookEncoder:
     opening: Opening
     mean: Tensor
     spread: Tensor
+    size: int
 
     @classmethod
-    def of(cls, weights: Mapping[str, Tensor]) -> LookEncoder:
-        """What the weight file has of them."""
+    def of(cls, weights: Mapping[str, Tensor], size: int = FRAME_SIZE) -> LookEncoder:
+        """What the weight file has of them, for frames of `size` x `size` pixels."""
         decoder = filled(WarpDecoder(), weights, "decoder")
         decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         encoder = filled(FrameEncoder(), weights, "encoder")
         opening = Opening.of(part(weights, "opening"))
-        frame_decoder = FrameDecoder(decoder, _convolution_type())
+        frame_decoder = FrameDecoder(decoder, _convolution_type(), size=size)
         mean, spread = weights["latent.mean"], weights["latent.spread"]
-        return cls(decoder, frame_decoder, encoder, opening, mean, spread)
+        return cls(decoder, frame_decoder, encoder, opening, mean, spread, size)
 
     def look(self, entry: LookEntry, pictures: LookPictures) -> Look:
         """A look of the manifest."""
@@ -139,15 +145,18 @@ class LookEncoder:
     def frames(self, latents: Tensor, look: Look) -> np.ndarray:
         """uint8 RGB frames [T, H, W, 3] of normalised latents [T, 28, 8, 8]."""
         raw = torch.addcmul(self.mean, latents, self.spread)
-        return self.frame_decoder(raw, look.features, look.scale).numpy()
+        return self.frame_decoder(raw, look.features, look.scale, look.plate).numpy()
 
     def _look(self, entry: LookEntry, pictures: Pictures) -> Look:
         features = self.decoder.encode_reference(pictures)
+        plate = features.plate
+        if self.size != FRAME_SIZE:
+            plate = plate_of_size(pictures.behind(), self.size)
         scale = torch.tensor([entry.scale])
         raw = at_rest(self.encoder, pictures.reference, features, scale)
         latent = (raw - self.mean) / self.spread
         channels = reference_channels(features, latent)
-        return Look(entry, features, scale, reference_base(latent), channels)
+        return Look(entry, features, plate, scale, reference_base(latent), channels)
 
 
 _OWN = LookEntry(PICTURE, "Your picture", "avatar", "", "", "", (), AVATAR_SCALE, ())
@@ -163,17 +172,17 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return tensor.numpy().tobytes()
 
 
-def describe(manifest: Manifest, folder: Path, *, steps: int) -> ModelInfo:
+def describe(manifest: Manifest, folder: Path, *, name: str, size: int, steps: int) -> ModelInfo:
     """What clients are told of the model, which takes so many steps; its pictures in `folder`."""
     scenes = tuple(
         Scene(e.name, e.title, e.kind, _thumbnail(Image.open(folder / e.reference).convert("RGB")))
         for e in manifest.looks
     )
     return ModelInfo(
-        name=NAME,
+        name=name,
         title=manifest.title,
-        width=FRAME_SIZE,
-        height=FRAME_SIZE,
+        width=size,
+        height=size,
         fps=FPS,
         chunk_frames=CHUNK_FRAMES,
         # one step is as good as more (docs/embedded-model.md)

@@ -18,6 +18,7 @@ from ..state import DecoderState, SavedState, StreamState
 from ..student.config import CacheConfig
 from ..student.student_cache import StudentCache
 from .audio import CHUNK_FRAMES, VisemeNet
+from .autoencoder import FRAME_SIZE
 from .chunk_conditions import ChunkConditions
 from .conditioning_state import PocketConditioning
 from .conditions import EXPRESSIONS, unpack_latents
@@ -42,7 +43,9 @@ class PocketModel:
     """Weights and looks; every stream's state is a `StreamState`.
 
     `cache` and `steps` (timesteps of the denoising steps) are what the weights were trained with;
-    the first steps alone will do, others are for comparisons.
+    the first steps alone will do, others are for comparisons. Frames have `size` x `size` pixels, a
+    multiple of 32 from 192 to 384, as pictures of looks have; nothing else depends on it, so that a
+    stream can be gone on with at another size.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class PocketModel:
         *,
         cache: CacheConfig = CACHE,
         steps: Sequence[float] = STEPS,
+        name: str = NAME,
+        size: int = FRAME_SIZE,
     ) -> None:
         folder = Path(folder)
         self._manifest = manifest = Manifest.read(folder / "manifest.json")
         weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
         words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
-        self._look_encoder = LookEncoder.of(weights)
+        self._look_encoder = LookEncoder.of(weights, size)
         self._looks = LooksOnDemand(self._look_encoder, folder, manifest.looks)
         vocabulary = manifest.vocabulary()
         self._director = Director(manifest, vocabulary, self._looks, self._look_encoder)
@@ -77,7 +82,7 @@ class PocketModel:
         self.chunk_steps = ChunkSteps.cache_per_step(steps)
         self.decoder_is_causal = False
         self.rebuild_chunks = REBUILD_CHUNKS
-        self.info = describe(manifest, folder, steps=len(steps))
+        self.info = describe(manifest, folder, name=name, size=size, steps=len(steps))
 
     batches = True
     """Chunks of several streams may be one batch, see `batch_shape`."""

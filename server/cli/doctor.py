@@ -16,6 +16,9 @@ from .checkup import Finding, Speed, look_at_machine, measure_models
 from .failure import as_failure
 from .options import Device, DType
 
+_SHARPER = "pocket-256"
+_FITS = 0.8
+"""Of a chunk's duration, its time 95 times of 100: the rest is for encoding, and for others."""
 _COLOUR = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
@@ -56,6 +59,9 @@ def verdict(findings: Sequence[Finding], speeds: Sequence[Speed]) -> str:
         if real_time
         else "Nothing runs in real time.",
         f"Too slow here: {', '.join(slow)}." if slow else "",
+        f"Sharper, and fast enough here: rollcast serve --model {_SHARPER}."
+        if any(s.model == _SHARPER and s.step_ms_p95 <= _FITS * s.chunk_ms for s in speeds)
+        else "",
         f"Needs attention: {', '.join(broken)}." if broken else "",
     ]
     return " ".join(part for part in parts if part)

@@ -9,12 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...models.processor import instructions
-from ...models.registry import own_models
+from ...models.registry import own_models, own_weights
 from ..protocol.hello import server_version
 
 _PACKAGES = ("torch", "numpy", "triton")
 _BLOCK = 1 << 20
-_OWN_WEIGHTS = Path(__file__).parents[2] / "models"
 
 
 def machine_of(model: str, weights: Iterable[str], threads: int | None) -> dict[str, str]:
@@ -49,8 +48,7 @@ def _version(package: str) -> str:
 
 def _files(model: str, weights: Iterable[str]) -> list[Path]:
     """The files of a model's weights that are here; of the project's own, those in its folder."""
-    own = [str(_OWN_WEIGHTS / model.replace("-", "_") / "assets" / f"{model}.safetensors")]
-    given = [Path(each) for each in (own if model in own_models() else weights)]
+    given = own_weights(model) if model in own_models() else [Path(each) for each in weights]
     inside = (sorted(each.rglob("*.safetensors")) if each.is_dir() else [each] for each in given)
     return [path for paths in inside for path in paths if path.is_file()]
 

@@ -6,12 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rollcast.models.pocket.autoencoder import (
+    FRAME_SIZE,
     LATENT_CHANNELS,
     LATENT_SIZE,
     PICTURE_SIZE,
     Pictures,
     ReferenceFeatures,
     WarpDecoder,
+    plate_of_size,
 )
 from rollcast.models.pocket.frame_decoder import FrameDecoder
 
@@ -29,15 +31,18 @@ def decoder() -> WarpDecoder:
     return decoder
 
 
-def _features(decoder: WarpDecoder, *, flat: bool, pans: bool) -> ReferenceFeatures:
+def _pictures(*, flat: bool, pans: bool) -> Pictures:
     generator = torch.Generator().manual_seed(1)
     small = torch.rand(3, 1, 3, 24, 24, generator=generator, dtype=torch.float64) * 2 - 1
     shown = [F.interpolate(each, PICTURE_SIZE, mode="bilinear") for each in small]
     if pans:
         shown[1] = shown[2]
-    pictures = Pictures(*shown, flat=torch.tensor([flat]), pans=torch.tensor([pans]))
-    with torch.no_grad():
-        return decoder.encode_reference(pictures)
+    return Pictures(*shown, flat=torch.tensor([flat]), pans=torch.tensor([pans]))
+
+
+@torch.no_grad()
+def _features(decoder: WarpDecoder, *, flat: bool, pans: bool) -> ReferenceFeatures:
+    return decoder.encode_reference(_pictures(flat=flat, pans=pans))
 
 
 def _latents(count: int) -> Tensor:
@@ -45,10 +50,17 @@ def _latents(count: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def _plain(decoder: WarpDecoder, latents: Tensor, features: ReferenceFeatures) -> Tensor:
+@torch.no_grad()
+def _plain(
+    decoder: WarpDecoder,
+    latents: Tensor,
+    features: ReferenceFeatures,
+    plate: Tensor | None = None,
+) -> Tensor:
     count = len(latents)
-    with torch.no_grad():
-        frames = decoder(latents, features.expand(count), SCALE.expand(count)).frames
+    behind = None if plate is None else plate.expand(count, -1, -1, -1)
+    shown = features.expand(count)
+    frames = decoder(latents, shown, SCALE.expand(count), plate=behind).frames
     return frames.add(1).mul(127.5).permute(0, 2, 3, 1)
 
 
@@ -61,6 +73,32 @@ def test_it_makes_the_same_pixels_as_the_trained_one(decoder: WarpDecoder, kind:
     assert wanted.std() > 20, "there is something to see"
     # half a level is the rounding itself; beyond it float64 has nothing to lose
     assert (made - wanted.clamp(0, 255)).abs().max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("size", [256, 384])
+@pytest.mark.parametrize("kind", ["plate", "flat", "pans"])
+def test_larger_frames_are_those_of_the_trained_one(
+    decoder: WarpDecoder, kind: str, size: int
+) -> None:
+    pictures = _pictures(flat=kind == "flat", pans=kind == "pans")
+    with torch.no_grad():
+        features = decoder.encode_reference(pictures)
+    plate, latents = plate_of_size(pictures.behind(), size), _latents(1)
+    made = FrameDecoder(decoder, torch.float64, size=size)(latents, features, SCALE, plate)
+    assert made.shape == (1, size, size, 3)
+    wanted = _plain(decoder, latents, features, plate)
+    # `warp` has where pixels stand as float32, which is exact at the trained size alone
+    assert (made.double() - wanted.clamp(0, 255)).abs().max() <= 0.5 + 2e-3
+
+
+def test_a_plate_of_the_trained_size_is_the_one_that_features_have(decoder: WarpDecoder) -> None:
+    pictures = _pictures(flat=False, pans=False)
+    features = _features(decoder, flat=False, pans=False)
+    plate = plate_of_size(pictures.behind(), FRAME_SIZE)
+    torch.testing.assert_close(plate, features.plate)
+    latents = _latents(1)
+    one, other = (_plain(decoder, latents, features, each) for each in (None, plate))
+    torch.testing.assert_close(one, other)
 
 
 # bfloat16 keeps 8 bits of each feature; with these random weights, whose features are larger than

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import Tensor
 
 from rollcast.models.contract import Chunk, Controls, Model, StreamRequest, TrackEvent
@@ -108,6 +109,22 @@ def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: 
     again = model.restore(model.snapshot(state))
     for controls in LOG[cut:]:
         assert _same(model.step(state, controls), model.step(again, controls))
+
+
+def test_a_stream_goes_on_in_larger_frames(model: PocketModel, folder: Path) -> None:
+    larger = PocketModel(folder, name="pocket-256", size=256)
+    assert (larger.info.name, larger.info.width, larger.info.height) == ("pocket-256", 256, 256)
+    small = model.start(StreamRequest(seed=3))
+    model.step(small, LOG[0])
+    large = larger.restore(model.snapshot(small))
+    for controls in LOG[1:4]:
+        one, other = model.step(small, controls), larger.step(large, controls)
+        assert other.frames.shape == (4, 256, 256, 3)
+        assert np.array_equal(one.audio, other.audio) and one.scene == other.scene
+        for a, b in zip(one.frames, other.frames, strict=True):
+            shrunk = Image.fromarray(b).resize((192, 192), Image.Resampling.BOX)
+            assert np.corrcoef(a.ravel(), np.asarray(shrunk).ravel())[0, 1] > 0.98
+    assert model.snapshot(small) == larger.snapshot(large), "what is shown is no part of the state"
 
 
 def test_snapshots_of_something_else_are_refused(model: PocketModel) -> None:

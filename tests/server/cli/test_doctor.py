@@ -32,7 +32,9 @@ def test_models_are_measured(
     assert doctor("--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"]
-    assert {"pocket", "test-pattern", "toy-world"} == {row["model"] for row in report["models"]}
+    assert {"pocket", "pocket-256", "test-pattern", "toy-world"} == {
+        row["model"] for row in report["models"]
+    }
     for row in report["models"]:
         assert row["fps_expected"] > 25
         assert row["sessions"] >= 1
@@ -147,3 +149,9 @@ def test_verdict_counts_what_fits_in_real_time() -> None:
     assert verdict([Finding("gpu", "problem", "")], []) == (
         "Nothing runs in real time. Needs attention: gpu."
     )
+
+
+@pytest.mark.parametrize(("p95", "told"), [(128, True), (129, False)])
+def test_sharper_faces_are_recommended_where_they_leave_room(p95: float, *, told: bool) -> None:
+    speed = Speed("pocket-256", step_ms_p50=100, step_ms_p95=p95, chunk_ms=160, fps_native=25)
+    assert ("rollcast serve --model pocket-256" in verdict([], [speed])) == told

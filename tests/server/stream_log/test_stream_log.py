@@ -238,6 +238,8 @@ def test_a_bundle_has_no_paths_and_replays(tmp_path: Path) -> None:
 def test_what_differs_between_machines_is_named() -> None:
     now = machine_of("pocket", (), 2)
     assert len(now["weights"]) == 64 and now["threads"] == "2" and now["torch"]
+    assert machine_of("pocket-256", (), 2)["weights"] == now["weights"], "they are the same files"
+    assert len(machine_of("toy-world", (), 1)["weights"]) == 64
     assert "weights" not in machine_of("test-pattern", (), None)
     assert differences(now, now) == []
     assert differences({"threads": "1"}, {"threads": "2"}) == ["threads: 1 then, 2 now"]
