@@ -76,7 +76,7 @@ test-peers: $(VENV)/.installed-dev peers client/web/node_modules/.installed  ## 
 	$(BIN)/pytest -m peers $(ARGS)
 
 test-js:
-	@if .ci/need node; then node --test tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \
+	@if .ci/need node; then node --test --test-concurrency=4 tests/client/web/*.test.mjs tests/client/web/*/*.test.mjs; \
 	elif [ -n "$$CI" ]; then exit 1; else echo "The page's unit tests are skipped." >&2; fi
 
 bench: $(VENV)/.installed  ## measure the server on this machine (ARGS="--json" for a file)

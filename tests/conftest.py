@@ -71,8 +71,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: no pass of the garbage collector looks through it."""
-    gc.collect()
+    """What was imported and collected stays: no pass of the garbage collector looks through it.
+
+    Nor does one now: what it would free is little for a second of each worker.
+    """
     gc.freeze()
     gc.enable()
 

@@ -21,6 +21,8 @@ from rollcast.kernels.block_sparse.global_branch import GlobalBranch
 from rollcast.kernels.block_sparse.reference import block_sparse_ref
 from rollcast.kernels.tile.tile_sizes import Tile, sparse_tile
 
+from ...variants import examples
+
 SCALES = st.sampled_from((None, 1.3))
 LIMITS = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -99,8 +101,9 @@ def problems() -> st.SearchStrategy[dict[str, object]]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
-@given(
+@examples(
+    8,
+    25,
     inputs=problems(),
     rest=st.booleans(),
     scale=st.sampled_from((None, 1.3)),

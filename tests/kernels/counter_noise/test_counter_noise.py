@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")
@@ -19,6 +18,8 @@ from rollcast.kernels.counter_noise.reference import counter_noise_ref, normals_
 from rollcast.kernels.dispatch import normal_noise, use_backend
 from rollcast.kernels.launch import launch
 
+from ...variants import examples
+
 
 def test_the_first_words_are_the_published_ones() -> None:
     """Random123's known answer for a counter and a key of zeros."""
@@ -28,8 +29,9 @@ def test_the_first_words_are_the_published_ones() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
-@given(
+@examples(
+    8,
+    25,
     key=st.integers(0, 2**63 - 1),
     stream=st.integers(0, 2**31 - 1),
     count=st.integers(1, 9000),

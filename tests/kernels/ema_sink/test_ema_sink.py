@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")
@@ -16,6 +15,8 @@ pytest.importorskip("triton")
 from rollcast.kernels.ema_sink.ema_sink import ema_sink
 from rollcast.kernels.ema_sink.reference import ema_sink_ref
 from rollcast.kernels.ring_plan import FrameWrite, SinkFold
+
+from ...variants import examples
 
 
 def run_both(
@@ -77,8 +78,9 @@ def test_the_first_chunk_fills_the_sink_and_its_shadow(device: torch.device, sha
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=20)
-@given(
+@examples(
+    7,
+    20,
     sinks=st.integers(1, 3),
     window=st.integers(1, 4),
     gone=st.integers(0, 3),

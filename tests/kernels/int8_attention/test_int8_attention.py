@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -21,6 +20,8 @@ from rollcast.kernels.dispatch import use_backend
 from rollcast.kernels.int8_attention.int8_attention import int8_attention, quantise_keys
 from rollcast.kernels.int8_attention.reference import int8_attention_ref, quantise_keys_ref
 from rollcast.kernels.tile.tile_sizes import Tile
+
+from ...variants import examples
 
 LIMITS = {torch.float32: 5e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -60,8 +61,9 @@ def test_head_sizes(device: torch.device, dim: int, dtype: torch.dtype, descript
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=20)
-@given(
+@examples(
+    7,
+    20,
     sizes=st.tuples(st.integers(1, 90), st.integers(1, 200)),
     heads=st.sampled_from(((1, 1), (2, 2), (4, 2), (3, 1))),
     dim=st.sampled_from((6, 16, 26, 64)),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")
@@ -16,14 +15,16 @@ from rollcast.kernels.key_rotation.key_rotation import rotate_keys
 from rollcast.kernels.key_rotation.reference import rotate_keys_ref
 from rollcast.kernels.ring_plan import Span, spans_of
 
+from ...variants import examples
 from ..rotations import rotations
 
 LIMITS = {torch.float32: 2e-6, torch.float16: 5e-4}
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
-@given(
+@examples(
+    8,
+    25,
     sinks=st.integers(0, 2),
     window=st.integers(1, 4),
     newest=st.integers(0, 3),

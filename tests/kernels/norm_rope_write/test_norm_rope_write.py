@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")
@@ -18,12 +17,14 @@ from rollcast.kernels.norm_rope_write.norm_rope_write import norm_rope_write
 from rollcast.kernels.norm_rope_write.reference import norm_rope_write_ref
 from rollcast.kernels.ring_plan import FrameWrite, Span
 
+from ...variants import examples
 from ..rotations import rotations
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=20)
-@given(
+@examples(
+    7,
+    20,
     heads=st.integers(1, 3),
     dim=st.sampled_from((6, 16, 26)),
     rows=st.integers(1, 2),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +18,8 @@ from rollcast.kernels.ring_attention.reference import ring_attention_ref
 from rollcast.kernels.ring_attention.ring_attention import ring_attention
 from rollcast.kernels.ring_plan import Span, spans_of
 from rollcast.kernels.tile.tile_sizes import Tile
+
+from ...variants import examples
 
 LIMITS = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 SMALL = Tile(16, 16)
@@ -125,8 +126,7 @@ def rings(draw: st.DrawFn) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
-@given(ring=rings())
+@examples(8, 25, ring=rings())
 def test_any_ring(device: torch.device, ring: dict[str, object]) -> None:
     torch.manual_seed(ring.pop("seed"))  # type: ignore[arg-type]
     rows, columns = ring.pop("grid")  # type: ignore[misc]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,6 +17,8 @@ from rollcast.kernels import dispatch
 from rollcast.kernels.yuv420.reference import yuv420_ref
 from rollcast.kernels.yuv420.yuv420 import yuv420
 from rollcast.kernels.yuv420.yuv420_torch import yuv420_torch
+
+from ...variants import examples
 
 
 def by_swscale(levels: Tensor) -> np.ndarray:
@@ -41,8 +42,9 @@ def by_swscale(levels: Tensor) -> np.ndarray:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
-@given(
+@examples(
+    4,
+    12,
     height=st.integers(1, 11),
     width=st.one_of(st.integers(1, 9), st.integers(255, 260)),
     layout=st.sampled_from(("rows", "channels last", "frames inside")),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -17,6 +16,8 @@ from rollcast.models.student.adaptive_sink import AdaptiveKVCache
 from rollcast.models.student.config import CacheConfig
 from rollcast.models.student.rope import RopeTable, rotate
 from rollcast.models.student.student_cache import StudentCache
+
+from ...variants import examples
 
 HEADS, DIM, ROWS, COLUMNS = 2, 12, 1, 2
 TOKENS = ROWS * COLUMNS
@@ -145,8 +146,9 @@ def configs(draw: st.DrawFn) -> CacheConfig:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
-@given(
+@examples(
+    50,
+    150,
     config=configs(),
     first=st.integers(1, 3),
     more=st.integers(1, 16),
@@ -231,8 +233,7 @@ def test_nothing_grows_in_a_long_stream(frames: int) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=30)
-@given(before=st.integers(1, 70), seed=st.integers(0, 2**16))
+@examples(8, 30, before=st.integers(1, 70), seed=st.integers(0, 2**16))
 def test_a_restored_stream_never_stopped(before: int, seed: int) -> None:
     frames = [tuple(x.float() for x in each) for each in scenes(before + 60, like=0.5, seed=seed)]
     cache, later = new_cache(PUBLISHED, torch.float32), new_cache(PUBLISHED, torch.float32)

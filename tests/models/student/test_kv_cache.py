@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -15,6 +14,8 @@ from rollcast.models.student.config import CacheConfig, RopeFamily, SinkPrecisio
 from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable, rotate
 from rollcast.models.student.student_cache import StudentCache
+
+from ...variants import examples
 
 HEADS, DIM, ROWS, COLUMNS = 2, 12, 1, 2
 TOKENS = ROWS * COLUMNS
@@ -124,8 +125,9 @@ def caches(draw: st.DrawFn) -> tuple[CacheConfig, RopeFamily]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
-@given(
+@examples(
+    50,
+    150,
     cache=caches(),
     lengths=st.lists(st.integers(1, 4), min_size=1, max_size=8),
     calls=st.integers(1, 3),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -13,6 +12,8 @@ from rollcast.models.student.config import CacheConfig, StudentConfig
 from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable, rotate
 from rollcast.models.student.student_cache import StudentCache
+
+from ...variants import examples
 
 HEADS, DIM, ROWS, COLUMNS = 2, 12, 1, 2
 TOKENS = ROWS * COLUMNS
@@ -28,8 +29,9 @@ def places(held: int, sinks: int, last_frame: int, trained: int) -> list[int]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
-@given(
+@examples(
+    30,
+    100,
     sinks=st.integers(0, 3),
     window=st.integers(1, 5),
     more=st.integers(0, 9),
