@@ -8,22 +8,15 @@ from typing import Any
 
 from .contract import Model, StreamRequest
 from .load_options import LoadOptions
+from .own_models import OWN_MODELS, PRELOADS, STAGE_MODULES
 from .plugins import Plugin, plugins, unusable
 from .wan.locate import locate
 from .wan.presets.catalogue import presets
 from .wan.text.preset_reader import text_reader
 from .wan.text.reader import TextReader
 
-# What the project brings itself.
-_OWN = {
-    "pocket": "talking avatars and movable scenes, ships with the project",
-    "pocket-256": "the same in 256 x 256 pixels: sharper, for a tenth more processor time",
-    "test-pattern": "a painted pattern without a network, for checks of a set-up",
-    "toy-world": "sprites on a grid that remember nothing but their past, to watch drift",
-}
 _POCKET_SIZES = {"pocket": 192, "pocket-256": 256}
 """Width and height of frames, in pixels."""
-DEFAULT_MODEL = "pocket"
 MODEL_FACTORY = f"{__name__}:load_model"
 """How another process makes a model of this registry."""
 
@@ -36,7 +29,7 @@ def model_names() -> dict[str, str]:
 
 def own_models() -> tuple[str, ...]:
     """The models that need no files from elsewhere."""
-    return tuple(_OWN)
+    return tuple(OWN_MODELS)
 
 
 def own_weights(name: str) -> list[Path]:
@@ -112,7 +105,7 @@ def load_model(
     )
     if name in presets():
         return _published(name, options)
-    if name not in _OWN:
+    if name not in OWN_MODELS:
         return foreign_models()[name].load(options)
     try:
         options.check_none_but(*(("steps",) if takes_steps(name) else ()))
@@ -136,16 +129,17 @@ def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
 
 def preload(name: str) -> tuple[str, ...]:
     """Modules that a process which makes this model imports anyway: see `ModelSpec`."""
+    if name in PRELOADS:
+        return PRELOADS[name]
     # what a stranger's model imports is for its own process
-    if name == "test-pattern" or name not in _known():
+    if name not in presets():
         return ()
-    stated = presets()[name].conditioning if name in presets() else ()
-    return ("rollcast.models.pipeline.stage", *(m for each in stated for m in each.imports))
+    return (*STAGE_MODULES, *(m for each in presets()[name].conditioning for m in each.imports))
 
 
 def _known() -> dict[str, str]:
     """The models that are not another distribution's."""
-    return _OWN | {name: preset.about for name, preset in presets().items()}
+    return dict(OWN_MODELS) | {name: preset.about for name, preset in presets().items()}
 
 
 # imports are inside: the test pattern must not cost a torch import

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from rollcast.server.cli.app import app
+from rollcast.server.cli.commands import app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
-from .nursery import NURSERY, Child, Nursery, can_fork
+from .nursery import NURSERY, Child, Nursery, can_fork, own_environment
 from .patient_connection import as_connection
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class LocalLauncher:
         with theirs:
             if can_fork():
                 self._process = self._nursery.spawn(
-                    _own(os.environ), self._preload, arguments, inherited
+                    own_environment(os.environ), self._preload, arguments, inherited
                 )
             else:
                 self._process = start_stage(arguments, dict(os.environ), inherited)
@@ -161,17 +161,6 @@ class RemoteLauncher:
         return 0
 
 
-def prepare_stages(preload: Sequence[str], *, nursery: Nursery = NURSERY) -> None:
-    """Begin to import what stages on this machine need, in the process they are forked from.
-
-    That takes seconds of a processor, in which this process can do something else.
-    """
-    if preload and can_fork():
-        # who then asks for a stage is told
-        with contextlib.suppress(OSError):
-            nursery.prepare(_own(os.environ), preload)
-
-
 def start_stage(
     arguments: list[str], environment: dict[str, str], descriptors: list[int]
 ) -> subprocess.Popen[bytes]:
@@ -180,15 +169,10 @@ def start_stage(
         [sys.executable, "-P", "-m", f"{__package__}.stage_process", *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
-        env=_own(environment),
+        env=own_environment(environment),
         # Ctrl+C in the terminal is for the server, which then ends its stages.
         start_new_session=True,
     )
-
-
-def _own(environment: Mapping[str, str]) -> dict[str, str]:
-    """The stages meet by themselves: with torchrun's settings nobody would listen for them."""
-    return {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
 
 
 def end_process(process: subprocess.Popen[bytes] | Child) -> None:

@@ -199,3 +199,20 @@ NURSERY = Nursery()
 def can_fork() -> bool:
     """Whether this system has what a nursery needs (Linux)."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """For stages, which meet by themselves: with torchrun's settings nobody would listen for
+    them."""
+    return {k: v for k, v in environment.items() if not k.startswith("TORCHELASTIC_")}
+
+
+def prepare_stages(preload: Sequence[str], *, nursery: Nursery = NURSERY) -> None:
+    """Begin to import what stages on this machine need, in the process they are forked from.
+
+    That takes seconds of a processor, in which this process can do something else.
+    """
+    if preload and can_fork():
+        # who then asks for a stage is told
+        with contextlib.suppress(OSError):
+            nursery.prepare(own_environment(os.environ), preload)

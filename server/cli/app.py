@@ -1,68 +1,13 @@
-"""Wires the commands and turns a Failure into two lines and an exit code."""
+"""The `rollcast` program: begins what takes longest, runs the command, and says what failed."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated, ClassVar
 
-import typer
-from rich.console import Console
-
-from .commands_on_demand import GroupOnDemand
 from .failure import EXIT_INTERRUPTED, Failure
-
-
-class _Commands(GroupOnDemand):
-    places: ClassVar[Mapping[str, str]] = {
-        "serve": "serve:serve",
-        "render": "render:render",
-        "record": "record:record",
-        "replay": "replay:replay",
-        "bench": "bench:bench",
-        "fleet": "fleet:fleet",
-        "doctor": "doctor:doctor",
-        "models": "catalogue:models",
-        "try": "try_model:try_model",
-        "parity": "parity:parity",
-        "protocol": "protocol:protocol",
-        "token": "token:token",
-        "livekit": "livekit:livekit",
-    }
-
-
-app = typer.Typer(
-    name="rollcast",
-    cls=_Commands,
-    help="Real-time streaming video: serve it, steer it, record it, measure it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        Console().print(f"rollcast {version('rollcast')}", highlight=False)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    show_version: Annotated[
-        bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
-    ] = False,
-) -> None:
-    """Options before the command."""
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # So that a command that is ended takes down what it started; `serve` replaces this by its own.
     signal.signal(signal.SIGTERM, _exit)
     try:
+        if sys.argv[1:2] == ["serve"]:
+            from .head_start import begin
+
+            begin(sys.argv[2:])
         _run(None)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
@@ -84,10 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def _run(arguments: Sequence[str] | None) -> None:
+    from .commands import app
+
     try:
         app(args=None if arguments is None else list(arguments))
     except Failure as failure:
+        from rich.console import Console
+
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"error: {failure}", style="red", markup=False)
         if failure.hint:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ...benchmarks.stream.audience import AudienceReport, measure_audience
 from ...benchmarks.stream.stream import StreamBenchOptions, StreamReport, measure
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from .bench_ablation import ablation
 from .bench_attack import attack
 from .bench_attention import attention

@@ -14,7 +14,7 @@ from ...benchmarks.attack.attack_soak import AttackSoakOptions, AttackSoakReport
 from ...benchmarks.attack.attack_soak import soak as run_soak
 from ...benchmarks.attack.attacks import ATTACKS
 from ...benchmarks.attack.processes import NOTHING
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from .bench_output import give, own_server, progress
 from .failure import EXIT_USAGE, Failure
 from .options import check_model

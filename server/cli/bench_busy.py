@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...benchmarks.stream.busy import FULL_RATE, BusyReport, measure_busy
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from .bench_model import served_options
 from .bench_output import give, own_server, progress
 from .options import Device, DType, Size, Threads, Weights

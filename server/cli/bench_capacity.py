@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...benchmarks.capacity.capacity import CapacityPlan, CapacityReport, Trial, measure_capacity
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from ..config import ServerConfig
 from ..engine.scheduler import ModelLoad
 from ..engine.turns_estimates import EstimateRow

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...models.own_models import DEFAULT_MODEL
 from ...models.pipeline.pipeline import PipelineFailed
 from ...models.pipeline.simulator import Forecast, simulate
 from ...models.pipeline.stage_plan import Costs, choose_plan
-from ...models.registry import DEFAULT_MODEL
 from .bench_output import counts, give, progress
 from .failure import Failure, as_failure
 from .options import check_model

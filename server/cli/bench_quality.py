@@ -44,8 +44,9 @@ def quality(
     from ...benchmarks.quality.outside import measure_outside
     from ...benchmarks.quality.quality import measure
     from ...benchmarks.rounding import rounded
+    from ...models.own_models import DEFAULT_MODEL
     from ...models.pocket.evaluation.evaluation_set import QualitySet
-    from ...models.registry import DEFAULT_MODEL, load_model
+    from ...models.registry import load_model
     from ...models.staged_model import StagedModel
 
     if clip is not None and human is None:

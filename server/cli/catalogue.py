@@ -11,14 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.contract import ModelInfo
+from ...models.own_models import DEFAULT_MODEL
 from ...models.plugins import Plugin, PluginFailed
-from ...models.registry import (
-    DEFAULT_MODEL,
-    foreign_models,
-    left_out,
-    load_model,
-    model_names,
-)
+from ...models.registry import foreign_models, left_out, load_model, model_names
 from ...models.wan.presets.catalogue import presets
 from .failure import as_failure
 from .models_check import check

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from .checkup import Finding, Speed, look_at_machine, measure_models
 from .failure import as_failure
 from .options import Device, DType

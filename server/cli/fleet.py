@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...models.registry import DEFAULT_MODEL
+from ...models.own_models import DEFAULT_MODEL
 from ..config import ServerConfig
 from ..secret import Secret
 from .failure import EXIT_UNREACHABLE, EXIT_USAGE, Failure, as_failure

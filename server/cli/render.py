@@ -21,7 +21,8 @@ from ...client.track_file import TrackScript, load_script
 from ...client.video_frames import video_frames
 from ...client.wire import AUDIO_RATE
 from ...models.contract import CameraMotion, Chunk, ModelInfo, StreamRequest
-from ...models.registry import DEFAULT_MODEL, load_model
+from ...models.own_models import DEFAULT_MODEL
+from ...models.registry import load_model
 from .failure import as_failure
 from .frame_size import parse_size
 from .offline import check_inputs, frame_count, generate

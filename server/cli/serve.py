@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from ...models.own_models import DEFAULT_MODEL
 from ...models.pipeline.heap import return_large_blocks
-from ...models.pipeline.launchers import prepare_stages
-from ...models.registry import DEFAULT_MODEL, preload
+from ...models.pipeline.nursery import prepare_stages
+from ...models.registry import preload
 from ..config import ServerConfig, Turns
 from ..descriptors import raise_descriptor_limit
 from ..secret import Secret
@@ -263,7 +264,7 @@ def _run(config: ServerConfig, *, open_browser: bool) -> None:
     # Ctrl+C is how one stops it, so it is no failure.
     with listen(config) as listener, suppress(KeyboardInterrupt):
         prepare_stages([module for name in config.models for module in preload(name)])
-        # Only now, so that torch is imported beside the web framework.
+        # only now: what is not begun yet is imported beside the web framework
         from ..web.app import serve as run
 
         run(

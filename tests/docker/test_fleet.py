@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from rollcast.server.cli.app import app
+from rollcast.server.cli.commands import app
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -100,9 +100,10 @@ def test_the_protocol_is_printed_as_json(
 ENDED = """
 import sys, threading, time
 import rollcast.server.cli.app as command_line
+import rollcast.server.cli.commands as commands
 
 threading.Thread(target=time.sleep, args=(600,)).start()
-command_line.app = lambda args: print("ended", flush=True) or sys.exit(130)
+commands.app = lambda args: print("ended", flush=True) or sys.exit(130)
 command_line.main()
 """
 

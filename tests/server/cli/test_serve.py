@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from rollcast.models.registry import preload
 from rollcast.models.test_pattern import TestPattern
 from rollcast.server.cli import serve as serve_command
 from rollcast.server.cli.app import main
@@ -220,7 +221,7 @@ def test_what_stages_import_is_begun_before_the_server_is(
         serve_command, "prepare_stages", lambda modules: prepared.append((modules, len(served)))
     )
     serve("--model", "test-pattern", "--model", "pocket")
-    assert prepared == [(["rollcast.models.pipeline.stage"], 0)]
+    assert prepared == [(list(preload("pocket")), 0)]
 
 
 def test_stopping_it_by_hand_is_no_failure(
