@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -16,6 +17,20 @@ _TRIALS = 5
 _MOST = 4
 # a further thread must save at least this share of the time, for encoders want a core as well
 _WORTH = 0.15
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it torch computes with one thread: for many small operations with the same bits.
+
+    Where others need the cores too, threads wait longer for each other than they save.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_threads(work: Callable[[], object], most: int | None = None) -> int:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .contract import Model, StreamRequest
 from .load_options import LoadOptions
 from .own_models import OWN_MODELS, PRELOADS, STAGE_MODULES
-from .plugins import Plugin, plugins, unusable
-from .wan.locate import locate
-from .wan.presets.catalogue import presets
-from .wan.text.preset_reader import text_reader
-from .wan.text.reader import TextReader
+
+if TYPE_CHECKING:
+    from .plugins import Plugin
+    from .wan.presets.preset import Preset
+    from .wan.text.reader import TextReader
+
+# Most imports are inside: a start with the project's own models waits for none of the others, nor
+# the test pattern for torch.
 
 _POCKET_SIZES = {"pocket": 192, "pocket-256": 256}
 """Width and height of frames, in pixels."""
@@ -46,11 +49,15 @@ def takes_steps(name: str) -> bool:
 
 def foreign_models() -> dict[str, Plugin]:
     """The models that other distributions bring."""
+    from .plugins import plugins
+
     return plugins(_known())
 
 
 def left_out() -> list[str]:
     """A line on each model of another distribution that cannot be named."""
+    from .plugins import unusable
+
     return unusable(_known())
 
 
@@ -86,7 +93,7 @@ def load_model(
     Raises ValueError for an unknown name and for what does not fit, FileNotFoundError when weights
     are missing, and PluginFailed for whatever goes wrong in the code of another distribution.
     """
-    if name not in model_names():
+    if name not in OWN_MODELS and name not in model_names():
         raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
     options = LoadOptions(
         threads=threads,
@@ -103,10 +110,9 @@ def load_model(
         device=device,
         lookahead_ms=lookahead_ms,
     )
-    if name in presets():
-        return _published(name, options)
     if name not in OWN_MODELS:
-        return foreign_models()[name].load(options)
+        published = name in _presets()
+        return _published(name, options) if published else foreign_models()[name].load(options)
     try:
         options.check_none_but(*(("steps",) if takes_steps(name) else ()))
     except ValueError as error:
@@ -121,9 +127,12 @@ def prompt_reader(name: str, weights: Sequence[str]) -> TextReader | None:
 
     It has started nothing yet. Raises as `load_model` does for files that are missing.
     """
-    if name not in presets():
+    if name in OWN_MODELS or name not in _presets():
         return None
-    preset = presets()[name]
+    from .wan.locate import locate
+    from .wan.text.preset_reader import text_reader
+
+    preset = _presets()[name]
     return text_reader(preset, locate(preset, weights))
 
 
@@ -132,17 +141,21 @@ def preload(name: str) -> tuple[str, ...]:
     if name in PRELOADS:
         return PRELOADS[name]
     # what a stranger's model imports is for its own process
-    if name not in presets():
+    if name not in _presets():
         return ()
-    return (*STAGE_MODULES, *(m for each in presets()[name].conditioning for m in each.imports))
+    return (*STAGE_MODULES, *(m for each in _presets()[name].conditioning for m in each.imports))
 
 
 def _known() -> dict[str, str]:
     """The models that are not another distribution's."""
-    return dict(OWN_MODELS) | {name: preset.about for name, preset in presets().items()}
+    return dict(OWN_MODELS) | {name: preset.about for name, preset in _presets().items()}
 
 
-# imports are inside: the test pattern must not cost a torch import
+def _presets() -> Mapping[str, Preset]:
+    """The published models by name."""
+    from .wan.presets.catalogue import presets
+
+    return presets()
 
 
 def _pocket(name: str, threads: int | None, steps: tuple[float, ...] | None) -> Model[Any]:

@@ -25,12 +25,17 @@ def return_large_blocks() -> bool:
 
 
 def return_unused() -> None:
-    """Collect garbage and return the heap's free pages; a few milliseconds, once after a start.
+    """Collect garbage and return the heap's free pages, once after a start.
 
     What a model needed while it was loaded, warmed up and measured is more than it needs for a
     chunk.
     """
     gc.collect()
+    return_free_pages()
+
+
+def return_free_pages() -> None:
+    """Return the heap's free pages."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

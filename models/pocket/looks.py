@@ -109,9 +109,9 @@ class LookEncoder:
     @classmethod
     def of(cls, weights: Mapping[str, Tensor], size: int = FRAME_SIZE) -> LookEncoder:
         """What the weight file has of them, for frames of `size` x `size` pixels."""
-        decoder = filled(WarpDecoder(), weights, "decoder")
+        decoder = filled(WarpDecoder, weights, "decoder")
         decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        encoder = filled(FrameEncoder(), weights, "encoder")
+        encoder = filled(FrameEncoder, weights, "encoder")
         opening = Opening.of(part(weights, "opening"))
         frame_decoder = FrameDecoder(decoder, _convolution_type(), size=size)
         mean, spread = weights["latent.mean"], weights["latent.spread"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..caches_on_demand import CachesOnDemand
 from ..chunk_steps import ChunkSteps
 from ..contract import PICTURE, Chunk, Controls, Economy, StreamRequest
+from ..cpu_threads import one_thread
 from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
 from ..state import DecoderState, SavedState, StreamState
 from ..student.config import CacheConfig
@@ -59,22 +61,29 @@ class PocketModel:
     ) -> None:
         folder = Path(folder)
         self._manifest = manifest = Manifest.read(folder / "manifest.json")
-        weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
-        words = TokenEmbedding(len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim)
-        self._look_encoder = LookEncoder.of(weights, size)
-        self._looks = LooksOnDemand(self._look_encoder, folder, manifest.looks)
         vocabulary = manifest.vocabulary()
+        with one_thread():
+            weights = {k: t.float() for k, t in load_file(folder / "pocket.safetensors").items()}
+            words = filled(
+                partial(TokenEmbedding, len(manifest.tokens), STUDENT.text_len, STUDENT.text_dim),
+                weights,
+                "words",
+            )
+            self._look_encoder = LookEncoder.of(weights, size)
+            visemes = filled(VisemeNet, weights, "visemes")
+            student = filled(partial(StreamStudent, STUDENT), weights, "student")
+        # the bits of these products depend on the number of threads
+        student.make_ready()
+        self._looks = LooksOnDemand(self._look_encoder, folder, manifest.looks)
         self._director = Director(manifest, vocabulary, self._looks, self._look_encoder)
         self._conditions = ChunkConditions(
-            filled(VisemeNet(), weights, "visemes"),
+            visemes,
             [vocabulary.index[name] for name in EXPRESSIONS],
             self._look_encoder.spread,
         )
-        student = filled(StreamStudent(STUDENT), weights, "student")
-        student.make_ready()
         self.denoiser = PocketDenoiser(
             student,
-            filled(words, weights, "words"),
+            words,
             self._looks,
             cache,
             steps,
@@ -86,6 +95,8 @@ class PocketModel:
 
     batches = True
     """Chunks of several streams may be one batch, see `batch_shape`."""
+    is_soon_warm = True
+    """Nothing is compiled, whatever a chunk is told."""
 
     @torch.inference_mode()
     def start(self, request: StreamRequest) -> PocketState:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rollcast.models import cpu_threads
-from rollcast.models.cpu_threads import choose_threads
+from rollcast.models.cpu_threads import choose_threads, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +38,11 @@ def test_fewest_threads_that_are_worth_it(
     monkeypatch.setattr(cpu_threads, "time", SimpleNamespace(perf_counter=lambda: clock))
     assert choose_threads(work, most=len(seconds)) == best
     assert torch.get_num_threads() == best
+
+
+def test_one_thread_is_for_a_while() -> None:
+    torch.set_num_threads(3)
+    with pytest.raises(RuntimeError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError
+    assert torch.get_num_threads() == 3
