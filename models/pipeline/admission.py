@@ -109,6 +109,10 @@ class Admission:
             self._again_s = done_s - max(_AHEAD_SHARE * turn_s, _AHEAD_S)
             return
 
+    def measured(self, period_s: float, total_s: float) -> None:
+        """The slowest stage, and all of them, take so long for a chunk."""
+        self._period, self._total = Recent(period_s), Recent(total_s)
+
     def observed(self, busy_s: Mapping[int, float]) -> None:
         """A chunk has left after so much work on each stage."""
         self._period.add(max(busy_s.values()))

@@ -52,6 +52,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredAlone:
+    """A chunk keeps the slowest stage at work for `seconds`, found out while nobody was served."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredBatch:
     """A batch of `rows` chunks takes `seconds`, with all work before and behind the student."""
 
@@ -111,4 +118,14 @@ class Parked:
     past: Past
 
 
-Event = Finished | Dropped | Lost | MeasuredBatch | Restarting | Restarted | Saved | Parked
+Event = (
+    Finished
+    | Dropped
+    | Lost
+    | MeasuredAlone
+    | MeasuredBatch
+    | Restarting
+    | Restarted
+    | Saved
+    | Parked
+)

@@ -41,6 +41,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def measured(self) -> bool:
+        """Whether `costs` are those of a whole warm-up: if not, `MeasuredAlone` may tell of it."""
+        ...
+
+    @property
     def period_s(self) -> float:
         """Seconds between chunks at best, once it was started."""
         ...

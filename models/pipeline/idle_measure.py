@@ -18,6 +18,7 @@ class Measurable(Protocol):
 
     most_rows: int
     costs: Costs | None
+    measured: bool
 
     @property
     def info(self) -> ModelInfo: ...
@@ -57,7 +58,7 @@ class IdleMeasure:
         pipeline, probe, now_s = self._pipeline, self._probe, time.monotonic()
         own = set(probe.streams) if probe is not None else set[str]()
         told = [each for each in events if getattr(each, "stream", None) not in own]
-        if not own.issuperset(pipeline.streams) or not pipeline.running:
+        if not own.issuperset(pipeline.streams) or not pipeline.running or not pipeline.measured:
             self._used_s = now_s
             self._end()
             return told

@@ -26,6 +26,7 @@ class InProcess(ABC, Generic[M, S]):
 
     depth = 1
     waiting = 0
+    measured = True
     parks = False
 
     def __init__(self, model: M) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..staged_model import StagedModel
 
 _TIMED = 5
+Measuring = Generator[None, None, Costs]
+"""It pauses behind every chunk, and returns what it found."""
 
 
 def measure_whole(model: Model[Any]) -> Costs:
@@ -36,22 +38,19 @@ def measure_whole(model: Model[Any]) -> Costs:
 
 
 def measure_parts(model: StagedModel[Any]) -> Costs:
-    """Median seconds of the parts of a chunk.
+    """Median seconds of the parts of a chunk."""
+    return _found(measuring_parts(model))
 
-    Caches that no calls share are used one after another, each through the whole stream: so there
-    is never more than one of them in memory, as later in a stage of its own.
-    """
-    steps = model.chunk_steps
-    edges = (0, *steps.cuts, len(steps.calls))
-    calls_s: list[float] = []
-    latents: list[Tensor | None] = [None] * len(_told(model))
-    prepare_s = 0.0
-    for begin, end in pairwise(edges):
-        last = end == edges[-1]
-        prepare_s, *own_s = _parts_s(model, range(begin, end), latents, decodes=last)
-        calls_s += own_s
-    *calls_s, decode_s = calls_s
-    return Costs(prepare_s, tuple(calls_s), decode_s)
+
+def measuring_parts(model: StagedModel[Any]) -> Measuring:
+    """The same, chunk by chunk."""
+    told = [*every_control(model.info), *[usual_controls(model.info)] * _TIMED]
+    return _measuring(model, told, _TIMED)
+
+
+def measure_one(model: StagedModel[Any]) -> Costs:
+    """Seconds of the parts of the first chunk of all: more than of any later one."""
+    return _found(_measuring(model, [usual_controls(model.info)], timed=1))
 
 
 def measure_caches(model: StagedModel[Any]) -> int:
@@ -60,27 +59,54 @@ def measure_caches(model: StagedModel[Any]) -> int:
     return own * model.chunk_steps.caches
 
 
-def _told(model: StagedModel[Any]) -> list[Controls]:
-    """What the chunks of a stream are told that is measured: everything, then the usual."""
-    return [*every_control(model.info), *[usual_controls(model.info)] * _TIMED]
+def _found(measuring: Measuring) -> Costs:
+    while True:
+        try:
+            next(measuring)
+        except StopIteration as over:
+            return over.value
 
 
-def _parts_s(
+def _measuring(model: StagedModel[Any], told: Sequence[Controls], timed: int) -> Measuring:
+    """Median seconds of the parts of the last `timed` chunks of a stream that is told so much.
+
+    Caches that no calls share are used one after another, each through the whole stream: so there
+    is never more than one of them in memory, as later in a stage of its own.
+    """
+    steps = model.chunk_steps
+    edges = (0, *steps.cuts, len(steps.calls))
+    calls_s: list[float] = []
+    latents: list[Tensor | None] = [None] * len(told)
+    prepare_s = 0.0
+    for begin, end in pairwise(edges):
+        rounds: list[list[float]] = []
+        calls, decodes = range(begin, end), end == edges[-1]
+        for times_s in _rounds(model, told, calls, latents, decodes=decodes):
+            rounds.append(times_s)
+            yield
+        prepare_s, *own_s = [statistics.median(each) for each in zip(*rounds[-timed:], strict=True)]
+        calls_s += own_s
+    *calls_s, decode_s = calls_s
+    return Costs(prepare_s, tuple(calls_s), decode_s)
+
+
+def _rounds(
     model: StagedModel[Any],
+    told: Sequence[Controls],
     calls: Sequence[int],
     latents: list[Tensor | None],
     *,
     decodes: bool,
-) -> list[float]:
-    """Median seconds of `prepare`, these calls and, if asked for, `decode`.
+) -> Iterator[list[float]]:
+    """Of each chunk the seconds of `prepare`, these calls and, if asked for, `decode`.
 
     In a stream of their own; `latents` are those of each chunk behind the calls before, and then
     behind these.
     """
     from ..staged_model import Row, end_chunk, keep_returns
 
-    state, rounds = model.start(first_request(model.info)), list[list[float]]()
-    for index, controls in enumerate(_told(model)):
+    state = model.start(first_request(model.info))
+    for index, controls in enumerate(told):
         marks = [time.perf_counter()]
         plan = model.prepare(state, controls)
         marks.append(time.perf_counter())
@@ -98,8 +124,7 @@ def _parts_s(
             marks.append(time.perf_counter())
         else:
             keep_returns(plan, sample, state)
-        rounds.append([end - begin for begin, end in pairwise(marks)])
-    return [statistics.median(each) for each in zip(*rounds[-_TIMED:], strict=True)]
+        yield [end - begin for begin, end in pairwise(marks)]
 
 
 def _wait_for_device() -> None:

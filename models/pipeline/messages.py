@@ -59,7 +59,8 @@ class WorkSpan(Struct, frozen=True, forbid_unknown_fields=True):
 class Setup(Message, frozen=True):
     """First message to a stage. With `meeting` the stages are on several machines.
 
-    With `costs` nothing is measured: the stages are started again.
+    With `costs` nothing is measured before `Ready`: the stages are started again. With `soon` a
+    model that is soon warm makes one chunk before it, and is measured behind it, at leisure.
     """
 
     rank: int
@@ -67,6 +68,7 @@ class Setup(Message, frozen=True):
     model: ModelSpec
     meeting: Meeting | None = None
     costs: Costs | None = None
+    soon: bool = False
 
 
 class Assign(Message, frozen=True):
@@ -177,6 +179,14 @@ class Ready(Message, frozen=True):
     """Chunks of so many streams may be one batch."""
     runs_ahead: bool = False
     """Whether chunks leave the model's thread before their frames are there."""
+    measured: bool = True
+    """False: `costs` are those of the first chunk alone, and `Measured` follows."""
+
+
+class Measured(Message, frozen=True):
+    """Stage 0 has measured the model, while no stream was open."""
+
+    costs: Costs
 
 
 class Assigned(Message, frozen=True):
@@ -283,6 +293,7 @@ class Broken(Message, frozen=True):
 
 FromStage = (
     Ready
+    | Measured
     | Assigned
     | RestoredStream
     | SavedStream

@@ -24,6 +24,7 @@ from .events import (
     Event,
     Finished,
     Lost,
+    MeasuredAlone,
     Parked,
     Restarted,
     Restarting,
@@ -42,6 +43,7 @@ from .messages import (
     Done,
     Drop,
     FromStage,
+    Measured,
     ModelSpec,
     Open,
     Ready,
@@ -83,6 +85,8 @@ _WARM_UP = "warm-up"
 # often a process may be lost there without a word, for which there may be other reasons.
 _FAILURES = 2
 _DEATHS = 3
+# So often a start is followed by a measurement at leisure: what breaks in it would go on breaking.
+_MEASURES = 3
 
 _Phase = Literal["stopped", "pausing", "starting", "running", "lost"]
 """Pausing before a start; lost: told, and what is left of the stages is still to be ended."""
@@ -100,7 +104,8 @@ class Pipeline:
     `most_exact_bytes` it is only saved small. How long batches take is measured when the model was
     not used for `probe_after_s`, 0: at the start, and no more; None: never. With `tells_snapshots`
     small snapshots, one every `small_chunks`, are told as `Saved`, or whole ones of a stream whose
-    caches have `most_told_bytes` at most.
+    caches have `most_told_bytes` at most. With `ready_soon` a model that is soon warm is measured
+    only when it is ready and no stream is open, which `MeasuredAlone` then tells.
     """
 
     parks = True
@@ -122,6 +127,7 @@ class Pipeline:
         small_chunks: int = SMALL_CHUNKS,
         most_exact_bytes: int = MOST_EXACT_BYTES,
         most_told_bytes: int = MOST_TOLD_BYTES,
+        ready_soon: bool = False,
     ) -> None:
         where = launchers or [LocalLauncher(preload=model.preload) for _ in range(stages)]
         self._new_pool = lambda: StagePool(
@@ -133,6 +139,7 @@ class Pipeline:
         self._small_chunks = small_chunks
         self._most_exact_bytes, self._most_told_bytes = most_exact_bytes, most_told_bytes
         self._tells_whole = False
+        self._ready_soon = ready_soon
         self._exact, self._rebuild_chunks = True, 0
         self._started, self._has_run = False, False
         self._interrupted = threading.Event()
@@ -165,6 +172,8 @@ class Pipeline:
         self.most_rows = 1
         """Chunks of so many streams may be one batch."""
         self.costs: Costs | None = None
+        self.measured = True
+        """False: `costs` are those of one chunk, and others are on their way."""
         self.plan: StagePlan | None = plan
         self.restarts = 0
 
@@ -424,9 +433,15 @@ class Pipeline:
         self._launched_s = time.monotonic()
         self._phase = "starting"
         try:
-            self._pool.start(self.costs)
+            self._pool.start(self.costs, soon=self._is_to_measure)
         except OSError as error:
             self._recover(Loss("failed", f"the stages cannot be started: {error}"))
+
+    @property
+    def _is_to_measure(self) -> bool:
+        """Whether the model has yet to be measured, and that is done behind the start."""
+        done = self.costs is not None and self.measured
+        return self._ready_soon and not done and self.restarts < _MEASURES
 
     def _wait_for_launch(self, timeout_s: float, others: Sequence[Any]) -> None:
         """Between a failed start and the next one."""
@@ -505,6 +520,8 @@ class Pipeline:
         match message:
             case Ready():
                 self._ready(rank, message)
+            case Measured():
+                self._found(message.costs)
             case Assigned():
                 self._answered(rank)
             case RestoredStream() if name in self._adopting:
@@ -562,7 +579,7 @@ class Pipeline:
         if message.info is not None and message.costs is not None:
             self._info, self.costs, self._cuts = message.info, message.costs, message.cuts
             self.most_rows = message.most_rows
-            costs = message.costs
+            costs, self.measured = message.costs, message.measured
             self._rebuild_chunks = message.rebuild_chunks
             self._runs_ahead = message.runs_ahead
             if message.cache_bytes:
@@ -578,6 +595,15 @@ class Pipeline:
             except ValueError as error:
                 raise PipelineFailed(str(error)) from error
             self._send_plan(plan)
+
+    def _found(self, costs: Costs) -> None:
+        """The stage had leisure to measure the model."""
+        assert self.plan is not None, "it had a plan"
+        self.costs, self.measured = costs, True
+        period_s = self.plan.bottleneck_s(costs)
+        self._queue.admission.measured(period_s, costs.total_s)
+        self._pool.worked(max(costs.prepare_s, costs.decode_s, *costs.step_s))
+        self._events.append(MeasuredAlone(period_s))
 
     def _send_plan(self, plan: StagePlan) -> None:
         assert self.costs is not None, "stage 0 measured them"

@@ -20,7 +20,14 @@ from .frame_arena import FrameArena
 from .heap import return_unused
 from .heartbeat import Heartbeat
 from .launchers import Inheritance
-from .measure import measure_caches, measure_parts, measure_whole
+from .leisure_measure import LeisureMeasure
+from .measure import (
+    measure_caches,
+    measure_one,
+    measure_parts,
+    measure_whole,
+    measuring_parts,
+)
 from .messages import Broken, ModelSpec, Ready, Setup, Working
 from .stage_loop import LinkLost, StageLoop
 
@@ -118,18 +125,35 @@ def _stage(
     if setup.rank > 0:
         return stage, Ready()
     costs, cache_bytes = setup.costs, 0
+    # several stages are given their shares by what was measured
+    soon = setup.soon and setup.world == 1 and _is_soon_warm(model)
+    if soon:
+        stage.leisure = LeisureMeasure(lambda: measuring_parts(model))
     if costs is None:
-        costs, cache_bytes = measure_parts(model), measure_caches(model)
+        costs = measure_one(model) if soon else measure_parts(model)
+        cache_bytes = measure_caches(model)
     cuts = model.chunk_steps.cuts
     rows = MOST_ROWS if setup.world == 1 and makes_batches(model) else 1
     return stage, Ready(
-        model.info, costs, cuts, rebuild_chunks(model), cache_bytes, rows, _runs_ahead(model)
+        model.info,
+        costs,
+        cuts,
+        rebuild_chunks(model),
+        cache_bytes,
+        rows,
+        _runs_ahead(model),
+        measured=not soon,
     )
 
 
 def _runs_ahead(model: object) -> bool:
     """Whether a model's chunks come before their frames: it has `runs_ahead`, and true."""
     return bool(getattr(model, "runs_ahead", False))
+
+
+def _is_soon_warm(model: object) -> bool:
+    """Whether a model's second chunk takes about as long as later ones: it has `is_soon_warm`."""
+    return bool(getattr(model, "is_soon_warm", False))
 
 
 def _inference_mode() -> AbstractContextManager[object]:

@@ -95,6 +95,10 @@ class Stage(StageLoop):
             case _:
                 super()._do(message)
 
+    @property
+    def _has_streams(self) -> bool:
+        return bool(self._streams)
+
     def _assign(self, message: Assign) -> None:
         self._plan, self._plan_number = message.plan, message.number
         self._streams.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import time
@@ -16,7 +17,9 @@ from ..contract import Chunk
 from ..yuv_frames import pixels_of
 from .arrivals import Arrivals, Arrived
 from .frame_arena import FrameArena
+from .heap import return_unused
 from .heartbeat import Heartbeat
+from .leisure_measure import LeisureMeasure
 from .messages import (
     Assign,
     Assigned,
@@ -25,6 +28,7 @@ from .messages import (
     Done,
     Drop,
     MadeChunk,
+    Measured,
     Open,
     Refused,
     Restore,
@@ -82,6 +86,8 @@ class StageLoop(ABC):
         self._arrivals = Arrivals(self.receive)
         self._came_s = float("-inf")
         """When frames came last that a GPU had been at work on."""
+        self.leisure: LeisureMeasure | None = None
+        """What is to be measured while there is no stream."""
         # Bounded by the executor: it admits few more chunks than there are stages.
         self._work: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -112,10 +118,26 @@ class StageLoop(ABC):
         """
         if not self._leaving:
             self._heartbeat.work_for()
-            return self._work.get()
+            return self._next_at_leisure()
         self._heartbeat.work_for(self._leaving[0].stream, self._leaving[0].index)
         with self._heartbeat.busy():
             return self._work.get()
+
+    def _next_at_leisure(self) -> object:
+        """The next message, with what can be measured until it comes."""
+        while self.leisure is not None:
+            if self._has_streams:
+                self.leisure.give_up()
+                break
+            with contextlib.suppress(queue.Empty):
+                return self._work.get(timeout=self.leisure.pause_s)
+            with self._heartbeat.busy():
+                costs = self.leisure.go_on()
+            if costs is not None:
+                self.leisure = None
+                return_unused()
+                self._heartbeat.send(Measured(costs))
+        return self._work.get()
 
     def _do(self, message: object) -> None:
         match message:
@@ -263,6 +285,11 @@ class StageLoop(ABC):
             return
         took_s = time.monotonic() - began_s
         self._heartbeat.send(SnapshotPart(stream, index, told(parts), count, took_s, small))
+
+    @property
+    @abstractmethod
+    def _has_streams(self) -> bool:
+        """Whether any stream is open here."""
 
     @abstractmethod
     def _assign(self, message: Assign) -> None:

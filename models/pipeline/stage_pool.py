@@ -118,10 +118,10 @@ class StagePool:
     _launched_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
 
-    def start(self, costs: Costs | None) -> None:
+    def start(self, costs: Costs | None, *, soon: bool = False) -> None:
         """Start the processes; each sends `Ready` when it is. Raises OSError if that cannot be.
 
-        With `costs` they need not measure the model.
+        With `costs` they need not measure the model, with `soon` they may do so later.
         """
         size, meeting = len(self.launchers), None
         if self.listener is None:
@@ -133,7 +133,7 @@ class StagePool:
                 launcher.launch(Inheritance())
         self._listened_s = self._launched_s = time.monotonic()
         self._members = [
-            _Member(launcher, self._listened_s, Setup(rank, size, self.model, meeting, costs))
+            _Member(launcher, self._listened_s, Setup(rank, size, self.model, meeting, costs, soon))
             for rank, launcher in enumerate(self.launchers)
         ]
         self._welcome()

@@ -25,6 +25,10 @@ class WholeStage(StageLoop):
         self._states: dict[str, tuple[Any, int]] = {}
         """Each stream's state, and the index of its next chunk."""
 
+    @property
+    def _has_streams(self) -> bool:
+        return bool(self._states)
+
     def _assign(self, message: Assign) -> None:
         self._states.clear()
 

@@ -63,6 +63,11 @@ class HostedModel:
         return self.host.name
 
     @property
+    def is_sure(self) -> bool:
+        """Whether it is known what a chunk takes; else nobody is let in beside a stream."""
+        return self.step_s is not None and self.step_s.is_sure
+
+    @property
     def load(self) -> ModelLoad | None:
         """What one stream asks of the machine; None while that is not known."""
         if self.info is None or self.step_s is None:

@@ -9,6 +9,7 @@ from ...models.pipeline.events import (
     Dropped,
     Finished,
     Lost,
+    MeasuredAlone,
     MeasuredBatch,
     Parked,
     Restarted,
@@ -62,6 +63,8 @@ class ModelEvents:
                 self._lost(model, event)
             case Failed():
                 self._failed(model, event)
+            case MeasuredAlone():
+                self._measured_alone(model, event)
             case MeasuredBatch():
                 self._measured(model, event)
             case Restarting():
@@ -71,7 +74,7 @@ class ModelEvents:
 
     def _ready(self, model: HostedModel, event: Ready) -> None:
         info = model.info = event.info
-        model.step_s = Recent(event.step_s)
+        model.step_s = Recent(event.step_s, guess=not event.measured)
         model.ladder = QualityLadder(info)
         model.table.forget()
         model.latency_s = event.latency_s
@@ -104,6 +107,19 @@ class ModelEvents:
             return
         with self._keeper.guard(stream):
             self._deliver(model, stream, event, step_s)
+
+    def _measured_alone(self, model: HostedModel, event: MeasuredAlone) -> None:
+        if model.info is None or model.is_sure:
+            # its streams have told more of it meanwhile
+            return
+        model.step_s = Recent(event.seconds)
+        self._metrics.warm_step_s.labels(model.info.name).set(event.seconds)
+        self._log.info(
+            "model measured",
+            model=model.name,
+            step_ms=round(event.seconds * 1e3, 2),
+            streams=0 if model.load is None else capacity(model.load),
+        )
 
     def _measured(self, model: HostedModel, event: MeasuredBatch) -> None:
         self._batch_took(model, event.rows, event.seconds)

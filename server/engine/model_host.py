@@ -36,12 +36,14 @@ _BACKOFF = Backoff(first_s=0.5, most_s=300.0)
 class Ready:
     """The model is loaded and warm; a chunk keeps its slowest part at work for `step_s`.
 
-    It takes `latency_s` longer than that where several are under way at once.
+    It takes `latency_s` longer than that where several are under way at once. If it is not
+    `measured`, `step_s` is that of one chunk alone, for a while.
     """
 
     info: ModelInfo
     step_s: float
     latency_s: float
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,4 +245,4 @@ def _ready(executor: Executor) -> Ready:
     assert costs is not None, "the executor was started"
     # of two chunks, the second one is given just before the first one is done
     latency_s = costs.total_s if executor.depth > 2 else 0.0
-    return Ready(executor.info, executor.period_s, latency_s)
+    return Ready(executor.info, executor.period_s, latency_s, executor.measured)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ...models.contract import ModelInfo
@@ -53,7 +53,7 @@ class Places:
             return self._config.max_sessions
         return min(
             (
-                self._spared(model, capacity(model.load))
+                self._spared(model, capacity(model.load)) if model.is_sure else 1
                 for model in self._hosted.values()
                 if model.load is not None
             ),
@@ -66,6 +66,8 @@ class Places:
         open_ = (model for model in self._hosted.values() if self._lets_in(model))
         usable = [model for model in open_ if model.condition == "ready"]
         running, limit = self._running_loads(), self._config.max_sessions
+        if self._is_guessed(usable):
+            return 0 if running else 1
         return max((self._free(model, running, limit) for model in usable), default=0)
 
     def _free(self, model: HostedModel, running: list[ModelLoad], limit: int | None) -> int:
@@ -111,6 +113,8 @@ class Places:
 
     def _make_room(self, model: HostedModel, now_s: float) -> None:
         assert model.load is not None, "the model is ready"
+        if self._is_guessed((model,)) and self._running_loads():
+            raise AllTaken("how many streams fit is not known yet", retry_after_s=SOON_S)
         if not self._lets_in(model):
             raise AllTaken("the server is too busy for another stream", retry_after_s=RETRY_S)
         try:
@@ -136,6 +140,14 @@ class Places:
             # how many fit was said, not measured
             return model.ladder.takes_new
         return model.admits_beside(self._beside(model))
+
+    def _is_guessed(self, models: Iterable[HostedModel]) -> bool:
+        """Whether it is not known yet what a stream of these models takes, or of those that run."""
+        if self._config.max_sessions is not None:
+            return False
+        names = {stream.model for stream in self._placed}
+        names |= {place.model.name for place in self._reserved} | {each.name for each in models}
+        return not all(self._hosted[name].is_sure for name in names)
 
     def _beside(self, model: HostedModel) -> int:
         """How many streams of a model there are, with those that are being opened."""

@@ -62,6 +62,11 @@ class Recorded:
         return self._executor.costs
 
     @property
+    def measured(self) -> bool:
+        """See `Executor`."""
+        return self._executor.measured
+
+    @property
     def period_s(self) -> float:
         """See `Executor`."""
         return self._executor.period_s

@@ -233,7 +233,13 @@ def _pipeline(config: ServerConfig, name: str, reader: TextReader | None) -> Pip
     in_fleet = config.fleet_key is not None
     # where a stream may come at any moment that another replica has lost, nothing is measured then
     probe_after_s = 0.0 if in_fleet else IDLE_S
-    return Pipeline(spec, stages, probe_after_s=probe_after_s, tells_snapshots=in_fleet)
+    return Pipeline(
+        spec,
+        stages,
+        probe_after_s=probe_after_s,
+        tells_snapshots=in_fleet,
+        ready_soon=not in_fleet,
+    )
 
 
 def _model_arguments(config: ServerConfig, name: str) -> dict[str, Any]:

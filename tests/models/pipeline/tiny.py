@@ -6,6 +6,7 @@ Stage processes import it by name: nothing of the tests' packages is imported he
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from rollcast.models.student.student_cache import StudentCache
 STEPS = (1000.0, 750.0, 500.0, 250.0)
 SHAPE = (1, 1, 6, 4, 4)
 BREAK = "break"
+WARM_UP = "warm"
+"""What it is told while it is measured."""
 STUDENT = StudentConfig(
     dim=48,
     ffn_dim=64,
@@ -72,7 +75,7 @@ INFO = ModelInfo(
     chunk_frames=4,
     inputs=ModelInputs(
         scenes=(Scene("sun", "Sun", "scene"), Scene("moon", "Moon", "scene")),
-        prompt=PromptInput(("warm",)),
+        prompt=PromptInput((WARM_UP,)),
         speech=SpeechInput(),
         tracks=TracksInput(),
     ),
@@ -248,3 +251,25 @@ def control_log(chunks: int, seed: int = 0) -> list[Controls]:
             )
         )
     return log
+
+
+class SoonWarm(TinyModel):
+    """May be measured behind its start; `path` counts its measurements, as they begin.
+
+    So many of them as `dies` says end its process at their second chunk.
+    """
+
+    is_soon_warm = True
+
+    def __init__(self, path: str, dies: int = 0, step_s: float = 0.0) -> None:
+        super().__init__(step_s=step_s, steps=1)
+        self._path, self._dies = path, dies
+
+    def prepare(self, state: TinyState, controls: Controls) -> ChunkPlan:
+        if controls.prompt == WARM_UP:
+            with open(self._path, "a+") as counted:
+                counted.write("x")
+                counted.seek(0)
+                if len(counted.read()) <= self._dies:
+                    os._exit(1)
+        return super().prepare(state, controls)

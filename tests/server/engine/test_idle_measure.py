@@ -41,7 +41,7 @@ class Noted(Pipeline):
         return self._measure
 
     @property
-    def measured(self) -> list[str]:
+    def probed(self) -> list[str]:
         """The streams of a batch that is measured now."""
         return [stream for stream in list(self.streams) if stream.startswith("(probe")]
 
@@ -70,12 +70,12 @@ async def test_batches_are_measured_while_nobody_is_there_and_never_beside_a_str
         await until(lambda: pipeline.probes > 0, LIMIT_S)
         async with viewing(server.ws, model=NAME) as viewer:
             await viewer.wait_frames(1)
-            assert not pipeline.measured, "it gave way"
+            assert not pipeline.probed, "it gave way"
             given_up, known = pipeline.probes, set(model.table.seconds)
             await viewer.wait_chunk(2)
             assert (pipeline.probes, set(model.table.seconds)) == (given_up, known)
         await until(lambda: pipeline.measure.over, LIMIT_S)
-        await until(lambda: not pipeline.measured and 2 in model.table.seconds, LIMIT_S)
+        await until(lambda: not pipeline.probed and 2 in model.table.seconds, LIMIT_S)
         load = model.load
         assert load is not None and load.table == model.table.seconds
         assert server.engine.free_places() == places(load)
@@ -96,3 +96,4 @@ async def test_a_server_that_is_no_replica_waits_before_it_measures() -> None:
     pipeline = host._make()
     assert isinstance(pipeline, Pipeline) and pipeline._measure is not None
     assert pipeline._measure.after_s == IDLE_S > 0
+    assert pipeline._ready_soon, "nor does it measure anything before its first viewer"

@@ -29,6 +29,7 @@ async def test_batches_are_measured_before_the_first_stream() -> None:
         executor = hosts[0]._executor
         assert isinstance(executor, Pipeline)
         measured = dict(model.table.seconds)
+        assert not executor._ready_soon, "a stream may come as soon as it is ready"
         # idle for longer than it takes a server that is no replica to begin
         assert executor._measure is not None
         executor._measure._used_s -= 3600.0
