@@ -193,7 +193,7 @@ def test_an_unknown_model_is_refused_before_anything_starts(
     with pytest.raises(SystemExit) as end:
         main(["serve", "--model", "nope"])
     assert end.value.code == 2
-    assert "known: pocket, test-pattern" in capsys.readouterr().err
+    assert "known: pocket, pocket-256" in capsys.readouterr().err
     assert served == []
 
 
