@@ -85,7 +85,7 @@ class ModelEvents:
             model=info.name,
             step_ms=round(event.step_s * 1e3, 2),
             chunk_ms=info.chunk_us / 1e3,
-            streams=0 if model.load is None else capacity(model.load),
+            streams=_places(model),
         )
 
     def _finished(self, model: HostedModel, event: Finished) -> None:
@@ -109,16 +109,17 @@ class ModelEvents:
             self._deliver(model, stream, event, step_s)
 
     def _measured_alone(self, model: HostedModel, event: MeasuredAlone) -> None:
-        if model.info is None or model.is_sure:
-            # its streams have told more of it meanwhile
+        if model.info is None:
             return
-        model.step_s = Recent(event.seconds)
+        if not model.is_sure:
+            # else its streams have told more of it meanwhile
+            model.step_s = Recent(event.seconds)
         self._metrics.warm_step_s.labels(model.info.name).set(event.seconds)
         self._log.info(
             "model measured",
             model=model.name,
             step_ms=round(event.seconds * 1e3, 2),
-            streams=0 if model.load is None else capacity(model.load),
+            streams=_places(model),
         )
 
     def _measured(self, model: HostedModel, event: MeasuredBatch) -> None:
@@ -128,7 +129,7 @@ class ModelEvents:
             model=model.name,
             rows=event.rows,
             batch_ms=round(event.seconds * 1e3, 2),
-            streams=0 if model.load is None else capacity(model.load),
+            streams=_places(model),
         )
 
     def _batch_took(self, model: HostedModel, rows: int, seconds: float) -> None:
@@ -230,3 +231,10 @@ class ModelEvents:
             # what its streams missed says nothing of how fast it is
             model.ladder.excuse(self._now_s())
         self._log.info("model works again", model=model.name, took_s=round(event.took_s, 2))
+
+
+def _places(model: HostedModel) -> int:
+    """How many of its streams fit, as far as it is known."""
+    if model.load is None:
+        return 0
+    return capacity(model.load) if model.is_sure else 1

@@ -76,6 +76,7 @@ async def test_who_comes_second_waits_until_it_is_known_that_both_fit(said: bool
     model.step_s.add(TRUE_S)
     engine._events.take(model, MeasuredAlone(99.0))
     assert model.step_s.value == TRUE_S
+    assert b'rollcast_warm_step_seconds{model="m"} 99.0' in engine.metrics.render()
 
 
 async def test_no_model_is_let_in_beside_another_one_that_is_guessed() -> None:
