@@ -54,8 +54,8 @@ async def _measure(fleet: RunningFleet, options: LossOptions, say: Say) -> dict[
     say("all viewers see something")
     await asyncio.sleep(SETTLE_S)
     steady_s = time.monotonic()
-    steady = max(each.longest_gap_s(steady_s - SETTLE_S, steady_s) for each in seen)
-    gaps: dict[str, list[float]] = {}
+    steady, _ = max(each.longest_gap(steady_s - SETTLE_S, steady_s) for each in seen)
+    gaps: dict[str, list[tuple[float, float]]] = {}
     for kind in options.kinds:
         for number in range(options.count):
             await asyncio.to_thread(fleet.wait_ready, options.fleet.least)
@@ -64,9 +64,12 @@ async def _measure(fleet: RunningFleet, options: LossOptions, say: Say) -> dict[
             if not await asyncio.to_thread(_lose, fleet, kind, rng, options):
                 continue
             await asyncio.sleep(LOOK_S)
-            gap_s = max(each.longest_gap_s(lost_s, lost_s + LOOK_S) for each in seen)
-            gaps.setdefault(kind, []).append(gap_s)
-            say(f"{kind} {number + 1}: longest gap {gap_s * 1e3:.0f} ms")
+            gap_s, began_s = max(each.longest_gap(lost_s, lost_s + LOOK_S) for each in seen)
+            gaps.setdefault(kind, []).append((gap_s, began_s - lost_s))
+            say(
+                f"{kind} {number + 1}: longest gap {gap_s * 1e3:.0f} ms, "
+                f"which began {(began_s - lost_s) * 1e3:.0f} ms after the loss"
+            )
     until.set()
     await asyncio.gather(*viewers)
     report = {
@@ -105,14 +108,17 @@ def verdicts(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def _summary(gaps: list[float]) -> dict[str, Any]:
-    ordered = sorted(gaps)
+def _summary(found: list[tuple[float, float]]) -> dict[str, Any]:
+    """Of gaps in seconds, and of the times behind the losses at which they began."""
+    gaps = sorted(found)
+    ordered = [gap_s for gap_s, _ in gaps]
     return {
         "count": len(ordered),
         "median": round(ordered[len(ordered) // 2], 3),
         "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 3),
         "longest": round(ordered[-1], 3),
         "all": [round(each, 3) for each in ordered],
+        "began_behind_s": [round(began_s, 3) for _, began_s in gaps],
     }
 
 

@@ -56,14 +56,15 @@ class Seen:
         self.frames += 1
         self.shown.append((seq, at_s))
 
-    def longest_gap_s(self, from_s: float, to_s: float) -> float:
+    def longest_gap(self, from_s: float, to_s: float) -> tuple[float, float]:
         """The longest time for which one frame stood there, of those that were there in this time.
 
-        One that still stands there at `to_s` counts with the time until then.
+        Its length in seconds, and when it began. One that still stands there at `to_s` counts with
+        the time until then.
         """
         times = [at_s for _, at_s in self.shown if at_s <= to_s]
-        gaps = [b - a for a, b in pairwise([*times, to_s]) if from_s <= b]
-        return max(gaps) if times else float("inf")
+        gaps = [(b - a, a) for a, b in pairwise([*times, to_s]) if from_s <= b]
+        return max(gaps) if times else (float("inf"), from_s)
 
 
 async def view(
