@@ -1,6 +1,7 @@
-"""What glibc's heap keeps of memory that nothing uses any more, given back to the system.
+"""What a process does with its memory once it is ready: what is unused goes, what is used stays.
 
-Elsewhere (macOS, musl) the heap is left as it is.
+What glibc's heap keeps that nothing uses any more is given back to the system; elsewhere (macOS,
+musl) the heap is left as it is.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ def return_large_blocks() -> bool:
 
 
 def return_unused() -> None:
-    """Collect garbage and return the heap's free pages, once after a start.
+    """Collect garbage and return the heap's free pages; a tenth of a second, once after a start.
 
     What a model needed while it was loaded, warmed up and measured is more than it needs for a
-    chunk.
+    chunk. What is left stays as long as the process, so the collector looks at it no more: it
+    would hold all streams up for that tenth of a second when the first of them have come.
     """
     gc.collect()
+    gc.freeze()
     return_free_pages()
 
 

@@ -67,6 +67,8 @@ class Engine:
         self.config = config
         self.metrics = metrics
         self.draining = False
+        self.rehearses = False
+        """Whether it is not yet to be given streams, though it could."""
         self.settled = asyncio.Event()
         """Set once the models are loaded, or could not be."""
         now_s, lead = time.time(), config.max_lead_chunks

@@ -89,6 +89,9 @@ class ModelEvents:
         )
 
     def _finished(self, model: HostedModel, event: Finished) -> None:
+        stream = self._keeper.streams.get(event.stream)
+        if stream is not None and not stream.session.awaits(event.chunk.index):
+            return
         step_s = max(event.busy_s.values(), default=event.latency_s)
         model.under_way.done(event.stream)
         if model.step_s is not None and event.busy_s and event.rows == 1:
@@ -102,7 +105,6 @@ class ModelEvents:
             self._batch_took(model, event.rows, batch_s)
         self._metrics.batch_rows.labels(str(event.rows)).inc()
         self._metrics.chunks.inc()
-        stream = self._keeper.streams.get(event.stream)
         if stream is None:
             return
         with self._keeper.guard(stream):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...models.pipeline.heap import return_large_blocks
+from ...models.pipeline.heap import return_large_blocks, return_unused
 from ..config import ServerConfig
 from ..descriptors import raise_descriptor_limit
 from ..logs import configure_logs
 from ..secret import Secret
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
 
 START_S = 120.0
 STOP_S = 15.0
@@ -38,6 +41,8 @@ class Replica:
         self._plain = plain
         self._server: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._loaded = asyncio.Event()
         self._failure = ""
         self._url = ""
 
@@ -50,6 +55,7 @@ class Replica:
 
         if self._task is not None:
             return self._url
+        self._loop = asyncio.get_running_loop()
         host = ray.util.get_node_ip_address()
         listener = open_listener(host, 0)
         port = listener.getsockname()[1]
@@ -57,7 +63,12 @@ class Replica:
         configure_logs(config.log_format, config.log_level)
         return_large_blocks()
         raise_descriptor_limit()
-        self._server = build_server(config, build_hosts(config), on_failed=self._failed)
+        self._server = build_server(
+            config, build_hosts(config), on_ready=self._can_begin, on_failed=self._failed
+        )
+        engine: Engine = self._server.config.app.state.engine
+        engine.rehearses = True
+        self._warming = asyncio.create_task(self._warm_up(engine, config), name="warm-up")
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="server")
         while not self._server.started and not self._task.done():
             await asyncio.sleep(0.02)
@@ -79,6 +90,22 @@ class Replica:
         if self._task is not None:
             self._server.should_exit = True
             await asyncio.wait([self._task], timeout=STOP_S)
+
+    def _can_begin(self) -> None:
+        """The models are loaded; called from another thread."""
+        self._loop.call_soon_threadsafe(self._loaded.set)
+
+    async def _warm_up(self, engine: Engine, config: ServerConfig) -> None:
+        """Do all once before the first streams come, and clear up behind it."""
+        from .rehearsal import rehearse
+
+        await self._loaded.wait()
+        # a stream that is written down is somebody's
+        if config.fleet_key is not None and not (config.record_dir or config.recordings_dir):
+            url = f"http://{config.host}:{config.port}"
+            await rehearse(config.name, url, config.fleet_key.reveal())
+        return_unused()
+        engine.rehearses = False
 
     def _failed(self, reason: str) -> None:
         self._failure = reason

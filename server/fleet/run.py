@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...models.pipeline.heap import return_unused
 from ..config import ServerConfig
 from ..logs import configure_logs, logger
 from ..web.tls import default_state_dir
@@ -116,6 +117,7 @@ async def _run(
     server = build_gateway(gateway)
     logger("rollcast").info("gateway", url=url, controller=controller)
     directory.start()
+    return_unused()
     try:
         await server.serve(sockets=[listener])
     finally:

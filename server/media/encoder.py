@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Protocol
 
 import av
@@ -62,10 +63,7 @@ class H264Encoder:
         self._context = _h264_context(backend, width, height, fps, kbps)
         self._converter = _Converter(width, height)
         self._kbps = kbps
-        probe = _h264_context(backend, width, height, fps, kbps)
-        black = np.zeros((height, width, 3), np.uint8)
-        first = self._converter.frame(black, 0, key=True)
-        self.codec_string = h264_codec_string(b"".join(map(bytes, probe.encode(first))))
+        self.codec_string = _h264_codec_string_of(backend, width, height, fps, kbps)
 
     def encode(self, picture: Picture, pts_us: float, *, key: bool) -> tuple[bytes, bool]:
         """See `Encoder`."""
@@ -199,6 +197,15 @@ def h264_codec_string(annex_b: bytes) -> str:
         if annex_b[start] & 31 == 7:
             return f"avc1.{annex_b[start + 1 : start + 4].hex()}"
     raise ValueError(f"no SPS in {len(annex_b)} bytes: they do not start with a key frame")
+
+
+@lru_cache(maxsize=64)
+def _h264_codec_string_of(backend: str, width: int, height: int, fps: int, kbps: int) -> str:
+    """What an encoder that is opened like this will write, found by trying another one, once."""
+    probe = _h264_context(backend, width, height, fps, kbps)
+    black = np.zeros((height, width, 3), np.uint8)
+    first = _Converter(width, height).frame(black, 0, key=True)
+    return h264_codec_string(b"".join(map(bytes, probe.encode(first))))
 
 
 def _jpeg_of_planes(picture: YuvFrame, quality: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import get_args
 
@@ -13,8 +14,9 @@ from .fields import AudioCodec, Codec
 from .server_messages import Inputs, Limits, ModelDescription, SceneInfo, ServerHello
 
 
+@cache
 def server_version() -> str:
-    """The installed version of this package."""
+    """The installed version of this package, which is looked for on the disk once."""
     try:
         return version("rollcast")
     except PackageNotFoundError:

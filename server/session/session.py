@@ -87,6 +87,8 @@ class Session:
         """Chunks generated, the next one has this index; steps that came back, shown or not."""
         # chunks that are being made again for the ring, oldest first
         self._missing: deque[PlaceRecord] = deque()
+        self._expected = False
+        """Whether a viewer who saw it elsewhere is on its way, and needs the next chunk soon."""
         # of a viewer that never left, until its connection is back
         self._position_us: float | None = None
         self.failure: StreamError | None = None
@@ -214,13 +216,24 @@ class Session:
         None while something else must happen first.
         """
         under_way = self._controls.under_way
-        if not self.attached or self.paused or self.failure or self.held:
+        here = self.attached or self._expected
+        if not here or self.paused or self.failure or self.held:
             return None
         if under_way >= self.options.max_under_way:
             return None
         if self._outbox.frames > self.info.chunk_frames:
             return None
         return self._pacing.next_step_s(now_s, under_way - self.dropping)
+
+    def awaits(self, index: int) -> bool:
+        """Whether this chunk of the model is one to be taken.
+
+        Where a stream is given to the server that has it, chunks that were made for it as it was
+        come to who has its name now.
+        """
+        if self._missing:
+            return True
+        return self._controls.under_way > 0 and index >= self.steps
 
     def begin_early(self, early_s: float) -> None:
         """From now on chunks are begun by so much earlier than the lead asks for."""
@@ -242,6 +255,7 @@ class Session:
 
     def begin_step(self, now_s: float) -> Controls:
         """The controls of the next chunk. Then comes `finish_step`, or `drop_step`."""
+        self._expected = False
         for control in self._controls.due(self._coming_us):
             try:
                 self._control_model(control, now_s)
@@ -439,7 +453,8 @@ class Session:
         """Go on where another session was; `audio` and `original` are what it gave `from` 0 on.
 
         The session has no client then, and is held until `refill` was given the chunks with a frame
-        behind `after_seq`. `position_us` is where the viewer is, if it stays through all of this.
+        behind `after_seq`. `position_us` is where the viewer is, if it stays through all of this:
+        then the chunk behind those is begun before it is here.
         Raises ValueError for a record that contradicts itself.
         """
         self.steps, self.chunks, self.generation = record.steps, record.chunks, record.generation
@@ -461,6 +476,9 @@ class Session:
             each for each in record.ring if each.first_seq + each.frames > after_seq + 1
         )
         self._position_us = position_us
+        if position_us is not None and not self.paused:
+            self._pacing.restart(after_seq + 1, position_us)
+            self._expected = True
         begin_us = self.info.media_us(after_seq + 1)
         self._seen_us = self._shown_us = begin_us if position_us is None else position_us
         for text in record.answers:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, WebSocket
 from ...models.pipeline.batch_probe import IDLE_S
 from ...models.pipeline.cluster import Cluster
 from ...models.pipeline.executor import Executor
+from ...models.pipeline.heap import return_unused
 from ...models.pipeline.messages import ModelSpec
 from ...models.pipeline.pipeline import Pipeline
 from ...models.registry import MODEL_FACTORY, own_models, preload, prompt_reader, takes_steps
@@ -176,6 +177,10 @@ def serve(
     `create_app`. The socket is closed at the end.
     """
 
+    def ready() -> None:
+        on_ready()
+        return_unused()
+
     def fail(reason: str) -> None:
         on_failed(reason)
         server.should_exit = True
@@ -183,7 +188,7 @@ def serve(
     configure_logs(config.log_format, config.log_level)
     scheme = "https" if config.tls else "http"
     logger("rollcast").info("starting", url=f"{scheme}://{config.host}:{config.port}/")
-    server = build_server(config, build_hosts(config), on_ready=on_ready, on_failed=fail)
+    server = build_server(config, build_hosts(config), on_ready=ready, on_failed=fail)
     with ends_in_time(config.drain_s + end_s):
         server.run(sockets=[listener])
 

@@ -52,7 +52,7 @@ def build_handover_router(engine: Engine, encoders: Encoders, recordings: Record
         said = ReplicaState(
             name=engine.config.name,
             pid=os.getpid(),
-            ready=engine.health == "ready",
+            ready=engine.health == "ready" and not engine.rehearses,
             draining=engine.draining,
             models=list(engine.models),
             places=engine.places.total,
