@@ -102,10 +102,11 @@ class Pipeline:
     `launchers` None: all on this machine, else the others come to `listener`. How often a stream is
     saved, `snapshot_share` and `snapshot_chunks`, is `ReplayLog`'s. If its caches have more than
     `most_exact_bytes` it is only saved small. How long batches take is measured when the model was
-    not used for `probe_after_s`, 0: at the start, and no more; None: never. With `tells_snapshots`
-    small snapshots, one every `small_chunks`, are told as `Saved`, or whole ones of a stream whose
-    caches have `most_told_bytes` at most. With `ready_soon` a model that is soon warm is measured
-    only when it is ready and no stream is open, which `MeasuredAlone` then tells.
+    not used for `probe_after_s`, and now and then again (`IdleMeasure`), 0: at the start, and no
+    more; None: never. With `tells_snapshots` small snapshots, one every `small_chunks`, are told as
+    `Saved`, or whole ones of a stream whose caches have `most_told_bytes` at most. With
+    `ready_soon` a model that is soon warm is measured only when it is ready and no stream is open,
+    which `MeasuredAlone` then tells.
     """
 
     parks = True

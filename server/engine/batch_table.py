@@ -27,6 +27,13 @@ class BatchTable:
         before = self._square.get(rows, 0.0)
         self._square[rows] = (1 - _WEIGHT) * (before + _WEIGHT * off * off)
 
+    def measure(self, rows: int, seconds: float) -> None:
+        """Batches were timed while nothing else ran: what one takes, whatever was thought before.
+
+        How much it varies is what was seen beside streams.
+        """
+        self._mean[rows] = seconds
+
     def forget(self) -> None:
         """The model was started anew, perhaps with another number of threads."""
         self._mean.clear()

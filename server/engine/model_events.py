@@ -125,7 +125,8 @@ class ModelEvents:
         )
 
     def _measured(self, model: HostedModel, event: MeasuredBatch) -> None:
-        self._batch_took(model, event.rows, event.seconds)
+        model.table.measure(event.rows, event.seconds)
+        self._tell_batch(model, event.rows)
         self._log.info(
             "batch measured",
             model=model.name,
@@ -136,6 +137,9 @@ class ModelEvents:
 
     def _batch_took(self, model: HostedModel, rows: int, seconds: float) -> None:
         model.table.add(rows, seconds)
+        self._tell_batch(model, rows)
+
+    def _tell_batch(self, model: HostedModel, rows: int) -> None:
         told = self._metrics.batch_s.labels(model.name, str(rows))
         told.set(model.table.seconds[rows])
 

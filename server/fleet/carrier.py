@@ -105,6 +105,9 @@ class Carrier:
 
     def look(self, now_s: float) -> None:
         """Time passes: a replica that is silent is lost."""
+        ack = self.relay.take_ack(now_s)
+        if ack is not None and self._upstream is not None:
+            self._upstream.send(ack, is_text=True)
         if self.relay.silent(now_s):
             self._directory.suspect(self.relay.replica)
             self.move("silent")
@@ -133,8 +136,13 @@ class Carrier:
     # Both directions.
 
     def _from_client(self, data: bytes, is_text: bool) -> None:
-        if self.relay.from_client(data, is_text=is_text) and self._upstream is not None:
-            self._upstream.send(data, is_text=is_text, more=self._client.more)
+        upstream, now_s = self._upstream, self._loop.time()
+        if self.relay.from_client(data, is_text=is_text, now_s=now_s) and upstream is not None:
+            more = self._client.more
+            ack = self.relay.take_ack(now_s)
+            upstream.send(data, is_text=is_text, more=more or ack is not None)
+            if ack is not None:
+                upstream.send(ack, is_text=True, more=more)
         elif is_text and _CLOSE in data[:64]:
             self.end(1000)
 

@@ -23,6 +23,9 @@ State = Literal["waiting", "opening", "live", "moving", "parked", "ended"]
 SILENT_S = 1.5
 """Without a word of the replica; it says `stats` once a second."""
 SILENT_CHUNKS = 3
+ACK_EVERY_S = 0.06
+"""Of each frame there is an `ack`, and between two of them a replica knows what is shown: where
+frames are as far apart as usual, every second one is enough. The way costs more than the word."""
 PCM_BYTES = 2
 OPUS_US = 20_000.0
 
@@ -119,6 +122,10 @@ class Relay:
     _overlaps: bool = False
     """Whether sound may come that the client has already."""
     _last_ack: bytes | None = None
+    _acked_s: float = float("-inf")
+    """When one was passed on."""
+    _owes_ack: bool = False
+    """Whether the last one was not."""
     _heard_of: dict[str, bool] = field(default_factory=dict)
     """Utterances that are not over: whether their beginning was told."""
 
@@ -154,8 +161,12 @@ class Relay:
 
     # What the client says.
 
-    def from_client(self, data: bytes, *, is_text: bool) -> bool:
-        """A message; whether it is passed on now. Else it is kept until the stream has moved."""
+    def from_client(self, data: bytes, *, is_text: bool, now_s: float = float("inf")) -> bool:
+        """A message; whether it is passed on now.
+
+        Else it is kept until the stream has moved, or, an `ack` that comes soon behind another one,
+        until `take_ack`, or until the next one takes its place.
+        """
         live = self.state == "live"
         if not is_text:
             if len(data) > 1 and data[1] == Kind.VIDEO_IN:
@@ -166,7 +177,12 @@ class Relay:
         head = head_of(data)
         kind = "" if head is None else head.type
         if kind in _PASSING:
-            self._last_ack = data if kind == "ack" else self._last_ack
+            if kind == "ack":
+                self._last_ack = data
+                self._owes_ack = live and now_s - self._acked_s < ACK_EVERY_S
+                if self._owes_ack:
+                    return False
+                self._acked_s = now_s
             if live:
                 self.uplink.pass_on()
             return live
@@ -177,6 +193,14 @@ class Relay:
             if kind == "audio.begin" and head.item_id is not None:
                 self._heard_of.setdefault(head.item_id, False)
         return live
+
+    def take_ack(self, now_s: float) -> bytes | None:
+        """The latest `ack`, if the replica was not told of it."""
+        if not self._owes_ack or self.state != "live":
+            return None
+        self._owes_ack, self._acked_s = False, now_s
+        self.uplink.pass_on()
+        return self._last_ack
 
     # What the replica says.
 
@@ -333,6 +357,7 @@ class Relay:
             "height": ready.height,
         }
         again = self.uplink.again()
+        self._owes_ack = False
         if self._last_ack is not None:
             self.uplink.pass_on()
             again = [*again, Said(self._last_ack, True)]

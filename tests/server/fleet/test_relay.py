@@ -161,6 +161,31 @@ def test_what_is_told_of_an_utterance_is_told_once() -> None:
     assert [down(it, each, is_text=True) is not None for each in told] == [True, False, True, False]
 
 
+def test_acks_that_come_close_behind_each_other_are_one() -> None:
+    it = relay()
+
+    def shown(number: int, now_s: float) -> bool:
+        ack = b'{"type":"ack","playhead_us":%d,"last_seq":%d}' % (40_000 * number, number)
+        return it.from_client(ack, is_text=True, now_s=now_s)
+
+    assert [shown(number, 10.0 + 0.04 * number) for number in range(5)] == [1, 0, 1, 0, 1]
+    assert it.take_ack(10.2) is None, "the replica knows the latest"
+    assert not shown(5, 10.2)
+    taken = it.take_ack(10.25)
+    assert taken is not None and b"200000" in taken and it.take_ack(10.25) is None
+    # messages are counted as they are sent: what is said now is the fifth
+    says(it, type="prompt", event_id="e", text="a")
+    it.uplink.written(4, [])
+    assert len(it.uplink) == 1
+    it.uplink.written(5, [])
+    assert not len(it.uplink)
+    # and where the stream goes on, the latest is said last
+    assert not shown(6, 10.26)
+    it.begin_move()
+    assert not shown(7, 10.30) and it.take_ack(10.31) is None
+    assert b"280000" in move_on(it)[-1] and it.take_ack(10.4) is None
+
+
 def test_a_replica_that_goes_is_left_and_the_client_does_not_hear_of_it() -> None:
     it = relay()
     for text in (b'{"type":"draining","retry_after_s":5}', b'{"type":"error","code":"draining"}'):
