@@ -25,6 +25,9 @@ RETRY_S = 0.1
 LET_GO_S = 1.0
 TELL_AFTER_S = 0.3
 """A move that takes longer is told as `engine.restarting`."""
+TOGETHER_S = 0.003
+"""Media packets of a stream wait so long for the next one: a chunk's come close together, well
+before they are shown, and one system call for each of them is most of what the way costs."""
 CLOSE_MOVED, CLOSE_DRAINING = 4490, 4503
 _LOST = frozenset((1001, 1005, CLOSE_GONE, 1011, 1012, CLOSE_MOVED, CLOSE_DRAINING))
 """Closes by which a replica is lost; by others it ends the stream, or the client did."""
@@ -156,7 +159,8 @@ class Carrier:
         if down.data is not None:
             upstream = self._upstream
             more = upstream is not None and upstream.more
-            self._client.send(down.data, is_text=is_text, more=more)
+            wait_s = 0.0 if is_text else TOGETHER_S
+            self._client.send(down.data, is_text=is_text, more=more, wait_s=wait_s)
         if down.move:
             self.move("draining", planned=True)
 

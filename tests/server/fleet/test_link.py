@@ -54,23 +54,49 @@ async def test_what_leaves_together_comes_as_it_was_sent() -> None:
         ours.let_go()
 
 
-async def test_one_system_call_for_many() -> None:
-    written: list[bytes] = []
+class Wire:
+    """Notes what is written, each call of it."""
 
-    class Wire:
-        def write(self, data: bytes) -> None:
-            written.append(data)
+    is_disconnected = is_close_frame_sent = is_client_side = False
 
-        def get_write_buffer_size(self) -> int:
-            return 0
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.underlying_transport = self
 
-    class Transport:
-        is_disconnected = is_close_frame_sent = is_client_side = False
-        underlying_transport = Wire()
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def over(wire: Wire) -> Link:
     ours = Link()
-    ours._transport = Transport()  # type: ignore[assignment]
+    ours._transport = wire  # type: ignore[assignment]
+    return ours
+
+
+def framed(data: bytes, *, is_text: bool = False) -> bytes:
+    return frame_head(len(data), is_text=is_text) + data
+
+
+async def test_one_system_call_for_many() -> None:
+    wire = Wire()
+    ours = over(wire)
     for number in range(5):
         ours.send(b"x" * 10, is_text=False, more=number < 4)
     await asyncio.sleep(0)
-    assert written == [(frame_head(10) + b"x" * 10) * 5]
+    assert wire.written == [framed(b"x" * 10) * 5]
+
+
+async def test_what_may_wait_leaves_together_and_at_once_with_what_may_not() -> None:
+    wire = Wire()
+    ours = over(wire)
+    for data in (b"a", b"b"):
+        ours.send(data, is_text=False, wait_s=60.0)
+        await asyncio.sleep(0)
+    assert not wire.written
+    ours.send(b"{}", is_text=True)
+    assert wire.written == [framed(b"a") + framed(b"b") + framed(b"{}", is_text=True)]
+    ours.send(b"c", is_text=False, wait_s=0.001)
+    await until(lambda: wire.written[1:] == [framed(b"c")])
