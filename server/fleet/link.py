@@ -138,9 +138,7 @@ class Link(WSListener):
         """Send a text."""
         self._send(_TEXT, text)
 
-    def send(
-        self, data: bytes, *, is_text: bool, more: bool = False, wait_s: float = 0.0
-    ) -> None:
+    def send(self, data: bytes, *, is_text: bool, more: bool = False, wait_s: float = 0.0) -> None:
         """Send a message; one behind which `more` come at once leaves with them.
 
         It may wait up to `wait_s` for others; a text that may not wait takes all with it.

@@ -90,6 +90,15 @@ def test_who_makes_chunks_together_comes_to_be_due_together() -> None:
     assert max(due_s.values()) - min(due_s.values()) < 0.002
 
 
+def test_what_was_measured_again_counts_at_once() -> None:
+    table = BatchTable()
+    for seconds in (0.010, 0.014, 0.012):
+        table.add(2, seconds)
+    spread = table.seconds[2] - table._mean[2]
+    table.measure(2, 0.030)
+    assert table.seconds[2] == pytest.approx(0.030 + spread) and spread > 0.0
+
+
 def test_a_table_follows_what_batches_take_and_says_the_worst_of_twenty() -> None:
     table = BatchTable()
     table.add(2, 0.1)

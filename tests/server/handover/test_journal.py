@@ -294,6 +294,37 @@ def test_a_viewer_that_stays_is_not_taken_for_one_that_stalls() -> None:
     assert other.session.frames > last_seq + 40
 
 
+@pytest.mark.parametrize(("lead_ms", "begins"), [(100, True), (400, False), (None, False)])
+def test_the_next_chunk_is_begun_before_its_viewer_is_there(
+    lead_ms: int | None, begins: bool
+) -> None:
+    """Where it will run dry soon; who does not come is made one chunk, and not a second one."""
+    one = Server.new()
+    run(one, ["step"] * 6, count())
+    last_seq = one.session.frames - 1
+    position_us = None if lead_ms is None else one.session.frames / 25 * 1e6 - lead_ms * 1e3
+    adoption = one.kept.adoption(last_seq, epoch=1)
+    other = Server.of(msgspec.structs.replace(adoption, position_us=position_us), one.now_s)
+    for _ in range(3):
+        other.step()
+    assert other.session.frames == last_seq + 1 + (4 if begins else 0)
+    assert not other.media, "nobody is there"
+    assert other.session.resume(last_seq, audio=False, now_s=other.now_s) == last_seq + 1
+    other.step()
+    other.drain()
+    seqs = [each.seq for each in other.media if isinstance(each, VideoFrame)]
+    assert seqs == list(range(last_seq + 1, other.session.frames)) and len(seqs) >= 4 * begins
+
+
+def test_a_chunk_of_another_life_is_not_taken() -> None:
+    one = Server.new()
+    run(one, ["step"] * 3, count())
+    made = one.session.steps
+    assert not one.session.awaits(made), "none was begun"
+    one.session.begin_step(one.now_s)
+    assert one.session.awaits(made) and not one.session.awaits(made - 1)
+
+
 def test_a_gap_in_the_journal_is_found() -> None:
     server = Server.new()
     run(server, ["step"] * 3, count())
