@@ -29,7 +29,7 @@ TESTS = Path(__file__).resolve().parent
 # be left alone with them at the end.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("browser", ("browser/",)),
-    ("sockets", tuple(f"server/web/test_{letter}" for letter in "prstvw")),
+    ("sockets", tuple(f"server/web/test_{letter}" for letter in "rstvw")),
     ("", ("models/pocket/", "benchmarks/quality/")),
     ("server", ("server/web/", "server/media/")),
     ("peers", ("client/", "examples/", "stranger/", "benchmarks/attack/", "benchmarks/stream/")),

@@ -17,11 +17,15 @@
   /** Visible text whose contrast with the nearest opaque background is below WCAG 2.2 AA. */
   lowContrast() {
     const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const known = new Map();
     const rgba = (colour) => {
-      probe.clearRect(0, 0, 1, 1);
-      probe.fillStyle = colour;
-      probe.fillRect(0, 0, 1, 1);
-      return [...probe.getImageData(0, 0, 1, 1).data];
+      if (!known.has(colour)) {
+        probe.clearRect(0, 0, 1, 1);
+        probe.fillStyle = colour;
+        probe.fillRect(0, 0, 1, 1);
+        known.set(colour, [...probe.getImageData(0, 0, 1, 1).data]);
+      }
+      return known.get(colour);
     };
     const linear = (value) => (value <= 10.31475 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4);
     const luminance = ([red, green, blue]) =>

@@ -97,7 +97,8 @@ class Studio:
         try:
             async with asyncio.timeout(limit_s):
                 while not condition(frame := await self.frame()):
-                    await asyncio.sleep(0.05)
+                    # reading a frame takes the page longer than showing one
+                    await asyncio.sleep(0.15)
                 return frame
         except TimeoutError:
             raise AssertionError(f"not seen in {limit_s:g} s: {what}") from None

@@ -75,6 +75,7 @@ async def test_a_reload_finds_the_stream_again(browser: Browser) -> None:
         assert len(await streams(server)) == 1
 
 
+@pytest.mark.long
 async def test_the_next_tab_goes_on_with_the_stream_of_a_closed_one(browser: Browser) -> None:
     async with running(max_sessions=1) as server, studio_at(browser, server.http) as studio:
         before = await studio.until_playing(20)

@@ -12,6 +12,7 @@ from rollcast.models.contract import Chunk, Controls, Scene, StreamRequest
 from rollcast.models.test_pattern import TestPattern, TestPatternState
 
 from ..server.running import running
+from ..variants import some_of
 from .studio import Studio, studio_at
 
 SIZES = {
@@ -63,7 +64,11 @@ async def schemes(studio: Studio) -> AsyncIterator[str]:
         yield scheme
 
 
-@pytest.mark.parametrize("screens", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize(
+    "screens",
+    some_of(DEVICES.values(), DEVICES["touch"], DEVICES["desktop"]),
+    ids=lambda screens: next(name for name in DEVICES if DEVICES[name] == screens),
+)
 async def test_nothing_sticks_out_at_any_size(browser: Browser, screens: Sequence[str]) -> None:
     options = SIZES[screens[0]]
     async with running() as server, studio_at(browser, server.http, **options) as studio:

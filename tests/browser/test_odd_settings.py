@@ -136,6 +136,7 @@ async def test_a_microphone_that_is_unplugged_or_muted_says_so(browser: Browser)
         await expect(title).to_be_hidden()
 
 
+@pytest.mark.long
 async def test_letters_of_another_alphabet_are_keys_by_their_place(browser: Browser) -> None:
     async with running() as server, studio_at(browser, server.http) as studio:
         await studio.until_playing()

@@ -239,7 +239,7 @@ async def test_a_model_without_pictures_offers_none(browser: Browser) -> None:
 @pytest.mark.parametrize(
     "screens",
     [
-        pytest.param(screens, id=name, marks=[] if name == "desktop" else [pytest.mark.long])
+        pytest.param(screens, id=name, marks=[] if name == "touch" else [pytest.mark.long])
         for name, screens in DEVICES.items()
     ],
 )

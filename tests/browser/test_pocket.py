@@ -3,13 +3,13 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 import torch
 import torch.nn.functional as F
 from playwright.async_api import Browser, async_playwright, expect
@@ -57,13 +57,22 @@ def weights() -> None:
     assert (ASSETS / "pocket.safetensors").exists(), "models/pocket/assets is incomplete"
 
 
-@asynccontextmanager
-async def pocket() -> AsyncIterator[RunningServer]:
-    """A server with the embedded model, warmed up."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared() -> AsyncIterator[RunningServer]:
+    """A server with the embedded model, warmed up, that keeps no stream which was left."""
     load = partial(load_model, "pocket", threads=1)
-    async with running(lambda: [load()], wait_ready=False, models=("pocket",)) as server:
+    async with running(
+        lambda: [load()], wait_ready=False, models=("pocket",), grace_s=0.2
+    ) as server:
         await until(lambda: server.engine.health == "ready", limit_s=90)
         yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(shared: RunningServer) -> AsyncIterator[RunningServer]:
+    """It serves nobody yet."""
+    yield shared
+    await until(lambda: not shared.engine.streams)
 
 
 def driving_sound(studio: Studio) -> dict[int, np.ndarray]:
@@ -98,10 +107,12 @@ def smooth(values: np.ndarray, frames: int) -> np.ndarray:
     return np.convolve(values, np.ones(frames) / frames, mode="same")
 
 
-async def test_what_is_said_into_the_microphone_moves_the_mouth(tmp_path: Path) -> None:
+async def test_what_is_said_into_the_microphone_moves_the_mouth(
+    server: RunningServer, tmp_path: Path
+) -> None:
     voice = tmp_path / "voice.wav"
     write_wav(voice, babble(4 * (SPOKEN_S + SILENT_S), 48_000), 48_000)
-    async with async_playwright() as playwright, pocket() as server:
+    async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium(),
             args=[*ARGUMENTS, f"--use-file-for-fake-audio-capture={voice}"],
@@ -130,12 +141,12 @@ async def test_what_is_said_into_the_microphone_moves_the_mouth(tmp_path: Path) 
     assert abs(best) <= 4, "sound and mouth are further apart than one chunk"
 
 
-async def test_a_thing_that_is_dragged_comes_along(browser: Browser) -> None:
+async def test_a_thing_that_is_dragged_comes_along(server: RunningServer, browser: Browser) -> None:
     look = next(each for each in manifest()["looks"] if each["kind"] == "scene")
     home = np.array(look["objects"][0]["home"])
     target = SIZE / 2 + 0.5 * (SIZE / 2 - home)
     reach = int(look["objects"][0]["radius"])
-    async with pocket() as server, studio_at(browser, f"{server.http}/?scene={look['name']}") as it:
+    async with studio_at(browser, f"{server.http}/?scene={look['name']}") as it:
         await it.until_playing(10)
         pattern = patch(await it.frame(), home, reach)
         mouse = it.page.mouse
@@ -176,8 +187,10 @@ def find(frame: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     return np.array([x, y]) + pattern.shape[0] / 2
 
 
-async def test_words_change_the_picture_and_unknown_ones_are_named(browser: Browser) -> None:
-    async with pocket() as server, studio_at(browser, server.http) as studio:
+async def test_words_change_the_picture_and_unknown_ones_are_named(
+    server: RunningServer, browser: Browser
+) -> None:
+    async with studio_at(browser, server.http) as studio:
         await studio.until_playing(5)
         before = await studio.frame()
         await studio.page.locator("#presets button").last.click()

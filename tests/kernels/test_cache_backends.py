@@ -25,6 +25,8 @@ from rollcast.models.student.kv_cache import KVCache
 from rollcast.models.student.rope import RopeTable
 from rollcast.models.student.student_cache import StudentCache
 
+from ..variants import some_of
+
 HEADS, DIM, ROWS, COLUMNS = 2, 16, 1, 3
 TOKENS = ROWS * COLUMNS
 
@@ -148,7 +150,7 @@ def test_a_sink_close_by_keeps_the_fused_path(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sink", ["ema", "static"])
+@pytest.mark.parametrize("sink", some_of(["ema", "static"], "ema"))
 def test_what_is_done_to_all_layers_at_once_is_done_to_each(
     device: torch.device, sink: Literal["ema", "static"]
 ) -> None:

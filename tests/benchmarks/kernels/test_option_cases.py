@@ -22,6 +22,8 @@ from rollcast.kernels.gpu import Capability
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.presets.preset import Preset
 
+from ...variants import some_of
+
 pytestmark = pytest.mark.slow
 
 AMPERE = (8, 0)
@@ -32,7 +34,7 @@ AMPERE = (8, 0)
     "capability",
     [pytest.param(AMPERE, id="sm_80", marks=pytest.mark.long), pytest.param(HOPPER, id="sm_90")],
 )
-@pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
+@pytest.mark.parametrize("name", some_of(["reward-forcing", "longlive"], "longlive"))
 def test_kernels_of_options_are_in_the_gate(name: str, capability: Capability) -> None:
     launches = option_launches(preset_named(name), capability)
     kernels = {launch.kernel.__name__ for launch in launches}
@@ -48,7 +50,7 @@ def thin(name: str) -> Preset:
     return replace(preset, cache=replace(preset.cache, sparse=POLICIES[0]))
 
 
-@pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
+@pytest.mark.parametrize("name", some_of(["reward-forcing", "longlive"], "longlive"))
 @pytest.mark.parametrize("option", ["thin", "8 bits"])
 def test_no_variant_of_an_option_is_new_after_the_warm_up(name: str, option: str) -> None:
     preset = preset_named(name)

@@ -13,11 +13,13 @@ from rollcast.benchmarks.kernels.sparse_chunk import attention_work
 from rollcast.kernels.block_sparse.sparse_policy import SparsePolicy
 from rollcast.models.wan.presets.catalogue import preset_named
 
+from ...variants import some_of
+
 QUARTER = SparsePolicy("top_k", max_density=0.25, global_branch=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["reward-forcing", "longlive"])
+@pytest.mark.parametrize("name", some_of(["reward-forcing", "longlive"], "longlive"))
 def test_a_thin_chunk_launches_two_more_a_layer_and_call(name: str) -> None:
     """And a few once a call: the order of tokens, and of the rotations."""
     preset = preset_named(name)

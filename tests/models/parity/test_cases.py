@@ -86,7 +86,9 @@ def changed_case(golden: Path, folder: Path, name: str, **changes: Any) -> Path:
         ("rolling_forcing_tiny", {"cache_frames": 21}, 8),
         ("trackwan_live_tiny", {"integer_model_timesteps": False}, 0),
         ("trackwan_live_tiny", {"scheduler": {"shift": 6.0, "steps": 1000}}, 0),
-        ("stream_diffusion_v2_tiny", {"adapt_sink_threshold": -1.0}, 5),
+        pytest.param(
+            *("stream_diffusion_v2_tiny", {"adapt_sink_threshold": -1.0}, 5), marks=pytest.mark.long
+        ),
         pytest.param("stream_diffusion_v2_tiny", {"t_refresh": 60}, 49, marks=pytest.mark.long),
         pytest.param("stream_diffusion_v2_tiny", {"noise_scale": 0.79}, 0, marks=pytest.mark.long),
         ("stream_diffusion_v2_3_steps_tiny", {"denoising_step_list_warped": [700, 500, 300]}, 0),

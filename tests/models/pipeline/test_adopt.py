@@ -18,6 +18,7 @@ from rollcast.models.pipeline.pipeline import Pipeline
 from rollcast.models.pipeline.sequential import Sequential
 from rollcast.models.test_pattern import TestPattern
 
+from ...variants import some_of
 from .running import OFTEN, PATIENT, sequential, tiny
 from .tiny import TinyModel, control_log
 
@@ -58,7 +59,9 @@ def frames(events: list[Event]) -> dict[int, np.ndarray]:
     return {e.chunk.index: e.chunk.frames for e in events if isinstance(e, Finished)}
 
 
-@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 3), *(pytest.param(k, 1, marks=pytest.mark.long) for k in (1, 3))]
+)
 def test_goes_on_where_another_one_was(first: int, second: int) -> None:
     log = control_log(CHUNKS)
     expected = sequential(log, model=TinyModel(steps=2))
@@ -100,7 +103,7 @@ def parked(pipeline: Pipeline) -> Past:
     return told[0].past
 
 
-@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("stages", some_of([1, 3], 3))
 def test_is_parked_and_comes_back_where_it_was(stages: int) -> None:
     """Bit for bit, saved behind its last chunk, and alone: another stream goes on meanwhile."""
     log = control_log(CHUNKS)

@@ -92,7 +92,9 @@ def strike(pipeline: Pipeline, rank: int, number: int) -> None:
         pytest.param(
             *(0, signal.SIGKILL, 0), id="the first one, before any chunk", marks=pytest.mark.long
         ),
-        pytest.param(1, signal.SIGSTOP, 9, id="the middle one, before a snapshot"),
+        pytest.param(
+            *(1, signal.SIGSTOP, 9), id="the middle one, before a snapshot", marks=pytest.mark.long
+        ),
         pytest.param(2, signal.SIGKILL, 16, id="the decoder, right behind a snapshot"),
         pytest.param(
             *(1, signal.SIGKILL, 40), id="while nothing is under way", marks=pytest.mark.long
@@ -207,6 +209,7 @@ def test_streams_that_end_or_begin_while_the_others_are_loaded(
     assert same(run.done["a"], expected["a"][:20]) and same(run.done["c"], expected["b"])
 
 
+@pytest.mark.long
 def test_chunks_that_were_dropped_stay_dropped(
     three: Pipeline, expected: dict[str, list[np.ndarray]]
 ) -> None:

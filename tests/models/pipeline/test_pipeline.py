@@ -24,7 +24,7 @@ from .tiny import TinyModel, control_log
 
 pytestmark = pytest.mark.processes
 
-CHUNKS = 55
+CHUNKS = 36
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def expected() -> list[np.ndarray]:
     return sequential(control_log(CHUNKS))
 
 
-@pytest.mark.parametrize("stages", some_of([1, 2, 3, 4, 5], 1, 3, 5))
+@pytest.mark.parametrize("stages", some_of([1, 2, 3, 4, 5], 1, 5))
 def test_four_steps_on_any_number_of_stages(
     five: Pipeline, expected: list[np.ndarray], stages: int
 ) -> None:
@@ -94,7 +94,7 @@ def test_every_way_to_share_four_steps_out(five: Pipeline, expected: list[np.nda
         assert same(chunks_of(five, log), expected[:12]), plan
 
 
-@pytest.mark.parametrize("decoder", [0, 1, 3])
+@pytest.mark.parametrize("decoder", some_of([0, 1, 3], 1))
 def test_a_stream_may_have_the_name_of_one_that_was_just_closed(
     five: Pipeline, expected: list[np.ndarray], decoder: int
 ) -> None:

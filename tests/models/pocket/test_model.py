@@ -64,7 +64,7 @@ def test_same_seed_and_log_give_the_same_pixels(model: PocketModel) -> None:
     for controls in LOG:
         a, b = model.step(first, controls), model.step(second, controls)
         assert _same(a, b)
-        differs |= not _same(a, model.step(other, controls))
+        differs = differs or not _same(a, model.step(other, controls))
     assert differs
 
 
@@ -101,7 +101,7 @@ def test_streams_that_show_the_same_share_its_words_and_its_sink(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", some_of([0, 1, 3, 5], 0, 3))
+@pytest.mark.parametrize("cut", some_of([0, 1, 3, 5], 3))
 def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: int) -> None:
     state = model.start(StreamRequest(seed=9))
     for controls in LOG[:cut]:

@@ -90,8 +90,11 @@ def test_every_mouth_moves_with_speech_and_rests_in_silence(
 @pytest.mark.parametrize(
     ("scene", "thing"),
     [
-        *[("toys", 3), ("sea", 2), ("space", 0)],
-        *(pytest.param(*each, marks=pytest.mark.long) for each in (("toys", 1), ("sea", 3))),
+        *[("toys", 3), ("sea", 2)],
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("space", 0), ("toys", 1), ("sea", 3))
+        ),
     ],
 )
 def test_a_dragged_thing_goes_where_the_finger_goes(
@@ -175,7 +178,7 @@ def test_every_preset_is_understood(shipped: PocketModel) -> None:
         assert not chunk.ignored_words, prompt
 
 
-@pytest.mark.parametrize("chunks", [30, pytest.param(120, marks=pytest.mark.long)])
+@pytest.mark.parametrize("chunks", [18, pytest.param(120, marks=pytest.mark.long)])
 def test_a_stream_does_not_drift(shipped: PocketModel, chunks: int) -> None:
     state = shipped.start(StreamRequest(seed=3, scene="amara-sunset"))
     colours = [shipped.step(state, Controls()).frames.mean((0, 1, 2)) for _ in range(chunks)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,11 @@ CUT = "The scene transitions. a green dune"
 PROMPTS = ("a red fox", "a green sea", "snow in the street", CUT)
 
 FolderOf = Callable[[str], Path]
-ModelOf = Callable[[str], WanModel]
+ModelOf = Callable[..., WanModel]
+"""Of a preset's name, and a size of frames."""
+Size = tuple[int, int]
+Loaded = dict[tuple[Path, Size, int], WanModel]
+"""By folder, size, and how many of these a test had already asked for."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,14 +71,26 @@ def _written(tmp_path_factory: pytest.TempPathFactory, vae_dim: int) -> FolderOf
     return folder
 
 
-@pytest.fixture
-def model_of(folder_of: FolderOf) -> ModelOf:
-    """A preset's tiny model, loaded as `rollcast serve` does."""
+@pytest.fixture(scope="session")
+def _loaded() -> Loaded:
+    """Those that tests were given so far: a model is weights and functions, and nothing else."""
+    return {}
 
-    def load(name: str) -> WanModel:
-        model = load_model(name, threads=1, weights=[str(folder_of(name))], size=SIZE)
-        assert isinstance(model, WanModel)
-        return model
+
+@pytest.fixture
+def model_of(folder_of: FolderOf, _loaded: Loaded) -> ModelOf:
+    """A preset's tiny model, loaded as `rollcast serve` does: each time another one in a test."""
+    asked: Counter[tuple[str, Size]] = Counter()
+
+    def load(name: str, size: Size = SIZE) -> WanModel:
+        folder = folder_of(name)
+        key = folder, size, asked[name, size]
+        asked[name, size] += 1
+        if key not in _loaded:
+            model = load_model(name, threads=1, weights=[str(folder)], size=size)
+            assert isinstance(model, WanModel)
+            _loaded[key] = model
+        return _loaded[key]
 
     return load
 

@@ -43,7 +43,12 @@ async def said(process: Process) -> str:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
+        (signal.SIGKILL, -9),
+    ],
 )
 async def test_a_signal_keeps_what_came(tmp_path: Path, number: int, code: int) -> None:
     async with running() as server:

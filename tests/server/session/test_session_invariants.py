@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -313,7 +314,10 @@ class SessionMachine(RuleBasedStateMachine):
             assert len(over) == begun
 
 
-TestSessionMachine = SessionMachine.TestCase
-TestSessionMachine.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True
-)
+class TestSession(SessionMachine.TestCase):
+    settings = settings(max_examples=50, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+@pytest.mark.long
+class TestLongerSession(SessionMachine.TestCase):
+    settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True)

@@ -12,6 +12,7 @@ import pytest
 
 from rollcast.client import Frame, connect
 
+from ...variants import some_of
 from ..running import WAIT_S
 
 
@@ -22,7 +23,7 @@ def free_port() -> int:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", some_of([1, 2], 2))
 async def test_ctrl_c_once_drains_and_twice_ends_at_once(presses: int) -> None:
     port = free_port()
     command = [sys.executable, "-P", "-m", "rollcast.server.cli", "serve", "--no-open"]

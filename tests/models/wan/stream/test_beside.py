@@ -23,7 +23,7 @@ from rollcast.models.wan.tiny_decoder import TinyDecoder
 from rollcast.models.yuv_frames import YuvFrames
 
 from ...queue_tape import MAIN, QueueTape, TapeMark
-from ..conftest import SIZE, ModelOf
+from ..conftest import PROMPTS, SIZE, ModelOf
 from ..test_tiny_decoder import CONFIG, tiny_decoder
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,9 @@ def streamed(model: WanModel, tape: QueueTape | None, economy: Economy = FULL) -
     state, made = model.start(StreamRequest(seed=1)), list[Chunk]()
     for k in range(CHUNKS):
         asked = FULL if k == 0 else economy
-        made.append(model.step(state, Controls(prompt="a fish" if k == 2 else None, economy=asked)))
+        made.append(
+            model.step(state, Controls(prompt=PROMPTS[0] if k == 2 else None, economy=asked))
+        )
     if tape is not None:
         tape.host_waits = True
         saved = model.snapshot(state)
@@ -148,7 +150,7 @@ class Kept(Heartbeat):
 def test_a_stage_asks_for_the_next_chunk_before_frames_are_copied(model: WanModel) -> None:
     """All that the second chunk asks of the device comes while the first one is on its way."""
     ours, executor = Pipe()
-    heart, tape, log = Kept(ours), HeldTape(), [Controls(), Controls(prompt="a fish"), Controls()]
+    heart, tape, log = Kept(ours), HeldTape(), [Controls(), Controls(prompt=PROMPTS[0]), Controls()]
     tape_model = beside(model, tape)
     assert tape_model.runs_ahead
     calls = len(tape_model.chunk_steps.calls)

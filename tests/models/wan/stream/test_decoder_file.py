@@ -57,7 +57,7 @@ def loaded(name: str, folder_of: FolderOf, decoder: Path) -> WanModel:
     return model
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_of(NAMES, "longlive-2"))
 def test_frames_are_its_own_of_the_same_latents(
     name: str, folder_of: FolderOf, tmp_path: Path
 ) -> None:
@@ -83,7 +83,7 @@ def test_frames_are_its_own_of_the_same_latents(
     assert not np.array_equal(first.frames, made[0].frames)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_of(NAMES, "longlive"))
 def test_a_restored_stream_goes_on_bit_for_bit(
     name: str, folder_of: FolderOf, tmp_path: Path
 ) -> None:
@@ -96,8 +96,9 @@ def test_a_restored_stream_goes_on_bit_for_bit(
     assert np.array_equal(frames([model.step(restored, c) for c in LOG[2:]]), frames(made[2:]))
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize("name", some_of(NAMES, NAMES[0]))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_stage_of_its_own_decodes_the_same_bit_for_bit(
     name: str, folder_of: FolderOf, tmp_path: Path
 ) -> None:

@@ -11,12 +11,20 @@ from rollcast.models.student import cache_attend
 from rollcast.models.wan.presets.catalogue import preset_named
 from rollcast.models.wan.stream.first_chunks import meet_every_length
 
+from ....variants import some_of
 from ..conftest import ModelOf
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["reward-forcing", "longlive", "causal-forcing-2-step"])
+@pytest.mark.parametrize(
+    "name",
+    some_of(
+        ["reward-forcing", "longlive", "causal-forcing-2-step"],
+        "reward-forcing",
+        "causal-forcing-2-step",
+    ),
+)
 def test_no_number_of_keys_is_new_to_a_stream(
     model_of: ModelOf, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,9 +95,7 @@ def loaded(
     return model
 
 
-@pytest.mark.parametrize(
-    "name", some_of(KINDS, "self-forcing", "reward-forcing", "sgf-plus", "rolling-forcing")
-)
+@pytest.mark.parametrize("name", some_of(KINDS, "reward-forcing", "rolling-forcing"))
 def test_a_plan_is_what_lives_at_once(name: str, weighed_folder_of: FolderOf) -> None:
     """Within 5%, of a model that is loaded and makes chunks for its streams in turn."""
     folder, sessions, chunks = weighed_folder_of(name), KINDS[name], 3
@@ -133,7 +131,8 @@ def test_a_plan_holds_for_streams_that_start_from_images(
     assert live.peak == pytest.approx(plan.total(2), rel=0.05)
 
 
-@pytest.mark.parametrize("name", some_of(["longlive", "longlive-2"], "longlive"))
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["longlive", "longlive-2"])
 def test_a_plan_holds_for_a_tiny_decoder(
     name: str, weighed_folder_of: FolderOf, tmp_path: Path
 ) -> None:
@@ -272,7 +271,7 @@ def test_stages_share_the_caches_and_each_has_all_weights() -> None:
     assert smaller is not None and smaller.total(3, 2) < plan.total(3, 2)
 
 
-@pytest.mark.parametrize("quantize", ["int8", "fp8"])
+@pytest.mark.parametrize("quantize", some_of(["int8", "fp8"], "fp8"))
 def test_a_plan_with_8_bit_weights_is_the_plan_but_for_those(
     quantize: Literal["int8", "fp8"],
 ) -> None:

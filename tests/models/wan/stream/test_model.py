@@ -134,7 +134,7 @@ class WindowNoise:
         return whole
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_of(NAMES, *KINDS))
 def test_a_stream_is_the_published_loop_and_one_pass_of_the_decoder(
     name: str, model_of: ModelOf
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_model_of_two_steps_takes_four_for_its_first_chunk(
     assert calls == [*first, *other, *first]
 
 
-@pytest.mark.parametrize("name", some_of(KINDS, "self-forcing", "rolling-forcing", "longlive-2"))
+@pytest.mark.parametrize("name", some_of(KINDS, "self-forcing", "rolling-forcing"))
 def test_prompt_seed_and_reset_are_obeyed(name: str, model_of: ModelOf) -> None:
     model = model_of(name)
     plain = frames(run(model, [Controls()] * 4))
@@ -256,9 +256,7 @@ def test_only_a_model_that_recaches_writes_its_past_anew(
     assert counts["reward-forcing"] == 0
 
 
-@pytest.mark.parametrize(
-    "name", some_of(KINDS, "reward-forcing", "sgf-plus", "rolling-forcing", "longlive-2")
-)
+@pytest.mark.parametrize("name", some_of(KINDS, "reward-forcing", "rolling-forcing", "longlive-2"))
 def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> None:
     """Whether the next chunk is the second one, switches the prompt, or follows a switch."""
     model, other = model_of(name), model_of(name)
@@ -282,7 +280,7 @@ def test_a_snapshot_of_another_model_is_refused(model_of: ModelOf) -> None:
         model_of("self-forcing").restore(data)
 
 
-@pytest.mark.parametrize("name", some_of(KINDS[2:], "longlive", "longlive-2"))
+@pytest.mark.parametrize("name", some_of(KINDS[2:], "longlive"))
 def test_two_streams_in_a_batch_do_not_see_each_other(name: str, model_of: ModelOf) -> None:
     """Their bits depend on how many rows there are, not on what the other one shows."""
     alone = frames(run(model_of(name), LOG)).astype(int)

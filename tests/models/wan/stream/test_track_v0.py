@@ -260,7 +260,8 @@ def test_the_condition_of_the_image_comes_to_rest(model_of: ModelOf) -> None:
     torch.testing.assert_close(torch.cat(latents, 1), whole, rtol=0, atol=1e-5)
 
 
-def test_a_restored_stream_goes_on_bit_for_bit(model_of: ModelOf) -> None:
+@pytest.mark.parametrize("cuts", some_of([(1, 9), (0, 4, 12)], (1, 9)), ids=str)
+def test_a_restored_stream_goes_on_bit_for_bit(model_of: ModelOf, cuts: Sequence[int]) -> None:
     """Whether the encoder still remembers the picture, or has come to rest."""
     model, other = model_of(NAME), model_of(NAME)
     log = [*LOG, *[Controls()] * 3, Controls(image=other_image()), *LOG[:3]]
@@ -270,12 +271,13 @@ def test_a_restored_stream_goes_on_bit_for_bit(model_of: ModelOf) -> None:
     for controls in log:
         snapshots.append(model.snapshot(state))
         undisturbed.append(model.step(state, controls))
-    for cut in (0, 1, 4, 9, 12):
+    for cut in cuts:
         restored = other.restore(snapshots[cut])
         rest = [other.step(restored, controls) for controls in log[cut:]]
         assert np.array_equal(frames(rest), frames(undisturbed[cut:])), cut
 
 
+@pytest.mark.long
 def test_two_streams_in_a_batch_do_not_see_each_other(model_of: ModelOf) -> None:
     mine = StreamRequest(seed=1, image=image())
     others = (StreamRequest(seed=seed, image=other_image()) for seed in (5, 9))
@@ -302,8 +304,9 @@ def test_a_plan_is_what_lives_at_once(sessions: int, weighed_folder_of: FolderOf
     assert live.peak == pytest.approx(planned(NAME, folder).total(sessions), rel=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.processes
-@pytest.mark.parametrize("stages", [2, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stages", [2, 1])
 def test_stages_make_the_same_frames_bit_for_bit(
     stages: int, folder_of: FolderOf, model_of: ModelOf
 ) -> None:

@@ -38,7 +38,7 @@ from rollcast.models.wan.vae_files import VAE_DECODER, VAE_ENCODER
 
 from .....variants import some_of
 from ....live_avatar.tiny_speech import babble
-from ...conftest import PROMPTS, FolderOf
+from ...conftest import PROMPTS, FolderOf, ModelOf
 from ...running import SNAPSHOT_CHUNKS, frames, staged, submitted, through_a_kill
 
 pytestmark = pytest.mark.slow
@@ -54,14 +54,11 @@ AvatarOf = Callable[[str], WanModel]
 
 
 @pytest.fixture
-def avatar_of(folder_of: FolderOf) -> AvatarOf:
+def avatar_of(model_of: ModelOf) -> AvatarOf:
     """An avatar's tiny model, loaded as `rollcast serve` does."""
 
     def load(name: str = NAME) -> WanModel:
-        size = (SIDE, SIDE)
-        model = load_model(name, threads=1, weights=[str(folder_of(name))], size=size)
-        assert isinstance(model, WanModel)
-        return model
+        return model_of(name, (SIDE, SIDE))
 
     return load
 

@@ -97,7 +97,7 @@ def published_latents(model: WanModel, image: bytes, log: Sequence[Controls]) ->
     return made
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_of(NAMES, *KINDS))
 def test_a_stream_is_the_published_loop_behind_its_image(name: str, model_of: ModelOf) -> None:
     model, image = model_of(name), file(1)
     made = frames(run(model, LOG, image))
@@ -142,7 +142,7 @@ def test_only_families_whose_way_is_published_take_one() -> None:
     assert stated("sgf-plus").latents == preset_named("sgf-plus").recipe.chunk_frames == 3
 
 
-@pytest.mark.parametrize("name", some_of(KINDS, "longlive-2"))
+@pytest.mark.parametrize("name", some_of(KINDS, "sgf-plus"))
 def test_another_image_starts_anew_and_a_reset_keeps_it(name: str, model_of: ModelOf) -> None:
     model = model_of(name)
     first, second = file(1), file(2, "JPEG")
@@ -155,7 +155,7 @@ def test_another_image_starts_anew_and_a_reset_keeps_it(name: str, model_of: Mod
     assert np.array_equal(frames(late[1:]), frames(made[:2]))
 
 
-@pytest.mark.parametrize("name", some_of(KINDS, "longlive-2"))
+@pytest.mark.parametrize("name", some_of(KINDS, "sgf-plus"))
 def test_a_restored_stream_goes_on_bit_for_bit(name: str, model_of: ModelOf) -> None:
     """Before its first chunk, behind it, and where it will start anew from its image."""
     model, other = model_of(name), model_of(name)
