@@ -25,9 +25,6 @@ RETRY_S = 0.1
 LET_GO_S = 1.0
 TELL_AFTER_S = 0.3
 """A move that takes longer is told as `engine.restarting`."""
-TOGETHER_S = 0.003
-"""Media packets of a stream wait so long for the next one: a chunk's come close together, well
-before they are shown, and one system call for each of them is most of what the way costs."""
 CLOSE_MOVED, CLOSE_DRAINING = 4490, 4503
 _LOST = frozenset((1001, 1005, CLOSE_GONE, 1011, 1012, CLOSE_MOVED, CLOSE_DRAINING))
 """Closes by which a replica is lost; by others it ends the stream, or the client did."""
@@ -109,8 +106,12 @@ class Carrier:
     def look(self, now_s: float) -> None:
         """Time passes: a replica that is silent is lost."""
         ack = self.relay.take_ack(now_s)
-        if ack is not None and self._upstream is not None:
-            self._upstream.send(ack, is_text=True)
+        if self._upstream is not None:
+            if ack is not None:
+                self._upstream.send(ack, is_text=True)
+            self._upstream.flush()
+        # what was read last may have been no message
+        self._client.flush()
         if self.relay.silent(now_s):
             self._directory.suspect(self.relay.replica)
             self.move("silent")
@@ -139,15 +140,17 @@ class Carrier:
     # Both directions.
 
     def _from_client(self, data: bytes, is_text: bool) -> None:
-        upstream, now_s = self._upstream, self._loop.time()
-        if self.relay.from_client(data, is_text=is_text, now_s=now_s) and upstream is not None:
-            more = self._client.more
-            ack = self.relay.take_ack(now_s)
+        upstream, relay, more = self._upstream, self.relay, self._client.more
+        now_s = self._loop.time() if is_text else 0.0
+        if relay.from_client(data, is_text=is_text, now_s=now_s) and upstream is not None:
+            ack = relay.take_ack(self._loop.time()) if relay.owes_ack and not more else None
             upstream.send(data, is_text=is_text, more=more or ack is not None)
             if ack is not None:
-                upstream.send(ack, is_text=True, more=more)
+                upstream.send(ack, is_text=True)
         elif is_text and _CLOSE in data[:64]:
             self.end(1000)
+        elif upstream is not None and not more:
+            upstream.flush()
 
     def _from_replica(self, data: bytes, is_text: bool) -> None:
         now_s = self._loop.time()
@@ -159,8 +162,9 @@ class Carrier:
         if down.data is not None:
             upstream = self._upstream
             more = upstream is not None and upstream.more
-            wait_s = 0.0 if is_text else TOGETHER_S
-            self._client.send(down.data, is_text=is_text, more=more, wait_s=wait_s)
+            self._client.send(down.data, is_text=is_text, more=more)
+        elif self._upstream is None or not self._upstream.more:
+            self._client.flush()
         if down.move:
             self.move("draining", planned=True)
 
@@ -169,6 +173,7 @@ class Carrier:
 
     def _replica_lost(self, code: int, reason: str) -> None:
         self._upstream = None
+        self._client.flush()
         self._let_go.set()
         if self._mover is not None:
             return

@@ -29,6 +29,7 @@ from .link import QUIET, Link
 PING_S = 20.0
 PATH = b"/v1/stream"
 _BUFFER_BYTES = 16_384
+_COUNT_EVERY = 16
 
 
 class PacedLink(Link):
@@ -39,6 +40,8 @@ class PacedLink(Link):
         self._loop = asyncio.get_running_loop()
         self._pace = FramePace(address, paces, self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
+        self._read_frames = self._read_bytes = 0
+        """Not counted yet."""
         self.gone: Callable[[], None] = lambda: None
         """Called when it is over."""
 
@@ -48,11 +51,11 @@ class PacedLink(Link):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
-        now_s = self._loop.time()
-        wait_s = self._pace.read(frame.payload_size, now_s)
-        if wait_s > 0 and self._timer is None and not transport.is_disconnected:
-            transport.underlying_transport.pause_reading()
-            self._timer = self._loop.call_later(wait_s, self._read_on, transport)
+        self._read_frames += 1
+        self._read_bytes += frame.payload_size
+        # what was read together is counted together, unless it is much
+        if frame.last_in_buffer or self._read_frames >= _COUNT_EVERY:
+            self._count(transport)
         super().on_ws_frame(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -61,6 +64,13 @@ class PacedLink(Link):
             self._timer.cancel()
         self.gone()
         super().on_ws_disconnected(transport)
+
+    def _count(self, transport: WSTransport) -> None:
+        wait_s = self._pace.read(self._read_frames, self._read_bytes, self._loop.time())
+        self._read_frames = self._read_bytes = 0
+        if wait_s > 0 and self._timer is None and not transport.is_disconnected:
+            transport.underlying_transport.pause_reading()
+            self._timer = self._loop.call_later(wait_s, self._read_on, transport)
 
     def _read_on(self, transport: WSTransport) -> None:
         self._timer = None

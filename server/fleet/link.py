@@ -57,8 +57,6 @@ class Link(WSListener):
         self._lost: Lost | None = None
         self._held: list[bytes] = []
         """Frames that leave together."""
-        self._waits = False
-        """Whether they wait for longer than this turn of the loop."""
         self.more = False
         """Whether further messages of the peer were read together with the one at hand."""
         self.closed: Closed | None = None
@@ -138,17 +136,19 @@ class Link(WSListener):
         """Send a text."""
         self._send(_TEXT, text)
 
-    def send(self, data: bytes, *, is_text: bool, more: bool = False, wait_s: float = 0.0) -> None:
-        """Send a message; one behind which `more` come at once leaves with them.
-
-        It may wait up to `wait_s` for others; a text that may not wait takes all with it.
-        """
-        if (more or wait_s or self._held) and len(data) <= _MOST_HELD:
-            self._hold(data, is_text, wait_s)
-            if is_text and not (more or wait_s) and self._waits:
+    def send(self, data: bytes, *, is_text: bool, more: bool = False) -> None:
+        """Send a message; one behind which `more` come leaves with them, or with `flush`."""
+        if (more or self._held) and len(data) <= _MOST_HELD:
+            self._hold(data, is_text)
+            if not more:
                 self._let_leave()
         else:
             self._send(_TEXT if is_text else _BINARY, data)
+
+    def flush(self) -> None:
+        """No more come now."""
+        if self._held:
+            self._let_leave()
 
     def close(self, code: int, reason: str = "") -> None:
         """Close it in order."""
@@ -171,19 +171,11 @@ class Link(WSListener):
             self._let_leave()
         self._write(lambda transport: transport.send(kind, data))
 
-    def _hold(self, data: bytes, is_text: bool, wait_s: float) -> None:
-        """Let a message leave with others of this turn of the loop, or of the next `wait_s`: a
-        system call for all of them."""
+    def _hold(self, data: bytes, is_text: bool) -> None:
+        """Let a message leave with others: a system call for all of them."""
         transport = self._transport
         if transport is None or transport.is_disconnected:
             return
-        if not self._held:
-            self._waits = wait_s > 0
-            loop = asyncio.get_running_loop()
-            if self._waits:
-                loop.call_later(wait_s, self._let_leave)
-            else:
-                loop.call_soon(self._let_leave)
         head = frame_head(len(data), is_text=is_text, masked=transport.is_client_side)
         self._held += (head, data)
 

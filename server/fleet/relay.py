@@ -112,6 +112,8 @@ class Relay:
     heard_s: float = 0.0
     """When the replica said something."""
     moves: int = 0
+    owes_ack: bool = False
+    """Whether the replica was not told of the latest `ack`."""
     _audio_seq: int = 0
     _audio_end_us: float = -1e18
     """Media time up to which the client has sound."""
@@ -124,8 +126,6 @@ class Relay:
     _last_ack: bytes | None = None
     _acked_s: float = float("-inf")
     """When one was passed on."""
-    _owes_ack: bool = False
-    """Whether the last one was not."""
     _heard_of: dict[str, bool] = field(default_factory=dict)
     """Utterances that are not over: whether their beginning was told."""
 
@@ -179,8 +179,8 @@ class Relay:
         if kind in _PASSING:
             if kind == "ack":
                 self._last_ack = data
-                self._owes_ack = live and now_s - self._acked_s < ACK_EVERY_S
-                if self._owes_ack:
+                self.owes_ack = live and now_s - self._acked_s < ACK_EVERY_S
+                if self.owes_ack:
                     return False
                 self._acked_s = now_s
             if live:
@@ -196,9 +196,9 @@ class Relay:
 
     def take_ack(self, now_s: float) -> bytes | None:
         """The latest `ack`, if the replica was not told of it."""
-        if not self._owes_ack or self.state != "live":
+        if not self.owes_ack or self.state != "live":
             return None
-        self._owes_ack, self._acked_s = False, now_s
+        self.owes_ack, self._acked_s = False, now_s
         self.uplink.pass_on()
         return self._last_ack
 
@@ -357,7 +357,7 @@ class Relay:
             "height": ready.height,
         }
         again = self.uplink.again()
-        self._owes_ack = False
+        self.owes_ack = False
         if self._last_ack is not None:
             self.uplink.pass_on()
             again = [*again, Said(self._last_ack, True)]

@@ -107,6 +107,7 @@ class Watcher:
         if is_text and b'"type":"error"' in data and b'"fatal":true' in data:
             # it may have gone elsewhere: the close says
             self._last_error = data
+            self._client.flush()
             return
         more = self._upstream is not None and self._upstream.more
         self._client.send(data, is_text=is_text, more=more)
@@ -119,6 +120,8 @@ class Watcher:
     def _replica_lost(self, code: int, reason: str) -> None:
         if self._over:
             return
+        if self._client is not None:
+            self._client.flush()
         if code in _LOST and self._follower is None:
             self._follower = asyncio.create_task(self._follow(code, reason), name="follow")
         elif code not in _LOST:

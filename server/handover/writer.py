@@ -59,6 +59,11 @@ class JournalWriter:
         self._attached = False
         self._unsent.clear()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to be sent."""
+        return bool(self._unsent)
+
     def take(self) -> bytes | None:
         """What is sent next, before anything that the session has to send."""
         return self._unsent.popleft() if self._unsent else None

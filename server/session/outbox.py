@@ -29,6 +29,11 @@ class Outbox:
         return sum(isinstance(item, VideoFrame) for item in self._media)
 
     @property
+    def media_waits(self) -> bool:
+        """Whether the next thing to send is media."""
+        return bool(self._media) and not self._messages
+
+    @property
     def unsent_messages(self) -> int:
         """Messages that wait."""
         return len(self._messages)

@@ -322,6 +322,11 @@ class Session:
                 return item
         return None
 
+    @property
+    def media_waits(self) -> bool:
+        """Whether there is media to send now, and nothing to say before it."""
+        return self._outbox.media_waits
+
     def take_audio_seq(self) -> int:
         """The seq of the audio packet that is about to be sent."""
         seq, self._audio_seq = self._audio_seq, self._audio_seq + 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 
+
+@lru_cache(4096)
 def frame_head(size: int, *, is_text: bool = False, masked: bool = False) -> bytes:
     """The head of a frame with a whole message of `size` bytes (RFC 6455, 5.2).
 

@@ -60,13 +60,13 @@ class FramePace:
         self._frames, self._bytes = FRAMES.bucket(now_s), BYTES.bucket(now_s)
         self._has_stream = True
 
-    def read(self, byte_count: int, now_s: float) -> float:
-        """A frame was read; how long until more may be: 0, now."""
-        wait_s = max(self._frames.owe(now_s, 1), self._bytes.owe(now_s, byte_count))
+    def read(self, count: int, byte_count: int, now_s: float) -> float:
+        """So many frames were read; how long until more may be: 0, now."""
+        wait_s = max(self._frames.owe(now_s, count), self._bytes.owe(now_s, byte_count))
         if self._has_stream:
             return wait_s
         frames, bytes_ = self._shared
-        return max(wait_s, frames.owe(now_s, 1), bytes_.owe(now_s, byte_count))
+        return max(wait_s, frames.owe(now_s, count), bytes_.owe(now_s, byte_count))
 
     def spend(self, frames: int, byte_count: int, now_s: float) -> None:
         """So much was read."""

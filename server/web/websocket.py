@@ -21,6 +21,9 @@ from .services import Services
 from .spectator import Spectator
 from .stream_socket import StreamSocket
 
+TOGETHER_S = 0.003
+"""Media of a stream wait so long, in a fleet, for what is encoded next: on the way through a
+gateway each packet by itself would be three processes' work."""
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
 CLOSE_MOVED = 4490
@@ -41,6 +44,10 @@ class Connection:
         self._output = asyncio.Event()
         self._ended: StreamError | None = None
         self._told = False
+        self._held: list[tuple[AudioPiece | VideoFrame, list[bytes]]] = []
+        """Pieces whose packets are sent together."""
+        self._held_s = 0.0
+        """Since when."""
 
     def notify(self) -> None:
         """There may be something to send."""
@@ -169,6 +176,8 @@ class Connection:
                 raise self._ended.anew()
             await self._send_journal(stream)
             item = session.next_output(self._engine.now_s())
+            if not isinstance(item, AudioPiece | VideoFrame):
+                await self._send_held(stream)
             if item is None and session.failure is not None:
                 raise session.failure.anew()
             if item is None:
@@ -187,6 +196,8 @@ class Connection:
         """
         if stream.journal is None:
             return
+        if stream.journal.waiting or stream.gone:
+            await self._send_held(stream)
         while (data := stream.journal.take()) is not None:
             await self._socket.send(data)
             if self._ended is not None:
@@ -197,16 +208,30 @@ class Connection:
     async def _send_media(
         self, stream: HostedStream, encoder: PacketEncoder, item: AudioPiece | VideoFrame
     ) -> None:
-        session, metrics = stream.session, self._engine.metrics
         packets = await encoder.encode(item)
         while isinstance(packets, VideoFormat):
+            await self._send_held(stream)
             await self._socket.say(packets)
             packets = await encoder.encode(item)
-        for data in packets:
-            if self._ended is not None:
-                return
-            with metrics.time("send"):
-                await self._socket.send(data)
-            metrics.bytes_sent.inc(len(data))
-        if self._ended is None:
-            session.sent(item, sum(map(len, packets)), self._engine.now_s())
+        now_s = self._engine.now_s()
+        self._held_s = self._held_s if self._held else now_s
+        self._held.append((item, packets))
+        waits = stream.journal is not None and stream.session.media_waits
+        if not waits or now_s - self._held_s >= TOGETHER_S:
+            await self._send_held(stream)
+
+    async def _send_held(self, stream: HostedStream) -> None:
+        held, self._held = self._held, []
+        packets = [data for _, each in held for data in each]
+        if self._ended is not None or not packets:
+            return
+        metrics = self._engine.metrics
+        with metrics.time("send"):
+            if len(packets) == 1 or not self._socket.send_now(packets):
+                for data in packets:
+                    await self._socket.send(data)
+                    if self._ended is not None:
+                        return
+        metrics.bytes_sent.inc(sum(map(len, packets)))
+        for item, each in held:
+            stream.session.sent(item, sum(map(len, each)), self._engine.now_s())

@@ -87,16 +87,3 @@ async def test_one_system_call_for_many() -> None:
         ours.send(b"x" * 10, is_text=False, more=number < 4)
     await asyncio.sleep(0)
     assert wire.written == [framed(b"x" * 10) * 5]
-
-
-async def test_what_may_wait_leaves_together_and_at_once_with_what_may_not() -> None:
-    wire = Wire()
-    ours = over(wire)
-    for data in (b"a", b"b"):
-        ours.send(data, is_text=False, wait_s=60.0)
-        await asyncio.sleep(0)
-    assert not wire.written
-    ours.send(b"{}", is_text=True)
-    assert wire.written == [framed(b"a") + framed(b"b") + framed(b"{}", is_text=True)]
-    ours.send(b"c", is_text=False, wait_s=0.001)
-    await until(lambda: wire.written[1:] == [framed(b"c")])
