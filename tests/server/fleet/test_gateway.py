@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from rollcast.models.test_pattern import read_barcode
 from rollcast.server.fleet.http_call import call
 from rollcast.server.protocol.errors import UnknownSession
+from rollcast.server.web import websocket
 
 from ..running import Viewer, resume_message, until, viewing
 from .neighbours import neighbours
@@ -65,6 +66,19 @@ async def test_a_stream_through_the_gateway() -> None:
         assert any(packet.payload.strip(b"\0") for packet in viewer.audio), "it speaks"
         await until(lambda: not fleet.replicas["replica-0"].engine.streams.attached)
         assert not fleet.gateway.gateway.carriers
+
+
+async def test_packets_that_leave_together_wait_for_none_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "TOGETHER_S", 60.0)
+    async with neighbours(2) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.speak(SPEECH)
+        await viewer.wait_frames(20)
+        assert (await viewer.control("prompt", text="a blue wall"))["type"] == "applied"
+        fleet.kill(fleet.of(viewer.ready["session_id"]))
+        await viewer.wait_frames(50)
+        check_whole(viewer)
 
 
 async def test_a_killed_replica_is_a_pause() -> None:
