@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 import av
@@ -319,6 +319,7 @@ def _vp8_context(width: int, height: int, fps: int, kbps: int) -> VideoCodecCont
     return context
 
 
+@cache
 def _opens(name: str) -> bool:
     """Whether this encoder really works here; being listed says little about hardware ones."""
     black = np.zeros((256, 256, 3), np.uint8)

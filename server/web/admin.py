@@ -56,9 +56,8 @@ def permits(engine: Engine, logins: FailedLogins, scope: Scope | None) -> Check:
     return check
 
 
-def build_admin_router(engine: Engine, logins: FailedLogins) -> APIRouter:
-    """The routes of one server."""
-    router = APIRouter()
+def add_admin_routes(router: APIRouter, engine: Engine, logins: FailedLogins) -> None:
+    """Add the routes of one server."""
 
     @router.delete(
         "/v1/sessions/{session_id}",
@@ -81,5 +80,3 @@ def build_admin_router(engine: Engine, logins: FailedLogins) -> APIRouter:
         secret = engine.config.token.reveal()
         token = make_token(secret, wish.scope, expires_s, wish.subject)
         return Token(token=token, scope=sorted(wish.scope), expires_s=expires_s)
-
-    return router

@@ -37,7 +37,7 @@ from ..stream_log.log_folder import LogFolder
 from ..stream_log.machine import machine_of
 from ..stream_log.recorded import Recorded
 from ..stream_log.stream_logs import StreamLogs
-from .admin import build_admin_router
+from .admin import add_admin_routes
 from .bounded_log import BoundedLog
 from .client_socket import ClientSocket
 from .connections import ConnectionLimits
@@ -49,11 +49,11 @@ from .pace import Allowance
 from .paced_protocol import WIRE
 from .page import CLIENT_DIR, PageFiles, SafeHeaders
 from .peers import PeerLimits, Peers
-from .rest import build_router
+from .rest import add_routes
 from .services import Services
 from .share_links import ShareLinks
 from .tls import default_state_dir, own_names, self_signed
-from .webrtc_routes import build_webrtc_router
+from .webrtc_routes import add_webrtc_routes
 from .websocket import Connection
 
 END_S = 10.0
@@ -118,9 +118,10 @@ def create_app(
     app.state.engine = engine
     app.state.peers = peers
     app.add_middleware(SafeHeaders, config=config)
-    app.include_router(build_router(engine, services.logins, services.recordings))
-    app.include_router(build_admin_router(engine, services.logins))
-    app.include_router(build_webrtc_router(services, peers))
+    # its own: those of a router that is included are built twice
+    add_routes(app.router, engine, services.logins, services.recordings)
+    add_admin_routes(app.router, engine, services.logins)
+    add_webrtc_routes(app.router, services, peers)
     if config.fleet_key is not None:
         app.include_router(build_handover_router(engine, encoders, services.recordings))
     if CLIENT_DIR.is_dir():

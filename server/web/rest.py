@@ -77,12 +77,13 @@ class SessionReport(BaseModel):
     expires_in_s: float | None
 
 
-def build_router(engine: Engine, logins: FailedLogins, recordings: Recordings) -> APIRouter:
-    """The routes of one server; `SafeHeaders` makes each answer HEAD as well.
+def add_routes(
+    router: APIRouter, engine: Engine, logins: FailedLogins, recordings: Recordings
+) -> None:
+    """Add the routes of one server; `SafeHeaders` makes each answer HEAD as well.
 
     They take a millisecond at most, less than what threads would take from each other.
     """
-    router = APIRouter()
 
     @router.get("/health")
     async def health(response: Response) -> HealthReport:
@@ -172,7 +173,6 @@ def build_router(engine: Engine, logins: FailedLogins, recordings: Recordings) -
         return Response(data, media_type=f"video/{kind}", headers=headers)
 
     _add_page(router)
-    return router
 
 
 def _stream_token(request: Request) -> str:

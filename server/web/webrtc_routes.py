@@ -62,10 +62,9 @@ def webrtc_installed() -> bool:
     return importlib.util.find_spec("aiortc") is not None
 
 
-def build_webrtc_router(services: Services, peers: Peers) -> APIRouter:
-    """The routes of one server."""
+def add_webrtc_routes(router: APIRouter, services: Services, peers: Peers) -> None:
+    """Add the routes of one server."""
     config = services.engine.config
-    router = APIRouter()
     desk = _Desk(services, peers)
 
     @router.get("/v1/webrtc")
@@ -84,7 +83,7 @@ def build_webrtc_router(services: Services, peers: Peers) -> APIRouter:
         return JSONResponse(found, headers={"cache-control": "no-store"})
 
     if not desk.available:
-        return router
+        return
 
     for path, post in (("/v1/whep", desk.watch), ("/v1/whip", desk.publish)):
         router.add_api_route(path, partial(_said, post), methods=["POST"], include_in_schema=False)
@@ -97,7 +96,6 @@ def build_webrtc_router(services: Services, peers: Peers) -> APIRouter:
             resource, partial(_said, desk.delete), methods=["DELETE"], include_in_schema=False
         )
         router.add_api_route(resource, desk.options, methods=["OPTIONS"], include_in_schema=False)
-    return router
 
 
 async def _said(act: Any, request: Request) -> Response:

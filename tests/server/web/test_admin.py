@@ -19,7 +19,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def test_a_stream_is_ended_and_its_client_told() -> None:
-    async with running() as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with running() as server, httpx.AsyncClient(base_url=server.http, verify=False) as client:
         async with viewing(server.ws) as viewer:
             path = f"/v1/sessions/{viewer.ready['session_id']}"
             assert (await client.delete(path)).status_code == 204
@@ -33,7 +33,7 @@ async def test_a_stream_is_ended_and_its_client_told() -> None:
 
 
 async def test_a_stream_that_waits_for_its_client_is_ended_too() -> None:
-    async with running() as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with running() as server, httpx.AsyncClient(base_url=server.http, verify=False) as client:
         async with viewing(server.ws) as viewer:
             await viewer.wait_frames(1)
         path = f"/v1/sessions/{viewer.ready['session_id']}"
@@ -43,7 +43,10 @@ async def test_a_stream_that_waits_for_its_client_is_ended_too() -> None:
 
 async def test_only_who_may_ends_streams() -> None:
     later_s = int(time.time()) + 60
-    async with running(token=SECRET) as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with (
+        running(token=SECRET) as server,
+        httpx.AsyncClient(base_url=server.http, verify=False) as client,
+    ):
         for headers in ({}, bearer("guess"), bearer(make_token(SECRET, ["stream"], later_s))):
             refused = await client.delete("/v1/sessions/x", headers=headers)
             assert refused.status_code == 401, headers
@@ -53,7 +56,10 @@ async def test_only_who_may_ends_streams() -> None:
 
 
 async def test_a_token_is_made_for_a_client() -> None:
-    async with running(token=SECRET) as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with (
+        running(token=SECRET) as server,
+        httpx.AsyncClient(base_url=server.http, verify=False) as client,
+    ):
         made = await client.post("/v1/tokens", json={"expires_in_s": 60}, headers=bearer(SECRET))
         assert made.status_code == 201
         assert made.json()["scope"] == ["stream"]
@@ -73,11 +79,14 @@ async def test_a_token_is_made_for_a_client() -> None:
     [{}, {"expires_in_s": 0}, {"expires_in_s": 10**9}, {"expires_in_s": 60, "scope": ["all"]}],
 )
 async def test_a_wish_out_of_its_bounds_is_refused(wish: dict[str, object]) -> None:
-    async with running(token=SECRET) as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with (
+        running(token=SECRET) as server,
+        httpx.AsyncClient(base_url=server.http, verify=False) as client,
+    ):
         answer = await client.post("/v1/tokens", json=wish, headers=bearer(SECRET))
         assert answer.status_code == 422
 
 
 async def test_a_server_without_a_secret_makes_no_tokens() -> None:
-    async with running() as server, httpx.AsyncClient(base_url=server.http) as client:
+    async with running() as server, httpx.AsyncClient(base_url=server.http, verify=False) as client:
         assert (await client.post("/v1/tokens", json={"expires_in_s": 60})).status_code == 409

@@ -16,7 +16,7 @@ from ..running import FailingPattern, RunningServer, SlowPattern, running, until
 async def get(
     server: RunningServer, path: str, headers: dict[str, str] | None = None
 ) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=False) as client:
         return await client.get(server.http + path, headers=headers)
 
 

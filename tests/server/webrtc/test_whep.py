@@ -28,7 +28,7 @@ async def server() -> AsyncIterator[RunningServer]:
 
 @asynccontextmanager
 async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.http) as client:
+    async with httpx.AsyncClient(base_url=server.http, verify=False) as client:
         yield client
 
 
