@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from rollcast.models.pocket.model import ASSETS
 from training.data.behaviour import EXPRESSIONS
 from training.data.index import scene_entry
@@ -14,6 +16,7 @@ def _index() -> dict[str, Any]:
     return {"looks": [scene_entry(spec) for spec in SCENES], "expressions": EXPRESSIONS}
 
 
+@pytest.mark.slow
 def test_the_meadow_is_found_by_what_is_in_it() -> None:
     vocabulary, looks = build_vocabulary(_index())
     for text in ("a sheep in the meadow", "butterflies", "green hills", "a hot air balloon"):

@@ -164,6 +164,7 @@ def test_blocks_are_pooled_where_a_ring_was_written(device: torch.device) -> Non
     assert bool((means.key[:, :, others] == 7.0).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("global_branch", [False, True])
 def test_attention_is_that_of_torch(device: torch.device, global_branch: bool) -> None:
     torch.manual_seed(5)

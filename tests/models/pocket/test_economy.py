@@ -112,6 +112,7 @@ def test_with_one_step_there_is_none_to_leave_out(model: PocketModel, folder: Pa
         assert np.array_equal(mine, of_two)
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_in_a_model_that_takes_another_number_of_steps(
     model: PocketModel, folder: Path
 ) -> None:

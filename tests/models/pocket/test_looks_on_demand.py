@@ -11,6 +11,7 @@ from rollcast.models.contract import Controls, StreamRequest
 from rollcast.models.pocket.model import PocketModel
 
 
+@pytest.mark.slow
 def test_a_look_is_seen_once_and_when_it_is_shown(folder: Path) -> None:
     model = PocketModel(folder)
     looks = model._looks

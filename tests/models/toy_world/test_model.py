@@ -56,6 +56,7 @@ def test_a_prompt_is_obeyed_from_the_next_chunk_on(model: ToyWorldModel) -> None
     assert not (plain[1].frames == told[1].frames).all()
 
 
+@pytest.mark.slow
 def test_each_sink_is_a_scene_that_starts_anew(model: ToyWorldModel) -> None:
     request = StreamRequest(seed=1)
     with pytest.raises(ValueError, match="unknown scene 'moon': choose one of static, none"):

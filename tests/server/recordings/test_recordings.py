@@ -70,6 +70,7 @@ async def test_who_may_not_record_is_told(tmp_path: Path) -> None:
         assert (told["type"], told["code"]) == ("error", "not_supported")
 
 
+@pytest.mark.slow
 async def test_a_clip_of_the_last_seconds_is_its_own_client_s(tmp_path: Path) -> None:
     async with running(clip_s=1.5) as server, viewing(server.ws) as viewer:
         assert viewer.hello["limits"]["clip_s"] == 1.5

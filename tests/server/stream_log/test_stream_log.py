@@ -165,6 +165,7 @@ def test_the_first_chunk_that_differs_is_found(
     assert "torch: 2 then" in said, "and why it may"
 
 
+@pytest.mark.slow
 def test_wherever_a_log_is_cut_it_replays_up_to_there(tmp_path: Path) -> None:
     """As `kill -9` and full disks leave it."""
     stream(recorded(tmp_path, TestPattern()))

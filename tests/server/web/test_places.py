@@ -122,6 +122,7 @@ async def test_before_hello_messages_are_small(size: int) -> None:
         assert json.loads(await socket.recv())["type"] == "hello"
 
 
+@pytest.mark.slow
 async def test_who_shows_a_picture_first_has_the_place_while_it_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..running import SlowPattern, running, viewing
 
 
+@pytest.mark.slow
 async def test_a_stream_on_a_busy_machine_is_told_what_it_gives_up_and_nobody_joins() -> None:
     async with (
         running(lambda: [SlowPattern(0.2)], keep_quality=False) as server,

@@ -180,6 +180,7 @@ async def test_a_silent_socket_is_closed() -> None:
         assert socket.close_code == 4408
 
 
+@pytest.mark.slow
 async def test_a_stream_that_falls_silent_is_closed_and_may_be_resumed() -> None:
     async with running(idle_timeout_s=3.0) as server:
         async with viewing(server.ws, acks=False) as viewer:
@@ -363,6 +364,7 @@ async def test_a_token_is_needed_when_one_is_set(token: str | None, code: str | 
             assert answer["close_code"] == 4401
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_gets_fewer_frames_and_stays_near_live() -> None:
     async with running() as server, slow_proxy(server.port, 50_000) as proxy:
         url = f"ws://127.0.0.1:{proxy.port}/v1/stream"
@@ -396,6 +398,7 @@ async def test_a_stalled_network_does_not_pile_up_video() -> None:
             assert all(read_barcode(picture) == seq for seq, picture in shown.items())
 
 
+@pytest.mark.slow
 async def test_a_long_path_costs_delay_and_no_frames() -> None:
     async with running() as server, slow_proxy(server.port, delay_s=0.1) as proxy:
         url = f"ws://127.0.0.1:{proxy.port}/v1/stream"
@@ -499,6 +502,7 @@ async def test_media_is_the_only_binary_that_is_sent() -> None:
         assert {packet.kind for packet in viewer.packets} == {Kind.VIDEO, Kind.AUDIO_OUT}
 
 
+@pytest.mark.slow
 async def test_a_stall_of_the_server_ends_no_stream() -> None:
     """All that the client says meanwhile is read at once: three seconds are as good as 45."""
     async with running() as server, viewing(server.ws, acks=False) as viewer:

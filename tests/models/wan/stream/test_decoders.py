@@ -136,6 +136,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
+@pytest.mark.slow
 def test_chunks_keep_their_frames_and_are_as_of_one_that_saw_the_past(made: Made) -> None:
     assert made.model.info.economy.tiny_decoder and made.used == USED
     assert [len(chunk.frames) for chunk in made.chunks] == [9] + [12] * (len(LOG) - 1)

@@ -121,6 +121,7 @@ def test_a_window_that_waits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         all_calls(model, [(model.prepare(state, Controls()), state.caches)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", STEERED.values(), ids=lambda preset: preset.name)
 def test_no_chunk_waits_for_what_it_is_told(preset: Preset) -> None:
     """Speech, points of a pointer and a camera, live video: from controls to what students see."""
