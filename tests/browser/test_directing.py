@@ -37,6 +37,7 @@ async def test_the_disc_follows_the_pointer_until_it_is_released(browser: Browse
         await studio.until_frame(lambda f: not disc_at(f, 0.75, 0.75), "the disc let go")
 
 
+@pytest.mark.long
 async def test_several_fingers_hold_several_things(browser: Browser) -> None:
     async with (
         running() as server,
@@ -67,6 +68,7 @@ async def test_several_fingers_hold_several_things(browser: Browser) -> None:
         )
 
 
+@pytest.mark.long
 async def test_a_burst_of_movement_arrives_whole(browser: Browser) -> None:
     """Many events between two refreshes end at the last place, without a rejected message."""
     async with running() as server, studio_at(browser, server.http) as studio:

@@ -264,6 +264,7 @@ async def test_keys_move_the_camera_while_they_are_held(browser: Browser) -> Non
         assert await page.evaluate("scrollY") == 0
 
 
+@pytest.mark.long
 async def test_the_place_of_a_key_counts_and_not_its_letter(browser: Browser) -> None:
     async with world(browser, CAMERA) as studio:
         await studio.until_playing()
@@ -323,6 +324,7 @@ async def test_single_keys_that_are_switched_off_work_in_the_picture_only(browse
         await page.keyboard.up("w")
 
 
+@pytest.mark.long
 async def test_a_camera_that_goes_by_keys_has_no_up_and_down(browser: Browser) -> None:
     inputs = replace(CAMERA, camera=CameraInput("wasd"))
     async with world(browser, inputs) as studio:

@@ -42,6 +42,7 @@ CROP = """async () => {
 }"""
 
 
+@pytest.mark.long
 async def test_the_page_works_without_any_storage(browser: Browser) -> None:
     async with running(token="s+3") as server, studio_at(browser, "about:blank") as studio:
         await studio.page.context.add_init_script(NO_STORAGE)
