@@ -333,6 +333,8 @@ class Carrier:
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            # what was said last, right before an end that was read with it
+            upstream.flush()
             upstream.let_go()
 
     def _tell(self) -> None:

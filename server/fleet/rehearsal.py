@@ -16,7 +16,7 @@ from ..handover.records import KIND, Snapshot, unpack_record
 from ..logs import logger
 from ..protocol.packets import HEADER, Kind
 from .ledger import Placement
-from .link import Link
+from .link import CLOSING_S, Link
 from .relay import Relay
 from .upstream import Refused, give_and_greet, open_on, open_upstream, resume_text
 
@@ -56,8 +56,10 @@ async def _rehearse(place: Placement, key: str) -> None:
         saved, most = False, MOST_CHUNKS * relay.ready.chunk_frames
         while not relay.journal.usable or not (saved or relay.last_seq >= most):
             saved |= isinstance(await _next_record(link, relay), Snapshot)
-    finally:
-        link.let_go()
+    except BaseException:
+        _end(link)
+        raise
+    link.let_go()
     there = Placement(place.session, place.replica, place.url, 1)
     relay.begin_move()
     link = await give_and_greet(
@@ -75,10 +77,15 @@ async def _rehearse(place: Placement, key: str) -> None:
         until = relay.last_seq + relay.ready.chunk_frames
         while relay.last_seq < until:
             await _next_record(link, relay)
-        link.say(msgspec.json.encode({"type": "session.close"}))
-        link.close(1000)
     finally:
-        link.let_go_soon(1.0)
+        _end(link)
+
+
+def _end(link: Link) -> None:
+    """Nothing stays of its stream."""
+    link.say(msgspec.json.encode({"type": "session.close"}))
+    link.close(1000)
+    link.let_go_soon(CLOSING_S)
 
 
 async def _next_record(link: Link, relay: Relay) -> object:

@@ -68,6 +68,18 @@ async def test_a_stream_through_the_gateway() -> None:
         assert not fleet.gateway.gateway.carriers
 
 
+async def test_what_a_client_says_right_before_its_end_is_heard() -> None:
+    """Both are read together, and no stream is left that waits for its client."""
+    async with neighbours(1, grace_s=600.0) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(4)
+        close = b'{"type":"session.close"}'
+        end = (1000).to_bytes(2, "big")
+        # masks of zero
+        head = bytes((0x81, 0x80 | len(close))) + bytes(4)
+        viewer.socket.transport.write(head + close + b"\x88\x82" + bytes(4) + end)
+        await until(lambda: not len(fleet.replicas["replica-0"].engine.streams))
+
+
 async def test_packets_that_leave_together_wait_for_none_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
