@@ -130,6 +130,10 @@ class Saving(StageLoop):
     def __init__(self, heartbeat: Heartbeat) -> None:
         super().__init__(heartbeat, FrameArena.create())
 
+    @property
+    def _has_streams(self) -> bool:
+        return True
+
     def save(self, index: int, fill: int) -> PartFile:
         data = bytes([fill]) * SHARED_BYTES
         part = pack_bytes(data, self._room("a", index, "state"))
