@@ -25,7 +25,7 @@ TRAIN_ESPEAK = ("en", "en-us", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-us+
 TEST_ESPEAK = ("en-gb-scotland+f1",)
 _TRAIN_VARIANTS = ("", "+f2", "+m3", "+f4", "+m1", "+m7", "+f5")
 _TEST_VARIANTS = ("+f1", "+m4")
-TIMEOUT_S = 30
+TIMEOUT_S = 600
 
 
 def voices_of(language: str, split: str) -> tuple[str, ...]:
