@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from rollcast.client import connect as client
 from rollcast.models.test_pattern import read_barcode
 from rollcast.models.yuv_frames import Picture
+from rollcast.server.media import encoder
 from rollcast.server.media.encoder import H264Encoder, JpegEncoder, Vp8Encoder
 from rollcast.server.media.workers import Workers
 from rollcast.server.protocol.packets import Flags
@@ -109,6 +110,8 @@ async def test_an_encoder_of_the_card_gives_way_to_x264(monkeypatch: pytest.Monk
             return super().encode(picture, pts_us, key=key)
 
     monkeypatch.setattr("rollcast.server.media.encoder.H264Encoder", OfTheCard)
+    # what opens in this process is known by now, and it was none of the card's
+    monkeypatch.setattr("rollcast.server.media.encoder._opens", encoder._opens.__wrapped__)
     async with running() as server:
         async with viewing(server.ws, codecs=ALL) as viewer:
             await viewer.wait_frames(24)
