@@ -180,7 +180,7 @@ def describe(manifest: Manifest, folder: Path, *, name: str, size: int, steps: i
     )
     return ModelInfo(
         name=name,
-        title=manifest.title,
+        title=manifest.title if size == FRAME_SIZE else f"{manifest.title}, {size} pixels wide",
         width=size,
         height=size,
         fps=FPS,

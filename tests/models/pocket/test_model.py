@@ -114,6 +114,7 @@ def test_restored_stream_equals_one_that_never_stopped(model: PocketModel, cut: 
 def test_a_stream_goes_on_in_larger_frames(model: PocketModel, folder: Path) -> None:
     larger = PocketModel(folder, name="pocket-256", size=256)
     assert (larger.info.name, larger.info.width, larger.info.height) == ("pocket-256", 256, 256)
+    assert larger.info.title != model.info.title, "a list shows titles alone"
     small = model.start(StreamRequest(seed=3))
     model.step(small, LOG[0])
     large = larger.restore(model.snapshot(small))
