@@ -73,11 +73,15 @@ class RunningFleet:
         errors = _errors(self.options)
         process = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True)
         until_s = time.monotonic() + START_S
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > until_s:
-                end(process)
-                raise RuntimeError(f"the gateway does not listen ({process.poll()})")
-            time.sleep(0.1)
+        try:
+            while not _answers(port):
+                if process.poll() is not None or time.monotonic() > until_s:
+                    raise RuntimeError(f"the gateway does not listen ({process.poll()})")
+                time.sleep(0.1)
+        except BaseException:
+            # nobody else knows of it yet: a bench that is ended now would leave it
+            end(process)
+            raise
         return process
 
     def restart_gateway(self, number: int) -> None:
