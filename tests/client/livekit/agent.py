@@ -99,3 +99,6 @@ async def run(contract: str, livekit_url: str, api_url: str, room_name: str, pla
 if __name__ == "__main__":
     contract, livekit_url, api_url, room, plan = sys.argv[1:]
     print(json.dumps(asyncio.run(run(contract, livekit_url, api_url, room, json.loads(plan)))))
+    sys.stdout.flush()
+    # all is said: LiveKit's threads abort now and then when they meet an interpreter that ends
+    os._exit(0)

@@ -140,7 +140,8 @@ async def agent(
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"the agent ended with {process.returncode}")
+        said = output.decode(errors="replace")[-200:]
+        raise RuntimeError(f"the agent ended with {process.returncode}; it had said: {said}")
     told = json.loads(output.splitlines()[-1])
     return report_of(rooms.seen[room, AVATAR[contract]], told)
 
