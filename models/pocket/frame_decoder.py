@@ -99,7 +99,7 @@ class FrameDecoder:
         flows = self._convex_upsample(torch.cat((coarse, open_coarse), 1), x)
         near = flows[:, :, :2].mean((3, 4))
         x.add_(_gathered(reference.fine, near).view(x.shape))
-        flows = _three_of_two(flows.mul_(_TO_GRID))
+        flows = _enlarged(flows.mul_(_TO_GRID), _HALF)
         x.add_(self._seen(reference, flows).view(x.shape))
         x = self._at_fine(x)
         planes = self._planes(self._details(x)).unflatten(2, (-1, _HALF, _HALF))
@@ -339,19 +339,6 @@ def _with_columns_around(planes: Tensor) -> Tensor:
     return made
 
 
-def _three_of_two(planes: Tensor) -> Tensor:
-    """Bilinear enlarging by 1.5 of planes [..., 32, C, 2, 2, 32]."""
-    for around, axis in ((_with_rows_around, -3), (_with_columns_around, -2)):
-        before, first, second, behind = around(planes).unbind(axis)
-        parts = (
-            torch.lerp(first, before, 1 / 6),
-            torch.lerp(first, second, 1 / 2),
-            torch.lerp(second, behind, 1 / 6),
-        )
-        planes = torch.stack(parts, axis)
-    return planes
-
-
 def _enlarged(planes: Tensor, n: int) -> Tensor:
     """Bilinear enlarging of planes [..., 32, C, m, m, 32] to n x n a cell."""
     for around, axis in ((_with_rows_around, -3), (_with_columns_around, -2)):
@@ -365,7 +352,10 @@ def _enlarged(planes: Tensor, n: int) -> Tensor:
             at = (place + 0.5) * m / n - 0.5
             low = math.floor(at)
             first, second = known.select(axis, low + 1), known.select(axis, low + 2)
-            torch.lerp(first, second, at - low, out=made)
+            if at - low > 0.5:
+                torch.lerp(second, first, low + 1 - at, out=made)
+            else:
+                torch.lerp(first, second, at - low, out=made)
     return planes
 
 

@@ -38,6 +38,15 @@ def poll_until(pipeline: Pipeline, over: Callable[[list[Event]], bool]) -> list[
     return events
 
 
+def in_leisure(pipeline: Pipeline) -> list[Event]:
+    """What comes while there would be time to measure."""
+    end_s = time.monotonic() + 2 * LEISURE_S
+    events: list[Event] = []
+    while time.monotonic() < end_s:
+        events += pipeline.poll(0.02)
+    return events
+
+
 def alone(events: list[Event]) -> list[MeasuredAlone]:
     return [event for event in events if isinstance(event, MeasuredAlone)]
 
@@ -97,11 +106,7 @@ def test_no_stream_waits_for_it(tmp_path: Path) -> None:
     try:
         pipeline.start()
         pipeline.open("a", StreamRequest(seed=1))
-        end_s = time.monotonic() + 2 * LEISURE_S
-        events: list[Event] = []
-        while time.monotonic() < end_s:
-            events += pipeline.poll(0.02)
-        assert not alone(events) and not count.exists()
+        assert not alone(in_leisure(pipeline)) and not count.exists()
         pipeline.close("a")
         # begun, and given up for the second stream
         poll_until(pipeline, lambda _: count.exists())
@@ -135,9 +140,7 @@ def test_what_always_breaks_in_it_is_given_up(tmp_path: Path) -> None:
         poll_until(pipeline, lambda _: pipeline.restarts == 3 and pipeline.running)
         assert pipeline.measured, "as well as it can be"
         assert len(chunks_of(pipeline, LOG)) == len(LOG)
-        end_s = time.monotonic() + 2 * LEISURE_S
-        while time.monotonic() < end_s:
-            assert not alone(pipeline.poll(0.02))
+        assert not alone(in_leisure(pipeline))
         assert count.read_text() == "xxx"
     finally:
         pipeline.stop()
