@@ -47,13 +47,8 @@ def batch_shape(plan: ChunkPlan, caches: Sequence[StudentCache]) -> Hashable | N
     return held, told, calls
 
 
-def marks_of(caches: Sequence[StudentCache]) -> list[Mapping[str, Any]] | None:
-    """What `go_back` needs; None where the caches could not go back.
-
-    A frame that has left a ring for an EMA sink is in it for good.
-    """
-    if any(cache.config.sink == "ema" for cache in caches):
-        return None
+def marks_of(caches: Sequence[StudentCache]) -> list[Mapping[str, Any]]:
+    """What `go_back` needs."""
     return [cache.mark() for cache in caches]
 
 

@@ -183,8 +183,6 @@ class Stage(StageLoop):
         try:
             made = self._call_batch(rows, range(self._steps.steps))
         except Exception:
-            if marks is None:
-                raise
             go_back(caches, marks)
             for package in packages:
                 self._pass_alone(package)

@@ -217,8 +217,10 @@ class CausalStudent(nn.Module):
     ) -> StepInputs:
         """Begin a call of `forward_rows`: all that the host works out for it."""
         times = self._times(timesteps, latents, conditions, caches[0].token_order)
+        context = stack_contexts(contexts)
+        # last: nothing that could fail stands between a call's beginning and what it makes leave
         calls = tuple(cache.begin(latents.shape[1]) for cache in caches)
-        return StepInputs(latents, conditions, times, stack_contexts(contexts), calls)
+        return StepInputs(latents, conditions, times, context, calls)
 
     def step(self, inputs: StepInputs, caches: Sequence[StudentCache]) -> Tensor:
         """The call that `told` has begun: what it does is in `inputs`, and nothing of time else.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,18 +91,17 @@ class KVCache:
         return parts
 
     def arrange(self, call: CachedCall, layers: Sequence[KVCache]) -> None:
-        """What a call that one kernel stores does to keys that are not its own.
+        """What a call does to keys that are not its own.
 
         Before its `layers`, which are those of this cache, have their turn: frames that leave are
-        averaged into the sink, and raw keys are turned to their places, unless they are.
+        averaged into the sink, and for a call that one kernel stores raw keys are turned to their
+        places, unless they are.
         """
+        folds = call.fold is not None and call.fold.frames > 0
+        if call.fold is not None and folds:
+            self._fold(call.fold)
         if call.tables is None:
             return
-        folds = call.fold is not None and call.fold.frames > 0
-        if folds:
-            assert call.fold is not None
-            none = self.key[:, :, :0]
-            self._fold_and_write(call.fold, none, none, ())
         if call.rotations is not None:
             self._turn(*call.rotations, layers, turns=call.turns)
         if folds or call.turns:
@@ -137,7 +137,8 @@ class KVCache:
     def update(self, call: CachedCall, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
 
-        `key` comes before RoPE, after its norm. The result may be views of the cache: use them
+        The call was arranged (`StudentCache.arrange`); `key` comes before RoPE, after its norm. The
+        result may be views of the cache: use them
         before the next update. Of a call that does not store they are behind all others.
         """
         if not call.stores:
@@ -147,7 +148,9 @@ class KVCache:
             return torch.cat((keys, own), dim=2), torch.cat((values, value), dim=2)
         self.forget_means()
         if call.fold is not None and backend_for(key) == "triton":
-            self._fold_and_write(call.fold, key, value, call.ring.segments)
+            # what leaves has left, see `arrange`
+            writes = call.ring.segments
+            self._fold_and_write(replace(call.fold, frames=0), key, value, writes)
         else:
             self._store(call, key, value)
         return self._live(call)
@@ -253,9 +256,6 @@ class KVCache:
         return torch.cat([kept[:, :, run] for run in runs], dim=2)
 
     def _store(self, call: CachedCall, key: Tensor, value: Tensor) -> None:
-        if call.fold is not None:
-            fold_frames(call.fold, self.key, self.sink_key, self.tokens_per_frame)
-            fold_frames(call.fold, self.value, self.sink_value, self.tokens_per_frame)
         if call.write is not None:
             head = key[:, :, : call.write_from]
             tail = rotate(key[:, :, call.write_from :], call.write)
@@ -288,6 +288,15 @@ class KVCache:
                 sink = slice(slots.start, min(slots.stop, self.sink_key.shape[2]))
                 self.sink_key[:, :, sink] = self.key[:, :, sink]
                 self.sink_value[:, :, sink] = self.value[:, :, sink]
+
+    def _fold(self, fold: SinkFold) -> None:
+        """Average frames about to be overwritten into the sink."""
+        if backend_for(self.key) == "triton":
+            none = self.key[:, :, :0]
+            self._fold_and_write(fold, none, none, ())
+            return
+        fold_frames(fold, self.key, self.sink_key, self.tokens_per_frame)
+        fold_frames(fold, self.value, self.sink_value, self.tokens_per_frame)
 
     def _fold_and_write(
         self, fold: SinkFold, key: Tensor, value: Tensor, writes: tuple[FrameWrite, ...]

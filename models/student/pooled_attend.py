@@ -111,6 +111,7 @@ class PooledAttend:
 def _plain(cache: StudentCache, call: CachedCall) -> bool:
     """Whether a call does nothing but store, turn and attend: what all rows do alike.
 
+    What has left for an EMA sink is in it by then (`StudentCache.arrange`); its shadow is not here.
     The raw keys of a bounded sink lie beside the pool, and those in it have been turned to their
     places: to turn them once more gives rows that are off by 2e-3.
     """
@@ -123,7 +124,7 @@ def _plain(cache: StudentCache, call: CachedCall) -> bool:
         and call.sink is None
         and call.visible is None
         and call.adaptive is None
-        and config.sink != "ema"
+        and cache.layers[0].sink_key is None
         and config.sparse is None
         and not config.bounded_sink
         and config.attention == "exact"

@@ -37,6 +37,10 @@ class PastCall(Protocol):
     def sets_sink(self) -> bool: ...
 
 
+_RULE = ("window_frames", "sink_frames", "sink", "alpha", "precision")
+"""Of a `CacheConfig`: what stays of the past, in a cache of whatever tensors."""
+
+
 class StudentCache:
     """The caches of all layers of one stream and its place in time.
 
@@ -59,15 +63,12 @@ class StudentCache:
         trained_frames: int = 0,
         whole: KVCache | None = None,
     ) -> None:
-        if config.bounded_sink and family != "absolute":
-            raise ValueError("bounded_sink is for absolute RoPE; raw keys are always bounded")
-        if config.refresh_below is not None and family != "absolute":
-            raise ValueError("an adaptive sink compares rotated keys; it needs absolute RoPE")
-        if config.sink == "ema" and family == "absolute":
-            raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
-        self.config = config
         self.layers = list(layers)
         self._whole = whole
+        self._rope = rope
+        self._family: RopeFamily = family
+        self._trained_frames = trained_frames
+        self._made_for = config
         self.position = 0
         self._rope_offset = 0.0
         self._opens_shot = False
@@ -78,11 +79,31 @@ class StudentCache:
         self._refills = False
         self._places = places
         self._has_sink = False
-        self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
+        # The first frame of the latest chunk that has made others leave for an EMA sink.
+        self._folded_for: int | None = None
         # Which places the layers' keys are turned for.
         self._turned_for: tuple[tuple[Span, ...], AxisRotations] | None = None
+        self._keep_by(config)
+
+    def _keep_by(self, config: CacheConfig) -> None:
+        """Begin with nothing, by this rule for what stays."""
+        if config.bounded_sink and self._family != "absolute":
+            raise ValueError("bounded_sink is for absolute RoPE; raw keys are always bounded")
+        if config.refresh_below is not None and self._family != "absolute":
+            raise ValueError("an adaptive sink compares rotated keys; it needs absolute RoPE")
+        if config.sink == "ema" and self._family == "absolute":
+            raise ValueError("an EMA sink averages keys before RoPE; it needs a slot RoPE student")
+        self.config = config
+        for layer in (*self.layers, *([] if self._whole is None else [self._whole])):
+            layer.config = config
+        self._ring = FrameRing(config.sink_frames, config.window_frames, rolling=config.rolling)
         self._positions = CallPositions(
-            config, rope, family, places, self.layers[0].key, trained_frames=trained_frames
+            config,
+            self._rope,
+            self._family,
+            self._places,
+            self.layers[0].key,
+            trained_frames=self._trained_frames,
         )
 
     @property
@@ -196,6 +217,8 @@ class StudentCache:
         fold = fold_of(self.config, call.ring) if self.config.sink == "ema" else None
         ring = replace(call.ring, evictions=())
         folds = fold is not None and fold.frames > 0
+        if folds:
+            self._folded_for = self.position
         before, now = self._turned_for, call.rotations if call.tables is not None else None
         # tables are compared by identity: each set of places has one
         known = before is not None and now is not None and before[0] == now[0]
@@ -265,8 +288,14 @@ class StudentCache:
         self._opens_shot = False
         self._refills = self._refills and self._ring.live < self.config.capacity_frames
 
-    def reset(self) -> None:
-        """Back to the start of a stream; memory stays where it is."""
+    def reset(self, rule: CacheConfig | None = None) -> None:
+        """Back to the start of a stream; memory stays where it is.
+
+        From there on it keeps as many frames by another `rule`: that one's window and sink.
+        Raises ValueError where the tensors of this cache are no room for that.
+        """
+        if rule is not None and rule != self.config:
+            self._keep_by(self._as(rule))
         self.position = 0
         self.past = []
         self.takes_sink = False
@@ -275,11 +304,28 @@ class StudentCache:
         self._opens_shot = False
         self._ring.reset()
         self._has_sink = False
+        self._folded_for = None
         self._turned_for = None
         for tensor in self.tensors().values():
             tensor.zero_()
         for layer in self.layers:
             layer.forget_means()
+
+    def _as(self, rule: CacheConfig) -> CacheConfig:
+        """What this cache was made for, with another rule for what stays."""
+        own = self._made_for
+        config = replace(own, **{name: getattr(rule, name) for name in _RULE})
+        layer = self.layers[0]
+        shadow = config.sink == "ema" and config.precision == "shadow"
+        fits = config.capacity_frames == own.capacity_frames and shadow == (
+            layer.sink_key is not None
+        )
+        if not fits or layer.raw_sink is not None or type(layer) is not KVCache:
+            raise ValueError(
+                f"a cache made for {own} cannot keep by {rule}: expected as many frames in all, "
+                'an EMA sink with precision "in_place", and neither bounded_sink nor refresh_below'
+            )
+        return config
 
     def poison(self, fill: float = float("nan")) -> None:
         """Fill the slots that are not live, so that a test sees whether anything reads them."""
@@ -306,12 +352,14 @@ class StudentCache:
     def go_back(self, mark: Mapping[str, Any]) -> None:
         """Be where it was at a `mark` of the same chunk; keys and values stay as they are.
 
-        Frames that were written since lie in slots that the same frames are given again. Not for an
-        EMA sink: what has left the ring is in it for good.
+        Frames that were written since lie in slots that the same frames are given again. What has
+        left the ring for an EMA sink is in it for good, from the call's beginning on: then the
+        chunk's frames keep their slots, and are written there again.
         """
+        ring = self._ring
         for name, value in mark.items():
             setattr(self, name, value)
-        self._ring = self._ring.copy()
+        self._ring = ring if self._folded_for == self.position else self._ring.copy()
         self._turned_for = None
         for layer in self.layers:
             layer.forget_means()
@@ -322,11 +370,14 @@ class StudentCache:
 
     def metadata(self) -> dict[str, Any]:
         """The rest of a snapshot, JSON-able."""
+        made, now = ({k: getattr(c, k) for k in _RULE} for c in (self._made_for, self.config))
+        rule = {} if made == now else {"rule": now}
         return {
             "position": self.position,
             "sink": self._has_sink,
             "rope_offset": self._rope_offset,
             "opens_shot": self._opens_shot,
+            **rule,
             **self._ring.metadata(),
         }
 
@@ -343,11 +394,16 @@ class StudentCache:
         ]
         if wrong:
             raise ValueError(f"snapshot of another cache: {sorted(wrong)[:4]} differ")
+        rule = metadata.get("rule")
+        kept_by = self._made_for if rule is None else self._as(replace(self._made_for, **rule))
+        if kept_by != self.config:
+            self._keep_by(kept_by)
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         for layer in self.layers:
             layer.forget_means()
         self._turned_for = None
+        self._folded_for = None
         self.past = []
         self.position = int(metadata["position"])
         self._rope_offset = float(metadata.get("rope_offset", 0.0))

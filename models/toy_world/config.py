@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..sampling.flow_schedule import FlowSchedule
 from ..student.config import CacheConfig, RopeFamily, StudentConfig
 
@@ -26,10 +28,14 @@ CACHE = CacheConfig(window_frames=3, sink_frames=1)
 SINKS = {
     "static": CACHE,
     "none": CacheConfig(window_frames=4, sink="none"),
-    "ema .9": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.9),
-    "ema .99": CacheConfig(window_frames=3, sink_frames=1, sink="ema", alpha=0.99),
+    "ema .9": replace(CACHE, sink="ema", alpha=0.9, precision="in_place"),
+    "ema .99": replace(CACHE, sink="ema", alpha=0.99, precision="in_place"),
 }
-"""Caches of one size that the student can be sampled with; it is taught with the static one."""
+"""Caches of one size that the student can be sampled with; it is taught with the static one.
+
+Their tensors are alike, so that a stream's cache can begin anew by another one: in float32 a shadow
+of an average has the bits of what it is the shadow of.
+"""
 SCHEDULE = FlowSchedule(5.0)
 STEPS = SCHEDULE.warp((1000, 750, 500, 250))
 

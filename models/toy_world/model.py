@@ -7,10 +7,8 @@ how the student was taught.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -18,24 +16,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..batch_shape import places_do_not_matter
+from ..caches_on_demand import CachesOnDemand
 from ..contract import Chunk, Controls, ModelInfo, ModelInputs, PromptInput, Scene, StreamRequest
-from ..sampling.denoising import denoise_chunk
-from ..state import SavedState, StreamState
+from ..staged_model import ChunkPlan, Row, draw_seed, run_chunk
+from ..state import DecoderState, SavedState, StreamState
 from ..student.student_cache import StudentCache
-from .config import (
-    BACKGROUND,
-    CHANNELS,
-    FRAMES,
-    MOODS,
-    NO_MOOD,
-    NO_PALETTE,
-    PALETTES,
-    SCHEDULE,
-    SINKS,
-    SIZE,
-    STEPS,
-)
+from .config import BACKGROUND, FRAMES, SINKS, SIZE
+from .denoiser import CHUNK_STEPS, ToyDenoiser
 from .network import PromptedStudent
+from .prompt import ToyPrompt
 from .weights import unpacked
 
 NAME = "toy-world"
@@ -52,47 +42,28 @@ _TITLES = {
 _PROMPTS = ("calm warm", "brisk cold", "dizzy warm")
 
 
-@dataclass(slots=True)
-class ToyPrompt:
-    """The words in force; `ignored` are those of a new prompt that mean nothing here."""
-
-    mood: int = NO_MOOD
-    palette: int = NO_PALETTE
-    ignored: tuple[str, ...] = field(default=())
-
-    @classmethod
-    def of(cls, text: str) -> ToyPrompt:
-        """What a prompt says; of two moods or palettes the last one counts."""
-        prompt, ignored = cls(), []
-        for word in text.lower().replace(",", " ").split():
-            if word in MOODS:
-                prompt.mood = MOODS.index(word)
-            elif word in PALETTES:
-                prompt.palette = PALETTES.index(word)
-            else:
-                ignored.append(word)
-        prompt.ignored = tuple(ignored)
-        return prompt
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        """None."""
-        return {}
-
-    def metadata(self) -> dict[str, Any]:
-        """All of it."""
-        return {"mood": self.mood, "palette": self.palette, "ignored": list(self.ignored)}
-
-
 ToyState = StreamState[ToyPrompt]
 
 
 class ToyWorldModel:
-    """Weights; every stream's state is a `StreamState` with one cache, of the scene's sink."""
+    """Weights; every stream's state is a `StreamState` with one cache, of the scene's sink.
+
+    What a stream shows lives in that cache alone, so that nothing smaller than the whole state
+    would do for a snapshot.
+    """
+
+    is_soon_warm = True
+    """Nothing is compiled, whatever a chunk is told."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
-        self._network = PromptedStudent()
-        self._network.load_state_dict(unpacked(load_file(weights)))
-        self._network.eval().requires_grad_(False)
+        network = PromptedStudent()
+        network.load_state_dict(unpacked(load_file(weights)))
+        network.eval().requires_grad_(False)
+        self._denoiser = ToyDenoiser(network)
+        self.chunk_steps = CHUNK_STEPS
+        self.decoder_is_causal = False
+        self.batches = places_do_not_matter(network.student.config)
+        """Whether chunks of several streams may be one batch, see `batch_shape`."""
         self.info = ModelInfo(
             name=NAME,
             title="Toy world",
@@ -113,7 +84,7 @@ class ToyWorldModel:
         scene = _known(request.scene or next(iter(SINKS)))
         text = _PROMPTS[0] if request.prompt is None else request.prompt
         return StreamState(
-            caches=[self._new_cache(scene)],
+            caches=self._new_caches(),
             conditioning=ToyPrompt.of(text),
             generator=torch.Generator().manual_seed(request.seed),
             seed=request.seed,
@@ -121,37 +92,42 @@ class ToyWorldModel:
             prompt=text,
         )
 
-    @torch.inference_mode()
     def step(self, state: ToyState, controls: Controls) -> Chunk:
         """Advance by one chunk. Raises ValueError for an unknown scene."""
-        self._obey(state, controls)
-        if state.restart:
-            state.caches = [self._new_cache(state.scene)]
-        prompt = state.conditioning
-        words = [torch.tensor([word]) for word in (prompt.mood, prompt.palette)]
-        context = self._network.told(*words)
+        return run_chunk(self, state, controls)
 
-        shape = (1, 1, CHANNELS, SIZE, SIZE)
-        made = denoise_chunk(
-            self._network.student,
-            state.caches[0],
-            torch.randn(shape, generator=state.generator),
-            STEPS,
-            context,
-            schedule=SCHEDULE,
-            renoise=lambda x: torch.randn(x.shape, generator=state.generator),
+    def new_cache(self) -> StudentCache:
+        """An empty cache, of whatever sink the chunk says that a stream begins with."""
+        return self._denoiser.new_cache()
+
+    @torch.inference_mode()
+    def prepare(self, state: ToyState, controls: Controls) -> ChunkPlan:
+        """Apply the controls. Raises ValueError for an unknown scene, and then changed nothing."""
+        self._obey(state, controls)
+        plan = ChunkPlan(
+            index=state.chunk_index,
+            noise_seed=draw_seed(state.generator),
+            restart=state.restart,
+            plain={"scene": state.scene} | state.conditioning.metadata(),
+            tensors={},
         )
-        chunk = Chunk(
-            state.chunk_index,
-            pictures_of(made),
-            np.zeros(0, np.int16),
-            scene=state.scene,
-            ignored_words=prompt.ignored,
-        )
-        prompt.ignored = ()
+        state.conditioning.ignored = ()
         state.chunk_index += 1
         state.restart = False
-        return chunk
+        return plan
+
+    @torch.inference_mode()
+    def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
+        """Take each row's latents through its call."""
+        return self._denoiser.denoise(rows, fill=fill)
+
+    @torch.inference_mode()
+    def decode(self, plan: ChunkPlan, latents: Tensor, state: DecoderState) -> Chunk:
+        """The pictures that the latents are; `state` remembers nothing."""
+        del state
+        scene, ignored = plan.plain["scene"], tuple(plan.plain["ignored"])
+        silence = np.zeros(0, np.int16)
+        return Chunk(plan.index, pictures_of(latents), silence, scene=scene, ignored_words=ignored)
 
     def snapshot(self, state: ToyState) -> bytes:
         """The whole state as bytes."""
@@ -160,15 +136,16 @@ class ToyWorldModel:
     def restore(self, data: bytes) -> ToyState:
         """The state of a snapshot. Raises ValueError if it is none of this model."""
         saved = SavedState.parse(data, NAME)
-        scene, about = saved.plain["scene"], saved.plain["conditioning"]
-        cache = self._new_cache(scene)
-        cache.load(saved.part("cache.0"), saved.plain["caches"][0])
+        caches, about = self._new_caches(), saved.plain["conditioning"]
+        # a stage's part has no caches
+        for k, metadata in enumerate(saved.plain["caches"]):
+            caches[k].load(saved.part(f"cache.{k}"), metadata)
         return StreamState(
-            caches=[cache],
+            caches=caches,
             conditioning=ToyPrompt(about["mood"], about["palette"], tuple(about["ignored"])),
             generator=saved.generator(),
             seed=saved.plain["seed"],
-            scene=scene,
+            scene=saved.plain["scene"],
             prompt=saved.plain["prompt"],
             chunk_index=saved.plain["chunk_index"],
             restart=saved.plain["restart"],
@@ -193,8 +170,8 @@ class ToyWorldModel:
         frames = self.step(self.start(request), Controls()).frames
         return simplejpeg.encode_jpeg(np.ascontiguousarray(frames[-1]), quality=80)
 
-    def _new_cache(self, scene: str) -> StudentCache:
-        return self._network.student.new_cache(SINKS[scene], height=SIZE, width=SIZE)
+    def _new_caches(self) -> CachesOnDemand:
+        return CachesOnDemand(self.new_cache, self.chunk_steps.caches)
 
 
 def pictures_of(latents: Tensor) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import Pipe
 
 import numpy as np
 import pytest
@@ -13,18 +12,7 @@ from torch import Tensor
 
 from rollcast.models.batch_shape import batch_shape, places_do_not_matter
 from rollcast.models.contract import Controls, StreamRequest
-from rollcast.models.pipeline.heartbeat import Heartbeat
-from rollcast.models.pipeline.messages import (
-    Assign,
-    Batch,
-    Done,
-    FromStage,
-    Open,
-    Refused,
-    Step,
-    Working,
-)
-from rollcast.models.pipeline.stage import Stage
+from rollcast.models.pipeline.messages import Refused, Working
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.sampling.batches import call_rows
 from rollcast.models.staged_model import ChunkPlan, Row, step_as_row
@@ -32,6 +20,7 @@ from rollcast.models.student.cache_pool import CachePool
 from rollcast.models.student.causal_student import CausalStudent
 from rollcast.models.student.student_cache import StudentCache
 
+from .one_stage import OneStage
 from .tiny_causal import STUDENT, TinyCausal, _filled
 
 ALONE = StagePlan((tuple(range(5)),), 0)
@@ -68,45 +57,8 @@ class Pooled(TinyCausal):
         return made
 
 
-class Noted(Heartbeat):
-    """A heart that keeps what it sends."""
-
-    def __init__(self) -> None:
-        ours, self.executor = Pipe()
-        super().__init__(ours)
-        self.sent: list[FromStage] = []
-
-    def send(self, message: FromStage) -> None:
-        self.sent.append(message)
-
-    def done(self) -> list[Done]:
-        """The chunks told of since."""
-        found = [each for each in self.sent if isinstance(each, Done)]
-        self.sent = [each for each in self.sent if not isinstance(each, Done)]
-        return found
-
-
-class Running:
-    """A stage with a model, in this process."""
-
-    def __init__(self) -> None:
-        self.heart, self.model = Noted(), Pooled()
-        self.stage = Stage(0, self.model, self.heart, None)
-        self.stage._do(Assign(ALONE, 1, 0))
-
-    def open(self, *streams: str) -> None:
-        for stream in streams:
-            self.stage._do(Open(stream, StreamRequest(seed=ord(stream), prompt=stream)))
-
-    def batch(self, told: dict[str, Controls]) -> list[Done]:
-        self.stage._do(Batch(tuple(Step(s, each, False) for s, each in told.items())))
-        self.stage._let_go()
-        return self.heart.done()
-
-    def alone(self, stream: str, controls: Controls, rows: int = 1) -> Done:
-        self.stage._do(Step(stream, controls, False, rows))
-        self.stage._let_go()
-        return self.heart.done()[0]
+def running() -> OneStage[Pooled]:
+    return OneStage(Pooled(), ALONE)
 
 
 @pytest.fixture
@@ -120,7 +72,7 @@ def inference() -> Iterator[None]:
 @pytest.mark.usefixtures("inference")
 def test_a_batch_is_what_its_rows_are_alone() -> None:
     """Streams of any age and in any place of their rings, with prompts and new starts between."""
-    together, alone, names = Running(), Running(), "abcde"
+    together, alone, names = running(), running(), "abcde"
     together.open(*names)
     alone.open(*names)
     worst, rows = 0.0, list[int]()
@@ -150,12 +102,12 @@ def test_bits_depend_on_how_many_rows_there_are_and_on_nothing_else(size: int) -
     """In a batch, at another place of one with others, and alone filled up with copies."""
     latents: list[Tensor] = []
     for names in ("a" + "xyz"[: size - 1], "vwu"[: size - 1] + "a"):
-        running = Running()
-        running.open(*names)
+        stage = running()
+        stage.open(*names)
         for _ in range(3):
-            running.batch(dict.fromkeys(names, Controls()))
-        latents.append(running.model.kept[-size:][names.index("a")][0])
-    lone = Running()
+            stage.batch(dict.fromkeys(names, Controls()))
+        latents.append(stage.model.kept[-size:][names.index("a")][0])
+    lone = running()
     lone.open("a")
     lone.alone("a", Controls())
     for _ in range(2):
@@ -166,11 +118,11 @@ def test_bits_depend_on_how_many_rows_there_are_and_on_nothing_else(size: int) -
 
 @pytest.mark.usefixtures("inference")
 def test_who_replays_makes_the_same_frames() -> None:
-    running, model = Running(), Pooled()
-    running.open("a", "b")
+    stage, model = running(), Pooled()
+    stage.open("a", "b")
     state = model.start(StreamRequest(seed=ord("a"), prompt="a"))
     for _ in range(4):
-        told = running.batch({"a": Controls(), "b": Controls()})
+        told = stage.batch({"a": Controls(), "b": Controls()})
         done = next(each for each in told if each.stream == "a")
         again = step_as_row(model, state, Controls(), done.rows)
         assert done.chunk is not None and done.chunk.frames is not None
@@ -180,16 +132,16 @@ def test_who_replays_makes_the_same_frames() -> None:
 
 @pytest.mark.usefixtures("inference")
 def test_a_row_that_fails_is_refused_and_no_other_one_is_lost() -> None:
-    running, quiet = Running(), Running()
-    running.open(*"abc")
+    stage, quiet = running(), running()
+    stage.open(*"abc")
     quiet.open(*"ac")
     for _ in range(2):
-        running.batch(dict.fromkeys("abc", Controls()))
+        stage.batch(dict.fromkeys("abc", Controls()))
         quiet.batch(dict.fromkeys("ac", Controls()))
-    running.model.refused = running.stage._streams["b"].state.conditioning.words
-    done = running.batch(dict.fromkeys("abc", Controls()))
+    stage.model.refused = stage.streams["b"].state.conditioning.words
+    done = stage.batch(dict.fromkeys("abc", Controls()))
     assert [(each.stream, each.rows) for each in done] == [("a", 1), ("c", 1)]
-    refused = [each for each in running.heart.sent if isinstance(each, Refused)]
+    refused = [each for each in stage.heart.sent if isinstance(each, Refused)]
     assert [each.stream for each in refused] == ["b"]
     # made again from the beginning of the chunk: nothing of the batch is left in their caches
     expected = [quiet.alone(name, Controls()) for name in "ac"]
@@ -203,18 +155,18 @@ def test_a_row_that_fails_is_refused_and_no_other_one_is_lost() -> None:
 
 @pytest.mark.usefixtures("inference")
 def test_of_a_batch_that_dies_nobody_is_to_blame() -> None:
-    running = Running()
-    running.open("a", "b")
-    running.batch(dict.fromkeys("ab", Controls()))
+    stage = running()
+    stage.open("a", "b")
+    stage.batch(dict.fromkeys("ab", Controls()))
     blamed: list[Working] = []
 
     def denoise(rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         del fill
-        blamed.append(running.heart.working)
-        return Pooled.denoise(running.model, rows)
+        blamed.append(stage.heart.working)
+        return Pooled.denoise(stage.model, rows)
 
-    running.model.denoise = denoise
-    running.batch(dict.fromkeys("ab", Controls()))
+    stage.model.denoise = denoise
+    stage.batch(dict.fromkeys("ab", Controls()))
     assert blamed[0] == Working()
 
 

@@ -1,4 +1,4 @@
-"""The embedded model's process is killed in the middle of batches: nobody loses a bit."""
+"""The process of a model of our own is killed in the middle of batches: nobody loses a bit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.processes, pytest.mark.long]
 STREAMS, CHUNKS = ("a", "b", "c"), 8
 
 
-def controls_of() -> list[Controls]:
+def controls_of(model: str) -> list[Controls]:
+    if model == "toy-world":
+        return [Controls(prompt=("brisk cold", None)[k % 2]) for k in range(CHUNKS)]
     speech = np.random.default_rng(2).integers(-9000, 9000, (CHUNKS, 2560)).astype(np.int16)
     return [Controls(audio=each) for each in speech]
 
@@ -49,21 +51,28 @@ class Film:
                 self.rows[event.stream][event.chunk.index] = event.rows
 
 
-def test_who_is_killed_in_a_batch_loses_nothing_and_what_came_out_can_be_made_again() -> None:
+@pytest.mark.parametrize(
+    ("model", "scenes", "batch_s"),
+    [("pocket", (None,) * 3, 0.3), ("toy-world", ("ema .9", "none", "static"), 0.04)],
+)
+def test_who_is_killed_in_a_batch_loses_nothing_and_what_came_out_can_be_made_again(
+    model: str, scenes: tuple[str | None, ...], batch_s: float
+) -> None:
     """At random moments of a batch, one of them hardly begun; bit for bit, by the rows it had."""
-    draw = random.Random(11)
-    kills = {2: 0.01, 5: draw.uniform(0.0, 0.3), 6: draw.uniform(0.0, 0.3)}
+    draw, told = random.Random(11), controls_of(model)
+    requests = [StreamRequest(seed=seed, scene=scene) for seed, scene in enumerate(scenes)]
+    kills = {2: batch_s / 30, 5: draw.uniform(0.0, batch_s), 6: draw.uniform(0.0, batch_s)}
     pipeline = Pipeline(
-        ModelSpec(MODEL_FACTORY, {"name": "pocket", "threads": 1}),
+        ModelSpec(MODEL_FACTORY, {"name": model, "threads": 1}),
         patience=PATIENT,
         snapshot_chunks=3,
     )
     film, again = Film(), Film()
     pipeline.start()
     try:
-        for seed, stream in enumerate(STREAMS):
-            pipeline.open(stream, StreamRequest(seed=seed))
-        for number, controls in enumerate(controls_of()):
+        for request, stream in zip(requests, STREAMS, strict=True):
+            pipeline.open(stream, request)
+        for number, controls in enumerate(told):
             pipeline.submit_together([(stream, controls) for stream in STREAMS])
             if number in kills:
                 time.sleep(kills[number])
@@ -72,10 +81,10 @@ def test_who_is_killed_in_a_batch_loses_nothing_and_what_came_out_can_be_made_ag
                 while film.restarts == before:
                     film.take(pipeline.poll(0.05))
             film.take(pipeline.finish())
-        for seed, stream in enumerate(STREAMS):
+        for request, stream in zip(requests, STREAMS, strict=True):
             pipeline.close(stream)
             rows = {index: k for index, k in film.rows[stream].items() if k > 1}
-            past = Past(StreamRequest(seed=seed), {}, -1, controls_of(), 0, rows)
+            past = Past(request, {}, -1, told, 0, rows)
             pipeline.adopt(stream, past)
         again.take(pipeline.finish())
     finally:

@@ -93,6 +93,7 @@ def new_cache(config: CacheConfig, family: RopeFamily, dtype: torch.dtype) -> St
 
 def attend(cache: StudentCache, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     call = cache.begin(query.shape[2] // TOKENS)
+    cache.arrange(call)
     keys, values = cache.layers[0].update(call, key, value)
     assert call.query is not None
     return attention_ref(rotate(query, call.query), keys, values)
@@ -284,3 +285,63 @@ def test_load_takes_a_snapshot_over_or_nothing() -> None:
     with pytest.raises(ValueError, match="another cache"):
         other.load(source.tensors(), source.metadata())
     assert other.end == 0
+
+
+RULES = (
+    CacheConfig(window_frames=3, sink="none"),
+    CacheConfig(window_frames=2, sink_frames=1),
+    CacheConfig(window_frames=2, sink_frames=1, sink="ema", alpha=0.5, precision="in_place"),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["none", "static", "ema"])
+@pytest.mark.parametrize("first", RULES, ids=["was none", "was static", "was ema"])
+def test_a_cache_that_begins_anew_by_another_rule_is_one_of_that(
+    first: CacheConfig, rule: CacheConfig
+) -> None:
+    """And what is saved of it says by which."""
+    used, fresh = (new_cache(config, "slot", torch.float32) for config in (first, rule))
+    for _ in range(5):
+        attend(used, *qkv(1, torch.float32))
+        used.advance(1)
+    memory = used.layers[0].key.data_ptr()
+    used.reset(rule)
+    assert used.layers[0].key.data_ptr() == memory
+    for chunk in range(6):
+        if chunk == 4:
+            loaded = new_cache(first, "slot", torch.float32)
+            loaded.load(used.tensors(), used.metadata())
+            used = loaded
+        parts = qkv(1, torch.float32)
+        assert torch.equal(attend(used, *parts), attend(fresh, *parts))
+        used.advance(1)
+        fresh.advance(1)
+    assert used.config == rule and ("rule" in used.metadata()) == (first != rule)
+
+
+def test_a_rule_that_needs_other_tensors_is_refused() -> None:
+    cache = new_cache(RULES[0], "slot", torch.float32)
+    for rule in (
+        CacheConfig(window_frames=4),
+        CacheConfig(window_frames=2, sink_frames=1, sink="ema", precision="shadow"),
+    ):
+        with pytest.raises(ValueError, match="cannot keep by"):
+            cache.reset(rule)
+    assert cache.config == RULES[0]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["none", "static", "ema"])
+def test_a_chunk_that_failed_is_made_again_as_if_for_the_first_time(rule: CacheConfig) -> None:
+    """What its frames make leave for an average of the past is in it once, before it began not."""
+    failed, fresh = (new_cache(rule, "slot", torch.float32) for _ in range(2))
+    for chunk in range(8):
+        parts = qkv(1, torch.float32)
+        mark = failed.mark()
+        for _ in range(chunk % 3):
+            attend(failed, *qkv(1, torch.float32))
+        if chunk == 7:
+            failed.advance(1)
+        failed.go_back(mark)
+        assert torch.equal(attend(failed, *parts), attend(fresh, *parts))
+        failed.advance(1)
+        fresh.advance(1)

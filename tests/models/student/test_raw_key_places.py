@@ -51,6 +51,7 @@ def test_equals_a_list_of_frames(sinks: int, window: int, more: int, lengths: li
         for again in range(2):
             query, key, value = torch.randn(3, 1, HEADS, length * TOKENS, DIM).double().unbind(0)
             call = cache.begin(length)
+            cache.arrange(call)
             keys, values = cache.layers[0].update(call, key, value)
             assert call.query is not None
             made = attention_ref(rotate(query, call.query), keys, values)

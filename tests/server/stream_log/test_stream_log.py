@@ -117,11 +117,12 @@ def test_a_log_is_private_and_replays_bit_for_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_embedded_model_replays_bit_for_bit_as_rows_of_its_batches(tmp_path: Path) -> None:
-    model = load_model("pocket", threads=1)
-    executor = recorded(tmp_path, model, name="pocket", executor=lambda each: Batched(each, 2))
-    for key in "ab":
-        executor.open(key, StreamRequest(seed=5, prompt="a red wall"))
+@pytest.mark.parametrize("name", ["pocket", "toy-world"])
+def test_own_models_replay_bit_for_bit_as_rows_of_their_batches(tmp_path: Path, name: str) -> None:
+    model = load_model(name, threads=1)
+    executor = recorded(tmp_path, model, name=name, executor=lambda each: Batched(each, 2))
+    for key, scene in zip("ab", model.info.scenes, strict=False):
+        executor.open(key, StreamRequest(seed=5, prompt="a red wall", scene=scene.name))
     # told nothing: with speech and drags bits also depend on a row's place in its batch
     busy = Economy(tiny_decoder=True, steps=1, frame_every=2)
     # the last ones alone

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from rollcast.models.contract import Controls, StreamRequest
+from rollcast.models.pipeline.batched import Batched
 from rollcast.models.registry import load_model
 from rollcast.models.toy_world.config import SINKS
+from rollcast.models.toy_world.model import ToyWorldModel
+from rollcast.server.engine.model_host import ModelHost
 
-from ..running import decode, running, viewing
+from ..running import decode, running, until, viewing
 
 
 async def test_a_stream_of_the_toy_world_shows_its_student() -> None:
@@ -27,3 +30,18 @@ async def test_a_stream_of_the_toy_world_shows_its_student() -> None:
     apart = [np.abs(sent[k].astype(int) - shown[k]).mean() for k in range(8)]
     # what JPEG loses at the edges of flat squares
     assert max(apart) < 4, apart
+
+
+async def test_streams_of_different_sinks_are_made_as_one_batch() -> None:
+    host = ModelHost("toy-world", lambda: Batched(ToyWorldModel(), 2))
+    async with running(hosts=[host], models=("toy-world",), turns="batched") as server:
+        # as an executor with processes measures it
+        server.engine.hosted["toy-world"].table.measure(2, 0.001)
+        together = server.engine.metrics.batch_rows.labels("2")
+        async with (
+            viewing(server.ws, seed=1, scene="none") as one,
+            viewing(server.ws, seed=2, scene="ema .9") as other,
+        ):
+            await until(lambda: together._value.get() >= 2)  # pyright: ignore
+            await one.wait_chunk(1)
+            await other.wait_chunk(1)
