@@ -72,7 +72,7 @@ def in_float64() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize("rows", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [2, pytest.param(8, marks=pytest.mark.long)])
 def test_a_batch_is_what_its_rows_are_alone(rows: int) -> None:
     """Of all sinks at once, over as many chunks as fill a window three times.
 

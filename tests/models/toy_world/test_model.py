@@ -1,5 +1,8 @@
 """The toy world as a model: it follows its controls, and its pictures are of the world."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,20 @@ from safetensors.torch import save_file
 
 from rollcast.models.contract import Chunk, Controls, Model, StreamRequest
 from rollcast.models.registry import load_model
-from rollcast.models.toy_world.config import BACKGROUND, FRAMES, SINKS, SIZE
-from rollcast.models.toy_world.model import SCALE, ToyWorldModel
+from rollcast.models.sampling.denoising import denoise_chunk
+from rollcast.models.staged_model import step_noise
+from rollcast.models.toy_world.config import (
+    BACKGROUND,
+    CHANNELS,
+    FRAMES,
+    MOODS,
+    PALETTES,
+    SCHEDULE,
+    SINKS,
+    SIZE,
+    STEPS,
+)
+from rollcast.models.toy_world.model import SCALE, ToyWorldModel, pictures_of
 from rollcast.models.toy_world.network import PromptedStudent
 from rollcast.models.toy_world.weights import packed, unpacked
 from training.toy_world.metrics.behaviour import legality
@@ -45,6 +60,31 @@ def test_a_chunk_is_four_pictures_of_the_seed(model: ToyWorldModel) -> None:
     assert one.shape == (2 * FRAMES, SIZE * SCALE, SIZE * SCALE, 3)
     assert (one == same).all()
     assert not (one == other).all()
+
+
+@pytest.mark.parametrize("scene", SINKS)
+@torch.inference_mode()
+def test_a_stream_is_its_student_sampled_chunk_by_chunk(model: ToyWorldModel, scene: str) -> None:
+    """On a cache made for its sink, an average with a shadow."""
+    network, shape = model._denoiser._network, (1, 1, CHANNELS, SIZE, SIZE)
+    sink = replace(SINKS[scene], precision="shadow")
+    cache = network.student.new_cache(sink, height=SIZE, width=SIZE)
+    words = torch.tensor([MOODS.index("brisk")]), torch.tensor([PALETTES.index("cold")])
+    request = StreamRequest(seed=3, scene=scene, prompt="brisk cold")
+    shown, planned = model.start(request), model.start(request)
+    for _ in range(7):
+        plan = model.prepare(planned, Controls())
+        noise = (step_noise(plan, step, shape) for step in itertools.count())
+        made = denoise_chunk(
+            network.student,
+            cache,
+            next(noise),
+            STEPS,
+            network.told(*words),
+            schedule=SCHEDULE,
+            renoise=lambda _, noise=noise: next(noise),
+        )
+        assert (model.step(shown, Controls()).frames == pictures_of(made)).all()
 
 
 def test_a_prompt_is_obeyed_from_the_next_chunk_on(model: ToyWorldModel) -> None:
