@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from copy import copy
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rollcast.models.pipeline.messages import Refused, Restore
 from rollcast.models.pipeline.stage_plan import StagePlan
 from rollcast.models.staged_model import Row, StagedModel
 from rollcast.models.toy_world.config import SINKS
-from rollcast.models.toy_world.model import WEIGHTS, ToyWorldModel
+from rollcast.models.toy_world.model import ToyWorldModel
 
 from ..pipeline.one_stage import OneStage
 
@@ -28,11 +29,11 @@ NAMES, CHUNKS = "abcdefgh", 11
 class Watched(ToyWorldModel):
     """Keeps each chunk's latents by its noise; `refused` is the scene of which no batch is made."""
 
-    def __init__(self, weights: Path = WEIGHTS) -> None:
+    def __init__(self) -> None:
         self.made: dict[int, Tensor] = {}
         self.sizes: list[int] = []
         self.refused: str | None = None
-        super().__init__(weights)
+        super().__init__()
 
     def denoise(self, rows: Sequence[Row], *, fill: int = 1) -> list[Tensor]:
         self.sizes.append(max(fill, len(rows)))
@@ -46,9 +47,22 @@ class Watched(ToyWorldModel):
         return made
 
 
+@functools.cache
+def loaded(dtype: torch.dtype) -> Watched:
+    assert torch.get_default_dtype() == dtype
+    return Watched()
+
+
+def watched() -> Watched:
+    """One of the loaded weights, with what it keeps of its own."""
+    model = copy(loaded(torch.get_default_dtype()))
+    model.made, model.sizes = {}, []
+    return model
+
+
 def stage(names: str = NAMES, refused: str | None = None) -> OneStage[Watched]:
     """With a stream for each letter, one sink after another."""
-    made = OneStage(Watched(), ALONE)
+    made = OneStage(watched(), ALONE)
     made.model.refused = refused
     scenes = list(SINKS)
     for name in names:
@@ -97,7 +111,7 @@ def test_each_step_is_as_close_as_sums_in_another_order_are(rows: int) -> None:
     What the trained weights make of rounding grows now and then: a row alone is up to 3e-6 from
     what float64 gives, and no batch is farther from it than that.
     """
-    model, names = ToyWorldModel(), NAMES[-rows:]
+    model, names = watched(), NAMES[-rows:]
     steps, keys = list[float](), list[float]()
     requests = [StreamRequest(seed=k, scene=list(SINKS)[k % 4]) for k in range(rows)]
     states = [model.start(request) for request in requests]
@@ -180,7 +194,7 @@ def test_what_is_refused_is_one_streams_alone() -> None:
 def test_another_stage_goes_on_from_its_parts() -> None:
     """Each with the sink that it had; a new scene begins with another on the same cache."""
     names = "abcd"
-    before, behind = stage(names), OneStage(Watched(), ALONE)
+    before, behind = stage(names), OneStage(watched(), ALONE)
     for chunk in range(6):
         told = dict.fromkeys(names, Controls())
         told["a"] = Controls(scene="ema .9" if chunk == 1 else None)
@@ -197,7 +211,7 @@ def test_another_stage_goes_on_from_its_parts() -> None:
 
 
 def test_it_can_be_taken_apart_and_makes_batches() -> None:
-    model = ToyWorldModel()
+    model = watched()
     assert isinstance(model, StagedModel) and model.batches
     assert model.chunk_steps.caches == 1 and model.chunk_steps.calls[-1].clean_pass
 
