@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 import subprocess
@@ -52,6 +53,30 @@ def test_what_is_accepted_is_counted_until_it_is_closed() -> None:
         for sock in (*clients, b, copy):
             sock.close()
         assert len(connections) == 0
+
+
+async def test_what_is_accepted_sends_at_once() -> None:
+    """Whatever of it was not acknowledged yet: asyncio asks for that only where it sees TCP."""
+    made: asyncio.Future[int]
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            sock = transport.get_extra_info("socket")
+            made.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    connections = Connections(ConnectionLimits())
+    for listener in (
+        open_listener("127.0.0.1", 0),
+        CountingListener(open_listener("127.0.0.1", 0), connections),
+    ):
+        made = asyncio.get_running_loop().create_future()
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=listener)
+        with socket.create_connection(listener.getsockname()) as client:
+            client.sendall(b"x")
+            assert await asyncio.wait_for(made, 10.0)
+        server.close()
+        await server.wait_closed()
 
 
 async def test_a_server_counts_nothing_twice_and_forgets_nothing() -> None:
