@@ -276,7 +276,8 @@ class Carrier:
 
     async def _give(self, place: Placement, patience_s: float) -> None:
         relay = self.relay
-        adoption = relay.adoption(place.epoch, client=self.caller.client)
+        now_s = asyncio.get_running_loop().time()
+        adoption = relay.adoption(place.epoch, client=self.caller.client, now_s=now_s)
         upstream = await give_and_greet(
             place,
             self._key,

@@ -26,6 +26,8 @@ SILENT_CHUNKS = 3
 ACK_EVERY_S = 0.06
 """Of each frame there is an `ack`, and between two of them a replica knows what is shown: where
 frames are as far apart as usual, every second one is enough. The way costs more than the word."""
+AHEAD_S = 0.3
+"""For so long behind an `ack` a viewer is believed to show what it has, as its replica does."""
 PCM_BYTES = 2
 OPUS_US = 20_000.0
 
@@ -124,6 +126,7 @@ class Relay:
     _overlaps: bool = False
     """Whether sound may come that the client has already."""
     _last_ack: bytes | None = None
+    _ack_came_s: float = float("inf")
     _acked_s: float = float("-inf")
     """When one was passed on."""
     _heard_of: dict[str, bool] = field(default_factory=dict)
@@ -178,7 +181,7 @@ class Relay:
         kind = "" if head is None else head.type
         if kind in _PASSING:
             if kind == "ack":
-                self._last_ack = data
+                self._last_ack, self._ack_came_s = data, now_s
                 self.owes_ack = live and now_s - self._acked_s < ACK_EVERY_S
                 if self.owes_ack:
                     return False
@@ -293,15 +296,33 @@ class Relay:
             del self._heard_of[item_id]
         return True
 
-    @property
-    def _position_us(self) -> float | None:
-        """What the client shows, as it said last."""
+    def _position_us(self, now_s: float) -> float | None:
+        """What the client shows by now: it went on from where it was when it said so last."""
         if self._last_ack is None:
             return None
         try:
-            return _ACK.decode(self._last_ack).playhead_us
+            said_us = _ACK.decode(self._last_ack).playhead_us
         except msgspec.DecodeError:
             return None
+        state = self.journal.state
+        if state is not None and state.paused:
+            return said_us
+        since_s = min(max(0.0, now_s - self._ack_came_s), AHEAD_S)
+        sent_us = (self.last_seq + 1) * 1e6 / self.ready.fps
+        return max(said_us, min(said_us + since_s * 1e6, sent_us))
+
+    def _ack_by_now(self, now_s: float) -> bytes | None:
+        """The latest `ack` as the client would say it now.
+
+        A replica takes it for news. One that is a hundred milliseconds old would let it begin the
+        next chunk as much later, when the viewer may have nothing left.
+        """
+        position_us = self._position_us(now_s)
+        if self._last_ack is None or position_us is None:
+            return self._last_ack
+        return msgspec.json.encode(
+            {**msgspec.json.decode(self._last_ack), "playhead_us": position_us}
+        )
 
     # Where it is.
 
@@ -326,12 +347,19 @@ class Relay:
         self.state = "moving"
         return self.journal.usable
 
-    def adoption(self, epoch: int, *, client: str = "", alone: bool = False) -> Adoption:
+    def adoption(
+        self,
+        epoch: int,
+        *,
+        client: str = "",
+        alone: bool = False,
+        now_s: float = float("-inf"),
+    ) -> Adoption:
         """What another replica needs."""
         made = self.journal.adoption(
             self.last_seq, epoch=epoch, generation=self._generation, alone=alone
         )
-        return msgspec.structs.replace(made, client=client, position_us=self._position_us)
+        return msgspec.structs.replace(made, client=client, position_us=self._position_us(now_s))
 
     def moved(
         self, ready_text: bytes, *, epoch: int, replica: str, now_s: float
@@ -358,9 +386,10 @@ class Relay:
         }
         again = self.uplink.again()
         self.owes_ack = False
-        if self._last_ack is not None:
+        ack = self._ack_by_now(now_s)
+        if ack is not None:
             self.uplink.pass_on()
-            again = [*again, Said(self._last_ack, True)]
+            again = [*again, Said(ack, True)]
         return msgspec.json.encode(format_), again
 
     def park(self) -> None:

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
+from rollcast.models.contract import StreamRequest
+from rollcast.models.test_pattern import TestPattern
 from rollcast.server.fleet.kept_uplink import MOST_BYTES, KeptUplink
-from rollcast.server.fleet.relay import SILENT_S, Relay
+from rollcast.server.fleet.relay import AHEAD_S, SILENT_S, Relay
+from rollcast.server.handover.records import FORMAT, Origin
+from rollcast.server.handover.writer import JournalWriter
+from rollcast.server.protocol.client_messages import Pause, Resume
 from rollcast.server.protocol.packets import Flags, Kind, Packet, encode_packet, parse_packet
+from rollcast.server.session.options import SessionOptions
+from rollcast.server.session.session import Session
 
 RATE, FPS = 16_000, 25
 
@@ -184,6 +191,59 @@ def test_acks_that_come_close_behind_each_other_are_one() -> None:
     it.begin_move()
     assert not shown(7, 10.30) and it.take_ack(10.31) is None
     assert b"280000" in move_on(it)[-1] and it.take_ack(10.4) is None
+
+
+def test_where_a_stream_goes_on_the_replica_hears_where_its_viewer_is_by_now() -> None:
+    """And not where it was when it said so: the next chunk would be begun as much later."""
+    it = relay()
+    written(it, Resume(event_id="r"))
+    for seq in range(10):
+        down(it, video(seq))
+    ack = b'{"type":"ack","playhead_us":100000,"last_seq":1,"decode_queue":3}'
+    it.from_client(ack, is_text=True, now_s=10.5)
+    assert it.begin_move()
+    assert it.adoption(1, now_s=10.6).position_us == pytest.approx(200_000)
+    assert it.adoption(1, now_s=10.75).position_us == pytest.approx(350_000)
+    assert it.adoption(1, now_s=99.0).position_us == 400_000, "it has no more than ten frames"
+    assert it.adoption(1, now_s=10.4).position_us == 100_000
+    _, again = it.moved(ready(1), epoch=1, replica="b", now_s=10.6)
+    said = json.loads(again[-1].data)
+    assert said.pop("playhead_us") == pytest.approx(200_000)
+    assert said == {"type": "ack", "last_seq": 1, "decode_queue": 3}
+
+
+def test_a_viewer_that_said_nothing_for_long_is_not_believed_to_go_on() -> None:
+    it = relay()
+    written(it, Resume(event_id="r"))
+    for seq in range(25):
+        down(it, video(seq))
+    it.from_client(b'{"type":"ack","playhead_us":100000,"last_seq":1}', is_text=True, now_s=10.5)
+    it.begin_move()
+    assert it.adoption(1, now_s=20.0).position_us == pytest.approx(100_000 + AHEAD_S * 1e6)
+
+
+def test_a_viewer_that_stands_still_is_where_it_was() -> None:
+    it = relay()
+    written(it, Pause(event_id="p"))
+    for seq in range(10):
+        down(it, video(seq))
+    ack = b'{"type":"ack","playhead_us":100000,"last_seq":1}'
+    it.from_client(ack, is_text=True, now_s=10.5)
+    it.begin_move()
+    assert it.adoption(1, now_s=10.6).position_us == 100_000
+    assert json.loads(move_on(it)[-1])["playhead_us"] == 100_000
+
+
+def written(it: Relay, control: Pause | Resume) -> None:
+    """A replica has written down a stream whose client said this."""
+    made = SessionOptions(session_id="s", resume_token="t", request=StreamRequest(seed=1))
+    session = Session(TestPattern().info, made, 9.0)
+    session.receive(control, 9.0)
+    writer = JournalWriter(Origin(FORMAT, "test-pattern", made))
+    writer.write(session, 0, 9.0)
+    writer.attach()
+    while (data := writer.take()) is not None:
+        assert down(it, data) is None
 
 
 def test_a_replica_that_goes_is_left_and_the_client_does_not_hear_of_it() -> None:
