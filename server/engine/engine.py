@@ -336,6 +336,7 @@ class Engine:
         if session.missing is not None:
             stream.whole.clear()
         self._log.info("session taken over", session_id=session_id, chunks=session.chunks)
+        self.wake()
         return stream
 
     def release(self, session_id: str, epoch: int) -> None:
