@@ -102,13 +102,12 @@ class Playhead:
         return self._now_s + max(0.0, self._waiting[0].pts_us - self._position_us) / 1e6
 
     def ack(self) -> Ack:
-        """What to tell the server."""
-        return Ack(
-            playhead_us=self._position_us,
-            last_seq=self._last_seq,
-            decode_queue=sum(isinstance(m, Frame) for m in self._waiting),
-            dropped=self.dropped,
-        )
+        """What to tell the server.
+
+        Frames are decoded as they come, and those that wait here wait for their time: to tell of
+        them as waiting for a decoder would cost a viewer with a large lead every second frame.
+        """
+        return Ack(playhead_us=self._position_us, last_seq=self._last_seq, dropped=self.dropped)
 
     def _is_due(self, media: Frame | Audio) -> bool:
         return self._pace == "reader" or media.pts_us <= self._position_us

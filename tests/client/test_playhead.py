@@ -35,6 +35,14 @@ def shown(playhead: Playhead) -> list[int]:
     return seqs
 
 
+def test_frames_that_wait_for_their_time_do_not_wait_for_a_decoder() -> None:
+    """A server leaves every second frame out for who says so of more than two chunks."""
+    playhead = Playhead("clock", FRAME_US)
+    for seq in range(12):
+        playhead.arrived(frame(seq), 0.0)
+    assert playhead.ack().decode_queue == 0 and shown(playhead) == [0]
+
+
 def test_a_burst_is_shown_frame_by_frame() -> None:
     playhead = Playhead("clock", FRAME_US)
     for seq in range(4):
