@@ -48,6 +48,8 @@ class Connection:
         """Pieces whose packets are sent together."""
         self._held_s = 0.0
         """Since when."""
+        self._has_shown = False
+        """Whether a frame was sent: who has not seen one yet, or not since a move, waits for it."""
 
     def notify(self) -> None:
         """There may be something to send."""
@@ -216,7 +218,8 @@ class Connection:
         now_s = self._engine.now_s()
         self._held_s = self._held_s if self._held else now_s
         self._held.append((item, packets))
-        waits = stream.journal is not None and stream.session.media_waits
+        waits = stream.journal is not None and stream.session.media_waits and self._has_shown
+        self._has_shown = self._has_shown or isinstance(item, VideoFrame)
         if not waits or now_s - self._held_s >= TOGETHER_S:
             await self._send_held(stream)
 

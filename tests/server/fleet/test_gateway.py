@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from websockets.exceptions import InvalidStatus
 from rollcast.models.test_pattern import read_barcode
 from rollcast.server.fleet.http_call import call
 from rollcast.server.protocol.errors import UnknownSession
+from rollcast.server.protocol.packets import Kind
 from rollcast.server.web import websocket
+from rollcast.server.web.client_socket import ClientSocket
 
 from ..running import Viewer, resume_message, until, viewing
 from .neighbours import neighbours
@@ -91,6 +94,30 @@ async def test_packets_that_leave_together_wait_for_none_that_is_not_there(
         fleet.kill(fleet.of(viewer.ready["session_id"]))
         await viewer.wait_frames(50)
         check_whole(viewer)
+
+
+async def test_the_first_frame_of_a_connection_waits_for_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever comes behind a loss may have nothing left to show."""
+    sent: list[list[int]] = []
+    send, send_now = ClientSocket.send, ClientSocket.send_now
+
+    async def note(self: ClientSocket, data: bytes) -> None:
+        sent.append([data[1]])
+        await send(self, data)
+
+    def note_together(self: ClientSocket, packets: Sequence[bytes]) -> bool:
+        sent.append([each[1] for each in packets])
+        return send_now(self, packets)
+
+    monkeypatch.setattr(websocket, "TOGETHER_S", 60.0)
+    monkeypatch.setattr(ClientSocket, "send", note)
+    monkeypatch.setattr(ClientSocket, "send_now", note_together)
+    async with neighbours(1) as fleet, viewing(fleet.gateway.ws) as viewer:
+        await viewer.wait_frames(12)
+        assert next(kinds for kinds in sent if Kind.VIDEO in kinds) == [Kind.VIDEO]
+        assert any(len(kinds) > 1 for kinds in sent), "others leave together"
 
 
 async def test_a_killed_replica_is_a_pause() -> None:
