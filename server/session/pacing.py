@@ -39,6 +39,11 @@ class Pacing:
         """The bitrate that the encoder should aim for."""
         return self._link.kbps
 
+    @property
+    def extra_lead_us(self) -> float:
+        """What the viewer's lead is larger by because it has stalled."""
+        return self._playhead.extra_us
+
     def position_us(self, now_s: float) -> float:
         """Media time on the viewer's screen."""
         return self._playhead.position_us(now_s, self.generated_us)
@@ -61,9 +66,10 @@ class Pacing:
         """A lead that is larger by so many chunks, until another is said."""
         self._playhead.more_us = chunks * self._info.chunk_us
 
-    def load(self, frames: int, skipped_frames: int) -> None:
-        """So many frames were generated and skipped elsewhere."""
+    def load(self, frames: int, skipped_frames: int, extra_lead_us: float) -> None:
+        """So many frames were generated and skipped elsewhere, where the lead grew by so much."""
         self.frames, self.skipped_frames = frames, skipped_frames
+        self._playhead.load(extra_lead_us)
         self._end_us = self.generated_us
 
     def generated(self, frames: int, now_s: float) -> None:

@@ -41,6 +41,15 @@ class PlayheadEstimate:
         """The largest lead after a step."""
         return self._base_lead_us + self._extra_us + self.early_us + self.more_us
 
+    @property
+    def extra_us(self) -> float:
+        """What stalls have added to the lead."""
+        return self._extra_us
+
+    def load(self, extra_us: float) -> None:
+        """Stalls elsewhere have added so much."""
+        self._extra_us = min(MAX_EXTRA_US, max(0.0, extra_us))
+
     def ack(self, playhead_us: float, now_s: float, generated_us: float) -> bool:
         """The client shows `playhead_us` now; true when it stalls and more lead did not help."""
         reported_us = min(playhead_us, generated_us)

@@ -43,3 +43,5 @@ class SessionRecord(Struct, frozen=True):
     speech: SpeechRecord
     ring: list[PlaceRecord]
     answers: list[str]
+    extra_lead_us: float = 0.0
+    """A larger lead than others have, for a way that is unsteady."""

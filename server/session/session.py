@@ -434,6 +434,7 @@ class Session:
             speech=self._speech.record(now_s),
             ring=self._ring.record(),
             answers=[encode_message(each) for each in self._outbox.answers],
+            extra_lead_us=self._pacing.extra_lead_us,
         )
 
     def audio_from(self, index: int) -> np.ndarray:
@@ -472,7 +473,7 @@ class Session:
         self._controls.load(record.controls)
         self._speech.load(record.speech, audio, original, now_s)
         self._pacing.limit(self._video.kbps(self.info, self.options.max_kbps))
-        self._pacing.load(record.frames, record.skipped_frames)
+        self._pacing.load(record.frames, record.skipped_frames, record.extra_lead_us)
         self.paused = record.paused
         if self.paused:
             self._presence.paused(now_s)

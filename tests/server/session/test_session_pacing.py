@@ -10,7 +10,7 @@ from rollcast.server.protocol.server_messages import State
 from rollcast.server.session.link import Link
 from rollcast.server.session.media import VideoFrame
 
-from .session_bench import CHUNK_US, Bench
+from .session_bench import CHUNK_US, SPEECH, Bench
 
 
 def test_two_chunks_are_generated_before_the_first_ack_and_no_more() -> None:
@@ -116,6 +116,27 @@ def test_a_viewer_in_slow_motion_gets_fewer_bits_then_fewer_frames() -> None:
     bench.run(6, speed=0.6)
     assert bench.session.target_kbps < 400
     assert bench.session.skipped_frames > 10
+
+
+def test_a_lead_that_has_grown_goes_with_its_stream_to_another_server() -> None:
+    """A viewer whose way is unsteady would stall there once more, and has frames to show by then
+    that would be taken for a jam.
+    """
+    here, there = Bench(), Bench()
+    here.run(1)
+    here.run(0.4, speed=0.6)
+    here.run(1)
+    record = here.session.record(here.now_s)
+    assert record.extra_lead_us > 0
+    there.now_s = here.now_s
+    position_us = here.session.position_us(here.now_s)
+    there.session.load(record, SPEECH[:0], [], record.frames - 1, there.now_s, position_us)
+    there.session.resume(record.frames - 1, audio=True, now_s=there.now_s)
+    for each in (here, there):
+        each.say(Ack(playhead_us=position_us, last_seq=-1))
+    next_s = there.session.next_step_s(there.now_s)
+    assert next_s is not None and next_s == here.session.next_step_s(here.now_s)
+    assert there.session.record(there.now_s).extra_lead_us == pytest.approx(record.extra_lead_us)
 
 
 def test_a_decoder_that_cannot_keep_up_gets_every_second_frame() -> None:
