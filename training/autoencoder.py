@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import (
@@ -33,6 +34,8 @@ FLAT = 0.25
 # of the looks of a batch, how many ship: the others are more, and are none of those that are shown
 SHIPPING = 2
 CHOICE = 0.03
+# where both pictures show the same, the open one is not drawn
+SHUT = 2e-3
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
 
@@ -105,6 +108,7 @@ class Batches:
             "picture": picture_loss(real, made.frames.float(), weight),
             "flow": 0.12 * miss,
             "choice": CHOICE * choice_loss(made.choice, *seen),
+            "shut": SHUT * F.softplus(made.choice.float()).mean(),
             "size": 2e-3 * latents[:, GIVEN_CHANNELS:].float().square().mean(),
         }
 
@@ -209,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--out", type=Path, default=Path("var/train/autoencoder"))
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

@@ -12,10 +12,12 @@ import argparse
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import FRAME_SIZE, WarpDecoder
 
+from .autoencoder import SHUT
 from .critic import Critic, contrast_loss, critic_loss, patches_at, persuasion
 from .loop import LoopConfig, Losses, Trainer
 from .losses import choice_loss, focus, picture_loss
@@ -59,6 +61,7 @@ class Polish:
             "please": _PLEASE * please,
             "match": _MATCH * match,
             "choice": _CHOICE * choice_loss(decoded.choice, *seen),
+            "shut": SHUT * F.softplus(decoded.choice.float()).mean(),
             "contrast": _CONTRAST * contrast_loss(real_patches, drawn_patches),
         }
 
@@ -105,7 +108,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--parts", type=Path, default=Path("var/train"))
     parser.add_argument("--out", type=Path, default=Path("var/train/polish"))
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--student-share", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=6)

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("var/data"))
     parser.add_argument("--parts", type=Path, default=Path("var/train"))
     parser.add_argument("--out", type=Path, default=Path("var/train/student"))
-    parser.add_argument("--steps", type=int, default=5600)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=4)
     names = [*OBJECTIVES, *DISTILLATIONS]

@@ -33,13 +33,18 @@ FLOW_SIZE = 16
 FRAME_SIZE = 192
 PICTURE_SIZE = 2 * FRAME_SIZE
 WIDTHS = (64, 96, 128)
-# pixels of a cell of the finest feature grid, and of the grid of masks and flow details
-_CELL, _DETAIL = 6, 2
+# pixels of a cell of the finest feature grid, of the grid of upsampled flow, on which the finest
+# features see both pictures, and of the grid of masks and flow details
+_CELL, _SEEN, _DETAIL = 6, 3, 2
 _SUB = _CELL // _DETAIL
+CHOICE_OFFSET = -6.0
+"""The logit of drawing from the open picture, in an untrained decoder: it does not."""
 OWN_CELL = 3.0
 """What the own cell's weight is lifted by in `convex_upsample`."""
 SHOWN = 0.982
 """sigmoid(4): an untrained decoder shows what the flow to the reference says."""
+_SHUT = 0.004
+"""The open picture is drawn from this share on, so that most of a frame need not look at it."""
 
 # a reference pixel is in front where it differs from the plate by more than this (-1..1 scale)
 _MATTE_FROM, _MATTE_TO = 0.03, 0.12
@@ -265,8 +270,8 @@ class WarpDecoder(nn.Module):
         self.at_middle = Residual(b)
         self.to_fine = _up(b, a)
         self.weights = nn.Conv2d(a, 72, 3, padding=1)
-        self.see_warped = nn.Conv2d(6 * _SUB**2, a, 1)
-        self.at_fine = nn.Sequential(Residual(a), Residual(a))
+        self.see_warped = nn.Conv2d(6 * (_CELL // _SEEN) ** 2, a, 1)
+        self.at_fine = Residual(a)
         # per 2x2 px: blend with the residual, blend of the pictures, two flow details; per px:
         # residual colour
         self.details = nn.Conv2d(a, 6 * _SUB**2, 3, padding=1)
@@ -311,11 +316,11 @@ class WarpDecoder(nn.Module):
         flow = convex_upsample(coarse, weights[0])
         open_flow = convex_upsample(open_coarse, weights[1])
         x = x + warp(reference.fine, F.avg_pool2d(flow, 2), window)
-        plate_seen = F.avg_pool2d(_cut(reference.plate, window), _DETAIL)
-        flow, open_flow = _resize(flow, 1.5), _resize(open_flow, 1.5)
+        plate_seen = F.avg_pool2d(_cut(reference.plate, window), _SEEN)
         shown = _layers(reference, plate_seen, flow, open_flow, window)[:2]
-        seen = [F.pixel_unshuffle(layer, _SUB) for layer in shown]
+        seen = [F.pixel_unshuffle(layer, _CELL // _SEEN) for layer in shown]
         x = self.at_fine(x + self.see_warped(torch.cat(seen, 1)))
+        flow, open_flow = _resize(flow, _SEEN / _DETAIL), _resize(open_flow, _SEEN / _DETAIL)
         fine = F.pixel_shuffle(self.details(x), _SUB)
         flow = flow + 2 * fine[:, 2:4]
         open_flow = torch.where(reference.pans, open_flow, open_flow + 2 * fine[:, 4:6])
@@ -323,8 +328,8 @@ class WarpDecoder(nn.Module):
             plate = _cut(reference.plate, window)
         size = plate.shape[-2:]
         keep = torch.sigmoid(_resize_to(4 - 4 * fine[:, :1], size)) / SHOWN
-        choice = 4 * fine[:, 1:2] - 4
-        use_open = torch.sigmoid(_resize_to(choice, size))
+        choice = 4 * fine[:, 1:2] + CHOICE_OFFSET
+        use_open = open_share(torch.sigmoid(_resize_to(choice, size)))
         flows = _resize_to(flow, size), _resize_to(open_flow, size)
         closed, opened, behind = _layers(reference, plate, *flows, window)
         layered = closed + (opened - closed) * use_open
@@ -333,6 +338,11 @@ class WarpDecoder(nn.Module):
             colour = _resize_to(colour, size)
         frames = behind + (layered - behind) * keep + colour
         return Decoded(frames, flow, open_flow, choice)
+
+
+def open_share(chosen: Tensor) -> Tensor:
+    """How much of the open picture is drawn where it is chosen so much (0..1)."""
+    return ((chosen - _SHUT) * (1 / (1 - _SHUT))).clamp(min=0)
 
 
 def _cut(picture: Tensor, window: Window) -> Tensor:

@@ -27,7 +27,7 @@ from .speech_gate import SPEAKING, speech_gate, speech_levels
 _LOUD = 0.2
 # The student was told levels of at most 1. It shows them fainter than its training did; told more,
 # faces still do not bend.
-_EXPRESSION_STRENGTH = 1.5
+_EXPRESSION_STRENGTH = 1.8
 _NODS = torch.tensor([NOD.get(name, 0.0) for name in EXPRESSIONS])
 
 

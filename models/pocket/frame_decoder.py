@@ -19,13 +19,13 @@ pixels come from and by what colours they differ, is enlarged.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .autoencoder import (
+    CHOICE_OFFSET,
     FLOW_SIZE,
     FRAME_SIZE,
     OWN_CELL,
@@ -33,12 +33,13 @@ from .autoencoder import (
     ReferenceFeatures,
     Residual,
     WarpDecoder,
+    open_share,
     unfold_motion,
     warp,
 )
 
 _CELLS = 32
-_HALF, _FULL = 3, 6
+_SEEN, _HALF, _FULL = 2, 3, 6
 # 3 x 3 cells of the coarse flow
 _NEAR = 9
 # grid_sample counts from -1 to 1
@@ -63,18 +64,18 @@ class FrameDecoder:
         self._pixels_of_cell = full = size // _CELLS
         self._wide = wide = torch.promote_types(dtype, torch.float32)
         self._enter = _Convolution(decoder.enter, dtype)
-        self._at_coarse = _Residuals([decoder.at_coarse], dtype)
+        self._at_coarse = _Residual(decoder.at_coarse, dtype)
         self._to_middle = _Up(decoder.to_middle, dtype)
-        self._at_middle = _Residuals([decoder.at_middle], dtype)
+        self._at_middle = _Residual(decoder.at_middle, dtype)
         self._to_fine = _Up(decoder.to_fine, dtype)
-        self._at_fine = _Residuals(list(decoder.at_fine), dtype)
+        self._at_fine = _Residual(decoder.at_fine, dtype)
         self._neighbours = _neighbours(decoder.weights, dtype)
         self._details = _details(decoder.details, dtype)
         seen, colours = _matrix(decoder.see_warped), _matrix(decoder.colours)
         self._see = seen[0].T.to(wide), seen[1].to(wide)
         self._colours = colours[0].to(wide) * _LEVELS, (colours[1].to(wide) * _LEVELS)[:, None]
         # of both flows
-        self._centres = {n: _centres(n, wide).repeat(1, 2, 1, 1, 1) for n in (_HALF, full)}
+        self._centres = {n: _centres(n, wide).repeat(1, 2, 1, 1, 1) for n in (_SEEN, full)}
 
     @torch.no_grad()
     def __call__(
@@ -99,9 +100,10 @@ class FrameDecoder:
         flows = self._convex_upsample(torch.cat((coarse, open_coarse), 1), x)
         near = flows[:, :, :2].mean((3, 4))
         x.add_(_gathered(reference.fine, near).view(x.shape))
-        flows = _enlarged(flows.mul_(_TO_GRID), _HALF)
+        flows.mul_(_TO_GRID)
         x.add_(self._seen(reference, flows).view(x.shape))
         x = self._at_fine(x)
+        flows = _enlarged(flows, _HALF)
         planes = self._planes(self._details(x)).unflatten(2, (-1, _HALF, _HALF))
         planes[:, :, :4] += flows
         if reference.pans:
@@ -132,9 +134,11 @@ class FrameDecoder:
         return flows.view(-1, _CELLS, 4, 2, 2, _CELLS)
 
     def _seen(self, reference: ReferenceFeatures, flows: Tensor) -> Tensor:
-        """Features [T * 32, 32, C] of both pictures moved by `flows` [T, 32, 4, 3, 3, 32]."""
-        plate = _cells(F.avg_pool2d(reference.plate[0], 2), _HALF).repeat(len(flows), 1, 1, 1)
-        grid = (flows + self._centres[_HALF]).flatten(0, 1).flatten(2, 3)
+        """Features [T * 32, 32, C] of both pictures moved by `flows` [T, 32, 4, 2, 2, 32]."""
+        plate = _cells(F.avg_pool2d(reference.plate[0], _FULL // _SEEN), _SEEN).repeat(
+            len(flows), 1, 1, 1
+        )
+        grid = (flows + self._centres[_SEEN]).flatten(0, 1).flatten(2, 3)
         front = _sample(reference.front, grid[:, :2])
         opened = _over(_sample(reference.opened, grid[:, 2:]), plate)
         front = _over(front, opened if reference.pans else plate)
@@ -163,15 +167,18 @@ class FrameDecoder:
             levels = (_enlarged(levels, full) if larger else levels).view(plate.shape)
             if larger and not pans:
                 levels.add_(plate, alpha=_LEVELS)
+            use_open = open_share(use_open)
             front = _sample(reference.front, grid[:, :2])
-            opened = _sample(reference.opened, grid[:, 2:])
             if pans:
-                behind = _over(opened, plate)
+                behind = _over(_sample(reference.opened, grid[:, 2:]), plate)
                 levels.add_(behind, alpha=_LEVELS)
                 keep = keep * (1 - use_open)
             else:
                 behind = plate
-                front = torch.lerp(front, opened, use_open)
+                # mouth and eyes stand in few rows of cells
+                rows = use_open.flatten(1).amax(1).nonzero()[:, 0]
+                opened = _sample(reference.opened, grid[rows, 2:])
+                front[rows] = torch.lerp(front[rows], opened, use_open[rows])
             colours = front[:, :3].addcmul_(front[:, 3:], behind, value=-1)
             levels.addcmul_(colours, keep, value=_LEVELS / SHOWN)
             shown = levels.round_().clamp_(0, 255).to(torch.uint8)
@@ -194,21 +201,15 @@ class _Convolution:
         return made.permute(0, 2, 3, 1)
 
 
-class _Residuals:
-    """`autoencoder.Residual` blocks, one behind another, of maps [T, h, w, C]."""
+class _Residual:
+    """`autoencoder.Residual` of maps [T, h, w, C]."""
 
-    def __init__(self, blocks: Sequence[nn.Module], dtype: torch.dtype) -> None:
-        self._pairs: list[tuple[_Convolution, _Convolution]] = []
-        for block in blocks:
-            assert isinstance(block, Residual)
-            self._pairs.append(
-                (_Convolution(block.first, dtype), _Convolution(block.second, dtype))
-            )
+    def __init__(self, block: Residual, dtype: torch.dtype) -> None:
+        self._first = _Convolution(block.first, dtype)
+        self._second = _Convolution(block.second, dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
-        for first, second in self._pairs:
-            x = second(first(x.relu()).relu_()).add_(x)
-        return x
+        return self._second(self._first(x.relu()).relu_()).add_(x)
 
 
 class _Up:
@@ -258,7 +259,7 @@ def _details(layer: nn.Conv2d, dtype: torch.dtype) -> _Convolution:
     assert layer.bias is not None
     order = [2, 3, 4, 5, 0, 1]
     gain = torch.tensor([2 * _TO_GRID] * 4 + [-4.0, 4.0])
-    offset = torch.tensor([0.0] * 4 + [4.0, -4.0])
+    offset = torch.tensor([0.0] * 4 + [4.0, CHOICE_OFFSET])
     weight = layer.weight.detach().unflatten(0, (6, -1))[order] * gain[:, None, None, None, None]
     bias = layer.bias.detach().unflatten(0, (6, -1))[order] * gain[:, None] + offset[:, None]
     return _Convolution(_like(layer, weight.flatten(0, 1), bias.flatten()), dtype)

@@ -14,7 +14,7 @@ import numpy as np
 POSE = ("yaw", "pitch", "roll", "gaze_x", "gaze_y")
 # standard deviation (radians) and time constant (frames) of each channel when idle; a little calmer
 # than rendered heads, which also move to speak
-_SPREAD = np.array([0.068, 0.033, 0.029, 0.10, 0.05])
+_SPREAD = np.array([0.072, 0.035, 0.031, 0.10, 0.05])
 _TIME = np.array([18.0, 14.0, 20.0, 8.0, 8.0])
 _BLINK = (0.4, 1.0, 0.9, 0.45, 0.1)
 _BLINK_GAP = (50, 140)
