@@ -118,11 +118,11 @@ async def test_words_that_mean_nothing_are_told(
 
 
 def write_video(path: Path, colours: list[tuple[int, int, int]], fps: int = 16) -> None:
-    """A second of each colour."""
+    """Two seconds of each colour: for one of them a busy machine may see nothing."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for colour in (colour for colour in colours for _ in range(fps)):
+        for colour in (colour for colour in colours for _ in range(2 * fps)):
             image = np.full((240, 320, 3), colour, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
@@ -144,7 +144,7 @@ async def test_a_stream_starts_from_an_image_and_the_camera_moves(tmp_path: Path
 async def test_a_video_is_looked_at_while_it_plays(tmp_path: Path) -> None:
     write_video(tmp_path / "in.mp4", [(200, 40, 40), (40, 180, 60)])
     async with running(lambda: [WorldPattern()], models=("world",)) as server:
-        options = ("--seconds", "2.5", "--video", str(tmp_path / "in.mp4"), "--prompt", PROMPTS[1])
+        options = ("--seconds", "4.5", "--video", str(tmp_path / "in.mp4"), "--prompt", PROMPTS[1])
         frames = await record(server.http, tmp_path / "a.mp4", *options)
     blue = np.array(prompt_colour(PROMPTS[1]))
     seen = [frame[40:60, 60:100].reshape(-1, 3).mean(0) for frame in frames]
