@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import (
@@ -21,7 +20,7 @@ from rollcast.models.pocket.evaluation.signals import laplacian_energy, to_signe
 
 from .clips import Clips, Look, load_index, load_looks, pictures_of
 from .loop import LoopConfig, Losses, Trainer
-from .losses import EYE_BOX, MOUTH_BOX, box_mask, choice_loss, focus, picture_loss, psnr
+from .losses import EYE_BOX, MOUTH_BOX, box_mask, choice_loss, focus, picture_loss, psnr, shut_loss
 from .tint import Tint
 
 # rows and columns of latent cells; a scene is seen whole, its things come from anywhere
@@ -34,8 +33,6 @@ FLAT = 0.25
 # of the looks of a batch, how many ship: the others are more, and are none of those that are shown
 SHIPPING = 2
 CHOICE = 0.03
-# where both pictures show the same, the open one is not drawn
-SHUT = 2e-3
 MOTION_NOISE = 0.04
 LEARNED_NOISE = 0.1
 
@@ -108,7 +105,7 @@ class Batches:
             "picture": picture_loss(real, made.frames.float(), weight),
             "flow": 0.12 * miss,
             "choice": CHOICE * choice_loss(made.choice, *seen),
-            "shut": SHUT * F.softplus(made.choice.float()).mean(),
+            "shut": shut_loss(made.choice),
             "size": 2e-3 * latents[:, GIVEN_CHANNELS:].float().square().mean(),
         }
 

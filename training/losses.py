@@ -15,6 +15,8 @@ _EYE_WEIGHT = 5.0
 # a box whose pixels vary less than this counts for more: dark skin has small differences
 _USUAL_CONTRAST = 0.30
 _MAX_LIFT = 3.0
+# streams leave the open picture out in rows of cells where nothing takes any of it
+_SHUT = 2e-3
 
 
 def box_mask(centre: Tensor, half: tuple[int, int], size: int = FRAME_SIZE) -> Tensor:
@@ -69,6 +71,11 @@ def choice_loss(choice: Tensor, in_closed: Tensor, in_open: Tensor) -> Tensor:
     logits = choice.float()
     cases = ((in_open & ~in_closed, -logits), (in_closed & ~in_open, logits))
     return torch.stack([(F.softplus(x) * m).sum() / (m.sum() + 1) for m, x in cases]).sum()
+
+
+def shut_loss(choice: Tensor) -> Tensor:
+    """What drawing from the open picture costs where both show the same; `choice` as above."""
+    return _SHUT * F.softplus(choice.float()).mean()
 
 
 def psnr(squared_error: Tensor) -> float:

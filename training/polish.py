@@ -12,15 +12,13 @@ import argparse
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rollcast.models.pocket.autoencoder import FRAME_SIZE, WarpDecoder
 
-from .autoencoder import SHUT
 from .critic import Critic, contrast_loss, critic_loss, patches_at, persuasion
 from .loop import LoopConfig, Losses, Trainer
-from .losses import choice_loss, focus, picture_loss
+from .losses import choice_loss, focus, picture_loss, shut_loss
 from .pocket_student import PocketStudent
 from .sequences import Batch
 from .student import prepare
@@ -61,7 +59,7 @@ class Polish:
             "please": _PLEASE * please,
             "match": _MATCH * match,
             "choice": _CHOICE * choice_loss(decoded.choice, *seen),
-            "shut": SHUT * F.softplus(decoded.choice.float()).mean(),
+            "shut": shut_loss(decoded.choice),
             "contrast": _CONTRAST * contrast_loss(real_patches, drawn_patches),
         }
 

@@ -138,8 +138,8 @@ class KVCache:
         """Store the call's `key`, `value` [B, H, N, D]; the keys and values to attend to.
 
         The call was arranged (`StudentCache.arrange`); `key` comes before RoPE, after its norm. The
-        result may be views of the cache: use them
-        before the next update. Of a call that does not store they are behind all others.
+        result may be views of the cache: use them before the next update. Of a call that does not
+        store they are behind all others.
         """
         if not call.stores:
             keys, values = self._live(call)

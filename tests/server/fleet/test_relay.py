@@ -195,13 +195,7 @@ def test_acks_that_come_close_behind_each_other_are_one() -> None:
 
 def test_where_a_stream_goes_on_the_replica_hears_where_its_viewer_is_by_now() -> None:
     """And not where it was when it said so: the next chunk would be begun as much later."""
-    it = relay()
-    written(it, Resume(event_id="r"))
-    for seq in range(10):
-        down(it, video(seq))
-    ack = b'{"type":"ack","playhead_us":100000,"last_seq":1,"decode_queue":3}'
-    it.from_client(ack, is_text=True, now_s=10.5)
-    assert it.begin_move()
+    it = left_at_100_ms(Resume(event_id="r"), frames=10, decode_queue=3)
     assert it.adoption(1, now_s=10.6).position_us == pytest.approx(200_000)
     assert it.adoption(1, now_s=10.75).position_us == pytest.approx(350_000)
     assert it.adoption(1, now_s=99.0).position_us == 400_000, "it has no more than ten frames"
@@ -213,25 +207,26 @@ def test_where_a_stream_goes_on_the_replica_hears_where_its_viewer_is_by_now() -
 
 
 def test_a_viewer_that_said_nothing_for_long_is_not_believed_to_go_on() -> None:
-    it = relay()
-    written(it, Resume(event_id="r"))
-    for seq in range(25):
-        down(it, video(seq))
-    it.from_client(b'{"type":"ack","playhead_us":100000,"last_seq":1}', is_text=True, now_s=10.5)
-    it.begin_move()
+    it = left_at_100_ms(Resume(event_id="r"), frames=25)
     assert it.adoption(1, now_s=20.0).position_us == pytest.approx(100_000 + AHEAD_S * 1e6)
 
 
 def test_a_viewer_that_stands_still_is_where_it_was() -> None:
-    it = relay()
-    written(it, Pause(event_id="p"))
-    for seq in range(10):
-        down(it, video(seq))
-    ack = b'{"type":"ack","playhead_us":100000,"last_seq":1}'
-    it.from_client(ack, is_text=True, now_s=10.5)
-    it.begin_move()
+    it = left_at_100_ms(Pause(event_id="p"), frames=10)
     assert it.adoption(1, now_s=10.6).position_us == 100_000
     assert json.loads(move_on(it)[-1])["playhead_us"] == 100_000
+
+
+def left_at_100_ms(control: Pause | Resume, *, frames: int, **more: Any) -> Relay:
+    """A stream that moves; its client was sent so many frames and said at 10.5 s where it was."""
+    it = relay()
+    written(it, control)
+    for seq in range(frames):
+        down(it, video(seq))
+    ack = {"type": "ack", "playhead_us": 100_000, "last_seq": 1, **more}
+    it.from_client(json.dumps(ack).encode(), is_text=True, now_s=10.5)
+    assert it.begin_move()
+    return it
 
 
 def written(it: Relay, control: Pause | Resume) -> None:
